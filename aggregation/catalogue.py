@@ -1,0 +1,117 @@
+"""Every public number, as a question. What is not asked here is not computed, and no field is collected without it.
+
+The computation, the statistics API, the privacy page and the client's consent text are made from these declarations. To add a
+number is to add one entry; no other code knows an entry's id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+from napari_update_hook.wire import Level
+
+MOST_DIMENSIONS = 3
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """Something by which people are told apart in a number.
+
+    ``name``: as the statistics API has it. ``field``: of the report. ``part``: where the field is a list, which key of its
+    items; where it is a mapping, ``"@key"`` or ``"@value"``; where it is one value, None.
+    """
+
+    name: str
+    title: str
+    field: str
+    part: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One public number: a count of people, each at most once in a cell.
+
+    ``topic``: the path under ``/api/stats/`` where it is found. ``level``: the least that must be sent for it. ``fixed``: how
+    many of the dimensions, from the first, are named by the path instead of by ``by=``. ``only_where``: a field that must be
+    true for a person to be counted.
+    """
+
+    id: str
+    topic: str
+    question: str
+    level: Level
+    dimensions: tuple[Dimension, ...] = ()
+    fixed: int = 0
+    only_where: str | None = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it reads, each once."""
+        only = (self.only_where,) if self.only_where else ()
+        return tuple(dict.fromkeys((*(dimension.field for dimension in self.dimensions), *only)))
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The dimensions that ``by=`` names."""
+        return tuple(dimension.name for dimension in self.dimensions[self.fixed :])
+
+
+LEVEL_COLUMN = "level"
+"""The one dimension that is no field of the report but of the consent that came with it."""
+
+LEVEL = Dimension("level", "Level", LEVEL_COLUMN)
+NAPARI = Dimension("napari", "napari version", "napari_version")
+PYTHON = Dimension("python", "Python version", "python_version")
+PLATFORM = Dimension("platform", "Platform", "platform")
+ARCHITECTURE = Dimension("architecture", "Processor", "cpu_architecture")
+SYSTEM = Dimension("system", "Operating system", "sys_name")
+PLUGIN = Dimension("plugin", "Plugin", "plugins", "name")
+VERSION = Dimension("version", "Version", "plugins", "version")
+COMMAND = Dimension("command", "Command", "command_usage", "@key")
+TIMES = Dimension("times", "At least so often", "command_usage", "@value")
+LAYER = Dimension("layer", "Layer type", "data_size_info", "layer")
+CLASS = Dimension("class", "Data class", "data_size_info", "class")
+DTYPE = Dimension("dtype", "Data type", "data_size_info", "dtype")
+SIZE = Dimension("size", "Size", "data_size_info", "size_category")
+NDIM = Dimension("ndim", "Dimensions", "data_size_info", "ndim")
+COUNT = Dimension("count", "At least so many", "data_size_info", "count")
+
+CATALOGUE: tuple[Entry, ...] = (
+    Entry("people", "napari", "How many people use napari?", Level.BASIC),
+    Entry("people-by-level", "napari", "How much do people agree to send?", Level.BASIC, (LEVEL,)),
+    Entry("people-by-napari", "napari", "Which napari versions are in use?", Level.BASIC, (NAPARI,)),
+    Entry("people-by-python", "napari", "Which Python versions are in use?", Level.BASIC, (PYTHON,)),
+    Entry("people-by-platform", "napari", "On which kinds of computers does napari run?", Level.BASIC, (PLATFORM, ARCHITECTURE)),
+    Entry("people-by-system", "napari", "On which operating systems does napari run?", Level.BASIC, (SYSTEM,)),
+    Entry("new-people", "new", "How many people take part for the first time?", Level.BASIC, only_where="first_report"),
+    Entry("plugins", "plugins", "How many people have a plugin installed?", Level.MIDDLE, (PLUGIN,), 1),
+    Entry("plugins-by-version", "plugins", "Which versions of a plugin are in use?", Level.MIDDLE, (PLUGIN, VERSION), 1),
+    Entry("plugins-by-python", "plugins", "With which Python versions is a plugin used?", Level.MIDDLE, (PLUGIN, PYTHON), 1),
+    Entry("plugins-by-napari", "plugins", "With which napari versions is a plugin used?", Level.MIDDLE, (PLUGIN, NAPARI), 1),
+    Entry("plugins-by-platform", "plugins", "On which platforms is a plugin used?", Level.MIDDLE, (PLUGIN, PLATFORM), 1),
+    Entry("commands", "commands", "Which commands are used, and how often?", Level.FULL, (COMMAND, TIMES)),
+    Entry("layers", "layers", "What kinds of data do people open?", Level.FULL, (LAYER, CLASS, DTYPE)),
+    Entry("layers-by-size", "layers", "How large is the data that people open?", Level.FULL, (LAYER, SIZE)),
+    Entry("layers-by-ndim", "layers", "How many dimensions does the data have?", Level.FULL, (LAYER, NDIM)),
+    Entry("layers-by-count", "layers", "How many layers of a kind do people open in a week?", Level.FULL, (LAYER, COUNT)),
+)
+
+
+def questions_reading(field: str) -> tuple[str, ...]:
+    """Return the questions that need a field of the report, in the order of the catalogue."""
+    return tuple(entry.question for entry in CATALOGUE if field in entry.fields)
+
+
+def topics() -> dict[str, tuple[Entry, ...]]:
+    """Return the entries by topic, in the order of the catalogue."""
+    return {
+        topic: tuple(entry for entry in CATALOGUE if entry.topic == topic)
+        for topic in dict.fromkeys(entry.topic for entry in CATALOGUE)
+    }
+
+
+def catalogue_hash() -> str:
+    """Return a digest of the declarations, to tell with which catalogue a week was computed."""
+    return hashlib.sha256(msgspec.json.encode(CATALOGUE)).hexdigest()

@@ -1,0 +1,72 @@
+"""What the aggregation does by itself: publish weeks whose time has come, delete what is too old."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import structlog
+from apscheduler.schedulers.base import BaseScheduler
+
+from aggregation.clock import Clock
+from aggregation.jobs import run_job
+from aggregation.publish import due_weeks, publish_week
+from aggregation.retention import purge
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.raw import RawStore
+
+log = structlog.get_logger()
+
+INTERVAL_S = 900
+"""A quarter of an hour: a missed run is caught up by the next, because both jobs look at what is due."""
+
+
+def register(
+    scheduler: BaseScheduler, raw: RawStore, aggregate: AggregateStore, clock: Clock, lock_folder: Path
+) -> None:
+    """Add the jobs of the aggregation to a scheduler, the first run at once."""
+
+    async def publish() -> str | None:
+        for week in await due_weeks(raw, aggregate, clock.now()):
+            publication = await publish_week(raw, aggregate, week, clock.now())
+            log.info("week_published", week=week, outcome=publication.outcome, cells=publication.cells)
+        return None
+
+    async def purge_old() -> str | None:
+        if deleted := await purge(raw, clock.now()):
+            log.info("raw_reports_purged", reports=deleted)
+        return None
+
+    for name, work in (("publish", publish), ("purge", purge_old)):
+        add(scheduler, name, work, aggregate, clock, lock_folder, seconds=INTERVAL_S)
+
+
+def add(
+    scheduler: BaseScheduler,
+    name: str,
+    work: Callable[[], Awaitable[str | None]],
+    aggregate: AggregateStore,
+    clock: Clock,
+    lock_folder: Path,
+    *,
+    seconds: int,
+    jitter: int = 60,
+) -> None:
+    """Schedule ``work`` every ``seconds``, the first time at once, never twice at the same time."""
+
+    async def run() -> None:
+        await run_job(aggregate, name, work, clock.now, lock_folder)
+
+    scheduler.add_job(
+        run,
+        "interval",
+        seconds=seconds,
+        jitter=min(jitter, seconds // 2),
+        id=name,
+        next_run_time=datetime.now(UTC),
+        coalesce=True,
+        max_instances=1,
+        misfire_grace_time=None,  # a loop that was busy for a second must not drop a run
+    )
+

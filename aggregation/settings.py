@@ -1,0 +1,70 @@
+"""Where the two stores are, and who may do what there."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Store(StrEnum):
+    """The two stores. Each may live on a server of its own."""
+
+    RAW = "raw"
+    AGGREGATE = "aggregate"
+
+
+class Role(StrEnum):
+    """Who asks. The owner alone migrates; the web process and the scheduler each have rights of their own."""
+
+    OWNER = "owner"
+    WEB = "web"
+    SCHEDULER = "scheduler"
+
+
+class StoreSettings(BaseSettings):
+    """Settings of the stores, shared by the service and by ``python -m aggregation``.
+
+    URLs are SQLAlchemy's: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user:password@host/name``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="AGGREGATION_", populate_by_name=True, extra="ignore")
+
+    data: Path = Field(
+        Path("data"), validation_alias="UPDATE_SERVER_DATA", description="Folder of the SQLite files, made where it is missing"
+    )
+    raw_url: str | None = Field(
+        None,
+        description="Raw store, as the web process opens it. Default: raw.sqlite3 in the data folder. "
+        "Set to nothing, this process takes no telemetry and serves everything else",
+    )
+    raw_owner_url: str | None = Field(None, description="Raw store, as its owner opens it to migrate. Default: as the web process")
+    raw_scheduler_url: str | None = Field(
+        None, description="Raw store, as the scheduled jobs open it. Default: as the web process"
+    )
+    aggregate_url: str | None = Field(
+        None, description="Aggregate store, as the web process opens it. Default: aggregate.sqlite3 in the data folder"
+    )
+    aggregate_owner_url: str | None = Field(
+        None, description="Aggregate store, as its owner opens it to migrate. Default: as the web process"
+    )
+    aggregate_scheduler_url: str | None = Field(
+        None, description="Aggregate store, as the scheduled jobs open it. Default: as the web process"
+    )
+
+    def url(self, store: Store, role: Role = Role.WEB) -> str | None:
+        """Return the URL by which ``role`` opens ``store``; None where this process shall not reach it."""
+        web = self.raw_url if store is Store.RAW else self.aggregate_url
+        own = {
+            (Store.RAW, Role.OWNER): self.raw_owner_url,
+            (Store.RAW, Role.SCHEDULER): self.raw_scheduler_url,
+            (Store.AGGREGATE, Role.OWNER): self.aggregate_owner_url,
+            (Store.AGGREGATE, Role.SCHEDULER): self.aggregate_scheduler_url,
+        }.get((store, role))
+        if own:
+            return own
+        if web is None:
+            return f"sqlite+aiosqlite:///{(self.data / f'{store}.sqlite3').resolve()}"
+        return web or None

@@ -1,0 +1,41 @@
+"""Engines for the two stores, with what each database needs to keep our promises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import event, make_url
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+WRITES = {"sqlite_begin": "BEGIN IMMEDIATE"}
+"""Execution options of a transaction that writes: on SQLite it waits for its turn instead of failing half way."""
+
+
+def make_engine(url: str) -> AsyncEngine:
+    """Return an engine for a store's URL.
+
+    SQLite: WAL with ``synchronous=FULL``, so that a commit is durable; ``secure_delete``, so that deleted is gone; explicit
+    BEGIN, because the driver's own rules leave reads outside of the transaction. PostgreSQL: a pool that notices a restart.
+    """
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_async_engine(url, pool_pre_ping=True)
+    if database := make_url(url).database:
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_async_engine(url)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _: Any) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))

@@ -1,0 +1,72 @@
+"""Alembic migrations: one history for the raw store, one for the aggregate store.
+
+``await upgrade(Store.RAW, url)`` brings a store up to date. It works inside a running event loop, where Alembic's own async
+environment does not, because the connection is handed to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aggregation.settings import Store
+from aggregation.stores.engines import make_engine
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection
+
+
+class StoreTooNewError(Exception):
+    """A store that a newer version of this program has migrated."""
+
+
+def version_table(store: Store) -> str:
+    """Return the name of the table that says how far a store is; one each, so that both may share a database."""
+    return f"alembic_version_{store}"
+
+
+def config_for(store: Store) -> Config:
+    """Return Alembic's configuration for a store's history."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / store).replace("%", "%%"))
+    return config
+
+
+async def upgrade(store: Store, url: str) -> None:
+    """Bring a store to the newest revision. Raises StoreTooNewError where that was left behind already."""
+    engine = make_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, store)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: Connection, store: Store) -> None:
+    config = config_for(store)
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    context = MigrationContext.configure(connection, opts={"version_table": version_table(store)})
+    if unknown := set(context.get_current_heads()) - known:
+        raise StoreTooNewError(
+            f"The {store} store is at revision {', '.join(sorted(unknown))}, which this version does not know: "
+            "a newer version has migrated it. Install that version, or restore the store from before."
+        )
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+async def is_current(store: Store, url: str) -> bool:
+    """Tell whether a store is at the newest revision."""
+    engine = make_engine(url)
+    try:
+        async with engine.connect() as connection:
+            return await connection.run_sync(_is_current, store)
+    finally:
+        await engine.dispose()
+
+
+def _is_current(connection: Connection, store: Store) -> bool:
+    head = ScriptDirectory.from_config(config_for(store)).get_current_head()
+    context = MigrationContext.configure(connection, opts={"version_table": version_table(store)})
+    return context.get_current_revision() == head

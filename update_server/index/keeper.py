@@ -1,0 +1,111 @@
+"""The index that is served now, and how the next one takes its place.
+
+A reader takes one reference and has a whole index: the swap is one assignment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from update_server.index import seed, snapshot
+from update_server.index.bodies import UpdateBodies
+from update_server.index.snapshot import BrokenSnapshotError, Index
+
+log = structlog.get_logger()
+
+
+class Served(Struct, frozen=True):
+    """An index with the answers made from it."""
+
+    index: Index
+    bodies: UpdateBodies
+
+
+class RefreshOutcome(Struct, frozen=True):
+    """How the last refresh ended: ``error`` is None where it went well."""
+
+    ended_at: datetime
+    error: str | None = None
+
+
+class IndexKeeper:
+    """Holds what is served.
+
+    ``snapshot_path``: the index on disk. ``seed_path``: the seed to begin with, None for the shipped one.
+    """
+
+    def __init__(self, snapshot_path: Path, seed_path: Path | None, check_again_s: int) -> None:
+        self._snapshot_path = snapshot_path
+        self._seed_path = seed_path
+        self._check_again_s = check_again_s
+        self._read_from: tuple[int, int] | None = None
+        self.served: Served | None = None
+        self.last_refresh: RefreshOutcome | None = None
+        self.trouble: str | None = None
+        """Why nothing is served, or what was moved aside, in a sentence."""
+
+    def load(self) -> None:
+        """Serve the snapshot, or on the very first start the seed.
+
+        A snapshot or seed that is broken is moved aside and nothing is served until a refresh succeeds: falling back from a
+        broken snapshot to the older seed would silently take answers back. The shipped seed is left in its place, which is the
+        package manager's.
+        """
+        try:
+            index = snapshot.read(self._snapshot_path) or seed.read(self._seed_path or seed.shipped())
+        except BrokenSnapshotError as error:
+            self._report(str(error), self._snapshot_path)
+        except seed.BrokenSeedError as error:
+            self._report(str(error), self._seed_path)
+        else:
+            self._note_file()
+            self._serve(index)
+            log.info("index_loaded", origin=index.origin, packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
+
+    def load_if_replaced(self) -> bool:
+        """Serve the snapshot on disk if another process has written a new one; tell whether that was so."""
+        if self._stat() in (None, self._read_from):
+            return False
+        self.load()
+        return True
+
+    def replace(self, index: Index) -> None:
+        """Serve a new index and keep it on disk."""
+        bodies = UpdateBodies(index.facts, self.served.index.changed if self.served else {}, check_again_s=self._check_again_s)
+        index = Index(index.facts, index.origin, index.documents, index.fact_etags, bodies.changed, index.stale)
+        snapshot.write(index, self._snapshot_path)
+        self._note_file()
+        self.served = Served(index, bodies)
+        self.trouble = None
+
+    async def encode(self) -> None:
+        """Add the compressed bodies, off the event loop."""
+        if self.served is not None:
+            await asyncio.to_thread(self.served.bodies.encode)
+
+    def _serve(self, index: Index) -> None:
+        self.served = Served(index, UpdateBodies(index.facts, index.changed, check_again_s=self._check_again_s))
+        self.trouble = None
+
+    def _report(self, message: str, broken: Path | None) -> None:
+        try:
+            moved = f" It was moved aside to {snapshot.move_aside(broken).name}." if broken and broken.exists() else ""
+        except OSError as error:
+            moved = f" It could not be moved aside ({error}): delete it."
+        self.trouble = f"{message}.{moved} A new index is built from the upstream."
+        log.error("index_unreadable", message=self.trouble)
+
+    def _stat(self) -> tuple[int, int] | None:
+        try:
+            stat = self._snapshot_path.stat()
+        except OSError:
+            return None
+        return stat.st_mtime_ns, stat.st_ino
+
+    def _note_file(self) -> None:
+        self._read_from = self._stat()

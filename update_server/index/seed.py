@@ -1,0 +1,57 @@
+"""The index that ships in the wheel, so that a service which starts offline for the first time has something to say.
+
+It holds bare facts: names, versions, Requires-Python, wheel tags, yanks, command ids. No texts, so those endpoints wait for
+the first refresh, and nothing of conda-forge. ``update-server index seed`` makes it from an upstream.
+"""
+
+from __future__ import annotations
+
+import lzma
+from importlib.resources import files
+from pathlib import Path
+
+import msgspec
+
+from update_server.index.model import FACTS_FORMAT, Facts, Release
+from update_server.index.snapshot import Index, Origin
+
+MAX_SIZE = 64 * 2**20
+"""Bytes that a seed may unpack to."""
+
+
+class BrokenSeedError(Exception):
+    """A file that is no seed which this version can read."""
+
+
+def shipped() -> Path:
+    """Return the path of the seed in the installed package."""
+    return Path(str(files("update_server.index") / "seed.json.xz"))
+
+
+def pack(facts: Facts) -> bytes:
+    """Return the seed of some facts, compressed."""
+    bare = tuple(
+        msgspec.structs.replace(
+            package,
+            conda=None,
+            releases=tuple(Release(release.version, tuple(dict.fromkeys(release.files))) for release in package.releases),
+        )
+        for package in facts.packages
+    )
+    seed = Facts(format=FACTS_FORMAT, as_of=facts.as_of, has_conda=False, packages=bare)
+    return lzma.compress(msgspec.json.encode(seed), preset=9 | lzma.PRESET_EXTREME)
+
+
+def read(path: Path) -> Index:
+    """Return the index of the seed at ``path``. Raises BrokenSeedError."""
+    try:
+        decompressor = lzma.LZMADecompressor(memlimit=256 * 2**20)
+        text = decompressor.decompress(path.read_bytes(), max_length=MAX_SIZE)
+        if not decompressor.eof:
+            raise BrokenSeedError(f"Cannot read the seed index {path}: it is cut off or too large")
+        facts = msgspec.json.decode(text, type=Facts)
+    except (OSError, lzma.LZMAError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise BrokenSeedError(f"Cannot read the seed index {path}: {error}") from error
+    if facts.format != FACTS_FORMAT:
+        raise BrokenSeedError(f"Cannot read the seed index {path}: format {facts.format}, this program reads {FACTS_FORMAT}")
+    return Index(facts, Origin.SEED)

@@ -1,0 +1,112 @@
+"""Upstream JSON into facts: pure functions, one for each format that is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+
+from update_server.index.conda import DECIDING, name_of
+from update_server.index.model import CondaFile, CondaPackage, File, Release, in_descending_order
+
+SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
+
+
+class _SimpleFile(Struct):
+    filename: str
+    requires_python: str | None = msgspec.field(name="requires-python", default=None)
+    yanked: bool | str = False
+
+
+class _SimpleProject(Struct):
+    files: list[_SimpleFile]
+
+
+class _Command(Struct):
+    id: str
+
+
+class _Contributions(Struct):
+    commands: list[_Command] | None = None
+
+
+class _Manifest(Struct):
+    contributions: _Contributions | None = None
+
+
+class _CondaAttributes(Struct):
+    depends: list[str] | None = None
+    constrains: list[str] | None = None
+
+
+class _CondaFile(Struct):
+    version: str
+    attrs: _CondaAttributes
+    labels: list[str]
+
+
+class _CondaProject(Struct):
+    name: str
+    files: list[_CondaFile]
+
+
+def releases_from_simple(text: bytes) -> tuple[Release, ...]:
+    """Return the releases of a project page of the simple API (PEP 691), the newest first.
+
+    That page is what pip itself reads. Files whose names pip would not take either (eggs, other names) are passed over.
+    Raises msgspec.MsgspecError for another form.
+    """
+    by_version: dict[str, list[File]] = {}
+    for item in msgspec.json.decode(text, type=_SimpleProject).files:
+        parsed = _version_and_tags(item.filename)
+        if parsed is None:
+            continue
+        version, tags = parsed
+        yanked = None if item.yanked is False else ("" if item.yanked is True else item.yanked)
+        by_version.setdefault(version, []).append(File(item.requires_python or None, yanked, tags))
+    return in_descending_order(Release(version, tuple(dict.fromkeys(files))) for version, files in by_version.items())
+
+
+def _version_and_tags(filename: str) -> tuple[str, tuple[str, ...] | None] | None:
+    try:
+        if filename.endswith(".whl"):
+            _, version, _, tags = parse_wheel_filename(filename)
+            return str(version), tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
+        _, version = parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+    return str(version), None
+
+
+def commands_of(manifest: bytes) -> tuple[str, ...]:
+    """Return the command ids that an npe2 manifest declares. Raises msgspec.MsgspecError for another form."""
+    contributions = msgspec.json.decode(manifest, type=_Manifest).contributions
+    return tuple(command.id for command in (contributions and contributions.commands) or ())
+
+
+def conda_package(text: bytes) -> CondaPackage:
+    """Return a package of the anaconda.org API: those files that are, or were, on the channel's main label.
+
+    Raises msgspec.MsgspecError for another form.
+    """
+    project = msgspec.json.decode(text, type=_CondaProject)
+    files = (
+        CondaFile(
+            item.version, _deciding(item.attrs.depends), _deciding(item.attrs.constrains), "broken" in item.labels
+        )
+        for item in project.files
+        if "main" in item.labels or "broken" in item.labels
+    )
+    return CondaPackage(project.name, tuple(dict.fromkeys(files)))
+
+
+def _deciding(specifications: list[str] | None) -> tuple[str, ...]:
+    return tuple(text for text in specifications or () if name_of(text) in DECIDING)
+
+
+def object_of(text: bytes) -> Mapping[str, Any]:
+    """Return a JSON object. Raises msgspec.MsgspecError for anything else."""
+    return msgspec.json.decode(text, type=dict[str, Any])

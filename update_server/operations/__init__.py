@@ -1,0 +1,1 @@
+"""What an operator needs: health, logs, the jobs that run by themselves."""

@@ -1,0 +1,88 @@
+"""Every error that leaves the service, as ``application/problem+json`` (RFC 9457), made in one place.
+
+Litestar's own plugin for this swaps title and detail and leaves a 500 as plain text; so the shape is made here.
+"""
+
+from __future__ import annotations
+
+import http
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+MEDIA_TYPE = "application/problem+json"
+
+log = structlog.get_logger()
+
+
+class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the reader gets: what went wrong, where in the request, what to do."""
+
+    title: str
+    status: int
+    detail: str
+    type: str = "about:blank"
+    pointer: str | None = None
+
+
+class Problem(Exception):
+    """An answer of the kind 4xx or 5xx.
+
+    ``detail``: one sentence for the person who sees it. ``pointer``: the JSON pointer or the query parameter at fault.
+    ``kind``: the last part of the problem type, where a client must tell it apart. ``retry_after``: seconds.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        detail: str,
+        *,
+        pointer: str | None = None,
+        kind: str | None = None,
+        retry_after: int | None = None,
+        allow: str | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.body = ProblemBody(
+            title=http.HTTPStatus(status).phrase,
+            status=status,
+            detail=detail,
+            type=f"/problems/{kind}" if kind else "about:blank",
+            pointer=pointer,
+        )
+        self.headers: dict[str, str] = {"cache-control": "no-store"}
+        if retry_after is not None:
+            self.headers["retry-after"] = str(retry_after)
+        if allow is not None:
+            self.headers["allow"] = allow
+
+    def encode(self) -> bytes:
+        """Return the body as JSON."""
+        return msgspec.json.encode(self.body)
+
+
+def bad_query(name: str, detail: str) -> Problem:
+    """Return the 400 for a query parameter that is missing or wrong."""
+    return Problem(400, detail, pointer=name)
+
+
+def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Turn any exception of a handler into a problem; one that nobody foresaw is logged and told without its text."""
+    problem = as_problem(error)
+    return Response(problem.encode(), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
+
+
+def as_problem(error: Exception) -> Problem:
+    """Return the problem that an exception stands for."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException):
+        allow = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow")
+        detail = str(error.detail) if error.status_code < 500 else "Something went wrong here. Try again later."
+        return Problem(error.status_code, detail, allow=allow)
+    log.error("request_failed", exc_info=error)
+    return Problem(500, "Something went wrong here. Try again later.")

@@ -1,0 +1,109 @@
+"""Every setting of the service: an environment variable with a type, a range, a default that works, and a sentence.
+
+``update-server settings`` prints them, and ``docs/settings.md`` is made from them.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from aggregation.settings import StoreSettings
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+def _base_url(text: str) -> str:
+    """An http or https address without a slash at its end; empty stays empty."""
+    return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/") if text else ""
+
+
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+
+
+class Upstreams:
+    """The addresses of the services that a refresh reads."""
+
+    def __init__(self, base: str = "") -> None:
+        """``base``: one address that stands in for all of them; empty for the public ones."""
+        self.index = base or "https://api.napari.org"
+        self.pypi = base or "https://pypi.org"
+
+
+class Settings(BaseSettings):
+    """Settings of the service. Each is read from ``UPDATE_SERVER_`` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="UPDATE_SERVER_", extra="ignore")
+
+    host: str = Field("127.0.0.1", description="Address to listen on")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
+    data: Path = Field(Path("data"), description="Folder for the index snapshot and the SQLite stores, made where it is missing")
+    upstream: BaseUrl = Field(
+        "", description="One base URL from which every upstream service is read. Default: the public plugin index and PyPI"
+    )
+    seed: Path | None = Field(None, description="Seed index to serve before the first refresh. Default: the one that is shipped")
+    refresh_interval_s: int = Field(7200, ge=60, le=7 * 86400, description="Seconds between two refreshes of the index")
+    refresh_timeout_s: int = Field(1200, ge=5, le=6 * 3600, description="Seconds after which a refresh is given up")
+    upstream_concurrency: int = Field(16, ge=1, le=64, description="Requests to upstream services at the same time")
+    check_again_s: int = Field(
+        86400, ge=3600, le=7 * 86400, description="Seconds after which a client shall ask for updates again"
+    )
+    jobs: bool = Field(
+        True, description="Run the scheduled jobs in this process. Set to false where `update-server scheduler` runs"
+    )
+    levels: Annotated[tuple[Level, ...], NoDecode] = Field(
+        TELEMETRY_LEVELS, description="Telemetry levels that are taken, comma-separated; the others answer 410"
+    )
+    level_hosts: dict[Level, str] = Field(
+        default_factory=dict,
+        description='Host name of each level, as JSON: {"basic": "basic.updates.example.org"}. Default: the host of the site',
+    )
+    contact: str = Field("", description="Address of the operator, for the privacy page")
+    log_format: Literal["auto", "json", "text"] = Field(
+        "auto", description="How log lines look. auto: text on a terminal, JSON elsewhere"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least important lines to log")
+    now: datetime | None = Field(
+        None, description="Instant from which time goes on, for tests and rehearsals; refused unless on loopback"
+    )
+    stores: StoreSettings = Field(default_factory=StoreSettings, description="Where the stores are (AGGREGATION_…)")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_levels(cls, values: dict[str, object]) -> dict[str, object]:
+        if isinstance(levels := values.get("levels"), str):
+            values["levels"] = [level.strip() for level in levels.split(",") if level.strip()]
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.now is not None and not is_loopback(self.host):
+            raise ValueError(f"UPDATE_SERVER_NOW moves the clock, which is refused on {self.host}: listen on 127.0.0.1")
+        if Level.NONE in self.levels:
+            raise ValueError("UPDATE_SERVER_LEVELS names telemetry levels: basic, middle, full")
+        if self.stores.data != self.data:
+            self.stores = self.stores.model_copy(update={"data": self.data})
+        return self
+
+    @property
+    def upstreams(self) -> Upstreams:
+        """The upstream services."""
+        return Upstreams(self.upstream)
+
+    @property
+    def snapshot_path(self) -> Path:
+        """The index on disk."""
+        return self.data / "index.sqlite3"
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address cannot be reached from another machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""Public numbers out, from the aggregate store alone."""
