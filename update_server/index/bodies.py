@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import brotli
 import msgspec
 import zstandard
+from msgspec import Struct
 from napari_update_hook.wire import SCHEMA_VERSION, PackageUpdate, Updates
 
 from update_server.index.compatibility import pypi_classes, pypi_updates
@@ -27,6 +28,8 @@ CHANNELS = ("pypi", "conda-forge")
 ENCODINGS = ("br", "zstd", "gzip")
 """In the order of preference: the smallest first."""
 
+CACHE_CONTROL = b"public, max-age=300"
+
 NEWEST_PLAUSIBLE_MINOR = 40
 """A bound such as ``<3.99`` means "any": it names no Python that somebody has."""
 
@@ -34,23 +37,43 @@ MINORS_AHEAD = 4
 """So many minors beyond the newest that the index names are prepared too."""
 
 
-class Body:
-    """One answer: its bytes in each encoding, and its ETag without quotes or suffix."""
+class Representation(Struct, frozen=True):
+    """A body in one encoding, with the headers that go with it, as ASGI takes them."""
 
-    __slots__ = ("encoded", "etag", "identity")
+    content: bytes
+    headers: list[tuple[bytes, bytes]]
+
+
+class Body:
+    """One answer: its bytes in each encoding that is ready, and its ETag without quotes or suffix."""
+
+    __slots__ = ("etag", "identity", "representations")
 
     def __init__(self, identity: bytes) -> None:
         self.identity = identity
         self.etag = hashlib.sha256(identity).hexdigest()[:32]
-        self.encoded: dict[str, bytes] = {}
+        self.representations = {"identity": self._representation(identity)}
 
     def encode(self) -> None:
         """Add the encodings, each at its best ratio. The same bytes on every replica: gzip's header gets no time."""
-        self.encoded = {
+        encoded = {
             "br": brotli.compress(self.identity, quality=11),
             "zstd": zstandard.ZstdCompressor(level=19).compress(self.identity),
             "gzip": gzip.compress(self.identity, 9, mtime=0),
         }
+        self.representations |= {name: self._representation(content, name) for name, content in encoded.items()}
+
+    def _representation(self, content: bytes, encoding: str | None = None) -> Representation:
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"cache-control", CACHE_CONTROL),
+            (b"vary", b"accept-encoding"),
+            (b"etag", f'"{self.etag}{f"-{encoding}" if encoding else ""}"'.encode()),
+            (b"content-length", str(len(content)).encode()),
+        ]
+        if encoding:
+            headers.append((b"content-encoding", encoding.encode()))
+        return Representation(content, headers)
 
 
 class ChannelBodies:

@@ -6,6 +6,7 @@ A reader takes one reference and has a whole index: the swap is one assignment.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from update_server.index import seed, snapshot
 from update_server.index.bodies import UpdateBodies
+from update_server.index.model import Package
 from update_server.index.snapshot import BrokenSnapshotError, Index
 
 log = structlog.get_logger()
@@ -24,6 +26,12 @@ class Served(Struct, frozen=True):
 
     index: Index
     bodies: UpdateBodies
+    packages: Mapping[str, Package]
+
+    @classmethod
+    def of(cls, index: Index, bodies: UpdateBodies) -> Served:
+        """Return an index as it is served."""
+        return cls(index, bodies, index.facts.by_key())
 
 
 class RefreshOutcome(Struct, frozen=True):
@@ -76,11 +84,11 @@ class IndexKeeper:
 
     def replace(self, index: Index) -> None:
         """Serve a new index and keep it on disk."""
-        bodies = UpdateBodies(index.facts, self.served.index.changed if self.served else {}, check_again_s=self._check_again_s)
+        bodies = UpdateBodies(index.facts, self.served.bodies.changed if self.served else {}, check_again_s=self._check_again_s)
         index = Index(index.facts, index.origin, index.documents, index.fact_etags, bodies.changed, index.stale)
         snapshot.write(index, self._snapshot_path)
         self._note_file()
-        self.served = Served(index, bodies)
+        self.served = Served.of(index, bodies)
         self.trouble = None
 
     async def encode(self) -> None:
@@ -89,7 +97,7 @@ class IndexKeeper:
             await asyncio.to_thread(self.served.bodies.encode)
 
     def _serve(self, index: Index) -> None:
-        self.served = Served(index, UpdateBodies(index.facts, index.changed, check_again_s=self._check_again_s))
+        self.served = Served.of(index, UpdateBodies(index.facts, index.changed, check_again_s=self._check_again_s))
         self.trouble = None
 
     def _report(self, message: str, broken: Path | None) -> None:

@@ -1,0 +1,222 @@
+"""The command ``update-server``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+from aggregation.clock import Clock
+from aggregation.settings import Role, Store
+from migrations import StoreTooNewError, is_current, upgrade
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from update_server import __version__
+from update_server.index import seed
+from update_server.index.refresh import build
+from update_server.index.sources.fetching import UpstreamError
+from update_server.operations import logs
+from update_server.operations.progress import shown_progress
+from update_server.settings import Settings
+
+log = structlog.get_logger()
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+app = typer.Typer(
+    help="A plugin index for napari that knows which version your Python can install, with opt-in telemetry. "
+    "Settings are environment variables: `update-server settings` lists them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+index_app = typer.Typer(help="Make things from the plugin index.", no_args_is_help=True)
+lists_app = typer.Typer(help="Make the public lists of telemetry that the repository keeps.", no_args_is_help=True)
+db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
+app.add_typer(index_app, name="index")
+app.add_typer(lists_app, name="lists")
+app.add_typer(db_app, name="db")
+
+
+def _settings() -> Settings:
+    """The settings, or a message for each that is wrong, and exit code 2."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"]).upper()
+            message = problem["msg"].removeprefix("Value error, ")
+            errors.print(f"[red]UPDATE_SERVER_{name}: {message}[/red]" if name else f"[red]{message}[/red]")
+        raise typer.Exit(2) from error
+    logs.configure(settings.log_format, settings.log_level)
+    return settings
+
+
+@app.command()
+def run() -> None:
+    """Start the service: migrate SQLite stores, serve at once, build the index in the background."""
+    settings = _settings()
+    _prepare(settings)
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
+    log.info("starting", version=__version__, address=f"http://{settings.host}:{settings.port}", data=str(settings.data.resolve()))
+    Granian(
+        "update_server.app:create_app",
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.ASGI,
+        factory=True,
+        workers=1,  # each worker would run every job; start more processes instead
+        websockets=False,
+        log_level=LogLevels.warning,
+        workers_kill_timeout=10,
+    ).serve()
+
+
+@app.command()
+def scheduler() -> None:
+    """Run the scheduled jobs alone: refresh, publish, purge. Set UPDATE_SERVER_JOBS=false in the web processes."""
+    settings = _settings()
+    _prepare(settings)
+
+    async def work() -> None:
+        from update_server.operations.scheduling import make_scheduler
+        from update_server.services import Services
+
+        services = Services(settings, Role.SCHEDULER)
+        services.keeper.load()
+        jobs = make_scheduler(services)
+        jobs.start()
+        log.info("scheduler_started", jobs=[job.id for job in jobs.get_jobs()])
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await stop.wait()
+        jobs.shutdown(wait=False)
+        await services.close()
+
+    asyncio.run(work())
+
+
+def _prepare(settings: Settings) -> None:
+    """Migrate SQLite stores; on PostgreSQL only look, because the owner alone migrates."""
+    for store in Store:
+        url = settings.stores.url(store, Role.OWNER)
+        if url is None:
+            continue
+        try:
+            if url.startswith("sqlite"):
+                asyncio.run(upgrade(store, url))
+            elif not asyncio.run(is_current(store, settings.stores.url(store) or url)):
+                raise StoreTooNewError(f"The {store} store is not migrated: run `update-server db migrate` as its owner.")
+        except (StoreTooNewError, OSError) as error:
+            errors.print(f"[red]{error}[/red]")
+            raise typer.Exit(1) from error
+
+
+@db_app.command()
+def migrate() -> None:
+    """Bring both stores to the newest revision, with the owner's URLs."""
+    settings = _settings()
+    for store in Store:
+        url = settings.stores.url(store, Role.OWNER)
+        if url is None:
+            console.print(f"{store}: switched off")
+            continue
+        try:
+            asyncio.run(upgrade(store, url))
+        except StoreTooNewError as error:
+            errors.print(f"[red]{error}[/red]")
+            raise typer.Exit(1) from error
+        console.print(f"{store}: up to date")
+
+
+@app.command("settings")
+def print_settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/settings.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False,
+) -> None:
+    """List every setting with its default and meaning."""
+    from update_server.operations.settings_page import described, page
+
+    if markdown:
+        sys.stdout.write(page())
+    elif as_json:
+        console.print_json(json.dumps([{"name": item.name, "default": item.default, "meaning": item.meaning} for item in described()]))
+    else:
+        table = Table("setting", "default", "meaning")
+        for item in described():
+            table.add_row(item.name, item.default, item.meaning)
+        console.print(table)
+
+
+@app.command()
+def openapi() -> None:
+    """Print the OpenAPI description as JSON."""
+    from update_server.app import create_app
+
+    settings = _settings()
+    console.print_json(json.dumps(create_app(settings).openapi_schema.to_schema()))
+
+
+@index_app.command("seed")
+def make_seed(
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("update_server/index/seed.json.xz"),
+    upstream: Annotated[str | None, typer.Option("--upstream", help="One base URL of every upstream service.")] = None,
+) -> None:
+    """Make the seed index from an upstream: the bare facts that a service has before its first refresh."""
+    if upstream is not None:
+        os.environ["UPDATE_SERVER_UPSTREAM"] = upstream
+    settings = _settings()
+    try:
+        with shown_progress() as progress:
+            index = asyncio.run(build(settings, None, Clock(settings.now), progress))
+        output.parent.mkdir(parents=True, exist_ok=True)
+        packed = seed.pack(index.facts)
+        output.write_bytes(packed)
+    except (UpstreamError, OSError) as error:
+        errors.print(f"[red]No seed was made: {error or 'the upstream took too long'}[/red]")
+        raise typer.Exit(1) from error
+    console.print(f"{output}: {len(index.facts.packages)} packages, {len(packed):,} bytes, as of {index.facts.as_of:%Y-%m-%d %H:%M} UTC")
+    if index.stale:
+        errors.print(f"[yellow]{len(index.stale)} projects could not be read: {', '.join(sorted(index.stale))}[/yellow]")
+
+
+@lists_app.command("napari-commands")
+def napari_commands(
+    pythons: Annotated[list[Path], typer.Argument(help="Python executables of environments with a released napari[pyqt6].")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="List to add to.")] = Path("update_server/intake/napari_commands.txt"),
+) -> None:
+    """Add the commands that released napari versions register to the list of napari's own commands."""
+    from update_server.intake.napari_command_list import NapariError, add_commands
+
+    try:
+        for line in add_commands(pythons, output):
+            console.print(line)
+    except (NapariError, OSError) as error:
+        errors.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(__version__)
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The application: handlers from each domain, one place for errors, and what must run beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from litestar import Litestar, Response
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, PathItem, Schema
+
+from update_server import __version__
+from update_server.index.bodies import CHANNELS
+from update_server.index.routes import index_handlers
+from update_server.index.updates_route import updates_handler
+from update_server.intake.decoding import MOST_BYTES_SENT
+from update_server.intake.routes import intake_handlers
+from update_server.operations.health import health_handlers
+from update_server.operations.scheduling import make_scheduler, watch_snapshot
+from update_server.pages.routes import SECURITY_HEADERS, page_handlers, template_config
+from update_server.problems import answer_problem
+from update_server.services import Services
+from update_server.settings import Settings
+from update_server.statistics.routes import statistics_handlers
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """Return the application. The stores must have been migrated; ``settings`` default to the environment's."""
+    services = Services(settings or Settings())
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        async with running(services):
+            yield
+
+    app = Litestar(
+        [
+            updates_handler(services),
+            *index_handlers(services),
+            *intake_handlers(services),
+            *statistics_handlers(services),
+            *health_handlers(services),
+            *page_handlers(services),
+        ],
+        lifespan=[lifespan],
+        exception_handlers={Exception: answer_problem},
+        template_config=template_config(),
+        after_request=_add_security_headers,
+        request_max_body_size=MOST_BYTES_SENT * 2,
+        openapi_config=OpenAPIConfig(
+            title="napari update service",
+            version=__version__,
+            description="A plugin index for napari that knows which version your Python can install, with opt-in telemetry.",
+            path="/api",
+            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+        ),
+        logging_config=None,
+    )
+    app.state.services = services
+    _describe_updates(app)
+    return app
+
+
+@contextlib.asynccontextmanager
+async def running(services: Services) -> AsyncIterator[None]:
+    """Load the index, and run what must run beside the requests, until the end of the block."""
+    services.keeper.load()
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(services.close)
+        background = [asyncio.create_task(services.keeper.encode())]
+        if services.writer:
+            background.append(asyncio.create_task(services.writer.run()))
+        if services.settings.jobs:
+            scheduler = make_scheduler(services)
+            scheduler.start()
+            stack.callback(scheduler.shutdown, wait=False)
+        else:
+            background.append(asyncio.create_task(watch_snapshot(services)))
+        stack.push_async_callback(_cancel, background)
+        yield
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _add_security_headers(response: Response[Any]) -> Response[Any]:
+    response.headers.update({name: value for name, value in SECURITY_HEADERS.items() if name not in response.headers})
+    return response
+
+
+def _describe_updates(app: Litestar) -> None:
+    """Add the bare ASGI handler of update checks to the OpenAPI description, which can't see it."""
+
+    def parameter(name: str, description: str, *, required: bool = False, values: tuple[str, ...] | None = None) -> Parameter:
+        schema = Schema(type="string", enum=list(values) if values else None)  # type: ignore[arg-type]
+        return Parameter(name=name, param_in="query", description=description, required=required, schema=schema)
+
+    problem = OpenAPIResponse(description="what is wrong, as problem+json", content={"application/problem+json": OpenAPIMediaType()})
+    operation = Operation(
+        operation_id="Updates",
+        summary="What your Python can install",
+        description="Return, for every package, the newest version that the given Python can install from the channel, and "
+        "where a newer one exists, why it does not fit. The answer is the same for everybody: the client compares by itself.",
+        parameters=[
+            parameter("python", "version of CPython 3, such as 3.11 or 3.11.4", required=True),
+            parameter("channel", "where packages come from", values=CHANNELS),
+        ],
+        responses={
+            "200": OpenAPIResponse(description="the answer", content={"application/json": OpenAPIMediaType()}),
+            "304": OpenAPIResponse(description="the body that If-None-Match names is still true"),
+            "400": problem,
+            "503": problem,
+        },
+    )
+    paths = app.openapi_schema.paths
+    assert paths is not None
+    paths["/api/updates"] = PathItem(get=operation)
+
+

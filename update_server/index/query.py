@@ -1,0 +1,42 @@
+"""The query of an update check, read once and remembered: there are few that differ."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from urllib.parse import parse_qsl
+
+from msgspec import Struct
+
+from update_server.index.bodies import CHANNELS
+from update_server.index.pythons import PythonVersion, UnknownPythonError
+from update_server.problems import Problem, bad_query
+
+
+class UpdatesQuery(Struct, frozen=True):
+    """Who asks: a Python and a channel. ``known``: the ETag of the body that the client holds, in a ``POST``."""
+
+    python: PythonVersion
+    channel: str = "pypi"
+    known: str | None = None
+
+
+@lru_cache(maxsize=1024)
+def parsed_query(query_string: bytes) -> UpdatesQuery:
+    """Return what a query string asks. Raises Problem 400, which names the parameter."""
+    try:
+        fields = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, max_num_fields=16)
+    except ValueError as error:
+        raise Problem(400, "The query can't be read: use python=3.11&channel=pypi.") from error
+    values = dict(fields)
+    if len(values) < len(fields):
+        raise Problem(400, "Each query parameter may be given once.")
+    if "python" not in values:
+        raise bad_query("python", "Say which Python you have: python=3.11 or python=3.11.4.")
+    try:
+        python = PythonVersion.parse(values["python"])
+    except UnknownPythonError as error:
+        raise bad_query("python", f"{error}.") from error
+    channel = values.get("channel", "pypi")
+    if channel not in CHANNELS:
+        raise bad_query("channel", f"{channel[:32]!r} is no channel: choose {' or '.join(CHANNELS)}.")
+    return UpdatesQuery(python, channel, values.get("known"))

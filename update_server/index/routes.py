@@ -1,0 +1,124 @@
+"""The endpoints of today's plugin index, under all their paths."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Any
+
+import msgspec
+from litestar import HttpMethod, Request, Response, get, route
+from litestar.handlers import BaseRouteHandler
+from litestar.params import Parameter
+from packaging.utils import canonicalize_name
+
+from update_server.index.bodies import CACHE_CONTROL, instant_text
+from update_server.index.negotiation import accepted_encodings, matches
+from update_server.index.snapshot import Document, Origin
+from update_server.problems import Problem
+from update_server.services import RETRY_AFTER_S, Services
+
+READ = [HttpMethod.GET, HttpMethod.HEAD]
+Name = Annotated[str, Parameter(description="name of a package, in any spelling (PEP 503)", max_length=214)]
+Asked = Request[Any, Any, Any]
+
+
+class ShieldsBadge(msgspec.Struct):
+    """What the endpoint badge of shields.io reads."""
+
+    schemaVersion: int  # noqa: N815 - shields.io spells it so
+    label: str
+    message: str
+    color: str
+
+
+def index_handlers(services: Services) -> list[BaseRouteHandler]:
+    """Return the handlers of the index."""
+
+    def texts(path: str) -> Document:
+        served = services.served()
+        document = served.index.documents.get(path)
+        if document is None and served.index.origin is Origin.SEED:
+            raise Problem(
+                503,
+                f"Only bare facts of {instant_text(served.index.facts.as_of)} are here so far, no texts: the first refresh "
+                "brings them. Try again in a minute.",
+                retry_after=RETRY_AFTER_S,
+            )
+        if document is None:
+            raise Problem(404, "The index has nothing under that name.", pointer="name")
+        return document
+
+    @route(["/api/plugins", "/index.json"], http_method=READ, summary="Newest version of each plugin", media_type="application/json")
+    async def plugins(request: Asked) -> Response[bytes]:
+        """Return the newest version of each listed plugin by name, whatever Python it needs."""
+        packages = services.served().index.facts.packages
+        versions = {package.name: package.version for package in packages}
+        return _answer(request, Document.of(msgspec.json.encode(versions)))
+
+    @route(["/api/extended_summary", "/extended_summary.json"], http_method=READ, summary="All plugins with their texts")
+    async def extended_summary(request: Asked) -> Response[bytes]:
+        """Return name, texts and versions of each listed plugin."""
+        return _answer(request, texts("/api/extended_summary"))
+
+    @route(["/api/conda", "/api/conda-map", "/conda.json"], http_method=READ, summary="Names on conda-forge")
+    async def conda_map(request: Asked) -> Response[bytes]:
+        """Return the conda-forge name of each listed plugin, null where it is not there."""
+        return _answer(request, texts("/api/conda"))
+
+    @route(["/api/readers", "/readers.json"], http_method=READ, summary="Plugins by file pattern that they read")
+    async def readers(request: Asked) -> Response[bytes]:
+        """Return the plugins that read each file pattern."""
+        return _answer(request, texts("/api/readers"))
+
+    @route("/classifiers.json", http_method=READ, summary="Projects with the napari classifier")
+    async def classifiers(request: Asked) -> Response[bytes]:
+        """Return the projects that carry the classifier ``Framework :: napari``, those withdrawn and those deleted."""
+        return _answer(request, texts("/classifiers.json"))
+
+    @route("/errors.json", http_method=READ, summary="Projects that could not be read")
+    async def errors(request: Asked) -> Response[bytes]:
+        """Return the projects without a usable manifest, and those that the last refresh could not read, each with the reason."""
+        document = texts("/errors.json")
+        stale = services.served().index.stale
+        if not stale:
+            return _answer(request, document)
+        known = msgspec.json.decode(document.text(), type=dict[str, Any])
+        packages = services.served().packages
+        for key, entry in stale.items():
+            known[key] = {"version": packages[key].version if key in packages else None, "error": entry.error}
+        return _answer(request, Document.of(msgspec.json.encode(known)))
+
+    @route("/api/pypi/{name:str}", http_method=READ, summary="One project as PyPI describes it")
+    async def pypi(request: Asked, name: Name) -> Response[bytes]:
+        """Return PyPI's JSON of a project."""
+        return _answer(request, texts(f"/api/pypi/{canonicalize_name(name)}"))
+
+    @route("/api/manifest/{name:str}", http_method=READ, summary="The npe2 manifest of a plugin")
+    async def manifest(request: Asked, name: Name) -> Response[bytes]:
+        """Return the manifest of a plugin's newest release."""
+        return _answer(request, texts(f"/api/manifest/{canonicalize_name(name)}"))
+
+    @route("/api/conda/{name:str}", http_method=READ, summary="One project as conda-forge has it")
+    async def conda(request: Asked, name: Name) -> Response[bytes]:
+        """Return what anaconda.org knows of a project's package on conda-forge."""
+        return _answer(request, texts(f"/api/conda/{canonicalize_name(name)}"))
+
+    @get("/api/shields/{name:str}", summary="Badge data for shields.io")
+    async def shields(name: Name) -> ShieldsBadge:
+        """Return the JSON that the endpoint badge of shields.io reads."""
+        package = services.served().packages[services.package_key(name)]
+        return ShieldsBadge(1, "napari hub", f"{package.name} {package.version}", "#0074B8")
+
+    return [plugins, extended_summary, conda_map, readers, classifiers, errors, pypi, manifest, conda, shields]
+
+
+def _answer(request: Asked, document: Document) -> Response[bytes]:
+    """A JSON text, compressed as it lies in memory where the client takes that, or 304 where it has it."""
+    etag = hashlib.sha256(document.body).hexdigest()[:32]
+    headers = {"cache-control": CACHE_CONTROL.decode(), "vary": "accept-encoding", "etag": f'"{etag}"'}
+    if matches(etag, request.headers.get("if-none-match", "")):
+        return Response(b"", status_code=304, headers=headers)
+    if "gzip" in accepted_encodings(request.headers.get("accept-encoding", "")):
+        headers |= {"etag": f'"{etag}-gzip"', "content-encoding": "gzip"}
+        return Response(document.body, status_code=200, media_type="application/json", headers=headers)
+    return Response(document.text(), status_code=200, media_type="application/json", headers=headers)

@@ -1,0 +1,53 @@
+"""The strings that a report of a level may contain: what the server publishes, and what it filters by.
+
+Every string of a report comes from a public list, on both sides. Otherwise ten forged reports could publish any text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, AllowList, Level
+
+from update_server.index.model import Facts
+from update_server.intake import vocabulary
+
+
+class Allowed:
+    """The allow-lists that follow from an index, encoded once, and as sets to look things up in."""
+
+    def __init__(self, facts: Facts) -> None:
+        packages = facts.by_key()
+        napari = packages["napari"].published_finals if "napari" in packages else ()
+        plugins = {
+            key: package.published_finals for key, package in packages.items() if key != "napari" and package.published_finals
+        }
+        commands = {key: packages[key].commands for key in plugins if packages[key].commands}
+        commands["napari"] = vocabulary.napari_commands()
+        self.napari_versions = frozenset((*napari, vocabulary.DEVELOPMENT))
+        self.plugins = {key: frozenset(versions) for key, versions in plugins.items()}
+        self.commands = frozenset(command for ids in commands.values() for command in ids)
+        self.lists = {level: _list(level, napari, plugins, commands) for level in TELEMETRY_LEVELS}
+        self.bodies = {level: msgspec.json.encode(allowed) for level, allowed in self.lists.items()}
+        self.etags = {level: hashlib.sha256(body).hexdigest()[:32] for level, body in self.bodies.items()}
+
+
+def _list(
+    level: Level, napari: tuple[str, ...], plugins: Mapping[str, tuple[str, ...]], commands: Mapping[str, tuple[str, ...]]
+) -> AllowList:
+    middle, full = level.includes(Level.MIDDLE), level.includes(Level.FULL)
+    return AllowList(
+        schema_version=SCHEMA_VERSION,
+        napari_versions=list(napari),
+        python_versions=list(vocabulary.PYTHON_VERSIONS),
+        platforms=list(vocabulary.PLATFORMS),
+        cpu_architectures=list(vocabulary.CPU_ARCHITECTURES),
+        sys_names=list(vocabulary.SYS_NAMES),
+        plugins={name: list(versions) for name, versions in plugins.items()} if middle else None,
+        commands={name: list(ids) for name, ids in commands.items()} if full else None,
+        layers=list(vocabulary.LAYERS) if full else None,
+        classes=list(vocabulary.CLASSES) if full else None,
+        dtypes=list(vocabulary.DTYPES) if full else None,
+    )

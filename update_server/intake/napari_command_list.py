@@ -1,0 +1,63 @@
+"""Makes the list of napari's own commands from installed, released versions of it.
+
+Only napari knows which commands it registers, so it is asked: in a process of its own, without a window, without plugins.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+HEADER = """# Command ids of napari itself, one a line, sorted: those that released versions register.
+# Made by `update-server lists napari-commands`; a command of this list may be named in a report at level full.
+# Versions read: """
+
+_ASK = """
+import napari, tempfile, os
+from napari._qt._qapp_model.qactions import init_qactions
+from napari._qt.qt_event_loop import get_qapp
+get_qapp()
+try:
+    from napari._app_model import get_app_model
+except ImportError:
+    from napari._app_model import get_app as get_app_model
+app = get_app_model()
+init_qactions()
+print("version", napari.__version__)
+for command in app.commands:
+    print("command", command[0] if isinstance(command, tuple) else command)
+"""
+
+
+class NapariError(Exception):
+    """A napari that could not be asked."""
+
+
+def add_commands(pythons: Sequence[Path], output: Path) -> Iterator[str]:
+    """Add the commands that the napari of each Python registers to the list at ``output``; yields a line for each.
+
+    Raises NapariError, with what the process said last.
+    """
+    lines = output.read_text("utf-8").splitlines() if output.exists() else []
+    commands = {line for line in lines if line and not line.startswith("#")}
+    versions = {part for line in lines if line.startswith("# Versions read: ") for part in line[17:].split(", ") if part}
+    for python in pythons:
+        version, found = _ask(python)
+        versions.add(version)
+        yield f"napari {version}: {len(found)} commands, {len(found - commands)} of them new"
+        commands |= found
+    order = sorted(versions, key=lambda text: [int(part) for part in text.split(".") if part.isdigit()])
+    output.write_text(HEADER + ", ".join(order) + "\n" + "\n".join(sorted(commands)) + "\n", "utf-8")
+
+
+def _ask(python: Path) -> tuple[str, set[str]]:
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "NAPARI_ASYNC": "0"}
+    answer = subprocess.run([python, "-c", _ASK], env=environment, capture_output=True, text=True, timeout=180, check=False)  # noqa: S603
+    told = [line.split(" ", 1) for line in answer.stdout.splitlines() if line.startswith(("version ", "command "))]
+    versions = [value for kind, value in told if kind == "version"]
+    if answer.returncode or not versions:
+        raise NapariError(f"{python}: napari could not be asked: {answer.stderr.strip().splitlines()[-1:] or 'no answer'}")
+    # ids of napari alone: what plugins in that environment declare is theirs
+    return versions[0], {value for kind, value in told if kind == "command" and value.startswith("napari.")}

@@ -1,0 +1,176 @@
+"""Telemetry over HTTP: batches in, one's own reports out, and what an organisation needs to know to allow or block a level."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from aggregation.catalogue import questions_reading
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.retention import RETENTION
+from litestar import MediaType, Request, Response, get, post
+from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
+from napari_update_hook.weeks import CLOSES_AFTER
+from napari_update_hook.wire import (
+    KEY_FIELDS,
+    TELEMETRY_LEVELS,
+    AllowList,
+    BatchAnswer,
+    DeletedReports,
+    FieldDescription,
+    FoundReports,
+    IdentifierQuery,
+    Level,
+    LevelDescription,
+    Levels,
+    Receipt,
+    StoredReport,
+    fields_of,
+)
+
+from update_server.index.negotiation import matches
+from update_server.index.query import parsed_query
+from update_server.intake.decoding import json_text
+from update_server.intake.validation import SCHEMA_VERSIONS, accepted
+from update_server.problems import Problem, ProblemBody
+from update_server.services import Services
+
+Asked = Request[Any, Any, Any]
+_PROBLEM = ResponseSpec(ProblemBody, description="what is wrong, as problem+json", media_type=MediaType.JSON)
+_NO_STORE = {"cache-control": "no-store"}
+_decode_identifier = msgspec.json.Decoder(IdentifierQuery).decode
+
+
+def intake_handlers(services: Services) -> list[BaseRouteHandler]:
+    """Return the handlers of telemetry."""
+
+    def taken_level(text: str) -> Level:
+        try:
+            level = Level(text)
+        except ValueError:
+            level = Level.NONE
+        if level is Level.NONE:
+            raise Problem(404, f"There is no such level: choose {', '.join(TELEMETRY_LEVELS)}.", pointer="level")
+        if level not in services.settings.levels:
+            raise Problem(410, f"This server does not take the level {level} any more.", pointer="level")
+        return level
+
+    @post(
+        "/api/updates/{level:str}",
+        status_code=200,
+        summary="Update check with a telemetry batch",
+        responses={
+            200: ResponseSpec(BatchAnswer, description="receipt, and the update check's answer"),
+            422: _PROBLEM,
+            410: _PROBLEM,
+            503: _PROBLEM,
+        },
+    )
+    async def send_batch(request: Asked, level: str) -> Response[bytes]:
+        """Store one report and answer the update check. The answer goes out once the report is durable.
+
+        The query is that of ``GET /api/updates``; ``known`` names the ETag of the answer that the client holds already.
+        """
+        checked = taken_level(level)
+        query = parsed_query(request.scope["query_string"])
+        body = await services.updates(query)
+        text = await json_text(request)
+        batch = accepted(text, checked, services.allowed(), services.clock.now())
+        if services.writer is None:
+            raise Problem(503, "This server takes no telemetry.", retry_after=86400)
+        stored = await services.writer.put(batch.report)
+        receipt = msgspec.json.encode(Receipt(stored.stored, stored.revision, stored.reason, batch.left_out))
+        updates = b"null" if query.known and matches(body.etag, query.known) else body.identity
+        content = b'{"receipt":' + receipt + b',"updates":' + updates + b"}"
+        return Response(content, status_code=200, media_type=MediaType.JSON, headers=_NO_STORE)
+
+    @post(
+        "/api/reports/find",
+        status_code=200,
+        summary="What is stored for an identifier",
+        responses={200: ResponseSpec(FoundReports, description="the reports of that identifier, an empty list where there are none")},
+    )
+    async def find(request: Asked) -> Response[bytes]:
+        """Return the raw reports of one identifier, which travels in the body: URLs end up in logs."""
+        identifier = _identifier(await json_text(request))
+        if services.raw is None:
+            raise Problem(503, "This server holds no telemetry.", retry_after=86400)
+        reports = [
+            StoredReport(
+                Level(report.level),
+                report.schema_version,
+                {name: getattr(report, name) for name in KEY_FIELDS} | report.document,
+            )
+            for report in await services.raw.find(identifier)
+        ]
+        return Response(
+            msgspec.json.encode(FoundReports(reports)), status_code=200, media_type=MediaType.JSON, headers=_NO_STORE
+        )
+
+    @post(
+        "/api/reports/delete",
+        status_code=200,
+        summary="Delete what is stored for an identifier",
+        responses={200: ResponseSpec(DeletedReports, description="how many reports were deleted")},
+    )
+    async def delete(request: Asked) -> Response[bytes]:
+        """Delete the raw reports of one identifier. Deleted is gone: there is no copy."""
+        identifier = _identifier(await json_text(request))
+        if services.raw is None:
+            raise Problem(503, "This server holds no telemetry.", retry_after=86400)
+        deleted = DeletedReports(await services.raw.delete(identifier))
+        return Response(msgspec.json.encode(deleted), status_code=200, media_type=MediaType.JSON, headers=_NO_STORE)
+
+    @get("/api/telemetry/levels", summary="Levels, endpoints, hosts, fields")
+    async def levels() -> Levels:
+        """Return what each level sends, where it goes, which question needs each field, and the rules of keeping and publishing."""
+        return described_levels(services.settings.levels, services.settings.level_hosts)
+
+    @get(
+        "/api/telemetry/allowed/{level:str}",
+        summary="Strings that a report may contain",
+        responses={200: ResponseSpec(AllowList, description="the public lists for this level")},
+    )
+    async def allowed(request: Asked, level: str) -> Response[bytes]:
+        """Return the public lists from which every string of a report of this level must come."""
+        checked, lists = taken_level(level), services.allowed()
+        headers = {"cache-control": "public, max-age=300", "etag": f'"{lists.etags[checked]}"'}
+        if matches(lists.etags[checked], request.headers.get("if-none-match", "")):
+            return Response(b"", status_code=304, headers=headers)
+        return Response(lists.bodies[checked], status_code=200, media_type=MediaType.JSON, headers=headers)
+
+    return [send_batch, find, delete, levels, allowed]
+
+
+def described_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Levels:
+    """Return the levels as the wire, the catalogue and the settings have them."""
+    return Levels(
+        schema_versions=list(SCHEMA_VERSIONS),
+        listed_from=LISTED_FROM,
+        rounded_down_to=ROUNDED_DOWN_TO,
+        retention_days=RETENTION.days,
+        closes_after_days=CLOSES_AFTER.days,
+        levels=[
+            LevelDescription(
+                name=level,
+                enabled=level in enabled,
+                host=hosts.get(level),
+                endpoint=f"/api/updates/{level}",
+                fields=[
+                    FieldDescription(field.name, field.type, list(questions_reading(field.name)), field.description)
+                    for field in fields_of(level)
+                ],
+            )
+            for level in TELEMETRY_LEVELS
+        ],
+    )
+
+
+def _identifier(text: bytes) -> str:
+    try:
+        return _decode_identifier(text).identifier
+    except msgspec.ValidationError as error:
+        raise Problem(422, "Send an identifier: 32 digits from 0 to 9 and a to f.", pointer="/identifier") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "The body is no JSON that can be read.") from error

@@ -1,0 +1,142 @@
+"""What of a batch is stored: all of it, less what is on no public list; or nothing, and the reason.
+
+Pure functions. The structs of the wire have refused unknown fields and wrong forms before; here are the rules that need the
+clock, the endpoint or the index.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from aggregation.stores.raw import NewReport
+from msgspec import Struct
+from napari_update_hook.weeks import InvalidWeekError, closes_at, is_open, start_of
+from napari_update_hook.wire import (
+    KEY_FIELDS,
+    REPORT_TYPES,
+    SCHEMA_VERSION,
+    BasicReport,
+    Batch,
+    FullReport,
+    LayerUse,
+    LeftOut,
+    Level,
+    MiddleReport,
+    PluginInstall,
+)
+from packaging.utils import canonicalize_name
+
+from update_server.intake import vocabulary
+from update_server.intake.allowed import Allowed
+from update_server.problems import Problem
+
+SCHEMA_VERSIONS = (SCHEMA_VERSION,)
+"""Versions that are taken, old ones included."""
+
+_DECODERS = {level: msgspec.json.Decoder(Batch[report]) for level, report in REPORT_TYPES.items()}  # type: ignore[valid-type]
+
+
+class AcceptedBatch(Struct, frozen=True):
+    """A report to be stored, and what was left out of it."""
+
+    report: NewReport
+    left_out: LeftOut
+
+
+def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> AcceptedBatch:
+    """Return what is to be stored of a batch that came to the endpoint of ``level``.
+
+    Raises Problem: 400 for what is no JSON, 422 for JSON that breaks a rule, with a pointer to the field.
+    """
+    batch = _decoded(text, level)
+    if batch.schema_version not in SCHEMA_VERSIONS or batch.consent.schema_version != batch.schema_version:
+        if batch.schema_version > max(SCHEMA_VERSIONS):
+            raise Problem(422, "This server does not know that schema version yet.", pointer="/schema_version")
+        if batch.schema_version not in SCHEMA_VERSIONS:
+            raise Problem(
+                422, "This schema version is no longer taken: update your client.", pointer="/schema_version", kind="schema-retired"
+            )
+        raise Problem(422, "The consent was given for another schema version.", pointer="/consent/schema_version")
+    if batch.consent.level is not level:
+        raise Problem(422, f"The consent is for another level than this endpoint's, which is {level}.", pointer="/consent/level")
+    _check_week(batch.report.week, now)
+    report, left_out = _on_public_lists(batch.report, allowed)
+    document = {name: value for name, value in _plain(report).items() if name not in KEY_FIELDS}
+    stored = NewReport(
+        report.week, report.identifier, report.environment, report.revision, str(level), batch.schema_version, document
+    )
+    return AcceptedBatch(stored, left_out)
+
+
+def _decoded(text: bytes, level: Level) -> Batch[Any]:
+    try:
+        return _DECODERS[level].decode(text)
+    except msgspec.ValidationError as error:
+        detail, _, place = str(error).partition(" - at `")
+        raise Problem(422, f"{detail}.", pointer=json_pointer(place.rstrip("`"))) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, "The body is no JSON that can be read.") from error
+
+
+def json_pointer(place: str) -> str:
+    """Return msgspec's ``$.report.plugins[0].name`` as the JSON pointer ``/report/plugins/0/name`` (RFC 6901)."""
+    return "".join(f"/{part}" for part in re.findall(r"[^.\[\]$]+", place))
+
+
+def _check_week(week: str, now: datetime) -> None:
+    try:
+        if is_open(week, now):
+            return
+        ahead = now < start_of(week)
+        detail = f"{week} has not begun yet." if ahead else f"{week} takes no more reports since {closes_at(week):%Y-%m-%d}."
+    except (InvalidWeekError, OverflowError):
+        detail = "There is no such ISO week."
+    raise Problem(422, detail, pointer="/report/week")
+
+
+def _on_public_lists(report: BasicReport, allowed: Allowed) -> tuple[BasicReport, LeftOut]:
+    """The report with every string from a public list, and how much was left out."""
+    changes: dict[str, Any] = {
+        "napari_version": _listed(report.napari_version, allowed.napari_versions, vocabulary.DEVELOPMENT),
+        "python_version": _listed(report.python_version, vocabulary.PYTHON_VERSIONS),
+        "platform": _listed(report.platform, vocabulary.PLATFORMS),
+        "cpu_architecture": _listed(report.cpu_architecture, vocabulary.CPU_ARCHITECTURES),
+        "sys_name": _listed(report.sys_name, vocabulary.SYS_NAMES),
+    }
+    plugins_left_out = commands_left_out = 0
+    if isinstance(report, MiddleReport):
+        changes["plugins"] = _listed_plugins(report.plugins, allowed)
+        plugins_left_out = len(report.plugins) - len(changes["plugins"])
+    if isinstance(report, FullReport):
+        changes["command_usage"] = {id_: count for id_, count in report.command_usage.items() if id_ in allowed.commands}
+        changes["data_size_info"] = [_listed_layer(layer) for layer in report.data_size_info]
+        commands_left_out = len(report.command_usage) - len(changes["command_usage"])
+    return msgspec.structs.replace(report, **changes), LeftOut(plugins_left_out, commands_left_out)
+
+
+def _listed(value: str, values: frozenset[str] | tuple[str, ...], instead: str = vocabulary.OTHER) -> str:
+    return value if value in values else instead
+
+
+def _listed_plugins(plugins: list[PluginInstall], allowed: Allowed) -> list[PluginInstall]:
+    """Those plugins that are public, in published final versions, under their normalized name, each once."""
+    named = {canonicalize_name(plugin.name): plugin.version for plugin in plugins}
+    return [PluginInstall(key, version) for key, version in named.items() if version in allowed.plugins.get(key, ())]
+
+
+def _listed_layer(layer: LayerUse) -> LayerUse:
+    return msgspec.structs.replace(
+        layer,
+        layer=_listed(layer.layer, vocabulary.LAYERS),
+        class_=_listed(layer.class_, vocabulary.CLASSES),
+        dtype=_listed(layer.dtype, vocabulary.DTYPES),
+    )
+
+
+def _plain(report: BasicReport) -> dict[str, Any]:
+    plain = msgspec.to_builtins(report)
+    assert isinstance(plain, dict)
+    return plain

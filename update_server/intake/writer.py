@@ -1,0 +1,76 @@
+"""Group commit: reports that arrive together share one durable transaction.
+
+An answer goes out only after the commit, so a commit for each would be the limit of what one disk can take. A bounded queue keeps
+memory flat when the store is slow: past it, clients are asked to come again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+import structlog
+from aggregation.stores.raw import NewReport, RawStore, Stored
+from sqlalchemy.exc import SQLAlchemyError
+
+from update_server.problems import Problem
+
+MOST_WAITING = 2000
+MOST_IN_A_TRANSACTION = 200
+RETRY_AFTER_S = 60
+
+log = structlog.get_logger()
+
+
+class ReportWriter:
+    """Stores reports in groups. `run` must be running while `put` is called."""
+
+    def __init__(self, store: RawStore) -> None:
+        self._store = store
+        self._queue: asyncio.Queue[tuple[NewReport, asyncio.Future[Stored]]] = asyncio.Queue(MOST_WAITING)
+
+    async def put(self, report: NewReport) -> Stored:
+        """Store a report, and return what became of it once that is durable. Raises Problem 503."""
+        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.put_nowait((report, future))
+        except asyncio.QueueFull:
+            raise _unavailable() from None
+        return await future
+
+    async def run(self) -> None:
+        """Write what waits, for ever."""
+        while True:
+            group = [await self._queue.get()]
+            with contextlib.suppress(asyncio.QueueEmpty):
+                while len(group) < MOST_IN_A_TRANSACTION:
+                    group.append(self._queue.get_nowait())
+            await self._write(group)
+
+    async def _write(self, group: list[tuple[NewReport, asyncio.Future[Stored]]]) -> None:
+        try:
+            results = await self._store.put([report for report, _ in group])
+        except (SQLAlchemyError, OSError) as error:
+            log.error("reports_not_stored", reports=len(group), error=type(error).__name__)
+            for _, future in group:
+                _settle(future, _unavailable())
+        except BaseException:
+            for _, future in group:
+                _settle(future, _unavailable())
+            raise
+        else:
+            for (_, future), result in zip(group, results, strict=True):
+                _settle(future, result)
+
+
+def _settle(future: asyncio.Future[Stored], outcome: Stored | Problem) -> None:
+    if future.done():  # the client has left
+        return
+    if isinstance(outcome, Problem):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _unavailable() -> Problem:
+    return Problem(503, "Reports can't be stored right now. Nothing is lost: send it again later.", retry_after=RETRY_AFTER_S)

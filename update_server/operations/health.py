@@ -1,0 +1,123 @@
+"""Is the process alive, and is it fit to serve? With reasons, for people and for load balancers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from litestar import Response, get
+from litestar.handlers import BaseRouteHandler
+from msgspec import Struct
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from update_server import __version__
+from update_server.index.bodies import instant_text
+from update_server.index.snapshot import Origin
+from update_server.services import Services
+
+
+class Alive(Struct):
+    """The process answers."""
+
+    status: str = "ok"
+    version: str = __version__
+
+
+class IndexHealth(Struct):
+    """The index that is served: where it came from, how old it is, how the last refresh ended, what it could not read."""
+
+    origin: str | None
+    as_of: str | None
+    age_s: int | None
+    packages: int
+    last_refresh_at: str | None
+    last_refresh_error: str | None
+    stale: dict[str, str]
+
+
+class Ready(Struct):
+    """``ok``: all is well. ``degraded``: it serves, but somebody should look. ``unavailable``: it can't do its work."""
+
+    status: str
+    reasons: list[str]
+    index: IndexHealth
+    stores: dict[str, str]
+
+
+def health_handlers(services: Services) -> list[BaseRouteHandler]:
+    """Return the handlers of health."""
+
+    @get("/health/live", summary="Is the process alive?")
+    async def live() -> Alive:
+        """Answer, and nothing else."""
+        return Alive()
+
+    @get("/health/ready", summary="Is the service fit to serve?")
+    async def ready() -> Response[Any]:
+        """Return the state of index and stores: 200 where requests are served, if only from an old index, else 503."""
+        state = await readiness(services)
+        headers = {"cache-control": "no-store"}
+        return Response(state, status_code=503 if state.status == "unavailable" else 200, headers=headers)
+
+    return [live, ready]
+
+
+async def readiness(services: Services) -> Ready:
+    """Return how fit the service is, with a sentence for everything that is not as it should be."""
+    index, reasons, serves = index_health(services)
+    stores = {"aggregate": await _store_state(services.aggregate.engine)}
+    stores["raw"] = await _store_state(services.raw.engine) if services.raw else "switched off"
+    for name, state in stores.items():
+        if state not in ("ok", "switched off"):
+            reasons.append(f"The {name} store can't be reached: {state}.")
+            serves = False
+    status = "unavailable" if not serves else ("degraded" if reasons else "ok")
+    return Ready(status, reasons, index, stores)
+
+
+def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
+    """Return the state of the index, what is wrong with it in sentences, and whether there is one."""
+    keeper, now = services.keeper, services.clock.now()
+    reasons = []
+    if keeper.trouble:
+        reasons.append(keeper.trouble)
+    refresh = keeper.last_refresh
+    if refresh and refresh.error:
+        reasons.append(f"The last refresh failed: {refresh.error}")
+    served = keeper.served
+    if served is None:
+        reasons.append("There is no index yet.")
+        return IndexHealth(None, None, None, 0, _text(refresh and refresh.ended_at), refresh and refresh.error, {}), reasons, False
+    index = served.index
+    as_of = index.facts.as_of
+    if index.origin is Origin.SEED:
+        reasons.append(f"The index is the shipped one of {instant_text(as_of)}: bare facts, until a refresh succeeds.")
+    if index.stale:
+        reasons.append(f"{len(index.stale)} projects could not be read and are those of an earlier refresh, or missing.")
+    health = IndexHealth(
+        origin=index.origin,
+        as_of=instant_text(as_of),
+        age_s=max(0, int((now - as_of).total_seconds())),
+        packages=len(index.facts.packages),
+        last_refresh_at=_text(refresh and refresh.ended_at),
+        last_refresh_error=refresh and refresh.error,
+        stale={
+            key: f"{entry.error} (last good: {_text(entry.since) or 'never'})" for key, entry in sorted(index.stale.items())
+        },
+    )
+    return health, reasons, True
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant_text(instant)
+
+
+async def _store_state(engine: AsyncEngine) -> str:
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+    except (SQLAlchemyError, OSError) as error:
+        return type(error).__name__
+    return "ok"

@@ -1,0 +1,54 @@
+"""All jobs of the service on one scheduler: the refresh of the index, and those that the aggregation registers."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from aggregation import schedule
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+
+from update_server.index.refresh import refresh
+from update_server.operations.progress import shown_progress
+from update_server.services import Services
+
+SECONDS_BETWEEN_LOOKS = 30
+RETRY_AFTER_FAILURE = timedelta(seconds=60)
+
+log = structlog.get_logger()
+
+
+def make_scheduler(services: Services) -> AsyncIOScheduler:
+    """Return a scheduler with every job, not started yet."""
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    settings = services.settings
+
+    async def refresh_index() -> str | None:
+        with shown_progress() as progress:
+            outcome = await refresh(settings, services.keeper, services.clock, progress)
+        if outcome.error:
+            # Not two hours later: a service that starts before its network recovers by itself within a minute.
+            scheduler.modify_job("refresh", next_run_time=datetime.now(UTC) + RETRY_AFTER_FAILURE)
+        return outcome.error
+
+    schedule.add(
+        scheduler,
+        "refresh",
+        refresh_index,
+        services.aggregate,
+        services.clock,
+        settings.data,
+        seconds=settings.refresh_interval_s,
+    )
+    if services.raw is not None:
+        schedule.register(scheduler, services.raw, services.aggregate, services.clock, settings.data)
+    return scheduler
+
+
+async def watch_snapshot(services: Services) -> None:
+    """Serve what another process refreshed: look at the snapshot on disk every half minute, for ever."""
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+        if await asyncio.to_thread(services.keeper.load_if_replaced):
+            await services.keeper.encode()

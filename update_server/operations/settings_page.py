@@ -1,0 +1,54 @@
+"""The settings as a table, read from their declarations, so that the page can't differ from the program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aggregation.settings import StoreSettings
+from msgspec import Struct
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
+
+from update_server.settings import Settings
+
+
+class DescribedSetting(Struct, frozen=True):
+    """One environment variable."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+def described() -> Iterator[DescribedSetting]:
+    """Return every setting of the service and of the stores, each once."""
+    for owner in (Settings, StoreSettings):
+        for name, field in owner.model_fields.items():
+            if field.validation_alias is None and name != "stores":
+                yield DescribedSetting(f"{_prefix(owner)}{name.upper()}", _default(field), field.description or "")
+
+
+def _prefix(owner: type[BaseSettings]) -> str:
+    return str(owner.model_config.get("env_prefix", ""))
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=field.default_factory is dict, validated_data={})
+    if value in (None, "", PydanticUndefined) or value == {}:
+        return ""
+    return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
+
+
+def page() -> str:
+    """Return docs/settings.md."""
+    rows = [f"| `{item.name}` | {f'`{item.default}`' if item.default else ''} | {item.meaning} |" for item in described()]
+    head = [
+        "# Settings",
+        "",
+        "Every setting is an environment variable. This page is made by `update-server settings --markdown`.",
+        "",
+        "| setting | default | meaning |",
+        "|---|---|---|",
+    ]
+    return "\n".join([*head, *rows]) + "\n"

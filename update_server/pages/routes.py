@@ -1,0 +1,112 @@
+"""The pages, and the headers that keep them what they are: nothing from anywhere else, no script that we did not ship."""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from aggregation.catalogue import CATALOGUE, topics
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.retention import RETENTION
+from litestar import Litestar, Request, get
+from litestar.contrib.jinja import JinjaTemplateEngine
+from litestar.handlers import BaseRouteHandler
+from litestar.response import Template
+from litestar.static_files import create_static_files_router
+from litestar.template.config import TemplateConfig
+from napari_update_hook.weeks import CLOSES_AFTER
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+
+from update_server import __version__
+from update_server.intake.routes import described_levels
+from update_server.operations.health import index_health
+from update_server.pages.example import example_batch
+from update_server.services import Services
+from update_server.statistics.routes import url_of
+
+FOLDER = Path(str(files("update_server.pages")))
+
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; script-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "interest-cohort=()",
+}
+
+
+def template_config() -> TemplateConfig[JinjaTemplateEngine]:
+    """Return where the templates are, with the style sheet's address, which names its content and may be kept for ever."""
+    style = (FOLDER / "static" / "style.css").read_bytes()
+    engine = JinjaTemplateEngine(FOLDER / "templates")
+    engine.engine.globals["style_url"] = f"/static/style.css?v={hashlib.sha256(style).hexdigest()[:12]}"
+    engine.engine.globals["version"] = __version__
+    engine.engine.trim_blocks = engine.engine.lstrip_blocks = True
+    return TemplateConfig(instance=engine)
+
+
+def page_handlers(services: Services) -> list[Any]:
+    """Return the handlers of the pages and of their assets."""
+
+    @get("/", include_in_schema=False)
+    async def home() -> Template:
+        health, reasons, _ = index_health(services)
+        weeks = await services.aggregate.published_weeks()
+        return Template("home.html", context={"health": health, "reasons": reasons, "last_week": weeks[-1] if weeks else None})
+
+    @get("/privacy", include_in_schema=False)
+    async def privacy() -> Template:
+        settings = services.settings
+        return Template(
+            "privacy.html",
+            context={
+                "levels": described_levels(settings.levels, settings.level_hosts).levels,
+                "examples": {str(level): example_batch(level) for level in TELEMETRY_LEVELS},
+                "retention_days": RETENTION.days,
+                "closes_after_days": CLOSES_AFTER.days,
+                "listed_from": LISTED_FROM,
+                "rounded_down_to": ROUNDED_DOWN_TO,
+                "contact": settings.contact,
+                "catalogue": CATALOGUE,
+                "none": Level.NONE,
+            },
+        )
+
+    @get("/dashboard", include_in_schema=False)
+    async def dashboard() -> Template:
+        weeks = await services.aggregate.published_weeks()
+        last = weeks[-1] if weeks else None
+        groups = []
+        for topic, entries in topics().items():
+            tables = []
+            for entry in entries:
+                free = not entry.fixed or not entry.by
+                page = await services.aggregate.rows(entry, {}, since=last, until=last, limit=50) if last and free else None
+                tables.append({"entry": entry, "url": url_of(entry), "page": page})
+            groups.append({"topic": topic, "tables": tables})
+        context = {"last_week": last, "groups": groups, "listed_from": LISTED_FROM, "rounded_down_to": ROUNDED_DOWN_TO}
+        return Template("dashboard.html", context=context)
+
+    @get("/api/docs", include_in_schema=False)
+    async def api_description(request: Request[Any, Any, Any]) -> Template:
+        return Template("api.html", context={"operations": _operations(request.app)})
+
+    handlers: list[BaseRouteHandler] = [home, privacy, dashboard, api_description]
+    assets = create_static_files_router(
+        path="/static", directories=[FOLDER / "static"], cache_control=None, include_in_schema=False
+    )
+    return [*handlers, assets]
+
+
+def _operations(app: Litestar) -> list[dict[str, Any]]:
+    """The operations of the OpenAPI description, in the order of their paths, as the template wants them."""
+    schema = app.openapi_schema.to_schema()
+    return [
+        {"method": method.upper(), "path": path, **operation}
+        for path, item in sorted(schema["paths"].items())
+        for method, operation in item.items()
+        if method in ("get", "post")
+    ]
+

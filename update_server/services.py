@@ -1,0 +1,75 @@
+"""What the handlers work with: made once by `create_app`, closed with it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aggregation.clock import Clock
+from aggregation.settings import Role, Store
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import RawStore
+from packaging.utils import canonicalize_name
+
+from update_server.index.bodies import Body
+from update_server.index.keeper import IndexKeeper, Served
+from update_server.index.query import UpdatesQuery
+from update_server.intake.allowed import Allowed
+from update_server.intake.writer import ReportWriter
+from update_server.problems import Problem
+from update_server.settings import Settings
+
+RETRY_AFTER_S = 60
+
+
+class Services:
+    """Clock, index, stores and writer of one process, in the rights of ``role``."""
+
+    def __init__(self, settings: Settings, role: Role = Role.WEB) -> None:
+        self.settings = settings
+        self.clock = Clock(settings.now)
+        self.keeper = IndexKeeper(settings.snapshot_path, settings.seed, settings.check_again_s)
+        raw_url = settings.stores.url(Store.RAW, role)
+        aggregate_url = settings.stores.url(Store.AGGREGATE, role)
+        if aggregate_url is None:
+            raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
+        self.raw = RawStore(make_engine(raw_url)) if raw_url else None
+        self.aggregate = AggregateStore(make_engine(aggregate_url))
+        self.writer = ReportWriter(self.raw) if self.raw else None
+        self._allowed: tuple[Served, Allowed] | None = None
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        if self.raw:
+            await self.raw.engine.dispose()
+        await self.aggregate.engine.dispose()
+
+    def served(self) -> Served:
+        """Return the index that is served. Raises Problem 503 where there is none."""
+        if self.keeper.served is None:
+            raise Problem(
+                503, self.keeper.trouble or "The index is being built. Try again in a minute.", retry_after=RETRY_AFTER_S
+            )
+        return self.keeper.served
+
+    def allowed(self) -> Allowed:
+        """Return the allow-lists of the index that is served, made once for each index. Raises Problem 503."""
+        served = self.served()
+        if self._allowed is None or self._allowed[0] is not served:
+            self._allowed = (served, Allowed(served.index.facts))
+        return self._allowed[1]
+
+    async def updates(self, query: UpdatesQuery) -> Body:
+        """Return the answer to an update check. Raises Problem 503."""
+        bodies = self.served().bodies
+        if query.channel not in bodies.channels:
+            raise Problem(503, f"The index does not hold {query.channel} yet. Try again later.", retry_after=RETRY_AFTER_S)
+        body = bodies.find(query.channel, query.python)
+        return body or await asyncio.to_thread(bodies.make, query.channel, query.python)
+
+    def package_key(self, name: str) -> str:
+        """Return the normalized name of a package of the index. Raises Problem 404."""
+        key = canonicalize_name(name)
+        if key not in self.served().packages:
+            raise Problem(404, f"The index lists no package {name[:64]!r}.", pointer="name")
+        return key
