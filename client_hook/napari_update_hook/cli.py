@@ -1,0 +1,184 @@
+"""The command ``napari-updates``: what it prints, and the exit codes 0 done, 1 failure, 2 usage, 3 no server, 10 updates."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from napari_update_hook import __version__
+from napari_update_hook.check import CheckResult, UpdateClient
+from napari_update_hook.consent import parsed_duration
+from napari_update_hook.environment import read_environment
+from napari_update_hook.errors import ServerUnreachableError, SettingsError, UpdateHookError
+from napari_update_hook.settings import settings_from
+from napari_update_hook.store import ClientStore, environment_name
+from napari_update_hook.updates import Status
+from napari_update_hook.wire import Level
+
+FAILURE, USAGE, UNREACHABLE, UPDATES = 1, 2, 3, 10
+
+app = typer.Typer(
+    help="See which updates of napari and its plugins your Python can install. Nothing about you or what you have installed "
+    "is sent, unless you agreed to telemetry: `napari-updates consent --help`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+consent_app = typer.Typer(help="Say what may be sent: none, basic, middle or full. Where nobody answers, nothing is.", no_args_is_help=True)
+app.add_typer(consent_app, name="consent")
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+ServerOption = Annotated[
+    str | None,
+    typer.Option("--server", help="Address of the update server. Default: NAPARI_UPDATE_SERVER, else https://api.napari.org"),
+]
+ChannelOption = Annotated[
+    str | None, typer.Option("--channel", help="Where your packages come from: pypi or conda-forge. Default: as it looks here")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+
+
+def _client(server: str | None, channel: str | None = None) -> UpdateClient:
+    settings = settings_from(os.environ, server)
+    environment = read_environment()
+    if channel is not None:
+        if channel not in ("pypi", "conda-forge"):
+            raise SettingsError(f"{channel!r} is no channel: choose pypi or conda-forge")
+        environment = msgspec.structs.replace(environment, channel=channel)
+    return UpdateClient(settings, ClientStore(settings.state, environment_name(Path(sys.prefix))), environment)
+
+
+@app.command()
+def check(server: ServerOption = None, channel: ChannelOption = None, as_json: JsonOption = False) -> None:
+    """Look for updates. Exit code 0: all up to date, 10: there are updates, 3: the server can't be reached."""
+    result = _client(server, channel).check()
+    if as_json:
+        console.print_json(json.dumps(_as_json(result)))
+    else:
+        _print(result)
+    if any(row.status is Status.UPDATE for row in result.rows):
+        raise typer.Exit(UPDATES)
+
+
+def _print(result: CheckResult) -> None:
+    if result.rows:
+        table = Table("name", "installed", f"newest for Python {'.'.join(result.python.split('.')[:2])}", "note")
+        for row in result.rows:
+            latest = f"[green]{row.latest}[/green]" if row.status is Status.UPDATE else (row.latest or "none")
+            table.add_row(row.name, row.installed, latest, row.note)
+        console.print(table)
+        updates = sum(row.status is Status.UPDATE for row in result.rows)
+        told = {0: "Everything is up to date.", 1: "There is 1 update."}.get(updates, f"There are {updates} updates.")
+        console.print(told)
+    else:
+        console.print("Neither napari nor a plugin of the index is installed in this environment.")
+    if result.notice:
+        errors.print(f"[yellow]{result.notice}[/yellow]")
+    telemetry = result.telemetry
+    if telemetry.receipt is not None:
+        receipt = telemetry.receipt
+        state = f"stored as revision {receipt.revision}" if receipt.stored else f"not stored: {receipt.reason}"
+        left_out = receipt.left_out.plugins + receipt.left_out.commands
+        console.print(f"Telemetry, level {telemetry.level}: {state}" + (f"; {left_out} entries left out" if left_out else "") + ".")
+    if telemetry.reason and (telemetry.level is not Level.NONE or telemetry.receipt):
+        errors.print(f"[yellow]{telemetry.reason}[/yellow]")
+
+
+def _as_json(result: CheckResult) -> dict[str, Any]:
+    plain: dict[str, Any] = msgspec.to_builtins(result)
+    plain["packages"] = plain.pop("rows")
+    return plain
+
+
+@app.command()
+def preview(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Print exactly the JSON that the next check would send. Nothing is sent. With --json, byte for byte."""
+    client = _client(server)
+    body = client.preview()
+    if body is None:
+        reason = client.decision().reason or "Your answer was none."
+        errors.print(f"Nothing would be sent. {reason}")
+        return
+    text = body.decode() if as_json else json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    console.print(text, markup=False, soft_wrap=True)
+
+
+@consent_app.command("set")
+def consent_set(
+    level: Annotated[Level, typer.Argument(help="none, basic, middle or full")],
+    server: ServerOption = None,
+    duration: Annotated[str | None, typer.Option("--for", help="For how long: 90d, 12w, 3m. Default: until you change it.")] = None,
+) -> None:
+    """Record your answer. It holds for this environment and this server alone. Nothing is sent by it."""
+    client = _client(server)
+    try:
+        until = None if duration is None else _now(server) + parsed_duration(duration)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    record = client.set_consent(level, until=until, means="napari-updates consent set")
+    if level is Level.NONE:
+        console.print(f"Nothing will be sent to {record.service}.")
+        return
+    ends = f" until {record.until:%Y-%m-%d}" if record.until else ""
+    console.print(f"You agreed to level {level} for {record.service}{ends}. Nothing has been sent yet.")
+    console.print("`napari-updates preview` shows what the next check sends.")
+    if (reason := client.decision().reason) is not None:
+        errors.print(f"[yellow]{reason}[/yellow]")
+
+
+def _now(server: str | None) -> Any:
+    return settings_from(os.environ, server).now()
+
+
+@consent_app.command("show")
+def consent_show(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show your answers in this environment, and what is in force now."""
+    settings = settings_from(os.environ, server)
+    client = _client(server)
+    history = ClientStore(settings.state, environment_name(Path(sys.prefix))).consent_history()
+    decision = client.decision()
+    if as_json:
+        console.print_json(
+            json.dumps({"level": decision.level, "reason": decision.reason, "history": msgspec.to_builtins(history)})
+        )
+        return
+    console.print(f"In force for {settings.service}: level {decision.level}." + (f" {decision.reason}" if decision.reason else ""))
+    if history:
+        table = Table("when", "level", "for", "until", "by")
+        for record in history:
+            until = f"{record.until:%Y-%m-%d}" if record.until else "changed"
+            table.add_row(f"{record.at:%Y-%m-%d %H:%M}", record.level.value, record.service, until, record.means)
+        console.print(table)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(__version__)
+
+
+def main() -> None:
+    """Run the command; every foreseen error is one sentence and an exit code."""
+    try:
+        app()
+    except ServerUnreachableError as error:
+        errors.print(f"[red]{error}[/red]")
+        sys.exit(UNREACHABLE)
+    except SettingsError as error:
+        errors.print(f"[red]{error}[/red]")
+        sys.exit(USAGE)
+    except UpdateHookError as error:
+        errors.print(f"[red]{error}[/red]")
+        sys.exit(FAILURE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What a person agreed to, and whether that holds now. Pure: records and instants in, a decision out."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+
+from napari_update_hook.settings import ClientSettings
+from napari_update_hook.switches import telemetry_switched_off
+from napari_update_hook.wire import SCHEMA_VERSION, Level
+
+
+class ConsentRecord(Struct, frozen=True):
+    """One answer: when, which level, for which schema version and service, until when, given by which means."""
+
+    at: datetime
+    level: Level
+    schema_version: int
+    service: str
+    until: datetime | None
+    means: str
+
+
+class Decision(Struct, frozen=True):
+    """What may be sent now. ``reason`` says in a sentence why it is less than the record's level; None where it is not."""
+
+    level: Level
+    reason: str | None = None
+
+
+def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime) -> Decision:
+    """Return the level in force. Telemetry is off unless a record says otherwise, and off whatever it says if a switch is."""
+    if (switch := telemetry_switched_off(settings.environ, settings.site)) is not None:
+        return Decision(Level.NONE, f"Telemetry is off: {switch}.")
+    if record is None:
+        return Decision(Level.NONE, "Telemetry is off: nobody agreed to it.")
+    if record.level is Level.NONE:
+        return Decision(Level.NONE)
+    if record.service != settings.service:
+        return Decision(
+            Level.NONE, f"Nothing is sent to {settings.service}: your consent is for {record.service}, and holds for that one alone."
+        )
+    if record.until is not None and now >= record.until:
+        return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: napari-updates consent set {record.level}")
+    if record.schema_version < SCHEMA_VERSION:
+        return Decision(Level.NONE, "This version collects more than you agreed to: look at it, then answer again.")
+    if not settings.site.maximum_level.includes(record.level):
+        return Decision(
+            settings.site.maximum_level,
+            f"The administrator of this computer allows level {settings.site.maximum_level} at most ({', '.join(settings.site.sources)}).",
+        )
+    return Decision(record.level)
+
+
+_DURATION = re.compile(r"([0-9]{1,4})([dwm])")
+_DAYS = {"d": 1, "w": 7, "m": 30}
+
+
+def parsed_duration(text: str) -> timedelta:
+    """Read ``90d``, ``12w`` or ``3m`` (a month is 30 days). Raises ValueError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is no length of time: write it like 90d, 12w or 3m")
+    return timedelta(days=int(match[1]) * _DAYS[match[2]])

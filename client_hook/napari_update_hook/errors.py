@@ -1,0 +1,31 @@
+"""Everything that can go wrong in a way that a person can do something about.
+
+Each text is for the reader: what failed, on what, what to do. Only the command line prints them.
+"""
+
+from __future__ import annotations
+
+
+class UpdateHookError(Exception):
+    """The root of this package's errors."""
+
+
+class SettingsError(UpdateHookError):
+    """An environment variable, an option or a site file that can't be used."""
+
+
+class ServerUnreachableError(UpdateHookError):
+    """No answer: no network, a wrong address, a time-out."""
+
+
+class ServerAnswerError(UpdateHookError):
+    """An answer that is no use. ``status`` is that of HTTP, ``kind`` the last part of the problem's type."""
+
+    def __init__(self, message: str, status: int, kind: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
+
+
+class StateError(UpdateHookError):
+    """The files in which this package keeps its state can't be used."""

@@ -1,0 +1,153 @@
+"""Where the servers are, where state lies, what an administrator decided: read once, at the edge.
+
+Everything comes from arguments, so that a test can be any machine.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from platformdirs import site_config_path, user_data_path
+
+from napari_update_hook.clock import Now, going_on_from, system_now
+from napari_update_hook.errors import SettingsError
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+
+APPLICATION = "napari-update-hook"
+DEFAULT_SERVER = "https://api.napari.org"
+
+
+@dataclass(frozen=True)
+class SiteRules:
+    """What administrators decided for this computer. ``sources``: the files that say so."""
+
+    telemetry: bool = True
+    update_check: bool = True
+    server: str | None = None
+    maximum_level: Level = Level.FULL
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ClientSettings:
+    """Everything that decides what the client does, but for the consent record.
+
+    ``server``: base URL of the index; ``level_servers``: base URL for each telemetry level; ``state``: folder of the state
+    files; ``environ``: the environment variables that switches look at.
+    """
+
+    server: str
+    level_servers: Mapping[Level, str]
+    state: Path
+    site: SiteRules = field(default_factory=SiteRules)
+    environ: Mapping[str, str] = field(default_factory=dict)
+    now: Now = system_now
+
+    @property
+    def service(self) -> str:
+        """To whom consent is given: the origin of the server."""
+        return origin_of(self.server)
+
+
+def settings_from(environ: Mapping[str, str], server: str | None = None, site: SiteRules | None = None) -> ClientSettings:
+    """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
+    site = read_site_rules(site_files(environ)) if site is None else site
+    base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
+    levels = {
+        level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or base) for level in TELEMETRY_LEVELS
+    }
+    state = environ.get("NAPARI_UPDATE_STATE")
+    return ClientSettings(
+        server=base,
+        level_servers=levels,
+        state=Path(state) if state else user_data_path(APPLICATION, appauthor=False),
+        site=site,
+        environ=environ,
+        now=_clock(environ.get("NAPARI_UPDATE_NOW"), base),
+    )
+
+
+def checked_server(url: str) -> str:
+    """Return a base URL without a slash at its end. Raises SettingsError: only https, but for this very machine."""
+    parts = urlsplit(url.rstrip("/"))
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        raise SettingsError(f"{url!r} is no address of a server: write it like https://api.napari.org")
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
+        raise SettingsError(f"{url!r} is not encrypted: only https is used, but for this very machine")
+    return url.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def origin_of(url: str) -> str:
+    """Return ``scheme://host[:port]``, in lower case, without the port that the scheme has anyway."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    is_default = parts.port in (None, {"http": 80, "https": 443}[parts.scheme])
+    return f"{parts.scheme}://{host}" + ("" if is_default else f":{parts.port}")
+
+
+def _clock(text: str | None, server: str) -> Now:
+    if not text:
+        return system_now
+    if not is_loopback(urlsplit(server).hostname or ""):
+        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless the server is on this machine")
+    try:
+        start = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise SettingsError(f"NAPARI_UPDATE_NOW={text!r} is no instant: write it like 2026-11-24T12:00:00Z") from error
+    return going_on_from(start if start.tzinfo else start.replace(tzinfo=timezone.utc))
+
+
+def site_files(environ: Mapping[str, str], platform: str = sys.platform) -> tuple[Path, ...]:
+    """Return where administrators may put ``site.json``.
+
+    Both the folder that platformdirs gives and the system's fixed one are read: a user can move the former with
+    ``XDG_CONFIG_DIRS``, and the strictest file wins.
+    """
+    if platform == "win32":
+        fixed = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / APPLICATION
+    elif platform == "darwin":
+        fixed = Path("/Library/Application Support") / APPLICATION
+    else:
+        fixed = Path("/etc/xdg") / APPLICATION
+    folders = dict.fromkeys((site_config_path(APPLICATION, appauthor=False), fixed))
+    return tuple(folder / "site.json" for folder in folders)
+
+
+def read_site_rules(files: Iterable[Path]) -> SiteRules:
+    """Return the strictest of what the files say. One that can't be read switches telemetry off: that is the safe reading."""
+    rules = SiteRules()
+    for path in files:
+        try:
+            said = json.loads(path.read_text("utf-8"))
+            if not isinstance(said, dict):
+                raise ValueError("it holds no JSON object")
+            maximum = Level(said.get("maximum_level", Level.FULL))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError):
+            said, maximum = {"telemetry": False}, Level.NONE
+        rules = SiteRules(
+            telemetry=rules.telemetry and said.get("telemetry") is not False,
+            update_check=rules.update_check and said.get("update_check") is not False,
+            server=said.get("server") or rules.server,
+            maximum_level=min(rules.maximum_level, maximum, key=lambda level: level.rank),
+            sources=(*rules.sources, str(path)),
+        )
+    return rules

@@ -1,0 +1,50 @@
+"""Every way off, and which one is in force. Pure: environment variables and site rules in, a sentence or None out.
+
+Uninstalling the package is another way, and needs no code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from napari_update_hook.settings import SiteRules
+
+_OFF = frozenset({"0", "false", "no", "off"})
+
+CI_VARIABLES = (
+    "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL", "TEAMCITY_VERSION",
+    "TRAVIS", "CIRCLECI", "APPVEYOR", "BUILDKITE", "CODEBUILD_BUILD_ID",
+)  # fmt: skip
+"""Set by continuous integration systems: nobody is there who could consent."""
+
+
+def telemetry_switched_off(environ: Mapping[str, str], site: SiteRules) -> str | None:
+    """Return what switches telemetry off whatever the consent record says, for people; None if nothing does."""
+    if _says_off(environ.get("NAPARI_TELEMETRY")):
+        return f"NAPARI_TELEMETRY={environ['NAPARI_TELEMETRY']} is set"
+    if _says_on(environ.get("DO_NOT_TRACK")):
+        return f"DO_NOT_TRACK={environ['DO_NOT_TRACK']} is set"
+    for name in CI_VARIABLES:
+        if _says_on(environ.get(name)):
+            return f"this is a continuous integration system ({name} is set)"
+    if not site.telemetry:
+        return f"the administrator of this computer switched it off ({', '.join(site.sources)})"
+    return None
+
+
+def update_check_switched_off(environ: Mapping[str, str], site: SiteRules) -> str | None:
+    """Return what switches the update check off, for people; None if nothing does."""
+    if _says_off(environ.get("NAPARI_UPDATE_CHECK")):
+        return f"NAPARI_UPDATE_CHECK={environ['NAPARI_UPDATE_CHECK']} is set"
+    if not site.update_check:
+        return f"the administrator of this computer switched it off ({', '.join(site.sources)})"
+    return None
+
+
+def _says_off(value: str | None) -> bool:
+    return value is not None and value.strip().lower() in _OFF
+
+
+def _says_on(value: str | None) -> bool:
+    """Whether a variable is set to something that does not mean no."""
+    return bool(value and value.strip()) and not _says_off(value)
