@@ -12,7 +12,6 @@ from typing import Annotated, Any, TypeVar
 
 import structlog
 import typer
-from migrations import StoreTooNewError, upgrade
 from napari_update_hook.weeks import InvalidWeekError, end_of, published_from, week_of
 from rich.console import Console
 from rich.progress import track
@@ -26,9 +25,10 @@ from aggregation.settings import Role, Store, StoreSettings
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
+from migrations import StoreTooNewError, upgrade
 
 app = typer.Typer(
-    help="Turn raw reports into public weekly numbers. The stores are those of AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL.",
+    help="Turn raw reports into public weekly numbers. AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where they are.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -135,7 +135,12 @@ def status(now: NowOption = None, as_json: JsonOption = False) -> None:
             "published_weeks": published,
             "overdue_for_deletion": [week for week in raw_weeks if week < oldest_kept(instant)],
             "jobs": [
-                {"job": job.job, "started_at": str(job.started_at), "ended_at": str(job.ended_at or ""), "error": job.error}
+                {
+                    "job": job.job,
+                    "started_at": str(job.started_at),
+                    "ended_at": str(job.ended_at or ""),
+                    "error": job.error,
+                }
                 for job in jobs
             ],
         }
@@ -177,7 +182,9 @@ def purge_command(now: NowOption = None) -> None:
 
 
 @app.command()
-def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-updates id` prints them.")]) -> None:
+def forget(
+    identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-updates id` prints them.")],
+) -> None:
     """Delete all raw reports of one identifier, for people who ask by e-mail."""
     if len(identifier) != 32 or set(identifier) - set("0123456789abcdef"):
         errors.print("[red]An identifier is 32 digits from 0 to 9 and a to f, as `napari-updates id` prints it.[/red]")
@@ -197,7 +204,13 @@ def catalogue(as_json: JsonOption = False) -> None:
         console.print_json(
             json.dumps(
                 [
-                    {"id": entry.id, "question": entry.question, "level": entry.level, "fields": entry.fields, "by": entry.by}
+                    {
+                        "id": entry.id,
+                        "question": entry.question,
+                        "level": entry.level,
+                        "fields": entry.fields,
+                        "by": entry.by,
+                    }
                     for entry in CATALOGUE
                 ]
             )

@@ -18,7 +18,7 @@ from aggregation.stores.aggregate import Cell
 from aggregation.stores.raw import REPORTS
 
 
-def statement(entry: Entry, week: str, dialect: str) -> sa.Select[Any]:
+def statement(entry: Entry, week: str, dialect: str) -> sa.Select[*tuple[Any, ...]]:
     """Return the query for the cells of ``entry`` in ``week`` that are listed: its values in order, then the exact number.
 
     ``dialect``: ``"sqlite"`` or ``"postgresql"``. At most one of the entry's fields is a list or a mapping.
@@ -50,7 +50,11 @@ def _items(document: Any, dimension: Dimension, dialect: str) -> Any:
     part = document[dimension.field]
     if dimension.part in ("@key", "@value"):
         return sa.func.jsonb_each_text(part).table_valued("key", "value", name="items").render_derived()
-    return sa.func.jsonb_array_elements(part).table_valued(sa.column("value", REPORTS.c.document.type), name="items").render_derived()
+    return (
+        sa.func.jsonb_array_elements(part)
+        .table_valued(sa.column("value", REPORTS.c.document.type), name="items")
+        .render_derived()
+    )
 
 
 def _value(document: Any, items: Any, dimension: Dimension, dialect: str) -> sa.ColumnElement[str]:

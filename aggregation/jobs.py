@@ -1,7 +1,7 @@
 """Scheduled jobs that run once, however many processes schedule them, and leave a trace.
 
-APScheduler 3 can't share its job stores, so each process keeps its own schedule in memory; what they share is a lock (an advisory
-lock on PostgreSQL, a lock file beside SQLite) and the table of runs.
+APScheduler 3 can't share its job stores, so each process keeps its own schedule in memory; what they share is a lock (an
+advisory lock on PostgreSQL, a lock file beside SQLite) and the table of runs.
 """
 
 from __future__ import annotations

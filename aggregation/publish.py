@@ -81,4 +81,3 @@ async def due_weeks(raw: RawStore, aggregate: AggregateStore, now: datetime) -> 
     """Return the weeks with reports that may be published at ``now`` and are not yet."""
     published = set(await aggregate.published_weeks())
     return [week for week in await raw.weeks() if published_from(week) <= now and week not in published]
-

@@ -22,9 +22,7 @@ INTERVAL_S = 900
 """A quarter of an hour: a missed run is caught up by the next, because both jobs look at what is due."""
 
 
-def register(
-    scheduler: BaseScheduler, raw: RawStore, aggregate: AggregateStore, clock: Clock, lock_folder: Path
-) -> None:
+def register(scheduler: BaseScheduler, raw: RawStore, aggregate: AggregateStore, clock: Clock, lock_folder: Path) -> None:
     """Add the jobs of the aggregation to a scheduler, the first run at once."""
 
     async def publish() -> str | None:
@@ -69,4 +67,3 @@ def add(
         max_instances=1,
         misfire_grace_time=None,  # a loop that was busy for a second must not drop a run
     )
-

@@ -33,14 +33,18 @@ class StoreSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AGGREGATION_", populate_by_name=True, extra="ignore")
 
     data: Path = Field(
-        Path("data"), validation_alias="UPDATE_SERVER_DATA", description="Folder of the SQLite files, made where it is missing"
+        Path("data"),
+        validation_alias="UPDATE_SERVER_DATA",
+        description="Folder of the SQLite files, made where it is missing",
     )
     raw_url: str | None = Field(
         None,
         description="Raw store, as the web process opens it. Default: raw.sqlite3 in the data folder. "
         "Set to nothing, this process takes no telemetry and serves everything else",
     )
-    raw_owner_url: str | None = Field(None, description="Raw store, as its owner opens it to migrate. Default: as the web process")
+    raw_owner_url: str | None = Field(
+        None, description="Raw store, as its owner opens it to migrate. Default: as the web process"
+    )
     raw_scheduler_url: str | None = Field(
         None, description="Raw store, as the scheduled jobs open it. Default: as the web process"
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aggregation.settings import Store
-from aggregation.stores.engines import make_engine
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
+
+from aggregation.settings import Store
+from aggregation.stores.engines import make_engine
 
 
 class StoreTooNewError(Exception):

@@ -12,13 +12,13 @@ from typing import Annotated
 
 import structlog
 import typer
-from aggregation.clock import Clock
-from aggregation.settings import Role, Store
-from migrations import StoreTooNewError, is_current, upgrade
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from aggregation.clock import Clock
+from aggregation.settings import Role, Store
+from migrations import StoreTooNewError, is_current, upgrade
 from update_server import __version__
 from update_server.index import seed
 from update_server.index.refresh import build
@@ -68,7 +68,12 @@ def run() -> None:
     from granian.constants import Interfaces
     from granian.log import LogLevels
 
-    log.info("starting", version=__version__, address=f"http://{settings.host}:{settings.port}", data=str(settings.data.resolve()))
+    log.info(
+        "starting",
+        version=__version__,
+        address=f"http://{settings.host}:{settings.port}",
+        data=str(settings.data.resolve()),
+    )
     Granian(
         "update_server.app:create_app",
         address=settings.host,
@@ -151,7 +156,9 @@ def print_settings(
     if markdown:
         sys.stdout.write(page())
     elif as_json:
-        console.print_json(json.dumps([{"name": item.name, "default": item.default, "meaning": item.meaning} for item in described()]))
+        console.print_json(
+            json.dumps([{"name": item.name, "default": item.default, "meaning": item.meaning} for item in described()])
+        )
     else:
         table = Table("setting", "default", "meaning")
         for item in described():
@@ -186,7 +193,9 @@ def make_seed(
     except (UpstreamError, OSError) as error:
         errors.print(f"[red]No seed was made: {error or 'the upstream took too long'}[/red]")
         raise typer.Exit(1) from error
-    console.print(f"{output}: {len(index.facts.packages)} packages, {len(packed):,} bytes, as of {index.facts.as_of:%Y-%m-%d %H:%M} UTC")
+    console.print(
+        f"{output}: {len(index.facts.packages)} packages, {len(packed):,} bytes, as of {index.facts.as_of:%Y-%m-%d %H:%M} UTC"
+    )
     if index.stale:
         errors.print(f"[yellow]{len(index.stale)} projects could not be read: {', '.join(sorted(index.stale))}[/yellow]")
 
@@ -194,7 +203,9 @@ def make_seed(
 @lists_app.command("napari-commands")
 def napari_commands(
     pythons: Annotated[list[Path], typer.Argument(help="Python executables of environments with a released napari[pyqt6].")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="List to add to.")] = Path("update_server/intake/napari_commands.txt"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="List to add to.")] = Path(
+        "update_server/intake/napari_commands.txt"
+    ),
 ) -> None:
     """Add the commands that released napari versions register to the list of napari's own commands."""
     from update_server.intake.napari_command_list import NapariError, add_commands

@@ -101,7 +101,9 @@ def _describe_updates(app: Litestar) -> None:
         schema = Schema(type="string", enum=list(values) if values else None)  # type: ignore[arg-type]
         return Parameter(name=name, param_in="query", description=description, required=required, schema=schema)
 
-    problem = OpenAPIResponse(description="what is wrong, as problem+json", content={"application/problem+json": OpenAPIMediaType()})
+    problem = OpenAPIResponse(
+        description="what is wrong, as problem+json", content={"application/problem+json": OpenAPIMediaType()}
+    )
     operation = Operation(
         operation_id="Updates",
         summary="What your Python can install",
@@ -121,5 +123,3 @@ def _describe_updates(app: Litestar) -> None:
     paths = app.openapi_schema.paths
     assert paths is not None
     paths["/api/updates"] = PathItem(get=operation)
-
-

@@ -28,7 +28,7 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
     pointer: str | None = None
 
 
-class Problem(Exception):
+class Problem(Exception):  # noqa: N818 - the term of RFC 9457
     """An answer of the kind 4xx or 5xx.
 
     ``detail``: one sentence for the person who sees it. ``pointer``: the JSON pointer or the query parameter at fault.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+from packaging.utils import canonicalize_name
+
 from aggregation.clock import Clock
 from aggregation.settings import Role, Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
-from packaging.utils import canonicalize_name
-
 from update_server.index.bodies import Body
 from update_server.index.keeper import IndexKeeper, Served
 from update_server.index.query import UpdatesQuery
@@ -48,7 +48,9 @@ class Services:
         """Return the index that is served. Raises Problem 503 where there is none."""
         if self.keeper.served is None:
             raise Problem(
-                503, self.keeper.trouble or "The index is being built. Try again in a minute.", retry_after=RETRY_AFTER_S
+                503,
+                self.keeper.trouble or "The index is being built. Try again in a minute.",
+                retry_after=RETRY_AFTER_S,
             )
         return self.keeper.served
 
@@ -64,8 +66,9 @@ class Services:
         bodies = self.served().bodies
         if query.channel not in bodies.channels:
             raise Problem(503, f"The index does not hold {query.channel} yet. Try again later.", retry_after=RETRY_AFTER_S)
-        body = bodies.find(query.channel, query.python)
-        return body or await asyncio.to_thread(bodies.make, query.channel, query.python)
+        if (body := bodies.find(query.channel, query.python)) is not None:
+            return body
+        return await asyncio.to_thread(bodies.make, query.channel, query.python)
 
     def package_key(self, name: str) -> str:
         """Return the normalized name of a package of the index. Raises Problem 404."""

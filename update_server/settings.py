@@ -10,10 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from aggregation.settings import StoreSettings
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from aggregation.settings import StoreSettings
 
 
 def _base_url(text: str) -> str:
@@ -40,11 +41,16 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
-    data: Path = Field(Path("data"), description="Folder for the index snapshot and the SQLite stores, made where it is missing")
-    upstream: BaseUrl = Field(
-        "", description="One base URL from which every upstream service is read. Default: the public plugin index and PyPI"
+    data: Path = Field(
+        Path("data"), description="Folder for the index snapshot and the SQLite stores, made where it is missing"
     )
-    seed: Path | None = Field(None, description="Seed index to serve before the first refresh. Default: the one that is shipped")
+    upstream: BaseUrl = Field(
+        "",
+        description="One base URL from which every upstream service is read. Default: the public plugin index and PyPI",
+    )
+    seed: Path | None = Field(
+        None, description="Seed index to serve before the first refresh. Default: the one that is shipped"
+    )
     refresh_interval_s: int = Field(7200, ge=60, le=7 * 86400, description="Seconds between two refreshes of the index")
     refresh_timeout_s: int = Field(1200, ge=5, le=6 * 3600, description="Seconds after which a refresh is given up")
     upstream_concurrency: int = Field(16, ge=1, le=64, description="Requests to upstream services at the same time")

@@ -23,7 +23,7 @@ class Cell(AggregateBase, table=True):
     """One public number. ``value_1`` to ``value_3`` are those of the entry's dimensions, in its order; the rest is empty."""
 
     __tablename__ = "cells"
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"sqlite_with_rowid": False}
 
     entry: str = Field(primary_key=True, max_length=64)
     week: str = Field(primary_key=True, max_length=8)
@@ -39,7 +39,7 @@ class PublishedWeek(AggregateBase, table=True):
     __tablename__ = "published_weeks"
 
     week: str = Field(primary_key=True, max_length=8)
-    published_at: datetime = Field(sa_type=sa.DateTime(timezone=True))  # type: ignore[call-overload]
+    published_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
 
 
 class AggregationRun(AggregateBase, table=True):
@@ -49,7 +49,7 @@ class AggregationRun(AggregateBase, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     week: str = Field(max_length=8, index=True)
-    ended_at: datetime = Field(sa_type=sa.DateTime(timezone=True))  # type: ignore[call-overload]
+    ended_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
     duration_s: float
     reports: int
     cells: int
@@ -64,9 +64,9 @@ class JobRun(AggregateBase, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     job: str = Field(max_length=64, index=True)
-    started_at: datetime = Field(sa_type=sa.DateTime(timezone=True))  # type: ignore[call-overload]
-    ended_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True), nullable=True)  # type: ignore[call-overload]
-    error: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)  # type: ignore[call-overload]
+    started_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    ended_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True), nullable=True)
+    error: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
 
 
 CELLS: sa.Table = Cell.__table__  # type: ignore[attr-defined]
@@ -105,7 +105,14 @@ class AggregateStore:
             return list((await connection.execute(query)).scalars())
 
     async def rows(
-        self, entry: Entry, fixed: Mapping[str, str], *, since: str = "", until: str = "9999", offset: int = 0, limit: int = 1000
+        self,
+        entry: Entry,
+        fixed: Mapping[str, str],
+        *,
+        since: str = "",
+        until: str = "9999",
+        offset: int = 0,
+        limit: int = 1000,
     ) -> Page:
         """Return public numbers of an entry, by week and values.
 
@@ -128,9 +135,7 @@ class AggregateStore:
         ]
         return Page(rows, len(found) > limit)
 
-    async def publish(
-        self, week: str, cells: Sequence[Cell], run: AggregationRun, published_at: datetime
-    ) -> bool:
+    async def publish(self, week: str, cells: Sequence[Cell], run: AggregationRun, published_at: datetime) -> bool:
         """Publish a week in one transaction; tell whether it was this call that did so, and not an earlier one."""
         async with self.engine.execution_options(**WRITES).begin() as connection:
             if await _is_published(connection, week):
@@ -149,8 +154,8 @@ class AggregateStore:
     async def job_started(self, job: str, now: datetime) -> int:
         """Write down that a job begins; return the number of this run."""
         async with self.engine.execution_options(**WRITES).begin() as connection:
-            result = await connection.execute(sa.insert(JOB_RUNS).values(job=job, started_at=now))
-            return int(result.inserted_primary_key[0])
+            result = await connection.execute(sa.insert(JOB_RUNS).values(job=job, started_at=now).returning(JOB_RUNS.c.id))
+            return int(result.scalar_one())
 
     async def job_ended(self, run: int, now: datetime, error: str | None) -> None:
         """Write down how a run ended."""

@@ -33,7 +33,7 @@ class Report(RawBase, table=True):
     """A report as it was sent, at most a week's worth of one environment."""
 
     __tablename__ = "reports"
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012
+    __table_args__ = {"sqlite_with_rowid": False}
 
     week: str = Field(primary_key=True, max_length=8)
     identifier: str = Field(primary_key=True, max_length=32)
@@ -41,7 +41,7 @@ class Report(RawBase, table=True):
     revision: int
     level: str = Field(max_length=6)
     schema_version: int
-    document: dict[str, Any] = Field(sa_type=sa.JSON().with_variant(JSONB(), "postgresql"))  # type: ignore[call-overload]
+    document: dict[str, Any] = Field(sa_type=sa.JSON().with_variant(JSONB(), "postgresql"))
 
 
 REPORTS: sa.Table = Report.__table__  # type: ignore[attr-defined]

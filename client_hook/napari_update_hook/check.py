@@ -1,7 +1,8 @@
 """One update check, and the batch that it carries where a consent record says so.
 
-Without consent exactly one request leaves: the plain ``GET``. With it, the allow-list is fetched, the batch built of what it allows,
-and check and batch travel as one ``POST``. Where that fails, the check falls back to the ``GET``: updates never depend on telemetry.
+Without consent exactly one request leaves: the plain ``GET``. With it, the allow-list is fetched, the batch built of what it
+allows, and check and batch travel as one ``POST``. Where that fails, the check falls back to the ``GET``: updates never depend
+on telemetry.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from napari_update_hook.switches import update_check_switched_off
 from napari_update_hook.transport import Transport, decoded
 from napari_update_hook.updates import UpdateRow, update_rows
 from napari_update_hook.weeks import week_of
-from napari_update_hook.wire import SCHEMA_VERSION, AllowList, BasicReport, Batch, Level, PackageUpdate, Receipt, Updates
+from napari_update_hook.wire import (
+    SCHEMA_VERSION,
+    AllowList,
+    BasicReport,
+    Batch,
+    Level,
+    PackageUpdate,
+    Receipt,
+    Updates,
+)
 
 
 class TelemetryOutcome(Struct, frozen=True):
@@ -36,7 +46,7 @@ class TelemetryOutcome(Struct, frozen=True):
 
 
 class CheckResult(Struct, frozen=True):
-    """What a check found. ``index_version`` is None where the server can't tell; ``fetched_at``: of the answer that was used."""
+    """What a check found. ``index_version``: None where the server can't tell; ``fetched_at``: of the answer that was used."""
 
     server: str
     python: str
@@ -102,8 +112,8 @@ class UpdateClient:
     def check(self) -> CheckResult:
         """Ask the server for updates, with the batch where there is consent.
 
-        Raises ServerUnreachableError where there is neither a server nor an earlier answer, ServerAnswerError for a server that is
-        no update server, SettingsError where the check is switched off.
+        Raises ServerUnreachableError where there is neither a server nor an earlier answer, ServerAnswerError for a server that
+        is no update server, SettingsError where the check is switched off.
         """
         if (switch := update_check_switched_off(self._settings.environ, self._settings.site)) is not None:
             raise SettingsError(f"The update check is off: {switch}.")
@@ -155,7 +165,7 @@ class UpdateClient:
         """A server that has no update check is today's plugin index: it knows the newest versions, and not whom they fit."""
         answer = transport.get(f"{self._settings.server}/api/extended_summary")
         items: list[_SummaryItem] = decoded(answer.body or b"", list[_SummaryItem], self._settings.server)
-        packages = {canonicalize_name(item.name): PackageUpdate(latest=item.version) for item in items}
+        packages = {str(canonicalize_name(item.name)): PackageUpdate(latest=item.version) for item in items}
         notice = (
             f"{self._settings.server} is an index that knows the newest versions, but not which of them your Python "
             f"{self._environment.python_minor} can install, nor which were withdrawn."
@@ -196,12 +206,9 @@ class UpdateClient:
         receipt = answer.receipt
         self._store.note_revision(self._settings.service, batch.report.week, receipt.revision)
         if receipt.stored:
-            self._store.keep_sent(
-                SentBatch(
-                    self._settings.now(), self._settings.service, batch.report.week, level, body.decode(),
-                    msgspec.json.encode(receipt).decode(),
-                )  # fmt: skip
-            )
+            told = msgspec.json.encode(receipt).decode()
+            sent = SentBatch(self._settings.now(), self._settings.service, batch.report.week, level, body.decode(), told)
+            self._store.keep_sent(sent)
         outcome = TelemetryOutcome(level, receipt, decision.reason)
         cached = self._cached_updates()
         try:

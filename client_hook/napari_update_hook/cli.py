@@ -31,7 +31,9 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-consent_app = typer.Typer(help="Say what may be sent: none, basic, middle or full. Where nobody answers, nothing is.", no_args_is_help=True)
+consent_app = typer.Typer(
+    help="Say what may be sent: none, basic, middle or full. Where nobody answers, nothing is.", no_args_is_help=True
+)
 app.add_typer(consent_app, name="consent")
 console = Console(highlight=False)
 errors = Console(stderr=True, highlight=False)
@@ -41,7 +43,8 @@ ServerOption = Annotated[
     typer.Option("--server", help="Address of the update server. Default: NAPARI_UPDATE_SERVER, else https://api.napari.org"),
 ]
 ChannelOption = Annotated[
-    str | None, typer.Option("--channel", help="Where your packages come from: pypi or conda-forge. Default: as it looks here")
+    str | None,
+    typer.Option("--channel", help="Where your packages come from: pypi or conda-forge. Default: as it looks here"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
@@ -87,7 +90,9 @@ def _print(result: CheckResult) -> None:
         receipt = telemetry.receipt
         state = f"stored as revision {receipt.revision}" if receipt.stored else f"not stored: {receipt.reason}"
         left_out = receipt.left_out.plugins + receipt.left_out.commands
-        console.print(f"Telemetry, level {telemetry.level}: {state}" + (f"; {left_out} entries left out" if left_out else "") + ".")
+        console.print(
+            f"Telemetry, level {telemetry.level}: {state}" + (f"; {left_out} entries left out" if left_out else "") + "."
+        )
     if telemetry.reason and (telemetry.level is not Level.NONE or telemetry.receipt):
         errors.print(f"[yellow]{telemetry.reason}[/yellow]")
 
@@ -115,7 +120,9 @@ def preview(server: ServerOption = None, as_json: JsonOption = False) -> None:
 def consent_set(
     level: Annotated[Level, typer.Argument(help="none, basic, middle or full")],
     server: ServerOption = None,
-    duration: Annotated[str | None, typer.Option("--for", help="For how long: 90d, 12w, 3m. Default: until you change it.")] = None,
+    duration: Annotated[
+        str | None, typer.Option("--for", help="For how long: 90d, 12w, 3m. Default: until you change it.")
+    ] = None,
 ) -> None:
     """Record your answer. It holds for this environment and this server alone. Nothing is sent by it."""
     client = _client(server)
@@ -150,7 +157,9 @@ def consent_show(server: ServerOption = None, as_json: JsonOption = False) -> No
             json.dumps({"level": decision.level, "reason": decision.reason, "history": msgspec.to_builtins(history)})
         )
         return
-    console.print(f"In force for {settings.service}: level {decision.level}." + (f" {decision.reason}" if decision.reason else ""))
+    console.print(
+        f"In force for {settings.service}: level {decision.level}." + (f" {decision.reason}" if decision.reason else "")
+    )
     if history:
         table = Table("when", "level", "for", "until", "by")
         for record in history:

@@ -39,18 +39,17 @@ def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime
     if record.level is Level.NONE:
         return Decision(Level.NONE)
     if record.service != settings.service:
-        return Decision(
-            Level.NONE, f"Nothing is sent to {settings.service}: your consent is for {record.service}, and holds for that one alone."
-        )
+        reason = f"Nothing is sent to {settings.service}: your consent is for {record.service}, and holds for that one alone."
+        return Decision(Level.NONE, reason)
     if record.until is not None and now >= record.until:
-        return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: napari-updates consent set {record.level}")
+        renew = f"napari-updates consent set {record.level}"
+        return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: {renew}")
     if record.schema_version < SCHEMA_VERSION:
         return Decision(Level.NONE, "This version collects more than you agreed to: look at it, then answer again.")
-    if not settings.site.maximum_level.includes(record.level):
-        return Decision(
-            settings.site.maximum_level,
-            f"The administrator of this computer allows level {settings.site.maximum_level} at most ({', '.join(settings.site.sources)}).",
-        )
+    maximum = settings.site.maximum_level
+    if not maximum.includes(record.level):
+        files = ", ".join(settings.site.sources)
+        return Decision(maximum, f"The administrator of this computer allows level {maximum} at most ({files}).")
     return Decision(record.level)
 
 

@@ -1,7 +1,7 @@
 """SQLite files with migrations: what both kinds of state files share.
 
-A migration is a script; ``PRAGMA user_version`` says how many have run. (Alembic is the service's; a client that shall be light to
-install has three statements to run.)
+A migration is a script; ``PRAGMA user_version`` says how many have run. (Alembic is the service's; a client that shall be
+light to install has three statements to run.)
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class StateFile:
                     raise
                 connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
-            raise StateError(f"Cannot use {self.path}: {error}. Delete the file to start anew; consent is asked for again.") from error
+            raise StateError(
+                f"Cannot use {self.path}: {error}. Delete the file to start anew; consent is asked for again."
+            ) from error
 
     def _migrate(self, connection: sqlite3.Connection) -> None:
         (version,) = connection.execute("PRAGMA user_version").fetchone()

@@ -119,10 +119,10 @@ def _sys_name() -> str:
 
 
 def sys_name(system: str, os_release: Mapping[str, str], mac_version: str, release: str, version: str) -> str:
-    """Return the system's name and major version, as the public list spells it: ``Ubuntu 22.04``, ``macOS 14``, ``Windows 11``.
+    """Return the system's name and release, as the public list spells it: ``Ubuntu 22.04``, ``macOS 14``, ``Windows 11``.
 
-    ``os_release``: the fields of the file of that name. ``release`` and ``version``: those of ``platform``; Windows 11 still calls
-    itself release 10 there on older Pythons, and differs by its build number.
+    ``os_release``: the fields of the file of that name. ``release`` and ``version``: those of ``platform``; Windows 11 still
+    calls itself release 10 there on older Pythons, and differs by its build number.
     """
     if system == "Darwin":
         return f"macOS {mac_version.split('.')[0]}"

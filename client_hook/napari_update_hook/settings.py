@@ -60,9 +60,7 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
     """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
-    levels = {
-        level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or base) for level in TELEMETRY_LEVELS
-    }
+    levels = {level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or base) for level in TELEMETRY_LEVELS}
     state = environ.get("NAPARI_UPDATE_STATE")
     return ClientSettings(
         server=base,

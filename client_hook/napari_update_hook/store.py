@@ -86,7 +86,9 @@ class ClientStore:
         with self._own.read() as own:
             if own is None:
                 return []
-            rows = own.execute("SELECT at, level, schema_version, service, until, means FROM consent ORDER BY number").fetchall()
+            rows = own.execute(
+                "SELECT at, level, schema_version, service, until, means FROM consent ORDER BY number"
+            ).fetchall()
         return [
             ConsentRecord(_instant(at), Level(level), schema, service, _instant(until) if until else None, means)
             for at, level, schema, service, until, means in rows
@@ -136,17 +138,16 @@ class ClientStore:
     def revision(self, service: str, week: str) -> int:
         """Return the highest revision of this week's report that is known, 0 where there is none."""
         with self._own.read() as own:
-            row = own and own.execute(
-                "SELECT revision FROM revisions WHERE service = ? AND week = ?", (service, week)
-            ).fetchone()
+            row = (
+                own and own.execute("SELECT revision FROM revisions WHERE service = ? AND week = ?", (service, week)).fetchone()
+            )
         return row[0] if row else 0
 
     def note_revision(self, service: str, week: str, revision: int) -> None:
         """Remember a revision that was sent, or that a server says it holds."""
         with self._own.change() as own:
             own.execute(
-                "INSERT INTO revisions VALUES (?, ?, ?) "
-                "ON CONFLICT DO UPDATE SET revision = max(revision, excluded.revision)",
+                "INSERT INTO revisions VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET revision = max(revision, excluded.revision)",
                 (service, week, revision),
             )
 

@@ -12,8 +12,8 @@ from napari_update_hook.settings import SiteRules
 _OFF = frozenset({"0", "false", "no", "off"})
 
 CI_VARIABLES = (
-    "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL", "TEAMCITY_VERSION",
-    "TRAVIS", "CIRCLECI", "APPVEYOR", "BUILDKITE", "CODEBUILD_BUILD_ID",
+    "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL",
+    "TEAMCITY_VERSION", "TRAVIS", "CIRCLECI", "APPVEYOR", "BUILDKITE", "CODEBUILD_BUILD_ID",
 )  # fmt: skip
 """Set by continuous integration systems: nobody is there who could consent."""
 

@@ -72,14 +72,17 @@ class Transport:
             finally:
                 response.close()
         except httpx.HTTPError as error:
-            raise ServerUnreachableError(f"{host} could not be reached ({type(error).__name__}). Is there a network?") from error
+            raise ServerUnreachableError(
+                f"{host} could not be reached ({type(error).__name__}). Is there a network?"
+            ) from error
         if response.status_code == 304:
             return Answer(None)
         if response.status_code != 200:
             raise _error_of(response, body, host)
         if response.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             raise ServerAnswerError(
-                f"{host} answered, but not as an update server would. Is this a network that wants you to log in first?", 200
+                f"{host} answered, but not as an update server would. Is this a network that wants you to log in first?",
+                200,
             )
         return Answer(body)
 

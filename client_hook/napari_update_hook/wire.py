@@ -46,7 +46,12 @@ TELEMETRY_LEVELS = (Level.BASIC, Level.MIDDLE, Level.FULL)
 
 WeekText = Annotated[
     str,
-    Meta(pattern="^[0-9]{4}-W[0-9]{2}$", max_length=8, description="ISO week in UTC that the report is about", examples=["2026-W47"]),
+    Meta(
+        pattern="^[0-9]{4}-W[0-9]{2}$",
+        max_length=8,
+        description="ISO week in UTC that the report is about",
+        examples=["2026-W47"],
+    ),
 ]
 IdentifierText = Annotated[
     str,
@@ -71,10 +76,17 @@ NameText = Annotated[str, Meta(min_length=1, max_length=128)]
 CommandText = Annotated[str, Meta(min_length=1, max_length=256)]
 ListedText = Annotated[str, Meta(min_length=1, max_length=64)]
 PythonMinorText = Annotated[
-    str, Meta(pattern="^(3\\.[0-9]{1,2}|other)$", max_length=5, description="Python version, without the patch release", examples=["3.11"])
+    str,
+    Meta(
+        pattern="^(3\\.[0-9]{1,2}|other)$",
+        max_length=5,
+        description="Python version, without the patch release",
+        examples=["3.11"],
+    ),
 ]
 AtLeast = Annotated[
-    Literal[1, 10, 100, 1000], Meta(description="how often, as at least 1, 10, 100 or 1000; rounded down on your machine")
+    Literal[1, 10, 100, 1000],
+    Meta(description="how often, as at least 1, 10, 100 or 1000; rounded down on your machine"),
 ]
 SizeCategory = Literal["SMALL", "MEDIUM", "LARGE", "VERY_LARGE"]
 
@@ -104,20 +116,18 @@ class BasicReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     identifier: IdentifierText
     environment: EnvironmentText
     revision: Annotated[
-        int, Meta(ge=1, le=2**31 - 1, description="which state of the week this is: a later one replaces it", examples=[3])
+        int,
+        Meta(ge=1, le=2**31 - 1, description="which state of the week this is: a later one replaces it", examples=[3]),
     ]
-    napari_version: Annotated[
-        VersionText, Meta(description="published napari version, else `development`", examples=["0.6.1"])
-    ]
+    napari_version: Annotated[VersionText, Meta(description="published napari version, else `development`", examples=["0.6.1"])]
     python_version: PythonMinorText
     platform: Annotated[ListedText, Meta(description="operating system family, from a public list", examples=["linux"])]
     cpu_architecture: Annotated[ListedText, Meta(description="processor family, from a public list", examples=["x86_64"])]
     sys_name: Annotated[
-        ListedText, Meta(description="name and version of the operating system, from a public list", examples=["Ubuntu 22.04"])
+        ListedText,
+        Meta(description="name and version of the operating system, from a public list", examples=["Ubuntu 22.04"]),
     ]
-    first_report: Annotated[
-        bool, Meta(description="whether this is the first week in which you take part", examples=[False])
-    ]
+    first_report: Annotated[bool, Meta(description="whether this is the first week in which you take part", examples=[False])]
 
 
 class MiddleReport(BasicReport, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -150,7 +160,16 @@ class FullReport(MiddleReport, frozen=True, kw_only=True, forbid_unknown_fields=
             max_length=500,
             description="kinds of layers that were opened: type, size category, dimensions, class, dtype, how often",
             examples=[
-                [{"layer": "image", "size_category": "MEDIUM", "ndim": 3, "class": "ndarray", "dtype": "uint8", "count": 1}]
+                [
+                    {
+                        "layer": "image",
+                        "size_category": "MEDIUM",
+                        "ndim": 3,
+                        "class": "ndarray",
+                        "dtype": "uint8",
+                        "count": 1,
+                    }
+                ]
             ],
         ),
     ]

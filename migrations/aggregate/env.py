@@ -1,9 +1,9 @@
 """Alembic runs this for the aggregate store, on the connection that `migrations.upgrade` hands over."""
 
-from aggregation.settings import Store
-from aggregation.stores.aggregate import AggregateBase
 from alembic import context
 
+from aggregation.settings import Store
+from aggregation.stores.aggregate import AggregateBase
 from migrations import version_table
 
 context.configure(

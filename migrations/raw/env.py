@@ -1,9 +1,9 @@
 """Alembic runs this for the raw store, on the connection that `migrations.upgrade` hands over."""
 
-from aggregation.settings import Store
-from aggregation.stores.raw import RawBase
 from alembic import context
 
+from aggregation.settings import Store
+from aggregation.stores.raw import RawBase
 from migrations import version_table
 
 context.configure(

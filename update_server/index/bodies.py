@@ -144,8 +144,7 @@ class UpdateBodies:
                 if package.conda
             }
         bodies = [
-            self._body(cls, channel, {name: answer[cls.bit] for name, answer in answers.items()})
-            for cls in classes.classes
+            self._body(cls, channel, {name: answer[cls.bit] for name, answer in answers.items()}) for cls in classes.classes
         ]
         return ChannelBodies(classes, bodies)
 

@@ -97,9 +97,7 @@ def candidate_of(release: Release, classes: PythonClasses) -> Candidate:
     fits = 0
     for file in files:
         fits |= classes.admitted_by(file.requires_python or None) & classes.running(file.tags)
-    return Candidate(
-        release.version, is_prerelease(release.version), fits, lambda bit: _requirement(files, fits, classes, bit)
-    )
+    return Candidate(release.version, is_prerelease(release.version), fits, lambda bit: _requirement(files, fits, classes, bit))
 
 
 def _may_be_taken(files: Iterable[File]) -> Iterable[File]:

@@ -73,7 +73,12 @@ class IndexKeeper:
         else:
             self._note_file()
             self._serve(index)
-            log.info("index_loaded", origin=index.origin, packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
+            log.info(
+                "index_loaded",
+                origin=index.origin,
+                packages=len(index.facts.packages),
+                as_of=index.facts.as_of.isoformat(),
+            )
 
     def load_if_replaced(self) -> bool:
         """Serve the snapshot on disk if another process has written a new one; tell whether that was so."""

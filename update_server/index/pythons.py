@@ -140,15 +140,15 @@ class PythonClasses:
 
 def requires_python_rules(texts: Iterable[str]) -> dict[str, Rule]:
     """Return what each Requires-Python means. What is no specifier admits everything, as pip has it."""
-    rules = {}
-    for text in sorted(set(texts)):
-        try:
-            specifier = SpecifierSet(text, prereleases=True)
-        except InvalidSpecifier:
-            rules[text] = Rule(lambda _: True)
-        else:
-            rules[text] = Rule(lambda python, specifier=specifier: python.full in specifier, tuple(_named_by(specifier)))
-    return rules
+    return {text: _requires_python_rule(text) for text in sorted(set(texts))}
+
+
+def _requires_python_rule(text: str) -> Rule:
+    try:
+        specifier = SpecifierSet(text, prereleases=True)
+    except InvalidSpecifier:
+        return Rule(lambda _: True)
+    return Rule(lambda python: python.full in specifier, tuple(_named_by(specifier)))
 
 
 def supported_pairs(minor: int) -> frozenset[str]:

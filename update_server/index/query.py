@@ -6,6 +6,7 @@ from functools import lru_cache
 from urllib.parse import parse_qsl
 
 from msgspec import Struct
+from packaging.version import InvalidVersion, Version
 
 from update_server.index.bodies import CHANNELS
 from update_server.index.pythons import PythonVersion, UnknownPythonError
@@ -39,4 +40,15 @@ def parsed_query(query_string: bytes) -> UpdatesQuery:
     channel = values.get("channel", "pypi")
     if channel not in CHANNELS:
         raise bad_query("channel", f"{channel[:32]!r} is no channel: choose {' or '.join(CHANNELS)}.")
+    _check_napari(values.get("napari"))
     return UpdatesQuery(python, channel, values.get("known"))
+
+
+def _check_napari(text: str | None) -> None:
+    """The index does not know which napari a release needs, and what is unknown excludes nothing; so any version will do."""
+    if text is None:
+        return
+    try:
+        Version(text)
+    except InvalidVersion as error:
+        raise bad_query("napari", f"{text[:32]!r} is no napari version: write it like 0.6.1.") from error

@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 
 import structlog
-from aggregation.clock import Clock
 
+from aggregation.clock import Clock
 from update_server.index.keeper import IndexKeeper, RefreshOutcome
 from update_server.index.snapshot import Index, Origin
 from update_server.index.sources.fetching import Fetcher, UpstreamError, new_client

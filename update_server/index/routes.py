@@ -48,7 +48,12 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
             raise Problem(404, "The index has nothing under that name.", pointer="name")
         return document
 
-    @route(["/api/plugins", "/index.json"], http_method=READ, summary="Newest version of each plugin", media_type="application/json")
+    @route(
+        ["/api/plugins", "/index.json"],
+        http_method=READ,
+        summary="Newest version of each plugin",
+        media_type="application/json",
+    )
     async def plugins(request: Asked) -> Response[bytes]:
         """Return the newest version of each listed plugin by name, whatever Python it needs."""
         packages = services.served().index.facts.packages
@@ -77,7 +82,7 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @route("/errors.json", http_method=READ, summary="Projects that could not be read")
     async def errors(request: Asked) -> Response[bytes]:
-        """Return the projects without a usable manifest, and those that the last refresh could not read, each with the reason."""
+        """Return projects without a usable manifest, and those that the last refresh could not read, with the reason."""
         document = texts("/errors.json")
         stale = services.served().index.stale
         if not stale:

@@ -141,4 +141,3 @@ def move_aside(path: Path) -> Path:
     aside = path.with_name(f"{path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
     path.replace(aside)
     return aside
-

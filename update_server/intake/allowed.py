@@ -25,7 +25,8 @@ class Allowed:
             key: package.published_finals for key, package in packages.items() if key != "napari" and package.published_finals
         }
         commands = {key: packages[key].commands for key in plugins if packages[key].commands}
-        commands["napari"] = vocabulary.napari_commands()
+        declared = packages["napari"].commands if "napari" in packages else ()
+        commands["napari"] = tuple(sorted({*vocabulary.napari_commands(), *declared}))
         self.napari_versions = frozenset((*napari, vocabulary.DEVELOPMENT))
         self.plugins = {key: frozenset(versions) for key, versions in plugins.items()}
         self.commands = frozenset(command for ids in commands.values() for command in ids)
@@ -35,7 +36,10 @@ class Allowed:
 
 
 def _list(
-    level: Level, napari: tuple[str, ...], plugins: Mapping[str, tuple[str, ...]], commands: Mapping[str, tuple[str, ...]]
+    level: Level,
+    napari: tuple[str, ...],
+    plugins: Mapping[str, tuple[str, ...]],
+    commands: Mapping[str, tuple[str, ...]],
 ) -> AllowList:
     middle, full = level.includes(Level.MIDDLE), level.includes(Level.FULL)
     return AllowList(

@@ -54,7 +54,7 @@ def add_commands(pythons: Sequence[Path], output: Path) -> Iterator[str]:
 
 def _ask(python: Path) -> tuple[str, set[str]]:
     environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "NAPARI_ASYNC": "0"}
-    answer = subprocess.run([python, "-c", _ASK], env=environment, capture_output=True, text=True, timeout=180, check=False)  # noqa: S603
+    answer = subprocess.run([python, "-c", _ASK], env=environment, capture_output=True, text=True, timeout=180, check=False)
     told = [line.split(" ", 1) for line in answer.stdout.splitlines() if line.startswith(("version ", "command "))]
     versions = [value for kind, value in told if kind == "version"]
     if answer.returncode or not versions:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from aggregation.catalogue import questions_reading
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.retention import RETENTION
 from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
@@ -29,6 +26,9 @@ from napari_update_hook.wire import (
     fields_of,
 )
 
+from aggregation.catalogue import questions_reading
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.retention import RETENTION
 from update_server.index.negotiation import matches
 from update_server.index.query import parsed_query
 from update_server.intake.decoding import json_text
@@ -89,7 +89,9 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         "/api/reports/find",
         status_code=200,
         summary="What is stored for an identifier",
-        responses={200: ResponseSpec(FoundReports, description="the reports of that identifier, an empty list where there are none")},
+        responses={
+            200: ResponseSpec(FoundReports, description="the reports of that identifier, an empty list where there are none")
+        },
     )
     async def find(request: Asked) -> Response[bytes]:
         """Return the raw reports of one identifier, which travels in the body: URLs end up in logs."""
@@ -124,7 +126,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @get("/api/telemetry/levels", summary="Levels, endpoints, hosts, fields")
     async def levels() -> Levels:
-        """Return what each level sends, where it goes, which question needs each field, and the rules of keeping and publishing."""
+        """Return what each level sends, where it goes, which question needs each field, and what is kept and published."""
         return described_levels(services.settings.levels, services.settings.level_hosts)
 
     @get(

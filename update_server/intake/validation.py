@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from aggregation.stores.raw import NewReport
 from msgspec import Struct
 from napari_update_hook.weeks import InvalidWeekError, closes_at, is_open, start_of
 from napari_update_hook.wire import (
@@ -29,6 +28,7 @@ from napari_update_hook.wire import (
 )
 from packaging.utils import canonicalize_name
 
+from aggregation.stores.raw import NewReport
 from update_server.intake import vocabulary
 from update_server.intake.allowed import Allowed
 from update_server.problems import Problem
@@ -57,11 +57,16 @@ def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> Acce
             raise Problem(422, "This server does not know that schema version yet.", pointer="/schema_version")
         if batch.schema_version not in SCHEMA_VERSIONS:
             raise Problem(
-                422, "This schema version is no longer taken: update your client.", pointer="/schema_version", kind="schema-retired"
+                422,
+                "This schema version is no longer taken: update your client.",
+                pointer="/schema_version",
+                kind="schema-retired",
             )
         raise Problem(422, "The consent was given for another schema version.", pointer="/consent/schema_version")
     if batch.consent.level is not level:
-        raise Problem(422, f"The consent is for another level than this endpoint's, which is {level}.", pointer="/consent/level")
+        raise Problem(
+            422, f"The consent is for another level than this endpoint's, which is {level}.", pointer="/consent/level"
+        )
     _check_week(batch.report.week, now)
     report, left_out = _on_public_lists(batch.report, allowed)
     document = {name: value for name, value in _plain(report).items() if name not in KEY_FIELDS}

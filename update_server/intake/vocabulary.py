@@ -47,6 +47,6 @@ DTYPES = (
 
 
 def napari_commands() -> tuple[str, ...]:
-    """Return the command ids of napari itself, from released versions; ``update-server lists napari-commands`` makes the list."""
+    """Return the command ids of napari itself, as ``update-server lists napari-commands`` found them in released versions."""
     text = (files("update_server.intake") / "napari_commands.txt").read_text("utf-8")
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))

@@ -1,7 +1,7 @@
 """Group commit: reports that arrive together share one durable transaction.
 
-An answer goes out only after the commit, so a commit for each would be the limit of what one disk can take. A bounded queue keeps
-memory flat when the store is slow: past it, clients are asked to come again.
+An answer goes out only after the commit, so a commit for each would be the limit of what one disk can take. A bounded queue
+keeps memory flat when the store is slow: past it, clients are asked to come again.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import asyncio
 import contextlib
 
 import structlog
-from aggregation.stores.raw import NewReport, RawStore, Stored
 from sqlalchemy.exc import SQLAlchemyError
 
+from aggregation.stores.raw import NewReport, RawStore, Stored
 from update_server.problems import Problem
 
 MOST_WAITING = 2000

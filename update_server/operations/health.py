@@ -83,13 +83,17 @@ def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
     reasons = []
     if keeper.trouble:
         reasons.append(keeper.trouble)
-    refresh = keeper.last_refresh
-    if refresh and refresh.error:
-        reasons.append(f"The last refresh failed: {refresh.error}")
+    ended_at, error = (keeper.last_refresh.ended_at, keeper.last_refresh.error) if keeper.last_refresh else (None, None)
+    if error:
+        reasons.append(f"The last refresh failed: {error}")
     served = keeper.served
     if served is None:
         reasons.append("There is no index yet.")
-        return IndexHealth(None, None, None, 0, _text(refresh and refresh.ended_at), refresh and refresh.error, {}), reasons, False
+        return (
+            IndexHealth(None, None, None, 0, _text(ended_at), error, {}),
+            reasons,
+            False,
+        )
     index = served.index
     as_of = index.facts.as_of
     if index.origin is Origin.SEED:
@@ -101,8 +105,8 @@ def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
         as_of=instant_text(as_of),
         age_s=max(0, int((now - as_of).total_seconds())),
         packages=len(index.facts.packages),
-        last_refresh_at=_text(refresh and refresh.ended_at),
-        last_refresh_error=refresh and refresh.error,
+        last_refresh_at=_text(ended_at),
+        last_refresh_error=error,
         stale={
             key: f"{entry.error} (last good: {_text(entry.since) or 'never'})" for key, entry in sorted(index.stale.items())
         },

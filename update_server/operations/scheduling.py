@@ -6,9 +6,9 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from aggregation import schedule
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from aggregation import schedule
 from update_server.index.refresh import refresh
 from update_server.operations.progress import shown_progress
 from update_server.services import Services

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aggregation.settings import StoreSettings
 from msgspec import Struct
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
+from aggregation.settings import StoreSettings
 from update_server.settings import Settings
 
 
@@ -34,8 +34,8 @@ def _prefix(owner: type[BaseSettings]) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    value = field.get_default(call_default_factory=field.default_factory is dict, validated_data={})
-    if value in (None, "", PydanticUndefined) or value == {}:
+    value = field.default
+    if value is None or value is PydanticUndefined or value == "":
         return ""
     return ",".join(str(item) for item in value) if isinstance(value, tuple) else str(value)
 

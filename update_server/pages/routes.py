@@ -7,9 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from aggregation.catalogue import CATALOGUE, topics
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.retention import RETENTION
 from litestar import Litestar, Request, get
 from litestar.contrib.jinja import JinjaTemplateEngine
 from litestar.handlers import BaseRouteHandler
@@ -19,6 +16,9 @@ from litestar.template.config import TemplateConfig
 from napari_update_hook.weeks import CLOSES_AFTER
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
+from aggregation.catalogue import CATALOGUE, topics
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.retention import RETENTION
 from update_server import __version__
 from update_server.intake.routes import described_levels
 from update_server.operations.health import index_health
@@ -29,8 +29,8 @@ from update_server.statistics.routes import url_of
 FOLDER = Path(str(files("update_server.pages")))
 
 SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; script-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "permissions-policy": "interest-cohort=()",
@@ -109,4 +109,3 @@ def _operations(app: Litestar) -> list[dict[str, Any]]:
         for method, operation in item.items()
         if method in ("get", "post")
     ]
-

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import urlencode
 
-from aggregation.catalogue import Entry, topics
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.stores.aggregate import PublicRow
 from litestar import get
 from litestar.handlers import BaseRouteHandler
 from litestar.params import Parameter
 from msgspec import Struct
 from napari_update_hook.weeks import InvalidWeekError, start_of
 
+from aggregation.catalogue import Entry, topics
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.stores.aggregate import PublicRow
 from update_server.problems import bad_query
 from update_server.services import Services
 
@@ -100,10 +100,12 @@ def _listing(services: Services, topic: str, entries: tuple[Entry, ...]) -> Base
 
 
 def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> BaseRouteHandler:
-    @get(f"/api/stats/{topic}/{{name:str}}", summary=f"{entries[0].question} (one)", operation_id=f"Stats{topic.title()}One")
-    async def about_one(
-        name: str, by: By = None, first: From = None, last: To = None, offset: Offset = 0
-    ) -> Numbers:
+    @get(
+        f"/api/stats/{topic}/{{name:str}}",
+        summary=f"{entries[0].question} (one)",
+        operation_id=f"Stats{topic.title()}One",
+    )
+    async def about_one(name: str, by: By = None, first: From = None, last: To = None, offset: Offset = 0) -> Numbers:
         """Return the numbers about one package of the index, by the dimensions that are asked for."""
         key = services.package_key(name)
         entry = _chosen(entries, by)
@@ -159,4 +161,3 @@ def _week(name: str, text: str | None) -> str | None:
     except InvalidWeekError as error:
         raise bad_query(name, f"{error}.") from error
     return text
-

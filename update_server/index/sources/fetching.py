@@ -6,6 +6,8 @@ Retries, back-off and jitter are tenacity's.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine, Iterable
+from typing import Any, TypeVar
 
 import httpx
 import msgspec
@@ -13,6 +15,8 @@ from msgspec import Struct
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 
 from update_server import __version__
+
+T = TypeVar("T")
 
 ATTEMPTS = 6
 REQUEST_TIMEOUT_S = 30.0
@@ -55,7 +59,10 @@ class Fetcher:
         """Return the answer at ``url``, or None where there is none (404). Raises UpstreamError."""
         headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(ATTEMPTS), wait=self._wait, retry=retry_if_exception_type(_RetryableError), reraise=True
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=self._wait,
+            retry=retry_if_exception_type(_RetryableError),
+            reraise=True,
         )
         try:
             async for attempt in retrying:
@@ -105,6 +112,16 @@ def _seconds(retry_after: str | None) -> float:
     return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 0.0
 
 
+async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run all of ``work`` at once and return the results in order; where one fails, end the others and raise its error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(item) for item in work]
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
 def new_client() -> httpx.AsyncClient:
     """Return a client for upstream services."""
     return httpx.AsyncClient(
@@ -112,4 +129,3 @@ def new_client() -> httpx.AsyncClient:
         timeout=httpx.Timeout(15.0, pool=None),
         follow_redirects=True,
     )
-

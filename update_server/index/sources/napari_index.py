@@ -6,8 +6,9 @@ One project's failure never stops the reading: the entry of the index before sta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from update_server.index.model import FACTS_FORMAT, CondaPackage, Facts, Package, Release
 from update_server.index.snapshot import Document, Index, Origin, Stale
-from update_server.index.sources.fetching import Fetcher, UpstreamError
+from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
 from update_server.index.sources.parsing import SIMPLE_JSON, commands_of, conda_package, object_of, releases_from_simple
 from update_server.settings import Upstreams
 
@@ -44,7 +45,7 @@ async def read_index(
     cannot be had.
     """
     reader = _Reader(fetcher, upstreams, previous, now)
-    lists = dict(zip(LISTS, await asyncio.gather(*(reader.document(path) for path in LISTS)), strict=True))
+    lists = dict(zip(LISTS, await all_of(reader.document(path) for path in LISTS), strict=True))
     if (plugins := lists["/api/plugins"]) is None:
         raise UpstreamError(f"{upstreams.index}/api/plugins: not found; is {upstreams.index} a plugin index?")
     versions = object_of(plugins.text())
@@ -53,7 +54,7 @@ async def read_index(
     unlisted = sorted(set(classifiers.get("active", ())) - set(versions))
     done = 0
 
-    async def counted(work: Awaitable[_Project]) -> _Project:
+    async def counted(work: Coroutine[Any, Any, _Project]) -> _Project:
         nonlocal done
         result = await work
         done += 1
@@ -64,13 +65,13 @@ async def read_index(
     work += [reader.unlisted(name) for name in unlisted]
     total = len(work)
     progress(0, total)
-    read = await asyncio.gather(*(counted(item) for item in work))
-    return _assembled(lists, dict(zip((*versions, *unlisted), read, strict=True)), now, has_conda=lists["/api/conda"] is not None)
+    read = await all_of(counted(item) for item in work)
+    return _assembled(
+        lists, dict(zip((*versions, *unlisted), read, strict=True)), now, has_conda=lists["/api/conda"] is not None
+    )
 
 
-def _assembled(
-    lists: dict[str, Document | None], projects: dict[str, _Project], now: datetime, *, has_conda: bool
-) -> Index:
+def _assembled(lists: dict[str, Document | None], projects: dict[str, _Project], now: datetime, *, has_conda: bool) -> Index:
     documents = {path: document for path, document in lists.items() if document is not None}
     for project in projects.values():
         documents |= project.documents
@@ -125,10 +126,15 @@ class _Reader:
         paths = [f"/api/pypi/{key}", f"/api/manifest/{key}"] + ([f"/api/conda/{key}"] if on_conda else [])
         try:
             releases, etag = await self._releases(key)
-            found = await asyncio.gather(*(self.document(path) for path in paths))
+            found = await all_of(self.document(path) for path in paths)
             documents = {path: document for path, document in zip(paths, found, strict=True) if document is not None}
             package = Package(
-                key, name, version, releases, _commands(documents, paths[1]), _conda(documents, paths[-1]) if on_conda else None
+                key,
+                name,
+                version,
+                releases,
+                _commands(documents, paths[1]),
+                _conda(documents, paths[-1]) if on_conda else None,
             )
             if not releases:
                 raise UpstreamError("PyPI names no file of it that can be installed")

@@ -94,9 +94,7 @@ def conda_package(text: bytes) -> CondaPackage:
     """
     project = msgspec.json.decode(text, type=_CondaProject)
     files = (
-        CondaFile(
-            item.version, _deciding(item.attrs.depends), _deciding(item.attrs.constrains), "broken" in item.labels
-        )
+        CondaFile(item.version, _deciding(item.attrs.depends), _deciding(item.attrs.constrains), "broken" in item.labels)
         for item in project.files
         if "main" in item.labels or "broken" in item.labels
     )
