@@ -1,0 +1,90 @@
+"""Who may import whom (design, section 2): read from the source of every module, so that a lazy import counts too."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = {
+    "napari_update_hook": ROOT / "client_hook" / "napari_update_hook",
+    "aggregation": ROOT / "aggregation",
+    "update_server": ROOT / "update_server",
+    "migrations": ROOT / "migrations",
+}
+WIRE = {"napari_update_hook.wire", "napari_update_hook.weeks"}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the modules of ours that a file imports anywhere in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name for name in found if name.split(".")[0] in PACKAGES}
+
+
+def modules_of(package: str) -> list[Path]:
+    return sorted(PACKAGES[package].rglob("*.py"))
+
+
+def violations(package: str, forbidden: set[str]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules_of(package)
+        for name in sorted(imports_of(path))
+        if name.split(".")[0] in forbidden
+    ]
+
+
+def test_the_client_imports_neither_of_the_others() -> None:
+    assert violations("napari_update_hook", {"update_server", "aggregation", "migrations"}) == []
+
+
+def test_the_aggregation_never_imports_the_server() -> None:
+    assert violations("aggregation", {"update_server"}) == []
+
+
+@pytest.mark.parametrize("package", ["update_server", "aggregation", "migrations"])
+def test_the_service_imports_the_wire_types_of_the_client_alone(package: str) -> None:
+    strays = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules_of(package)
+        for name in sorted(imports_of(path))
+        if name.startswith("napari_update_hook") and not name.startswith(tuple(WIRE)) and name != "napari_update_hook"
+    ]
+    assert strays == []
+
+
+def test_the_index_knows_nothing_of_telemetry() -> None:
+    strays = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((PACKAGES["update_server"] / "index").rglob("*.py"))
+        for name in sorted(imports_of(path))
+        if name.startswith(("update_server.intake", "update_server.statistics", "update_server.pages"))
+    ]
+    assert strays == []
+
+
+def test_importing_the_client_loads_no_library() -> None:
+    import subprocess
+    import sys
+
+    heavy = "httpx msgspec npe2 qtpy typer rich packaging"
+    code = f"import sys, napari_update_hook; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""
+
+
+def test_no_top_level_folder_but_those_that_the_design_sets() -> None:
+    set_by_design = {"update_server", "client_hook", "aggregation", "migrations", "tests", "docs", "deploy", "benchmarks", ".ci"}
+    import subprocess
+
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()
+    if not listed:
+        pytest.skip("needs a git checkout: in an unpacked archive there is no list of tracked files")
+    assert {name.split("/")[0] for name in listed if "/" in name} <= set_by_design

@@ -1,0 +1,79 @@
+"""What all tests share: no environment of the machine reaches them, and the two stores on each database there is."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from aggregation.settings import Store
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import RawStore
+from migrations import upgrade
+from napari_update_hook.switches import CI_VARIABLES
+
+OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tests run on a machine that may be a CI system and may have settings: none of it may decide a result."""
+    for name in list(os.environ):
+        if name in CI_VARIABLES or name == "DO_NOT_TRACK" or name.startswith(OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "client-state"))
+
+
+@pytest.fixture
+def postgresql_url() -> Iterator[str]:
+    """A database of its own on the PostgreSQL server of TEST_POSTGRESQL_URL."""
+    server = os.environ.get("TEST_POSTGRESQL_URL")
+    if not server:
+        pytest.skip(
+            "needs PostgreSQL: start one and set TEST_POSTGRESQL_URL=postgresql+asyncpg://user:password@127.0.0.1/postgres "
+            "(a role that may create databases)"
+        )
+    import asyncio
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    asyncio.run(_on_server(server, f'CREATE DATABASE "{name}"'))
+    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
+    asyncio.run(_on_server(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+
+
+async def _on_server(url: str, statement: str) -> None:
+    engine = make_engine(url)
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(sa.text(statement))
+    await engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def store_urls(request: pytest.FixtureRequest, tmp_path: Path) -> dict[Store, str]:
+    """URLs of empty stores: SQLite files, then a PostgreSQL database."""
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+        return dict.fromkeys(Store, url)
+    return {store: f"sqlite+aiosqlite:///{tmp_path / f'{store}.sqlite3'}" for store in Store}
+
+
+@pytest.fixture
+async def raw(store_urls: dict[Store, str]) -> AsyncIterator[RawStore]:
+    """The raw store, migrated and empty."""
+    await upgrade(Store.RAW, store_urls[Store.RAW])
+    engine = make_engine(store_urls[Store.RAW])
+    yield RawStore(engine)
+    await engine.dispose()
+
+
+@pytest.fixture
+async def aggregate(store_urls: dict[Store, str]) -> AsyncIterator[AggregateStore]:
+    """The aggregate store, migrated and empty."""
+    await upgrade(Store.AGGREGATE, store_urls[Store.AGGREGATE])
+    engine = make_engine(store_urls[Store.AGGREGATE])
+    yield AggregateStore(engine)
+    await engine.dispose()

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from napari_update_hook.errors import SettingsError
+from napari_update_hook.settings import SiteRules, checked_server, origin_of, read_site_rules, settings_from, site_files
+from napari_update_hook.wire import Level
+
+
+@pytest.mark.parametrize(
+    ("option", "environ", "server"),
+    [
+        (None, {}, "https://api.napari.org"),
+        (None, {"NAPARI_UPDATE_SERVER": "https://a.example/"}, "https://a.example"),
+        ("https://b.example", {"NAPARI_UPDATE_SERVER": "https://a.example"}, "https://b.example"),
+    ],
+)
+def test_the_option_goes_before_the_variable(option: str | None, environ: dict[str, str], server: str) -> None:
+    settings = settings_from(environ, option, SiteRules())
+    assert settings.server == server
+    assert set(settings.level_servers.values()) == {server}
+
+
+def test_a_level_may_have_a_host_of_its_own() -> None:
+    settings = settings_from({"NAPARI_UPDATE_SERVER_FULL": "https://full.example"}, "https://a.example", SiteRules())
+    assert settings.level_servers[Level.FULL] == "https://full.example"
+    assert settings.level_servers[Level.BASIC] == "https://a.example"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://api.napari.org", "ftp://localhost", "api.napari.org", "", "https://me:secret@a.example", "https://a.example?x=1"]
+)
+def test_only_https_is_used_but_for_this_machine(url: str) -> None:
+    with pytest.raises(SettingsError):
+        checked_server(url)
+
+
+@pytest.mark.parametrize("url", ["https://a.example", "http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"])
+def test_these_are_fine(url: str) -> None:
+    assert checked_server(url + "/") == url
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://API.napari.org/base", "https://api.napari.org"),
+        ("https://a.example:443", "https://a.example"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_consent_is_given_to_an_origin(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
+
+
+def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
+    moved = settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "http://127.0.0.1:8000", SiteRules())
+    assert (moved.now() - datetime(2026, 11, 24, 12, tzinfo=UTC)).total_seconds() < 60
+    with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
+        settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "https://a.example", SiteRules())
+    with pytest.raises(SettingsError, match="no instant"):
+        settings_from({"NAPARI_UPDATE_NOW": "soon"}, "http://127.0.0.1:8000", SiteRules())
+
+
+def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
+    lenient, strict = tmp_path / "lenient.json", tmp_path / "strict.json"
+    lenient.write_text(json.dumps({"telemetry": True, "maximum_level": "full", "server": "https://site.example"}))
+    strict.write_text(json.dumps({"telemetry": False, "update_check": False, "maximum_level": "basic"}))
+    for files in ([lenient, strict], [strict, lenient]):
+        rules = read_site_rules(files)
+        assert (rules.telemetry, rules.update_check, rules.maximum_level) == (False, False, Level.BASIC)
+        assert rules.server == "https://site.example"
+
+
+@pytest.mark.parametrize("text", ["not json", "[]", '{"maximum_level": "everything"}'])
+def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "site.json"
+    path.write_text(text)
+    assert read_site_rules([path]).telemetry is False
+
+
+def test_a_missing_site_file_decides_nothing(tmp_path: Path) -> None:
+    assert read_site_rules([tmp_path / "site.json"]) == SiteRules()
+
+
+@pytest.mark.parametrize(
+    ("platform", "fixed"),
+    [
+        ("linux", "/etc/xdg/napari-update-hook/site.json"),
+        ("darwin", "/Library/Application Support/napari-update-hook/site.json"),
+        ("win32", "napari-update-hook/site.json"),
+    ],
+)
+def test_the_fixed_folder_is_read_whatever_the_user_sets(platform: str, fixed: str) -> None:
+    paths = [path.as_posix() for path in site_files({"XDG_CONFIG_DIRS": "/tmp/mine"}, platform)]
+    assert any(path.endswith(fixed) for path in paths)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from napari_update_hook.wire import REPORT_TYPES, TELEMETRY_LEVELS, BasicReport, Batch, FullReport, Level, fields_of, narrowed
+
+from tests.support.batches import batch_json
+
+
+def decode(level: Level, batch: dict[str, Any]) -> Batch[Any]:
+    return msgspec.json.decode(json.dumps(batch), type=Batch[REPORT_TYPES[level]])  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+def test_the_example_of_each_level_is_valid_and_survives_a_round_trip(level: Level) -> None:
+    batch = batch_json(level)
+    assert json.loads(msgspec.json.encode(decode(level, batch))) == batch
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+def test_a_level_sends_its_own_fields_and_those_of_the_levels_below(level: Level) -> None:
+    names = [field.name for field in fields_of(level)]
+    for lower in TELEMETRY_LEVELS[: level.rank]:
+        assert set(names) >= {field.name for field in fields_of(lower)}
+    extra = {Level.BASIC: set(), Level.MIDDLE: {"plugins"}, Level.FULL: {"plugins", "command_usage", "data_size_info"}}[level]
+    assert set(names) - {field.name for field in fields_of(Level.BASIC)} == extra
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+def test_every_field_is_described_with_an_example(level: Level) -> None:
+    for field in fields_of(level):
+        assert field.description, field.name
+        assert field.example is not None, field.name
+
+
+def test_level_none_sends_no_field() -> None:
+    assert fields_of(Level.NONE) == ()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("week", "2026-W47\n"),
+        ("week", "٢٠٢٦-W47"),
+        ("identifier", "9754D8F20E8124A25BB6D86C393F257A"),
+        ("identifier", "9754d8f20e8124a25bb6d86c393f257a\n"),
+        ("environment", "5be1a0c"),
+        ("revision", 0),
+        ("revision", 10**400),
+        ("python_version", "3.11.4"),
+        ("python_version", "2.7"),
+        ("napari_version", "x" * 65),
+        ("first_report", 1),
+        ("plugins", [{"name": "affinder", "version": "0.5.0", "path": "/home/me"}]),
+        ("plugins", [{"name": "affinder", "version": "0.5.0"}] * 10_000),
+        ("command_usage", {"a.b": 7}),
+        ("data_size_info", [{"layer": "image"}]),
+        ("hostname", "my-laptop"),
+    ],
+)
+def test_what_is_not_on_the_wire_is_refused(field: str, value: Any) -> None:
+    batch = batch_json(Level.FULL)
+    batch["report"][field] = value
+    with pytest.raises(msgspec.ValidationError):
+        decode(Level.FULL, batch)
+
+
+def test_a_report_is_cut_to_a_lower_level() -> None:
+    report = decode(Level.FULL, batch_json(Level.FULL)).report
+    assert isinstance(report, FullReport)
+    assert type(narrowed(report, Level.BASIC)) is BasicReport
+    assert not hasattr(narrowed(report, Level.BASIC), "plugins")

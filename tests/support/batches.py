@@ -1,0 +1,17 @@
+"""Batches as a client of each level would send them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari_update_hook.wire import SCHEMA_VERSION, Level, fields_of
+
+
+def batch_json(level: Level, **changes: Any) -> dict[str, Any]:
+    """Return a valid batch of ``level`` for week 2026-W47, with some fields of its report changed."""
+    report = {field.name: field.example for field in fields_of(level)} | changes
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "consent": {"level": str(level), "schema_version": SCHEMA_VERSION},
+        "report": report,
+    }

@@ -1,0 +1,61 @@
+"""Facts and services for tests, made from the small upstream or from a few words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+from update_server.index.model import FACTS_FORMAT, CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
+from update_server.index.snapshot import Document, Index, Origin
+
+from tests.support.made_upstream import PLUGINS, MadeProject, MadeUpstream
+
+AS_OF = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
+
+
+def facts_of(projects: Sequence[MadeProject] = PLUGINS, as_of: datetime = AS_OF) -> Facts:
+    """Return the facts of some made projects."""
+    return Facts(FACTS_FORMAT, as_of, True, tuple(package_of(project) for project in projects))
+
+
+def package_of(project: MadeProject) -> Package:
+    """Return the facts of one made project."""
+    releases = []
+    for version, files in project.releases.items():
+        made = []
+        for file in files:
+            yanked = None if file.yanked is False else ("" if file.yanked is True else str(file.yanked))
+            tags = None if file.tag is None else ("-".join(file.tag.split("-")[:2]).replace("py2.py3", "py3"),)
+            made.append(File(file.requires_python, yanked, tags))
+        releases.append(Release(version, tuple(made)))
+    conda = None
+    if project.conda:
+        conda = CondaPackage(
+            project.conda_name or canonicalize_name(project.name),
+            tuple(
+                CondaFile(file.version, tuple(file.depends), tuple(file.constrains), "broken" in file.labels)
+                for file in project.conda
+            ),
+        )
+    key = canonicalize_name(project.name)
+    return Package(key, project.name, project.newest, in_descending_order(releases), tuple(project.commands), conda)
+
+
+def index_of(projects: Sequence[MadeProject] = PLUGINS, as_of: datetime = AS_OF) -> Index:
+    """Return an index of some made projects, with their texts."""
+    upstream = MadeUpstream(projects)
+    paths = ["/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json"]
+    for project in projects:
+        key = canonicalize_name(project.name)
+        paths += [f"/api/pypi/{key}", f"/api/manifest/{key}", f"/api/conda/{key}"]
+    documents = {path: Document.of(text) for path in paths if (text := upstream.answer(path)) is not None}
+    return Index(facts_of(projects, as_of), Origin.REFRESH, documents)
+
+
+def write_snapshot(folder: Path, projects: Sequence[MadeProject] = PLUGINS) -> None:
+    """Put the snapshot of some made projects where a service with this data folder finds it."""
+    from update_server.index import snapshot
+
+    snapshot.write(index_of(projects), folder / "index.sqlite3")

@@ -1,0 +1,209 @@
+"""A small plugin index that the tests make: the upstream services as one table of paths, in memory or on a loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+from packaging.utils import canonicalize_name
+
+
+@dataclass(frozen=True)
+class MadeFile:
+    """A file on the made PyPI. ``tag``: of a wheel (``py3-none-any``), None for an sdist."""
+
+    requires_python: str | None = None
+    tag: str | None = "py3-none-any"
+    yanked: bool | str = False
+
+
+@dataclass(frozen=True)
+class MadeCondaFile:
+    """A file on the made conda-forge."""
+
+    version: str
+    depends: Sequence[str] = ()
+    constrains: Sequence[str] = ()
+    labels: Sequence[str] = ("main",)
+
+
+@dataclass(frozen=True)
+class MadeProject:
+    """A project: its files by version, the commands of its manifest, its package on conda-forge."""
+
+    name: str
+    releases: Mapping[str, Sequence[MadeFile]]
+    version: str = ""
+    commands: Sequence[str] = ()
+    conda: Sequence[MadeCondaFile] = ()
+    conda_name: str = ""
+
+    @property
+    def newest(self) -> str:
+        """What the index names as the newest: as said, else the version that stands last."""
+        return self.version or list(self.releases)[-1]
+
+
+PLUGINS = (
+    MadeProject(
+        "napari",
+        {
+            "0.5.6": [MadeFile(">=3.9")],
+            "0.6.1": [MadeFile(">=3.9")],
+            "0.7.1": [MadeFile(">=3.10")],
+            "0.8.0": [MadeFile(">=3.11")],
+        },
+        commands=["napari.get_reader"],
+    ),
+    MadeProject(
+        "affinder",
+        {"0.4.0": [MadeFile(">=3.8")], "0.5.0rc1": [MadeFile(">=3.9")], "0.5.0": [MadeFile(">=3.9"), MadeFile(">=3.9", None)]},
+        commands=["affinder.start_affinder"],
+        conda=[MadeCondaFile("0.4.0", ["python >=3.8", "napari"]), MadeCondaFile("0.5.0", ["python >=3.10", "napari"])],
+    ),
+    MadeProject("napari-harpy", {"0.1.3": [MadeFile(">=3.12")]}),
+    MadeProject(
+        "micro_sam",
+        {"1.5.0": [MadeFile(">=3.9")], "1.8.10": [MadeFile(">=3.11")]},
+        conda=[MadeCondaFile("1.8.10", ["python >=3.11"])],
+        conda_name="micro_sam",
+    ),
+    MadeProject("Some.Plugin", {"1.1.0": [MadeFile(yanked="broken wheel")], "1.2.0": [MadeFile()]}),
+    MadeProject("compiled-plugin", {"2.0": [MadeFile(">=3.8", "cp39-cp39-manylinux_2_17_x86_64")]}),
+)
+
+
+@dataclass
+class MadeUpstream:
+    """The upstream services for some projects. ``broken``: paths that answer 500; ``requests``: the paths that were asked."""
+
+    projects: Sequence[MadeProject] = PLUGINS
+    broken: set[str] = field(default_factory=set)
+    requests: list[str] = field(default_factory=list)
+    is_down: bool = False
+
+    def answer(self, path: str) -> bytes | None:
+        """Return the JSON at ``path``, or None where there is nothing."""
+        tables: dict[str, Any] = {
+            "/api/plugins": {project.name: project.newest for project in self.projects},
+            "/api/extended_summary": [self._summary(project) for project in self.projects],
+            "/api/conda": {project.name: self._conda_name(project) for project in self.projects},
+            "/api/readers": {"*.tif": ["affinder"]},
+            "/classifiers.json": {"active": {project.name: {} for project in self.projects}, "withdrawn": {}, "deleted": {}},
+            "/errors.json": {"some-library": {"version": "0.1", "error": "no entry point"}},
+        }
+        if path in tables:
+            return json.dumps(tables[path]).encode()
+        for project in self.projects:
+            key = canonicalize_name(project.name)
+            of_project: dict[str, Any] = {
+                f"/api/pypi/{key}": {"info": {"name": project.name, "version": project.newest}},
+                f"/api/manifest/{key}": {
+                    "name": project.name,
+                    "contributions": {"commands": [{"id": command, "title": command} for command in project.commands] or None},
+                },
+                f"/simple/{key}/": {"name": key, "files": list(self._files(project))},
+            }
+            if project.conda:
+                of_project[f"/api/conda/{key}"] = self._conda(project)
+            if path in of_project:
+                return json.dumps(of_project[path]).encode()
+        return None
+
+    def _summary(self, project: MadeProject) -> dict[str, Any]:
+        key = canonicalize_name(project.name)
+        return {
+            "normalized_name": key,
+            "name": project.name,
+            "version": project.newest,
+            "display_name": project.name,
+            "summary": f"What {project.name} does",
+            "author": "A. Uthor",
+            "license": "BSD-3",
+            "home_page": None,
+            "project_url": None,
+            "pypi_versions": list(reversed(project.releases)),
+            "conda_versions": [file.version for file in project.conda],
+        }
+
+    def _conda_name(self, project: MadeProject) -> str | None:
+        return f"conda-forge/{project.conda_name or canonicalize_name(project.name)}" if project.conda else None
+
+    def _files(self, project: MadeProject) -> Iterator[dict[str, Any]]:
+        stem = canonicalize_name(project.name).replace("-", "_")
+        for version, files in project.releases.items():
+            for file in files:
+                yield {
+                    "filename": f"{stem}-{version}-{file.tag}.whl" if file.tag else f"{stem}-{version}.tar.gz",
+                    "requires-python": file.requires_python,
+                    "yanked": file.yanked,
+                }
+
+    def _conda(self, project: MadeProject) -> dict[str, Any]:
+        return {
+            "name": project.conda_name or canonicalize_name(project.name),
+            "files": [
+                {
+                    "version": file.version,
+                    "attrs": {"depends": list(file.depends), "constrains": list(file.constrains)},
+                    "labels": list(file.labels),
+                }
+                for file in project.conda
+            ],
+        }
+
+    def transport(self) -> httpx.MockTransport:
+        """Return a transport that answers in memory, with an ETag on each answer."""
+
+        def handle(request: httpx.Request) -> httpx.Response:
+            path = request.url.path
+            self.requests.append(path)
+            if self.is_down:
+                raise httpx.ConnectError("no network", request=request)
+            if path in self.broken:
+                return httpx.Response(500)
+            text = self.answer(path)
+            if text is None:
+                return httpx.Response(404)
+            etag = f'"{hash(text) & 0xFFFFFFFF:x}"'
+            if request.headers.get("if-none-match") == etag:
+                return httpx.Response(304)
+            return httpx.Response(200, content=text, headers={"etag": etag, "content-type": "application/json"})
+
+        return httpx.MockTransport(handle)
+
+    @contextlib.contextmanager
+    def served(self) -> Iterator[str]:
+        """Serve on a loopback port while inside; yields the base URL."""
+        upstream = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                path = self.path.split("?")[0]
+                upstream.requests.append(path)
+                text = None if path in upstream.broken else upstream.answer(path)
+                self.send_response(500 if path in upstream.broken else 200 if text is not None else 404)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(text or b"")))
+                self.end_headers()
+                self.wfile.write(text or b"")
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+            server.server_close()
