@@ -83,7 +83,7 @@ async def cells_of(connection: AsyncConnection, entry: Entry, week: str) -> Iter
     width = len(entry.dimensions)
     rows = await connection.execute(statement(entry, week, connection.dialect.name))
     cells = []
-    for *values, people in rows.tuples():
+    for *values, people in rows:
         number = public_number(people)
         if number is not None:
             padded = [*values, *[""] * (MOST_DIMENSIONS - width)]

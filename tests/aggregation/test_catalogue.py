@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MOST_DIMENSIONS, Entry, questions_reading, topics
+from napari_update_hook.wire import KEY_FIELDS, TELEMETRY_LEVELS, Level, fields_of
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+def test_no_field_is_collected_without_a_question(level: Level) -> None:
+    unasked = [field.name for field in fields_of(level) if field.name not in KEY_FIELDS and not questions_reading(field.name)]
+    assert unasked == []
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.id)
+def test_no_entry_reads_a_field_above_its_level(entry: Entry) -> None:
+    sent = {field.name for field in fields_of(entry.level)} | {LEVEL_COLUMN}
+    assert set(entry.fields) <= sent
+
+
+@pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.id)
+def test_every_entry_is_a_question_within_bounds(entry: Entry) -> None:
+    assert entry.question.endswith("?")
+    assert len(entry.dimensions) <= MOST_DIMENSIONS
+    assert len({dimension.field for dimension in entry.dimensions if dimension.part is not None}) <= 1
+    assert entry.fixed in (0, 1)
+
+
+def test_ids_are_unique_and_so_are_the_addresses() -> None:
+    assert len({entry.id for entry in CATALOGUE}) == len(CATALOGUE)
+    for entries in topics().values():
+        assert len({(entry.fixed, entry.by) for entry in entries}) == len(entries)
+
+
+def test_every_subfield_of_a_list_is_read_too() -> None:
+    parts = {(dimension.field, dimension.part) for entry in CATALOGUE for dimension in entry.dimensions if dimension.part}
+    assert {("plugins", "name"), ("plugins", "version"), ("command_usage", "@key"), ("command_usage", "@value")} <= parts
+    layers = {part for field, part in parts if field == "data_size_info"}
+    assert layers == {"layer", "class", "dtype", "size_category", "ndim", "count"}
+
+
+def test_no_other_code_knows_the_id_of_an_entry() -> None:
+    from pathlib import Path
+
+    root = Path(__file__).parents[2]
+    sources = [path for folder in ("aggregation", "update_server") for path in (root / folder).rglob("*.py")]
+    distinctive = [entry.id for entry in CATALOGUE if "-" in entry.id]
+    for path in sources:
+        if path.name != "catalogue.py":
+            text = path.read_text("utf-8")
+            assert [name for name in distinctive if f'"{name}"' in text] == [], path

@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import pytest
+from aggregation.publication import public_number
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(("people", "shown"), [(0, None), (9, None), (10, 10), (14, 10), (15, 15), (1999, 1995)])
+def test_small_numbers_are_hidden_and_others_rounded_down(people: int, shown: int | None) -> None:
+    assert public_number(people) == shown
+
+
+@given(st.integers(0, 10**9))
+def test_a_public_number_is_at_least_ten_a_multiple_of_five_and_never_too_high(people: int) -> None:
+    shown = public_number(people)
+    if shown is None:
+        assert people < 10
+    else:
+        assert shown >= 10
+        assert shown % 5 == 0
+        assert people - 5 < shown <= people
+
+
+def test_a_hidden_cell_can_always_be_nine() -> None:
+    assert {public_number(people) for people in range(10)} == {None}
+
+
+def test_no_setting_reaches_the_thresholds() -> None:
+    from aggregation.settings import StoreSettings
+    from update_server.settings import Settings
+
+    names = {*Settings.model_fields, *StoreSettings.model_fields}
+    assert not [name for name in names if "listed" in name or "round" in name or "threshold" in name]

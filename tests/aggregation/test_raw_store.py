@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from aggregation.settings import Store
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import MOST_ENVIRONMENTS, REPORTS, RawStore
+from migrations import upgrade
+
+from tests.support.reports import WEEK, report
+
+
+async def revisions(raw: RawStore, person: int = 1) -> list[int]:
+    return [found.revision for found in await raw.find(report(person).identifier)]
+
+
+async def test_the_highest_revision_is_kept_and_replaces_the_whole_report(raw: RawStore) -> None:
+    (first,) = await raw.put([report(1, revision=2, level="full")])
+    (second,) = await raw.put([report(1, revision=3, level="basic")])
+    (late,) = await raw.put([report(1, revision=2, level="full")])
+    assert (first.stored, second.stored, late.stored) == (True, True, False)
+    assert late.revision == 3
+    (held,) = await raw.find(report(1).identifier)
+    assert (held.revision, held.level) == (3, "basic")
+    assert "plugins" not in held.document
+
+
+async def test_a_repeat_counts_as_stored_and_changes_nothing(raw: RawStore) -> None:
+    for _ in range(3):
+        (stored,) = await raw.put([report(1)])
+        assert (stored.stored, stored.revision, stored.reason) == (True, 1, None)
+    assert await revisions(raw) == [1]
+
+
+async def test_another_report_of_the_same_revision_is_not_taken(raw: RawStore) -> None:
+    await raw.put([report(1)])
+    (stored,) = await raw.put([report(1, python_version="3.12")])
+    assert not stored.stored
+    (held,) = await raw.find(report(1).identifier)
+    assert held.document["python_version"] == "3.11"
+
+
+async def test_eight_environments_of_an_identifier_are_kept_for_a_week(raw: RawStore) -> None:
+    results = await raw.put([report(1, environment) for environment in range(MOST_ENVIRONMENTS + 1)])
+    assert [result.stored for result in results] == [True] * MOST_ENVIRONMENTS + [False]
+    assert "8 environments" in str(results[-1].reason)
+    (again,) = await raw.put([report(1, 0, revision=2)])
+    assert again.stored, "one that is there already may be replaced"
+    (other_week,) = await raw.put([report(1, 99, week="2026-W41")])
+    assert other_week.stored
+
+
+async def test_at_once_the_highest_revision_wins(raw: RawStore) -> None:
+    await asyncio.gather(*(raw.put([report(1, revision=revision)]) for revision in range(1, 12)))
+    assert await revisions(raw) == [11]
+
+
+async def test_deleting_takes_all_weeks_of_one_identifier_alone(raw: RawStore) -> None:
+    await raw.put([report(1), report(1, 1), report(1, week="2026-W41"), report(2)])
+    assert await raw.delete(report(1).identifier) == 3
+    assert await raw.find(report(1).identifier) == []
+    assert await raw.delete(report(1).identifier) == 0
+    assert await revisions(raw, 2) == [1]
+
+
+async def test_no_column_could_tell_when_a_report_came(raw: RawStore) -> None:
+    assert {column.name for column in REPORTS.c} == {
+        "week", "identifier", "environment", "revision", "level", "schema_version", "document",
+    }  # fmt: skip
+    assert [column.name for column in REPORTS.primary_key] == ["week", "identifier", "environment"]
+    if raw.engine.dialect.name == "sqlite":
+        async with raw.engine.connect() as connection:
+            with pytest.raises(sa.exc.OperationalError, match="no such column"):
+                await connection.execute(sa.text("SELECT rowid FROM reports"))
+
+
+async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw = RawStore(make_engine(url))
+    marked = [report(person, sys_name=f"MARK-{person:04}") for person in range(200)]
+    await raw.put(marked)
+    for item in marked:
+        await raw.delete(item.identifier)
+    for path in tmp_path.iterdir():
+        assert b"MARK-" not in path.read_bytes(), path.name
+    await raw.engine.dispose()
+
+
+async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw = RawStore(make_engine(url))
+    async with raw.engine.connect() as connection:
+        assert await connection.scalar(sa.text("PRAGMA synchronous")) == 2, "FULL"
+        assert await connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
+        assert await connection.scalar(sa.text("PRAGMA secure_delete")) == 1
+    await raw.put([report(1)])
+    other = RawStore(make_engine(url))
+    assert len(await other.find(report(1).identifier)) == 1
+    assert await other.weeks() == [WEEK]
+    await raw.engine.dispose()
+    await other.engine.dispose()

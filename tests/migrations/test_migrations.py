@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import pytest
+import sqlalchemy as sa
+from aggregation.settings import Store
+from aggregation.stores.aggregate import AggregateBase
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import RawBase
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from migrations import StoreTooNewError, is_current, upgrade, version_table
+
+METADATA = {Store.RAW: RawBase.metadata, Store.AGGREGATE: AggregateBase.metadata}
+
+
+@pytest.mark.parametrize("store", Store)
+async def test_the_migrations_make_what_the_models_declare(store_urls: dict[Store, str], store: Store) -> None:
+    assert not await is_current(store, store_urls[store])
+    await upgrade(store, store_urls[store])
+    await upgrade(store, store_urls[store])
+    assert await is_current(store, store_urls[store])
+
+    def differences(connection: sa.Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"version_table": version_table(store), "compare_type": True})
+        return list(compare_metadata(context, METADATA[store]))
+
+    engine = make_engine(store_urls[store])
+    async with engine.connect() as connection:
+        assert await connection.run_sync(differences) == []
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("store", Store)
+async def test_a_store_of_a_newer_version_is_left_alone(store_urls: dict[Store, str], store: Store) -> None:
+    await upgrade(store, store_urls[store])
+    engine = make_engine(store_urls[store])
+    async with engine.begin() as connection:
+        await connection.execute(sa.text(f"UPDATE {version_table(store)} SET version_num = '9999'"))
+    await engine.dispose()
+    with pytest.raises(StoreTooNewError, match=rf"{store}.*9999.*newer version"):
+        await upgrade(store, store_urls[store])
+
+
+def test_the_two_stores_share_no_table() -> None:
+    assert not set(RawBase.metadata.tables) & set(AggregateBase.metadata.tables)
+
+
+async def test_a_percent_sign_in_a_path_is_no_trouble(tmp_path: object) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path)) / "100% mine"
+    folder.mkdir()
+    await upgrade(Store.RAW, f"sqlite+aiosqlite:///{folder / 'raw.sqlite3'}")
+    assert (folder / "raw.sqlite3").exists()

@@ -1,0 +1,99 @@
+"""Raw reports, made by hand or at random, and the numbers that must come of them by plain Python."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
+from aggregation.stores.raw import NewReport
+
+WEEK = "2026-W40"
+PLUGINS = ("affinder", "napari-svg", "napari-harpy", "rare-plugin")
+
+
+def report(person: int, environment: int = 0, *, week: str = WEEK, revision: int = 1, level: str = "full", **changes: Any) -> NewReport:
+    """Return a report of the person with that number, at ``level``, with some fields changed."""
+    document: dict[str, Any] = {
+        "napari_version": "0.6.1",
+        "python_version": "3.11",
+        "platform": "linux",
+        "cpu_architecture": "x86_64",
+        "sys_name": "Debian 12",
+        "first_report": False,
+    }
+    if level != "basic":
+        document["plugins"] = [{"name": "affinder", "version": "0.5.0"}]
+    if level == "full":
+        layer = {"layer": "image", "size_category": "SMALL", "ndim": 3, "class": "ndarray", "dtype": "uint8", "count": 10}
+        document |= {"command_usage": {"affinder.start_affinder": 10}, "data_size_info": [layer]}
+    return NewReport(week, f"{person:032x}", f"{environment:08x}", revision, level, 1, document | changes)
+
+
+def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[NewReport]:
+    """Return the reports of a made-up population: some people have several environments, some send less."""
+    dice = random.Random(seed)
+    reports = []
+    for person in range(people):
+        for environment in range(dice.choice([1, 1, 1, 2, 3])):
+            level = dice.choice(["basic", "middle", "full", "full"])
+            changes: dict[str, Any] = {
+                "napari_version": dice.choice(["0.6.1", "0.7.1", "development"]),
+                "python_version": dice.choice(["3.10", "3.11", "3.12"]),
+                "platform": dice.choice(["linux", "darwin", "win32"]),
+                "cpu_architecture": dice.choice(["x86_64", "arm64"]),
+                "sys_name": dice.choice(["Debian 12", "macOS 14", "Windows 11"]),
+                "first_report": dice.random() < 0.3,
+            }
+            if level != "basic":
+                names = [name for name in PLUGINS if dice.random() < (0.05 if name.startswith("rare") else 0.5)]
+                changes["plugins"] = [{"name": name, "version": dice.choice(["0.4.0", "0.5.0"])} for name in names]
+            if level == "full":
+                changes["command_usage"] = {
+                    command: dice.choice([1, 10, 100]) for command in ("a.b", "c.d") if dice.random() < 0.6
+                }
+                changes["data_size_info"] = [
+                    {
+                        "layer": dice.choice(["image", "labels"]),
+                        "size_category": dice.choice(["SMALL", "LARGE"]),
+                        "ndim": dice.choice([2, 3, 4]),
+                        "class": dice.choice(["ndarray", "dask.Array"]),
+                        "dtype": dice.choice(["uint8", "float32"]),
+                        "count": dice.choice([1, 10]),
+                    }
+                    for _ in range(dice.randrange(3))
+                ]
+            reports.append(report(person, environment, week=week, level=level, **changes))
+    return reports
+
+
+def expected(entry: Entry, reports: Iterable[NewReport]) -> dict[tuple[str, ...], int]:
+    """Return what must be published of an entry, by the values of its dimensions: plain Python, nothing shared with the SQL."""
+    people: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for item in reports:
+        if entry.only_where and not item.document[entry.only_where]:
+            continue
+        for values in _values(item, entry.dimensions):
+            people[values].add(item.identifier)
+    return {values: len(who) // 5 * 5 for values, who in people.items() if len(who) >= 10}
+
+
+def _values(item: NewReport, dimensions: tuple[Dimension, ...]) -> list[tuple[str, ...]]:
+    laid_out = [dimension.field for dimension in dimensions if dimension.part is not None]
+    if not laid_out:
+        return [tuple(_value(item, dimension, None) for dimension in dimensions)]
+    field = item.document.get(laid_out[0], ())
+    items = list(field.items()) if isinstance(field, dict) else list(field)
+    return [tuple(_value(item, dimension, one) for dimension in dimensions) for one in items]
+
+
+def _value(item: NewReport, dimension: Dimension, one: Any) -> str:
+    if dimension.field == LEVEL_COLUMN:
+        return item.level
+    if dimension.part is None:
+        return str(item.document[dimension.field])
+    if dimension.part == "@key":
+        return str(one[0])
+    return str(one[1] if dimension.part == "@value" else one[dimension.part])
