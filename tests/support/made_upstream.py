@@ -47,7 +47,7 @@ class MadeProject:
     @property
     def newest(self) -> str:
         """What the index names as the newest: as said, else the version that stands last."""
-        return self.version or list(self.releases)[-1]
+        return self.version or next(reversed(self.releases), "0")
 
 
 PLUGINS = (

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import PathParameter
 from packaging.utils import canonicalize_name
 
 from update_server.index.bodies import CACHE_CONTROL, instant_text
@@ -18,7 +18,7 @@ from update_server.problems import Problem
 from update_server.services import RETRY_AFTER_S, Services
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
-Name = Annotated[str, Parameter(description="name of a package, in any spelling (PEP 503)", max_length=214)]
+Name = Annotated[str, PathParameter(description="name of a package, in any spelling (PEP 503)", max_length=214)]
 Asked = Request[Any, Any, Any]
 
 

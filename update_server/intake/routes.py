@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath
 from litestar.openapi.datastructures import ResponseSpec
 from napari_update_hook.weeks import CLOSES_AFTER
 from napari_update_hook.wire import (
@@ -67,7 +68,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
             503: _PROBLEM,
         },
     )
-    async def send_batch(request: Asked, level: str) -> Response[bytes]:
+    async def send_batch(request: Asked, level: FromPath[str]) -> Response[bytes]:
         """Store one report and answer the update check. The answer goes out once the report is durable.
 
         The query is that of ``GET /api/updates``; ``known`` names the ETag of the answer that the client holds already.
@@ -134,7 +135,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         summary="Strings that a report may contain",
         responses={200: ResponseSpec(AllowList, description="the public lists for this level")},
     )
-    async def allowed(request: Asked, level: str) -> Response[bytes]:
+    async def allowed(request: Asked, level: FromPath[str]) -> Response[bytes]:
         """Return the public lists from which every string of a report of this level must come."""
         checked, lists = taken_level(level), services.allowed()
         headers = {"cache-control": "public, max-age=300", "etag": f'"{lists.etags[checked]}"'}

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from litestar import get
 from litestar.handlers import BaseRouteHandler
-from litestar.params import Parameter
+from litestar.params import FromPath, QueryParameter
 from msgspec import Struct
 from napari_update_hook.weeks import InvalidWeekError, start_of
 
@@ -19,10 +19,10 @@ from update_server.services import Services
 
 MOST_ROWS = 1000
 
-By = Annotated[str | None, Parameter(query="by", description="dimensions, comma-separated")]
-From = Annotated[str | None, Parameter(query="from", description="first week, such as 2026-W40")]
-To = Annotated[str | None, Parameter(query="to", description="last week, such as 2026-W47")]
-Offset = Annotated[int, Parameter(query="offset", ge=0, le=10_000_000, description="rows to pass over; `next` has it")]
+By = Annotated[str | None, QueryParameter(name="by", description="dimensions, comma-separated")]
+From = Annotated[str | None, QueryParameter(name="from", description="first week, such as 2026-W40")]
+To = Annotated[str | None, QueryParameter(name="to", description="last week, such as 2026-W47")]
+Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to pass over; `next` has it")]
 
 
 class Numbers(Struct):
@@ -105,7 +105,7 @@ def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> Ba
         summary=f"{entries[0].question} (one)",
         operation_id=f"Stats{topic.title()}One",
     )
-    async def about_one(name: str, by: By = None, first: From = None, last: To = None, offset: Offset = 0) -> Numbers:
+    async def about_one(name: FromPath[str], by: By = None, first: From = None, last: To = None, offset: Offset = 0) -> Numbers:
         """Return the numbers about one package of the index, by the dimensions that are asked for."""
         key = services.package_key(name)
         entry = _chosen(entries, by)

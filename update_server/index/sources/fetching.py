@@ -53,7 +53,7 @@ class Fetcher:
     def __init__(self, client: httpx.AsyncClient, concurrency: int, *, first_wait_s: float = 0.5) -> None:
         self._client = client
         self._places = asyncio.Semaphore(concurrency)
-        self._backoff = wait_exponential_jitter(initial=first_wait_s, max=10, jitter=first_wait_s)
+        self._backoff = wait_exponential_jitter(multiplier=first_wait_s, max=10, jitter=first_wait_s)
 
     async def get(self, url: str, *, etag: str | None = None, accept: str = "application/json") -> Answer | None:
         """Return the answer at ``url``, or None where there is none (404). Raises UpstreamError."""

@@ -1,0 +1,62 @@
+"""An application in memory, on an index of the small upstream and SQLite stores, with a clock of its own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aggregation.settings import Store, StoreSettings
+from litestar import Litestar
+from litestar.testing import AsyncTestClient
+from migrations import upgrade
+from update_server.app import create_app
+from update_server.services import Services
+from update_server.settings import Settings
+
+from tests.support.facts import write_snapshot
+
+NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
+Client = AsyncTestClient[Litestar]
+MakeClient = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture
+def make_client(tmp_path: Path) -> MakeClient:
+    """Make a client of a running application; keyword arguments are settings. ``snapshot=False``: no index on disk."""
+
+    @contextlib.asynccontextmanager
+    async def make(*, snapshot: bool = True, **changes: Any) -> AsyncIterator[Client]:
+        folder = tmp_path / "data"
+        if snapshot and not (folder / "index.sqlite3").exists():
+            write_snapshot(folder)
+        settings = Settings(**({"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes))
+        for store in Store:
+            if url := settings.stores.url(store):
+                await upgrade(store, url)
+        async with AsyncTestClient(create_app(settings)) as client:
+            yield client
+
+    return make
+
+
+@pytest.fixture
+async def client(make_client: MakeClient) -> AsyncIterator[Client]:
+    """A client of an application with default settings."""
+    async with make_client() as made:
+        yield made
+
+
+def services_of(client: Client) -> Services:
+    """Return the services behind a client."""
+    services = client.app.state.services
+    assert isinstance(services, Services)
+    return services
+
+
+def without_raw_store() -> StoreSettings:
+    """Return settings of a process that must not reach the raw store."""
+    return StoreSettings(raw_url="")

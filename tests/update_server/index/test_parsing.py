@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from update_server.index.model import CondaFile, CondaPackage, File, Release
+from update_server.index.sources.parsing import commands_of, conda_package, releases_from_simple
+
+
+def simple(*files: dict[str, object]) -> bytes:
+    return json.dumps({"meta": {"api-version": "1.1"}, "name": "made", "files": files}).encode()
+
+
+def test_a_project_page_becomes_releases_in_descending_order() -> None:
+    page = simple(
+        {"filename": "made-0.9-py3-none-any.whl", "requires-python": ">=3.8", "yanked": False},
+        {"filename": "made-0.10-py2.py3-none-any.whl", "requires-python": None},
+        {"filename": "made-0.10.tar.gz", "requires-python": "", "yanked": "oops"},
+        {"filename": "made-0.10-1-cp310-abi3-manylinux1_x86_64.whl", "yanked": True},
+    )
+    assert releases_from_simple(page) == (
+        Release("0.10", (File(None, None, ("py2-none", "py3-none")), File(None, "oops", None), File(None, "", ("cp310-abi3",)))),
+        Release("0.9", (File(">=3.8", None, ("py3-none",)),)),
+    )
+
+
+@pytest.mark.parametrize("filename", ["made-1.0-py3.6.egg", "made-1.0.exe", "made-one-py3-none-any.whl", "README.txt"])
+def test_files_that_pip_would_not_take_are_passed_over(filename: str) -> None:
+    assert releases_from_simple(simple({"filename": filename})) == ()
+
+
+def test_another_form_is_refused() -> None:
+    with pytest.raises(msgspec.MsgspecError):
+        releases_from_simple(b'{"files": "none"}')
+
+
+@pytest.mark.parametrize(
+    ("manifest", "commands"),
+    [
+        ({"contributions": {"commands": [{"id": "a.b", "title": "x"}]}}, ("a.b",)),
+        ({"contributions": {"commands": None}}, ()),
+        ({"contributions": None}, ()),
+        ({}, ()),
+    ],
+)
+def test_the_commands_of_a_manifest(manifest: object, commands: tuple[str, ...]) -> None:
+    assert commands_of(json.dumps(manifest).encode()) == commands
+
+
+def test_of_a_conda_package_only_what_decides_is_kept() -> None:
+    def made(version: str, labels: list[str], **attributes: object) -> dict[str, object]:
+        return {"version": version, "labels": labels, "attrs": attributes}
+
+    text = json.dumps(
+        {
+            "name": "made_up",
+            "files": [
+                made("1.0", ["main"], depends=["python >=3.9", "numpy", "napari >=0.4"], constrains=["pyqt >=5"]),
+                made("1.1", ["main", "broken"], depends=None),
+                made("2.0rc1", ["made_rc"], depends=[]),
+            ],
+        }
+    ).encode()
+    files = (CondaFile("1.0", ("python >=3.9", "napari >=0.4")), CondaFile("1.1", broken=True))
+    assert conda_package(text) == CondaPackage("made_up", files)

@@ -1,0 +1,189 @@
+"""A refresh against the small upstream, in memory, with everything that can go wrong there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from aggregation.clock import Clock
+from update_server.index import refresh as refreshing
+from update_server.index.keeper import IndexKeeper
+from update_server.index.snapshot import Origin
+from update_server.index.sources import fetching
+from update_server.settings import Settings
+
+from tests.support.facts import facts_of
+from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
+
+Refresh = Callable[[MadeUpstream], object]
+UPSTREAM = "http://upstream.example"
+
+
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching.Fetcher, "_wait", lambda *_: 0.0)
+
+
+class Refresher:
+    """Refreshes one keeper from made upstreams."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.settings = Settings(data=folder, upstream=UPSTREAM, refresh_timeout_s=20)
+        self.keeper = IndexKeeper(self.settings.snapshot_path, None, 86400)
+        self._monkeypatch = monkeypatch
+        self.progress: list[tuple[int, int]] = []
+
+    async def __call__(self, upstream: MadeUpstream, day: int = 20) -> str | None:
+        clock = Clock(datetime(2026, 11, day, tzinfo=UTC))
+        self._monkeypatch.setattr(refreshing, "new_client", lambda: httpx.AsyncClient(transport=upstream.transport()))
+        outcome = await refreshing.refresh(
+            self.settings, self.keeper, clock, lambda done, total: self.progress.append((done, total))
+        )
+        return outcome.error
+
+    def version(self, key: str) -> str | None:
+        assert self.keeper.served is not None
+        package = self.keeper.served.packages.get(key)  # type: ignore[call-overload]
+        return package.version if package else None
+
+
+@pytest.fixture
+def refresher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refresher:
+    return Refresher(tmp_path, monkeypatch)
+
+
+async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: Refresher) -> None:
+    assert await refresher(MadeUpstream()) is None
+    served = refresher.keeper.served
+    assert served is not None
+    assert served.index.origin is Origin.REFRESH
+    assert served.index.facts.packages == facts_of().packages
+    assert served.packages["affinder"].commands == ("affinder.start_affinder",)  # type: ignore[index]
+    assert refresher.progress[0] == (0, 6)
+    assert refresher.progress[-1] == (6, 6)
+    again = IndexKeeper(refresher.settings.snapshot_path, None, 86400)
+    again.load()
+    assert again.served is not None
+    assert again.served.index.facts == served.index.facts
+    assert again.served.index.documents == served.index.documents
+
+
+async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresher: Refresher) -> None:
+    upstream = MadeUpstream()
+    await refresher(upstream)
+    first = refresher.keeper.served
+    statuses: list[int] = []
+    real = upstream.transport
+
+    def counting() -> httpx.MockTransport:
+        inner = real()
+
+        def handle(request: httpx.Request) -> httpx.Response:
+            response = inner.handler(request)
+            assert isinstance(response, httpx.Response)
+            statuses.append(response.status_code)
+            return response
+
+        return httpx.MockTransport(handle)
+
+    upstream.transport = counting  # type: ignore[method-assign]
+    assert await refresher(upstream) is None
+    assert set(statuses) == {304}
+    assert first is not None
+    assert refresher.keeper.served is not None
+    assert refresher.keeper.served.index.documents == first.index.documents
+    assert refresher.keeper.served.index.facts.packages == first.index.facts.packages
+
+
+async def test_without_an_upstream_the_last_good_index_stays(refresher: Refresher) -> None:
+    await refresher(MadeUpstream())
+    before = refresher.keeper.served
+    error = await refresher(MadeUpstream(is_down=True), day=21)
+    assert "upstream.example" in str(error)
+    assert refresher.keeper.served is before
+    assert refresher.keeper.last_refresh is not None
+    assert refresher.keeper.last_refresh.ended_at.day == 21
+    assert await refresher(MadeUpstream(), day=22) is None
+
+
+async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(refresher: Refresher) -> None:
+    await refresher(MadeUpstream(), day=20)
+    for day in (21, 22):
+        assert await refresher(MadeUpstream(broken={"/simple/affinder/"}), day=day) is None
+    served = refresher.keeper.served
+    assert served is not None
+    assert served.packages["affinder"].releases == facts_of().packages[1].releases  # type: ignore[index]
+    stale = served.index.stale["affinder"]
+    assert stale.since is not None
+    assert stale.since.day == 20
+    assert "500" in stale.error
+    assert await refresher(MadeUpstream(), day=23) is None
+    assert refresher.keeper.served is not None
+    assert not refresher.keeper.served.index.stale
+
+
+async def test_a_new_project_that_fails_is_named_and_left_out(refresher: Refresher) -> None:
+    assert await refresher(MadeUpstream(broken={"/simple/napari-harpy/"})) is None
+    served = refresher.keeper.served
+    assert served is not None
+    assert "napari-harpy" not in served.packages
+    assert served.index.stale["napari-harpy"].since is None
+
+
+async def test_a_refresh_that_would_drop_many_projects_is_refused(refresher: Refresher) -> None:
+    await refresher(MadeUpstream())
+    before = refresher.keeper.served
+    error = await refresher(MadeUpstream(PLUGINS[:3]))
+    assert "3 of 6 projects" in str(error)
+    assert refresher.keeper.served is before
+
+
+async def test_an_upstream_that_is_no_plugin_index_is_named(refresher: Refresher) -> None:
+    upstream = MadeUpstream()
+    upstream.answer = lambda path: None  # type: ignore[method-assign, assignment]
+    assert "is http://upstream.example a plugin index?" in str(await refresher(upstream))
+
+
+async def test_a_new_release_arrives(refresher: Refresher) -> None:
+    await refresher(MadeUpstream())
+    newer = MadeProject("affinder", {**PLUGINS[1].releases, "0.6.0": [MadeFile(">=3.9")]}, conda=PLUGINS[1].conda)
+    await refresher(MadeUpstream([PLUGINS[0], newer, *PLUGINS[2:]]))
+    assert refresher.version("affinder") == "0.6.0"
+
+
+async def test_a_body_that_breaks_off_is_asked_for_again() -> None:
+    answers = iter([httpx.Response(503, headers={"retry-after": "0"}), httpx.Response(200, content=b'{"a": '), httpx.Response(200, json={})])
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(answers))) as client:
+        answer = await fetching.Fetcher(client, 1).get("http://x.example/")
+    assert answer is not None
+    assert answer.text == b"{}"
+
+
+async def test_after_enough_attempts_it_gives_up_and_says_on_what() -> None:
+    asked = 0
+
+    def handle(_: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        return httpx.Response(500)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        with pytest.raises(fetching.UpstreamError, match=r"http://x\.example/a: answered 500"):
+            await fetching.Fetcher(client, 1).get("http://x.example/a")
+    assert asked == fetching.ATTEMPTS
+
+
+async def test_a_refusal_is_not_asked_for_again() -> None:
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(403)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        with pytest.raises(fetching.UpstreamError, match="403"):
+            await fetching.Fetcher(client, 1).get("http://x.example/a")
+    assert asked == ["/a"]

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import lzma
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from update_server.index import seed, snapshot
+from update_server.index.keeper import IndexKeeper
+from update_server.index.snapshot import BrokenSnapshotError, Index, Origin, Stale
+
+from tests.support.facts import AS_OF, facts_of, index_of
+
+
+def keeper_on(folder: Path, seed_path: Path | None = None) -> IndexKeeper:
+    return IndexKeeper(folder / "index.sqlite3", seed_path, 86400)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    made = index_of()
+    index = Index(made.facts, Origin.REFRESH, made.documents, {"affinder": "e"}, {"d": AS_OF}, {"napari": Stale(AS_OF, "down")})
+    snapshot.write(index, tmp_path / "deep" / "index.sqlite3")
+    read = snapshot.read(tmp_path / "deep" / "index.sqlite3")
+    assert read is not None
+    assert read.origin is Origin.SNAPSHOT
+    assert (read.facts, read.documents, read.fact_etags, read.changed, read.stale) == (
+        index.facts, index.documents, index.fact_etags, index.changed, index.stale,
+    )  # fmt: skip
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["index.sqlite3"], "no temporary file is left"
+
+
+def test_no_file_is_no_index(tmp_path: Path) -> None:
+    assert snapshot.read(tmp_path / "index.sqlite3") is None
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def make_foreign(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE recipes (name TEXT)")
+    database.close()
+
+
+def make_newer(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (truncate, "Cannot read"),
+        (lambda path: path.write_bytes(b"hello"), "Cannot read"),
+        (make_foreign, "another program"),
+        (make_newer, "format 99"),
+    ],
+    ids=["cut off", "no database", "foreign", "newer"],
+)
+def test_a_broken_snapshot_is_moved_aside_and_nothing_is_served(tmp_path: Path, damage: object, told: str) -> None:
+    path = tmp_path / "index.sqlite3"
+    snapshot.write(index_of(), path)
+    damage(path)  # type: ignore[operator]
+    with pytest.raises(BrokenSnapshotError, match=told):
+        snapshot.read(path)
+    keeper = keeper_on(tmp_path)
+    keeper.load()
+    assert keeper.served is None
+    assert not path.exists()
+    assert [found.name for found in tmp_path.glob("index.sqlite3.broken-*")]
+    assert "moved aside" in str(keeper.trouble)
+    keeper.replace(index_of())
+    assert keeper.served is not None
+    assert keeper.trouble is None
+
+
+def test_a_seed_holds_bare_facts_and_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "seed.json.xz"
+    path.write_bytes(seed.pack(facts_of()))
+    index = seed.read(path)
+    assert index.origin is Origin.SEED
+    assert index.facts.as_of == AS_OF
+    assert not index.facts.has_conda
+    assert not index.documents
+    assert [package.key for package in index.facts.packages] == [package.key for package in facts_of().packages]
+    assert [package.releases for package in index.facts.packages] == [package.releases for package in facts_of().packages]
+    assert [package.commands for package in index.facts.packages] == [package.commands for package in facts_of().packages]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello", seed.pack(facts_of())[:100], lzma.compress(b"{}"), lzma.compress(b" " * (seed.MAX_SIZE + 1), preset=0)],
+    ids=["empty", "no archive", "cut off", "another form", "a bomb"],
+)
+def test_a_broken_seed_of_the_operator_is_moved_aside(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "my-seed.xz"
+    path.write_bytes(content)
+    keeper = keeper_on(tmp_path, path)
+    keeper.load()
+    assert keeper.served is None
+    assert "my-seed.xz" in str(keeper.trouble)
+    assert not path.exists()
+
+
+def test_the_shipped_seed_is_good_and_small() -> None:
+    index = seed.read(seed.shipped())
+    assert len(index.facts.packages) > 600
+    assert index.facts.as_of < datetime.now(UTC)
+    assert seed.shipped().stat().st_size < 40_000
+
+
+def test_the_snapshot_goes_before_the_seed(tmp_path: Path) -> None:
+    snapshot.write(index_of(), tmp_path / "index.sqlite3")
+    keeper = keeper_on(tmp_path)
+    keeper.load()
+    assert keeper.served is not None
+    assert keeper.served.index.origin is Origin.SNAPSHOT
+
+
+def test_another_process_that_refreshed_is_noticed(tmp_path: Path) -> None:
+    first, second = keeper_on(tmp_path), keeper_on(tmp_path)
+    first.load()
+    assert not first.load_if_replaced()
+    second.replace(index_of())
+    assert first.load_if_replaced()
+    assert not first.load_if_replaced()
+    assert first.served is not None
+    assert len(first.served.packages) == len(index_of().facts.packages)
