@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from napari_update_hook.switches import CI_VARIABLES
+
 from aggregation.settings import Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import upgrade
-from napari_update_hook.switches import CI_VARIABLES
 
 OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 

@@ -112,6 +112,7 @@ def _describe_updates(app: Litestar) -> None:
         parameters=[
             parameter("python", "version of CPython 3, such as 3.11 or 3.11.4", required=True),
             parameter("channel", "where packages come from", values=CHANNELS),
+            parameter("napari", "version of napari; a release that is known to exclude it is left out"),
         ],
         responses={
             "200": OpenAPIResponse(description="the answer", content={"application/json": OpenAPIMediaType()}),

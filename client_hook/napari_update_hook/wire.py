@@ -200,6 +200,13 @@ class Batch(Struct, Generic[R], frozen=True, forbid_unknown_fields=True):
     report: R
 
 
+@functools.cache
+def batch_decoder(level: Level) -> msgspec.json.Decoder[Batch[Any]]:
+    """Return the decoder of batches at ``level``, which must not be none. It raises msgspec's errors."""
+    batch: Any = Batch  # a generic over a type that is known at run time alone
+    return msgspec.json.Decoder(batch[REPORT_TYPES[level]])
+
+
 class LeftOut(Struct, frozen=True):
     """How many entries of a report the server did not store, because they are on no public list."""
 

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MOST_DIMENSIONS, Entry, questions_reading, topics
 from napari_update_hook.wire import KEY_FIELDS, TELEMETRY_LEVELS, Level, fields_of
+
+from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MOST_DIMENSIONS, Entry, questions_reading, topics
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)

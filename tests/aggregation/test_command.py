@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
+
 from aggregation.__main__ import app
 from aggregation.settings import Role, Store, StoreSettings
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import upgrade
-from typer.testing import CliRunner
-
 from tests.support.reports import WEEK, report
 
 runner = CliRunner()

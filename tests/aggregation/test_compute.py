@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from napari_update_hook.wire import Level
+
 from aggregation.catalogue import CATALOGUE, Dimension, Entry
 from aggregation.compute import statement
 from aggregation.publish import Outcome, publish_week
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
-from napari_update_hook.wire import Level
-
 from tests.support.reports import WEEK, expected, random_reports, report
 
 LATER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -43,7 +43,11 @@ async def test_a_person_counts_once_in_a_cell_however_many_environments_there_ar
 
 async def test_a_person_with_two_pythons_counts_under_both(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put(
-        [report(person, environment, python_version=python) for person in range(10) for environment, python in enumerate(["3.10", "3.11"])]
+        [
+            report(person, environment, python_version=python)
+            for person in range(10)
+            for environment, python in enumerate(["3.10", "3.11"])
+        ]
     )
     await publish_week(raw, aggregate, WEEK, LATER)
     by_python = next(entry for entry in CATALOGUE if entry.by == ("python",) and not entry.fixed)

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from napari_update_hook.weeks import published_from
+
 from aggregation import schedule
 from aggregation.clock import Clock
 from aggregation.jobs import job_lock, run_job
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from napari_update_hook.weeks import published_from
-
 from tests.support.reports import WEEK, report
 
 

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from aggregation.publication import public_number
 from hypothesis import given
 from hypothesis import strategies as st
+
+from aggregation.publication import public_number
 
 
 @pytest.mark.parametrize(("people", "shown"), [(0, None), (9, None), (10, 10), (14, 10), (15, 15), (1999, 1995)])

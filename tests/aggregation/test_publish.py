@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
+from napari_update_hook.weeks import InvalidWeekError, published_from
+
 from aggregation.catalogue import CATALOGUE, catalogue_hash
 from aggregation.publish import Outcome, due_weeks, publish_week
 from aggregation.stores.aggregate import AGGREGATION_RUNS, AggregateStore
 from aggregation.stores.raw import RawStore
-from napari_update_hook.weeks import InvalidWeekError, published_from
-
 from tests.support.reports import WEEK, report
 
 TIME = published_from(WEEK)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import MOST_ENVIRONMENTS, REPORTS, RawStore
 from migrations import upgrade
-
 from tests.support.reports import WEEK, report
 
 

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from aggregation.retention import RETENTION, oldest_kept, purge
-from aggregation.stores.raw import RawStore
 from hypothesis import given
 from hypothesis import strategies as st
 from napari_update_hook.weeks import next_week, start_of, week_of
 
+from aggregation.retention import RETENTION, oldest_kept, purge
+from aggregation.stores.raw import RawStore
 from tests.support.reports import WEEK, report
 
 

@@ -81,7 +81,17 @@ def test_importing_the_client_loads_no_library() -> None:
 
 
 def test_no_top_level_folder_but_those_that_the_design_sets() -> None:
-    set_by_design = {"update_server", "client_hook", "aggregation", "migrations", "tests", "docs", "deploy", "benchmarks", ".ci"}
+    set_by_design = {
+        "update_server",
+        "client_hook",
+        "aggregation",
+        "migrations",
+        "tests",
+        "docs",
+        "deploy",
+        "benchmarks",
+        ".ci",
+    }
     import subprocess
 
     listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.splitlines()

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
 from aggregation.settings import Store
 from aggregation.stores.aggregate import AggregateBase
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawBase
-from alembic.autogenerate import compare_metadata
-from alembic.runtime.migration import MigrationContext
 from migrations import StoreTooNewError, is_current, upgrade, version_table
 
 METADATA = {Store.RAW: RawBase.metadata, Store.AGGREGATE: AggregateBase.metadata}

@@ -267,4 +267,7 @@ def test_a_first_report_stays_first_for_the_whole_week(tmp_path: Path, server: r
     here.set_consent(Level.BASIC, until=None, means="test")
     here.check()
     here.check()
-    assert [json.loads(batch.request)["report"]["first_report"] for batch in ClientStore(tmp_path, "here").sent()] == [True, True]
+    assert [json.loads(batch.request)["report"]["first_report"] for batch in ClientStore(tmp_path, "here").sent()] == [
+        True,
+        True,
+    ]

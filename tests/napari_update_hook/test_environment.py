@@ -29,7 +29,9 @@ def test_the_system_is_named_as_the_public_list_spells_it(
     assert sys_name(system, os_release, mac, release, version) == name
 
 
-@pytest.mark.parametrize(("machine", "family"), [("AMD64", "x86_64"), ("x86_64", "x86_64"), ("aarch64", "arm64"), ("arm64", "arm64")])
+@pytest.mark.parametrize(
+    ("machine", "family"), [("AMD64", "x86_64"), ("x86_64", "x86_64"), ("aarch64", "arm64"), ("arm64", "arm64")]
+)
 def test_a_processor_has_one_name_on_every_system(machine: str, family: str) -> None:
     assert architecture(machine) == family
 
@@ -46,7 +48,9 @@ def fake_distribution(folder: Path, name: str, version: str, **texts: str) -> me
 def test_what_came_from_a_folder_or_repository_is_told_apart(tmp_path: Path) -> None:
     found = [
         fake_distribution(tmp_path, "Affinder", "0.5.0", INSTALLER="pip\n"),
-        fake_distribution(tmp_path, "my_plugin", "1.0", direct_url__json='{"url": "file:///home/me/my_plugin", "dir_info": {}}'),
+        fake_distribution(
+            tmp_path, "my_plugin", "1.0", direct_url__json='{"url": "file:///home/me/my_plugin", "dir_info": {}}'
+        ),
         fake_distribution(tmp_path, "odd", "1.0", direct_url__json="{"),
     ]
     distributions = installed(found)

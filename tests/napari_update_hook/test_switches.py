@@ -25,7 +25,8 @@ def test_each_variable_switches_telemetry_off_and_is_named(environ: dict[str, st
 
 
 @pytest.mark.parametrize(
-    "environ", [{}, {"NAPARI_TELEMETRY": "1"}, {"NAPARI_TELEMETRY": ""}, {"DO_NOT_TRACK": "0"}, {"DO_NOT_TRACK": ""}, {"CI": "false"}]
+    "environ",
+    [{}, {"NAPARI_TELEMETRY": "1"}, {"NAPARI_TELEMETRY": ""}, {"DO_NOT_TRACK": "0"}, {"DO_NOT_TRACK": ""}, {"CI": "false"}],
 )
 def test_nothing_else_does(environ: dict[str, str]) -> None:
     assert telemetry_switched_off(environ, OPEN) is None

@@ -5,13 +5,22 @@ from typing import Any
 
 import msgspec
 import pytest
-from napari_update_hook.wire import REPORT_TYPES, TELEMETRY_LEVELS, BasicReport, Batch, FullReport, Level, fields_of, narrowed
+from napari_update_hook.wire import (
+    TELEMETRY_LEVELS,
+    BasicReport,
+    Batch,
+    FullReport,
+    Level,
+    batch_decoder,
+    fields_of,
+    narrowed,
+)
 
 from tests.support.batches import batch_json
 
 
 def decode(level: Level, batch: dict[str, Any]) -> Batch[Any]:
-    return msgspec.json.decode(json.dumps(batch), type=Batch[REPORT_TYPES[level]])  # type: ignore[misc]
+    return batch_decoder(level).decode(json.dumps(batch))
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)

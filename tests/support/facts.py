@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
-from update_server.index.model import FACTS_FORMAT, CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
-from update_server.index.snapshot import Document, Index, Origin
 
 from tests.support.made_upstream import PLUGINS, MadeProject, MadeUpstream
+from update_server.index.model import FACTS_FORMAT, CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
+from update_server.index.snapshot import Document, Index, Origin
 
 AS_OF = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 

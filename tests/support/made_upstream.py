@@ -47,7 +47,7 @@ class MadeProject:
     @property
     def newest(self) -> str:
         """What the index names as the newest: as said, else the version that stands last."""
-        return self.version or next(reversed(self.releases), "0")
+        return self.version or next(reversed(list(self.releases)), "0")
 
 
 PLUGINS = (
@@ -128,7 +128,7 @@ class MadeUpstream:
             "license": "BSD-3",
             "home_page": None,
             "project_url": None,
-            "pypi_versions": list(reversed(project.releases)),
+            "pypi_versions": list(project.releases)[::-1],
             "conda_versions": [file.version for file in project.conda],
         }
 

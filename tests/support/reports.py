@@ -14,7 +14,9 @@ WEEK = "2026-W40"
 PLUGINS = ("affinder", "napari-svg", "napari-harpy", "rare-plugin")
 
 
-def report(person: int, environment: int = 0, *, week: str = WEEK, revision: int = 1, level: str = "full", **changes: Any) -> NewReport:
+def report(
+    person: int, environment: int = 0, *, week: str = WEEK, revision: int = 1, level: str = "full", **changes: Any
+) -> NewReport:
     """Return a report of the person with that number, at ``level``, with some fields changed."""
     document: dict[str, Any] = {
         "napari_version": "0.6.1",

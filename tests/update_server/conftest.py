@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aggregation.settings import Store, StoreSettings
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
+
+from aggregation.settings import Store, StoreSettings
 from migrations import upgrade
+from tests.support.facts import write_snapshot
 from update_server.app import create_app
 from update_server.services import Services
 from update_server.settings import Settings
-
-from tests.support.facts import write_snapshot
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
 Client = AsyncTestClient[Litestar]
@@ -33,7 +33,8 @@ def make_client(tmp_path: Path) -> MakeClient:
         folder = tmp_path / "data"
         if snapshot and not (folder / "index.sqlite3").exists():
             write_snapshot(folder)
-        settings = Settings(**({"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes))
+        options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
+        settings = Settings(**options)
         for store in Store:
             if url := settings.stores.url(store):
                 await upgrade(store, url)

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath
 from litestar.openapi.datastructures import ResponseSpec
+from litestar.params import FromPath
 from napari_update_hook.weeks import CLOSES_AFTER
 from napari_update_hook.wire import (
     KEY_FIELDS,

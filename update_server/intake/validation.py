@@ -15,7 +15,6 @@ from msgspec import Struct
 from napari_update_hook.weeks import InvalidWeekError, closes_at, is_open, start_of
 from napari_update_hook.wire import (
     KEY_FIELDS,
-    REPORT_TYPES,
     SCHEMA_VERSION,
     BasicReport,
     Batch,
@@ -25,6 +24,7 @@ from napari_update_hook.wire import (
     Level,
     MiddleReport,
     PluginInstall,
+    batch_decoder,
 )
 from packaging.utils import canonicalize_name
 
@@ -35,8 +35,6 @@ from update_server.problems import Problem
 
 SCHEMA_VERSIONS = (SCHEMA_VERSION,)
 """Versions that are taken, old ones included."""
-
-_DECODERS = {level: msgspec.json.Decoder(Batch[report]) for level, report in REPORT_TYPES.items()}  # type: ignore[valid-type]
 
 
 class AcceptedBatch(Struct, frozen=True):
@@ -78,7 +76,7 @@ def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> Acce
 
 def _decoded(text: bytes, level: Level) -> Batch[Any]:
     try:
-        return _DECODERS[level].decode(text)
+        return batch_decoder(level).decode(text)
     except msgspec.ValidationError as error:
         detail, _, place = str(error).partition(" - at `")
         raise Problem(422, f"{detail}.", pointer=json_pointer(place.rstrip("`"))) from error

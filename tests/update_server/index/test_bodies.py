@@ -9,11 +9,11 @@ import msgspec
 import pytest
 import zstandard
 from napari_update_hook.wire import Updates
-from update_server.index.bodies import Body, UpdateBodies, prepared_minors
-from update_server.index.pythons import PythonVersion
 
 from tests.support.facts import AS_OF, facts_of
 from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject
+from update_server.index.bodies import Body, UpdateBodies, prepared_minors
+from update_server.index.pythons import PythonVersion
 
 
 def body(bodies: UpdateBodies, python: str, channel: str = "pypi") -> Body:

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from napari_update_hook.wire import PackageUpdate
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from update_server.index.compatibility import pypi_classes, pypi_updates
-from update_server.index.pythons import PythonVersion, supported_pairs
 
 from tests.support.facts import package_of
 from tests.support.made_upstream import MadeFile, MadeProject
+from update_server.index.compatibility import pypi_classes, pypi_updates
+from update_server.index.pythons import PythonVersion, supported_pairs
 
 SDIST = None
 
@@ -58,7 +58,11 @@ CASES: list[tuple[str, dict[str, Sequence[MadeFile]], PackageUpdate]] = [
         {"1.0": [MadeFile(">=3.12")], "0.9rc1": [MadeFile()]},
         PackageUpdate("0.9rc1", "1.0", ">=3.12"),
     ),
-    ("a pre-release newer than a final that does not fit", {"1.0": [MadeFile(">=3.12")], "2.0rc1": [MadeFile()]}, PackageUpdate("2.0rc1")),
+    (
+        "a pre-release newer than a final that does not fit",
+        {"1.0": [MadeFile(">=3.12")], "2.0rc1": [MadeFile()]},
+        PackageUpdate("2.0rc1"),
+    ),
     (
         "wheels for another interpreter alone",
         {"1.0": [MadeFile()], "2.0": [MadeFile(">=3.8", "cp39-cp39-win_amd64")]},

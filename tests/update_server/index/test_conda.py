@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 from napari_update_hook.wire import PackageUpdate
-from update_server.index.conda import conda_classes, conda_updates, name_of
-from update_server.index.model import CondaFile, CondaPackage
-from update_server.index.pythons import PythonVersion
 
 from tests.support.facts import package_of
 from tests.support.made_upstream import MadeProject
+from update_server.index.conda import conda_classes, conda_updates, name_of
+from update_server.index.model import CondaFile, CondaPackage
+from update_server.index.pythons import PythonVersion
 
 
 def answer(files: list[CondaFile], python: str = "3.11", name: str = "made") -> PackageUpdate:
@@ -31,7 +31,10 @@ def file(version: str, *depends: str, constrains: tuple[str, ...] = (), broken: 
         ([file("1.0", "python >=3.9")], PackageUpdate("1.0")),
         ([file("1.0"), file("1.1", "python >=3.12")], PackageUpdate("1.0", "1.1", ">=3.12")),
         ([file("1.0", "python >=3.11,<3.12.0a0", "python_abi 3.11.* *_cp311")], PackageUpdate("1.0")),
-        ([file("1.0", "python >=3.10,<3.11.0a0 *_cpython", "python_abi 3.10.* *_cp310")], PackageUpdate(None, "1.0", "==3.10.*")),
+        (
+            [file("1.0", "python >=3.10,<3.11.0a0 *_cpython", "python_abi 3.10.* *_cp310")],
+            PackageUpdate(None, "1.0", "==3.10.*"),
+        ),
         ([file("1.0", "python_abi 3.11 *_pypy311_pp73")], PackageUpdate(None, "1.0", "")),
         ([file("1.0"), file("1.1", broken=True)], PackageUpdate("1.0", yanked={"1.1": "marked as broken on conda-forge"})),
         ([file("1.1", broken=True), file("1.1", "python >=3.12")], PackageUpdate(None, "1.1", ">=3.12")),

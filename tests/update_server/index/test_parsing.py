@@ -4,6 +4,7 @@ import json
 
 import msgspec
 import pytest
+
 from update_server.index.model import CondaFile, CondaPackage, File, Release
 from update_server.index.sources.parsing import commands_of, conda_package, releases_from_simple
 
@@ -20,7 +21,9 @@ def test_a_project_page_becomes_releases_in_descending_order() -> None:
         {"filename": "made-0.10-1-cp310-abi3-manylinux1_x86_64.whl", "yanked": True},
     )
     assert releases_from_simple(page) == (
-        Release("0.10", (File(None, None, ("py2-none", "py3-none")), File(None, "oops", None), File(None, "", ("cp310-abi3",)))),
+        Release(
+            "0.10", (File(None, None, ("py2-none", "py3-none")), File(None, "oops", None), File(None, "", ("cp310-abi3",)))
+        ),
         Release("0.9", (File(">=3.8", None, ("py3-none",)),)),
     )
 

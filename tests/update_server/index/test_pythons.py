@@ -5,17 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.specifiers import SpecifierSet
 from packaging.tags import parse_tag
+
 from update_server.index.pythons import PythonClasses, PythonVersion, UnknownPythonError, requires_python_rules, supported_pairs
 
 
 @pytest.mark.parametrize(
-    ("text", "minor", "patch"), [("3.11", 11, 0), ("3.11.4", 11, 4), ("3.14.0rc1", 14, 0), ("3.13.0a1", 13, 0), ("3.9.18", 9, 18)]
+    ("text", "minor", "patch"),
+    [("3.11", 11, 0), ("3.11.4", 11, 4), ("3.14.0rc1", 14, 0), ("3.13.0a1", 13, 0), ("3.9.18", 9, 18)],
 )
 def test_a_python_is_read_as_pip_reads_it(text: str, minor: int, patch: int) -> None:
     assert PythonVersion.parse(text) == PythonVersion(minor, patch)
 
 
-@pytest.mark.parametrize("text", ["2.7", "abc", "", "3", "4.0", "3.11.4.1", "1!3.11", "3.11+local", "3.11.post1", "3.400", "٣.١١ x"])
+@pytest.mark.parametrize(
+    "text", ["2.7", "abc", "", "3", "4.0", "3.11.4.1", "1!3.11", "3.11+local", "3.11.post1", "3.400", "٣.١١ x"]
+)
 def test_what_is_no_cpython_3_is_refused(text: str) -> None:
     with pytest.raises(UnknownPythonError):
         PythonVersion.parse(text)

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+
 from aggregation.clock import Clock
+from tests.support.facts import facts_of
+from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
 from update_server.index import refresh as refreshing
 from update_server.index.keeper import IndexKeeper
 from update_server.index.snapshot import Origin
 from update_server.index.sources import fetching
 from update_server.settings import Settings
-
-from tests.support.facts import facts_of
-from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
 
 Refresh = Callable[[MadeUpstream], object]
 UPSTREAM = "http://upstream.example"
@@ -46,7 +46,7 @@ class Refresher:
 
     def version(self, key: str) -> str | None:
         assert self.keeper.served is not None
-        package = self.keeper.served.packages.get(key)  # type: ignore[call-overload]
+        package = self.keeper.served.packages.get(key)
         return package.version if package else None
 
 
@@ -61,7 +61,7 @@ async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: R
     assert served is not None
     assert served.index.origin is Origin.REFRESH
     assert served.index.facts.packages == facts_of().packages
-    assert served.packages["affinder"].commands == ("affinder.start_affinder",)  # type: ignore[index]
+    assert served.packages["affinder"].commands == ("affinder.start_affinder",)
     assert refresher.progress[0] == (0, 6)
     assert refresher.progress[-1] == (6, 6)
     again = IndexKeeper(refresher.settings.snapshot_path, None, 86400)
@@ -115,7 +115,7 @@ async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(ref
         assert await refresher(MadeUpstream(broken={"/simple/affinder/"}), day=day) is None
     served = refresher.keeper.served
     assert served is not None
-    assert served.packages["affinder"].releases == facts_of().packages[1].releases  # type: ignore[index]
+    assert served.packages["affinder"].releases == facts_of().packages[1].releases
     stale = served.index.stale["affinder"]
     assert stale.since is not None
     assert stale.since.day == 20
@@ -143,7 +143,7 @@ async def test_a_refresh_that_would_drop_many_projects_is_refused(refresher: Ref
 
 async def test_an_upstream_that_is_no_plugin_index_is_named(refresher: Refresher) -> None:
     upstream = MadeUpstream()
-    upstream.answer = lambda path: None  # type: ignore[method-assign, assignment]
+    upstream.answer = lambda path: None  # type: ignore[method-assign]
     assert "is http://upstream.example a plugin index?" in str(await refresher(upstream))
 
 
@@ -155,7 +155,13 @@ async def test_a_new_release_arrives(refresher: Refresher) -> None:
 
 
 async def test_a_body_that_breaks_off_is_asked_for_again() -> None:
-    answers = iter([httpx.Response(503, headers={"retry-after": "0"}), httpx.Response(200, content=b'{"a": '), httpx.Response(200, json={})])
+    answers = iter(
+        [
+            httpx.Response(503, headers={"retry-after": "0"}),
+            httpx.Response(200, content=b'{"a": '),
+            httpx.Response(200, json={}),
+        ]
+    )
     async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(answers))) as client:
         answer = await fetching.Fetcher(client, 1).get("http://x.example/")
     assert answer is not None

@@ -45,7 +45,8 @@ async def test_the_etag_is_computed_from_the_body_and_answers_304_in_every_encod
 async def test_the_smallest_encoding_that_is_accepted_is_sent(client: Client) -> None:
     await services_of(client).keeper.encode()
     response = await client.send(
-        client.build_request("GET", "/api/updates?python=3.10", headers={"accept-encoding": "gzip, br;q=0.5, zstd;q=0"}), stream=True
+        client.build_request("GET", "/api/updates?python=3.10", headers={"accept-encoding": "gzip, br;q=0.5, zstd;q=0"}),
+        stream=True,
     )
     raw = b"".join([chunk async for chunk in response.aiter_raw()])
     assert response.headers["content-encoding"] == "br"
@@ -122,7 +123,9 @@ async def test_names_are_normalized_on_the_way_in(client: Client) -> None:
     assert (await client.get("/api/pypi/SOME_plugin")).json()["info"]["name"] == "Some.Plugin"
 
 
-@pytest.mark.parametrize("path", ["/api/pypi/nope", "/api/manifest/nope", "/api/conda/napari-harpy", "/api/shields/nope", "/nope"])
+@pytest.mark.parametrize(
+    "path", ["/api/pypi/nope", "/api/manifest/nope", "/api/conda/napari-harpy", "/api/shields/nope", "/nope"]
+)
 async def test_what_is_not_there_is_a_404(client: Client, path: str) -> None:
     response = await client.get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
@@ -151,7 +154,12 @@ async def test_from_the_seed_facts_are_served_and_texts_are_503(make_client: Mak
         assert updates.status_code == 200
         assert len(updates.json()["packages"]) > 600
         assert len((await client.get("/api/plugins")).json()) > 600
-        for path in ("/api/extended_summary", "/api/manifest/affinder", "/api/conda", "/api/updates?python=3.10&channel=conda-forge"):
+        for path in (
+            "/api/extended_summary",
+            "/api/manifest/affinder",
+            "/api/conda",
+            "/api/updates?python=3.10&channel=conda-forge",
+        ):
             response = await client.get(path)
             assert response.status_code == 503, path
             assert int(response.headers["retry-after"]) > 0
@@ -193,8 +201,6 @@ async def test_projects_that_could_not_be_read_are_in_errors_with_the_reason(cli
 
 
 async def test_gzip_in_memory_is_what_is_sent(client: Client) -> None:
-    response = await client.send(
-        client.build_request("GET", "/api/readers", headers={"accept-encoding": "gzip"}), stream=True
-    )
+    response = await client.send(client.build_request("GET", "/api/readers", headers={"accept-encoding": "gzip"}), stream=True)
     raw = b"".join([chunk async for chunk in response.aiter_raw()])
     assert json.loads(gzip.decompress(raw)) == {"*.tif": ["affinder"]}

@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from tests.support.facts import AS_OF, facts_of, index_of
 from update_server.index import seed, snapshot
 from update_server.index.keeper import IndexKeeper
 from update_server.index.snapshot import BrokenSnapshotError, Index, Origin, Stale
-
-from tests.support.facts import AS_OF, facts_of, index_of
 
 
 def keeper_on(folder: Path, seed_path: Path | None = None) -> IndexKeeper:

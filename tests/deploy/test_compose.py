@@ -1,0 +1,119 @@
+"""What can be known about compose.yaml without a container engine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+
+
+def test_it_follows_the_compose_specification() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / "compose.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_restarted_watched_and_on_a_network(name: str) -> None:
+    service = SERVICES[name]
+    assert {"restart", "networks", "healthcheck"} <= set(service)
+    assert ("image" in service) != ("build" in service)
+    if "image" in service:
+        assert re.fullmatch(r"[a-z0-9./_-]+:[0-9][a-z0-9._-]*", service["image"]), "a version, not latest"
+
+
+def test_it_names_the_services_to_come() -> None:
+    assert {"caddy", "server", "scheduler", "postgres-raw", "postgres-aggregate", "grafana", "migrate"} == set(SERVICES)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_everything_that_a_service_names_is_declared(name: str) -> None:
+    service = SERVICES[name]
+    assert set(service["networks"]) <= set(COMPOSE["networks"])
+    assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"])
+    assert set(service.get("depends_on", {})) <= set(SERVICES)
+    for volume in service.get("volumes", []):
+        source = volume.split(":")[0]
+        if source.startswith("."):
+            assert (ROOT / source).exists(), source
+        else:
+            assert source in COMPOSE["volumes"], source
+
+
+def test_referenced_files_exist() -> None:
+    for service in SERVICES.values():
+        if "build" in service:
+            assert (ROOT / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    for secret in COMPOSE["secrets"].values():
+        assert secret["file"].startswith("./deploy/secrets/")
+    assert (ROOT / "deploy" / "secrets" / "README.md").is_file()
+
+
+def test_every_network_volume_and_secret_is_used() -> None:
+    used = {part for service in SERVICES.values() for part in (*service["networks"], *service.get("secrets", []))}
+    used |= {volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])}
+    assert set(COMPOSE["networks"]) | set(COMPOSE["volumes"]) | set(COMPOSE["secrets"]) <= used
+
+
+@pytest.mark.parametrize("name", ["server", "scheduler", "migrate"])
+def test_commands_exist(name: str) -> None:
+    from typer.testing import CliRunner
+
+    from update_server.__main__ import app
+
+    program, *arguments = SERVICES[name]["command"]
+    assert program == "update-server"
+    assert CliRunner().invoke(app, [*arguments, "--help"]).exit_code == 0
+
+
+def test_every_setting_exists() -> None:
+    from update_server.operations.settings_page import described
+
+    known = {item.name for item in described()}
+    for name in ("server", "scheduler", "migrate"):
+        ours = {key for key in SERVICES[name]["environment"] if key.startswith(("UPDATE_SERVER_", "AGGREGATION_"))}
+        assert ours <= known, name
+
+
+def test_the_port_of_the_server_is_the_one_that_caddy_and_the_health_check_use() -> None:
+    port = str(SERVICES["server"]["environment"]["UPDATE_SERVER_PORT"])
+    caddyfile = (ROOT / "deploy" / "Caddyfile").read_text("utf-8")
+    assert set(re.findall(r"server:([0-9]+)", caddyfile)) == {port}
+    assert f":{port}/health/live" in " ".join(SERVICES["server"]["healthcheck"]["test"])
+    inside = {published.split(":")[1] for published in SERVICES["caddy"]["ports"]}
+    assert inside == {"80", "443", "443/udp"}
+
+
+def test_grafana_and_the_public_are_kept_from_the_raw_store() -> None:
+    of_raw = set(SERVICES["postgres-raw"]["networks"])
+    assert not of_raw & set(SERVICES["grafana"]["networks"])
+    assert not of_raw & set(SERVICES["caddy"]["networks"])
+    assert "AGGREGATION_RAW_URL" not in str(SERVICES["grafana"])
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["caddy"]
+
+
+def test_there_is_a_host_for_each_level() -> None:
+    caddyfile = (ROOT / "deploy" / "Caddyfile").read_text("utf-8")
+    for level in ("basic", "middle", "full"):
+        assert f"handle /api/updates/{level}" in caddyfile or f"/api/updates/{level}" in caddyfile
+
+
+def test_roles_differ() -> None:
+    users = {
+        name: set(re.findall(r"//([a-z_]+)@", " ".join(str(value) for value in SERVICES[name]["environment"].values())))
+        for name in ("server", "scheduler", "migrate")
+    }
+    assert users == {"server": {"web"}, "scheduler": {"scheduler"}, "migrate": {"owner"}}

@@ -1,0 +1,296 @@
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+import pytest
+import zstandard
+from napari_update_hook.wire import TELEMETRY_LEVELS, AllowList, Level, Levels
+
+from tests.support.batches import batch_json
+from tests.update_server.conftest import Client, MakeClient, services_of, without_raw_store
+
+IDENTIFIER = "9754d8f20e8124a25bb6d86c393f257a"
+QUERY = "python=3.11&channel=pypi"
+
+
+async def send(client: Client, batch: Any, level: Level | str = Level.FULL, **headers: str) -> Any:
+    content = batch if isinstance(batch, bytes) else json.dumps(batch).encode()
+    headers = {"content-type": "application/json"} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return await client.post(f"/api/updates/{level}?{QUERY}", content=content, headers=headers)
+
+
+async def stored(client: Client, identifier: str = IDENTIFIER) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = (await client.post("/api/reports/find", json={"identifier": identifier})).json()["reports"]
+    return found
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+async def test_a_batch_is_stored_and_answered_with_the_updates(client: Client, level: Level) -> None:
+    batch = batch_json(level)
+    response = await send(client, batch, level)
+    assert response.status_code == 200, response.text
+    assert response.headers["cache-control"] == "no-store"
+    receipt = {"stored": True, "revision": 3, "reason": None, "left_out": {"plugins": 0, "commands": 0}}
+    assert response.json()["receipt"] == receipt
+    assert response.json()["updates"] == (await client.get(f"/api/updates?{QUERY}")).json()
+    (found,) = await stored(client)
+    assert (found["level"], found["schema_version"]) == (str(level), 1)
+    expected = batch["report"] | ({"command_usage": {}} if level is Level.FULL else {})
+    assert found["report"] | ({"command_usage": {}} if level is Level.FULL else {}) == expected
+
+
+async def test_updates_are_left_out_where_the_client_knows_them(client: Client) -> None:
+    etag = (await client.get(f"/api/updates?{QUERY}", headers={"accept-encoding": "identity"})).headers["etag"].strip('"')
+    headers = {"content-type": "application/json"}
+    for known, has_updates in ((etag, False), ("0" * 32, True)):
+        response = await client.post(
+            f"/api/updates/basic?{QUERY}&known={known}", content=json.dumps(batch_json(Level.BASIC)), headers=headers
+        )
+        assert (response.json()["updates"] is not None) is has_updates
+
+
+async def test_a_repeat_changes_nothing_and_a_late_revision_is_told_the_one_that_is_held(client: Client) -> None:
+    first = (await send(client, batch_json(Level.FULL, revision=5))).json()["receipt"]
+    again = (await send(client, batch_json(Level.FULL, revision=5))).json()["receipt"]
+    assert first == again
+    late = (await send(client, batch_json(Level.FULL, revision=4))).json()["receipt"]
+    assert (late["stored"], late["revision"]) == (False, 5)
+    assert "held already" in late["reason"]
+    assert len(await stored(client)) == 1
+
+
+async def test_lowering_the_level_takes_back_what_the_higher_one_sent(client: Client) -> None:
+    await send(client, batch_json(Level.FULL, revision=1))
+    await send(client, batch_json(Level.BASIC, revision=2), Level.BASIC)
+    (found,) = await stored(client)
+    assert "plugins" not in found["report"]
+
+
+async def test_what_is_on_no_public_list_reaches_no_store(client: Client) -> None:
+    private = batch_json(
+        Level.FULL,
+        napari_version="0.6.1.dev5+gsecret",
+        sys_name="SECRET-OS",
+        platform="SECRET",
+        cpu_architecture="SECRET",
+        python_version="3.98",
+        plugins=[
+            {"name": "Affinder", "version": "0.5.0"},
+            {"name": "affinder-secret", "version": "1.0"},
+            {"name": "napari-harpy", "version": "0.1.4.dev1"},
+            {"name": "affinder", "version": "0.5.0rc1"},
+        ][:3],
+        command_usage={"affinder.start_affinder": 10, "secret.command": 1, "napari.window.file.open_files_dialog": 1},
+        data_size_info=[
+            {"layer": "SECRET", "size_category": "SMALL", "ndim": 3, "class": "SECRET", "dtype": "SECRET", "count": 1}
+        ],
+    )
+    receipt = (await send(client, private)).json()["receipt"]
+    assert receipt["stored"]
+    assert receipt["left_out"] == {"plugins": 2, "commands": 1}
+    (found,) = await stored(client)
+    report = found["report"]
+    assert report["plugins"] == [{"name": "affinder", "version": "0.5.0"}]
+    assert set(report["command_usage"]) == {"affinder.start_affinder", "napari.window.file.open_files_dialog"}
+    assert report["napari_version"] == "development"
+    assert report["python_version"] == "other"
+    assert report["data_size_info"][0]["class"] == "other"
+    assert "secret" not in json.dumps(report).lower()
+
+
+def without(batch: dict[str, Any], field: str) -> dict[str, Any]:
+    del batch["report"][field]
+    return batch
+
+
+def consent_for(level: str, schema_version: int = 1) -> dict[str, Any]:
+    return {"consent": {"level": level, "schema_version": schema_version}}
+
+
+BAD: list[tuple[str, Any, str, int, str | None]] = [
+    ("no JSON", b"hello", "full", 400, None),
+    ("cut off", b'{"schema_version": 1', "full", 400, None),
+    ("nothing", b"", "full", 400, None),
+    ("invalid UTF-8", json.dumps(batch_json(Level.FULL)).encode().replace(b"x86_64", b"\xff\xfe"), "full", 400, None),
+    ("deep nesting", b'{"me": ' * 8_000 + b"1" + b"}" * 8_000, "full", 422, ""),
+    ("a list", b"[]", "full", 422, ""),
+    ("an unknown field", batch_json(Level.FULL, hostname="x"), "full", 422, "/report"),
+    ("a missing field", without(batch_json(Level.FULL), "platform"), "full", 422, "/report"),
+    ("an unknown field above", batch_json(Level.FULL) | {"me": 1}, "full", 422, ""),
+    ("a field above the level", batch_json(Level.MIDDLE), "basic", 422, "/report"),
+    ("consent for another level", batch_json(Level.BASIC) | consent_for("full"), "basic", 422, "/consent/level"),
+    ("consent for none", batch_json(Level.BASIC) | consent_for("none"), "basic", 422, "/consent/level"),
+    ("an unknown level", batch_json(Level.FULL), "everything", 404, "level"),
+    ("level none", batch_json(Level.FULL), "none", 404, "level"),
+    ("a schema of the future", batch_json(Level.FULL) | {"schema_version": 2}, "full", 422, "/schema_version"),
+    ("consent for another schema", batch_json(Level.FULL) | consent_for("full", 2), "full", 422, "/consent/schema_version"),
+    ("a future week", batch_json(Level.FULL, week="2026-W49"), "full", 422, "/report/week"),
+    ("a closed week", batch_json(Level.FULL, week="2026-W44"), "full", 422, "/report/week"),
+    ("no such week", batch_json(Level.FULL, week="2025-W53"), "full", 422, "/report/week"),
+    ("a week of year zero", batch_json(Level.FULL, week="0000-W01"), "full", 422, "/report/week"),
+    ("10,000 plugins", batch_json(Level.FULL, plugins=[{"name": "a", "version": "1"}] * 1001), "full", 422, "/report/plugins"),
+    ("a bad plugin", batch_json(Level.FULL, plugins=[{"name": "a"}]), "full", 422, "/report/plugins/..."),
+    ("a huge number", batch_json(Level.FULL, revision=10**300), "full", 422, "/report/revision"),
+    ("NaN", b'{"schema_version": NaN}', "full", 400, None),
+    ("digits of another script", batch_json(Level.FULL, week="٢٠٢٦-W47"), "full", 422, "/report/week"),
+    ("a lone surrogate", b'{"schema_version": "\\ud800"}', "full", 400, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("batch", "level", "status", "pointer"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
+async def test_a_bad_batch_is_a_problem_and_nothing_is_stored(
+    client: Client, batch: Any, level: str, status: int, pointer: str | None
+) -> None:
+    response = await send(client, batch, level)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json"), response.text
+    problem = response.json()
+    assert problem["detail"].endswith(".")
+    if pointer:
+        assert problem["pointer"].startswith(pointer.removesuffix("/..."))
+    raw = services_of(client).raw
+    assert raw is not None
+    assert await raw.weeks() == []
+    assert (await send(client, batch_json(Level.FULL))).status_code == 200, "the server goes on"
+
+
+async def test_ten_thousand_plugins_are_too_long_a_body(client: Client) -> None:
+    response = await send(client, batch_json(Level.FULL, plugins=[{"name": "affinder", "version": "0.5.0"}] * 10_000))
+    assert (response.status_code, response.headers["content-type"]) == (413, "application/problem+json")
+    packed = gzip.compress(
+        json.dumps(batch_json(Level.FULL, plugins=[{"name": "affinder", "version": "0.5.0"}] * 10_000)).encode()
+    )
+    response = await send(client, packed, content_encoding="gzip")
+    assert response.status_code in (413, 422)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{}", {"content_type": "text/plain"}, 415),
+        (b"{}", {"content_type": "application/x-www-form-urlencoded"}, 415),
+        (b"{}", {"content_encoding": "br"}, 415),
+        (b"not gzip", {"content_encoding": "gzip"}, 400),
+        (b"not zstd", {"content_encoding": "zstd"}, 400),
+        (gzip.compress(b" " * 600_000), {"content_encoding": "gzip"}, 413),
+        (zstandard.compress(b" " * 600_000), {"content_encoding": "zstd"}, 413),
+        (gzip.compress(b"{}")[:-4], {"content_encoding": "gzip"}, 400),
+        (zstandard.compress(b'{"a": "b"}')[:-2], {"content_encoding": "zstd"}, 400),
+        (gzip.compress(b"{}") + b"more", {"content_encoding": "gzip"}, 400),
+        (zstandard.compress(b"{}") + b"more", {"content_encoding": "zstd"}, 400),
+        (b" " * 70_000, {}, 413),
+    ],
+)
+async def test_encodings_and_sizes_are_bounded(client: Client, content: bytes, headers: dict[str, str], status: int) -> None:
+    response = await send(client, content, **headers)
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+async def test_a_compressed_batch_is_taken(client: Client, encoding: str) -> None:
+    text = json.dumps(batch_json(Level.FULL)).encode()
+    packed = gzip.compress(text) if encoding == "gzip" else zstandard.compress(text)
+    assert (await send(client, packed, content_encoding=encoding)).json()["receipt"]["stored"]
+
+
+async def test_of_duplicate_keys_the_last_wins(client: Client) -> None:
+    text = json.dumps(batch_json(Level.BASIC)).replace('"revision": 3', '"revision": 3, "revision": 7')
+    assert (await send(client, text.encode(), Level.BASIC)).json()["receipt"]["revision"] == 7
+
+
+async def test_the_query_is_checked_before_anything_is_stored(client: Client) -> None:
+    response = await client.post("/api/updates/full?python=2.7", json=batch_json(Level.FULL))
+    assert response.status_code == 400
+    assert await stored(client) == []
+
+
+async def test_a_level_that_is_switched_off_is_gone(make_client: MakeClient) -> None:
+    async with make_client(levels="basic,middle") as client:
+        response = await send(client, batch_json(Level.FULL))
+        assert (response.status_code, response.headers["content-type"]) == (410, "application/problem+json")
+        assert (await client.get("/api/telemetry/allowed/full")).status_code == 410
+        assert (await send(client, batch_json(Level.BASIC), Level.BASIC)).status_code == 200
+        levels = (await client.get("/api/telemetry/levels")).json()["levels"]
+        assert [(level["name"], level["enabled"]) for level in levels] == [("basic", True), ("middle", True), ("full", False)]
+
+
+async def test_own_reports_are_found_and_deleted(client: Client) -> None:
+    await send(client, batch_json(Level.FULL))
+    await send(client, batch_json(Level.FULL, environment="00000001"))
+    await send(client, batch_json(Level.FULL, identifier="0" * 32))
+    assert len(await stored(client)) == 2
+    deleted = await client.post("/api/reports/delete", json={"identifier": IDENTIFIER})
+    assert (deleted.status_code, deleted.json()) == (200, {"deleted": 2})
+    assert await stored(client) == []
+    assert (await client.post("/api/reports/delete", json={"identifier": IDENTIFIER})).json() == {"deleted": 0}
+    assert len(await stored(client, "0" * 32)) == 1
+
+
+@pytest.mark.parametrize("path", ["/api/reports/find", "/api/reports/delete"])
+@pytest.mark.parametrize(
+    ("content", "status"), [(b"{}", 422), (b'{"identifier": "%"}', 422), (b'{"identifier": ["a"]}', 422), (b"x", 400)]
+)
+async def test_what_is_no_identifier_is_refused(client: Client, path: str, content: bytes, status: int) -> None:
+    response = await client.post(path, content=content, headers={"content-type": "application/json"})
+    assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+async def test_the_public_lists_of_a_level(client: Client, level: Level) -> None:
+    import msgspec
+
+    response = await client.get(f"/api/telemetry/allowed/{level}")
+    allowed = msgspec.json.decode(response.content, type=AllowList)
+    assert allowed.napari_versions == ["0.8.0", "0.7.1", "0.6.1", "0.5.6"]
+    assert (allowed.plugins is not None) is level.includes(Level.MIDDLE)
+    assert (allowed.commands is not None) is (level is Level.FULL)
+    if allowed.plugins is not None:
+        assert allowed.plugins["affinder"] == ["0.5.0", "0.4.0"], "no pre-release"
+        assert "napari" not in allowed.plugins
+    if allowed.commands is not None:
+        assert allowed.commands["affinder"] == ["affinder.start_affinder"]
+        assert "napari.window.file.open_files_dialog" in allowed.commands["napari"]
+    again = await client.get(f"/api/telemetry/allowed/{level}", headers={"if-none-match": response.headers["etag"]})
+    assert again.status_code == 304
+
+
+async def test_levels_tell_what_an_organisation_needs(make_client: MakeClient) -> None:
+    import msgspec
+
+    async with make_client(level_hosts={"full": "full.example.org"}) as client:
+        levels = msgspec.json.decode((await client.get("/api/telemetry/levels")).content, type=Levels)
+    assert (levels.schema_versions, levels.listed_from, levels.rounded_down_to) == ([1], 10, 5)
+    assert (levels.retention_days, levels.closes_after_days) == (60, 14)
+    assert [(level.name, level.endpoint) for level in levels.levels] == [
+        (level, f"/api/updates/{level}") for level in TELEMETRY_LEVELS
+    ]
+    assert levels.levels[2].host == "full.example.org"
+    plugins = next(field for field in levels.levels[1].fields if field.name == "plugins")
+    assert "How many people have a plugin installed?" in plugins.questions
+
+
+async def test_without_a_raw_store_everything_is_served_but_intake(make_client: MakeClient) -> None:
+    async with make_client(stores=without_raw_store()) as client:
+        assert (await send(client, batch_json(Level.FULL))).status_code == 503
+        assert (await client.post("/api/reports/find", json={"identifier": IDENTIFIER})).status_code == 503
+        assert (await client.post("/api/reports/delete", json={"identifier": IDENTIFIER})).status_code == 503
+        for path in ("/", "/privacy", "/dashboard", "/api/stats/napari", f"/api/updates?{QUERY}", "/api/telemetry/levels"):
+            assert (await client.get(path)).status_code == 200, path
+        ready = await client.get("/health/ready")
+        assert (ready.status_code, ready.json()["stores"]["raw"]) == (200, "switched off")
+
+
+async def test_a_store_that_is_away_is_503_and_comes_back(client: Client) -> None:
+    import sqlalchemy as sa
+
+    raw = services_of(client).raw
+    assert raw is not None
+    async with raw.engine.begin() as connection:
+        await connection.execute(sa.text("ALTER TABLE reports RENAME TO elsewhere"))
+    response = await send(client, batch_json(Level.FULL))
+    assert response.status_code == 503
+    assert int(response.headers["retry-after"]) > 0
+    async with raw.engine.begin() as connection:
+        await connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO reports"))
+    assert (await send(client, batch_json(Level.FULL))).status_code == 200

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aggregation.settings import Store
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import RawStore
+from migrations import upgrade
+from tests.support.reports import report
+from update_server.intake.writer import MOST_IN_A_TRANSACTION, MOST_WAITING, ReportWriter
+from update_server.problems import Problem
+
+
+async def make_store(folder: Path) -> RawStore:
+    url = f"sqlite+aiosqlite:///{folder / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    return RawStore(make_engine(url))
+
+
+async def test_reports_that_arrive_together_share_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await make_store(tmp_path)
+    groups: list[int] = []
+    put = store.put
+
+    async def counted(reports: Any) -> Any:
+        groups.append(len(reports))
+        return await put(reports)
+
+    monkeypatch.setattr(store, "put", counted)
+    writer = ReportWriter(store)
+    waiting = [asyncio.create_task(writer.put(report(person))) for person in range(450)]
+    await asyncio.sleep(0)
+    task = asyncio.create_task(writer.run())
+    results = await asyncio.gather(*waiting)
+    task.cancel()
+    assert all(result.stored for result in results)
+    assert groups == [MOST_IN_A_TRANSACTION, MOST_IN_A_TRANSACTION, 50]
+    await store.engine.dispose()
+
+
+async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Path) -> None:
+    store = await make_store(tmp_path)
+    writer = ReportWriter(store)
+    waiting = [asyncio.create_task(writer.put(report(person))) for person in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(Problem, match="send it again later") as refused:
+        await writer.put(report(9999))
+    assert refused.value.status == 503
+    for task in waiting:
+        task.cancel()
+    await store.engine.dispose()
+
+
+async def test_those_who_wait_when_the_writer_stops_get_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = await make_store(tmp_path)
+    entered = asyncio.Event()
+
+    async def hangs(_: Any) -> Any:
+        entered.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(store, "put", hangs)
+    writer = ReportWriter(store)
+    task = asyncio.create_task(writer.run())
+    waiting = asyncio.create_task(writer.put(report(1)))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(Problem):
+        await waiting
+    await store.engine.dispose()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from aggregation.settings import Store
+from migrations import upgrade
+from tests.support.made_upstream import MadeUpstream
+from update_server.operations.scheduling import make_scheduler
+from update_server.services import Services
+from update_server.settings import Settings
+
+
+async def services_on(folder: Path, **changes: object) -> Services:
+    settings = Settings(**({"data": folder, "log_level": "error"} | changes))  # type: ignore[arg-type]
+    for store in Store:
+        url = settings.stores.url(store)
+        assert url is not None
+        await upgrade(store, url)
+    services = Services(settings)
+    services.keeper.load()
+    return services
+
+
+async def until(condition: object, seconds: float = 20.0) -> None:
+    for _ in range(int(seconds / 0.05)):
+        if condition():  # type: ignore[operator]
+            return
+        await asyncio.sleep(0.05)
+    pytest.fail("it did not happen in time")
+
+
+async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path: Path) -> None:
+    with MadeUpstream().served() as upstream:
+        services = await services_on(tmp_path, upstream=upstream)
+        scheduler = make_scheduler(services)
+        assert {job.id for job in scheduler.get_jobs()} == {"refresh", "publish", "purge"}
+        scheduler.start()
+        await until(lambda: services.keeper.last_refresh is not None)
+        scheduler.shutdown(wait=False)
+    assert services.keeper.last_refresh is not None
+    assert services.keeper.last_refresh.error is None
+    assert services.keeper.served is not None
+    assert len(services.keeper.served.packages) == 6
+    await services.close()
+
+
+async def test_a_refresh_that_failed_is_tried_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from update_server.index.sources import fetching
+
+    monkeypatch.setattr(fetching.Fetcher, "_wait", lambda *_: 0.0)
+    services = await services_on(tmp_path, upstream="http://127.0.0.1:9", refresh_interval_s=7200)
+    scheduler = make_scheduler(services)
+    scheduler.start()
+    await until(lambda: services.keeper.last_refresh is not None)
+    await asyncio.sleep(0.2)
+    from datetime import UTC, datetime, timedelta
+
+    next_run = scheduler.get_job("refresh").next_run_time
+    scheduler.shutdown(wait=False)
+    assert next_run - datetime.now(UTC) < timedelta(seconds=90)
+    runs = {run.job: run for run in await services.aggregate.last_job_runs()}
+    assert "127.0.0.1:9" in str(runs["refresh"].error)
+    assert services.keeper.served is not None
+    assert len(services.keeper.served.packages) > 600, "the seed is served meanwhile"
+    await services.close()

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+
+import pytest
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level, batch_decoder, fields_of
+
+from aggregation.catalogue import CATALOGUE
+from aggregation.publish import publish_week
+from tests.support.reports import WEEK, report
+from tests.update_server.conftest import Client, MakeClient, services_of
+
+PAGES = ("/", "/privacy", "/dashboard", "/api/docs")
+
+
+class Page(HTMLParser):
+    """The links and the text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("href", "src") and value]
+        assert not [name for name, _ in attrs if name == "style" or name.startswith("on")], "the policy forbids it"
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+async def page(client: Client, path: str) -> Page:
+    response = await client.get(path)
+    assert response.status_code == 200, path
+    assert response.headers["content-type"].startswith("text/html")
+    return Page(response.text)
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_a_page_asks_nobody_else_for_anything(client: Client, path: str) -> None:
+    response = await client.get(path)
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "http" not in policy
+    assert "set-cookie" not in response.headers
+    assert response.headers["referrer-policy"] == "no-referrer"
+    shown = Page(response.text)
+    assert not [address for address in shown.addresses if address.startswith(("http", "//"))]
+    assert "script" not in shown.tags
+    assert "style" not in shown.tags
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_link_is_dead(client: Client, path: str) -> None:
+    for address in (await page(client, path)).addresses:
+        if not address.startswith("#"):
+            assert (await client.get(address)).status_code == 200, address
+
+
+async def test_home_says_in_two_sentences_what_this_is_and_links_on(client: Client) -> None:
+    shown = await page(client, "/")
+    lead = re.sub(r"\s+", " ", shown.text.split("Updates that fit your Python")[1].split("Statistics")[0]).strip()
+    assert lead.count(". ") + lead.endswith(".") == 2
+    assert {"/dashboard", "/privacy", "/api/docs"} <= set(shown.addresses)
+    assert "2026-11-20 08:00" in shown.text
+
+
+async def test_the_privacy_page_names_every_field_question_and_list(client: Client) -> None:
+    shown = await page(client, "/privacy")
+    for level in TELEMETRY_LEVELS:
+        assert f"/api/updates/{level}" in shown.text
+        assert f"/api/telemetry/allowed/{level}" in shown.addresses
+        for field in fields_of(level):
+            assert field.name in shown.text
+            assert field.description in shown.text
+    for entry in CATALOGUE:
+        assert entry.question in shown.text
+    assert "60 days" in shown.text
+    assert "NAPARI_TELEMETRY=0" in shown.text
+
+
+async def test_the_examples_on_the_privacy_page_are_batches_that_are_taken(client: Client) -> None:
+    from update_server.pages.example import example_batch
+
+    shown = await page(client, "/privacy")
+    for level in TELEMETRY_LEVELS:
+        text = example_batch(level)
+        assert text in shown.text
+        batch_decoder(level).decode(text)
+
+
+async def test_a_level_that_is_switched_off_and_a_contact_are_named(make_client: MakeClient) -> None:
+    async with make_client(levels="basic", contact="privacy@example.org", level_hosts={"basic": "basic.example.org"}) as client:
+        text = (await page(client, "/privacy")).text
+    assert text.count("does not take it") == 2
+    assert "privacy@example.org" in text
+    assert "basic.example.org" in text
+
+
+async def test_the_dashboard_is_honest_when_there_is_nothing(client: Client) -> None:
+    assert "No week has been published yet" in (await page(client, "/dashboard")).text
+
+
+async def test_the_dashboard_shows_the_last_week(client: Client) -> None:
+    services = services_of(client)
+    assert services.raw is not None
+    await services.raw.put([report(person) for person in range(47)])
+    await publish_week(services.raw, services.aggregate, WEEK, datetime(2027, 1, 1, tzinfo=UTC))
+    shown = await page(client, "/dashboard")
+    assert WEEK in shown.text
+    assert "45" in shown.text
+    assert "47" not in shown.text
+    assert WEEK in (await page(client, "/")).text
+
+
+async def test_the_api_description_has_every_endpoint_and_its_own_address_is_not_in_it(client: Client) -> None:
+    schema = (await client.get("/api/openapi.json")).json()
+    described = set(schema["paths"])
+    assert {
+        "/api/updates",
+        "/api/updates/{level}",
+        "/api/plugins",
+        "/api/stats/plugins/{name}",
+        "/api/reports/find",
+    } <= described
+    assert {parameter["name"] for parameter in schema["paths"]["/api/updates"]["get"]["parameters"]} == {
+        "python",
+        "channel",
+        "napari",
+    }
+    shown = await page(client, "/api/docs")
+    for path in described:
+        assert path in shown.text
+    assert json.dumps(schema)
+
+
+async def test_assets_are_ours_and_kept(client: Client) -> None:
+    for address in (await page(client, "/")).addresses:
+        if address.startswith("/static/"):
+            response = await client.get(address)
+            assert response.status_code == 200
+            assert len(response.content) < 20_000
+
+
+def test_no_level_is_forgotten() -> None:
+    assert [Level.NONE, *TELEMETRY_LEVELS] == list(Level)

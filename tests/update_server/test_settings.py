@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from napari_update_hook.wire import Level
+from pydantic import ValidationError
+from typer.testing import CliRunner
+
+from update_server.__main__ import app
+from update_server.operations.settings_page import described, page
+from update_server.settings import Settings
+
+runner = CliRunner()
+ROOT = Path(__file__).parents[2]
+
+
+def test_everything_has_a_default_that_works() -> None:
+    settings = Settings()
+    assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 8000, Path("data"))
+    assert settings.upstreams.index == "https://api.napari.org"
+    assert settings.upstreams.pypi == "https://pypi.org"
+
+
+def test_they_are_environment_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in {
+        "UPDATE_SERVER_HOST": "0.0.0.0",
+        "UPDATE_SERVER_PORT": "9000",
+        "UPDATE_SERVER_DATA": str(tmp_path),
+        "UPDATE_SERVER_UPSTREAM": "http://127.0.0.1:8900/",
+        "UPDATE_SERVER_LEVELS": "basic, middle",
+        "UPDATE_SERVER_LEVEL_HOSTS": '{"basic": "basic.example.org"}',
+    }.items():
+        monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert (settings.host, settings.port, settings.data) == ("0.0.0.0", 9000, tmp_path)
+    assert settings.upstreams.index == settings.upstreams.pypi == "http://127.0.0.1:8900"
+    assert settings.levels == (Level.BASIC, Level.MIDDLE)
+    assert settings.level_hosts == {Level.BASIC: "basic.example.org"}
+    assert settings.stores.data == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("PORT", "http"),
+        ("UPSTREAM", "not a url"),
+        ("REFRESH_INTERVAL_S", "1"),
+        ("CHECK_AGAIN_S", "60"),
+        ("LEVELS", "none"),
+        ("LEVELS", "everything"),
+        ("NOW", "soon"),
+        ("LOG_FORMAT", "xml"),
+    ],
+)
+def test_a_wrong_value_is_named_at_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"UPDATE_SERVER_{name}", value)
+    with pytest.raises(ValidationError):
+        Settings()
+    result = runner.invoke(app, ["run"])
+    assert result.exit_code == 2
+    assert f"UPDATE_SERVER_{name}" in result.output
+    assert "Traceback" not in result.output
+
+
+def test_the_clock_moves_on_loopback_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPDATE_SERVER_NOW", "2026-11-24T12:00:00Z")
+    assert Settings().now is not None
+    assert Settings(host="::1").now is not None
+    with pytest.raises(ValidationError, match="UPDATE_SERVER_NOW"):
+        Settings(host="0.0.0.0")
+
+
+def test_every_setting_is_described_and_the_page_is_that_of_the_program() -> None:
+    items = list(described())
+    assert all(item.meaning for item in items)
+    assert {"UPDATE_SERVER_HOST", "AGGREGATION_RAW_URL", "AGGREGATION_AGGREGATE_OWNER_URL"} <= {item.name for item in items}
+    written = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    assert written == page(), "make docs writes it anew"
+    assert "UPDATE_SERVER_PORT" in runner.invoke(app, ["settings", "--json"]).output
