@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -63,6 +64,7 @@ def _settings() -> Settings:
 def run() -> None:
     """Start the service: migrate SQLite stores, serve at once, build the index in the background."""
     settings = _settings()
+    _check_port(settings)
     _prepare(settings)
     from granian import Granian
     from granian.constants import Interfaces
@@ -85,6 +87,21 @@ def run() -> None:
         log_level=LogLevels.warning,
         workers_kill_timeout=10,
     ).serve()
+
+
+def _check_port(settings: Settings) -> None:
+    """Refuse a port that is taken. Granian would share it (SO_REUSEPORT), and two services would answer in turn."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((settings.host, settings.port))
+    except OSError as error:
+        errors.print(
+            f"[red]Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
+            "Set UPDATE_SERVER_PORT or UPDATE_SERVER_HOST to another.[/red]"
+        )
+        raise typer.Exit(1) from error
 
 
 @app.command()

@@ -52,6 +52,7 @@ class Settings(BaseSettings):
         None, description="Seed index to serve before the first refresh. Default: the one that is shipped"
     )
     refresh_interval_s: int = Field(7200, ge=60, le=7 * 86400, description="Seconds between two refreshes of the index")
+    refresh_retry_s: int = Field(60, ge=1, le=7200, description="Seconds after a refresh that failed until the next")
     refresh_timeout_s: int = Field(1200, ge=5, le=6 * 3600, description="Seconds after which a refresh is given up")
     upstream_concurrency: int = Field(16, ge=1, le=64, description="Requests to upstream services at the same time")
     check_again_s: int = Field(

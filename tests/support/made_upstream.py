@@ -179,8 +179,8 @@ class MadeUpstream:
         return httpx.MockTransport(handle)
 
     @contextlib.contextmanager
-    def served(self) -> Iterator[str]:
-        """Serve on a loopback port while inside; yields the base URL."""
+    def served(self, port: int = 0) -> Iterator[str]:
+        """Serve on a loopback port while inside, a free one by default; yields the base URL."""
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -199,7 +199,7 @@ class MadeUpstream:
             def log_message(self, *_: object) -> None:
                 pass
 
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:

@@ -14,7 +14,6 @@ from update_server.operations.progress import shown_progress
 from update_server.services import Services
 
 SECONDS_BETWEEN_LOOKS = 30
-RETRY_AFTER_FAILURE = timedelta(seconds=60)
 
 log = structlog.get_logger()
 
@@ -23,13 +22,14 @@ def make_scheduler(services: Services) -> AsyncIOScheduler:
     """Return a scheduler with every job, not started yet."""
     scheduler = AsyncIOScheduler(timezone="UTC")
     settings = services.settings
+    retry_after = timedelta(seconds=settings.refresh_retry_s)
 
     async def refresh_index() -> str | None:
         with shown_progress() as progress:
             outcome = await refresh(settings, services.keeper, services.clock, progress)
         if outcome.error:
-            # Not two hours later: a service that starts before its network recovers by itself within a minute.
-            scheduler.modify_job("refresh", next_run_time=datetime.now(UTC) + RETRY_AFTER_FAILURE)
+            # Not two hours later: a service that starts before its network recovers by itself soon.
+            scheduler.modify_job("refresh", next_run_time=datetime.now(UTC) + retry_after)
         return outcome.error
 
     schedule.add(

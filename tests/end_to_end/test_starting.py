@@ -1,0 +1,135 @@
+"""First start, second start, no upstream, broken files: what an operator meets."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.support.made_upstream import MadeUpstream
+from tests.support.processes import Server, end, free_port, run, running_server, wait_until
+
+pytestmark = pytest.mark.end_to_end
+
+NOWHERE = "http://127.0.0.1:9"
+
+
+def origin(server: Server) -> str | None:
+    told: str | None = server.get("/health/ready").json()["index"]["origin"]
+    return told
+
+
+def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path: Path) -> None:
+    """The upstream comes up after the service: no restart is needed."""
+    upstream = MadeUpstream()
+    port = free_port()
+    with running_server(
+        tmp_path / "data", UPDATE_SERVER_UPSTREAM=f"http://127.0.0.1:{port}", UPDATE_SERVER_REFRESH_RETRY_S="2"
+    ) as server:
+        assert server.get("/api/updates?python=3.10").status_code == 200, "from the first second"
+        assert origin(server) == "seed"
+
+        def has_failed() -> bool:
+            return server.get("/health/ready").json()["index"]["last_refresh_error"] is not None
+
+        wait_until(has_failed, server.log.read_text(), seconds=90)
+        ready = server.get("/health/ready").json()
+        assert ready["status"] == "degraded"
+        assert any("The last refresh failed" in reason for reason in ready["reasons"])
+        assert any("2026-08-22" in reason for reason in ready["reasons"])
+        assert server.get("/api/extended_summary").status_code == 503
+        with upstream.served(port):
+            wait_until(lambda: origin(server) == "refresh", server.log.read_text(), seconds=120)
+            assert len(server.get("/api/updates?python=3.10").json()["packages"]) == 6
+            assert server.get("/api/extended_summary").status_code == 200
+            assert server.get("/health/ready").json()["status"] == "ok"
+
+
+def test_the_second_start_serves_its_own_snapshot_with_the_upstream_down(tmp_path: Path) -> None:
+    with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+        wait_until(lambda: origin(server) == "refresh", server.log.read_text())
+        before = server.get("/api/updates?python=3.12").content
+        assert end(server.process) == 0
+    with running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
+        assert origin(server) == "snapshot"
+        assert server.get("/api/updates?python=3.12").content == before
+        assert server.get("/api/extended_summary").status_code == 200
+        assert server.get("/api/updates?python=3.12&channel=conda-forge").status_code == 200
+
+
+def test_a_broken_snapshot_is_moved_aside_and_rebuilt(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "index.sqlite3").write_bytes(b"half of somethi")
+    with MadeUpstream().served() as upstream:
+        with running_server(data, UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
+            response = server.get("/api/updates?python=3.12")
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) > 0
+            assert "moved aside" in server.get("/health/ready").json()["reasons"][0]
+            assert list(data.glob("index.sqlite3.broken-*"))
+        (data / "index.sqlite3").write_bytes(b"again")
+        with running_server(data, UPDATE_SERVER_UPSTREAM=upstream) as server:
+            wait_until(lambda: server.get("/api/updates?python=3.12").status_code == 200, server.log.read_text())
+
+
+def test_progress_is_shown_as_log_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
+    with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+        wait_until(lambda: origin(server) == "refresh", server.log.read_text())
+        assert '"event": "index_building"' in server.log.read_text()
+
+
+def test_a_port_that_is_taken_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
+    with running_server(tmp_path / "one", UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
+        port = server.url.rsplit(":", 1)[1]
+        second = run(
+            "update_server",
+            "run",
+            UPDATE_SERVER_DATA=str(tmp_path / "two"),
+            UPDATE_SERVER_PORT=port,
+            UPDATE_SERVER_UPSTREAM=NOWHERE,
+        )
+        assert second.returncode == 1
+        assert port in second.stderr
+        assert "Traceback" not in second.stderr
+
+
+def test_wrong_settings_are_an_error_before_anything_starts(tmp_path: Path) -> None:
+    result = run("update_server", "run", UPDATE_SERVER_PORT="http", UPDATE_SERVER_DATA=str(tmp_path / "data"))
+    assert result.returncode == 2
+    assert "UPDATE_SERVER_PORT" in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_kill_leaves_a_service_that_starts_again(tmp_path: Path) -> None:
+    import os
+
+    with MadeUpstream().served() as upstream:
+        for _ in range(3):
+            with running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+                wait_until(lambda server=server: server.get("/api/updates?python=3.12").status_code == 200, "")  # type: ignore[misc]
+                os.killpg(server.process.pid, signal.SIGKILL)
+                server.process.wait()
+
+
+def test_the_scheduler_alone_runs_all_jobs_and_the_server_takes_the_index_from_it(tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    from tests.support.processes import clean_environment
+
+    data = tmp_path / "data"
+    with MadeUpstream().served() as upstream:
+        scheduler = subprocess.Popen(
+            [sys.executable, "-m", "update_server", "scheduler"],
+            env=clean_environment(UPDATE_SERVER_DATA=str(data), UPDATE_SERVER_UPSTREAM=upstream),
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            wait_until((data / "index.sqlite3").exists, "no snapshot was made", scheduler)
+            with running_server(data, UPDATE_SERVER_JOBS="false", UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
+                assert origin(server) == "snapshot"
+        finally:
+            assert end(scheduler) == 0

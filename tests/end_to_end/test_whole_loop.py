@@ -1,0 +1,258 @@
+"""The main job, whole: 200 users of different Pythons and plugins against a running server process, under a moved clock.
+
+Update check, consented batch, aggregation by the command, public number from the statistics API; every number that comes out is
+compared with a computation of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from napari_update_hook.check import CheckResult, UpdateClient
+from napari_update_hook.settings import ClientSettings, SiteRules, settings_from
+from napari_update_hook.store import ClientStore
+from napari_update_hook.updates import Status
+from napari_update_hook.weeks import published_from, start_of
+from napari_update_hook.wire import Level
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from tests.support.made_upstream import PLUGINS, MadeUpstream
+from tests.support.population import (
+    MadeEnvironment,
+    MadeUser,
+    installs_by_python,
+    installs_by_version,
+    made_users,
+    people_by,
+)
+from tests.support.processes import Server, run, running_server, wait_until
+
+pytestmark = pytest.mark.end_to_end
+
+WEEK = "2026-W47"
+DURING = start_of(WEEK) + timedelta(days=2)
+VERSIONS = {
+    "napari": ["0.5.6", "0.6.1"],
+    "affinder": ["0.4.0", "0.5.0rc1", "0.5.0"],
+    "micro-sam": ["1.5.0", "1.8.10"],
+    "some-plugin": ["1.1.0", "1.2.0"],
+    "napari-harpy": ["0.1.2"],  # a version that the index does not know
+}
+USERS = made_users(200, VERSIONS)
+
+
+def client_settings(server: Server, state: Path) -> ClientSettings:
+    environ = {"NAPARI_UPDATE_NOW": DURING.isoformat(), "NAPARI_UPDATE_STATE": str(state)}
+    return settings_from(environ, server.url, SiteRules())
+
+
+def use(user: MadeUser, server: Server, folder: Path) -> list[tuple[MadeEnvironment, CheckResult]]:
+    """Let a user live a day: answer the question, and check for updates in each environment, twice."""
+    settings = client_settings(server, folder / f"user-{user.number}")
+    results = []
+    for number, environment in enumerate(user.environments):
+        client = UpdateClient(settings, ClientStore(settings.state, f"environment-{number}"), environment.as_client_sees_it())
+        if user.level is not Level.NONE:
+            client.set_consent(user.level, until=None, means="test")
+        client.check()
+        results.append((environment, client.check()))
+    return results
+
+
+@pytest.fixture(scope="module")
+def loop(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Server, Path, list[tuple[MadeUser, MadeEnvironment, CheckResult]]]]:
+    """A server on the small upstream, after all users have lived their day."""
+    folder = tmp_path_factory.mktemp("loop")
+    with (
+        MadeUpstream().served() as upstream,
+        running_server(folder / "data", UPDATE_SERVER_UPSTREAM=upstream, UPDATE_SERVER_NOW=DURING.isoformat()) as server,
+    ):
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        with ThreadPoolExecutor(8) as pool:
+            days = list(pool.map(lambda user: use(user, server, folder), USERS))
+        checks = [(user, environment, result) for user, day in zip(USERS, days, strict=True) for environment, result in day]
+        yield server, folder, checks
+
+
+Loop = tuple[Server, Path, list[tuple[MadeUser, MadeEnvironment, CheckResult]]]
+
+
+def newest_fitting(name: str, python: str) -> str | None:
+    """Return what this Python can install of a made project, by a plain search."""
+    project = next(project for project in PLUGINS if project.name.lower().replace(".", "-").replace("_", "-") == name)
+    fitting = [
+        Version(version)
+        for version, files in project.releases.items()
+        if any(file.yanked is False and python in SpecifierSet(file.requires_python or "") for file in files)
+    ]
+    final = [version for version in fitting if not version.is_prerelease]
+    return str(max(final or fitting)) if fitting else None
+
+
+def test_every_user_is_told_what_their_own_python_can_install(loop: Loop) -> None:
+    _, _, checks = loop
+    assert len(checks) > len(USERS)
+    updates = 0
+    for _, environment, result in checks:
+        assert {row.name for row in result.rows} == set(environment.installed)
+        for row in result.rows:
+            expected = newest_fitting(row.name, f"3.{environment.minor}.4")
+            assert row.latest == expected, (row, environment)
+            is_update = expected is not None and Version(expected) > Version(row.installed)
+            assert (row.status is Status.UPDATE) is is_update
+            updates += is_update
+            if row.name == "napari" and environment.minor == 10:
+                assert row.note == "0.8.0 needs Python >=3.11; this is 3.10"
+    assert updates > 100
+
+
+def test_batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop) -> None:
+    _, folder, checks = loop
+    for user, _, result in checks:
+        receipt = result.telemetry.receipt
+        if user.level is Level.NONE:
+            assert receipt is None
+        else:
+            assert receipt is not None
+            assert (receipt.stored, receipt.revision) == (True, 2)
+    silent = next(user for user in USERS if user.level is Level.NONE)
+    store = ClientStore(folder / f"user-{silent.number}", "environment-0")
+    assert (store.sent(), store.secrets(), store.consent()) == ([], None, None)
+
+
+def test_nothing_private_reached_the_server(loop: Loop) -> None:
+    server, folder, _ = loop
+    for path in [*(folder / "data").iterdir(), server.log]:
+        assert b"my-secret-plugin" not in path.read_bytes(), path.name
+        assert b"127.0.0.1:5" not in path.read_bytes(), "no address of a caller"
+    assert b"0.5.0rc1" not in (folder / "data" / "raw.sqlite3").read_bytes(), "no pre-release is named"
+
+
+def published(server: Server, path: str) -> dict[tuple[str, ...], int]:
+    numbers = server.get(path).json()
+    assert numbers["weeks"] == [WEEK]
+    return {tuple(value for name, value in row["values"].items() if name != "plugin"): row["people"] for row in numbers["rows"]}
+
+
+def test_the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None:
+    server, folder, _ = loop
+    data = {"UPDATE_SERVER_DATA": str(folder / "data")}
+    early = run(
+        "aggregation", "run", "--week", WEEK, "--now", (published_from(WEEK) - timedelta(hours=2)).isoformat()[:19], **data
+    )
+    assert early.returncode == 2
+    assert server.get("/api/stats/napari").json()["rows"] == []
+    done = run("aggregation", "run", "--now", published_from(WEEK).isoformat()[:19], **data)
+    assert done.returncode == 0, done.stderr
+    assert WEEK in done.stdout
+
+    by_python = installs_by_python(USERS, "micro-sam")
+    assert by_python, "the population is large enough to show something"
+    assert published(server, "/api/stats/plugins/micro-sam?by=python") == by_python
+    named = [
+        MadeUser(
+            user.number,
+            user.level,
+            [
+                MadeEnvironment(
+                    environment.minor,
+                    environment.system,
+                    {name: version for name, version in environment.installed.items() if (name, version) not in UNNAMED},
+                )
+                for environment in user.environments
+            ],
+        )
+        for user in USERS
+    ]
+    for plugin in ("affinder", "micro-sam", "some-plugin", "napari-harpy"):
+        assert published(server, f"/api/stats/plugins/{plugin}?by=python") == installs_by_python(named, plugin), plugin
+        finals = [version for version in VERSIONS[plugin] if (plugin, version) not in UNNAMED]
+        assert published(server, f"/api/stats/plugins/{plugin}?by=version") == installs_by_version(USERS, plugin, finals)
+    for kind in ("", "python", "platform,architecture", "level"):
+        query = f"?by={kind}" if kind else ""
+        assert published(server, f"/api/stats/napari{query}") == people_by(USERS, kind), kind
+    assert f"{people_by(USERS, '')[()]}" in server.get("/dashboard").text
+
+
+UNNAMED = {("affinder", "0.5.0rc1"), ("napari-harpy", "0.1.2")}
+"""Versions that telemetry never names: a pre-release, and one that is not published."""
+
+
+def test_a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
+    import httpx
+
+    server, folder, _ = loop
+    user = next(user for user in USERS if user.level is Level.FULL)
+    (sent, *_) = ClientStore(folder / f"user-{user.number}", "environment-0").sent()
+    identifier = json.loads(sent.request)["report"]["identifier"]
+    found = httpx.post(f"{server.url}/api/reports/find", json={"identifier": identifier}).json()["reports"]
+    assert len(found) == len(user.environments)
+    deleted = httpx.post(f"{server.url}/api/reports/delete", json={"identifier": identifier}).json()
+    assert deleted == {"deleted": len(user.environments)}
+    assert httpx.post(f"{server.url}/api/reports/find", json={"identifier": identifier}).json() == {"reports": []}
+    for path in (folder / "data").iterdir():
+        assert identifier.encode() not in path.read_bytes(), f"deleted is gone, also from {path.name}"
+
+
+def test_two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
+    _, folder, _ = loop
+    later = start_of(WEEK) + timedelta(days=60)
+    with running_server(
+        folder / "data", UPDATE_SERVER_UPSTREAM="http://127.0.0.1:9", UPDATE_SERVER_NOW=later.isoformat()
+    ) as server:
+        status = {"UPDATE_SERVER_DATA": str(folder / "data")}
+
+        def raw_weeks() -> list[str]:
+            told = run("aggregation", "status", "--json", **status)
+            weeks: list[str] = json.loads(told.stdout)["raw_weeks"]
+            return weeks
+
+        wait_until(lambda: raw_weeks() == [], server.log.read_text(), seconds=30)
+        assert published(server, "/api/stats/napari") == people_by(USERS, "")
+
+
+def test_the_command_line_does_the_same(loop: Loop, tmp_path: Path) -> None:
+    """What a person types, in this very environment: consent, preview, check."""
+    server, _, _ = loop
+    here = {
+        "NAPARI_UPDATE_SERVER": server.url,
+        "NAPARI_UPDATE_STATE": str(tmp_path),
+        "NAPARI_UPDATE_NOW": DURING.isoformat(),
+    }
+    command = "napari_update_hook.cli"
+    plain = run(command, "check", "--json", **here)
+    assert plain.returncode == 0, plain.stderr
+    assert json.loads(plain.stdout)["telemetry"]["receipt"] is None
+    nothing = run(command, "preview", **here)
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert "Nothing would be sent" in nothing.stderr
+    assert run(command, "consent", "set", "middle", **here).returncode == 0
+    previewed = json.loads(run(command, "preview", **here).stdout)
+    assert previewed["consent"]["level"] == "middle"
+    checked = run(command, "check", **here)
+    assert "stored as revision 1" in checked.stdout
+    kept = json.loads(run(command, "preview", "--json", **here).stdout)
+    assert kept["report"] == previewed["report"] | {"revision": 2}
+    switched_off = run(command, "check", NAPARI_TELEMETRY="0", **here)
+    assert "Telemetry, level" not in switched_off.stdout
+    elsewhere = run(command, "check", "--server", server.url.replace("127.0.0.1", "localhost"), **here)
+    assert "stored" not in elsewhere.stdout, "consent given to one server holds for that one alone"
+    unreachable = run(command, "check", "--server", "http://127.0.0.1:9", **here)
+    assert unreachable.returncode == 3
+    assert "Traceback" not in unreachable.stderr
+    assert run(command, "check", "--server", "http://example.org", **here).returncode == 2
+    assert run(command, "consent", "set", "everything", **here).returncode == 2
+
+
+def test_time_is_the_simulated_one(loop: Loop) -> None:
+    server, _, _ = loop
+    as_of = datetime.fromisoformat(server.get("/health/ready").json()["index"]["as_of"].replace("Z", "+00:00"))
+    assert abs(as_of - DURING) < timedelta(minutes=10)

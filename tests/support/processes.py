@@ -1,0 +1,103 @@
+"""Real server processes for end-to-end tests: started, waited for, and ended with everything that they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+
+@dataclass
+class Server:
+    """A running server: its base URL, its process, and the file to which it logs."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def get(self, path: str, **options: object) -> httpx.Response:
+        """Ask the server."""
+        return httpx.get(self.url + path, timeout=10, **options)  # type: ignore[arg-type]
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """Return this process's environment with ``settings``, and without what would switch telemetry off on a CI system."""
+    return {name: value for name, value in os.environ.items() if name != "CI"} | settings
+
+
+@contextlib.contextmanager
+def running_server(data: Path, **settings: str) -> Iterator[Server]:
+    """Run ``update-server run`` while inside, on a port of its own, with the stores and the index in ``data``."""
+    port = free_port()
+    data.parent.mkdir(parents=True, exist_ok=True)
+    log = data.parent / f"server-{port}.log"
+    environment = clean_environment(UPDATE_SERVER_DATA=str(data), UPDATE_SERVER_PORT=str(port), **settings)
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "update_server", "run"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server = Server(f"http://127.0.0.1:{port}", process, log)
+    try:
+        wait_until(lambda: answers(server), f"the server did not start:\n{log.read_text()}", process)
+        yield server
+    finally:
+        end(process)
+
+
+def answers(server: Server) -> bool:
+    """Tell whether a server answers."""
+    with contextlib.suppress(httpx.HTTPError):
+        return server.get("/health/live").status_code == 200
+    return False
+
+
+def end(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
+    """Ask a process to end, and see to it that its whole group does; return its exit code."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(seconds)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until(
+    condition: Callable[[], bool], otherwise: str, process: subprocess.Popen[bytes] | None = None, seconds: float = 60
+) -> None:
+    """Wait until ``condition`` holds; fail after ``seconds``, or as soon as the process has ended."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends or (process is not None and process.poll() is not None):
+            raise AssertionError(otherwise)
+        time.sleep(0.1)
+
+
+def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run a module of ours as a user would, and return what it printed."""
+    environment = clean_environment(**settings) | {"COLUMNS": "160"}
+    return subprocess.run(
+        [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
