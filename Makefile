@@ -1,4 +1,58 @@
+# `make` lists the targets. Everything works on a fresh machine that has Python >= 3.11 and a network.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-.venv/ok:
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test check format coverage docs seed lock bench-servers clean
+
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+$(VENV)/installed: requirements-dev.lock pyproject.toml client_hook/pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python >= 3.11 is needed; name one with make PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Creating $(VENV), which takes a minute the first time"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e client_hook -e .
+	@touch $@
+
+install: $(VENV)/installed ## Create the environment
+
+run: install ## Start the service on http://127.0.0.1:8000, on SQLite, with nothing to configure
+	@exec $(BIN)/update-server run
+
+test: install ## Run all tests; those that need what is not here are skipped, and say how to get it
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: install ## Check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install ## Format the code and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: install ## Run all tests and show which lines none of them reaches
+	$(BIN)/python -m pytest --cov --cov-report=
+	$(BIN)/coverage combine --keep -q || true
+	$(BIN)/coverage report
+
+docs: install ## Write the pages that are made from the program
+	$(BIN)/update-server settings --markdown > docs/settings.md
+
+seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
+	$(BIN)/update-server index seed
+
+lock: install ## Resolve the dependencies anew
+	@$(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
+
+bench-servers: install ## Compare ASGI servers on the update check (needs wrk)
+	$(BIN)/python benchmarks/servers.py
+
+clean: ## Remove the environment and what tools left behind
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -78,3 +78,12 @@ async def aggregate(store_urls: dict[Store, str]) -> AsyncIterator[AggregateStor
     engine = make_engine(store_urls[Store.AGGREGATE])
     yield AggregateStore(engine)
     await engine.dispose()
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure: nothing may hide behind a missing service."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"{len(skipped)} tests were skipped, which TEST_NOTHING_SKIPPED forbids", red=True)

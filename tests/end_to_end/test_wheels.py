@@ -1,0 +1,92 @@
+"""Both distributions, built as wheels and installed into empty environments, as a user gets them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.end_to_end
+
+ROOT = Path(__file__).parents[2]
+
+
+def call(*command: str | Path) -> str:
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=600, check=False)
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The wheels of client and service, built from copies, so that nothing is left in the tree."""
+    folder = tmp_path_factory.mktemp("wheels")
+    built = {}
+    for name, source in (("client", ROOT / "client_hook"), ("service", ROOT)):
+        copy = folder / name
+        ignored = shutil.ignore_patterns(".*", "data", "dist", "build", "__pycache__", "*.egg-info", "docs", "tests", "benchmarks")
+        shutil.copytree(source, copy, ignore=ignored)
+        call(sys.executable, "-m", "build", "--wheel", "--outdir", folder / f"{name}-dist", copy)
+        (built[name],) = (folder / f"{name}-dist").glob("*.whl")
+    return built
+
+
+def empty_environment(folder: Path) -> Path:
+    venv.create(folder, with_pip=True)
+    return folder / ("Scripts" if sys.platform == "win32" else "bin")
+
+
+def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
+    client = set(zipfile.ZipFile(wheels["client"]).namelist())
+    assert {"napari_update_hook/napari.yaml", "napari_update_hook/py.typed", "napari_update_hook/wire.py"} <= client
+    assert not [name for name in client if name.startswith(("tests", "update_server", "aggregation"))]
+    service = set(zipfile.ZipFile(wheels["service"]).namelist())
+    assert {
+        "update_server/index/seed.json.xz",
+        "update_server/intake/napari_commands.txt",
+        "update_server/pages/templates/base.html",
+        "update_server/pages/static/style.css",
+        "migrations/raw/versions/0001_reports.py",
+        "aggregation/catalogue.py",
+    } <= service
+    assert not [name for name in service if name.startswith(("tests", "napari_update_hook", "client_hook"))]
+
+
+def test_the_client_installs_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
+    programs = empty_environment(tmp_path / "environment")
+    call(programs / "python", "-m", "pip", "install", "-q", wheels["client"])
+    assert call(programs / "napari-updates", "version").strip() == "0.1.0"
+    assert "consent" in call(programs / "napari-updates", "--help")
+    listed = call(programs / "python", "-m", "pip", "list").lower()
+    assert "litestar" not in listed
+    assert "napari-update-server" not in listed
+
+
+def test_the_service_installs_into_an_empty_environment_and_serves(wheels: dict[str, Path], tmp_path: Path) -> None:
+    programs = empty_environment(tmp_path / "environment")
+    call(programs / "python", "-m", "pip", "install", "-q", wheels["client"], wheels["service"])
+    assert "UPDATE_SERVER_PORT" in call(programs / "update-server", "settings", "--json")
+    code = """
+import asyncio, pathlib, sys
+from migrations import upgrade
+from aggregation.settings import Store
+from litestar.testing import AsyncTestClient
+from update_server.app import create_app
+from update_server.settings import Settings
+async def main():
+    settings = Settings(data=pathlib.Path(sys.argv[1]), jobs=False)
+    for store in Store:
+        await upgrade(store, settings.stores.url(store))
+    async with AsyncTestClient(create_app(settings)) as client:
+        updates = (await client.get('/api/updates?python=3.11')).json()
+        assert (await client.get('/')).status_code == 200
+        print(len(updates['packages']))
+asyncio.run(main())
+"""
+    told = call(programs / "python", "-c", code, tmp_path / "data")
+    assert int(told.splitlines()[-1]) > 600
