@@ -26,9 +26,13 @@ from rich.console import Console
 from rich.table import Table
 
 QUERY = "/api/updates?python=3.11"
+GRANIAN = ["-m", "granian", "--interface", "asgi", "--factory", "--workers", "1", "--no-ws", "--log-level", "warning"]
+UVICORN = ["-m", "uvicorn", "--factory", "--workers", "1", "--log-level", "warning", "--no-access-log"]
 SERVERS = {
-    "granian": ["-m", "granian", "--interface", "asgi", "--factory", "--workers", "1", "--no-ws", "--log-level", "warning"],
-    "uvicorn": ["-m", "uvicorn", "--factory", "--workers", "1", "--log-level", "warning", "--no-access-log"],
+    "granian": [*GRANIAN, "--loop", "asyncio"],
+    "granian, uvloop": [*GRANIAN, "--loop", "uvloop"],
+    "uvicorn": [*UVICORN, "--loop", "asyncio", "--http", "h11"],
+    "uvicorn, uvloop, httptools": [*UVICORN, "--loop", "uvloop", "--http", "httptools"],
 }
 
 

@@ -55,6 +55,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             version=__version__,
             description="A plugin index for napari that knows which version your Python can install, with opt-in telemetry.",
             path="/api",
+            use_handler_docstrings=True,
             render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         logging_config=None,

@@ -119,7 +119,9 @@ class BasicReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         int,
         Meta(ge=1, le=2**31 - 1, description="which state of the week this is: a later one replaces it", examples=[3]),
     ]
-    napari_version: Annotated[VersionText, Meta(description="published napari version, else `development`", examples=["0.6.1"])]
+    napari_version: Annotated[
+        VersionText, Meta(description="published napari version, or the word development", examples=["0.6.1"])
+    ]
     python_version: PythonMinorText
     platform: Annotated[ListedText, Meta(description="operating system family, from a public list", examples=["linux"])]
     cpu_architecture: Annotated[ListedText, Meta(description="processor family, from a public list", examples=["x86_64"])]

@@ -32,7 +32,9 @@ def replay() -> Iterator[str]:
     if not program:
         pytest.skip("needs a replay of the real plugin index: NAPARI_INDEX_REPLAY=path/to/serve_upstream.py")
     port = free_port()
-    process = subprocess.Popen([sys.executable, program, "--port", str(port)], stdout=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, program, "--port", str(port)], stdout=subprocess.DEVNULL, start_new_session=True
+    )
 
     def answers() -> bool:
         try:
@@ -98,7 +100,11 @@ def test_a_real_environment_is_checked_against_it(server: Server, tmp_path: Path
         info = tmp_path / "site" / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    here = {"NAPARI_UPDATE_SERVER": server.url, "NAPARI_UPDATE_STATE": str(tmp_path / "state"), "PYTHONPATH": str(tmp_path / "site")}
+    here = {
+        "NAPARI_UPDATE_SERVER": server.url,
+        "NAPARI_UPDATE_STATE": str(tmp_path / "state"),
+        "PYTHONPATH": str(tmp_path / "site"),
+    }
     result = run("napari_update_hook.cli", "check", "--json", **here)
     assert result.returncode == 10, result.stderr
     rows = {row["name"]: row for row in json.loads(result.stdout)["packages"]}
@@ -121,7 +127,9 @@ def test_a_seed_is_made_of_it_by_the_command(replay: str, tmp_path: Path) -> Non
     from update_server.index import seed
 
     path = tmp_path / "seed.json.xz"
-    made = run("update_server", "index", "seed", "--upstream", replay, "--output", str(path), UPDATE_SERVER_NOW="2026-08-22T22:10:09Z")
+    made = run(
+        "update_server", "index", "seed", "--upstream", replay, "--output", str(path), UPDATE_SERVER_NOW="2026-08-22T22:10:09Z"
+    )
     assert made.returncode == 0, made.stderr
     assert "660 packages" in made.stdout
     fresh, shipped = seed.read(path).facts, seed.read(seed.shipped()).facts

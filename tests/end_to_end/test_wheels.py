@@ -29,7 +29,9 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     built = {}
     for name, source in (("client", ROOT / "client_hook"), ("service", ROOT)):
         copy = folder / name
-        ignored = shutil.ignore_patterns(".*", "data", "dist", "build", "__pycache__", "*.egg-info", "docs", "tests", "benchmarks")
+        ignored = shutil.ignore_patterns(
+            ".*", "data", "dist", "build", "__pycache__", "*.egg-info", "docs", "tests", "benchmarks"
+        )
         shutil.copytree(source, copy, ignore=ignored)
         call(sys.executable, "-m", "build", "--wheel", "--outdir", folder / f"{name}-dist", copy)
         (built[name],) = (folder / f"{name}-dist").glob("*.whl")

@@ -51,10 +51,16 @@ def page_handlers(services: Services) -> list[Any]:
     """Return the handlers of the pages and of their assets."""
 
     @get("/", include_in_schema=False)
-    async def home() -> Template:
+    async def home(request: Request[Any, Any, Any]) -> Template:
         health, reasons, _ = index_health(services)
         weeks = await services.aggregate.published_weeks()
-        return Template("home.html", context={"health": health, "reasons": reasons, "last_week": weeks[-1] if weeks else None})
+        context = {
+            "health": health,
+            "reasons": reasons,
+            "last_week": weeks[-1] if weeks else None,
+            "here": str(request.base_url).rstrip("/"),
+        }
+        return Template("home.html", context=context)
 
     @get("/privacy", include_in_schema=False)
     async def privacy() -> Template:
