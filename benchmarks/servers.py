@@ -20,10 +20,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from aggregation.settings import Store, StoreSettings
-from migrations import upgrade
 from rich.console import Console
 from rich.table import Table
+
+from aggregation.settings import Store, StoreSettings
+from migrations import upgrade
 
 QUERY = "/api/updates?python=3.11"
 GRANIAN = ["-m", "granian", "--interface", "asgi", "--factory", "--workers", "1", "--no-ws", "--log-level", "warning"]
