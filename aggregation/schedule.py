@@ -8,6 +8,7 @@ from pathlib import Path
 
 import structlog
 from apscheduler.schedulers.base import BaseScheduler
+from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
 from aggregation.jobs import run_job
@@ -54,7 +55,11 @@ def add(
     """Schedule ``work`` every ``seconds``, the first time at once, never twice at the same time."""
 
     async def run() -> None:
-        await run_job(aggregate, name, work, clock.now, lock_folder)
+        try:
+            await run_job(aggregate, name, work, clock.now, lock_folder)
+        except (SQLAlchemyError, OSError) as error:
+            # The store of locks and records is away: the next run is in its place, and this must not end the scheduler.
+            log.error("job_not_run", job=name, error=type(error).__name__)
 
     scheduler.add_job(
         run,

@@ -1,6 +1,7 @@
 """Which ASGI server for the update check? Granian and uvicorn side by side, in one run, on this very service.
 
-Needs wrk (Debian: apt-get install wrk). Each server runs as one worker, pinned to one core where the system can; wrk runs on another.
+Needs wrk (Debian: apt-get install wrk). Each server runs as one worker, pinned to one core where the system can; wrk runs on
+another.
 Prints a table of requests per second for a 200 with the whole body and for a 304, and the ratio to the first server.
 """
 

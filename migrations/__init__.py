@@ -22,6 +22,10 @@ class StoreTooNewError(Exception):
     """A store that a newer version of this program has migrated."""
 
 
+class StoreNotMigratedError(Exception):
+    """A store that its owner has still to migrate."""
+
+
 def version_table(store: Store) -> str:
     """Return the name of the table that says how far a store is; one each, so that both may share a database."""
     return f"alembic_version_{store}"

@@ -84,6 +84,6 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure: nothing may hide behind a missing service."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", []) if reporter else []
-    if skipped and os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK:
+    if reporter and skipped and os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"{len(skipped)} tests were skipped, which TEST_NOTHING_SKIPPED forbids", red=True)

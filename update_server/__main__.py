@@ -16,10 +16,11 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
 from aggregation.settings import Role, Store
-from migrations import StoreTooNewError, is_current, upgrade
+from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
 from update_server import __version__
 from update_server.index import seed
 from update_server.index.refresh import build
@@ -44,6 +45,21 @@ db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 app.add_typer(lists_app, name="lists")
 app.add_typer(db_app, name="db")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options of the command itself; each acts by its callback."""
 
 
 def _settings() -> Settings:
@@ -139,10 +155,21 @@ def _prepare(settings: Settings) -> None:
             if url.startswith("sqlite"):
                 asyncio.run(upgrade(store, url))
             elif not asyncio.run(is_current(store, settings.stores.url(store) or url)):
-                raise StoreTooNewError(f"The {store} store is not migrated: run `update-server db migrate` as its owner.")
-        except (StoreTooNewError, OSError) as error:
+                raise StoreNotMigratedError(f"The {store} store is not migrated: run `update-server db migrate` as its owner.")
+        except (StoreTooNewError, StoreNotMigratedError) as error:
             errors.print(f"[red]{error}[/red]")
             raise typer.Exit(1) from error
+        except (SQLAlchemyError, OSError) as error:
+            if url.startswith("sqlite"):
+                errors.print(f"[red]Cannot use the {store} store in {settings.data}: {_reason(error)}[/red]")
+                raise typer.Exit(1) from error
+            # Update checks need no store: the service starts, says so at /health/ready, and goes on when the store is back.
+            log.warning("store_away", store=store, error=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    """The first line of what a database driver says, without the statement and its documentation."""
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 @db_app.command()
@@ -156,8 +183,8 @@ def migrate() -> None:
             continue
         try:
             asyncio.run(upgrade(store, url))
-        except StoreTooNewError as error:
-            errors.print(f"[red]{error}[/red]")
+        except (StoreTooNewError, SQLAlchemyError, OSError) as error:
+            errors.print(f"[red]Cannot migrate the {store} store: {_reason(error)}[/red]")
             raise typer.Exit(1) from error
         console.print(f"{store}: up to date")
 
@@ -233,12 +260,6 @@ def napari_commands(
     except (NapariError, OSError) as error:
         errors.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    console.print(__version__)
 
 
 def main() -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, NotFoundException, ValidationException
 
 MEDIA_TYPE = "application/problem+json"
+UNFORESEEN = "Something went wrong here. Try again later."
 
 log = structlog.get_logger()
 
@@ -81,8 +82,21 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
-        allow = (error.headers or {}).get("allow") or (error.headers or {}).get("Allow")
-        detail = str(error.detail) if error.status_code < 500 else "Something went wrong here. Try again later."
-        return Problem(error.status_code, detail, allow=allow)
+        return _of_litestar(error)
     log.error("request_failed", exc_info=error)
-    return Problem(500, "Something went wrong here. Try again later.")
+    return Problem(500, UNFORESEEN)
+
+
+def _of_litestar(error: HTTPException) -> Problem:
+    """The framework's own refusals, in sentences."""
+    headers = {name.lower(): value for name, value in (error.headers or {}).items()}
+    if isinstance(error, NotFoundException):
+        return Problem(404, "There is nothing at this address: /api/docs lists what there is.")
+    if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
+        first = error.extra[0]
+        return Problem(
+            400, f"{first.get('key', 'The request')}: {first.get('message', 'is not valid')}.", pointer=first.get("key")
+        )
+    if error.status_code >= 500:
+        return Problem(error.status_code, UNFORESEEN)
+    return Problem(error.status_code, f"{error.detail.rstrip('.')}.", allow=headers.get("allow"))

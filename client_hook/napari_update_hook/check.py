@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 
 from napari_update_hook.consent import ConsentRecord, Decision, decide
 from napari_update_hook.environment import Environment
-from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, SettingsError, UpdateHookError
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, SettingsError, StateError, UpdateHookError
 from napari_update_hook.identity import environment_id, identifier
 from napari_update_hook.report import ReportKey, build_batch
 from napari_update_hook.settings import ClientSettings
@@ -38,11 +38,15 @@ from napari_update_hook.wire import (
 
 
 class TelemetryOutcome(Struct, frozen=True):
-    """What became of telemetry in a check: the level in force, the receipt of what was sent, or why nothing was."""
+    """What became of telemetry in a check: the level in force, the receipt of what was sent, or why nothing was.
+
+    ``is_restricted``: whether less was sent than the person agreed to, so that they should hear the reason.
+    """
 
     level: Level
     receipt: Receipt | None = None
     reason: str | None = None
+    is_restricted: bool = False
 
 
 class CheckResult(Struct, frozen=True):
@@ -91,8 +95,12 @@ class UpdateClient:
         self._query = {"python": environment.python, "channel": environment.channel}
 
     def decision(self) -> Decision:
-        """Return which level is in force, and why it is not more."""
-        return decide(self._store.consent(), self._settings, self._settings.now())
+        """Return which level is in force, and why it is not more. Where the record can't be read, nothing may be sent."""
+        try:
+            record = self._store.consent()
+        except StateError as error:
+            return Decision(Level.NONE, f"Telemetry is off: {error}", True)
+        return decide(record, self._settings, self._settings.now())
 
     def set_consent(self, level: Level, *, until: datetime | None, means: str) -> ConsentRecord:
         """Record an answer for the service of the settings, and return it. Nothing is sent. Raises StateError."""
@@ -118,7 +126,7 @@ class UpdateClient:
         if (switch := update_check_switched_off(self._settings.environ, self._settings.site)) is not None:
             raise SettingsError(f"The update check is off: {switch}.")
         decision = self.decision()
-        outcome = TelemetryOutcome(decision.level, reason=decision.reason)
+        outcome = TelemetryOutcome(decision.level, None, decision.reason, decision.is_restricted)
         found: _Found | None = None
         with Transport() as transport:
             if decision.level is not Level.NONE:
@@ -181,14 +189,21 @@ class UpdateClient:
         """Read an answer, and keep it for the next check."""
         now = self._settings.now()
         updates: Updates = decoded(body, Updates, self._settings.server)
-        self._store.cache(self._updates_key(), CachedAnswer(now, body))
-        return _Found(updates.packages, updates.index_version, now)
+        notice = None
+        try:
+            self._store.cache(self._updates_key(), CachedAnswer(now, body))
+        except StateError as error:
+            notice = str(error)
+        return _Found(updates.packages, updates.index_version, now, notice=notice)
 
     def _updates_key(self) -> str:
         return f"{self._settings.server}/api/updates?python={self._environment.python}&channel={self._environment.channel}"
 
     def _cached_updates(self) -> CachedAnswer | None:
-        return self._store.cached(self._updates_key())
+        try:
+            return self._store.cached(self._updates_key())
+        except StateError:
+            return None
 
     def _send(self, transport: Transport, decision: Decision) -> tuple[_Found | None, TelemetryOutcome]:
         """Send the batch with the check. None as first where the check must still be asked for."""
@@ -200,16 +215,16 @@ class UpdateClient:
             self._store.note_revision(self._settings.service, batch.report.week, batch.report.revision)
             answer = self._post(transport, level, body)
         except ServerAnswerError as error:
-            return None, TelemetryOutcome(level, reason=self._refused(error, level))
+            return None, TelemetryOutcome(level, None, self._refused(error, level), True)
         except UpdateHookError as error:
-            return None, TelemetryOutcome(level, reason=f"Nothing was sent: {error}")
+            return None, TelemetryOutcome(level, None, f"Nothing was sent: {error}", True)
         receipt = answer.receipt
         self._store.note_revision(self._settings.service, batch.report.week, receipt.revision)
         if receipt.stored:
             told = msgspec.json.encode(receipt).decode()
             sent = SentBatch(self._settings.now(), self._settings.service, batch.report.week, level, body.decode(), told)
             self._store.keep_sent(sent)
-        outcome = TelemetryOutcome(level, receipt, decision.reason)
+        outcome = TelemetryOutcome(level, receipt, decision.reason, decision.is_restricted)
         cached = self._cached_updates()
         try:
             if bytes(answer.updates) != b"null":

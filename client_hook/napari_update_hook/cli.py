@@ -49,6 +49,21 @@ ChannelOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options of the command itself; each acts by its callback."""
+
+
 def _client(server: str | None, channel: str | None = None) -> UpdateClient:
     settings = settings_from(os.environ, server)
     environment = read_environment()
@@ -93,7 +108,7 @@ def _print(result: CheckResult) -> None:
         console.print(
             f"Telemetry, level {telemetry.level}: {state}" + (f"; {left_out} entries left out" if left_out else "") + "."
         )
-    if telemetry.reason and (telemetry.level is not Level.NONE or telemetry.receipt):
+    if telemetry.reason and telemetry.is_restricted:
         errors.print(f"[yellow]{telemetry.reason}[/yellow]")
 
 
@@ -109,8 +124,7 @@ def preview(server: ServerOption = None, as_json: JsonOption = False) -> None:
     client = _client(server)
     body = client.preview()
     if body is None:
-        reason = client.decision().reason or "Your answer was none."
-        errors.print(f"Nothing would be sent. {reason}")
+        errors.print(f"Nothing would be sent. {client.decision().reason}")
         return
     text = body.decode() if as_json else json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     console.print(text, markup=False, soft_wrap=True)
@@ -166,12 +180,6 @@ def consent_show(server: ServerOption = None, as_json: JsonOption = False) -> No
             until = f"{record.until:%Y-%m-%d}" if record.until else "changed"
             table.add_row(f"{record.at:%Y-%m-%d %H:%M}", record.level.value, record.service, until, record.means)
         console.print(table)
-
-
-@app.command()
-def version() -> None:
-    """Print the version."""
-    console.print(__version__)
 
 
 def main() -> None:

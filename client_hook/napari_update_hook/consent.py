@@ -24,32 +24,38 @@ class ConsentRecord(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """What may be sent now. ``reason`` says in a sentence why it is less than the record's level; None where it is not."""
+    """What may be sent now.
+
+    ``reason`` says in a sentence why that is nothing, or less than the person agreed to. ``is_restricted``: whether they agreed
+    to more, and so should hear the reason unasked.
+    """
 
     level: Level
     reason: str | None = None
+    is_restricted: bool = False
 
 
 def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime) -> Decision:
     """Return the level in force. Telemetry is off unless a record says otherwise, and off whatever it says if a switch is."""
     if (switch := telemetry_switched_off(settings.environ, settings.site)) is not None:
-        return Decision(Level.NONE, f"Telemetry is off: {switch}.")
+        agreed = record is not None and record.level is not Level.NONE
+        return Decision(Level.NONE, f"Telemetry is off: {switch}.", agreed)
     if record is None:
         return Decision(Level.NONE, "Telemetry is off: nobody agreed to it.")
     if record.level is Level.NONE:
-        return Decision(Level.NONE)
+        return Decision(Level.NONE, "Telemetry is off: your answer was none.")
     if record.service != settings.service:
         reason = f"Nothing is sent to {settings.service}: your consent is for {record.service}, and holds for that one alone."
-        return Decision(Level.NONE, reason)
+        return Decision(Level.NONE, reason, True)
     if record.until is not None and now >= record.until:
         renew = f"napari-updates consent set {record.level}"
-        return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: {renew}")
+        return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: {renew}", True)
     if record.schema_version < SCHEMA_VERSION:
-        return Decision(Level.NONE, "This version collects more than you agreed to: look at it, then answer again.")
+        return Decision(Level.NONE, "This version collects more than you agreed to: look at it, then answer again.", True)
     maximum = settings.site.maximum_level
     if not maximum.includes(record.level):
         files = ", ".join(settings.site.sources)
-        return Decision(maximum, f"The administrator of this computer allows level {maximum} at most ({files}).")
+        return Decision(maximum, f"The administrator of this computer allows level {maximum} at most ({files}).", True)
     return Decision(record.level)
 
 

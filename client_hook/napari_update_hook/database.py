@@ -39,7 +39,7 @@ class StateFile:
         if not self.exists:
             yield None
             return
-        with self.change() as connection:
+        with self.change() as connection:  # it may have to be migrated first
             yield connection
 
     @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The service on a replay of the real plugin index.
 
-The replay is a program that serves a recorded index on loopback; NAPARI_INDEX_REPLAY names it. CI has it; elsewhere these tests are
-skipped, and the made-up index of the other tests stands for it.
+The replay is a program that serves a recorded index on loopback; NAPARI_INDEX_REPLAY names it. CI has it; elsewhere these tests
+are skipped, and the made-up index of the other tests stands for it.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -62,11 +64,36 @@ def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
 def test_the_client_installs_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
     programs = empty_environment(tmp_path / "environment")
     call(programs / "python", "-m", "pip", "install", "-q", wheels["client"])
-    assert call(programs / "napari-updates", "version").strip() == "0.1.0"
+    assert call(programs / "napari-updates", "--version").strip() == "0.1.0"
     assert "consent" in call(programs / "napari-updates", "--help")
     listed = call(programs / "python", "-m", "pip", "list").lower()
     assert "litestar" not in listed
     assert "napari-update-server" not in listed
+
+
+def other_pythons() -> list[str]:
+    """Return the Pythons that the client supports and that are here: named by TEST_PYTHONS, or on the path."""
+    names = [*os.environ.get("TEST_PYTHONS", "").split(), *(f"python3.{minor}" for minor in range(10, 15))]
+    found: dict[str, str] = {}
+    for name in names:
+        probe = [name, "-c", "import sys, venv; print(*sys.version_info[:2])"]
+        with contextlib.suppress(OSError):
+            answer = subprocess.run(probe, capture_output=True, text=True, check=False)
+            version = answer.stdout.strip()
+            if answer.returncode == 0 and version.startswith("3 ") and int(version.split()[1]) >= 10:
+                found.setdefault(version, name)
+    return list(found.values())
+
+
+def test_the_client_runs_on_every_python_that_is_here(wheels: dict[str, Path], tmp_path: Path) -> None:
+    for number, python in enumerate([sys.executable, *other_pythons()]):
+        environment = tmp_path / str(number)
+        call(python, "-m", "venv", environment)
+        call(environment / "bin" / "python", "-m", "pip", "install", "-q", wheels["client"])
+        code = "import json, subprocess, sys; from napari_update_hook import cli, check; print(sys.version_info[:2])"
+        call(environment / "bin" / "python", "-c", code)
+        told = call(environment / "bin" / "napari-updates", "consent", "show", "--json")
+        assert '"level": "none"' in told
 
 
 def test_the_service_installs_into_an_empty_environment_and_serves(wheels: dict[str, Path], tmp_path: Path) -> None:

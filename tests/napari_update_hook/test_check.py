@@ -271,3 +271,22 @@ def test_a_first_report_stays_first_for_the_whole_week(tmp_path: Path, server: r
         True,
         True,
     ]
+
+
+def test_a_person_who_agreed_to_more_than_is_sent_hears_why(tmp_path: Path, server: respx.MockRouter) -> None:
+    assert not client(tmp_path, {"NAPARI_TELEMETRY": "0"}).check().telemetry.is_restricted, "nobody agreed to anything"
+    client(tmp_path).set_consent(Level.FULL, until=None, means="test")
+    assert client(tmp_path, {"NAPARI_TELEMETRY": "0"}).check().telemetry.is_restricted
+    assert not client(tmp_path).check().telemetry.is_restricted
+
+
+def test_state_that_cannot_be_written_or_read_ends_no_check(tmp_path: Path, server: respx.MockRouter) -> None:
+    client(tmp_path).set_consent(Level.FULL, until=None, means="test")
+    path = tmp_path / "environments" / "here.sqlite3"
+    path.write_bytes(b"no database, but longer than its header would have to be" * 40)
+    before = len(server.calls)
+    result = client(tmp_path).check()
+    assert len(result.rows) == 2
+    assert sent_by(server)[before:] == [("GET", "/api/updates")], "what can't be read is no consent"
+    assert "here.sqlite3" in str(result.notice)
+    assert "here.sqlite3" in str(result.telemetry.reason)

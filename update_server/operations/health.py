@@ -65,14 +65,16 @@ def health_handlers(services: Services) -> list[BaseRouteHandler]:
 
 
 async def readiness(services: Services) -> Ready:
-    """Return how fit the service is, with a sentence for everything that is not as it should be."""
+    """Return how fit the service is, with a sentence for everything that is not as it should be.
+
+    Only a missing index makes it unavailable: update checks need no store, so a store that is away must not take them along.
+    """
     index, reasons, serves = index_health(services)
     stores = {"aggregate": await _store_state(services.aggregate.engine)}
     stores["raw"] = await _store_state(services.raw.engine) if services.raw else "switched off"
     for name, state in stores.items():
         if state not in ("ok", "switched off"):
-            reasons.append(f"The {name} store can't be reached: {state}.")
-            serves = False
+            reasons.append(f"The {name} store can't be used: {state}.")
     status = "unavailable" if not serves else ("degraded" if reasons else "ok")
     return Ready(status, reasons, index, stores)
 
