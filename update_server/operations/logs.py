@@ -26,5 +26,6 @@ def configure(form: Literal["auto", "json", "text"], level: str) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        # looked up for each line, so that a progress bar can put lines above itself
+        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
