@@ -131,8 +131,9 @@ def test_batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: 
 def test_nothing_private_reached_the_server(loop: Loop) -> None:
     server, folder, _ = loop
     for path in [*(folder / "data").iterdir(), server.log]:
-        assert b"my-secret-plugin" not in path.read_bytes(), path.name
-        assert b"127.0.0.1:5" not in path.read_bytes(), "no address of a caller"
+        written = path.read_bytes().replace(server.url.encode(), b"")
+        assert b"my-secret-plugin" not in written, path.name
+        assert b"127.0.0.1" not in written, f"{path.name} holds no address of a caller"
     assert b"0.5.0rc1" not in (folder / "data" / "raw.sqlite3").read_bytes(), "no pre-release is named"
 
 
