@@ -214,9 +214,10 @@ def print_settings(
 def openapi() -> None:
     """Print the OpenAPI description as JSON."""
     from update_server.app import create_app
+    from update_server.openapi import description
 
     settings = _settings()
-    console.print_json(json.dumps(create_app(settings).openapi_schema.to_schema()))
+    console.print_json(json.dumps(description(create_app(settings))))
 
 
 @index_app.command("seed")

@@ -9,11 +9,8 @@ from typing import Any
 
 from litestar import Litestar, Response
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import OpenAPIMediaType, OpenAPIResponse, Operation, Parameter, PathItem, Schema
 
 from update_server import __version__
-from update_server.index.bodies import CHANNELS
 from update_server.index.routes import index_handlers
 from update_server.index.updates_route import updates_handler
 from update_server.intake.decoding import MOST_BYTES_SENT
@@ -54,14 +51,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
             title="napari update service",
             version=__version__,
             description="A plugin index for napari that knows which version your Python can install, with opt-in telemetry.",
-            path="/api",
             use_handler_docstrings=True,
-            render_plugins=[JsonRenderPlugin(path="/openapi.json")],
         ),
         logging_config=None,
     )
     app.state.services = services
-    _describe_updates(app)
     return app
 
 
@@ -93,35 +87,3 @@ async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
 async def _add_security_headers(response: Response[Any]) -> Response[Any]:
     response.headers.update({name: value for name, value in SECURITY_HEADERS.items() if name not in response.headers})
     return response
-
-
-def _describe_updates(app: Litestar) -> None:
-    """Add the bare ASGI handler of update checks to the OpenAPI description, which can't see it."""
-
-    def parameter(name: str, description: str, *, required: bool = False, values: tuple[str, ...] | None = None) -> Parameter:
-        schema = Schema(type="string", enum=list(values) if values else None)  # type: ignore[arg-type]
-        return Parameter(name=name, param_in="query", description=description, required=required, schema=schema)
-
-    problem = OpenAPIResponse(
-        description="what is wrong, as problem+json", content={"application/problem+json": OpenAPIMediaType()}
-    )
-    operation = Operation(
-        operation_id="Updates",
-        summary="What your Python can install",
-        description="Return, for every package, the newest version that the given Python can install from the channel, and "
-        "where a newer one exists, why it does not fit. The answer is the same for everybody: the client compares by itself.",
-        parameters=[
-            parameter("python", "version of CPython 3, such as 3.11 or 3.11.4", required=True),
-            parameter("channel", "where packages come from", values=CHANNELS),
-            parameter("napari", "version of napari; a release that is known to exclude it is left out"),
-        ],
-        responses={
-            "200": OpenAPIResponse(description="the answer", content={"application/json": OpenAPIMediaType()}),
-            "304": OpenAPIResponse(description="the body that If-None-Match names is still true"),
-            "400": problem,
-            "503": problem,
-        },
-    )
-    paths = app.openapi_schema.paths
-    assert paths is not None
-    paths["/api/updates"] = PathItem(get=operation)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -109,3 +110,10 @@ def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path: Path, content: byt
 def test_an_environment_is_named_by_a_hash_of_its_path(tmp_path: Path) -> None:
     assert len(environment_name(tmp_path)) == 16
     assert environment_name(tmp_path) == environment_name(tmp_path / ".." / tmp_path.name)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a user's files apart by the folder's own rules")
+def test_nobody_else_on_the_computer_can_read_the_secret(tmp_path: Path) -> None:
+    ClientStore(tmp_path, "abc").record_consent(answer(Level.BASIC))
+    modes = {path.name: path.stat().st_mode & 0o077 for path in tmp_path.rglob("*.sqlite3")}
+    assert modes == {"account.sqlite3": 0, "abc.sqlite3": 0}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from litestar import Litestar, Request, get
+from litestar.datastructures import CacheControlHeader
 from litestar.handlers import BaseRouteHandler
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.response import Template
@@ -21,6 +23,7 @@ from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.retention import RETENTION
 from update_server import __version__
 from update_server.intake.routes import described_levels
+from update_server.openapi import description
 from update_server.operations.health import index_health
 from update_server.pages.example import example_batch
 from update_server.services import Services
@@ -38,13 +41,17 @@ SECURITY_HEADERS = {
 
 
 def template_config() -> TemplateConfig[JinjaTemplateEngine]:
-    """Return where the templates are, with the style sheet's address, which names its content and may be kept for ever."""
-    style = (FOLDER / "static" / "style.css").read_bytes()
+    """Return where the templates are, and how they address an asset: by its content, so that it may be kept for ever."""
     engine = JinjaTemplateEngine(FOLDER / "templates")
-    engine.engine.globals["style_url"] = f"/static/style.css?v={hashlib.sha256(style).hexdigest()[:12]}"
+    engine.engine.globals["asset"] = asset_url
     engine.engine.globals["version"] = __version__
     engine.engine.trim_blocks = engine.engine.lstrip_blocks = True
     return TemplateConfig(instance=engine)
+
+
+def asset_url(name: str) -> str:
+    """Return the address of a file in the static folder, which changes with its content."""
+    return f"/static/{name}?v={hashlib.sha256((FOLDER / 'static' / name).read_bytes()).hexdigest()[:12]}"
 
 
 def page_handlers(services: Services) -> list[Any]:
@@ -99,19 +106,29 @@ def page_handlers(services: Services) -> list[Any]:
     async def api_description(request: Request[Any, Any, Any]) -> Template:
         return Template("api.html", context={"operations": _operations(request.app)})
 
-    handlers: list[BaseRouteHandler] = [home, privacy, dashboard, api_description]
+    @get("/api/openapi.json", include_in_schema=False)
+    async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+        return description(request.app)
+
+    handlers: list[BaseRouteHandler] = [home, privacy, dashboard, api_description, openapi]
+    for_ever = CacheControlHeader(public=True, max_age=365 * 86400, immutable=True)
     assets = create_static_files_router(
-        path="/static", directories=[FOLDER / "static"], cache_control=None, include_in_schema=False
+        path="/static", directories=[FOLDER / "static"], cache_control=for_ever, include_in_schema=False
     )
     return [*handlers, assets]
 
 
 def _operations(app: Litestar) -> list[dict[str, Any]]:
     """The operations of the OpenAPI description, in the order of their paths, as the template wants them."""
-    schema = app.openapi_schema.to_schema()
     return [
-        {"method": method.upper(), "path": path, **operation}
-        for path, item in sorted(schema["paths"].items())
+        {"method": method.upper(), "path": path, "examples": _examples(operation), **operation}
+        for path, item in sorted(description(app)["paths"].items())
         for method, operation in item.items()
         if method in ("get", "post")
     ]
+
+
+def _examples(operation: dict[str, Any]) -> dict[str, str]:
+    """The examples of an operation's body, as indented JSON by name."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    return {name: json.dumps(example["value"], indent=2) for name, example in content.get("examples", {}).items()}

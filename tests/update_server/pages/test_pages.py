@@ -151,3 +151,21 @@ async def test_assets_are_ours_and_kept(client: Client) -> None:
 
 def test_no_level_is_forgotten() -> None:
     assert [Level.NONE, *TELEMETRY_LEVELS] == list(Level)
+
+
+async def test_the_description_of_bodies_is_that_of_the_structs_that_decode_them(client: Client) -> None:
+    schema = (await client.get("/api/openapi.json")).json()
+    body = schema["paths"]["/api/updates/{level}"]["post"]["requestBody"]["content"]["application/json"]
+    assert set(body["examples"]) == {str(level) for level in TELEMETRY_LEVELS}
+    names = [reference["$ref"].rsplit("/", 1)[1] for reference in body["schema"]["oneOf"]]
+    for level, name in zip(TELEMETRY_LEVELS, names, strict=True):
+        batch = schema["components"]["schemas"][name]
+        report = schema["components"]["schemas"][batch["properties"]["report"]["$ref"].rsplit("/", 1)[1]]
+        assert set(report["properties"]) == {field.name for field in fields_of(level)}
+        assert report["additionalProperties"] is False
+
+
+async def test_an_asset_is_addressed_by_its_content_and_kept_for_ever(client: Client) -> None:
+    (style,) = [address for address in (await page(client, "/")).addresses if "style.css" in address]
+    assert "?v=" in style
+    assert "immutable" in (await client.get(style)).headers["cache-control"]
