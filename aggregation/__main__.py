@@ -16,6 +16,8 @@ from napari_update_hook.weeks import InvalidWeekError, end_of, published_from, w
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.clock import Clock
@@ -41,6 +43,17 @@ NowOption = Annotated[datetime | None, typer.Option("--now", help="Act as if it 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
 
+def _instant(now: datetime | None) -> datetime:
+    """The instant to act at. Another than the true one is for rehearsals, and so refused for stores on other machines."""
+    if now is not None:
+        urls = [url for store in Store if (url := StoreSettings().url(store, Role.SCHEDULER))]
+        if any(make_url(url).host not in (None, "", "localhost", "127.0.0.1", "::1") for url in urls):
+            errors.print("--now moves the clock, which is refused unless both stores are on this machine.", style="red")
+            raise typer.Exit(2)
+        errors.print(f"Acting as if it were {now:%Y-%m-%d %H:%M} UTC.", style="yellow")
+    return Clock(now).now()
+
+
 @asynccontextmanager
 async def _stores() -> AsyncIterator[tuple[RawStore, AggregateStore]]:
     """Both stores, with the scheduler's rights. SQLite files are migrated first; elsewhere that is the owner's act."""
@@ -63,8 +76,15 @@ def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(work())
     except (InvalidWeekError, typer.BadParameter, StoreTooNewError) as error:
-        errors.print(f"[red]{error}[/red]")
+        errors.print(str(error), style="red", markup=False)
         raise typer.Exit(2) from error
+    except (SQLAlchemyError, OSError) as error:
+        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+        errors.print(f"A store can't be used: {reason}", style="red", markup=False)
+        errors.print(
+            "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where they are; `update-server db migrate` prepares them."
+        )
+        raise typer.Exit(1) from error
 
 
 def _progress(entries: Iterable[Entry]) -> Iterable[Entry]:
@@ -78,7 +98,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Publish a week, or every week whose time has come. A week is published once; asked earlier, this says when it can be."""
-    instant = Clock(now).now()
+    instant = _instant(now)
 
     async def work() -> list[Publication]:
         async with _stores() as (raw, aggregate):
@@ -93,7 +113,7 @@ def run(
     else:
         for publication in publications:
             console.print(_sentence(publication))
-    if any(publication.outcome is Outcome.TOO_EARLY for publication in publications):
+    if any(publication.outcome in (Outcome.TOO_EARLY, Outcome.NO_REPORTS) for publication in publications):
         raise typer.Exit(2)
 
 
@@ -103,6 +123,8 @@ def _sentence(publication: Publication) -> str:
             f"{publication.week} can be published from {publication.possible_from:%Y-%m-%d %H:%M} UTC: reports are taken until "
             "14 days after its end. Nothing was written."
         )
+    if publication.outcome is Outcome.NO_REPORTS:
+        return f"There are no raw reports of {publication.week}. Nothing was written."
     if publication.outcome is Outcome.ALREADY:
         return f"{publication.week} is published already, and stays as it is."
     return f"{publication.week} is published: {publication.cells} numbers from {publication.reports} reports."
@@ -122,7 +144,7 @@ def _as_json(publication: Publication) -> dict[str, Any]:
 @app.command()
 def status(now: NowOption = None, as_json: JsonOption = False) -> None:
     """Show which weeks have raw reports, which are published, what the jobs did last."""
-    instant = Clock(now).now()
+    instant = _instant(now)
 
     async def work() -> dict[str, Any]:
         async with _stores() as (raw, aggregate):
@@ -172,7 +194,7 @@ def status(now: NowOption = None, as_json: JsonOption = False) -> None:
 @app.command("purge")
 def purge_command(now: NowOption = None) -> None:
     """Delete the raw reports of weeks that began 60 days ago or earlier."""
-    instant = Clock(now).now()
+    instant = _instant(now)
 
     async def work() -> int:
         async with _stores() as (raw, _):

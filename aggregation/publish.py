@@ -23,6 +23,7 @@ class Outcome(StrEnum):
     PUBLISHED = "published"
     ALREADY = "already published"
     TOO_EARLY = "too early"
+    NO_REPORTS = "no reports"
 
 
 class Publication(Struct, frozen=True):
@@ -61,6 +62,9 @@ async def publish_week(
         consistent = consistent.execution_options(isolation_level="REPEATABLE READ")
     async with consistent.begin() as connection:
         reports = await count_reports(connection, week)
+        if not reports:
+            # Publishing is for ever: a week that nobody took part in, or whose raw reports are gone, is left as it is.
+            return Publication(week, Outcome.NO_REPORTS)
         for entry in progress(catalogue):
             cells += await cells_of(connection, entry, week)
     run = AggregationRun(

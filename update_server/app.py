@@ -72,8 +72,7 @@ async def running(services: Services) -> AsyncIterator[None]:
             scheduler = make_scheduler(services)
             scheduler.start()
             stack.callback(scheduler.shutdown, wait=False)
-        else:
-            background.append(asyncio.create_task(watch_snapshot(services)))
+        background.append(asyncio.create_task(watch_snapshot(services)))  # another process may be the one that refreshes
         stack.push_async_callback(_cancel, background)
         yield
 

@@ -36,6 +36,7 @@ class Services:
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
         self.writer = ReportWriter(self.raw) if self.raw else None
+        self._making = asyncio.Lock()
         self._allowed: tuple[Served, Allowed] | None = None
 
     async def close(self) -> None:
@@ -68,7 +69,10 @@ class Services:
             raise Problem(503, f"The index does not hold {query.channel} yet. Try again later.", retry_after=RETRY_AFTER_S)
         if (body := bodies.find(query.channel, query.python)) is not None:
             return body
-        return await asyncio.to_thread(bodies.make, query.channel, query.python)
+        async with self._making:  # one at a time, and only the first of those who wait for the same
+            if (body := bodies.find(query.channel, query.python)) is not None:
+                return body
+            return await asyncio.to_thread(bodies.make, query.channel, query.python)
 
     def package_key(self, name: str) -> str:
         """Return the normalized name of a package of the index. Raises Problem 404."""

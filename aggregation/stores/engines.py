@@ -18,14 +18,15 @@ def make_engine(url: str) -> AsyncEngine:
 
     SQLite: WAL with ``synchronous=FULL``, so that a commit is durable; ``secure_delete``, so that deleted is gone; explicit
     BEGIN, because the driver's own rules leave reads outside of the transaction. PostgreSQL: a pool that notices a restart.
+    Errors of either come without the parameters of a statement, which would carry identifiers into a log.
     """
     if make_url(url).get_backend_name() != "sqlite":
-        return create_async_engine(url, pool_pre_ping=True)
+        return create_async_engine(url, pool_pre_ping=True, hide_parameters=True)
     database = make_url(url).database
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)
         Path(database).touch(mode=0o600)  # raw reports are for nobody else on this machine
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

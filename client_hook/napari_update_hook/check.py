@@ -128,10 +128,12 @@ class UpdateClient:
         decision = self.decision()
         outcome = TelemetryOutcome(decision.level, None, decision.reason, decision.is_restricted)
         found: _Found | None = None
-        with Transport() as transport:
-            if decision.level is not Level.NONE:
+        if decision.level is not Level.NONE:
+            with Transport() as transport:
                 found, outcome = self._send(transport, decision)
-            if found is None:
+        if found is None:
+            # with a deadline of its own: a level's host that a firewall silently drops must not use up the check's time
+            with Transport() as transport:
                 found = self._ask(transport)
         return CheckResult(
             server=self._settings.server,

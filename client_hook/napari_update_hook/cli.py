@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from napari_update_hook import __version__
@@ -20,6 +19,7 @@ from napari_update_hook.environment import read_environment
 from napari_update_hook.errors import ServerUnreachableError, SettingsError, UpdateHookError
 from napari_update_hook.settings import settings_from
 from napari_update_hook.store import ClientStore, environment_name
+from napari_update_hook.terminal import fail, out, plain, say, warn
 from napari_update_hook.updates import Status
 from napari_update_hook.wire import Level
 
@@ -35,8 +35,6 @@ consent_app = typer.Typer(
     help="Say what may be sent: none, basic, middle or full. Where nobody answers, nothing is.", no_args_is_help=True
 )
 app.add_typer(consent_app, name="consent")
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 ServerOption = Annotated[
     str | None,
@@ -51,7 +49,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        console.print(__version__)
+        say(__version__)
         raise typer.Exit
 
 
@@ -79,7 +77,7 @@ def check(server: ServerOption = None, channel: ChannelOption = None, as_json: J
     """Look for updates. Exit code 0: all up to date, 10: there are updates, 3: the server can't be reached."""
     result = _client(server, channel).check()
     if as_json:
-        console.print_json(json.dumps(_as_json(result)))
+        out.print_json(json.dumps(_as_json(result)))
     else:
         _print(result)
     if any(row.status is Status.UPDATE for row in result.rows):
@@ -90,26 +88,24 @@ def _print(result: CheckResult) -> None:
     if result.rows:
         table = Table("name", "installed", f"newest for Python {'.'.join(result.python.split('.')[:2])}", "note")
         for row in result.rows:
-            latest = f"[green]{row.latest}[/green]" if row.status is Status.UPDATE else (row.latest or "none")
-            table.add_row(row.name, row.installed, latest, row.note)
-        console.print(table)
+            latest = plain(row.latest or "none", "green" if row.status is Status.UPDATE else "")
+            table.add_row(plain(row.name), plain(row.installed), latest, plain(row.note))
+        out.print(table)
         updates = sum(row.status is Status.UPDATE for row in result.rows)
         told = {0: "Everything is up to date.", 1: "There is 1 update."}.get(updates, f"There are {updates} updates.")
-        console.print(told)
+        say(told)
     else:
-        console.print("Neither napari nor a plugin of the index is installed in this environment.")
+        say("Neither napari nor a plugin of the index is installed in this environment.")
     if result.notice:
-        errors.print(f"[yellow]{result.notice}[/yellow]")
+        warn(result.notice)
     telemetry = result.telemetry
     if telemetry.receipt is not None:
         receipt = telemetry.receipt
         state = f"stored as revision {receipt.revision}" if receipt.stored else f"not stored: {receipt.reason}"
         left_out = receipt.left_out.plugins + receipt.left_out.commands
-        console.print(
-            f"Telemetry, level {telemetry.level}: {state}" + (f"; {left_out} entries left out" if left_out else "") + "."
-        )
+        say(f"Telemetry, level {telemetry.level}: {state}" + (f"; {left_out} entries left out" if left_out else "") + ".")
     if telemetry.reason and telemetry.is_restricted:
-        errors.print(f"[yellow]{telemetry.reason}[/yellow]")
+        warn(telemetry.reason)
 
 
 def _as_json(result: CheckResult) -> dict[str, Any]:
@@ -124,10 +120,10 @@ def preview(server: ServerOption = None, as_json: JsonOption = False) -> None:
     client = _client(server)
     body = client.preview()
     if body is None:
-        errors.print(f"Nothing would be sent. {client.decision().reason}")
+        warn(f"Nothing would be sent. {client.decision().reason}")
         return
     text = body.decode() if as_json else json.dumps(json.loads(body), indent=2, ensure_ascii=False)
-    console.print(text, markup=False, soft_wrap=True)
+    out.print(text, markup=False, soft_wrap=True)
 
 
 @consent_app.command("set")
@@ -146,13 +142,13 @@ def consent_set(
         raise SettingsError(str(error)) from error
     record = client.set_consent(level, until=until, means="napari-updates consent set")
     if level is Level.NONE:
-        console.print(f"Nothing will be sent to {record.service}.")
+        say(f"Nothing will be sent to {record.service}.")
         return
     ends = f" until {record.until:%Y-%m-%d}" if record.until else ""
-    console.print(f"You agreed to level {level} for {record.service}{ends}. Nothing has been sent yet.")
-    console.print("`napari-updates preview` shows what the next check sends.")
+    say(f"You agreed to level {level} for {record.service}{ends}. Nothing has been sent yet.")
+    say("`napari-updates preview` shows what the next check sends.")
     if (reason := client.decision().reason) is not None:
-        errors.print(f"[yellow]{reason}[/yellow]")
+        warn(reason)
 
 
 def _now(server: str | None) -> Any:
@@ -167,19 +163,17 @@ def consent_show(server: ServerOption = None, as_json: JsonOption = False) -> No
     history = ClientStore(settings.state, environment_name(Path(sys.prefix))).consent_history()
     decision = client.decision()
     if as_json:
-        console.print_json(
+        out.print_json(
             json.dumps({"level": decision.level, "reason": decision.reason, "history": msgspec.to_builtins(history)})
         )
         return
-    console.print(
-        f"In force for {settings.service}: level {decision.level}." + (f" {decision.reason}" if decision.reason else "")
-    )
+    say(f"In force for {settings.service}: level {decision.level}." + (f" {decision.reason}" if decision.reason else ""))
     if history:
         table = Table("when", "level", "for", "until", "by")
         for record in history:
             until = f"{record.until:%Y-%m-%d}" if record.until else "changed"
-            table.add_row(f"{record.at:%Y-%m-%d %H:%M}", record.level.value, record.service, until, record.means)
-        console.print(table)
+            table.add_row(f"{record.at:%Y-%m-%d %H:%M}", record.level.value, record.service, until, plain(record.means))
+        out.print(table)
 
 
 def main() -> None:
@@ -187,13 +181,13 @@ def main() -> None:
     try:
         app()
     except ServerUnreachableError as error:
-        errors.print(f"[red]{error}[/red]")
+        fail(str(error))
         sys.exit(UNREACHABLE)
     except SettingsError as error:
-        errors.print(f"[red]{error}[/red]")
+        fail(str(error))
         sys.exit(USAGE)
     except UpdateHookError as error:
-        errors.print(f"[red]{error}[/red]")
+        fail(str(error))
         sys.exit(FAILURE)
 
 

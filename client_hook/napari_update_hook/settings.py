@@ -74,10 +74,14 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
 
 def checked_server(url: str) -> str:
     """Return a base URL without a slash at its end. Raises SettingsError: only https, but for this very machine."""
-    parts = urlsplit(url.rstrip("/"))
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(url.rstrip("/"))
+        host, port = parts.hostname, parts.port
+    except ValueError:  # half an IPv6 address, a port that is no number
+        host, port = None, None
+    if not host or port == 0 or parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
         raise SettingsError(f"{url!r} is no address of a server: write it like https://api.napari.org")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(f"{url!r} is not encrypted: only https is used, but for this very machine")
     return url.rstrip("/")
 

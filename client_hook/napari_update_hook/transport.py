@@ -1,11 +1,15 @@
 """Requests, with every promise about them: no cookies, no redirects, bounded in time and size, nothing that tells who asks.
 
-httpx times out each read; a server that drips bytes could hold a request for ever, so there is one deadline for all of it.
+httpx times out each read, so a server that drips bytes, of a body or of its headers, could hold a request for ever. Each
+request therefore runs in a daemon thread that is waited for until one deadline and then left alone: it can't delay the end of a
+process.
 """
 
 from __future__ import annotations
 
+import queue
 import ssl
+import threading
 import time
 from typing import Any
 
@@ -15,9 +19,10 @@ import truststore
 from msgspec import Struct
 
 from napari_update_hook import __version__
-from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
 
-DEADLINE_S = 10.0
+DEADLINE_S = 5.0
+LONGEST_READ_S = 4.0
 MOST_BYTES = 8 * 2**20
 
 
@@ -54,21 +59,41 @@ class Transport:
     def get(self, url: str, *, etag: str | None = None, query: dict[str, str] | None = None) -> Answer:
         """Ask for a JSON text. ``etag``: computed from the cached body. Raises ServerUnreachableError, ServerAnswerError."""
         headers = {"if-none-match": f'"{etag}"'} if etag else {}
-        return self._send(self._client.build_request("GET", url, params=query, headers=headers))
+        return self._within_the_deadline(self._client.build_request("GET", url, params=query, headers=headers))
 
     def post(self, url: str, body: bytes, *, query: dict[str, str] | None = None) -> Answer:
         """Send a JSON text. Raises ServerUnreachableError, ServerAnswerError."""
         headers = {"content-type": "application/json"}
-        return self._send(self._client.build_request("POST", url, params=query, headers=headers, content=body))
+        return self._within_the_deadline(self._client.build_request("POST", url, params=query, headers=headers, content=body))
 
-    def _send(self, request: httpx.Request) -> Answer:
-        self._client.cookies.clear()
-        request.extensions["timeout"] = httpx.Timeout(max(0.1, min(5.0, self._ends - time.monotonic()))).as_dict()
+    def _within_the_deadline(self, request: httpx.Request) -> Answer:
         host = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        outcome: queue.SimpleQueue[Answer | UpdateHookError] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                outcome.put(self._send(request, host))
+            except UpdateHookError as error:
+                outcome.put(error)
+            except Exception as error:
+                outcome.put(ServerUnreachableError(f"{host} could not be asked ({type(error).__name__})."))
+
+        threading.Thread(target=work, name="napari-update-hook", daemon=True).start()
+        try:
+            result = outcome.get(timeout=max(0.05, self._ends - time.monotonic()))
+        except queue.Empty:
+            raise ServerUnreachableError(f"{host} did not answer in time.") from None
+        if isinstance(result, UpdateHookError):
+            raise result
+        return result
+
+    def _send(self, request: httpx.Request, host: str) -> Answer:
+        self._client.cookies.clear()
+        request.extensions["timeout"] = httpx.Timeout(LONGEST_READ_S).as_dict()
         try:
             response = self._client.send(request, stream=True)
             try:
-                body = self._read(response, host)
+                body = _read(response, host)
             finally:
                 response.close()
         except httpx.HTTPError as error:
@@ -81,20 +106,18 @@ class Transport:
             raise _error_of(response, body, host)
         if response.headers.get("content-type", "").split(";")[0].strip() != "application/json":
             raise ServerAnswerError(
-                f"{host} answered, but not as an update server would. Is this a network that wants you to log in first?",
-                200,
+                f"{host} answered, but not as an update server would. Is this a network that wants you to log in first?", 200
             )
         return Answer(body)
 
-    def _read(self, response: httpx.Response, host: str) -> bytes:
-        body = bytearray()
-        for chunk in response.iter_bytes():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                raise ServerAnswerError(f"{host} sent more than {MOST_BYTES} bytes, which no update server does.", 200)
-            if time.monotonic() > self._ends:
-                raise ServerUnreachableError(f"{host} did not answer in time.")
-        return bytes(body)
+
+def _read(response: httpx.Response, host: str) -> bytes:
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > MOST_BYTES:
+            raise ServerAnswerError(f"{host} sent more than {MOST_BYTES} bytes, which no update server does.", 200)
+    return bytes(body)
 
 
 def _error_of(response: httpx.Response, body: bytes, host: str) -> ServerAnswerError:

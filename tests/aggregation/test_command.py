@@ -45,7 +45,7 @@ def test_run_publishes_what_is_due(folder: Path) -> None:
     fill(25)
     result = runner.invoke(app, ["run", "--now", "2026-11-01T00:00:00", "--json"])
     assert result.exit_code == 0, result.output
-    assert json.loads(result.output)[0] | {"cells": 0} == {
+    assert json.loads(result.stdout)[0] | {"cells": 0} == {
         "week": WEEK, "outcome": "published", "cells": 0, "reports": 25, "possible_from": None,
     }  # fmt: skip
     assert "published already" in runner.invoke(app, ["run", "--week", WEEK, "--now", "2026-11-01T00:00:00"]).output
@@ -70,7 +70,7 @@ def test_forget_deletes_and_says_how_much(folder: Path) -> None:
 
 def test_status_tells_where_things_stand(folder: Path) -> None:
     fill(12)
-    told = json.loads(runner.invoke(app, ["status", "--json", "--now", "2026-12-24T00:00:00"]).output)
+    told = json.loads(runner.invoke(app, ["status", "--json", "--now", "2026-12-24T00:00:00"]).stdout)
     assert (told["raw_weeks"], told["published_weeks"], told["overdue_for_deletion"]) == ([WEEK], [], [WEEK])
     assert "12 raw reports" in runner.invoke(app, ["purge", "--now", "2026-12-24T00:00:00"]).output
     assert WEEK not in runner.invoke(app, ["status", "--now", "2026-12-24T00:00:00"]).output
@@ -90,3 +90,30 @@ def test_each_role_may_have_a_url_of_its_own(folder: Path, monkeypatch: pytest.M
     assert settings.url(Store.RAW, Role.OWNER) == "postgresql+asyncpg://owner@db/raw"
     assert settings.url(Store.RAW, Role.SCHEDULER) == "postgresql+asyncpg://web@db/raw"
     assert str(settings.url(Store.AGGREGATE)).endswith("aggregate.sqlite3")
+
+
+def test_a_week_without_reports_is_not_published_for_ever(folder: Path) -> None:
+    fill(12)
+    result = runner.invoke(app, ["run", "--week", "2019-W01"])
+    assert result.exit_code == 2
+    assert "no raw reports of 2019-W01" in result.output
+    assert json.loads(runner.invoke(app, ["status", "--json"]).output)["published_weeks"] == []
+
+
+def test_the_clock_moves_for_stores_on_this_machine_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", "postgresql+asyncpg://scheduler@db.example.org/raw")
+    result = runner.invoke(app, ["run", "--now", "2030-01-01T00:00:00"])
+    assert result.exit_code == 2
+    assert "on this machine" in result.output
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+asyncpg://x:y@127.0.0.1:9/raw", "nonsense", "sqlite+aiosqlite:////proc/nowhere/raw.sqlite3"]
+)
+def test_a_store_that_cannot_be_used_is_a_sentence(folder: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", url)
+    result = runner.invoke(app, ["status"])
+    assert result.exit_code == 1
+    assert "can't be used" in result.output
+    assert "Traceback" not in result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit)

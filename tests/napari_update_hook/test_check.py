@@ -290,3 +290,26 @@ def test_state_that_cannot_be_written_or_read_ends_no_check(tmp_path: Path, serv
     assert sent_by(server)[before:] == [("GET", "/api/updates")], "what can't be read is no consent"
     assert "here.sqlite3" in str(result.notice)
     assert "here.sqlite3" in str(result.telemetry.reason)
+
+
+def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(
+    tmp_path: Path, server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that drops silently: telemetry uses up its own deadline, and the check has one of its own."""
+    import time
+
+    from napari_update_hook import transport
+
+    monkeypatch.setattr(transport.Transport.__init__, "__defaults__", (0.4,))
+
+    def hang(_: httpx.Request) -> httpx.Response:
+        time.sleep(1)
+        raise httpx.ReadTimeout("dropped")
+
+    server.get("/api/telemetry/allowed/middle").mock(side_effect=hang)
+    here = client(tmp_path)
+    here.set_consent(Level.MIDDLE, until=None, means="test")
+    result = here.check()
+    assert not result.is_from_cache
+    assert len(result.rows) == 2
+    assert "in time" in str(result.telemetry.reason)

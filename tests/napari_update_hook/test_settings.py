@@ -32,7 +32,17 @@ def test_a_level_may_have_a_host_of_its_own() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://api.napari.org", "ftp://localhost", "api.napari.org", "", "https://me:secret@a.example", "https://a.example?x=1"],
+    [
+        "http://api.napari.org",
+        "ftp://localhost",
+        "api.napari.org",
+        "",
+        "https://me:secret@a.example",
+        "https://a.example?x=1",
+        "http://[::1",
+        "https://a.example:http",
+        "https://a.example:99999",
+    ],
 )
 def test_only_https_is_used_but_for_this_machine(url: str) -> None:
     with pytest.raises(SettingsError):

@@ -79,17 +79,17 @@ class Body:
 class ChannelBodies:
     """The bodies of one channel, by class."""
 
-    def __init__(self, classes: PythonClasses, bodies: list[Body]) -> None:
+    def __init__(self, classes: PythonClasses, bodies: dict[int, Body]) -> None:
         self.classes = classes
         self._bodies = bodies
 
     def find(self, python: PythonVersion) -> Body | None:
         """Return the body for a version, or None if its minor was not prepared."""
         cls = self.classes.of(python)
-        return None if cls is None else self._bodies[cls.bit]
+        return None if cls is None else self._bodies.get(cls.bit)
 
     def __iter__(self) -> Iterator[Body]:
-        return iter(self._bodies)
+        return iter(self._bodies.values())
 
 
 class UpdateBodies:
@@ -119,8 +119,8 @@ class UpdateBodies:
         return others.find(python) if others else None
 
     def make(self, channel: str, python: PythonVersion) -> Body:
-        """Make and keep the bodies of a minor that was not prepared. There are at most 100, so the cache is bounded."""
-        made = self._build(channel, (*self._minors, python.minor))
+        """Make and keep the bodies of a minor that was not prepared, of that one alone: at most 100, so bounded by itself."""
+        made = self._build(channel, (*self._minors, python.minor), only=python.minor)
         self._others[channel, python.minor] = made
         body = made.find(python)
         assert body is not None
@@ -132,7 +132,7 @@ class UpdateBodies:
             for body in bodies:
                 body.encode()
 
-    def _build(self, channel: str, minors: tuple[int, ...]) -> ChannelBodies:
+    def _build(self, channel: str, minors: tuple[int, ...], only: int | None = None) -> ChannelBodies:
         if channel == "pypi":
             classes = pypi_classes(self._facts.packages, minors)
             answers = {package.key: pypi_updates(package, classes) for package in self._facts.packages}
@@ -143,9 +143,11 @@ class UpdateBodies:
                 for package in self._facts.packages
                 if package.conda
             }
-        bodies = [
-            self._body(cls, channel, {name: answer[cls.bit] for name, answer in answers.items()}) for cls in classes.classes
-        ]
+        bodies = {
+            cls.bit: self._body(cls, channel, {name: answer[cls.bit] for name, answer in answers.items()})
+            for cls in classes.classes
+            if only in (None, cls.representative.minor)
+        }
         return ChannelBodies(classes, bodies)
 
     def _body(self, cls: PythonClass, channel: str, packages: dict[str, PackageUpdate]) -> Body:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
@@ -26,18 +28,22 @@ from napari_update_hook.wire import (
     StoredReport,
     fields_of,
 )
+from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.catalogue import questions_reading
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.retention import RETENTION
+from aggregation.stores.raw import RawStore
 from update_server.index.negotiation import matches
 from update_server.index.query import parsed_query
 from update_server.intake.decoding import json_text
 from update_server.intake.validation import SCHEMA_VERSIONS, accepted
 from update_server.problems import Problem, ProblemBody
-from update_server.services import Services
+from update_server.services import RETRY_AFTER_S, Services
 
 Asked = Request[Any, Any, Any]
+T = TypeVar("T")
+log = structlog.get_logger()
 _PROBLEM = ResponseSpec(ProblemBody, description="what is wrong, as problem+json", media_type=MediaType.JSON)
 _NO_STORE = {"cache-control": "no-store"}
 _decode_identifier = msgspec.json.Decoder(IdentifierQuery).decode
@@ -56,6 +62,15 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         if level not in services.settings.levels:
             raise Problem(410, f"This server does not take the level {level} any more.", pointer="level")
         return level
+
+    async def in_raw_store(work: Callable[[RawStore], Awaitable[T]]) -> T:
+        if services.raw is None:
+            raise Problem(503, "This server holds no telemetry.", retry_after=86400)
+        try:
+            return await work(services.raw)
+        except (SQLAlchemyError, OSError) as error:
+            log.error("raw_store_away", error=type(error).__name__)
+            raise Problem(503, "The reports can't be reached right now. Try again later.", retry_after=RETRY_AFTER_S) from error
 
     @post(
         "/api/updates/{level:str}",
@@ -97,15 +112,13 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     async def find(request: Asked) -> Response[bytes]:
         """Return the raw reports of one identifier, which travels in the body: URLs end up in logs."""
         identifier = _identifier(await json_text(request))
-        if services.raw is None:
-            raise Problem(503, "This server holds no telemetry.", retry_after=86400)
         reports = [
             StoredReport(
                 Level(report.level),
                 report.schema_version,
                 {name: getattr(report, name) for name in KEY_FIELDS} | report.document,
             )
-            for report in await services.raw.find(identifier)
+            for report in await in_raw_store(lambda raw: raw.find(identifier))
         ]
         return Response(
             msgspec.json.encode(FoundReports(reports)), status_code=200, media_type=MediaType.JSON, headers=_NO_STORE
@@ -120,9 +133,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     async def delete(request: Asked) -> Response[bytes]:
         """Delete the raw reports of one identifier. Deleted is gone: there is no copy."""
         identifier = _identifier(await json_text(request))
-        if services.raw is None:
-            raise Problem(503, "This server holds no telemetry.", retry_after=86400)
-        deleted = DeletedReports(await services.raw.delete(identifier))
+        deleted = DeletedReports(await in_raw_store(lambda raw: raw.delete(identifier)))
         return Response(msgspec.json.encode(deleted), status_code=200, media_type=MediaType.JSON, headers=_NO_STORE)
 
     @get("/api/telemetry/levels", summary="Levels, endpoints, hosts, fields")

@@ -1,6 +1,7 @@
 """Log lines: events with fields, as text on a terminal and as JSON elsewhere (structlog).
 
-Nothing that is logged may hold an address, an identifier or the text of a request. There is no access log.
+Nothing that is logged may hold an address, an identifier or the text of a request. There is no access log, and tracebacks come
+without local variables: those of a handler hold all of it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure(form: Literal["auto", "json", "text"], level: str) -> None:
@@ -20,9 +22,11 @@ def configure(form: Literal["auto", "json", "text"], level: str) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     if as_json:
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        traceback = ExceptionDictTransformer(show_locals=False)
+        processors += [structlog.processors.ExceptionRenderer(traceback), structlog.processors.JSONRenderer()]
     else:
-        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback
+        processors += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),

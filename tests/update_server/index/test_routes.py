@@ -204,3 +204,22 @@ async def test_gzip_in_memory_is_what_is_sent(client: Client) -> None:
     response = await client.send(client.build_request("GET", "/api/readers", headers={"accept-encoding": "gzip"}), stream=True)
     raw = b"".join([chunk async for chunk in response.aiter_raw()])
     assert json.loads(gzip.decompress(raw)) == {"*.tif": ["affinder"]}
+
+
+async def test_a_minor_that_many_ask_for_at_once_is_made_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from update_server.index.bodies import UpdateBodies
+
+    made = 0
+    make = UpdateBodies.make
+
+    def counted(self: UpdateBodies, channel: str, python: object) -> object:
+        nonlocal made
+        made += 1
+        return make(self, channel, python)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(UpdateBodies, "make", counted)
+    answers = await asyncio.gather(*(client.get("/api/updates?python=3.61") for _ in range(20)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert made == 1

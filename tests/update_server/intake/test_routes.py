@@ -294,3 +294,49 @@ async def test_a_store_that_is_away_is_503_and_comes_back(client: Client) -> Non
     async with raw.engine.begin() as connection:
         await connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO reports"))
     assert (await send(client, batch_json(Level.FULL))).status_code == 200
+
+
+async def test_trouble_with_the_store_is_503_and_tells_the_log_nothing_about_anybody(
+    client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import sqlalchemy as sa
+
+    from update_server.operations import logs
+
+    raw = services_of(client).raw
+    assert raw is not None
+    async with raw.engine.begin() as connection:
+        await connection.execute(sa.text("ALTER TABLE reports RENAME TO elsewhere"))
+    for form in ("json", "text"):
+        logs.configure(form, "debug")
+        for path in ("/api/reports/find", "/api/reports/delete"):
+            response = await client.post(path, json={"identifier": IDENTIFIER})
+            assert response.status_code == 503
+            assert int(response.headers["retry-after"]) > 0
+        assert (await send(client, batch_json(Level.FULL))).status_code == 503
+    logged = capsys.readouterr().err
+    assert "raw_store_away" in logged
+    assert IDENTIFIER not in logged
+    assert "affinder" not in logged
+
+
+async def test_an_error_that_nobody_foresaw_is_a_500_without_its_text_and_logged_without_the_request(
+    client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from update_server.operations import logs
+
+    async def fail(_: str) -> Any:
+        raise RuntimeError("an unforeseen fault")
+
+    raw = services_of(client).raw
+    monkeypatch.setattr(raw, "find", fail)
+    for form in ("json", "text"):
+        logs.configure(form, "info")
+        response = await client.post("/api/reports/find", json={"identifier": IDENTIFIER})
+        assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
+        assert "unforeseen" not in response.text
+    logged = capsys.readouterr().err
+    assert logged.count("an unforeseen fault") >= 2, "the operator sees what it was"
+    assert IDENTIFIER not in logged
+    assert "testclient" not in logged, "no address of a caller"
+    assert "127.0.0.1" not in logged

@@ -1,0 +1,36 @@
+"""Words on a terminal. What a server said is shown as text: neither as markup nor as control sequences of the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from rich.console import Console
+from rich.text import Text
+
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def plain(text: str, style: str = "") -> Text:
+    """Return ``text`` without control characters (line breaks become spaces), in a style of rich's."""
+    visible = "".join(" " if char in "\r\n\t" else char for char in text if char in "\r\n\t" or not _is_control(char))
+    return Text(visible, style=style)
+
+
+def say(text: str) -> None:
+    """Print a sentence."""
+    out.print(plain(text))
+
+
+def warn(text: str) -> None:
+    """Print a sentence that the reader should not miss, to standard error."""
+    err.print(plain(text, "yellow"))
+
+
+def fail(text: str) -> None:
+    """Print why something did not work, to standard error."""
+    err.print(plain(text, "red"))
+
+
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn")
