@@ -11,13 +11,17 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
 from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.stores.aggregate import AggregateStore
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -65,7 +69,7 @@ async def run_job(
         if not free:
             log.info("job_runs_elsewhere", job=job)
             return False
-        run = await aggregate.job_started(job, now())
+        run = await _written_down(aggregate.job_started(job, now()), job)
         error: str | None = "was stopped"
         try:
             error = await work()
@@ -73,5 +77,15 @@ async def run_job(
             error = f"{type(failure).__name__}: {failure}"
             log.exception("job_failed", job=job)
         finally:
-            await aggregate.job_ended(run, now(), error)
+            if run is not None:
+                await _written_down(aggregate.job_ended(run, now(), error), job)
     return True
+
+
+async def _written_down(record: Awaitable[T], job: str) -> T | None:
+    """Make a record, or say that it could not be made: a job is worth more than its record."""
+    try:
+        return await record
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("job_not_recorded", job=job, error=type(error).__name__)
+        return None

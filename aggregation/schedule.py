@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
@@ -19,6 +19,7 @@ from aggregation.stores.raw import RawStore
 
 log = structlog.get_logger()
 
+RETRY_AFTER = timedelta(seconds=60)
 INTERVAL_S = 900
 """A quarter of an hour: a missed run is caught up by the next, because both jobs look at what is due."""
 
@@ -58,8 +59,9 @@ def add(
         try:
             await run_job(aggregate, name, work, clock.now, lock_folder)
         except (SQLAlchemyError, OSError) as error:
-            # The store of locks and records is away: the next run is in its place, and this must not end the scheduler.
+            # The store of the locks is away. Not a whole interval later: the job is still due.
             log.error("job_not_run", job=name, error=type(error).__name__)
+            scheduler.modify_job(name, next_run_time=datetime.now(UTC) + RETRY_AFTER)
 
     scheduler.add_job(
         run,

@@ -9,6 +9,7 @@ from typing import Any
 
 from litestar import Litestar, Response
 from litestar.openapi import OpenAPIConfig
+from sqlalchemy.exc import SQLAlchemyError
 
 from update_server import __version__
 from update_server.index.routes import index_handlers
@@ -22,6 +23,8 @@ from update_server.problems import answer_problem
 from update_server.services import Services
 from update_server.settings import Settings
 from update_server.statistics.routes import statistics_handlers
+
+SECONDS_BETWEEN_ERASURES = 2
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -68,6 +71,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         background = [asyncio.create_task(services.keeper.encode())]
         if services.writer:
             background.append(asyncio.create_task(services.writer.run()))
+            background.append(asyncio.create_task(finish_deletions(services)))
         if services.settings.jobs:
             scheduler = make_scheduler(services)
             scheduler.start()
@@ -75,6 +79,15 @@ async def running(services: Services) -> AsyncIterator[None]:
         background.append(asyncio.create_task(watch_snapshot(services)))  # another process may be the one that refreshes
         stack.push_async_callback(_cancel, background)
         yield
+
+
+async def finish_deletions(services: Services) -> None:
+    """Remove deleted text from the raw store's log as soon as nobody reads an older state of it, for ever."""
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_ERASURES)
+        if services.raw is not None:
+            with contextlib.suppress(SQLAlchemyError, OSError):
+                await services.raw.erase()
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

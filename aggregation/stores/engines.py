@@ -12,6 +12,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 WRITES = {"sqlite_begin": "BEGIN IMMEDIATE"}
 """Execution options of a transaction that writes: on SQLite it waits for its turn instead of failing half way."""
 
+BUSY_TIMEOUT_MS = 10_000
+"""So long SQLite waits for its turn to write."""
+
 
 def make_engine(url: str) -> AsyncEngine:
     """Return an engine for a store's URL.
@@ -35,7 +38,7 @@ def make_engine(url: str) -> AsyncEngine:
 def _prepare_sqlite(connection: Any, _: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("busy_timeout = 10000", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+    for pragma in (f"busy_timeout = {BUSY_TIMEOUT_MS}", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

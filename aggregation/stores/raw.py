@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from aggregation.stores.engines import WRITES
+from aggregation.stores.engines import BUSY_TIMEOUT_MS, WRITES
 
 MOST_ENVIRONMENTS = 8
 """Of one identifier, kept for one week."""
@@ -73,6 +73,8 @@ class RawStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self.is_erased = True
+        """False while deleted text may still be in SQLite's log, because somebody is reading: `erase` ends that."""
 
     async def put(self, reports: Sequence[NewReport]) -> list[Stored]:
         """Store reports in one transaction, and return what became of each once that is durable."""
@@ -102,17 +104,35 @@ class RawStore:
     async def _delete(self, condition: sa.ColumnElement[bool]) -> int:
         async with self.engine.execution_options(**WRITES).begin() as connection:
             deleted = (await connection.execute(sa.delete(REPORTS).where(condition))).rowcount
-        if self.engine.dialect.name == "sqlite":
-            # Overwritten pages are in the log until it is merged and cut: then the text is in no file any more.
-            async with self.engine.connect() as connection:
-                await connection.run_sync(_checkpoint)
+        self.is_erased = False
+        await self.erase()
         return deleted
 
+    async def erase(self) -> bool:
+        """Remove deleted text from SQLite's log too; tell whether that was possible, or somebody is reading an older state.
 
-def _checkpoint(connection: sa.Connection) -> None:
+        Overwritten pages are in the log until it is merged and cut: then the text is in no file any more. On PostgreSQL there
+        is nothing to do here.
+        """
+        if not self.is_erased:
+            if self.engine.dialect.name == "sqlite":
+                async with self.engine.connect() as connection:
+                    self.is_erased = await connection.run_sync(_checkpoint)
+            else:
+                self.is_erased = True
+        return self.is_erased
+
+
+def _checkpoint(connection: sa.Connection) -> bool:
     cursor = connection.connection.cursor()  # beneath SQLAlchemy, which would begin a transaction first
-    cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    cursor.close()
+    try:
+        cursor.execute("PRAGMA busy_timeout = 250")
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        row = cursor.fetchone()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    finally:
+        cursor.close()
+    return row is not None and not row[0]  # the first column tells whether somebody was in the way
 
 
 async def _put(connection: AsyncConnection, report: NewReport) -> Stored:

@@ -91,3 +91,37 @@ async def test_the_jobs_publish_what_is_due_and_purge_what_is_old(
         scheduler.shutdown(wait=False)
     assert WEEK in await aggregate.published_weeks()
     assert await raw.weeks() == [WEEK]
+
+
+async def test_a_job_runs_even_if_it_can_not_be_recorded(tmp_path: Path) -> None:
+    from aggregation.stores.engines import make_engine
+
+    unmigrated = AggregateStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'empty.sqlite3'}"))
+    ran = False
+
+    async def work() -> None:
+        nonlocal ran
+        ran = True
+
+    assert await run_job(unmigrated, "refresh", work, now, tmp_path)
+    assert ran
+    await unmigrated.engine.dispose()
+
+
+async def test_a_job_whose_lock_cannot_be_had_is_tried_again_soon(tmp_path: Path) -> None:
+    from datetime import timedelta
+
+    from aggregation.stores.engines import make_engine
+
+    away = AggregateStore(make_engine("postgresql+asyncpg://x:y@127.0.0.1:9/nowhere"))
+    scheduler = AsyncIOScheduler(timezone="UTC")
+
+    async def work() -> None:
+        pytest.fail("without its lock a job must not run")
+
+    schedule.add(scheduler, "refresh", work, away, Clock(), tmp_path, seconds=7200)
+    scheduler.start()
+    await asyncio.sleep(1)
+    due = scheduler.get_job("refresh").next_run_time
+    scheduler.shutdown(wait=False)
+    assert due - now() < timedelta(seconds=90)

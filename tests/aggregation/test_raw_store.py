@@ -104,3 +104,21 @@ async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> 
     assert await other.weeks() == [WEEK]
     await raw.engine.dispose()
     await other.engine.dispose()
+
+
+async def test_deleted_is_gone_as_soon_as_nobody_reads_an_older_state(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw, reader = RawStore(make_engine(url)), make_engine(url)
+    await raw.put([report(1, sys_name="MARK")])
+    async with reader.connect() as connection:
+        assert await connection.scalar(sa.select(sa.func.count()).select_from(REPORTS)) == 1
+        assert await raw.delete(report(1).identifier) == 1
+        assert not raw.is_erased, "the reader still needs the old pages"
+        assert not await raw.erase()
+        await raw.put([report(2)])  # and intake goes on
+    assert await raw.erase()
+    for path in tmp_path.iterdir():
+        assert b"MARK" not in path.read_bytes(), path.name
+    await raw.engine.dispose()
+    await reader.dispose()

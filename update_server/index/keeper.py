@@ -6,6 +6,7 @@ A reader takes one reference and has a whole index: the swap is one assignment.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -88,13 +89,19 @@ class IndexKeeper:
         return True
 
     def replace(self, index: Index) -> None:
-        """Serve a new index and keep it on disk."""
+        """Serve a new index and keep it on disk. Where that is full or not writable, it is served all the same."""
         bodies = UpdateBodies(index.facts, self.served.bodies.changed if self.served else {}, check_again_s=self._check_again_s)
         index = Index(index.facts, index.origin, index.documents, index.fact_etags, bodies.changed, index.stale)
-        snapshot.write(index, self._snapshot_path)
-        self._note_file()
-        self.served = Served.of(index, bodies)
         self.trouble = None
+        try:
+            snapshot.write(index, self._snapshot_path)
+            self._note_file()
+        except (OSError, sqlite3.Error) as error:
+            self.trouble = (
+                f"The index can't be written to {self._snapshot_path} ({error}): the next start will serve an older one."
+            )
+            log.error("snapshot_not_written", message=self.trouble)
+        self.served = Served.of(index, bodies)
 
     async def encode(self) -> None:
         """Add the compressed bodies, off the event loop."""

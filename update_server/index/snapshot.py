@@ -96,6 +96,7 @@ def write(index: Index, path: Path) -> None:
 def _write(index: Index, path: Path) -> None:
     tables = _Tables(index.facts, dict(index.fact_etags), dict(index.changed), dict(index.stale))
     with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode = OFF")  # a file that fails is thrown away: nothing has to be undone
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {SNAPSHOT_FORMAT}")
         database.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")

@@ -130,3 +130,18 @@ def test_another_process_that_refreshed_is_noticed(tmp_path: Path) -> None:
     assert not first.load_if_replaced()
     assert first.served is not None
     assert len(first.served.packages) == len(index_of().facts.packages)
+
+
+def test_a_full_disk_costs_the_file_and_not_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    keeper = keeper_on(folder)
+
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(snapshot, "_write", full)
+    keeper.replace(index_of())
+    assert keeper.served is not None
+    assert "disk is full" in str(keeper.trouble)
+    assert list(folder.iterdir()) == [], "nothing is left behind"
