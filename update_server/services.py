@@ -39,6 +39,11 @@ class Services:
         self._making = asyncio.Lock()
         self._allowed: tuple[Served, Allowed] | None = None
 
+    @property
+    def has_replicas(self) -> bool:
+        """Whether other processes on other machines may share the stores: then the index is shared through them too."""
+        return self.aggregate.engine.dialect.name != "sqlite"
+
     async def close(self) -> None:
         """Give back all connections."""
         if self.raw:

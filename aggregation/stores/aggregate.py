@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import sqlalchemy as sa
 from msgspec import Struct
@@ -69,10 +69,21 @@ class JobRun(AggregateBase, table=True):
     error: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
 
 
+class SharedIndex(AggregateBase, table=True):
+    """The newest index snapshot, for replicas that share no disk. There is one row, with the number 1."""
+
+    __tablename__ = "shared_index"
+
+    number: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    as_of: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    snapshot: bytes = Field(sa_type=sa.LargeBinary)
+
+
 CELLS: sa.Table = Cell.__table__  # type: ignore[attr-defined]
 PUBLISHED_WEEKS: sa.Table = PublishedWeek.__table__  # type: ignore[attr-defined]
 AGGREGATION_RUNS: sa.Table = AggregationRun.__table__  # type: ignore[attr-defined]
 JOB_RUNS: sa.Table = JobRun.__table__  # type: ignore[attr-defined]
+SHARED_INDEX: sa.Table = SharedIndex.__table__  # type: ignore[attr-defined]
 VALUES = tuple(CELLS.c[f"value_{number}"] for number in range(1, MOST_DIMENSIONS + 1))
 
 
@@ -151,6 +162,21 @@ class AggregateStore:
         async with self.engine.connect() as connection:
             return await _is_published(connection, week)
 
+    async def share_index(self, as_of: datetime, snapshot: bytes) -> None:
+        """Offer a snapshot to the other replicas, in place of the one before."""
+        async with self.engine.execution_options(**WRITES).begin() as connection:
+            await connection.execute(sa.delete(SHARED_INDEX))
+            await connection.execute(sa.insert(SHARED_INDEX).values(number=1, as_of=as_of, snapshot=snapshot))
+
+    async def shared_index(self, newer_than: datetime | None) -> bytes | None:
+        """Return the snapshot that a replica offers, or None where there is none, or none newer than ``newer_than``."""
+        async with self.engine.connect() as connection:
+            as_of = await connection.scalar(sa.select(SHARED_INDEX.c.as_of))
+            if as_of is None or (newer_than is not None and _aware(as_of) <= newer_than):
+                return None
+            snapshot: bytes | None = await connection.scalar(sa.select(SHARED_INDEX.c.snapshot))
+            return snapshot
+
     async def job_started(self, job: str, now: datetime) -> int:
         """Write down that a job begins; return the number of this run."""
         async with self.engine.execution_options(**WRITES).begin() as connection:
@@ -168,6 +194,11 @@ class AggregateStore:
         query = sa.select(JOB_RUNS).where(JOB_RUNS.c.id.in_(last)).order_by(JOB_RUNS.c.job)
         async with self.engine.connect() as connection:
             return [JobRun(**row) for row in (await connection.execute(query)).mappings()]
+
+
+def _aware(instant: datetime) -> datetime:
+    """An instant as it was written: SQLite gives it back without its time zone, which is UTC."""
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 async def _is_published(connection: AsyncConnection, week: str) -> bool:

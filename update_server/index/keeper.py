@@ -88,6 +88,28 @@ class IndexKeeper:
         self.load()
         return True
 
+    def take(self, packed: bytes) -> None:
+        """Serve a snapshot that another replica offers, and keep it on disk. What can't be read changes nothing."""
+        temporary = self._snapshot_path.with_suffix(".shared")
+        try:
+            temporary.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(packed)
+            index = snapshot.read(temporary)
+            temporary.replace(self._snapshot_path)
+        except (BrokenSnapshotError, OSError) as error:
+            log.error("shared_index_unreadable", error=str(error))
+            return
+        finally:
+            temporary.unlink(missing_ok=True)
+        if index is not None:
+            self._note_file()
+            self._serve(index)
+            log.info("index_taken_from_replica", packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
+
+    def packed(self) -> bytes:
+        """Return the snapshot as it lies on disk, to be offered to other replicas. Raises OSError."""
+        return self._snapshot_path.read_bytes()
+
     def replace(self, index: Index) -> None:
         """Serve a new index and keep it on disk. Where that is full or not writable, it is served all the same."""
         bodies = UpdateBodies(index.facts, self.served.bodies.changed if self.served else {}, check_again_s=self._check_again_s)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation import schedule
 from update_server.index.refresh import refresh
@@ -27,6 +28,8 @@ def make_scheduler(services: Services) -> AsyncIOScheduler:
     async def refresh_index() -> str | None:
         with shown_progress() as progress:
             outcome = await refresh(settings, services.keeper, services.clock, progress)
+        if not outcome.error and services.has_replicas:
+            await _offer(services)
         if outcome.error:
             # Not two hours later: a service that starts before its network recovers by itself soon.
             scheduler.modify_job("refresh", next_run_time=datetime.now(UTC) + retry_after)
@@ -47,8 +50,37 @@ def make_scheduler(services: Services) -> AsyncIOScheduler:
 
 
 async def watch_snapshot(services: Services) -> None:
-    """Serve what another process refreshed: look at the snapshot on disk every half minute, for ever."""
+    """Serve what another process refreshed: look on disk and in the shared store every half minute, for ever."""
     while True:
-        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
-        if await asyncio.to_thread(services.keeper.load_if_replaced):
+        if await take_over(services):
             await services.keeper.encode()
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+async def take_over(services: Services) -> bool:
+    """Serve the index of another process, if there is a newer one; tell whether that was so."""
+    if await asyncio.to_thread(services.keeper.load_if_replaced):
+        return True
+    if not services.has_replicas:
+        return False
+    served = services.keeper.served
+    try:
+        packed = await services.aggregate.shared_index(served.index.facts.as_of if served else None)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("shared_index_away", error=type(error).__name__)
+        return False
+    if packed is None:
+        return False
+    await asyncio.to_thread(services.keeper.take, packed)
+    return True
+
+
+async def _offer(services: Services) -> None:
+    """Give a new index to the other replicas."""
+    served = services.keeper.served
+    try:
+        if served is not None:
+            packed = await asyncio.to_thread(services.keeper.packed)
+            await services.aggregate.share_index(served.index.facts.as_of, packed)
+    except (SQLAlchemyError, OSError) as error:
+        log.warning("index_not_shared", error=type(error).__name__)

@@ -66,3 +66,32 @@ async def test_a_refresh_that_failed_is_tried_again_soon(tmp_path: Path, monkeyp
     assert services.keeper.served is not None
     assert len(services.keeper.served.packages) > 600, "the seed is served meanwhile"
     await services.close()
+
+
+@pytest.mark.postgresql
+async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postgresql_url: str) -> None:
+    from aggregation.settings import StoreSettings
+    from update_server.operations.scheduling import take_over
+
+    stores = StoreSettings(raw_url=postgresql_url, aggregate_url=postgresql_url)
+    with MadeUpstream().served() as upstream:
+        first = await services_on(tmp_path / "one", upstream=upstream, stores=stores)
+        second = await services_on(tmp_path / "two", upstream="http://127.0.0.1:9", stores=stores)
+        assert not await take_over(second), "nobody has offered anything"
+        scheduler = make_scheduler(first)
+        scheduler.start()
+        await until(lambda: first.keeper.last_refresh is not None)
+        async with asyncio.timeout(20):
+            while not await take_over(second):
+                await asyncio.sleep(0.1)
+        scheduler.shutdown(wait=False)
+    assert first.keeper.served is not None
+    assert second.keeper.served is not None
+    assert second.keeper.served.index.facts == first.keeper.served.index.facts
+    mine, theirs = first.keeper.served.bodies.channels["pypi"], second.keeper.served.bodies.channels["pypi"]
+    assert [body.etag for body in mine] == [body.etag for body in theirs], "the same bytes on every replica"
+    assert not await take_over(second), "once is enough"
+    second.keeper.take(b"half of a snapshot")
+    assert second.keeper.served.index.facts == first.keeper.served.index.facts, "what can't be read changes nothing"
+    await first.close()
+    await second.close()
