@@ -53,12 +53,13 @@ def test_secrets_come_with_consent_and_go_with_the_last_environment_that_consent
     assert first.secrets() is None
     assert second.secrets() == of_second
     second.record_consent(answer(Level.NONE))
+    for path in tmp_path.rglob("*.sqlite3"):
+        for secret in (*of_first, of_second[1]):
+            assert secret not in path.read_bytes(), "a secret that went is in no file"
     second.record_consent(answer(Level.BASIC))
     renewed = second.secrets()
     assert renewed is not None
     assert renewed[0] != of_first[0], "a new secret after all consent had ended"
-    for path in tmp_path.rglob("*.sqlite3"):
-        assert of_first[0] not in path.read_bytes(), "a secret that went is in no file"
 
 
 def test_a_revision_never_goes_back(tmp_path: Path) -> None:
