@@ -11,6 +11,7 @@ import queue
 import ssl
 import threading
 import time
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
 import httpx
@@ -48,6 +49,7 @@ class Transport:
             verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             headers={"user-agent": f"napari-update-hook/{__version__}", "accept": "application/json"},
             follow_redirects=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a jar that takes none
         )
 
     def __enter__(self) -> Transport:
@@ -88,7 +90,6 @@ class Transport:
         return result
 
     def _send(self, request: httpx.Request, host: str) -> Answer:
-        self._client.cookies.clear()
         request.extensions["timeout"] = httpx.Timeout(LONGEST_READ_S).as_dict()
         try:
             response = self._client.send(request, stream=True)

@@ -313,12 +313,3 @@ def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(
     assert not result.is_from_cache
     assert len(result.rows) == 2
     assert "in time" in str(result.telemetry.reason)
-
-
-def test_a_cookie_is_not_even_kept_from_one_request_to_the_next(tmp_path: Path, server: respx.MockRouter) -> None:
-    server.get("/api/telemetry/allowed/middle").respond(200, json=ALLOWED, headers={"set-cookie": "id=1"})
-    here = client(tmp_path)
-    here.set_consent(Level.MIDDLE, until=None, means="test")
-    here.check()
-    assert [call.request.method for call in server.calls] == ["GET", "POST"]
-    assert "cookie" not in server.calls.last.request.headers

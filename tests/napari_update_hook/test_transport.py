@@ -66,6 +66,24 @@ def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.s
         assert time.monotonic() - before < 5
 
 
+def test_a_cookie_is_not_even_kept_from_one_request_to_the_next() -> None:
+    asked: list[bytes] = []
+
+    def hand_out_a_cookie(connection: socket.socket) -> None:
+        for _ in range(2):
+            asked.append(connection.recv(10_000))
+            head = (
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nset-cookie: id=1; path=/\r\ncontent-length: 2\r\n\r\n{}"
+            )
+            connection.sendall(head)
+
+    with raw_server(hand_out_a_cookie) as url, Transport() as transport:
+        transport.get(url)
+        transport.get(url)
+    assert len(asked) == 2
+    assert b"cookie" not in b"".join(asked).lower()
+
+
 def test_a_thread_that_still_waits_does_not_delay_the_end_of_the_process() -> None:
     import subprocess
     import sys
