@@ -72,12 +72,12 @@ class Services:
         bodies = self.served().bodies
         if query.channel not in bodies.channels:
             raise Problem(503, f"The index does not hold {query.channel} yet. Try again later.", retry_after=RETRY_AFTER_S)
-        if (body := bodies.find(query.channel, query.python)) is not None:
+        if (body := bodies.find(query.channel, query.python, query.napari)) is not None:
             return body
         async with self._making:  # one at a time, and only the first of those who wait for the same
-            if (body := bodies.find(query.channel, query.python)) is not None:
+            if (body := bodies.find(query.channel, query.python, query.napari)) is not None:
                 return body
-            return await asyncio.to_thread(bodies.make, query.channel, query.python)
+            return await asyncio.to_thread(bodies.make, query.channel, query.python, query.napari)
 
     def package_key(self, name: str) -> str:
         """Return the normalized name of a package of the index. Raises Problem 404."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from napari_update_hook.wire import PackageUpdate
@@ -36,18 +37,34 @@ def conda_classes(packages: Iterable[Package], minors: Iterable[int]) -> PythonC
     return PythonClasses({text: _rule(text) for text in sorted(texts)}, minors)
 
 
-def conda_updates(package: CondaPackage, key: str, classes: PythonClasses) -> list[PackageUpdate]:
+def conda_updates(
+    package: Package, on_conda: CondaPackage, classes: PythonClasses, napari: str | None = None
+) -> list[PackageUpdate]:
     """Return the answers for one package on conda-forge, for each class in the order of the bits.
 
-    ``key``: its name on PyPI, to tell whether the one on the channel differs.
+    ``on_conda``: what the channel has of it. ``napari``: the version that a file must admit; None where that is not asked.
     """
-    candidates, yanked = [], {}
-    for version, files in _by_version(package.files):
-        if sound := [file for file in files if not file.broken]:
-            candidates.append(_candidate(version, sound, classes))
-        else:
-            yanked[version] = "marked as broken on conda-forge"
-    return updates_of(candidates, classes, yanked=yanked, conda_name=package.name if package.name != key else None)
+    yanked = {
+        version: "marked as broken on conda-forge"
+        for version, files in _by_version(on_conda.files)
+        if all(file.broken for file in files)
+    }
+    return updates_of(
+        conda_candidates(on_conda, classes, napari if package.key != "napari" else None),
+        classes,
+        yanked=yanked,
+        vulnerabilities={version: list(ids) for version, ids in package.vulnerabilities.items()},
+        conda_name=on_conda.name if on_conda.name != package.key else None,
+    )
+
+
+def conda_candidates(on_conda: CondaPackage, classes: PythonClasses, napari: str | None = None) -> list[Candidate]:
+    """Return the versions that may be an answer, the newest first: those with a file that is not marked as broken."""
+    return [
+        _candidate(version, sound, classes, napari)
+        for version, files in _by_version(on_conda.files)
+        if (sound := [file for file in files if not file.broken])
+    ]
 
 
 def _by_version(files: Sequence[CondaFile]) -> list[tuple[str, list[CondaFile]]]:
@@ -64,16 +81,33 @@ def _parsed(version: str) -> Version | None:
         return None
 
 
-def _candidate(version: str, files: list[CondaFile], classes: PythonClasses) -> Candidate:
-    fits = 0
+def _candidate(version: str, files: list[CondaFile], classes: PythonClasses, napari: str | None) -> Candidate:
+    fits = admits = 0
+    asked: dict[str, None] = {}
     for file in files:
-        admitted = classes.all
+        fitting = classes.all
+        takes_napari = True
         for text in (*file.depends, *file.constrains):
-            if name_of(text) != "napari":
-                admitted &= classes.admitted_by(text)
-        fits |= admitted
+            if name_of(text) == "napari":
+                if needed := text.strip().partition(" ")[2]:
+                    asked[needed] = None
+                takes_napari = takes_napari and (napari is None or admits_napari(text, napari))
+            else:
+                fitting &= classes.admitted_by(text)
+        fits |= fitting
+        if takes_napari:
+            admits |= fitting
     # Conda has no rule about pre-releases: the channel's main label holds what its solver may take.
-    return Candidate(version, False, fits, lambda _: classes.in_words(fits))
+    return Candidate(version, False, fits, admits, lambda _: classes.in_words(fits), " or ".join(asked))
+
+
+@lru_cache(maxsize=65536)
+def admits_napari(text: str, napari: str) -> bool:
+    """Tell whether a match specification on napari admits a version. What can't be read excludes nothing."""
+    try:
+        return bool(MatchSpec(text).matches(_record("napari", napari, "pyhd8ed1ab_0")))
+    except (InvalidMatchSpecError, InvalidVersionError):
+        return True
 
 
 def _rule(text: str) -> Rule:

@@ -14,7 +14,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-FACTS_FORMAT = 1
+FACTS_FORMAT = 2
 
 
 class File(Struct, frozen=True, array_like=True):
@@ -31,10 +31,14 @@ class File(Struct, frozen=True, array_like=True):
 
 
 class Release(Struct, frozen=True, array_like=True):
-    """A version of a package on PyPI. ``version`` parses by PEP 440."""
+    """A version of a package on PyPI. ``version`` parses by PEP 440.
+
+    ``needs_napari``: its requirements on napari, as published; None where its metadata was never read.
+    """
 
     version: str
     files: tuple[File, ...]
+    needs_napari: tuple[str, ...] | None = None
 
 
 class CondaFile(Struct, frozen=True, array_like=True):
@@ -62,7 +66,8 @@ class Package(Struct, frozen=True, array_like=True, dict=True):
 
     ``name`` is spelled as its authors do, ``key`` normalized (PEP 503). ``version``: what today's index names as the newest.
     ``releases`` are in descending PEP 440 order. ``commands`` are the ids that the manifest of the newest release declares.
-    ``conda`` is None where the project is not on conda-forge, or where that is not known.
+    ``conda`` is None where the project is not on conda-forge, or where that is not known. ``vulnerabilities``: ids of known
+    advisories by version.
     """
 
     key: NormalizedName
@@ -71,6 +76,7 @@ class Package(Struct, frozen=True, array_like=True, dict=True):
     releases: tuple[Release, ...]
     commands: tuple[str, ...] = ()
     conda: CondaPackage | None = None
+    vulnerabilities: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def published_finals(self) -> tuple[str, ...]:

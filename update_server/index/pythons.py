@@ -118,6 +118,10 @@ class PythonClasses:
         """Return the set of classes that a rule admits. No rule admits all."""
         return self.all if text is None else self._admitted[text]
 
+    def where(self, holds: Callable[[PythonVersion], bool]) -> int:
+        """Return the set of classes whose representative ``holds``."""
+        return sum(1 << cls.bit for cls in self.classes if holds(cls.representative))
+
     def running(self, tags: tuple[str, ...] | None) -> int:
         """Return the set of classes that can run a wheel of these interpreter-ABI pairs on some platform; all for None."""
         if tags is None:

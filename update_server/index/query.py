@@ -14,10 +14,11 @@ from update_server.problems import Problem, bad_query
 
 
 class UpdatesQuery(Struct, frozen=True):
-    """Who asks: a Python and a channel. ``known``: the ETag of the body that the client holds, in a ``POST``."""
+    """Who asks: a Python, a channel, perhaps a napari. ``known``: the ETag of the body that the client holds, in a ``POST``."""
 
     python: PythonVersion
     channel: str = "pypi"
+    napari: str | None = None
     known: str | None = None
 
 
@@ -40,15 +41,14 @@ def parsed_query(query_string: bytes) -> UpdatesQuery:
     channel = values.get("channel", "pypi")
     if channel not in CHANNELS:
         raise bad_query("channel", f"{channel[:32]!r} is no channel: choose {' or '.join(CHANNELS)}.")
-    _check_napari(values.get("napari"))
-    return UpdatesQuery(python, channel, values.get("known"))
+    return UpdatesQuery(python, channel, _napari(values.get("napari")), values.get("known"))
 
 
-def _check_napari(text: str | None) -> None:
-    """The index does not know which napari a release needs, and what is unknown excludes nothing; so any version will do."""
+def _napari(text: str | None) -> str | None:
+    """A napari version in its normal form, without what a local build adds."""
     if text is None:
-        return
+        return None
     try:
-        Version(text)
+        return Version(text[:64]).public
     except InvalidVersion as error:
         raise bad_query("napari", f"{text[:32]!r} is no napari version: write it like 0.6.1.") from error

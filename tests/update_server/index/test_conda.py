@@ -18,7 +18,7 @@ def answer(files: list[CondaFile], python: str = "3.11", name: str = "made") -> 
     cls = classes.of(PythonVersion.parse(python))
     assert cls is not None
     assert package.conda is not None
-    return conda_updates(package.conda, "made", classes)[cls.bit]
+    return conda_updates(package, package.conda, classes)[cls.bit]
 
 
 def file(version: str, *depends: str, constrains: tuple[str, ...] = (), broken: bool = False) -> CondaFile:

@@ -210,14 +210,15 @@ async def test_a_minor_that_many_ask_for_at_once_is_made_once(client: Client, mo
     import asyncio
 
     from update_server.index.bodies import UpdateBodies
+    from update_server.index.pythons import PythonVersion
 
     made = 0
     make = UpdateBodies.make
 
-    def counted(self: UpdateBodies, channel: str, python: object) -> object:
+    def counted(self: UpdateBodies, channel: str, python: PythonVersion, napari: str | None = None) -> object:
         nonlocal made
         made += 1
-        return make(self, channel, python)  # type: ignore[arg-type]
+        return make(self, channel, python, napari)
 
     monkeypatch.setattr(UpdateBodies, "make", counted)
     answers = await asyncio.gather(*(client.get("/api/updates?python=3.61") for _ in range(20)))
