@@ -32,6 +32,7 @@ class Upstreams:
         """``base``: one address that stands in for all of them; empty for the public ones."""
         self.index = base or "https://api.napari.org"
         self.pypi = base or "https://pypi.org"
+        self.osv = base or "https://api.osv.dev"
 
 
 class Settings(BaseSettings):

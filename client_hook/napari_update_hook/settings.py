@@ -133,7 +133,10 @@ def site_files(environ: Mapping[str, str], platform: str = sys.platform) -> tupl
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:
-    """Return the strictest of what the files say. One that can't be read switches telemetry off: that is the safe reading."""
+    """Return the strictest of what the files say.
+
+    Whatever is not plainly ``true`` is off, and a file that can't be read switches telemetry off: that is the safe reading.
+    """
     rules = SiteRules()
     for path in files:
         try:
@@ -146,8 +149,8 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
         except (OSError, ValueError):
             said, maximum = {"telemetry": False}, Level.NONE
         rules = SiteRules(
-            telemetry=rules.telemetry and said.get("telemetry") is not False,
-            update_check=rules.update_check and said.get("update_check") is not False,
+            telemetry=rules.telemetry and said.get("telemetry", True) is True,
+            update_check=rules.update_check and said.get("update_check", True) is True,
             server=said.get("server") or rules.server,
             maximum_level=min(rules.maximum_level, maximum, key=lambda level: level.rank),
             sources=(*rules.sources, str(path)),

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from napari_update_hook.weeks import InvalidWeekError, published_from
 
+from aggregation import compute, publish
 from aggregation.catalogue import CATALOGUE, catalogue_hash
 from aggregation.publish import Outcome, due_weeks, publish_week
 from aggregation.stores.aggregate import AGGREGATION_RUNS, AggregateStore
@@ -73,3 +75,23 @@ async def test_weeks_are_due_once_their_time_has_come(raw: RawStore, aggregate: 
 async def test_an_unknown_week_is_refused(raw: RawStore, aggregate: AggregateStore) -> None:
     with pytest.raises(InvalidWeekError):
         await publish_week(raw, aggregate, "2025-W53", datetime(2027, 1, 1, tzinfo=UTC))
+
+
+async def test_a_week_is_read_as_one_state_though_reports_keep_coming(
+    raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each entry ten more people report: all numbers are still those of the state at the beginning."""
+    await raw.put([report(person) for person in range(20)])
+    late = iter(range(100, 1000))
+    real = compute.cells_of
+
+    async def cells_of(*arguments: Any) -> Any:
+        cells = await real(*arguments)
+        await raw.put([report(next(late)) for _ in range(10)])
+        return cells
+
+    monkeypatch.setattr(publish, "cells_of", cells_of)
+    await publish_week(raw, aggregate, WEEK, TIME)
+    for entry in CATALOGUE:
+        assert {row.people for row in (await aggregate.rows(entry, {})).rows} <= {20}, entry.id
+    assert await people(aggregate) == [20]

@@ -86,7 +86,10 @@ def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
         assert rules.server == "https://site.example"
 
 
-@pytest.mark.parametrize("text", ["not json", "[]", '{"maximum_level": "everything"}'])
+@pytest.mark.parametrize(
+    "text",
+    ["not json", "[]", '{"maximum_level": "everything"}', '{"telemetry": "off"}', '{"telemetry": 0}', '{"telemetry": null}'],
+)
 def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site.json"
     path.write_text(text)

@@ -35,7 +35,10 @@ class MadeCondaFile:
 
 @dataclass(frozen=True)
 class MadeProject:
-    """A project: its files by version, the commands of its manifest, its package on conda-forge."""
+    """A project: its files by version, the commands of its manifest, its package on conda-forge.
+
+    ``requires_dist`` by version: offered as metadata beside the wheel. ``advisories``: affected versions by id.
+    """
 
     name: str
     releases: Mapping[str, Sequence[MadeFile]]
@@ -43,6 +46,8 @@ class MadeProject:
     commands: Sequence[str] = ()
     conda: Sequence[MadeCondaFile] = ()
     conda_name: str = ""
+    requires_dist: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    advisories: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def newest(self) -> str:
@@ -110,11 +115,27 @@ class MadeUpstream:
                 },
                 f"/simple/{key}/": {"name": key, "files": list(self._files(project))},
             }
+            for version in project.releases:
+                info = {"name": project.name, "version": version, "requires_dist": list(project.requires_dist.get(version, ()))}
+                of_project[f"/pypi/{key}/{version}/json"] = {"info": info}
+            for name, versions in project.advisories.items():
+                affected = {"package": {"ecosystem": "PyPI", "name": project.name}, "versions": list(versions)}
+                of_project[f"/v1/vulns/{name}"] = {"id": name, "affected": [affected]}
             if project.conda:
                 of_project[f"/api/conda/{key}"] = self._conda(project)
             if path in of_project:
                 return json.dumps(of_project[path]).encode()
         return None
+
+    def answer_post(self, path: str, body: bytes) -> bytes | None:
+        """Return what OSV says of the packages that a query names."""
+        if path != "/v1/querybatch":
+            return None
+        names = [query["package"]["name"] for query in json.loads(body)["queries"]]
+        advisories = {canonicalize_name(project.name): list(project.advisories) for project in self.projects}
+        return json.dumps(
+            {"results": [{"vulns": [{"id": id_} for id_ in advisories.get(name, ())]} for name in names]}
+        ).encode()
 
     def _summary(self, project: MadeProject) -> dict[str, Any]:
         key = canonicalize_name(project.name)
@@ -168,7 +189,7 @@ class MadeUpstream:
                 raise httpx.ConnectError("no network", request=request)
             if path in self.broken:
                 return httpx.Response(500)
-            text = self.answer(path)
+            text = self.answer(path) if request.method == "GET" else self.answer_post(path, request.content)
             if text is None:
                 return httpx.Response(404)
             etag = f'"{hash(text) & 0xFFFFFFFF:x}"'
@@ -186,10 +207,16 @@ class MadeUpstream:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                self._answer(self.path, upstream.answer_post(self.path, body))
+
             def do_GET(self) -> None:
                 path = self.path.split("?")[0]
+                self._answer(path, None if path in upstream.broken else upstream.answer(path))
+
+            def _answer(self, path: str, text: bytes | None) -> None:
                 upstream.requests.append(path)
-                text = None if path in upstream.broken else upstream.answer(path)
                 self.send_response(500 if path in upstream.broken else 200 if text is not None else 404)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(text or b"")))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import brotli
@@ -26,6 +26,7 @@ from update_server.index.conda import admits_napari as _admits_on_conda
 from update_server.index.conda import conda_classes, conda_updates, name_of
 from update_server.index.model import Facts
 from update_server.index.napari_needs import admits as _admits_on_pypi
+from update_server.index.negotiation import accepted_encodings
 from update_server.index.pythons import FIRST_PREPARED_MINOR, PythonClass, PythonClasses, PythonVersion
 
 CHANNELS = ("pypi", "conda-forge")
@@ -64,14 +65,17 @@ class Body:
         self.etag = hashlib.sha256(identity).hexdigest()[:32]
         self.representations = {"identity": self._representation(identity)}
 
-    def encode(self) -> None:
-        """Add the encodings, each at its best ratio. The same bytes on every replica: gzip's header gets no time."""
-        encoded = {
-            "br": brotli.compress(self.identity, quality=11),
-            "zstd": zstandard.ZstdCompressor(level=19).compress(self.identity),
-            "gzip": gzip.compress(self.identity, 9, mtime=0),
-        }
-        self.representations |= {name: self._representation(content, name) for name, content in encoded.items()}
+    def encode(self, encodings: Iterable[str] = ENCODINGS) -> None:
+        """Add encodings, each at its best ratio. The same bytes on every replica: gzip's header gets no time."""
+        self.representations |= {name: self._representation(_COMPRESS[name](self.identity), name) for name in encodings}
+
+    def accepted_by(self, accept_encoding: str) -> Representation:
+        """Return the smallest representation that is ready and that an Accept-Encoding header allows."""
+        accepted = accepted_encodings(accept_encoding)
+        for encoding in ENCODINGS:
+            if encoding in accepted and encoding in self.representations:
+                return self.representations[encoding]
+        return self.representations["identity"]
 
     def _representation(self, content: bytes, encoding: str | None = None) -> Representation:
         headers = [
@@ -84,6 +88,13 @@ class Body:
         if encoding:
             headers.append((b"content-encoding", encoding.encode()))
         return Representation(content, headers)
+
+
+_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "br": lambda text: bytes(brotli.compress(text, quality=11)),
+    "zstd": lambda text: zstandard.ZstdCompressor(level=19).compress(text),
+    "gzip": lambda text: gzip.compress(text, 9, mtime=0),
+}
 
 
 class ChannelBodies:

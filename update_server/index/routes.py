@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 from update_server.index.bodies import CACHE_CONTROL, instant_text
 from update_server.index.negotiation import accepted_encodings, matches
 from update_server.index.snapshot import Document, Origin
+from update_server.index.sources.napari_index import ADVISORIES
 from update_server.problems import Problem
 from update_server.services import RETRY_AFTER_S, Services
 
@@ -90,6 +91,8 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         known = msgspec.json.decode(document.text(), type=dict[str, Any])
         packages = services.served().packages
         for key, entry in stale.items():
+            if key == ADVISORIES:
+                continue
             known[key] = {"version": packages[key].version if key in packages else None, "error": entry.error}
         return _answer(request, Document.of(msgspec.json.encode(known)))
 

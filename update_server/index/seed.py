@@ -34,6 +34,7 @@ def pack(facts: Facts) -> bytes:
         msgspec.structs.replace(
             package,
             conda=None,
+            vulnerabilities={},
             releases=tuple(Release(release.version, tuple(dict.fromkeys(release.files))) for release in package.releases),
         )
         for package in facts.packages

@@ -10,8 +10,7 @@ from litestar import asgi
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import Receive, Scope, Send
 
-from update_server.index.bodies import ENCODINGS, Body, Representation
-from update_server.index.negotiation import accepted_encodings, matches
+from update_server.index.negotiation import matches
 from update_server.index.query import parsed_query
 from update_server.problems import MEDIA_TYPE, Problem, as_problem
 from update_server.services import Services
@@ -36,7 +35,7 @@ def updates_handler(services: Services) -> ASGIRouteHandler:
                 accept_encoding = value.decode("latin-1")
             elif name == b"if-none-match":
                 if_none_match = value.decode("latin-1")
-        chosen = representation(body, accept_encoding)
+        chosen = body.accepted_by(accept_encoding)
         if if_none_match and matches(body.etag, if_none_match):
             headers = [pair for pair in chosen.headers if pair[0] in (b"etag", b"cache-control", b"vary")]
             await _send(send, 304, headers, b"")
@@ -44,15 +43,6 @@ def updates_handler(services: Services) -> ASGIRouteHandler:
             await _send(send, 200, chosen.headers, b"" if scope["method"] == "HEAD" else chosen.content)  # type: ignore[typeddict-item]
 
     return updates
-
-
-def representation(body: Body, accept_encoding: str) -> Representation:
-    """Return the smallest representation that is ready and that the client takes."""
-    accepted = accepted_encodings(accept_encoding)
-    for encoding in ENCODINGS:
-        if encoding in accepted and encoding in body.representations:
-            return body.representations[encoding]
-    return body.representations["identity"]
 
 
 async def _send_problem(send: Send, problem: Problem) -> None:

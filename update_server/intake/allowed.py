@@ -5,12 +5,12 @@ Every string of a report comes from a public list, on both sides. Otherwise ten 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 
 import msgspec
 from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, AllowList, Level
 
+from update_server.index.bodies import Body
 from update_server.index.model import Facts
 from update_server.intake import vocabulary
 
@@ -31,8 +31,9 @@ class Allowed:
         self.plugins = {key: frozenset(versions) for key, versions in plugins.items()}
         self.commands = frozenset(command for ids in commands.values() for command in ids)
         self.lists = {level: _list(level, napari, plugins, commands) for level in TELEMETRY_LEVELS}
-        self.bodies = {level: msgspec.json.encode(allowed) for level, allowed in self.lists.items()}
-        self.etags = {level: hashlib.sha256(body).hexdigest()[:32] for level, body in self.bodies.items()}
+        self.bodies = {level: Body(msgspec.json.encode(allowed)) for level, allowed in self.lists.items()}
+        for body in self.bodies.values():
+            body.encode(("gzip",))  # a few milliseconds, where the smaller ones would take a second
 
 
 def _list(

@@ -148,11 +148,12 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     )
     async def allowed(request: Asked, level: FromPath[str]) -> Response[bytes]:
         """Return the public lists from which every string of a report of this level must come."""
-        checked, lists = taken_level(level), services.allowed()
-        headers = {"cache-control": "public, max-age=300", "etag": f'"{lists.etags[checked]}"'}
-        if matches(lists.etags[checked], request.headers.get("if-none-match", "")):
+        body = services.allowed().bodies[taken_level(level)]
+        chosen = body.accepted_by(request.headers.get("accept-encoding", ""))
+        headers = {name.decode(): value.decode() for name, value in chosen.headers if name != b"content-length"}
+        if matches(body.etag, request.headers.get("if-none-match", "")):
             return Response(b"", status_code=304, headers=headers)
-        return Response(lists.bodies[checked], status_code=200, media_type=MediaType.JSON, headers=headers)
+        return Response(chosen.content, status_code=200, media_type=MediaType.JSON, headers=headers)
 
     return [send_batch, find, delete, levels, allowed]
 

@@ -79,7 +79,7 @@ def _decoded(text: bytes, level: Level) -> Batch[Any]:
         return batch_decoder(level).decode(text)
     except msgspec.ValidationError as error:
         detail, _, place = str(error).partition(" - at `")
-        raise Problem(422, f"{detail}.", pointer=json_pointer(place.rstrip("`"))) from error
+        raise Problem(422, f"{detail}.", pointer=json_pointer(place.rstrip("`")) + _field_named_in(detail)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, "The body is no JSON that can be read.") from error
 
@@ -87,6 +87,12 @@ def _decoded(text: bytes, level: Level) -> Batch[Any]:
 def json_pointer(place: str) -> str:
     """Return msgspec's ``$.report.plugins[0].name`` as the JSON pointer ``/report/plugins/0/name`` (RFC 6901)."""
     return "".join(f"/{part}" for part in re.findall(r"[^.\[\]$]+", place))
+
+
+def _field_named_in(detail: str) -> str:
+    """The last part of the pointer where msgspec names the field in words: one that is missing, or unknown."""
+    match = re.search(r"(?:required|unknown) field `([^`]+)`", detail)
+    return f"/{match[1]}" if match else ""
 
 
 def _check_week(week: str, now: datetime) -> None:

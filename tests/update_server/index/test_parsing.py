@@ -6,7 +6,9 @@ import msgspec
 import pytest
 
 from update_server.index.model import CondaFile, CondaPackage, File, Release
-from update_server.index.sources.parsing import commands_of, conda_package, releases_from_simple
+from update_server.index.sources.parsing import commands_of, conda_package, project_page
+
+ADDRESS = "https://pypi.example/simple/made/"
 
 
 def simple(*files: dict[str, object]) -> bytes:
@@ -20,7 +22,7 @@ def test_a_project_page_becomes_releases_in_descending_order() -> None:
         {"filename": "made-0.10.tar.gz", "requires-python": "", "yanked": "oops"},
         {"filename": "made-0.10-1-cp310-abi3-manylinux1_x86_64.whl", "yanked": True},
     )
-    assert releases_from_simple(page) == (
+    assert project_page(page, ADDRESS).releases == (
         Release(
             "0.10", (File(None, None, ("py2-none", "py3-none")), File(None, "oops", None), File(None, "", ("cp310-abi3",)))
         ),
@@ -30,12 +32,12 @@ def test_a_project_page_becomes_releases_in_descending_order() -> None:
 
 @pytest.mark.parametrize("filename", ["made-1.0-py3.6.egg", "made-1.0.exe", "made-one-py3-none-any.whl", "README.txt"])
 def test_files_that_pip_would_not_take_are_passed_over(filename: str) -> None:
-    assert releases_from_simple(simple({"filename": filename})) == ()
+    assert project_page(simple({"filename": filename}), ADDRESS).releases == ()
 
 
 def test_another_form_is_refused() -> None:
     with pytest.raises(msgspec.MsgspecError):
-        releases_from_simple(b'{"files": "none"}')
+        project_page(b'{"files": "none"}', ADDRESS)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +69,19 @@ def test_of_a_conda_package_only_what_decides_is_kept() -> None:
     ).encode()
     files = (CondaFile("1.0", ("python >=3.9", "napari >=0.4")), CondaFile("1.1", broken=True))
     assert conda_package(text) == CondaPackage("made_up", files)
+
+
+def test_metadata_is_found_where_the_index_offers_it_by_either_name_and_by_relative_addresses() -> None:
+    page = simple(
+        {
+            "filename": "made-1.0-py3-none-any.whl",
+            "url": "../../files/made-1.0-py3-none-any.whl",
+            "core-metadata": {"sha256": "0"},
+        },
+        {"filename": "made-1.1-py3-none-any.whl", "url": "https://files.example/b.whl", "data-dist-info-metadata": True},
+        {"filename": "made-1.2-py3-none-any.whl", "url": "https://files.example/c.whl", "core-metadata": False},
+    )
+    assert project_page(page, ADDRESS).metadata_urls == {
+        "1.0": "https://pypi.example/files/made-1.0-py3-none-any.whl.metadata",
+        "1.1": "https://files.example/b.whl.metadata",
+    }

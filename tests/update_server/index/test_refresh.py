@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from aggregation.clock import Clock
@@ -14,6 +15,7 @@ from tests.support.facts import facts_of
 from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
 from update_server.index import refresh as refreshing
 from update_server.index.keeper import IndexKeeper
+from update_server.index.model import Package, Release
 from update_server.index.snapshot import Origin
 from update_server.index.sources import fetching
 from update_server.settings import Settings
@@ -25,6 +27,16 @@ UPSTREAM = "http://upstream.example"
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching.Fetcher, "_wait", lambda *_: 0.0)
+
+
+def without_needs(packages: Iterable[Package]) -> tuple[Package, ...]:
+    """Return packages without what was read of their releases' metadata."""
+    return tuple(
+        msgspec.structs.replace(
+            package, releases=tuple(Release(release.version, release.files) for release in package.releases)
+        )
+        for package in packages
+    )
 
 
 class Refresher:
@@ -60,7 +72,7 @@ async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: R
     served = refresher.keeper.served
     assert served is not None
     assert served.index.origin is Origin.REFRESH
-    assert served.index.facts.packages == facts_of().packages
+    assert without_needs(served.index.facts.packages) == facts_of().packages
     assert served.packages["affinder"].commands == ("affinder.start_affinder",)
     assert refresher.progress[0] == (0, 6)
     assert refresher.progress[-1] == (6, 6)
@@ -84,7 +96,8 @@ async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresh
         def handle(request: httpx.Request) -> httpx.Response:
             response = inner.handler(request)
             assert isinstance(response, httpx.Response)
-            statuses.append(response.status_code)
+            if request.method == "GET":
+                statuses.append(response.status_code)
             return response
 
         return httpx.MockTransport(handle)
@@ -115,7 +128,7 @@ async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(ref
         assert await refresher(MadeUpstream(broken={"/simple/affinder/"}), day=day) is None
     served = refresher.keeper.served
     assert served is not None
-    assert served.packages["affinder"].releases == facts_of().packages[1].releases
+    assert without_needs(served.packages.values()) == facts_of().packages
     stale = served.index.stale["affinder"]
     assert stale.since is not None
     assert stale.since.day == 20
@@ -193,3 +206,69 @@ async def test_a_refusal_is_not_asked_for_again() -> None:
         with pytest.raises(fetching.UpstreamError, match="403"):
             await fetching.Fetcher(client, 1).get("http://x.example/a")
     assert asked == ["/a"]
+
+
+PINNED = MadeProject(
+    "pinned",
+    {"1.0": [MadeFile()], "1.1": [MadeFile()], "1.2": [MadeFile()], "1.3": [MadeFile()]},
+    requires_dist={
+        "1.3": ["napari<0.7", "numpy"],
+        "1.2": ["napari (==0.6.1) ; extra == 'all'", "napari!=0.8.0"],
+        "1.1": ["napari"],
+    },
+)
+
+
+async def test_only_releases_that_can_be_an_answer_are_looked_into_and_each_once_ever(refresher: Refresher) -> None:
+    upstream = MadeUpstream([*PLUGINS, PINNED])
+    await refresher(upstream)
+    served = refresher.keeper.served
+    assert served is not None
+    needs = {release.version: release.needs_napari for release in served.packages["pinned"].releases}
+    assert needs == {"1.3": ("napari<0.7",), "1.2": ("napari!=0.8.0",), "1.1": (), "1.0": None}, "1.1 admits every napari"
+    assert {release.needs_napari for release in served.packages["napari"].releases} == {None}
+    asked = [path for path in upstream.requests if path.startswith("/pypi/pinned/")]
+    assert sorted(asked) == ["/pypi/pinned/1.1/json", "/pypi/pinned/1.2/json", "/pypi/pinned/1.3/json"]
+    upstream.requests.clear()
+    await refresher(upstream)
+    assert not [path for path in upstream.requests if path.startswith("/pypi/")]
+
+
+async def test_metadata_that_cannot_be_read_excludes_nothing_and_is_asked_for_again(refresher: Refresher) -> None:
+    await refresher(MadeUpstream([*PLUGINS, PINNED], broken={"/pypi/pinned/1.3/json"}))
+    served = refresher.keeper.served
+    assert served is not None
+    assert served.packages["pinned"].releases[0].needs_napari is None
+    assert not served.index.stale
+    await refresher(MadeUpstream([*PLUGINS, PINNED]))
+    assert refresher.keeper.served is not None
+    assert refresher.keeper.served.packages["pinned"].releases[0].needs_napari == ("napari<0.7",)
+
+
+async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refresher: Refresher) -> None:
+    weak = MadeProject("weak", {"1.0": [MadeFile()], "1.1": [MadeFile()]}, advisories={"PYSEC-2026-1": ["1.0"]})
+    await refresher(MadeUpstream([*PLUGINS, weak]), day=20)
+    for upstream in (MadeUpstream([*PLUGINS, weak]), MadeUpstream([*PLUGINS, weak], broken={"/v1/querybatch"})):
+        assert await refresher(upstream, day=21) is None
+        served = refresher.keeper.served
+        assert served is not None
+        assert served.packages["weak"].vulnerabilities == {"1.0": ("PYSEC-2026-1",)}
+    assert refresher.keeper.served is not None
+    assert list(refresher.keeper.served.index.stale) == ["advisories of OSV"]
+
+
+async def test_an_upstream_is_given_the_time_that_it_asks_for() -> None:
+    from tenacity import Future, RetryCallState, Retrying
+
+    async with httpx.AsyncClient() as client:
+        fetcher = fetching.Fetcher(client, 1, first_wait_s=0.001)
+        state = RetryCallState(Retrying(), None, (), {})
+        state.outcome = Future(1)
+        for asked, waited in ((7.0, 7.0), (3600.0, fetching.LONGEST_WAIT_S), (0.0, 0.0)):
+            state.outcome = Future(1)
+            state.outcome.set_exception(fetching._RetryableError("answered 429", asked))
+            assert WAIT(fetcher, state) == pytest.approx(waited, abs=0.1)
+
+
+WAIT = fetching.Fetcher._wait
+"""The real one, before the fixture of this module takes the waiting out."""

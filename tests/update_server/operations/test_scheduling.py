@@ -96,3 +96,17 @@ async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postg
     assert second.keeper.served.index.facts == first.keeper.served.index.facts, "what can't be read changes nothing"
     await first.close()
     await second.close()
+
+
+async def test_another_process_that_refreshed_is_served_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.support.facts import index_of
+    from update_server.operations import scheduling
+
+    monkeypatch.setattr(scheduling, "SECONDS_BETWEEN_LOOKS", 0.05)
+    here, elsewhere = await services_on(tmp_path), await services_on(tmp_path)
+    watching = asyncio.create_task(scheduling.watch_snapshot(here))
+    elsewhere.keeper.replace(index_of())
+    await until(lambda: here.keeper.served is not None and len(here.keeper.served.packages) == 6)
+    watching.cancel()
+    await here.close()
+    await elsewhere.close()

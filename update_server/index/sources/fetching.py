@@ -6,7 +6,8 @@ Retries, back-off and jitter are tenacity's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+import contextlib
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
 
 import httpx
@@ -55,9 +56,23 @@ class Fetcher:
         self._places = asyncio.Semaphore(concurrency)
         self._backoff = wait_exponential_jitter(multiplier=first_wait_s, max=10, jitter=first_wait_s)
 
-    async def get(self, url: str, *, etag: str | None = None, accept: str = "application/json") -> Answer | None:
+    async def get(
+        self, url: str, *, etag: str | None = None, accept: str = "application/json", is_json: bool = True
+    ) -> Answer | None:
         """Return the answer at ``url``, or None where there is none (404). Raises UpstreamError."""
         headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
+        return await self._asked(self._client.build_request("GET", url, headers=headers), is_json)
+
+    async def post(self, url: str, value: object) -> bytes:
+        """Send a JSON value that changes nothing there, and return the answer. Raises UpstreamError."""
+        content = msgspec.json.encode(value)
+        headers = {"content-type": "application/json"}
+        answer = await self._asked(self._client.build_request("POST", url, content=content, headers=headers), is_json=True)
+        if answer is None or answer.text is None:
+            raise UpstreamError(f"{url}: not found")
+        return answer.text
+
+    async def _asked(self, request: httpx.Request, is_json: bool) -> Answer | None:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=self._wait,
@@ -68,9 +83,9 @@ class Fetcher:
             async for attempt in retrying:
                 with attempt:
                     async with self._places:
-                        return await self._once(url, headers)
+                        return await self._once(request, is_json)
         except _RetryableError as error:
-            raise UpstreamError(f"{url}: {error}") from error
+            raise UpstreamError(f"{request.url}: {error}") from error
         raise AssertionError("tenacity ends by a return or an exception")
 
     def _wait(self, state: RetryCallState) -> float:
@@ -78,13 +93,14 @@ class Fetcher:
         asked = error.after if isinstance(error, _RetryableError) else 0.0
         return max(min(asked, LONGEST_WAIT_S), self._backoff(state))
 
-    async def _once(self, url: str, headers: dict[str, str]) -> Answer | None:
+    async def _once(self, request: httpx.Request, is_json: bool) -> Answer | None:
+        url = request.url
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S), self._client.stream("GET", url, headers=headers) as response:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S), self._sent(request) as response:
                 if response.status_code in (404, 410):
                     return None
                 if response.status_code == 304:
-                    return Answer(None, headers.get("if-none-match"))
+                    return Answer(None, request.headers.get("if-none-match"))
                 if response.status_code == 429 or response.status_code >= 500:
                     raise _RetryableError(f"answered {response.status_code}", _seconds(response.headers.get("retry-after")))
                 if response.status_code != 200:
@@ -92,11 +108,20 @@ class Fetcher:
                 text = await _read(response)
         except (httpx.HTTPError, TimeoutError) as error:
             raise _RetryableError(f"{type(error).__name__} {error}".strip()) from error
-        try:
-            msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise _RetryableError(f"is no JSON: {error}") from error
+        if is_json:
+            try:
+                msgspec.json.decode(text)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise _RetryableError(f"is no JSON: {error}") from error
         return Answer(text, response.headers.get("etag"))
+
+    @contextlib.asynccontextmanager
+    async def _sent(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+        response = await self._client.send(request, stream=True)
+        try:
+            yield response
+        finally:
+            await response.aclose()
 
 
 async def _read(response: httpx.Response) -> bytes:

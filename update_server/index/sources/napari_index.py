@@ -14,14 +14,19 @@ import msgspec
 from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_name
 
-from update_server.index.model import FACTS_FORMAT, CondaPackage, Facts, Package, Release
+from update_server.index.model import FACTS_FORMAT, CondaPackage, Facts, Package
 from update_server.index.snapshot import Document, Index, Origin, Stale
+from update_server.index.sources.advisories import with_vulnerabilities
 from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
-from update_server.index.sources.parsing import SIMPLE_JSON, commands_of, conda_package, object_of, releases_from_simple
+from update_server.index.sources.metadata import with_needs
+from update_server.index.sources.parsing import SIMPLE_JSON, ProjectPage, commands_of, conda_package, object_of, project_page
 from update_server.settings import Upstreams
 
 LISTS = ("/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json")
 """Texts of the index that are about all projects; without the first there is no index."""
+
+ADVISORIES = "advisories of OSV"
+"""Under this name they are among what could not be read; no project can have it."""
 
 Progress = Callable[[int, int], None]
 """Told how many projects are done, of how many."""
@@ -34,6 +39,7 @@ class _Project(Struct, frozen=True):
     fact_etag: str | None
     documents: dict[str, Document]
     stale: Stale | None = None
+    metadata_urls: dict[str, str] = {}
 
 
 async def read_index(
@@ -66,28 +72,46 @@ async def read_index(
     total = len(work)
     progress(0, total)
     read = await all_of(counted(item) for item in work)
-    return _assembled(
-        lists, dict(zip((*versions, *unlisted), read, strict=True)), now, has_conda=lists["/api/conda"] is not None
-    )
+    projects = dict(zip((*versions, *unlisted), read, strict=True))
+    packages = tuple(project.package for project in projects.values() if project.package)
+    urls = {project.package.key: project.metadata_urls for project in projects.values() if project.package}
+    packages = await with_needs(packages, previous.facts.by_key() if previous else {}, urls, fetcher, upstreams)
+    packages, trouble = await _with_vulnerabilities(packages, previous, fetcher, upstreams)
+    facts = Facts(FACTS_FORMAT, now, lists["/api/conda"] is not None, packages)
+    return _assembled(lists, projects, facts, trouble)
 
 
-def _assembled(lists: dict[str, Document | None], projects: dict[str, _Project], now: datetime, *, has_conda: bool) -> Index:
+async def _with_vulnerabilities(
+    packages: tuple[Package, ...], previous: Index | None, fetcher: Fetcher, upstreams: Upstreams
+) -> tuple[tuple[Package, ...], dict[str, Stale]]:
+    """The packages with known vulnerabilities: those that the index before knew where OSV can't be read, with the reason."""
+    try:
+        return await with_vulnerabilities(packages, fetcher, upstreams), {}
+    except UpstreamError as error:
+        earlier = previous.facts.by_key() if previous else {}
+        kept = tuple(
+            msgspec.structs.replace(package, vulnerabilities=earlier[package.key].vulnerabilities)
+            if package.key in earlier
+            else package
+            for package in packages
+        )
+        return kept, {ADVISORIES: Stale(previous.facts.as_of if previous else None, str(error))}
+
+
+def _assembled(
+    lists: dict[str, Document | None], projects: dict[str, _Project], facts: Facts, trouble: dict[str, Stale]
+) -> Index:
     documents = {path: document for path, document in lists.items() if document is not None}
     for project in projects.values():
         documents |= project.documents
     return Index(
-        facts=Facts(
-            format=FACTS_FORMAT,
-            as_of=now,
-            has_conda=has_conda,
-            packages=tuple(project.package for project in projects.values() if project.package),
-        ),
+        facts=facts,
         origin=Origin.REFRESH,
         documents=documents,
         fact_etags={
             project.package.key: project.fact_etag for project in projects.values() if project.package and project.fact_etag
         },
-        stale={canonicalize_name(name): project.stale for name, project in projects.items() if project.stale},
+        stale={canonicalize_name(name): project.stale for name, project in projects.items() if project.stale} | trouble,
     )
 
 
@@ -125,33 +149,34 @@ class _Reader:
         key = canonicalize_name(name)
         paths = [f"/api/pypi/{key}", f"/api/manifest/{key}"] + ([f"/api/conda/{key}"] if on_conda else [])
         try:
-            releases, etag = await self._releases(key)
+            page, etag = await self._page(key)
             found = await all_of(self.document(path) for path in paths)
             documents = {path: document for path, document in zip(paths, found, strict=True) if document is not None}
             package = Package(
                 key,
                 name,
                 version,
-                releases,
+                page.releases,
                 _commands(documents, paths[1]),
                 _conda(documents, paths[-1]) if on_conda else None,
             )
-            if not releases:
+            if not page.releases:
                 raise UpstreamError("PyPI names no file of it that can be installed")
         except (UpstreamError, msgspec.MsgspecError) as error:
             return self._earlier(key, paths, str(error))
-        return _Project(package, etag, documents)
+        return _Project(package, etag, documents, metadata_urls=page.metadata_urls)
 
-    async def _releases(self, key: NormalizedName) -> tuple[tuple[Release, ...], str | None]:
+    async def _page(self, key: NormalizedName) -> tuple[ProjectPage, str | None]:
         earlier = self._packages.get(key)
         known = self._previous.fact_etags.get(key) if self._previous and earlier else None
-        answer = await self._fetcher.get(f"{self._upstreams.pypi}/simple/{key}/", etag=known, accept=SIMPLE_JSON)
+        address = f"{self._upstreams.pypi}/simple/{key}/"
+        answer = await self._fetcher.get(address, etag=known, accept=SIMPLE_JSON)
         if answer is None:
             raise UpstreamError("PyPI does not know it")
         if answer.text is None:
             assert earlier is not None  # a 304 answers the ETag that was known
-            return earlier.releases, answer.etag
-        return releases_from_simple(answer.text), answer.etag
+            return ProjectPage(earlier.releases, {}), answer.etag
+        return project_page(answer.text, address), answer.etag
 
     def _earlier(self, key: NormalizedName, paths: list[str], error: str) -> _Project:
         """The last good entry, with its age."""

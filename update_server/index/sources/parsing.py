@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urljoin
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,9 @@ class _SimpleFile(Struct):
     filename: str
     requires_python: str | None = msgspec.field(name="requires-python", default=None)
     yanked: bool | str = False
+    url: str = ""
+    core_metadata: bool | dict[str, str] = msgspec.field(name="core-metadata", default=False)
+    dist_info_metadata: bool | dict[str, str] = msgspec.field(name="data-dist-info-metadata", default=False)
 
 
 class _SimpleProject(Struct):
@@ -53,13 +57,21 @@ class _CondaProject(Struct):
     files: list[_CondaFile]
 
 
-def releases_from_simple(text: bytes) -> tuple[Release, ...]:
-    """Return the releases of a project page of the simple API (PEP 691), the newest first.
+class ProjectPage(Struct, frozen=True):
+    """What a project page tells: releases, the newest first, and where the metadata of some of them is, by version."""
+
+    releases: tuple[Release, ...]
+    metadata_urls: dict[str, str]
+
+
+def project_page(text: bytes, address: str) -> ProjectPage:
+    """Read a project page of the simple API (PEP 691, 714) that came from ``address``.
 
     That page is what pip itself reads. Files whose names pip would not take either (eggs, other names) are passed over.
     Raises msgspec.MsgspecError for another form.
     """
     by_version: dict[str, list[File]] = {}
+    metadata_urls: dict[str, str] = {}
     for item in msgspec.json.decode(text, type=_SimpleProject).files:
         parsed = _version_and_tags(item.filename)
         if parsed is None:
@@ -67,7 +79,10 @@ def releases_from_simple(text: bytes) -> tuple[Release, ...]:
         version, tags = parsed
         yanked = None if item.yanked is False else ("" if item.yanked is True else item.yanked)
         by_version.setdefault(version, []).append(File(item.requires_python or None, yanked, tags))
-    return in_descending_order(Release(version, tuple(dict.fromkeys(files))) for version, files in by_version.items())
+        if item.url and (item.core_metadata or item.dist_info_metadata):
+            metadata_urls.setdefault(version, f"{urljoin(address, item.url)}.metadata")
+    releases = in_descending_order(Release(version, tuple(dict.fromkeys(files))) for version, files in by_version.items())
+    return ProjectPage(releases, metadata_urls)
 
 
 def _version_and_tags(filename: str) -> tuple[str, tuple[str, ...] | None] | None:

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.support.facts import package_of
+from tests.support.made_upstream import MadeFile, MadeProject
+from update_server.index.sources.advisories import Advisory, affected_versions
+
+PACKAGE = package_of(MadeProject("Weak.Plugin", {version: [MadeFile()] for version in ("1.0", "1.1", "1.2rc1", "1.2", "2.0")}))
+
+
+def advisory(*, name: str = "weak_plugin", ecosystem: str = "PyPI", withdrawn: str | None = None, **affected: Any) -> Advisory:
+    entry = {"package": {"name": name, "ecosystem": ecosystem}} | affected
+    return msgspec.convert({"id": "PYSEC-1", "affected": [entry], "withdrawn": withdrawn}, Advisory)
+
+
+def ranges(*events: dict[str, str], kind: str = "ECOSYSTEM") -> list[dict[str, Any]]:
+    return [{"type": kind, "events": list(events)}]
+
+
+@pytest.mark.parametrize(
+    ("found", "versions"),
+    [
+        (advisory(versions=["1.0", "1.1.0"]), ["1.1", "1.0"]),
+        (advisory(ranges=ranges({"introduced": "0"}, {"fixed": "1.1"})), ["1.0"]),
+        (advisory(ranges=ranges({"introduced": "1.1"}, {"last_affected": "1.2"})), ["1.2", "1.2rc1", "1.1"]),
+        (advisory(ranges=ranges({"introduced": "1.2"})), ["2.0", "1.2"]),
+        (advisory(ranges=ranges({"introduced": "0"}, {"fixed": "1.1"}, {"introduced": "2.0"})), ["2.0", "1.0"]),
+        (advisory(ranges=ranges({"introduced": "0"}, kind="GIT")), []),
+        (advisory(ranges=ranges({"introduced": "a1b2"})), []),
+        (advisory(versions=["1.0"], name="other"), []),
+        (advisory(versions=["1.0"], ecosystem="npm"), []),
+        (advisory(versions=["1.0"], withdrawn="2026-01-01T00:00:00Z"), []),
+    ],
+)
+def test_which_releases_an_advisory_affects(found: Advisory, versions: list[str]) -> None:
+    assert list(affected_versions(PACKAGE, [found])) == versions
+
+
+def test_a_release_may_have_several() -> None:
+    other = msgspec.structs.replace(advisory(versions=["1.0"]), id="GHSA-0")
+    assert affected_versions(PACKAGE, [advisory(versions=["1.0"]), other]) == {"1.0": ("GHSA-0", "PYSEC-1")}
