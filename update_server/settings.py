@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     check_again_s: int = Field(
         86400, ge=3600, le=7 * 86400, description="Seconds after which a client shall ask for updates again"
     )
+    python_from_user_agent: bool = Field(
+        True,
+        description="Give an unmodified napari, which names its Python in its User-Agent, "
+        "what that Python can install at /api/extended_summary",
+    )
     jobs: bool = Field(
         True, description="Run the scheduled jobs in this process. Set to false where `update-server scheduler` runs"
     )

@@ -145,7 +145,7 @@ class UpdateBodies:
 
     def make(self, channel: str, python: PythonVersion, napari: str | None = None) -> Body:
         """Make and keep one body, with its encodings. Takes a fraction of a second: to be run in a thread."""
-        classes = self._classes(channel, (*self._minors, python.minor))
+        classes = self.classes_for(channel, python)
         cls = classes.of(python)
         assert cls is not None
         answers = self._answers(channel, classes, napari)
@@ -156,6 +156,11 @@ class UpdateBodies:
             self._napari_classes[channel, napari] = self._napari_class(channel, napari)
         self._made[channel, cls.representative.minor, cls.representative.patch, self._told_apart(channel, napari)] = body
         return body
+
+    def classes_for(self, channel: str, python: PythonVersion) -> PythonClasses:
+        """Return classes of a channel, that of ``python`` among them."""
+        classes = self.channels[channel].classes
+        return classes if classes.of(python) else self._classes(channel, (*self._minors, python.minor))
 
     def encode(self) -> None:
         """Add the encodings to all prepared bodies. Takes seconds: to be run in a thread."""

@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from update_server.index import seed, snapshot
 from update_server.index.bodies import UpdateBodies
+from update_server.index.fitting import FittingLists
 from update_server.index.model import Package
 from update_server.index.snapshot import BrokenSnapshotError, Index
 
@@ -28,11 +29,12 @@ class Served(Struct, frozen=True):
     index: Index
     bodies: UpdateBodies
     packages: Mapping[str, Package]
+    fitting: FittingLists
 
     @classmethod
     def of(cls, index: Index, bodies: UpdateBodies) -> Served:
         """Return an index as it is served."""
-        return cls(index, bodies, index.facts.by_key())
+        return cls(index, bodies, index.facts.by_key(), FittingLists(index, bodies))
 
 
 class RefreshOutcome(Struct, frozen=True):

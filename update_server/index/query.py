@@ -34,14 +34,19 @@ def parsed_query(query_string: bytes) -> UpdatesQuery:
         raise Problem(400, "Each query parameter may be given once.")
     if "python" not in values:
         raise bad_query("python", "Say which Python you have: python=3.11 or python=3.11.4.")
-    try:
-        python = PythonVersion.parse(values["python"])
-    except UnknownPythonError as error:
-        raise bad_query("python", f"{error}.") from error
+    python = parsed_python(values["python"])
     channel = values.get("channel", "pypi")
     if channel not in CHANNELS:
         raise bad_query("channel", f"{channel[:32]!r} is no channel: choose {' or '.join(CHANNELS)}.")
     return UpdatesQuery(python, channel, _napari(values.get("napari")), values.get("known"))
+
+
+def parsed_python(text: str) -> PythonVersion:
+    """Return the Python that a query parameter names. Raises Problem 400."""
+    try:
+        return PythonVersion.parse(text)
+    except UnknownPythonError as error:
+        raise bad_query("python", f"{error}.") from error
 
 
 def _napari(text: str | None) -> str | None:

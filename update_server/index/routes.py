@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import Annotated, Any
 
 import msgspec
 from litestar import HttpMethod, Request, Response, get, route
 from litestar.handlers import BaseRouteHandler
-from litestar.params import PathParameter
+from litestar.params import PathParameter, QueryParameter
 from packaging.utils import canonicalize_name
 
 from update_server.index.bodies import CACHE_CONTROL, instant_text
+from update_server.index.fitting import python_named_by
 from update_server.index.negotiation import accepted_encodings, matches
+from update_server.index.query import parsed_python
 from update_server.index.snapshot import Document, Origin
 from update_server.index.sources.napari_index import ADVISORIES
 from update_server.problems import Problem
@@ -20,6 +23,7 @@ from update_server.services import RETRY_AFTER_S, Services
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 Name = Annotated[str, PathParameter(description="name of a package, in any spelling (PEP 503)", max_length=214)]
+Python = Annotated[str | None, QueryParameter(name="python", description="version of CPython 3: only what it can install")]
 Asked = Request[Any, Any, Any]
 
 
@@ -55,16 +59,28 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         summary="Newest version of each plugin",
         media_type="application/json",
     )
-    async def plugins(request: Asked) -> Response[bytes]:
-        """Return the newest version of each listed plugin by name, whatever Python it needs."""
-        packages = services.served().index.facts.packages
-        versions = {package.name: package.version for package in packages}
+    async def plugins(request: Asked, python: Python = None) -> Response[bytes]:
+        """Return the newest version of each listed plugin by name: with ``python``, the newest that this Python can install."""
+        served = services.served()
+        if python is not None:
+            return _answer(request, await asyncio.to_thread(served.fitting.plugins, parsed_python(python)))
+        versions = {package.name: package.version for package in served.index.facts.packages}
         return _answer(request, Document.of(msgspec.json.encode(versions)))
 
     @route(["/api/extended_summary", "/extended_summary.json"], http_method=READ, summary="All plugins with their texts")
-    async def extended_summary(request: Asked) -> Response[bytes]:
-        """Return name, texts and versions of each listed plugin."""
-        return _answer(request, texts("/api/extended_summary"))
+    async def extended_summary(request: Asked, python: Python = None) -> Response[bytes]:
+        """Return name, texts and versions of each listed plugin: with ``python``, only what this Python can install.
+
+        An unmodified napari names its Python in its User-Agent, and is answered as if it had asked with ``python``.
+        """
+        document = texts("/api/extended_summary")
+        reads_user_agent = services.settings.python_from_user_agent and request.url.path.startswith("/api/")
+        asked = parsed_python(python) if python is not None else None
+        if asked is None and reads_user_agent:
+            asked = python_named_by(request.headers.get("user-agent", ""))
+        if asked is not None:
+            document = await asyncio.to_thread(services.served().fitting.extended_summary, asked)
+        return _answer(request, document, vary="accept-encoding, user-agent" if reads_user_agent else "accept-encoding")
 
     @route(["/api/conda", "/api/conda-map", "/conda.json"], http_method=READ, summary="Names on conda-forge")
     async def conda_map(request: Asked) -> Response[bytes]:
@@ -120,10 +136,10 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
     return [plugins, extended_summary, conda_map, readers, classifiers, errors, pypi, manifest, conda, shields]
 
 
-def _answer(request: Asked, document: Document) -> Response[bytes]:
+def _answer(request: Asked, document: Document, vary: str = "accept-encoding") -> Response[bytes]:
     """A JSON text, compressed as it lies in memory where the client takes that, or 304 where it has it."""
     etag = hashlib.sha256(document.body).hexdigest()[:32]
-    headers = {"cache-control": CACHE_CONTROL.decode(), "vary": "accept-encoding", "etag": f'"{etag}"'}
+    headers = {"cache-control": CACHE_CONTROL.decode(), "vary": vary, "etag": f'"{etag}"'}
     if matches(etag, request.headers.get("if-none-match", "")):
         return Response(b"", status_code=304, headers=headers)
     if "gzip" in accepted_encodings(request.headers.get("accept-encoding", "")):
