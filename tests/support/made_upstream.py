@@ -113,7 +113,7 @@ class MadeUpstream:
                     "name": project.name,
                     "contributions": {"commands": [{"id": command, "title": command} for command in project.commands] or None},
                 },
-                f"/simple/{key}/": {"name": key, "files": list(self._files(project))},
+                f"/simple/{key}/": {"meta": {"api-version": "1.0"}, "name": key, "files": list(self._files(project))},
             }
             for version in project.releases:
                 info = {"name": project.name, "version": version, "requires_dist": list(project.requires_dist.get(version, ()))}
@@ -160,8 +160,11 @@ class MadeUpstream:
         stem = canonicalize_name(project.name).replace("-", "_")
         for version, files in project.releases.items():
             for file in files:
+                filename = f"{stem}-{version}-{file.tag}.whl" if file.tag else f"{stem}-{version}.tar.gz"
                 yield {
-                    "filename": f"{stem}-{version}-{file.tag}.whl" if file.tag else f"{stem}-{version}.tar.gz",
+                    "filename": filename,
+                    "url": f"/files/{filename}",
+                    "hashes": {},
                     "requires-python": file.requires_python,
                     "yanked": file.yanked,
                 }
@@ -218,7 +221,8 @@ class MadeUpstream:
             def _answer(self, path: str, text: bytes | None) -> None:
                 upstream.requests.append(path)
                 self.send_response(500 if path in upstream.broken else 200 if text is not None else 404)
-                self.send_header("Content-Type", "application/json")
+                simple = "application/vnd.pypi.simple.v1+json"
+                self.send_header("Content-Type", simple if path.startswith("/simple/") else "application/json")
                 self.send_header("Content-Length", str(len(text or b"")))
                 self.end_headers()
                 self.wfile.write(text or b"")

@@ -1,0 +1,185 @@
+"""The index against those whose answers it gives: pip on a local index, and conda's solver on a local channel."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+from rattler import Channel, Gateway, MatchSpec, SourceConfig, solve
+from rattler.exceptions import SolverError
+
+from tests.support.facts import package_of
+from tests.support.made_upstream import MadeCondaFile, MadeFile, MadeProject, MadeUpstream
+from tests.update_server.index.test_compatibility import CASES
+from update_server.index.compatibility import pypi_classes, pypi_updates
+from update_server.index.conda import conda_classes, conda_updates
+from update_server.index.pythons import PythonVersion
+
+pytestmark = pytest.mark.end_to_end
+
+PLATFORMS = ("manylinux_2_17_x86_64", "win_amd64", "macosx_11_0_arm64")
+MORE: list[tuple[str, dict[str, Sequence[MadeFile]]]] = [
+    ("excludes a patch release", {"1.0": [MadeFile()], "1.1": [MadeFile("!=3.10.1")]}),
+    ("from a patch release on", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.10.7")]}),
+    ("an upper bound", {"1.0": [MadeFile()], "1.1": [MadeFile("<3.13")]}),
+    ("an upper bound that names a patch release", {"1.0": [MadeFile()], "1.1": [MadeFile("<=3.10")]}),
+    (
+        "wheels of one platform each",
+        {"1.1": [MadeFile(tag="cp310-cp310-win_amd64"), MadeFile(tag="cp311-cp311-macosx_11_0_arm64")]},
+    ),
+    ("a build without the GIL", {"1.0": [MadeFile()], "1.1": [MadeFile(tag="cp313-cp313t-win_amd64")]}),
+    ("a wheel for a later minor of the language", {"1.0": [MadeFile()], "1.1": [MadeFile(tag="py311-none-any")]}),
+]
+PYTHONS = ("3.9", "3.10", "3.10.1", "3.10.7", "3.11", "3.13", "3.14")
+PROJECTS = [
+    MadeProject(f"case-{number}", releases)
+    for number, (_, releases) in enumerate([*((name, releases) for name, releases, _ in CASES), *MORE])
+    if releases
+]
+
+
+@pytest.fixture(scope="module")
+def index() -> Iterator[str]:
+    with MadeUpstream(PROJECTS).served() as url:
+        yield f"{url}/simple/"
+
+
+PIP = """
+import contextlib, io, json, sys
+from pip._internal.cli.main import main
+answers = []
+for arguments in json.load(sys.stdin):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        main(arguments)
+    answers.append(out.getvalue() + err.getvalue())
+json.dump(answers, sys.stdout)
+"""
+"""pip's own command, many times in one process: starting it takes far longer than its answer."""
+
+
+def ask_pip(questions: list[list[str]]) -> list[list[str]]:
+    """Return the versions that each ``pip index versions`` names."""
+    answer = subprocess.run(
+        [sys.executable, "-c", PIP], input=json.dumps(questions), capture_output=True, text=True, check=True, timeout=300
+    )
+    found = []
+    for text in json.loads(answer.stdout):
+        match = re.search(r"^Available versions: (.*)$", text, re.MULTILINE)
+        assert match or "No matching distribution found" in text, text
+        found.append(match[1].split(", ") if match else [])
+    return found
+
+
+def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, str | None]:
+    """Return what ``pip install NAME`` takes with a Python, on any platform: pre-releases count where nothing else is there."""
+    options = ["--index-url", index, "--python-version", python, "--disable-pip-version-check", "--isolated"]
+    questions = [
+        ["index", "versions", name, *options, "--platform", platform, *pre]
+        for name in names
+        for pre in ([], ["--pre"])
+        for platform in PLATFORMS
+    ]
+    answers = iter(ask_pip(questions))
+    newest: dict[str, str | None] = {}
+    for name in names:
+        final = [version for _ in PLATFORMS for version in next(answers)]
+        every = [version for _ in PLATFORMS for version in next(answers)]
+        newest[name] = next((str(max(map(Version, versions))) for versions in (final, every) if versions), None)
+    return newest
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_the_answers_are_those_of_pip(index: str, python: str) -> None:
+    packages = [package_of(project) for project in PROJECTS]
+    classes = pypi_classes(packages, range(6, 16))
+    cls = classes.of(PythonVersion.parse(python))
+    assert cls is not None
+    ours = {package.key: pypi_updates(package, classes)[cls.bit].latest for package in packages}
+    assert ours == newest_for_pip(index, list(ours), python)
+
+
+CONDA = [
+    MadeProject(f"conda-case-{number}", {}, "1.0", conda=files)
+    for number, files in enumerate(
+        [
+            [MadeCondaFile("1.0", ["python >=3.9"]), MadeCondaFile("1.1", ["python >=3.11"])],
+            [MadeCondaFile("1.0", ["python >=3.9,<3.11.0a0"]), MadeCondaFile("0.9", ["python"])],
+            [MadeCondaFile("1.0", ["python >=3.10,<3.11.0a0 *_cpython", "python_abi 3.10.* *_cp310"])],
+            [MadeCondaFile("1.0", ["python >=3.11,<3.12.0a0", "python_abi * *_cp311"]), MadeCondaFile("0.5", ["python 3.9.*"])],
+            [MadeCondaFile("0.10", ["python"]), MadeCondaFile("0.9", ["python"])],
+            [MadeCondaFile("2021.1_1", ["python"]), MadeCondaFile("2021.1", ["python"])],
+            [MadeCondaFile("1.0", ["python >=3.9.7"]), MadeCondaFile("0.1", ["python"])],
+            [MadeCondaFile("1.1", ["python"], ["python_abi * *_cp311"]), MadeCondaFile("1.0", ["python"])],
+            [MadeCondaFile("1.0rc1", ["python"]), MadeCondaFile("0.9", ["python"])],
+            [MadeCondaFile("1.2", ["python", "napari 0.7.*"]), MadeCondaFile("1.1", ["python"], ["napari >=0.6.1"]),
+             MadeCondaFile("1.0", ["python", "napari"])],
+        ]
+    )
+]  # fmt: skip
+CONDA_PYTHONS = {"3.9.2": 9, "3.10.14": 10, "3.11.9": 11, "3.12.4": 12}
+NAPARIS = ("0.5.6", "0.7.1", "0.8.0")
+
+
+def write_channel(folder: Path) -> str:
+    """Write a channel of Pythons, naparis and the made packages; return its address."""
+    records = {}
+
+    def add(name: str, version: str, build: str, depends: Sequence[str], constrains: Sequence[str] = ()) -> None:
+        filename = f"{name}-{version}-{build}.conda"
+        records[filename] = {
+            "name": name, "version": version, "build": build, "build_number": 0, "subdir": "noarch", "noarch": "generic",
+            "depends": list(depends), "constrains": list(constrains), "md5": "0" * 32, "sha256": "0" * 64, "size": 1,
+        }  # fmt: skip
+
+    for version, minor in CONDA_PYTHONS.items():
+        add("python", version, "h0_0_cpython", [f"python_abi 3.{minor}.* *_cp3{minor}"])
+        add("python_abi", f"3.{minor}", f"0_cp3{minor}", [])
+    for version in NAPARIS:
+        add("napari", version, "pyhd8ed1ab_0", [])
+    for project in CONDA:
+        for number, file in enumerate(project.conda):
+            add(project.name, file.version, f"build_{number}", file.depends, file.constrains)
+    for subdir, packages in (("noarch", records), ("linux-64", {})):
+        (folder / subdir).mkdir(parents=True)
+        repodata = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": packages, "repodata_version": 1}
+        (folder / subdir / "repodata.json").write_text(json.dumps(repodata))
+    return folder.as_uri()
+
+
+async def newest_for_the_solver(channel: str, name: str, python: str, napari: str | None) -> str | None:
+    """Return the version that conda's solver takes beside a given Python, and perhaps a napari."""
+    gateway = Gateway(default_config=SourceConfig(zstd_enabled=False, bz2_enabled=False, sharded_enabled=False))
+    specs = [MatchSpec(name), MatchSpec(f"python =={python}")] + ([MatchSpec(f"napari =={napari}")] if napari else [])
+    try:
+        solution = await solve([Channel(channel)], specs, gateway=gateway, platforms=["linux-64", "noarch"])
+    except SolverError:
+        return None
+    return next(str(record.version) for record in solution if record.name.normalized == name)
+
+
+@pytest.mark.parametrize("napari", [None, *NAPARIS])
+@pytest.mark.parametrize("python", CONDA_PYTHONS)
+def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, python: str, napari: str | None) -> None:
+    channel = write_channel(tmp_path / "channel")
+    packages = [package_of(project) for project in CONDA]
+    classes = conda_classes(packages, range(6, 16))
+    cls = classes.of(PythonVersion.parse(python))
+    assert cls is not None
+    ours = {
+        package.key: conda_updates(package, package.conda, classes, napari)[cls.bit].latest
+        for package in packages
+        if package.conda
+    }
+
+    async def ask() -> dict[str, str | None]:
+        return {name: await newest_for_the_solver(channel, name, python, napari) for name in ours}
+
+    assert ours == asyncio.run(ask())
