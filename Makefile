@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format coverage docs seed lock bench-servers clean
+.PHONY: help install run test check format coverage docs seed lock bench bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -51,8 +51,12 @@ lock: install ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
 
+bench: install ## Measure serving and building (needs wrk and nginx)
+	$(BIN)/python -m benchmarks.serve
+	$(BIN)/python -m benchmarks.build
+
 bench-servers: install ## Compare ASGI servers on the update check (needs wrk)
-	$(BIN)/python benchmarks/servers.py
+	$(BIN)/python -m benchmarks.servers
 
 clean: ## Remove the environment and what tools left behind
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -93,7 +93,7 @@ def run() -> None:
         data=str(settings.data.resolve()),
     )
     Granian(
-        "update_server.app:create_app",
+        "update_server.app:create_asgi_app",
         address=settings.host,
         port=settings.port,
         interface=Interfaces.ASGI,

@@ -9,11 +9,12 @@ from typing import Any
 
 from litestar import Litestar, Response
 from litestar.openapi import OpenAPIConfig
+from litestar.types import ASGIApp
 from sqlalchemy.exc import SQLAlchemyError
 
 from update_server import __version__
 from update_server.index.routes import index_handlers
-from update_server.index.updates_route import updates_handler
+from update_server.index.updates_route import before_the_framework, updates_handler
 from update_server.intake.decoding import MOST_BYTES_SENT
 from update_server.intake.routes import intake_handlers
 from update_server.operations.health import health_handlers
@@ -60,6 +61,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     app.state.services = services
     return app
+
+
+def create_asgi_app() -> ASGIApp:
+    """Return what a server runs: the application of the environment's settings, with update checks answered before it."""
+    app = create_app()
+    return before_the_framework(app.state.services, app)
 
 
 @contextlib.asynccontextmanager

@@ -22,7 +22,7 @@ from napari_update_hook.report import ReportKey, build_batch
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.store import CachedAnswer, ClientStore, SentBatch
 from napari_update_hook.switches import update_check_switched_off
-from napari_update_hook.transport import Transport, decoded
+from napari_update_hook.transport import DEADLINE_S, Transport, decoded
 from napari_update_hook.updates import UpdateRow, update_rows
 from napari_update_hook.weeks import week_of
 from napari_update_hook.wire import (
@@ -86,9 +86,15 @@ class _SummaryItem(Struct):
 
 
 class UpdateClient:
-    """Checks for updates from one environment, with the state in ``store``."""
+    """Checks for updates from one environment, with the state in ``store``.
 
-    def __init__(self, settings: ClientSettings, store: ClientStore, environment: Environment) -> None:
+    ``deadline``: seconds that the check may take, and as many again that telemetry may take before it.
+    """
+
+    def __init__(
+        self, settings: ClientSettings, store: ClientStore, environment: Environment, deadline: float = DEADLINE_S
+    ) -> None:
+        self._deadline = deadline
         self._settings = settings
         self._store = store
         self._environment = environment
@@ -113,7 +119,7 @@ class UpdateClient:
         level = self.decision().level
         if level is Level.NONE:
             return None
-        with Transport() as transport:
+        with Transport(self._deadline) as transport:
             batch = self._batch(level, self._allow_list(transport, level))
         return msgspec.json.encode(batch)
 
@@ -129,11 +135,11 @@ class UpdateClient:
         outcome = TelemetryOutcome(decision.level, None, decision.reason, decision.is_restricted)
         found: _Found | None = None
         if decision.level is not Level.NONE:
-            with Transport() as transport:
+            with Transport(self._deadline) as transport:
                 found, outcome = self._send(transport, decision)
         if found is None:
             # with a deadline of its own: a level's host that a firewall silently drops must not use up the check's time
-            with Transport() as transport:
+            with Transport(self._deadline) as transport:
                 found = self._ask(transport)
         return CheckResult(
             server=self._settings.server,

@@ -6,11 +6,14 @@ are skipped, and the made-up index of the other tests stands for it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +28,20 @@ NEWEST_DOES_NOT_FIT = {"3.9": 219, "3.10": 63, "3.11": 16, "3.12": 8, "3.13": 20
 """Of 660 listed projects on 2026-08-22, counted with pip: how many have a newest version that this Python cannot install."""
 
 
-@pytest.fixture(scope="module")
-def replay() -> Iterator[str]:
-    """The base URL of the replay."""
+@contextlib.contextmanager
+def replayed(*options: str) -> Iterator[str]:
+    """Run the replay while inside, with options; yields its base URL."""
     program = os.environ.get("NAPARI_INDEX_REPLAY")
     if not program:
         pytest.skip("needs a replay of the real plugin index: NAPARI_INDEX_REPLAY=path/to/serve_upstream.py")
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, program, "--port", str(port)], stdout=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, program, "--port", str(port), *options], stdout=subprocess.DEVNULL, start_new_session=True
     )
 
     def answers() -> bool:
         try:
-            return httpx.get(f"http://127.0.0.1:{port}/errors.json", timeout=5).status_code == 200
+            return httpx.get(f"http://127.0.0.1:{port}/errors.json", timeout=5).status_code in (200, 503)
         except httpx.HTTPError:
             return False
 
@@ -47,6 +50,13 @@ def replay() -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         end(process)
+
+
+@pytest.fixture(scope="module")
+def replay() -> Iterator[str]:
+    """The base URL of the replay, without faults."""
+    with replayed() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +92,96 @@ def test_the_index_answers_like_todays(server: Server, replay: str, path: str) -
     ours, theirs = server.get(path).json(), httpx.get(replay + path).json()
     assert ours == theirs
     assert list(ours) == list(theirs)
+
+
+def test_every_project_is_answered_like_todays_index_does(server: Server, replay: str) -> None:
+    """Field by field, for all that the index lists or knows by its classifier: pypi, manifest, conda."""
+    names = {re.sub(r"[-_.]+", "-", name).lower() for name in httpx.get(f"{replay}/classifiers.json").json()["active"]}
+    names |= {item["normalized_name"] for item in httpx.get(f"{replay}/api/extended_summary").json()}
+    listed = frozenset(server.get("/api/updates?python=3.11").json()["packages"])
+
+    def compared(name: str) -> int:
+        count = 0
+        for kind in ("pypi", "manifest", "conda"):
+            theirs, ours = client.get(f"{replay}/api/{kind}/{name}"), client.get(f"{server.url}/api/{kind}/{name}")
+            if kind == "pypi" or name in listed:
+                assert ours.status_code == theirs.status_code, (kind, name)
+            if ours.status_code == 200:
+                assert ours.content == theirs.content, (kind, name)
+                count += 1
+        return count
+
+    with httpx.Client(headers={"accept-encoding": "identity"}) as client, ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(compared, sorted(names))) > 1600
+
+
+def test_a_class_that_a_newer_index_leaves_alone_keeps_its_etag(tmp_path: Path) -> None:
+    """The upstream as it stood on two days: some answers change, and only those get a new ETag."""
+    etags = []
+    for day in ("2026-08-10", "2026-08-20"):
+        with replayed("--as-of", day) as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+            started = server.get("/health/ready").json()["index"]["as_of"]
+            wait_until(
+                lambda server=server, started=started: is_refreshed(server, started),  # type: ignore[misc]
+                server.log.read_text(),
+                seconds=180,
+            )
+            bodies = {python: server.get(f"/api/updates?python={python}") for python in ("3.6", "3.9", "3.12")}
+            etags.append(
+                {python: (body.headers["etag"].split("-")[0], body.json()["packages"]) for python, body in bodies.items()}
+            )
+    older, newer = etags
+    assert older["3.12"][1] != newer["3.12"][1]
+    for python in older:
+        assert (older[python][0].strip('"') == newer[python][0].strip('"')) is (older[python][1] == newer[python][1]), python
+
+
+def is_refreshed(server: Server, started: str) -> bool:
+    index = server.get("/health/ready").json()["index"]
+    return bool(index["origin"] == "refresh" and index["as_of"] != started)
+
+
+def test_a_refresh_of_a_poor_upstream_ends_with_the_whole_index(tmp_path: Path) -> None:
+    faults = ("--fail-rate", "0.2", "--truncate-rate", "0.1", "--latency-ms", "30")
+    with replayed(*faults) as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+        wait_until(
+            lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text(), seconds=240
+        )
+        index = server.get("/health/ready").json()["index"]
+        assert index["packages"] == 660
+        before = server.get("/api/updates?python=3.10").content
+        assert sum(1 for package in json.loads(before)["packages"].values() if package.get("newest")) == 63
+    with (
+        replayed("--fail-rate", "1") as broken,
+        running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=broken, UPDATE_SERVER_REFRESH_TIMEOUT_S="10") as server,
+    ):
+        wait_until(
+            lambda: server.get("/health/ready").json()["index"]["last_refresh_error"] is not None,
+            server.log.read_text(),
+            seconds=60,
+        )
+        assert server.get("/api/updates?python=3.10").content == before, "the last good index stays"
+
+
+def test_made_up_advisories_are_named(tmp_path: Path) -> None:
+    with (
+        replayed("--vulnerable", "affinder==0.4.0") as upstream,
+        running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server,
+    ):
+        wait_until(
+            lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text(), seconds=180
+        )
+        packages = server.get("/api/updates?python=3.11").json()["packages"]
+        assert packages["affinder"]["vulnerabilities"] == {"0.4.0": ["PYSEC-2026-1"]}
+        assert sum("vulnerabilities" in package for package in packages.values()) == 1
+
+
+@pytest.mark.parametrize(("napari", "excluded"), [("0.9.2", 26), ("0.5.6", 38)])
+def test_as_many_newest_releases_exclude_a_napari_as_were_counted(server: Server, napari: str, excluded: int) -> None:
+    """Counted over all Pythons: those whose newest does not fit this Python either have that reason instead."""
+    packages = server.get(f"/api/updates?python=3.12&napari={napari}").json()["packages"]
+    because_of_napari = sum("newest_requires_napari" in package for package in packages.values())
+    assert excluded - 8 <= because_of_napari <= excluded
 
 
 def test_the_body_of_a_class_is_small_enough(server: Server) -> None:

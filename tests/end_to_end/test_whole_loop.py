@@ -57,7 +57,8 @@ def use(user: MadeUser, server: Server, folder: Path) -> list[tuple[MadeEnvironm
     settings = client_settings(server, folder / f"user-{user.number}")
     results = []
     for number, environment in enumerate(user.environments):
-        client = UpdateClient(settings, ClientStore(settings.state, f"environment-{number}"), environment.as_client_sees_it())
+        store = ClientStore(settings.state, f"environment-{number}")
+        client = UpdateClient(settings, store, environment.as_client_sees_it(), deadline=60)  # 200 at once on a busy machine
         if user.level is not Level.NONE:
             client.set_consent(user.level, until=None, means="test")
         client.check()

@@ -77,11 +77,11 @@ def taken(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, content=content, headers={"content-type": "application/json"})
 
 
-def client(folder: Path, environ: dict[str, str] | None = None, server: str = SERVER) -> UpdateClient:
+def client(folder: Path, environ: dict[str, str] | None = None, server: str = SERVER, deadline: float = 30) -> UpdateClient:
     settings = ClientSettings(
         server, dict.fromkeys(TELEMETRY_LEVELS, server), folder, SiteRules(), environ or {}, now=lambda: NOW
     )
-    return UpdateClient(settings, ClientStore(folder, "here"), HERE)
+    return UpdateClient(settings, ClientStore(folder, "here"), HERE, deadline)
 
 
 def sent_by(router: respx.MockRouter) -> list[tuple[str, str]]:
@@ -292,22 +292,16 @@ def test_state_that_cannot_be_written_or_read_ends_no_check(tmp_path: Path, serv
     assert "here.sqlite3" in str(result.telemetry.reason)
 
 
-def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(
-    tmp_path: Path, server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(tmp_path: Path, server: respx.MockRouter) -> None:
     """A firewall that drops silently: telemetry uses up its own deadline, and the check has one of its own."""
     import time
-
-    from napari_update_hook import transport
-
-    monkeypatch.setattr(transport.Transport.__init__, "__defaults__", (0.4,))
 
     def hang(_: httpx.Request) -> httpx.Response:
         time.sleep(1)
         raise httpx.ReadTimeout("dropped")
 
     server.get("/api/telemetry/allowed/middle").mock(side_effect=hang)
-    here = client(tmp_path)
+    here = client(tmp_path, deadline=0.5)
     here.set_consent(Level.MIDDLE, until=None, means="test")
     result = here.check()
     assert not result.is_from_cache

@@ -17,7 +17,7 @@ import brotli
 import msgspec
 import zstandard
 from cachetools import LRUCache
-from msgspec import Struct
+from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from napari_update_hook.wire import SCHEMA_VERSION, PackageUpdate, Updates
 from packaging.version import Version
 
@@ -48,26 +48,43 @@ MINORS_AHEAD = 4
 """So many minors beyond the newest that the index names are prepared too."""
 
 
-class Representation(Struct, frozen=True):
-    """A body in one encoding, with the headers that go with it, as ASGI takes them."""
+class Representation:
+    """A body in one encoding, with the headers that go with it, and the messages that send it, as ASGI takes them."""
 
-    content: bytes
-    headers: list[tuple[bytes, bytes]]
+    __slots__ = ("content", "headers", "messages", "not_modified")
+
+    def __init__(self, content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        self.content = content
+        self.headers = headers
+        kept = [pair for pair in headers if pair[0] in (b"etag", b"cache-control", b"vary")]
+        self.messages = _messages(200, headers, content)
+        self.not_modified = _messages(304, kept, b"")
+
+
+def _messages(
+    status: int, headers: list[tuple[bytes, bytes]], content: bytes
+) -> tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]:
+    return (
+        {"type": "http.response.start", "status": status, "headers": headers},
+        {"type": "http.response.body", "body": content, "more_body": False},
+    )
 
 
 class Body:
     """One answer: its bytes in each encoding that is ready, and its ETag without quotes or suffix."""
 
-    __slots__ = ("etag", "identity", "representations")
+    __slots__ = ("etag", "identity", "is_encoded", "representations")
 
     def __init__(self, identity: bytes) -> None:
         self.identity = identity
+        self.is_encoded = False
         self.etag = hashlib.sha256(identity).hexdigest()[:32]
         self.representations = {"identity": self._representation(identity)}
 
     def encode(self, encodings: Iterable[str] = ENCODINGS) -> None:
         """Add encodings, each at its best ratio. The same bytes on every replica: gzip's header gets no time."""
         self.representations |= {name: self._representation(_COMPRESS[name](self.identity), name) for name in encodings}
+        self.is_encoded = True
 
     def accepted_by(self, accept_encoding: str) -> Representation:
         """Return the smallest representation that is ready and that an Accept-Encoding header allows."""

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from pathlib import Path
 
 import structlog
+from cachetools import FIFOCache
 from msgspec import Struct
 
 from update_server.index import seed, snapshot
-from update_server.index.bodies import UpdateBodies
+from update_server.index.bodies import Representation, UpdateBodies
 from update_server.index.fitting import FittingLists
 from update_server.index.model import Package
 from update_server.index.snapshot import BrokenSnapshotError, Index
+
+MOST_ANSWERS = 4096
 
 log = structlog.get_logger()
 
@@ -30,11 +33,13 @@ class Served(Struct, frozen=True):
     bodies: UpdateBodies
     packages: Mapping[str, Package]
     fitting: FittingLists
+    answers: MutableMapping[tuple[bytes, bytes], tuple[bytes, Representation]]
+    """The answers to update checks by query and Accept-Encoding, as they were asked."""
 
     @classmethod
     def of(cls, index: Index, bodies: UpdateBodies) -> Served:
         """Return an index as it is served."""
-        return cls(index, bodies, index.facts.by_key(), FittingLists(index, bodies))
+        return cls(index, bodies, index.facts.by_key(), FittingLists(index, bodies), FIFOCache(MOST_ANSWERS))
 
 
 class RefreshOutcome(Struct, frozen=True):

@@ -66,7 +66,8 @@ def check_plausible(index: Index, previous: Index | None) -> None:
     if previous is None or previous.origin is Origin.SEED:
         return
     before = {package.key for package in previous.facts.packages}
-    lost = before - kept
+    vanished = {key for key, stale in index.stale.items() if stale.has_vanished and key not in previous.stale}
+    lost = (before - kept) | (vanished & before)
     if len(lost) > MOST_THAT_MAY_VANISH * len(before):
         raise RefreshRefusedError(
             f"The upstream lacks {len(lost)} of {len(before)} projects that were there before; the index before stays."

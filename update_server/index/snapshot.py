@@ -46,10 +46,14 @@ class Document(Struct, frozen=True):
 
 
 class Stale(Struct, frozen=True):
-    """A project whose upstream failed: since when the entry is that of an earlier refresh (None: there is none), and why."""
+    """A project whose entry is that of an earlier refresh: since when (None: there is no entry at all), and why.
+
+    ``has_vanished``: whether the upstream does not list it any more, instead of failing.
+    """
 
     since: datetime | None
     error: str
+    has_vanished: bool = False
 
 
 class Index(Struct, frozen=True):

@@ -272,3 +272,69 @@ async def test_an_upstream_is_given_the_time_that_it_asks_for() -> None:
 
 WAIT = fetching.Fetcher._wait
 """The real one, before the fixture of this module takes the waiting out."""
+
+
+MANY = [*PLUGINS, *(MadeProject(f"plugin-{number}", {"1.0": [MadeFile()]}) for number in range(40))]
+
+
+async def test_a_project_that_vanishes_is_kept_for_a_grace_time_and_marked(refresher: Refresher) -> None:
+    await refresher(MadeUpstream(MANY), day=1)
+    for day in (2, 7):
+        assert await refresher(MadeUpstream(MANY[:-1]), day=day) is None
+        served = refresher.keeper.served
+        assert served is not None
+        assert "plugin-39" in served.packages
+        assert "/api/manifest/plugin-39" in served.index.documents
+        assert served.index.stale["plugin-39"].has_vanished
+        assert "2026-11-08" in served.index.stale["plugin-39"].error
+    assert await refresher(MadeUpstream(MANY[:-1]), day=9) is None
+    assert refresher.version("plugin-39") is None
+    await refresher(MadeUpstream(MANY), day=10)
+    assert refresher.version("plugin-39") == "1.0"
+    assert refresher.keeper.served is not None
+    assert not refresher.keeper.served.index.stale
+
+
+async def test_more_than_a_twentieth_may_not_vanish_at_once_not_even_into_grace(refresher: Refresher) -> None:
+    await refresher(MadeUpstream(MANY), day=1)
+    assert await refresher(MadeUpstream(MANY[:-2]), day=2) is None
+    assert "of 46 projects" in str(await refresher(MadeUpstream(MANY[:-6]), day=3))
+
+
+async def test_a_project_that_loses_all_its_releases_keeps_the_last_ones(refresher: Refresher) -> None:
+    await refresher(MadeUpstream(MANY), day=1)
+    await refresher(MadeUpstream([*MANY[:-1], MadeProject("plugin-39", {}, "1.0")]), day=2)
+    served = refresher.keeper.served
+    assert served is not None
+    assert [release.version for release in served.packages["plugin-39"].releases] == ["1.0"]
+    assert "no file" in served.index.stale["plugin-39"].error
+
+
+async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
+    """While one index takes another's place, again and again, index, answers and allow-list always belong together."""
+    import asyncio
+
+    from update_server.index.pythons import PythonVersion
+
+    await refresher(MadeUpstream(MANY))
+    seen: set[int] = set()
+    ended = False
+
+    async def read() -> None:
+        while not ended:
+            served = refresher.keeper.served
+            assert served is not None
+            body = served.bodies.find("pypi", PythonVersion(11))
+            assert body is not None
+            named = msgspec.json.decode(body.identity)["packages"]
+            assert named.keys() == {package.key for package in served.index.facts.packages} == served.packages.keys()
+            seen.add(len(named))
+            await asyncio.sleep(0.005)
+
+    readers = [asyncio.create_task(read()) for _ in range(3)]
+    for count in (47, 46, 47, 46):
+        extra = [MadeProject("newcomer", {"1.0": [MadeFile()]})] if count == 47 else []
+        await refresher(MadeUpstream([*MANY, *extra]), day=20 if count == 47 else 29)
+    ended = True
+    await asyncio.gather(*readers)
+    assert {46, 47} <= seen

@@ -152,5 +152,6 @@ def new_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
         headers={"user-agent": f"napari-update-server/{__version__}"},
         timeout=httpx.Timeout(15.0, pool=None),
+        http2=True,  # where it is offered
         follow_redirects=True,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -24,6 +24,9 @@ from update_server.settings import Upstreams
 
 LISTS = ("/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json")
 """Texts of the index that are about all projects; without the first there is no index."""
+
+GRACE = timedelta(days=7)
+"""So long a project stays that the upstream does not list any more: it may be an upstream's mistake."""
 
 ADVISORIES = "advisories of OSV"
 """Under this name they are among what could not be read; no project can have it."""
@@ -73,12 +76,30 @@ async def read_index(
     progress(0, total)
     read = await all_of(counted(item) for item in work)
     projects = dict(zip((*versions, *unlisted), read, strict=True))
+    projects |= _in_grace(previous, set(map(canonicalize_name, projects)), now)
     packages = tuple(project.package for project in projects.values() if project.package)
     urls = {project.package.key: project.metadata_urls for project in projects.values() if project.package}
     packages = await with_needs(packages, previous.facts.by_key() if previous else {}, urls, fetcher, upstreams)
     packages, trouble = await _with_vulnerabilities(packages, previous, fetcher, upstreams)
     facts = Facts(FACTS_FORMAT, now, lists["/api/conda"] is not None, packages)
     return _assembled(lists, projects, facts, trouble)
+
+
+def _in_grace(previous: Index | None, listed: set[NormalizedName], now: datetime) -> dict[str, _Project]:
+    """Projects that the upstream listed before and does not list any more: kept for a while, and marked."""
+    if previous is None or previous.origin is Origin.SEED:
+        return {}
+    kept = {}
+    for package in previous.facts.packages:
+        if package.key not in listed:
+            before = previous.stale.get(package.key)
+            since = before.since if before and before.has_vanished and before.since else previous.facts.as_of
+            if now < since + GRACE:
+                paths = (f"/api/{kind}/{package.key}" for kind in ("pypi", "manifest", "conda"))
+                documents = {path: previous.documents[path] for path in paths if path in previous.documents}
+                stale = Stale(since, f"the index does not list it any more; it is kept until {since + GRACE:%Y-%m-%d}", True)
+                kept[package.name] = _Project(package, None, documents, stale)
+    return kept
 
 
 async def _with_vulnerabilities(

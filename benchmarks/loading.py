@@ -1,0 +1,111 @@
+"""What the benchmarks of serving share: processes on one core, wrk on another, medians and a table of ratios."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from aggregation.settings import Store, StoreSettings
+from migrations import upgrade
+
+QUERY = "/api/updates?python=3.11"
+GRANIAN = ["-m", "granian", "--interface", "asgi", "--factory", "--workers", "1", "--no-ws", "--log-level", "warning"]
+
+
+def need(program: str, package: str) -> None:
+    """End with a sentence where a program is missing."""
+    if shutil.which(program) is None:
+        raise SystemExit(f"{program} is missing: apt-get install {package}")
+
+
+def pinned(core: int, command: list[str]) -> list[str]:
+    """Return a command that runs on one core, where the system can pin it."""
+    return ["taskset", "-c", str(core), *command] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else command
+
+
+def prepared_stores(data: Path) -> None:
+    """Make empty SQLite stores in a folder."""
+    for store in Store:
+        url = StoreSettings().model_copy(update={"data": data}).url(store)
+        assert url is not None
+        asyncio.run(upgrade(store, url))
+
+
+@contextlib.contextmanager
+def running(command: list[str], url: str, is_ready: Callable[[httpx.Response], bool], **environment: str) -> Iterator[None]:
+    """Run a server on the first core while inside, once it is ready."""
+    process = subprocess.Popen(pinned(0, command), env=os.environ | environment, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(httpx.HTTPError):
+                if is_ready(httpx.get(url, headers={"accept-encoding": "br"})):
+                    break
+            time.sleep(0.1)
+        else:
+            raise SystemExit(f"did not come up: {' '.join(command)}")
+        yield
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def the_service(server: list[str], port: int, data: Path) -> contextlib.AbstractContextManager[None]:
+    """Run the service on an ASGI server, on the seed, without jobs."""
+    return running(
+        [sys.executable, *server, "--port", str(port), "--host", "127.0.0.1", "update_server.app:create_asgi_app"],
+        f"http://127.0.0.1:{port}{QUERY}",
+        lambda response: response.headers.get("content-encoding") == "br",
+        UPDATE_SERVER_DATA=str(data),
+        UPDATE_SERVER_JOBS="false",
+        UPDATE_SERVER_LOG_LEVEL="error",
+    )
+
+
+def requests_per_second(url: str, seconds: int, headers: Mapping[str, str]) -> float:
+    """Return what wrk measures with 32 connections, from another core."""
+    options = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
+    command = pinned(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", *options, url])
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    match = re.search(r"Requests/sec:\s+([0-9.]+)", answer)
+    if match is None or ("Non-2xx" in answer and "if-none-match" not in headers):
+        raise SystemExit(answer)
+    return float(match[1])
+
+
+def measured(url: str, seconds: int) -> dict[str, float]:
+    """Return requests per second for a 200 with the whole body and for a 304."""
+    accept = {"accept-encoding": "br"}
+    etag = httpx.get(url, headers=accept).headers["etag"]
+    known = accept | {"if-none-match": etag}
+    if httpx.get(url, headers=known).status_code != 304:
+        raise SystemExit(f"{url} does not answer 304")
+    return {"200": requests_per_second(url, seconds, accept), "304": requests_per_second(url, seconds, known)}
+
+
+def print_ratios(title: str, figures: Mapping[str, list[dict[str, float]]], references: tuple[str, ...]) -> None:
+    """Print medians, and the ratio of each row to each of the references."""
+    columns = [f"{kind}{suffix}" for kind in ("200", "304") for suffix in (" /s", *(f" to {name}" for name in references))]
+    table = Table("", *columns, title=title)
+    medians = {
+        name: {kind: statistics.median(one[kind] for one in rounds) for kind in ("200", "304")}
+        for name, rounds in figures.items()
+    }
+    for name, kinds in medians.items():
+        cells = []
+        for kind in ("200", "304"):
+            cells += [f"{kinds[kind]:,.0f}", *(f"{kinds[kind] / medians[reference][kind]:.2f}" for reference in references)]
+        table.add_row(name, *cells)
+    Console(width=120).print(table)

@@ -1,0 +1,83 @@
+"""How close does the update check come to a static file? nginx, a bare ASGI application, the service, side by side in one run.
+
+All three send the same bytes (a class's body in brotli), each on one core, with wrk on another. Needs wrk and nginx (Debian:
+apt-get install wrk nginx-light). To reach: 0.75 of the bare application and 0.4 of nginx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+
+from benchmarks.loading import GRANIAN, QUERY, measured, need, prepared_stores, print_ratios, running, the_service
+
+NGINX = """
+worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; default_type application/json; sendfile on; tcp_nopush on; keepalive_requests 1000000;
+  client_body_temp_path {folder}/1; proxy_temp_path {folder}/2; fastcgi_temp_path {folder}/3;
+  uwsgi_temp_path {folder}/4; scgi_temp_path {folder}/5;
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      root {folder}; try_files /body =404;
+      add_header Content-Encoding br; add_header Vary accept-encoding; add_header Cache-Control "public, max-age=300";
+    }}
+  }}
+}}
+"""
+
+
+def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[None]:
+    """Serve the file with nginx while inside."""
+    config = folder / "nginx.conf"
+    config.write_text(NGINX.format(folder=folder, port=port))
+    folder.chmod(0o755)
+    program = shutil.which("nginx") or "/usr/sbin/nginx"
+    command = [program, "-p", str(folder), "-c", str(config)]
+    return running(command, f"http://127.0.0.1:{port}/", lambda response: response.status_code == 200)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=5, help="how long each measurement takes")
+    parser.add_argument("--rounds", type=int, default=3, help="how often; the medians are shown")
+    options = parser.parse_args()
+    need("wrk", "wrk")
+    if shutil.which("nginx") is None and not Path("/usr/sbin/nginx").exists():
+        raise SystemExit("nginx is missing: apt-get install nginx-light")
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in ("nginx", "bare ASGI", "the service")}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepared_stores(folder)
+        for turn in range(options.rounds):
+            port = 8970 + 10 * turn
+            with the_service(GRANIAN, port, folder):
+                url = f"http://127.0.0.1:{port}{QUERY}"
+                if turn == 0:
+                    with httpx.stream("GET", url, headers={"accept-encoding": "br"}) as response:
+                        (folder / "body").write_bytes(b"".join(response.iter_raw()))
+                        etag = response.headers["etag"]
+                figures["the service"].append(measured(url, options.seconds))
+            bare = [sys.executable, *GRANIAN, "--port", str(port + 1), "--host", "127.0.0.1", "benchmarks.bare:create_app"]
+            address = f"http://127.0.0.1:{port + 1}/"
+            with running(
+                bare, address, lambda response: response.status_code == 200, BARE_BODY=str(folder / "body"), BARE_ETAG=etag
+            ):
+                figures["bare ASGI"].append(measured(address, options.seconds))
+            with nginx(folder, port + 2):
+                figures["nginx"].append(measured(f"http://127.0.0.1:{port + 2}/", options.seconds))
+        size = (folder / "body").stat().st_size
+    print_ratios(f"the same {size:,} bytes, one core, 32 connections", figures, ("nginx", "bare ASGI"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""The unmodified napari-plugin-manager against this index: its own functions, with nothing but the base URL changed.
+
+napari and its plugin manager are large, so they get an environment of their own, and only where TEST_NAPARI is set, as in CI.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.support.made_upstream import MadeUpstream
+from tests.support.processes import running_server, wait_until
+
+pytestmark = pytest.mark.end_to_end
+
+ASK = """
+import json, sys
+from napari_plugin_manager import npe2api
+base, = sys.argv[1:]
+npe2api.EXTENDED_SUMMARY_URL = f"{base}/api/extended_summary"
+npe2api.CONDA_URL = f"{base}/api/conda"
+summaries = npe2api.plugin_summaries()
+plugins = [(meta.name, meta.version, on_conda, extra) for meta, on_conda, extra in npe2api.iter_napari_plugin_info()]
+json.dump({"summaries": summaries, "conda": npe2api.conda_map(), "plugins": plugins}, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with napari and its plugin manager, from PyPI as they are."""
+    if not os.environ.get("TEST_NAPARI"):
+        pytest.skip("needs napari and its plugin manager, some 600 MB: set TEST_NAPARI=1 to install them for this test")
+    folder = tmp_path_factory.mktemp("napari") / "environment"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "napari", "napari-plugin-manager"], check=True, timeout=900)
+    return python
+
+
+def test_the_plugin_manager_works_and_offers_only_what_fits(napari_python: Path, tmp_path: Path) -> None:
+    version = subprocess.run(
+        [napari_python, "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True, check=True
+    )
+    minor = int(version.stdout)
+    with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "NAPARI_CONFIG": ""}
+        answer = subprocess.run(
+            [napari_python, "-W", "ignore", "-c", ASK, server.url], env=environment, capture_output=True, text=True, check=False
+        )
+        assert answer.returncode == 0, answer.stderr
+        told = json.loads(answer.stdout)
+        fits = server.get(f"/api/plugins?python=3.{minor}").json()
+        conda = server.get("/api/conda").json()
+    assert {item["name"]: item["version"] for item in told["summaries"]} == fits, "by its User-Agent alone"
+    assert told["conda"] == conda
+    plugins = {name: (version, on_conda, extra) for name, version, on_conda, extra in told["plugins"]}
+    assert plugins["affinder"][0] == "0.5.0"
+    assert plugins["affinder"][2]["pypi_versions"] == ["0.5.0", "0.5.0rc1", "0.4.0"]
+    assert ("napari-harpy" in plugins) is (minor >= 12)
