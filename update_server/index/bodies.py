@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
@@ -149,6 +150,7 @@ class UpdateBodies:
         self.channels = {channel: self._build(channel) for channel in (CHANNELS if facts.has_conda else CHANNELS[:1])}
         self.changed_at = max(self.changed.values(), default=facts.as_of)
         """When any of the prepared answers last changed."""
+        self._lock = threading.Lock()  # bodies are made in threads, and found on the event loop
         self._made: LRUCache[tuple[str, int, int, frozenset[str]], Body] = LRUCache(MOST_MADE)
         self._napari_classes: LRUCache[tuple[str, str], frozenset[str]] = LRUCache(MOST_NAPARIS)
         self._needs = {channel: _needs_of(channel, facts) for channel in self.channels}
@@ -157,8 +159,9 @@ class UpdateBodies:
         """Return the body, or None where it is not made yet: then `make` makes it. ``napari``: a PEP 440 version."""
         if napari is None and (body := self.channels[channel].find(python)) is not None:
             return body
-        key = self._key(channel, python, napari)
-        return self._made.get(key) if key else None
+        with self._lock:
+            key = self._key(channel, python, napari)
+            return self._made.get(key) if key else None
 
     def make(self, channel: str, python: PythonVersion, napari: str | None = None) -> Body:
         """Make and keep one body, with its encodings. Takes a fraction of a second: to be run in a thread."""
@@ -169,9 +172,11 @@ class UpdateBodies:
         packages = {name: answer[cls.bit] for name, answer in answers.items()}
         body = Body(msgspec.json.encode(self._updates(cls, channel, packages, self.changed_at)))
         body.encode()
-        if napari is not None:
-            self._napari_classes[channel, napari] = self._napari_class(channel, napari)
-        self._made[channel, cls.representative.minor, cls.representative.patch, self._told_apart(channel, napari)] = body
+        told_apart = NO_NAPARI if napari is None else self._napari_class(channel, napari)
+        with self._lock:
+            if napari is not None:
+                self._napari_classes[channel, napari] = told_apart
+            self._made[channel, cls.representative.minor, cls.representative.patch, told_apart] = body
         return body
 
     def classes_for(self, channel: str, python: PythonVersion) -> PythonClasses:
@@ -191,10 +196,8 @@ class UpdateBodies:
         representative = cls.representative if cls else PythonVersion(python.minor)
         if napari is not None and (channel, napari) not in self._napari_classes:
             return None
-        return channel, representative.minor, representative.patch, self._told_apart(channel, napari)
-
-    def _told_apart(self, channel: str, napari: str | None) -> frozenset[str]:
-        return NO_NAPARI if napari is None else self._napari_classes[channel, napari]
+        told_apart = NO_NAPARI if napari is None else self._napari_classes[channel, napari]
+        return channel, representative.minor, representative.patch, told_apart
 
     def _napari_class(self, channel: str, napari: str) -> frozenset[str]:
         """The needs of the index that do not admit a napari: versions with the same ones have the same answers."""

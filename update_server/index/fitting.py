@@ -7,6 +7,7 @@ so that its plugin manager offers no update that fails.
 from __future__ import annotations
 
 import re
+import threading
 from functools import lru_cache
 from typing import Any
 
@@ -43,6 +44,7 @@ class FittingLists:
     def __init__(self, index: Index, bodies: UpdateBodies) -> None:
         self._index = index
         self._bodies = bodies
+        self._lock = threading.Lock()  # lists are made in threads
         self._kept: LRUCache[tuple[str, PythonVersion, PythonVersion], Document] = LRUCache(MOST_LISTS)
 
     def plugins(self, python: PythonVersion) -> Document:
@@ -58,10 +60,11 @@ class FittingLists:
 
     def _list(self, kind: str, python: PythonVersion) -> Document:
         key = (kind, self._representative("pypi", python), self._representative("conda-forge", python))
-        if (document := self._kept.get(key)) is None:
-            made: Any = self._newest(python) if kind == "plugins" else self._summaries(python)
-            document = self._kept[key] = Document.of(msgspec.json.encode(made))
-        return document
+        with self._lock:
+            if (document := self._kept.get(key)) is None:
+                made: Any = self._newest(python) if kind == "plugins" else self._summaries(python)
+                document = self._kept[key] = Document.of(msgspec.json.encode(made))
+            return document
 
     def _representative(self, channel: str, python: PythonVersion) -> PythonVersion:
         bodies = self._bodies.channels.get(channel)

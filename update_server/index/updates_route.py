@@ -78,9 +78,10 @@ def updates_app(services: Services) -> ASGIApp:
         """The answer to a question that was not asked before of this index; it is kept once its encodings are ready."""
         if method not in ("GET", "HEAD"):
             raise Problem(405, "Ask with GET; batches go to /api/updates/{level}.", allow="GET, HEAD")
+        served = services.keeper.served
         body = await services.updates(parsed_query(query_string))
         answer = (body.etag.encode(), body.accepted_by(accept_encoding.decode("latin-1")))
-        if body.is_encoded and (served := services.keeper.served) is not None:
+        if body.is_encoded and served is not None and served is services.keeper.served:  # no new index came in between
             served.answers[query_string, accept_encoding] = answer
         return answer
 

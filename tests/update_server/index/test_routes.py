@@ -224,3 +224,29 @@ async def test_a_minor_that_many_ask_for_at_once_is_made_once(client: Client, mo
     answers = await asyncio.gather(*(client.get("/api/updates?python=3.61") for _ in range(20)))
     assert {answer.status_code for answer in answers} == {200}
     assert made == 1
+
+
+async def test_an_answer_that_is_remembered_is_that_of_the_index_that_is_served(client: Client) -> None:
+    from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject
+
+    services = services_of(client)
+    await services.keeper.encode()
+    for _ in range(2):
+        assert "newcomer" not in (await client.get("/api/updates?python=3.11")).json()["packages"]
+    assert services.served().answers, "it is remembered"
+    services.keeper.replace(index_of([*PLUGINS, MadeProject("newcomer", {"1.0": [MadeFile()]})]))
+    assert "newcomer" in (await client.get("/api/updates?python=3.11")).json()["packages"]
+    await services.keeper.encode()
+    response = await client.get("/api/updates?python=3.11", headers={"accept-encoding": "br"})
+    assert response.headers["content-encoding"] == "br", "an answer from before its encodings were ready is not kept"
+
+
+async def test_bodies_are_found_while_others_are_made(client: Client) -> None:
+    import asyncio
+
+    pythons = [f"3.{minor}" for minor in range(20, 60)]
+    napari = [f"0.{minor}.0" for minor in range(4, 10)]
+    urls = [f"/api/updates?python={python}&napari={version}" for python in pythons[:8] for version in napari]
+    urls += [f"/api/updates?python={python}" for python in pythons] + ["/api/extended_summary?python=3.9"] * 8
+    answers = await asyncio.gather(*(client.get(url) for url in urls * 2))
+    assert {answer.status_code for answer in answers} == {200}
