@@ -33,6 +33,7 @@ class Upstreams:
         self.index = base or "https://api.napari.org"
         self.pypi = base or "https://pypi.org"
         self.osv = base or "https://api.osv.dev"
+        self.conda = base or "https://api.anaconda.org"
 
 
 class Settings(BaseSettings):
@@ -48,6 +49,11 @@ class Settings(BaseSettings):
     upstream: BaseUrl = Field(
         "",
         description="One base URL from which every upstream service is read. Default: the public plugin index and PyPI",
+    )
+    source: Literal["napari-index", "pypi"] = Field(
+        "napari-index",
+        description="Where the index comes from. napari-index: an existing plugin index, and PyPI for releases. "
+        "pypi: PyPI and conda-forge alone",
     )
     seed: Path | None = Field(
         None, description="Seed index to serve before the first refresh. Default: the one that is shipped"

@@ -73,8 +73,8 @@ class RawStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self.is_erased = True
-        """False while deleted text may still be in SQLite's log, because somebody is reading: `erase` ends that."""
+        self.is_erased = False
+        """Whether no deleted text can be in SQLite's log any more. A killed process may have left some: `erase` ends that."""
 
     async def put(self, reports: Sequence[NewReport]) -> list[Stored]:
         """Store reports in one transaction, and return what became of each once that is durable."""

@@ -122,3 +122,35 @@ async def test_deleted_is_gone_as_soon_as_nobody_reads_an_older_state(tmp_path: 
         assert b"MARK" not in path.read_bytes(), path.name
     await raw.engine.dispose()
     await reader.dispose()
+
+
+async def test_what_a_killed_process_left_in_the_log_is_erased_by_the_next(tmp_path: Path) -> None:
+    import os
+    import sys
+
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    code = """
+import asyncio, os, sys
+import sqlalchemy as sa
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import REPORTS, RawStore
+from tests.support.reports import report
+async def main():
+    raw = RawStore(make_engine(sys.argv[1]))
+    await raw.put([report(1, sys_name="MARK")])
+    async with raw.engine.begin() as connection:
+        await connection.execute(sa.delete(REPORTS))
+    os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, url, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}
+    )
+    assert await process.wait() == -9
+    assert any(b"MARK" in path.read_bytes() for path in tmp_path.iterdir())
+    raw = RawStore(make_engine(url))
+    assert await raw.erase()
+    assert not any(b"MARK" in path.read_bytes() for path in tmp_path.iterdir())
+    await raw.engine.dispose()

@@ -95,8 +95,8 @@ class IndexKeeper:
         self.load()
         return True
 
-    def take(self, packed: bytes) -> None:
-        """Serve a snapshot that another replica offers, and keep it on disk. What can't be read changes nothing."""
+    def take(self, packed: bytes) -> bool:
+        """Serve a snapshot that another replica offers, and keep it; tell whether it could be read, else nothing changes."""
         temporary = self._snapshot_path.with_suffix(".shared")
         try:
             temporary.parent.mkdir(parents=True, exist_ok=True)
@@ -105,13 +105,15 @@ class IndexKeeper:
             temporary.replace(self._snapshot_path)
         except (BrokenSnapshotError, OSError) as error:
             log.error("shared_index_unreadable", error=str(error))
-            return
+            return False
         finally:
             temporary.unlink(missing_ok=True)
-        if index is not None:
-            self._note_file()
-            self._serve(index)
-            log.info("index_taken_from_replica", packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
+        if index is None:
+            return False
+        self._note_file()
+        self._serve(index)
+        log.info("index_taken_from_replica", packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
+        return True
 
     def packed(self) -> bytes:
         """Return the snapshot as it lies on disk, to be offered to other replicas. Raises OSError."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import lru_cache
 
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -65,7 +66,10 @@ def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str
     if requirement.marker is None:
         return True
     of_python = {"python_version": python.feature_release, "python_full_version": str(python.full), "extra": ""}
-    return requirement.marker.evaluate({"implementation_name": "cpython", **of_python, **platform})
+    try:
+        return requirement.marker.evaluate({"implementation_name": "cpython", **of_python, **platform})
+    except (UndefinedComparison, UndefinedEnvironmentName, ValueError):  # a marker that makes no sense applies to nobody
+        return False
 
 
 @lru_cache(maxsize=4096)

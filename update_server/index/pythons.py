@@ -21,6 +21,8 @@ MINORS = range(0, 100)
 """Minors of CPython 3 that may be asked for."""
 
 FIRST_PREPARED_MINOR = 6
+LONGEST_VERSION = 32
+LONGEST_SPECIFIER = 1024
 
 
 class UnknownPythonError(ValueError):
@@ -37,7 +39,7 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
     def parse(cls, text: str) -> PythonVersion:
         """Read ``3.11``, ``3.11.4`` or ``3.14.0rc1``; the last is 3.14.0, as for pip. Raises UnknownPythonError."""
         try:
-            version = Version(text)
+            version = Version(text if len(text) <= LONGEST_VERSION else "")
         except InvalidVersion:
             raise UnknownPythonError(f"{text[:32]!r} is no Python version: write it like 3.11 or 3.11.4") from None
         is_plain = not version.epoch and version.local is None and version.post is None
@@ -148,6 +150,8 @@ def requires_python_rules(texts: Iterable[str]) -> dict[str, Rule]:
 
 
 def _requires_python_rule(text: str) -> Rule:
+    if len(text) > LONGEST_SPECIFIER:  # numbers of thousands of digits are nothing that pip could read either
+        return Rule(lambda _: True)
     try:
         specifier = SpecifierSet(text, prereleases=True)
     except InvalidSpecifier:

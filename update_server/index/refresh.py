@@ -12,12 +12,16 @@ import structlog
 from aggregation.clock import Clock
 from update_server.index.keeper import IndexKeeper, RefreshOutcome
 from update_server.index.snapshot import Index, Origin
+from update_server.index.sources import napari_index, pypi
 from update_server.index.sources.fetching import Fetcher, UpstreamError, new_client
-from update_server.index.sources.napari_index import Progress, read_index
+from update_server.index.sources.reading import Progress
 from update_server.settings import Settings
 
 MOST_THAT_MAY_VANISH = 0.05
 """A refresh that would drop a larger share of the projects is refused: more likely the upstream is broken."""
+
+SOURCES = {"napari-index": napari_index.read_index, "pypi": pypi.read_index}
+"""By the setting UPDATE_SERVER_SOURCE: each reads a whole index."""
 
 log = structlog.get_logger()
 
@@ -30,7 +34,7 @@ async def build(settings: Settings, previous: Index | None, clock: Clock, progre
     """Read a new index from the upstream. Raises UpstreamError, or TimeoutError after the time that the settings give."""
     async with asyncio.timeout(settings.refresh_timeout_s), new_client() as client:
         fetcher = Fetcher(client, settings.upstream_concurrency)
-        return await read_index(fetcher, settings.upstreams, previous, clock.now(), progress)
+        return await SOURCES[settings.source](fetcher, settings.upstreams, previous, clock.now(), progress)
 
 
 async def refresh(settings: Settings, keeper: IndexKeeper, clock: Clock, progress: Progress) -> RefreshOutcome:

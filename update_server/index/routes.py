@@ -17,7 +17,7 @@ from update_server.index.fitting import python_named_by
 from update_server.index.negotiation import accepted_encodings, matches
 from update_server.index.query import parsed_python
 from update_server.index.snapshot import Document, Origin
-from update_server.index.sources.napari_index import ADVISORIES
+from update_server.index.sources.reading import ADVISORIES
 from update_server.problems import Problem
 from update_server.services import RETRY_AFTER_S, Services
 

@@ -11,7 +11,7 @@ import structlog
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from update_server.index.sources.napari_index import Progress as Report
+from update_server.index.sources.reading import Progress as Report
 
 SECONDS_BETWEEN_LINES = 2.0
 

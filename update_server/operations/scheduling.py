@@ -69,10 +69,7 @@ async def take_over(services: Services) -> bool:
     except (SQLAlchemyError, OSError) as error:
         log.warning("shared_index_away", error=type(error).__name__)
         return False
-    if packed is None:
-        return False
-    await asyncio.to_thread(services.keeper.take, packed)
-    return True
+    return packed is not None and await asyncio.to_thread(services.keeper.take, packed)
 
 
 async def _offer(services: Services) -> None:

@@ -20,6 +20,7 @@ CLASSES = PythonClasses({}, range(9, 14))
         (["napari<0.5; sys_platform == 'win32'"], ("napari<0.5; sys_platform == 'win32'",)),
         (["napari<0.5; python_version < '3'"], ()),
         (["napari <<< nonsense", ""], ()),
+        (["napari<0.5; os_name >= 'nonsense-1'", "napari<0.6; sys_platform ~= 'x'"], ()),
     ],
 )
 def test_what_decides_is_kept_as_published(requires_dist: list[str], kept: tuple[str, ...]) -> None:

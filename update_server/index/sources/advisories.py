@@ -36,7 +36,7 @@ class _BatchAnswer(Struct):
 
 
 class _Affected(Struct):
-    package: dict[str, str]
+    package: dict[str, str] = field(default_factory=dict)
     versions: list[str] = field(default_factory=list)
     ranges: list[dict[str, object]] = field(default_factory=list)
 

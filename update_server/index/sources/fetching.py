@@ -65,9 +65,13 @@ class Fetcher:
 
     async def post(self, url: str, value: object) -> bytes:
         """Send a JSON value that changes nothing there, and return the answer. Raises UpstreamError."""
-        content = msgspec.json.encode(value)
-        headers = {"content-type": "application/json"}
-        answer = await self._asked(self._client.build_request("POST", url, content=content, headers=headers), is_json=True)
+        return await self.post_raw(url, msgspec.json.encode(value), "application/json")
+
+    async def post_raw(self, url: str, content: bytes, media_type: str) -> bytes:
+        """Send a text that changes nothing there, and return the answer. Raises UpstreamError."""
+        headers = {"content-type": media_type}
+        request = self._client.build_request("POST", url, content=content, headers=headers)
+        answer = await self._asked(request, is_json=media_type == "application/json")
         if answer is None or answer.text is None:
             raise UpstreamError(f"{url}: not found")
         return answer.text

@@ -1,0 +1,94 @@
+"""Wheels are zip files from strangers."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+
+import pytest
+
+from update_server.index.sources import wheels
+from update_server.index.sources.wheels import UnusableWheelError, read_wheel
+
+MANIFEST = """
+name: made-plugin
+display_name: Made Plugin
+contributions:
+  commands:
+    - {id: made-plugin.read, title: Read, python_name: "made_plugin:read"}
+  readers:
+    - {command: made-plugin.read, filename_patterns: ["*.made"], accepts_directories: false}
+"""
+METADATA = "Metadata-Version: 2.1\nName: made-plugin\nVersion: 1.0\nAuthor: A. Uthor\nProject-URL: Docs, https://docs.example\n"
+ENTRY = "[console_scripts]\nx = y:z\n\n[napari.manifest]\nmade-plugin = made_plugin:napari.yaml\n"
+
+
+def wheel(members: dict[str, str | bytes] | None = None, **changes: str | bytes | None) -> bytes:
+    """Return a wheel; ``changes`` replace a member (``manifest``, ``entry``, ``metadata``), None leaves it out."""
+    parts = {"manifest": MANIFEST, "entry": ENTRY, "metadata": METADATA} | changes
+    paths = {
+        "manifest": "made_plugin/napari.yaml",
+        "entry": "made_plugin-1.0.dist-info/entry_points.txt",
+        "metadata": "made_plugin-1.0.dist-info/METADATA",
+    }
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in parts.items():
+            if content is not None:
+                made.writestr(paths[name], content)
+        for path, content in (members or {}).items():
+            made.writestr(path, content)
+    return archive.getvalue()
+
+
+def test_a_manifest_is_read_out_of_a_wheel() -> None:
+    content = read_wheel(wheel())
+    manifest = json.loads(content.manifest)
+    assert manifest["name"] == "made-plugin"
+    assert manifest["contributions"]["commands"][0]["id"] == "made-plugin.read"
+    assert manifest["package_metadata"]["author"] == "A. Uthor"
+    assert content.is_public
+    assert content.display_name == "Made Plugin"
+    assert content.readers == (("*.made",),)
+
+
+def test_nothing_of_the_wheel_is_run_or_written(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pathlib import Path
+
+    monkeypatch.chdir(Path(str(tmp_path)))
+    bad = "open('run', 'w').close()"
+    read_wheel(wheel({"made_plugin/__init__.py": bad, "setup.py": bad, "../outside.txt": "x", "/absolute.txt": "x"}))
+    assert list(Path(str(tmp_path)).iterdir()) == []
+
+
+def test_a_hidden_plugin_says_so() -> None:
+    assert not read_wheel(wheel(manifest=MANIFEST + "visibility: hidden\n")).is_public
+
+
+def test_a_manifest_may_be_json_or_toml_and_lie_deeper() -> None:
+    entry = "[napari.manifest]\nmade-plugin = made_plugin.inner:napari.toml\n"
+    found = read_wheel(wheel({"made_plugin/inner/napari.toml": 'name = "made-plugin"\n'}, manifest=None, entry=entry))
+    assert json.loads(found.manifest)["name"] == "made-plugin"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"not a zip", "can't be read"),
+        (wheel()[:-40], "can't be read"),
+        (wheel(entry=None), "No npe2 or npe1 entry point"),
+        (wheel(entry="[napari.plugin]\nx = y\n"), "npe1"),
+        (wheel(entry="[[["), "entry points"),
+        (wheel(manifest=None), "does not exist"),
+        (wheel(manifest="[1, 2"), "can't be read"),
+        (wheel(manifest="- a\n- b\n"), "no mapping"),
+        (wheel(manifest="name: made-plugin\ncontributions: {commands: 7}\n"), "breaks a rule"),
+        (wheel(manifest=b"\xff\xfe"), "no text"),
+        (wheel(manifest="!!python/object/apply:os.system ['touch run']"), "can't be read"),
+        (wheel(manifest=" " * (wheels.MOST_BYTES + 1)), "longer than"),
+    ],
+)
+def test_a_wheel_that_is_no_use_says_why(content: bytes, told: str) -> None:
+    with pytest.raises(UnusableWheelError, match=told):
+        read_wheel(content)
