@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from packaging.utils import canonicalize_name
 
@@ -13,7 +14,9 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from update_server.index.bodies import Body
 from update_server.index.keeper import IndexKeeper, Served
+from update_server.index.pythons import PythonVersion
 from update_server.index.query import UpdatesQuery
+from update_server.index.snapshot import Document
 from update_server.intake.allowed import Allowed
 from update_server.intake.writer import ReportWriter
 from update_server.problems import Problem
@@ -78,6 +81,11 @@ class Services:
             if (body := bodies.find(query.channel, query.python, query.napari)) is not None:
                 return body
             return await asyncio.to_thread(bodies.make, query.channel, query.python, query.napari)
+
+    async def made_list(self, make: Callable[[PythonVersion], Document], python: PythonVersion) -> Document:
+        """Return a list for one Python, made in a thread, one at a time."""
+        async with self._making:
+            return await asyncio.to_thread(make, python)
 
     def package_key(self, name: str) -> str:
         """Return the normalized name of a package of the index. Raises Problem 404."""

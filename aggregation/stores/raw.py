@@ -73,8 +73,8 @@ class RawStore:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
-        self.is_erased = False
-        """Whether no deleted text can be in SQLite's log any more. A killed process may have left some: `erase` ends that."""
+        self._deletions = 1  # a process that was killed may have left deleted text in SQLite's log
+        self._erased = 0
 
     async def put(self, reports: Sequence[NewReport]) -> list[Stored]:
         """Store reports in one transaction, and return what became of each once that is durable."""
@@ -104,9 +104,14 @@ class RawStore:
     async def _delete(self, condition: sa.ColumnElement[bool]) -> int:
         async with self.engine.execution_options(**WRITES).begin() as connection:
             deleted = (await connection.execute(sa.delete(REPORTS).where(condition))).rowcount
-        self.is_erased = False
+        self._deletions += 1
         await self.erase()
         return deleted
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether no deleted text can be in SQLite's log any more."""
+        return self._erased == self._deletions
 
     async def erase(self) -> bool:
         """Remove deleted text from SQLite's log too; tell whether that was possible, or somebody is reading an older state.
@@ -115,11 +120,13 @@ class RawStore:
         is nothing to do here.
         """
         if not self.is_erased:
-            if self.engine.dialect.name == "sqlite":
-                async with self.engine.connect() as connection:
-                    self.is_erased = await connection.run_sync(_checkpoint)
+            until = self._deletions  # one that comes in meanwhile is not covered
+            if self.engine.dialect.name != "sqlite":
+                self._erased = until
             else:
-                self.is_erased = True
+                async with self.engine.connect() as connection:
+                    if await connection.run_sync(_checkpoint):
+                        self._erased = until
         return self.is_erased
 
 

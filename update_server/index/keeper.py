@@ -11,6 +11,7 @@ from collections.abc import Mapping, MutableMapping
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import structlog
 from cachetools import FIFOCache
 from msgspec import Struct
@@ -122,7 +123,7 @@ class IndexKeeper:
     def replace(self, index: Index) -> None:
         """Serve a new index and keep it on disk. Where that is full or not writable, it is served all the same."""
         bodies = UpdateBodies(index.facts, self.served.bodies.changed if self.served else {}, check_again_s=self._check_again_s)
-        index = Index(index.facts, index.origin, index.documents, index.fact_etags, bodies.changed, index.stale)
+        index = msgspec.structs.replace(index, changed=bodies.changed)
         self.trouble = None
         try:
             snapshot.write(index, self._snapshot_path)

@@ -57,9 +57,10 @@ def _all_admit(requirements: tuple[str, ...], napari: Version, python: PythonVer
 
 
 def in_words(requirements: tuple[str, ...] | None) -> str:
-    """Return what a release asks of napari, as specifiers: ``<0.9,>=0.7``."""
-    parsed = (_parsed(text) for text in requirements or ())
-    return " or ".join(dict.fromkeys(str(requirement.specifier) for requirement in parsed if requirement))
+    """Return what a release asks of napari, as specifiers: ``<0.9,>=0.7``; joined with "or" where markers choose among them."""
+    parsed = [requirement for text in requirements or () if (requirement := _parsed(text)) is not None]
+    join = " or " if any(requirement.marker is not None for requirement in parsed) else ","
+    return join.join(dict.fromkeys(str(requirement.specifier) for requirement in parsed))
 
 
 def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str, str]) -> bool:

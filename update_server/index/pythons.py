@@ -149,13 +149,18 @@ def requires_python_rules(texts: Iterable[str]) -> dict[str, Rule]:
     return {text: _requires_python_rule(text) for text in sorted(set(texts))}
 
 
-def _requires_python_rule(text: str) -> Rule:
-    if len(text) > LONGEST_SPECIFIER:  # numbers of thousands of digits are nothing that pip could read either
-        return Rule(lambda _: True)
+def is_specifier(text: str) -> bool:
+    """Tell whether a Requires-Python can be read. Numbers of thousands of digits are nothing that pip could read either."""
     try:
-        specifier = SpecifierSet(text, prereleases=True)
+        return len(text) <= LONGEST_SPECIFIER and SpecifierSet(text) is not None
     except InvalidSpecifier:
+        return False
+
+
+def _requires_python_rule(text: str) -> Rule:
+    if not is_specifier(text):
         return Rule(lambda _: True)
+    specifier = SpecifierSet(text, prereleases=True)
     return Rule(lambda python: python.full in specifier, tuple(_named_by(specifier)))
 
 

@@ -12,6 +12,9 @@ from update_server.index.bodies import CHANNELS
 from update_server.index.pythons import PythonVersion, UnknownPythonError
 from update_server.problems import Problem, bad_query
 
+LONGEST_QUERY = 256
+"""Characters: what callers write becomes a key of caches, so it is bounded."""
+
 
 class UpdatesQuery(Struct, frozen=True):
     """Who asks: a Python, a channel, perhaps a napari. ``known``: the ETag of the body that the client holds, in a ``POST``."""
@@ -22,9 +25,15 @@ class UpdatesQuery(Struct, frozen=True):
     known: str | None = None
 
 
-@lru_cache(maxsize=1024)
 def parsed_query(query_string: bytes) -> UpdatesQuery:
     """Return what a query string asks. Raises Problem 400, which names the parameter."""
+    if len(query_string) > LONGEST_QUERY:
+        raise Problem(400, f"The query is longer than {LONGEST_QUERY} characters: use python=3.11&channel=pypi.")
+    return _parsed(query_string)
+
+
+@lru_cache(maxsize=1024)
+def _parsed(query_string: bytes) -> UpdatesQuery:
     try:
         fields = parse_qsl(query_string.decode("ascii"), keep_blank_values=True, max_num_fields=16)
     except ValueError as error:

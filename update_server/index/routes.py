@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import Annotated, Any
 
@@ -63,7 +62,7 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         """Return the newest version of each listed plugin by name: with ``python``, the newest that this Python can install."""
         served = services.served()
         if python is not None:
-            return _answer(request, await asyncio.to_thread(served.fitting.plugins, parsed_python(python)))
+            return _answer(request, await services.made_list(served.fitting.plugins, parsed_python(python)))
         versions = {package.name: package.version for package in served.index.facts.packages}
         return _answer(request, Document.of(msgspec.json.encode(versions)))
 
@@ -79,7 +78,7 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         if asked is None and reads_user_agent:
             asked = python_named_by(request.headers.get("user-agent", ""))
         if asked is not None:
-            document = await asyncio.to_thread(services.served().fitting.extended_summary, asked)
+            document = await services.made_list(services.served().fitting.extended_summary, asked)
         return _answer(request, document, vary="accept-encoding, user-agent" if reads_user_agent else "accept-encoding")
 
     @route(["/api/conda", "/api/conda-map", "/conda.json"], http_method=READ, summary="Names on conda-forge")
@@ -101,11 +100,13 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
     async def errors(request: Asked) -> Response[bytes]:
         """Return projects without a usable manifest, and those that the last refresh could not read, with the reason."""
         document = texts("/errors.json")
-        stale = services.served().index.stale
-        if not stale:
+        stale, skipped = services.served().index.stale, services.served().index.skipped
+        if not stale and not skipped:
             return _answer(request, document)
         known = msgspec.json.decode(document.text(), type=dict[str, Any])
         packages = services.served().packages
+        for key, text in skipped.items():
+            known.setdefault(key, {"version": packages[key].version, "error": f"passed over: {text}"})
         for key, entry in stale.items():
             if key == ADVISORIES:
                 continue

@@ -59,8 +59,8 @@ class Stale(Struct, frozen=True):
 class Index(Struct, frozen=True):
     """Everything that is served, at one time.
 
-    ``documents`` by upstream path (``/api/manifest/affinder``), ``fact_etags`` of each package's release list by key,
-    ``changed``: since when each update answer is what it is, ``stale`` by package key.
+    ``documents`` by upstream path (``/api/manifest/affinder``); ``fact_etags`` of each package's release list, by key; ``changed``:
+    since when each update answer is what it is; ``stale`` and ``skipped`` by key: what could not be read, what was passed over.
     """
 
     facts: Facts
@@ -69,6 +69,7 @@ class Index(Struct, frozen=True):
     fact_etags: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, datetime] = field(default_factory=dict)
     stale: Mapping[str, Stale] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
 
 
 class BrokenSnapshotError(Exception):
@@ -82,6 +83,7 @@ class _Tables(Struct, frozen=True):
     fact_etags: dict[str, str]
     changed: dict[str, datetime]
     stale: dict[str, Stale]
+    skipped: dict[str, str] = {}
 
 
 def write(index: Index, path: Path) -> None:
@@ -98,7 +100,7 @@ def write(index: Index, path: Path) -> None:
 
 
 def _write(index: Index, path: Path) -> None:
-    tables = _Tables(index.facts, dict(index.fact_etags), dict(index.changed), dict(index.stale))
+    tables = _Tables(index.facts, dict(index.fact_etags), dict(index.changed), dict(index.stale), dict(index.skipped))
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = OFF")  # a file that fails is thrown away: nothing has to be undone
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -127,7 +129,7 @@ def read(path: Path) -> Index | None:
             }
     except (sqlite3.Error, OSError, EOFError, TypeError, ValueError, msgspec.MsgspecError) as error:
         raise BrokenSnapshotError(f"Cannot read the index snapshot {path}: {error}") from error
-    return Index(tables.facts, Origin.SNAPSHOT, documents, tables.fact_etags, tables.changed, tables.stale)
+    return Index(tables.facts, Origin.SNAPSHOT, documents, tables.fact_etags, tables.changed, tables.stale, tables.skipped)
 
 
 def _check_form(database: sqlite3.Connection, path: Path) -> None:

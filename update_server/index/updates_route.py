@@ -13,7 +13,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
 
 from update_server.index.bodies import Representation
-from update_server.index.query import parsed_query
+from update_server.index.query import LONGEST_QUERY, parsed_query
 from update_server.problems import MEDIA_TYPE, Problem, as_problem
 from update_server.services import Services
 
@@ -81,7 +81,8 @@ def updates_app(services: Services) -> ASGIApp:
         served = services.keeper.served
         body = await services.updates(parsed_query(query_string))
         answer = (body.etag.encode(), body.accepted_by(accept_encoding.decode("latin-1")))
-        if body.is_encoded and served is not None and served is services.keeper.served:  # no new index came in between
+        is_current = served is not None and served is services.keeper.served  # no new index came in between
+        if served is not None and is_current and body.is_encoded and len(accept_encoding) <= LONGEST_QUERY:
             served.answers[query_string, accept_encoding] = answer
         return answer
 

@@ -52,8 +52,11 @@ def make_scheduler(services: Services) -> AsyncIOScheduler:
 async def watch_snapshot(services: Services) -> None:
     """Serve what another process refreshed: look on disk and in the shared store every half minute, for ever."""
     while True:
-        if await take_over(services):
-            await services.keeper.encode()
+        try:
+            if await take_over(services):
+                await services.keeper.encode()
+        except Exception:
+            log.exception("snapshot_not_watched")  # the next look may do better; an end of looking would go unnoticed
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
 

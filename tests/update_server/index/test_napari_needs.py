@@ -50,4 +50,5 @@ def test_a_napari_is_ruled_out_only_where_it_is_on_every_platform(
 def test_needs_are_told_as_specifiers() -> None:
     assert in_words(("napari[all]>=0.5,<0.7",)) == "<0.7,>=0.5"
     assert in_words(("napari<0.6; python_version < '3.11'", "napari<0.7")) == "<0.6 or <0.7"
+    assert in_words(("napari>=0.4.18", "napari!=0.5.0")) == ">=0.4.18,!=0.5.0"
     assert in_words(None) == ""

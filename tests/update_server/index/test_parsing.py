@@ -82,6 +82,19 @@ def test_metadata_is_found_where_the_index_offers_it_by_either_name_and_by_relat
         {"filename": "made-1.2-py3-none-any.whl", "url": "https://files.example/c.whl", "core-metadata": False},
     )
     assert project_page(page, ADDRESS).metadata_urls == {
-        "1.0": "https://pypi.example/files/made-1.0-py3-none-any.whl.metadata",
-        "1.1": "https://files.example/b.whl.metadata",
+        "1.0": "https://pypi.example/files/made-1.0-py3-none-any.whl.metadata#0",
+        "1.1": "https://files.example/b.whl.metadata#",
     }
+
+
+def test_what_is_passed_over_is_told_with_the_reason() -> None:
+    page = simple(
+        {"filename": "made-1.0-py3-none-any.whl", "requires-python": "3.6 or later"},
+        {"filename": "made-one-py3-none-any.whl"},
+        {"filename": "made-1.0-py3.6.egg"},
+    )
+    told = project_page(page, ADDRESS)
+    assert [release.version for release in told.releases] == ["1.0"]
+    assert "Requires-Python '3.6 or later' of 1.0 is no specifier" in told.skipped
+    assert "made-one-py3-none-any.whl: InvalidWheelFilename" in told.skipped
+    assert "egg" not in told.skipped, "pip passes over those without a word too"

@@ -338,3 +338,44 @@ async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
     ended = True
     await asyncio.gather(*readers)
     assert {46, 47} <= seen
+
+
+async def test_what_of_a_project_is_passed_over_is_kept_while_nothing_changes(refresher: Refresher) -> None:
+    odd = MadeProject("odd", {"1.0": [MadeFile("3.6 or later")]})
+    for _ in range(2):
+        await refresher(MadeUpstream([*PLUGINS, odd]))
+        served = refresher.keeper.served
+        assert served is not None
+        assert set(served.index.skipped) == {"odd"}
+    again = IndexKeeper(refresher.settings.snapshot_path, None, 86400)
+    again.load()
+    assert again.served is not None
+    assert set(again.served.index.skipped) == {"odd"}
+
+
+@pytest.mark.parametrize(
+    "offered", [b"<html>log in first</html>", b"Metadata-Version: 2.1\nName: x\nRequires-Dist: napari<0.1\n"]
+)
+async def test_metadata_that_is_not_what_the_index_offers_is_not_believed(offered: bytes) -> None:
+    """A captive portal, or another text than that of the digest: the JSON API is asked instead."""
+    from update_server.index.sources.metadata import _Reader
+    from update_server.settings import Upstreams
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith(".metadata"):
+            return httpx.Response(200, content=offered)
+        return httpx.Response(200, json={"info": {"requires_dist": ["napari>=0.6"]}})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+        urls = {"made": {"1.0": f"{UPSTREAM}/files/made.whl.metadata#{'0' * 64}"}}
+        reader = _Reader(fetching.Fetcher(client, 1), Upstreams(UPSTREAM), urls)
+        assert await reader.needs("made", "1.0") == ("napari>=0.6",)
+
+
+async def test_an_answer_that_makes_no_sense_leaves_needs_unknown() -> None:
+    from update_server.index.sources.metadata import _Reader
+    from update_server.settings import Upstreams
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"info": 7}))
+    async with httpx.AsyncClient(transport=transport) as client:
+        assert await _Reader(fetching.Fetcher(client, 1), Upstreams(UPSTREAM), {}).needs("made", "1.0") is None

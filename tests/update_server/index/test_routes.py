@@ -79,6 +79,8 @@ async def test_another_method_is_refused(client: Client, method: str) -> None:
         ("python=3.10&python=3.11", None),
         ("python=%FF", "python"),
         ("&".join(f"a{number}=1" for number in range(40)), None),
+        ("python=3.11&x=" + "y" * 60_000, None),
+        ("python=3." + "1" * 200, "python"),
     ],
 )
 async def test_a_bad_question_is_a_problem_that_says_what_is_wrong(client: Client, query: str, pointer: str | None) -> None:

@@ -5,6 +5,7 @@ Those are the newest that fit some Python; and where one of them rules out a nap
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
 import msgspec
@@ -114,16 +115,17 @@ class _Reader:
         """Return what a release asks of napari; empty also where nobody offers its metadata; None where reading failed."""
         try:
             if url := self._urls.get(key, {}).get(version):
-                answer = await self._fetcher.get(url, accept="*/*", is_json=False)
-                if answer is not None and answer.text is not None:
+                address, _, digest = url.partition("#")
+                answer = await self._fetcher.get(address, accept="*/*", is_json=False)
+                if answer is not None and answer.text is not None and _is_the_one(answer.text, digest):
                     raw, _ = parse_email(answer.text)
                     return napari_requirements(raw.get("requires_dist", ()))
             answer = await self._fetcher.get(f"{self._upstreams.pypi}/pypi/{key}/{version}/json")
-        except UpstreamError:
+            if answer is None or answer.text is None:
+                return ()  # nobody offers it, and a release never changes
+            return napari_requirements(msgspec.json.decode(answer.text, type=_Project).info.requires_dist or ())
+        except (UpstreamError, msgspec.MsgspecError):
             return None
-        if answer is None or answer.text is None:
-            return ()
-        return napari_requirements(_requires_dist(answer.text))
 
 
 class _Info(msgspec.Struct):
@@ -134,8 +136,6 @@ class _Project(msgspec.Struct):
     info: _Info
 
 
-def _requires_dist(text: bytes) -> list[str]:
-    try:
-        return msgspec.json.decode(text, type=_Project).info.requires_dist or []
-    except msgspec.MsgspecError:
-        return []
+def _is_the_one(text: bytes, digest: str) -> bool:
+    """Whether a text is the metadata that the index offers: by its digest, or else because it looks like metadata at all."""
+    return hashlib.sha256(text).hexdigest() == digest if digest else text.lstrip().startswith(b"Metadata-Version")

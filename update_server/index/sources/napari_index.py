@@ -34,7 +34,8 @@ async def read_index(
     versions, conda, classifiers = (
         object_of(lists[path].text()) if path in lists else {} for path in ("/api/plugins", "/api/conda", "/classifiers.json")
     )
-    unlisted = sorted(set(classifiers.get("active", ())) - set(versions))
+    known = {name for state in ("active", "withdrawn", "deleted") for name in classifiers.get(state, ())}
+    unlisted = sorted(known - set(versions))
     work = {name: _project(reader, name, str(versions[name]), on_conda=bool(conda.get(name))) for name in versions}
     work |= {name: _unlisted(reader, name) for name in unlisted}
     projects = await read_all(work, progress)
@@ -43,13 +44,17 @@ async def read_index(
 
 
 async def _unlisted(reader: Reader, name: str) -> ReadProject:
-    """Read a project that the index knows without listing it: its text alone."""
-    path = f"/api/pypi/{canonicalize_name(name)}"
-    try:
-        document = await reader.document(path)
-    except UpstreamError:
-        document = reader.previous.documents.get(path) if reader.previous else None
-    return ReadProject(None, None, {path: document} if document else {})
+    """Read a project that the index knows without listing it: its texts alone."""
+    documents = {}
+    for kind in ("pypi", "manifest", "conda"):
+        path = f"/api/{kind}/{canonicalize_name(name)}"
+        try:
+            document = await reader.document(path)
+        except UpstreamError:
+            document = reader.previous.documents.get(path) if reader.previous else None
+        if document is not None:
+            documents[path] = document
+    return ReadProject(None, None, documents)
 
 
 async def _project(reader: Reader, name: str, version: str, *, on_conda: bool) -> ReadProject:
@@ -64,7 +69,7 @@ async def _project(reader: Reader, name: str, version: str, *, on_conda: bool) -
         package = Package(key, name, version, page.releases, _commands(documents, paths[1]), conda)
     except (UpstreamError, msgspec.MsgspecError) as error:
         return reader.earlier(key, paths, str(error))
-    return ReadProject(package, etag, documents, metadata_urls=page.metadata_urls)
+    return ReadProject(package, etag, documents, metadata_urls=page.metadata_urls, skipped=page.skipped)
 
 
 def _commands(documents: dict[str, Document], path: str) -> tuple[str, ...]:

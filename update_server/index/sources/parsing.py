@@ -12,7 +12,9 @@ from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sd
 
 from update_server.index.conda import DECIDING, name_of
 from update_server.index.model import CondaFile, CondaPackage, File, Release, in_descending_order
+from update_server.index.pythons import is_specifier
 
+MOST_SKIPPED = 20
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -58,10 +60,15 @@ class _CondaProject(Struct):
 
 
 class ProjectPage(Struct, frozen=True):
-    """What a project page tells: releases, the newest first, and where the metadata of some of them is, by version."""
+    """What a project page tells: releases, the newest first, and where the metadata of some of them is, by version.
+
+    Behind the ``#`` of such an address stands the SHA-256 of the metadata, where the page tells it. ``skipped``: names of files,
+    and specifiers, that can't be read, in words.
+    """
 
     releases: tuple[Release, ...]
     metadata_urls: dict[str, str]
+    skipped: str = ""
 
 
 def project_page(text: bytes, address: str) -> ProjectPage:
@@ -72,27 +79,38 @@ def project_page(text: bytes, address: str) -> ProjectPage:
     """
     by_version: dict[str, list[File]] = {}
     metadata_urls: dict[str, str] = {}
+    skipped: dict[str, None] = {}
     for item in msgspec.json.decode(text, type=_SimpleProject).files:
-        parsed = _version_and_tags(item.filename)
+        try:
+            parsed = _version_and_tags(item.filename)
+        except (InvalidWheelFilename, InvalidSdistFilename) as error:
+            skipped[f"{item.filename[:100]}: {type(error).__name__}"] = None
+            continue
         if parsed is None:
             continue
         version, tags = parsed
+        if item.requires_python and not is_specifier(item.requires_python):
+            skipped[
+                f"Requires-Python {item.requires_python[:100]!r} of {version} is no specifier, and so admits every Python"
+            ] = None
         yanked = None if item.yanked is False else ("" if item.yanked is True else item.yanked)
         by_version.setdefault(version, []).append(File(item.requires_python or None, yanked, tags))
         if item.url and (item.core_metadata or item.dist_info_metadata):
-            metadata_urls.setdefault(version, f"{urljoin(address, item.url)}.metadata")
+            hashes = item.core_metadata or item.dist_info_metadata
+            digest = hashes.get("sha256", "") if isinstance(hashes, dict) else ""
+            metadata_urls.setdefault(version, f"{urljoin(address, item.url)}.metadata#{digest}")
     releases = in_descending_order(Release(version, tuple(dict.fromkeys(files))) for version, files in by_version.items())
-    return ProjectPage(releases, metadata_urls)
+    return ProjectPage(releases, metadata_urls, "; ".join(list(skipped)[:MOST_SKIPPED]))
 
 
 def _version_and_tags(filename: str) -> tuple[str, tuple[str, ...] | None] | None:
-    try:
-        if filename.endswith(".whl"):
-            _, version, _, tags = parse_wheel_filename(filename)
-            return str(version), tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
-        _, version = parse_sdist_filename(filename)
-    except (InvalidWheelFilename, InvalidSdistFilename):
+    """Version and pairs of a wheel, version of an sdist; None for other kinds of files, which pip does not take."""
+    if filename.endswith(".whl"):
+        _, version, _, tags = parse_wheel_filename(filename)
+        return str(version), tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
+    if not filename.endswith((".tar.gz", ".zip")):
         return None
+    _, version = parse_sdist_filename(filename)
     return str(version), None
 
 

@@ -120,7 +120,7 @@ async def _project(reader: Reader, name: str, told: dict[NormalizedName, _Read])
     is_public = bool(content.get("is_public"))
     summary = _summary(key, project.info, content, versions, conda) if is_public else None
     told[key] = _Read(key, project.info.version, versions, summary, tuple(map(tuple, content["readers"])))
-    return ReadProject(package if is_public else None, etag, documents, metadata_urls=page.metadata_urls)
+    return ReadProject(package if is_public else None, etag, documents, None, page.metadata_urls, page.skipped)
 
 
 async def _manifest(reader: Reader, project: _PyPIProject, path: str) -> tuple[dict[str, Any], Document]:

@@ -35,7 +35,8 @@ Progress = Callable[[int, int], None]
 class ReadProject(Struct, frozen=True):
     """One project as read.
 
-    ``package`` is None for one that is not listed, or of which not even an earlier entry is known.
+    ``package`` is None for one that is not listed, or of which not even an earlier entry is known. ``skipped``: what of its
+    releases was passed over because it can't be read, in words.
     """
 
     package: Package | None
@@ -43,6 +44,7 @@ class ReadProject(Struct, frozen=True):
     documents: dict[str, Document]
     stale: Stale | None = None
     metadata_urls: dict[str, str] = {}
+    skipped: str = ""
 
 
 class Reader:
@@ -77,7 +79,8 @@ class Reader:
             raise UpstreamError("PyPI does not know it")
         if answer.text is None:
             assert earlier is not None  # a 304 answers the ETag that was known
-            return ProjectPage(earlier.releases, {}), answer.etag
+            skipped = self.previous.skipped.get(key, "") if self.previous else ""
+            return ProjectPage(earlier.releases, {}, skipped), answer.etag
         page = project_page(answer.text, address)
         if not page.releases:
             raise UpstreamError("PyPI names no file of it that can be installed")
@@ -137,6 +140,7 @@ def as_index(
         fact_etags={
             project.package.key: project.fact_etag for project in projects.values() if project.package and project.fact_etag
         },
+        skipped={project.package.key: project.skipped for project in projects.values() if project.package and project.skipped},
         stale={canonicalize_name(name): project.stale for name, project in projects.items() if project.stale} | dict(trouble),
     )
 
