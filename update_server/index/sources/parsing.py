@@ -62,8 +62,8 @@ class _CondaProject(Struct):
 class ProjectPage(Struct, frozen=True):
     """What a project page tells: releases, the newest first, and where the metadata of some of them is, by version.
 
-    Behind the ``#`` of such an address stands the SHA-256 of the metadata, where the page tells it. ``skipped``: names of files,
-    and specifiers, that can't be read, in words.
+    Behind the ``#`` of such an address stands the SHA-256 of the metadata, where the page tells it. ``skipped``: names of
+    files, and specifiers, that can't be read, in words.
     """
 
     releases: tuple[Release, ...]
