@@ -60,7 +60,8 @@ class Index(Struct, frozen=True):
     """Everything that is served, at one time.
 
     ``documents`` by upstream path (``/api/manifest/affinder``); ``fact_etags`` of each package's release list, by key;
-    ``changed``: since when each update answer is what it is; ``stale`` and ``skipped`` by key: what could not be read, what was passed over.
+    ``changed``: since when each update answer is what it is; ``stale`` and ``skipped`` by key: what could not be read, what was
+    passed over.
     """
 
     facts: Facts
