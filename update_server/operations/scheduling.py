@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation import schedule
 from update_server.index.refresh import refresh
+from update_server.index.snapshot import Origin
 from update_server.operations.progress import shown_progress
 from update_server.services import Services
 
@@ -26,6 +27,8 @@ def make_scheduler(services: Services) -> AsyncIOScheduler:
     retry_after = timedelta(seconds=settings.refresh_retry_s)
 
     async def refresh_index() -> str | None:
+        if await refreshed_by_a_replica(services):
+            return None
         with shown_progress() as progress:
             outcome = await refresh(settings, services.keeper, services.clock, progress)
         if not outcome.error and services.has_replicas:
@@ -73,6 +76,19 @@ async def take_over(services: Services) -> bool:
         log.warning("shared_index_away", error=type(error).__name__)
         return False
     return packed is not None and await asyncio.to_thread(services.keeper.take, packed)
+
+
+async def refreshed_by_a_replica(services: Services) -> bool:
+    """Tell whether another replica offers an index that is not half an interval old: then it is served, and nothing is read."""
+    if not services.has_replicas:
+        return False
+    if await take_over(services):
+        await services.keeper.encode()
+    served = services.keeper.served
+    if served is None or served.index.origin is not Origin.SNAPSHOT:
+        return False
+    age = services.clock.now() - served.index.facts.as_of
+    return age < timedelta(seconds=services.settings.refresh_interval_s / 2)
 
 
 async def _offer(services: Services) -> None:

@@ -379,3 +379,19 @@ async def test_an_answer_that_makes_no_sense_leaves_needs_unknown() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"info": 7}))
     async with httpx.AsyncClient(transport=transport) as client:
         assert await _Reader(fetching.Fetcher(client, 1), Upstreams(UPSTREAM), {}).needs("made", "1.0") is None
+
+
+async def test_a_fault_of_our_own_in_one_project_does_not_stop_the_reading(
+    refresher: Refresher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from update_server.index.sources import napari_index
+
+    def fail(text: bytes) -> None:
+        raise ZeroDivisionError("unforeseen")
+
+    monkeypatch.setattr(napari_index, "conda_package", fail)
+    assert await refresher(MadeUpstream()) is None
+    served = refresher.keeper.served
+    assert served is not None
+    assert "ZeroDivisionError" in served.index.stale["affinder"].error
+    assert "napari-harpy" in served.packages

@@ -86,6 +86,10 @@ def test_a_manifest_may_be_json_or_toml_and_lie_deeper() -> None:
         (wheel(manifest="name: made-plugin\ncontributions: {commands: 7}\n"), "breaks a rule"),
         (wheel(manifest=b"\xff\xfe"), "no text"),
         (wheel(manifest="!!python/object/apply:os.system ['touch run']"), "can't be read"),
+        (wheel(manifest="a: &a [x]\n" + "".join(f"b{n}: &b{n} [*a, *a, *a]\n" for n in range(9))), "YAML aliases"),
+        (wheel(manifest="[" * 50_000), "can't be read"),
+        (wheel(manifest=None, entry="[napari.manifest]\nx =\n"), "does not exist"),
+        (wheel(manifest=None, entry="[napari.manifest]\nx = ../../etc:passwd\n"), "does not exist"),
         (wheel(manifest=" " * (wheels.MOST_BYTES + 1)), "longer than"),
     ],
 )

@@ -71,7 +71,7 @@ async def test_a_refresh_that_failed_is_tried_again_soon(tmp_path: Path, monkeyp
 @pytest.mark.postgresql
 async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postgresql_url: str) -> None:
     from aggregation.settings import StoreSettings
-    from update_server.operations.scheduling import take_over
+    from update_server.operations.scheduling import refreshed_by_a_replica, take_over
 
     stores = StoreSettings(raw_url=postgresql_url, aggregate_url=postgresql_url)
     with MadeUpstream().served() as upstream:
@@ -92,6 +92,11 @@ async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postg
     mine, theirs = first.keeper.served.bodies.channels["pypi"], second.keeper.served.bodies.channels["pypi"]
     assert [body.etag for body in mine] == [body.etag for body in theirs], "the same bytes on every replica"
     assert not await take_over(second), "once is enough"
+    third = await services_on(tmp_path / "three", upstream="http://127.0.0.1:9", stores=stores)
+    assert await refreshed_by_a_replica(third), "one refreshes, the others take what it read"
+    assert third.keeper.served is not None
+    assert len(third.keeper.served.packages) == 6
+    await third.close()
     assert not second.keeper.take(b"half of a snapshot")
     assert second.keeper.served.index.facts == first.keeper.served.index.facts, "what can't be read changes nothing"
     await first.close()

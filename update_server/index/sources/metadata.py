@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Mapping
 
 import msgspec
+import structlog
 from packaging.metadata import parse_email
 from packaging.version import Version
 
@@ -16,8 +17,10 @@ from update_server.index.compatibility import newest_fitting, pypi_candidates, p
 from update_server.index.model import Package
 from update_server.index.napari_needs import admitted, napari_requirements
 from update_server.index.pythons import PythonClasses
-from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
+from update_server.index.sources.fetching import Fetcher, all_of
 from update_server.settings import Upstreams
+
+log = structlog.get_logger()
 
 MINORS = range(8, 20)
 """Pythons that somebody may have; for others nothing is read."""
@@ -124,7 +127,8 @@ class _Reader:
             if answer is None or answer.text is None:
                 return ()  # nobody offers it, and a release never changes
             return napari_requirements(msgspec.json.decode(answer.text, type=_Project).info.requires_dist or ())
-        except (UpstreamError, msgspec.MsgspecError):
+        except Exception as error:  # one release must never stop the reading: what can't be read is unknown
+            log.info("needs_not_read", project=key, version=version, error=type(error).__name__)
             return None
 
 

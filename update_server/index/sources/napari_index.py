@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from packaging.utils import canonicalize_name
 
 from update_server.index.model import CondaPackage, Package
 from update_server.index.snapshot import Document, Index
 from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
 from update_server.index.sources.parsing import commands_of, conda_package, object_of
-from update_server.index.sources.reading import Progress, Reader, ReadProject, as_index, completed, read_all
+from update_server.index.sources.reading import Progress, Reader, ReadProject, as_index, completed, in_words, read_all
 from update_server.settings import Upstreams
 
 LISTS = ("/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json")
@@ -67,8 +66,8 @@ async def _project(reader: Reader, name: str, version: str, *, on_conda: bool) -
         documents = {path: document for path, document in zip(paths, found, strict=True) if document is not None}
         conda = _conda(documents, paths[-1]) if on_conda else None
         package = Package(key, name, version, page.releases, _commands(documents, paths[1]), conda)
-    except (UpstreamError, msgspec.MsgspecError) as error:
-        return reader.earlier(key, paths, str(error))
+    except Exception as error:  # one project must never stop the reading
+        return reader.earlier(key, paths, in_words(error))
     return ReadProject(package, etag, documents, metadata_urls=page.metadata_urls, skipped=page.skipped)
 
 

@@ -6,6 +6,7 @@ wants to be.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -20,7 +21,7 @@ from update_server.index.model import Package
 from update_server.index.snapshot import Document, Index
 from update_server.index.sources.fetching import Fetcher, UpstreamError
 from update_server.index.sources.parsing import commands_of, conda_package
-from update_server.index.sources.reading import Progress, Reader, ReadProject, as_index, completed, read_all
+from update_server.index.sources.reading import Progress, Reader, ReadProject, as_index, completed, in_words, read_all
 from update_server.index.sources.wheels import UnusableWheelError, read_wheel
 from update_server.settings import Upstreams
 
@@ -112,8 +113,8 @@ async def _project(reader: Reader, name: str, told: dict[NormalizedName, _Read])
         package = Package(
             key, key, project.info.version, page.releases, commands_of(documents[paths["manifest"]].text()), conda
         )
-    except (UpstreamError, msgspec.MsgspecError) as error:
-        stale = reader.earlier(key, list(paths.values()), str(error))
+    except Exception as error:  # one project must never stop the reading
+        stale = reader.earlier(key, list(paths.values()), in_words(error))
         if stale.package is not None:
             told[key] = _Read(stale.package.name, stale.package.version, [r.version for r in stale.package.releases])
         return stale
@@ -135,7 +136,7 @@ async def _manifest(reader: Reader, project: _PyPIProject, path: str) -> tuple[d
     answer = await reader.fetcher.get(wheel.url, accept="*/*", is_json=False)
     if answer is None or answer.text is None:
         raise UpstreamError(f"{wheel.url}: not found")
-    content = read_wheel(answer.text)
+    content = await asyncio.to_thread(read_wheel, answer.text)
     said = {
         "is_public": content.is_public,
         "display_name": content.display_name,

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import structlog
 from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_name
 
@@ -21,6 +22,8 @@ from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
 from update_server.index.sources.metadata import with_needs
 from update_server.index.sources.parsing import SIMPLE_JSON, ProjectPage, project_page
 from update_server.settings import Upstreams
+
+log = structlog.get_logger()
 
 GRACE = timedelta(days=7)
 """So long a project stays that the upstream does not list any more: it may be an upstream's mistake."""
@@ -95,6 +98,14 @@ class Reader:
         before = self.previous.stale.get(key)
         since = before.since if before else self.previous.facts.as_of
         return ReadProject(package, self.previous.fact_etags.get(key), documents, Stale(since, error))
+
+
+def in_words(error: Exception) -> str:
+    """Return why a project could not be read; a fault that nobody foresaw goes to the log as well."""
+    if isinstance(error, (UpstreamError, msgspec.MsgspecError)):
+        return str(error)
+    log.exception("project_not_read")
+    return f"{type(error).__name__}: {error}"
 
 
 async def read_all(work: Mapping[str, Coroutine[Any, Any, ReadProject]], progress: Progress) -> dict[str, ReadProject]:

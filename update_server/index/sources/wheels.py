@@ -21,8 +21,14 @@ from packaging.metadata import RawMetadata, parse_email
 from pydantic import ValidationError
 
 MOST_MEMBERS = 100_000
-MOST_BYTES = 4 * 2**20
+MOST_BYTES = 2**20
 """That one member may unpack to."""
+
+MOST_ALIASES = 20
+"""In a YAML file: nested ones multiply ("billion laughs")."""
+
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnusableWheelError(Exception):
@@ -40,7 +46,16 @@ class WheelContent(Struct, frozen=True):
 
 
 def read_wheel(wheel: bytes) -> WheelContent:
-    """Return the manifest and metadata of a wheel. Raises UnusableWheelError."""
+    """Return the manifest and metadata of a wheel. Takes up to a second: to be run in a thread. Raises UnusableWheelError."""
+    try:
+        return _read(wheel)
+    except UnusableWheelError:
+        raise
+    except Exception as error:  # whatever a stranger's file makes a parser raise means that it is no use
+        raise UnusableWheelError(f"the wheel can't be read: {type(error).__name__}: {str(error)[:200]}") from error
+
+
+def _read(wheel: bytes) -> WheelContent:
     try:
         with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
             if len(archive.infolist()) > MOST_MEMBERS:
@@ -108,7 +123,12 @@ def _parsed(text: str, ending: str) -> Any:
     try:
         if ending == "toml":
             return tomllib.loads(text)
-        return json.loads(text) if ending == "json" else yaml.safe_load(text)
+        if ending == "json":
+            return json.loads(text)
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=LOADER))
+        if aliases > MOST_ALIASES:
+            raise UnusableWheelError(f"its manifest has {aliases} YAML aliases, which none needs")
+        return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader, the C one where it is there
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UnusableWheelError(f"its manifest can't be read: {error}") from error
 
