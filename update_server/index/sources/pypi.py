@@ -71,7 +71,7 @@ async def read_index(
     told: dict[NormalizedName, _Read] = {}
     projects = await read_all({name: _project(reader, name, told) for name in names}, progress)
     facts, projects, trouble = await completed(reader, projects, now, has_conda=True)
-    return as_index(facts, projects, _lists(facts.packages, told), trouble)
+    return as_index(facts, projects, _lists(facts.packages, told, previous), trouble)
 
 
 async def _names(fetcher: Fetcher, upstreams: Upstreams) -> list[str]:
@@ -168,18 +168,23 @@ def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[s
     }
 
 
-def _lists(packages: tuple[Package, ...], told: Mapping[NormalizedName, _Read]) -> dict[str, Document]:
-    """The texts about all projects, as today's index has them."""
-    listed = [told[package.key] for package in packages if package.key in told]
-    readers: dict[str, list[str]] = {}
-    for read in listed:
-        for pattern in sorted({pattern for patterns in read.readers for pattern in patterns}):
-            readers.setdefault(pattern, []).append(read.name)
+def _lists(packages: tuple[Package, ...], told: Mapping[NormalizedName, _Read], previous: Index | None) -> dict[str, Document]:
+    """The texts about all projects, as today's index has them; of what was not read anew, as the index before did."""
+    summaries = {item["normalized_name"]: item for item in _earlier(previous, "/api/extended_summary", list[dict[str, Any]])}
+    summaries |= {key: read.summary for key, read in told.items() if read.summary}
+    anew = {key for key, read in told.items() if read.summary}
+    listed = {package.key for package in packages}
+    before = _earlier(previous, "/api/readers", dict[str, list[str]]) or {}
+    readers = {pattern: [name for name in names if name in listed - anew] for pattern, names in dict(before).items()}
+    for package in packages:
+        if package.key in anew:
+            for pattern in sorted({pattern for patterns in told[package.key].readers for pattern in patterns}):
+                readers.setdefault(pattern, []).append(package.name)
     texts: dict[str, Any] = {
         "/api/plugins": {package.name: package.version for package in packages},
-        "/api/extended_summary": [read.summary for read in listed if read.summary],
+        "/api/extended_summary": [summaries[package.key] for package in packages if package.key in summaries],
         "/api/conda": {package.name: f"conda-forge/{package.conda.name}" if package.conda else None for package in packages},
-        "/api/readers": dict(sorted(readers.items())),
+        "/api/readers": {pattern: sorted(names) for pattern, names in sorted(readers.items()) if names},
         "/classifiers.json": {
             "active": {read.name: {"name": read.name, "pypi_versions": read.versions} for _, read in sorted(told.items())},
             "withdrawn": {},
@@ -188,6 +193,12 @@ def _lists(packages: tuple[Package, ...], told: Mapping[NormalizedName, _Read]) 
         "/errors.json": {read.name: {"version": read.version, "error": read.error} for read in told.values() if read.error},
     }
     return {path: Document.of(msgspec.json.encode(value)) for path, value in texts.items()}
+
+
+def _earlier(previous: Index | None, path: str, kind: Any) -> Any:
+    """A list of the index before, empty where there is none."""
+    document = previous.documents.get(path) if previous else None
+    return msgspec.json.decode(document.text(), type=kind) if document else []
 
 
 def _in_descending_order(versions: list[str]) -> list[str]:

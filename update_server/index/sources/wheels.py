@@ -24,6 +24,9 @@ MOST_MEMBERS = 100_000
 MOST_BYTES = 2**20
 """That one member may unpack to."""
 
+MOST_TOML = 2**17
+"""The parser's time grows with the square of what nested keys make of it."""
+
 MOST_ALIASES = 20
 """In a YAML file: nested ones multiply ("billion laughs")."""
 
@@ -122,6 +125,8 @@ def _member(archive: zipfile.ZipFile, ending: str) -> bytes:
 def _parsed(text: str, ending: str) -> Any:
     try:
         if ending == "toml":
+            if len(text) > MOST_TOML:
+                raise UnusableWheelError(f"its manifest is longer than {MOST_TOML} characters of TOML")
             return tomllib.loads(text)
         if ending == "json":
             return json.loads(text)
