@@ -24,7 +24,9 @@ METADATA = "Metadata-Version: 2.1\nName: made-plugin\nVersion: 1.0\nAuthor: A. U
 ENTRY = "[console_scripts]\nx = y:z\n\n[napari.manifest]\nmade-plugin = made_plugin:napari.yaml\n"
 
 
-def wheel(members: dict[str, str | bytes] | None = None, **changes: str | bytes | None) -> bytes:
+def wheel(
+    members: dict[str, str | bytes] | None = None, compression: int = zipfile.ZIP_DEFLATED, **changes: str | bytes | None
+) -> bytes:
     """Return a wheel; ``changes`` replace a member (``manifest``, ``entry``, ``metadata``), None leaves it out."""
     parts = {"manifest": MANIFEST, "entry": ENTRY, "metadata": METADATA} | changes
     paths = {
@@ -33,7 +35,7 @@ def wheel(members: dict[str, str | bytes] | None = None, **changes: str | bytes 
         "metadata": "made_plugin-1.0.dist-info/METADATA",
     }
     archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(archive, "w", compression) as made:
         for name, content in parts.items():
             if content is not None:
                 made.writestr(paths[name], content)
@@ -91,6 +93,13 @@ def test_a_manifest_may_be_json_or_toml_and_lie_deeper() -> None:
         (wheel(manifest=None, entry="[napari.manifest]\nx =\n"), "does not exist"),
         (wheel(manifest=None, entry="[napari.manifest]\nx = ../../etc:passwd\n"), "does not exist"),
         (wheel(manifest=" " * (wheels.MOST_BYTES + 1)), "longer than"),
+        (wheel(manifest="a: 1\n" * 60_000), "longer than"),
+        (wheel(metadata=None), "can't be read"),
+        (wheel(manifest="name: !!int ''\n"), "can't be read"),
+        (wheel(manifest="name: made-plugin\ncontributions: [1]\n"), "can't be read|breaks a rule"),
+        (wheel(entry="[napari.manifest]\n"), "can't be read"),
+        (wheel(compression=zipfile.ZIP_BZIP2), "in bounds"),
+        (wheel(compression=zipfile.ZIP_LZMA), "in bounds"),
     ],
 )
 def test_a_wheel_that_is_no_use_says_why(content: bytes, told: str) -> None:

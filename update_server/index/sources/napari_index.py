@@ -33,7 +33,7 @@ async def read_index(
     versions, conda, classifiers = (
         object_of(lists[path].text()) if path in lists else {} for path in ("/api/plugins", "/api/conda", "/classifiers.json")
     )
-    known = {name for state in ("active", "withdrawn", "deleted") for name in classifiers.get(state, ())}
+    known = {name for state in ("active", "withdrawn", "deleted") for name in classifiers.get(state) or ()}
     unlisted = sorted(known - set(versions))
     work = {name: _project(reader, name, str(versions[name]), on_conda=bool(conda.get(name))) for name in versions}
     work |= {name: _unlisted(reader, name) for name in unlisted}
@@ -49,7 +49,7 @@ async def _unlisted(reader: Reader, name: str) -> ReadProject:
         path = f"/api/{kind}/{canonicalize_name(name)}"
         try:
             document = await reader.document(path)
-        except UpstreamError:
+        except Exception:  # its text is not worth a refresh
             document = reader.previous.documents.get(path) if reader.previous else None
         if document is not None:
             documents[path] = document

@@ -65,7 +65,8 @@ class Reader:
         ``address``: where it is read, today's index by default. Raises UpstreamError.
         """
         earlier = self.previous.documents.get(path) if self.previous else None
-        answer = await self.fetcher.get(address or self.upstreams.index + path, etag=earlier.etag if earlier else None)
+        known = earlier.etag if earlier and _is_etag(earlier.etag) else None
+        answer = await self.fetcher.get(address or self.upstreams.index + path, etag=known)
         if answer is None:
             return None
         if answer.text is None:
@@ -106,6 +107,11 @@ def in_words(error: Exception) -> str:
         return str(error)
     log.exception("project_not_read")
     return f"{type(error).__name__}: {error}"
+
+
+def _is_etag(text: str | None) -> bool:
+    """Whether this is what a server gave, and not the mark of a wheel that the other source left with a manifest."""
+    return text is not None and text.isascii() and text.startswith(('"', "W/"))
 
 
 async def read_all(work: Mapping[str, Coroutine[Any, Any, ReadProject]], progress: Progress) -> dict[str, ReadProject]:
@@ -177,7 +183,7 @@ async def _with_vulnerabilities(packages: tuple[Package, ...], reader: Reader) -
     """The packages with known vulnerabilities: those that the index before knew where OSV can't be read, with the reason."""
     try:
         return await with_vulnerabilities(packages, reader.fetcher, reader.upstreams), {}
-    except UpstreamError as error:
+    except Exception as error:  # warnings must never stop the index
         known = reader.packages
         kept = tuple(
             msgspec.structs.replace(package, vulnerabilities=known[package.key].vulnerabilities)
@@ -185,4 +191,4 @@ async def _with_vulnerabilities(packages: tuple[Package, ...], reader: Reader) -
             else package
             for package in packages
         )
-        return kept, {ADVISORIES: Stale(reader.previous.facts.as_of if reader.previous else None, str(error))}
+        return kept, {ADVISORIES: Stale(reader.previous.facts.as_of if reader.previous else None, in_words(error))}

@@ -24,7 +24,10 @@ MOST_MEMBERS = 100_000
 MOST_BYTES = 2**20
 """That one member may unpack to."""
 
-MOST_TOML = 2**17
+MOST_MANIFEST = 2**18
+"""Characters of a manifest; the longest known has a tenth of it."""
+
+MOST_TOML = 2**16
 """The parser's time grows with the square of what nested keys make of it."""
 
 MOST_ALIASES = 20
@@ -114,6 +117,8 @@ def _member(archive: zipfile.ZipFile, ending: str) -> bytes:
         if info.filename == ending or (
             ending.startswith(".") and info.filename.endswith(ending) and info.filename.count("/") == 1
         ):
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise UnusableWheelError(f"{info.filename} is compressed in a way that can't be read in bounds")
             with archive.open(info) as member:
                 content = member.read(MOST_BYTES + 1)
             if len(content) > MOST_BYTES:
@@ -123,6 +128,8 @@ def _member(archive: zipfile.ZipFile, ending: str) -> bytes:
 
 
 def _parsed(text: str, ending: str) -> Any:
+    if len(text) > MOST_MANIFEST:
+        raise UnusableWheelError(f"its manifest is longer than {MOST_MANIFEST} characters")
     try:
         if ending == "toml":
             if len(text) > MOST_TOML:
