@@ -24,8 +24,3 @@ class Clock:
         """Return the current instant, in UTC."""
         now = datetime.now(UTC)
         return now if self._offset is None else now + self._offset
-
-    @property
-    def is_moved(self) -> bool:
-        """Whether this clock is not the machine's."""
-        return self._offset is not None

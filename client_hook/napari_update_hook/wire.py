@@ -177,7 +177,6 @@ class FullReport(MiddleReport, frozen=True, kw_only=True, forbid_unknown_fields=
     ]
 
 
-Report = BasicReport | MiddleReport | FullReport
 REPORT_TYPES: dict[Level, type[BasicReport]] = {
     Level.BASIC: BasicReport,
     Level.MIDDLE: MiddleReport,

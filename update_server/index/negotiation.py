@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import AnyStr
 
 
 @lru_cache(maxsize=256)
@@ -27,6 +28,6 @@ def _is_zero(weight: str) -> bool:
         return False
 
 
-def matches(etag: str, if_none_match: str) -> bool:
+def matches(etag: AnyStr, if_none_match: AnyStr) -> bool:
     """Tell whether an If-None-Match header names a body by its ETag, in whichever encoding it was sent."""
-    return etag in if_none_match or if_none_match.strip() == "*"
+    return etag in if_none_match or if_none_match.strip() in ("*", b"*")

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from update_server.index.model import Facts
+from update_server.index.model import FACTS_FORMAT, Facts
 
 APPLICATION_ID = 0x6E617069  # "napi": tells our file from any other SQLite file
 SNAPSHOT_FORMAT = 1
@@ -130,6 +130,10 @@ def read(path: Path) -> Index | None:
             }
     except (sqlite3.Error, OSError, EOFError, TypeError, ValueError, msgspec.MsgspecError) as error:
         raise BrokenSnapshotError(f"Cannot read the index snapshot {path}: {error}") from error
+    if tables.facts.format != FACTS_FORMAT:
+        raise BrokenSnapshotError(
+            f"Cannot read the index snapshot {path}: its facts are of format {tables.facts.format}, not {FACTS_FORMAT}"
+        )
     return Index(tables.facts, Origin.SNAPSHOT, documents, tables.fact_etags, tables.changed, tables.stale, tables.skipped)
 
 

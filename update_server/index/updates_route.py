@@ -13,6 +13,7 @@ from litestar.handlers import ASGIRouteHandler
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
 
 from update_server.index.bodies import Representation
+from update_server.index.negotiation import matches
 from update_server.index.query import LONGEST_QUERY, parsed_query
 from update_server.problems import MEDIA_TYPE, Problem, as_problem
 from update_server.services import Services
@@ -20,11 +21,6 @@ from update_server.services import Services
 Answer = tuple[bytes, Representation]
 PATH = "/api/updates"
 NO_BODY: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
-
-
-def matches(etag: bytes, if_none_match: bytes) -> bool:
-    """Tell whether an If-None-Match header names a body by its ETag, in whichever encoding it was sent."""
-    return etag in if_none_match or if_none_match.strip() == b"*"
 
 
 def updates_handler(services: Services) -> ASGIRouteHandler:

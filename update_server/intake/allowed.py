@@ -30,8 +30,8 @@ class Allowed:
         self.napari_versions = frozenset((*napari, vocabulary.DEVELOPMENT))
         self.plugins = {key: frozenset(versions) for key, versions in plugins.items()}
         self.commands = frozenset(command for ids in commands.values() for command in ids)
-        self.lists = {level: _list(level, napari, plugins, commands) for level in TELEMETRY_LEVELS}
-        self.bodies = {level: Body(msgspec.json.encode(allowed)) for level, allowed in self.lists.items()}
+        lists = {level: _list(level, napari, plugins, commands) for level in TELEMETRY_LEVELS}
+        self.bodies = {level: Body(msgspec.json.encode(allowed)) for level, allowed in lists.items()}
         for body in self.bodies.values():
             body.encode(("gzip",))  # a few milliseconds, where the smaller ones would take a second
 

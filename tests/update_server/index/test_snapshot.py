@@ -145,3 +145,13 @@ def test_a_full_disk_costs_the_file_and_not_the_index(tmp_path: Path, monkeypatc
     assert keeper.served is not None
     assert "disk is full" in str(keeper.trouble)
     assert list(folder.iterdir()) == [], "nothing is left behind"
+
+
+def test_facts_of_another_format_are_not_taken_for_ours(tmp_path: Path) -> None:
+    import msgspec
+
+    made = index_of()
+    other = msgspec.structs.replace(made, facts=msgspec.structs.replace(made.facts, format=1))
+    snapshot.write(other, tmp_path / "index.sqlite3")
+    with pytest.raises(BrokenSnapshotError, match="format 1"):
+        snapshot.read(tmp_path / "index.sqlite3")

@@ -11,7 +11,6 @@ import io
 import json
 import tomllib
 import zipfile
-import zlib
 from typing import Any
 
 import yaml
@@ -62,14 +61,11 @@ def read_wheel(wheel: bytes) -> WheelContent:
 
 
 def _read(wheel: bytes) -> WheelContent:
-    try:
-        with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-            if len(archive.infolist()) > MOST_MEMBERS:
-                raise UnusableWheelError("the wheel has too many members")
-            raw = _metadata(archive)
-            text, ending = _manifest(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
-        raise UnusableWheelError(f"the wheel can't be read: {error}") from error
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        if len(archive.infolist()) > MOST_MEMBERS:
+            raise UnusableWheelError("the wheel has too many members")
+        raw = _metadata(archive)
+        text, ending = _manifest(archive)
     manifest = _checked(_parsed(text, ending))
     known = manifest.model_copy(update={"package_metadata": _package_metadata(raw)})
     patterns = tuple(tuple(reader.filename_patterns or ()) for reader in manifest.contributions.readers or ())
