@@ -129,9 +129,11 @@ class IndexKeeper:
             snapshot.write(index, self._snapshot_path)
             self._note_file()
         except (OSError, sqlite3.Error) as error:
-            self.trouble = (
-                f"The index can't be written to {self._snapshot_path} ({error}): the next start will serve an older one."
-            )
+            reason, name = (
+                getattr(error, "strerror", None) or error,
+                self._snapshot_path.name,
+            )  # no path: this is shown in public
+            self.trouble = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
             log.error("snapshot_not_written", message=self.trouble)
         self.served = Served.of(index, bodies)
 

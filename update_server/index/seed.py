@@ -49,10 +49,12 @@ def read(path: Path) -> Index:
         decompressor = lzma.LZMADecompressor(memlimit=256 * 2**20)
         text = decompressor.decompress(path.read_bytes(), max_length=MAX_SIZE)
         if not decompressor.eof:
-            raise BrokenSeedError(f"Cannot read the seed index {path}: it is cut off or too large")
+            raise BrokenSeedError(f"Cannot read the seed index {path.name}: it is cut off or too large")
         facts = msgspec.json.decode(text, type=Facts)
     except (OSError, lzma.LZMAError, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise BrokenSeedError(f"Cannot read the seed index {path}: {error}") from error
+        raise BrokenSeedError(f"Cannot read the seed index {path.name}: {error}") from error
     if facts.format != FACTS_FORMAT:
-        raise BrokenSeedError(f"Cannot read the seed index {path}: format {facts.format}, this program reads {FACTS_FORMAT}")
+        raise BrokenSeedError(
+            f"Cannot read the seed index {path.name}: format {facts.format}, this program reads {FACTS_FORMAT}"
+        )
     return Index(facts, Origin.SEED)

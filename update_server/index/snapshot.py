@@ -129,10 +129,10 @@ def read(path: Path) -> Index | None:
                 name: Document(body, etag) for name, etag, body in database.execute("SELECT path, etag, body FROM documents")
             }
     except (sqlite3.Error, OSError, EOFError, TypeError, ValueError, msgspec.MsgspecError) as error:
-        raise BrokenSnapshotError(f"Cannot read the index snapshot {path}: {error}") from error
+        raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: {error}") from error
     if tables.facts.format != FACTS_FORMAT:
         raise BrokenSnapshotError(
-            f"Cannot read the index snapshot {path}: its facts are of format {tables.facts.format}, not {FACTS_FORMAT}"
+            f"Cannot read the index snapshot {path.name}: its facts are of format {tables.facts.format}, not {FACTS_FORMAT}"
         )
     return Index(tables.facts, Origin.SNAPSHOT, documents, tables.fact_etags, tables.changed, tables.stale, tables.skipped)
 
@@ -141,10 +141,10 @@ def _check_form(database: sqlite3.Connection, path: Path) -> None:
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise BrokenSnapshotError(f"Cannot read the index snapshot {path}: it is another program's file")
+        raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: it is another program's file")
     if version != SNAPSHOT_FORMAT:
         raise BrokenSnapshotError(
-            f"Cannot read the index snapshot {path}: it was written in format {version}, this program reads {SNAPSHOT_FORMAT}"
+            f"Cannot read the index snapshot {path.name}: it was written in format {version}, not {SNAPSHOT_FORMAT}"
         )
 
 
