@@ -1,71 +1,58 @@
-"""What a person agreed to, and whether that holds now. Pure: records and instants in, a decision out."""
+"""The consent record of this environment, for scripts and for the GUI: ``napari_update_hook.consent``.
+
+Nothing here sends anything. What is in force at a moment may be less than the answer: `decision` says what, and why.
+"""
 
 from __future__ import annotations
 
-import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from msgspec import Struct
+from napari_update_hook.api import client_here
+from napari_update_hook.collect import consent_changed
+from napari_update_hook.decision import ConsentRecord, Decision, parsed_duration
+from napari_update_hook.wire import Level
 
-from napari_update_hook.settings import ClientSettings
-from napari_update_hook.switches import telemetry_switched_off
-from napari_update_hook.wire import SCHEMA_VERSION, Level
-
-
-class ConsentRecord(Struct, frozen=True):
-    """One answer: when, which level, for which schema version and service, until when, given by which means."""
-
-    at: datetime
-    level: Level
-    schema_version: int
-    service: str
-    until: datetime | None
-    means: str
+__all__ = ["ConsentRecord", "Decision", "Level", "current", "decision", "history", "record", "withdraw"]
 
 
-class Decision(Struct, frozen=True):
-    """What may be sent now.
+def current(server: str | None = None) -> ConsentRecord | None:
+    """Return the newest answer, None where nobody was asked. Raises StateError."""
+    return client_here(server).store.consents.current()
 
-    ``reason`` says in a sentence why that is nothing, or less than the person agreed to. ``is_restricted``: whether they agreed
-    to more, and so should hear the reason unasked.
+
+def history(server: str | None = None) -> list[ConsentRecord]:
+    """Return every answer that was given in this environment, the newest last. Raises StateError."""
+    return client_here(server).store.consents.history()
+
+
+def decision(server: str | None = None) -> Decision:
+    """Return the level in force, and why it is not more. Raises SettingsError."""
+    return client_here(server).client.decision()
+
+
+def record(
+    level: Level | str,
+    *,
+    lasting: str | timedelta | None = None,
+    means: str = "napari_update_hook.consent",
+    server: str | None = None,
+) -> ConsentRecord:
+    """Record an answer and return it. It holds for this environment and this server alone.
+
+    ``level``: none, basic, middle or full. ``lasting``: ``"90d"``, ``"12w"``, ``"3m"`` or a length of time; None means
+    until it is changed. ``means``: how the person answered, for the history. Raises ValueError for a level or length that
+    there is not, StateError.
     """
-
-    level: Level
-    reason: str | None = None
-    is_restricted: bool = False
-
-
-def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime) -> Decision:
-    """Return the level in force. Telemetry is off unless a record says otherwise, and off whatever it says if a switch is."""
-    if (switch := telemetry_switched_off(settings.environ, settings.site)) is not None:
-        agreed = record is not None and record.level is not Level.NONE
-        return Decision(Level.NONE, f"Telemetry is off: {switch}.", agreed)
-    if record is None:
-        return Decision(Level.NONE, "Telemetry is off: nobody agreed to it.")
-    if record.level is Level.NONE:
-        return Decision(Level.NONE, "Telemetry is off: your answer was none.")
-    if record.service != settings.service:
-        reason = f"Nothing is sent to {settings.service}: your consent is for {record.service}, and holds for that one alone."
-        return Decision(Level.NONE, reason, True)
-    if record.until is not None and now >= record.until:
-        renew = f"napari-updates consent set {record.level}"
-        return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: {renew}", True)
-    if record.schema_version < SCHEMA_VERSION:
-        return Decision(Level.NONE, "This version collects more than you agreed to: look at it, then answer again.", True)
-    maximum = settings.site.maximum_level
-    if not maximum.includes(record.level):
-        files = ", ".join(settings.site.sources)
-        return Decision(maximum, f"The administrator of this computer allows level {maximum} at most ({files}).", True)
-    return Decision(record.level)
+    here = client_here(server)
+    length = parsed_duration(lasting) if isinstance(lasting, str) else lasting
+    until = here.settings.now() + length if length is not None else None
+    answer = here.client.set_consent(Level(level), until=until, means=means)
+    consent_changed()
+    return answer
 
 
-_DURATION = re.compile(r"([0-9]{1,4})([dwm])")
-_DAYS = {"d": 1, "w": 7, "m": 30}
-
-
-def parsed_duration(text: str) -> timedelta:
-    """Read ``90d``, ``12w`` or ``3m`` (a month is 30 days). Raises ValueError."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None or int(match[1]) == 0:
-        raise ValueError(f"{text!r} is no length of time: write it like 90d, 12w or 3m")
-    return timedelta(days=int(match[1]) * _DAYS[match[2]])
+def withdraw(means: str = "napari_update_hook.consent", server: str | None = None) -> ConsentRecord:
+    """Record the answer none. What a server holds stays there until ``napari-updates forget`` or 60 days after its week
+    began.
+    """
+    return record(Level.NONE, means=means, server=server)

@@ -6,13 +6,13 @@ this one.
 
 from __future__ import annotations
 
-import json
 import platform
 import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
@@ -31,12 +31,18 @@ _ROLLING = {"arch", "manjaro", "nixos", "opensuse-tumbleweed"}
 
 
 class Distribution(Struct, frozen=True):
-    """An installed distribution. ``is_local``: installed from a folder, a repository or a file instead of an index."""
+    """An installed distribution.
+
+    ``is_local``: installed from a folder, a repository or a file instead of an index; ``origin``: which one, where that is
+    known; ``is_editable``: changes of the folder take effect at once. ``installer``: pip, uv, conda or what else says so.
+    """
 
     name: str
     version: str
     is_local: bool = False
     installer: str = ""
+    origin: str | None = None
+    is_editable: bool = False
 
 
 class Environment(Struct, frozen=True):
@@ -78,19 +84,33 @@ def installed(found: Iterable[metadata.Distribution] | None = None) -> dict[str,
             continue
         if name and version:
             installer = (item.read_text("INSTALLER") or "").strip().lower()
-            distributions.setdefault(canonicalize_name(name), Distribution(name, version, _is_local(item), installer))
+            distributions.setdefault(canonicalize_name(name), _origin(item, Distribution(name, version, False, installer)))
     return distributions
 
 
-def _is_local(item: metadata.Distribution) -> bool:
-    """Whether PEP 610 says that it came from somewhere else than an index."""
+class _Direct(Struct):
+    """PEP 610: where a distribution came from, if not from an index."""
+
+    url: str = ""
+    dir_info: dict[str, object] = {}
+
+
+def _origin(item: metadata.Distribution, distribution: Distribution) -> Distribution:
+    """Say whether a distribution came from somewhere else than an index: PEP 610 says so, or it lies outside of
+    site-packages.
+    """
     text = item.read_text("direct_url.json")
-    if not text:
-        return False
-    try:
-        return isinstance(json.loads(text), dict)
-    except ValueError:
-        return True
+    if text:
+        try:
+            direct = msgspec.json.decode(text, type=_Direct)
+        except msgspec.MsgspecError:
+            direct = _Direct()
+        is_editable = direct.dir_info.get("editable") is True
+        return msgspec.structs.replace(distribution, is_local=True, origin=direct.url or None, is_editable=is_editable)
+    folder = Path(str(item.locate_file("")))
+    if folder.name.lower() not in ("site-packages", "dist-packages"):  # `setup.py develop`, or a checkout on the path
+        return msgspec.structs.replace(distribution, is_local=True, origin=str(folder), is_editable=True)
+    return distribution
 
 
 def channel_of(distributions: Mapping[str, Distribution], conda_meta: Path) -> str:

@@ -19,12 +19,16 @@ class ServerUnreachableError(UpdateHookError):
 
 
 class ServerAnswerError(UpdateHookError):
-    """An answer that is no use. ``status`` is that of HTTP, ``kind`` the last part of the problem's type."""
+    """An answer that is no use.
 
-    def __init__(self, message: str, status: int, kind: str = "") -> None:
+    ``status``: that of HTTP; ``kind``: the last part of the problem's type; ``retry_after``: that header, as it came.
+    """
+
+    def __init__(self, message: str, status: int, kind: str = "", retry_after: str | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
+        self.retry_after = retry_after
 
 
 class StateError(UpdateHookError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from contextlib import AbstractContextManager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
@@ -34,3 +35,13 @@ def fail(text: str) -> None:
 
 def _is_control(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn")
+
+
+def say_command(command: str) -> None:
+    """Print a command to copy, in one line however narrow the terminal is."""
+    out.print(Text("  ") + plain(command, "cyan"), soft_wrap=True)
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """Show on a terminal that something is under way, until the block ends."""
+    return err.status(plain(text)) if err.is_terminal else nullcontext()

@@ -7,10 +7,12 @@ process.
 
 from __future__ import annotations
 
+import gzip
 import queue
 import ssl
 import threading
 import time
+import zlib
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -41,16 +43,27 @@ class _Problem(Struct):
 
 
 class Transport:
-    """Sends the requests of one piece of work within ``deadline`` seconds in all. Use as a context manager."""
+    """Sends the requests of one piece of work within ``deadline`` seconds in all. Use as a context manager.
+
+    Proxies come from the environment, as httpx reads it; certificates are the system's.
+    """
 
     def __init__(self, deadline: float = DEADLINE_S) -> None:
-        self._ends = time.monotonic() + deadline
+        self.allow(deadline)
         self._client = httpx.Client(
             verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            headers={"user-agent": f"napari-update-hook/{__version__}", "accept": "application/json"},
+            headers={
+                "user-agent": f"napari-update-hook/{__version__}",
+                "accept": "application/json",
+                "accept-encoding": "gzip",  # what can be unpacked in bounds with the standard library
+            },
             follow_redirects=False,
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a jar that takes none
         )
+
+    def allow(self, seconds: float) -> None:
+        """Let all requests from now on take so many seconds together."""
+        self._ends = time.monotonic() + seconds
 
     def __enter__(self) -> Transport:
         return self
@@ -64,9 +77,10 @@ class Transport:
         return self._within_the_deadline(self._client.build_request("GET", url, params=query, headers=headers))
 
     def post(self, url: str, body: bytes, *, query: dict[str, str] | None = None) -> Answer:
-        """Send a JSON text. Raises ServerUnreachableError, ServerAnswerError."""
-        headers = {"content-type": "application/json"}
-        return self._within_the_deadline(self._client.build_request("POST", url, params=query, headers=headers, content=body))
+        """Send a JSON text, compressed. Raises ServerUnreachableError, ServerAnswerError."""
+        headers = {"content-type": "application/json", "content-encoding": "gzip"}
+        packed = gzip.compress(body, mtime=0)  # no time goes into it
+        return self._within_the_deadline(self._client.build_request("POST", url, params=query, headers=headers, content=packed))
 
     def _within_the_deadline(self, request: httpx.Request) -> Answer:
         host = f"{request.url.scheme}://{request.url.netloc.decode()}"
@@ -98,9 +112,7 @@ class Transport:
             finally:
                 response.close()
         except httpx.HTTPError as error:
-            raise ServerUnreachableError(
-                f"{host} could not be reached ({type(error).__name__}). Is there a network?"
-            ) from error
+            raise ServerUnreachableError(_why_unreachable(error, host)) from error
         if response.status_code == 304:
             return Answer(None)
         if response.status_code != 200:
@@ -112,12 +124,32 @@ class Transport:
         return Answer(body)
 
 
+def _why_unreachable(error: httpx.HTTPError, host: str) -> str:
+    if isinstance(error, httpx.ProxyError):
+        return f"{host} could not be reached: the proxy of this network refused ({error}). Look at HTTPS_PROXY and NO_PROXY."
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"{host} could not be reached: this computer does not trust its certificate. Does a proxy read the traffic here?"
+    return f"{host} could not be reached ({type(error).__name__}). Is there a network?"
+
+
 def _read(response: httpx.Response, host: str) -> bytes:
+    """Read a body in bounds, before and after unpacking: a few kilobytes can unpack to gigabytes."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise ServerAnswerError(f"{host} answered in an encoding that was not asked for.", response.status_code)
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     body = bytearray()
-    for chunk in response.iter_bytes():
-        body += chunk
-        if len(body) > MOST_BYTES:
-            raise ServerAnswerError(f"{host} sent more than {MOST_BYTES} bytes, which no update server does.", 200)
+    for chunk in response.iter_raw():
+        try:
+            body += unpacker.decompress(chunk, MOST_BYTES + 1) if unpacker else chunk
+        except zlib.error as error:
+            raise ServerAnswerError(f"{host} gave an answer that can't be unpacked.", response.status_code) from error
+        if len(body) > MOST_BYTES or (unpacker and unpacker.unconsumed_tail):
+            raise ServerAnswerError(
+                f"{host} sent more than {MOST_BYTES} bytes, which no update server does.", response.status_code
+            )
+    if unpacker and not unpacker.eof and body:
+        raise ServerAnswerError(f"{host} gave an answer that was cut off.", response.status_code)
     return bytes(body)
 
 
@@ -128,7 +160,10 @@ def _error_of(response: httpx.Response, body: bytes, host: str) -> ServerAnswerE
         problem = _Problem()
     detail = problem.detail[:300] or "without a reason"
     return ServerAnswerError(
-        f"{host} refused with {response.status_code}: {detail}", response.status_code, problem.type.rpartition("/")[2]
+        f"{host} refused with {response.status_code}: {detail}",
+        response.status_code,
+        problem.type.rpartition("/")[2],
+        response.headers.get("retry-after"),
     )
 
 

@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 SCHEMA_VERSION = 1
-"""Of the report that this release makes. It grows with every field that is collected."""
+"""Of the report that this release makes. It grows with every field that is collected: a new field's ``Meta`` says
+``extra={"since": VERSION}``, and everybody is asked again."""
 
 
 class Level(str, enum.Enum):
@@ -331,12 +332,15 @@ KEY_FIELDS = ("week", "identifier", "environment", "revision")
 
 
 class WireField(Struct, frozen=True):
-    """A report field as a person may read about it: form in words, meaning, one example."""
+    """A report field as a person may read about it: form in words, meaning, one example, and the schema version it came
+    with.
+    """
 
     name: str
     type: str
     description: str
     example: Any
+    since: int = 1
 
 
 @functools.cache
@@ -352,18 +356,19 @@ def fields_of(level: Level) -> tuple[WireField, ...]:
     described = []
     for item in msgspec.structs.fields(report):
         meta = _merged_meta(hints[item.name])
-        described.append(WireField(item.encode_name, _in_words(hints[item.name]), meta[0], meta[1]))
+        described.append(WireField(item.encode_name, _in_words(hints[item.name]), *meta))
     return tuple(described)
 
 
-def _merged_meta(hint: Any) -> tuple[str, Any]:
-    """The last description and example that the annotations of a field carry."""
-    description, example = "", None
+def _merged_meta(hint: Any) -> tuple[str, Any, int]:
+    """The last description, example and ``extra={"since": VERSION}`` that the annotations of a field carry."""
+    description, example, since = "", None, 1
     for meta in getattr(hint, "__metadata__", ()):
         if isinstance(meta, Meta):
             description = meta.description or description
             example = meta.examples[0] if meta.examples else example
-    return description, example
+            since = (meta.extra or {}).get("since", since)
+    return description, example, since
 
 
 def _in_words(hint: Any) -> str:
@@ -382,9 +387,3 @@ def _in_words(hint: Any) -> str:
     if isinstance(hint, type) and issubclass(hint, Struct):
         return "{" + ", ".join(item.encode_name for item in msgspec.structs.fields(hint)) + "}"
     return {str: "text", bool: "yes or no", int: "whole number"}[hint]
-
-
-def narrowed(report: BasicReport, level: Level) -> BasicReport:
-    """Return ``report`` cut to the fields of ``level``, which must not be none and not above the report's own."""
-    target = REPORT_TYPES[level]
-    return target(**{item.name: getattr(report, item.name) for item in msgspec.structs.fields(target)})

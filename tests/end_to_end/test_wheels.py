@@ -90,7 +90,7 @@ def test_the_client_runs_on_every_python_that_is_here(wheels: dict[str, Path], t
         environment = tmp_path / str(number)
         call(python, "-m", "venv", environment)
         call(environment / "bin" / "python", "-m", "pip", "install", "-q", wheels["client"])
-        code = "import json, subprocess, sys; from napari_update_hook import cli, check; print(sys.version_info[:2])"
+        code = "import json, subprocess, sys; from napari_update_hook import cli, client; print(sys.version_info[:2])"
         call(environment / "bin" / "python", "-c", code)
         told = call(environment / "bin" / "napari-updates", "consent", "show", "--json")
         assert '"level": "none"' in told

@@ -13,15 +13,18 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from napari_update_hook.check import CheckResult, UpdateClient
+from napari_update_hook.client import CheckResult, UpdateClient
+from napari_update_hook.facts import facts_of
 from napari_update_hook.settings import ClientSettings, SiteRules, settings_from
-from napari_update_hook.store import ClientStore
+from napari_update_hook.state import ClientStore
+from napari_update_hook.state.drafts import Counts
 from napari_update_hook.updates import Status
 from napari_update_hook.weeks import published_from, start_of
 from napari_update_hook.wire import Level
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from tests.support.client import PLACE
 from tests.support.made_upstream import PLUGINS, MadeUpstream
 from tests.support.population import (
     MadeEnvironment,
@@ -45,31 +48,37 @@ VERSIONS = {
     "napari-harpy": ["0.1.2"],  # a version that the index does not know
 }
 USERS = made_users(200, VERSIONS)
+Checked = tuple[MadeUser, MadeEnvironment, CheckResult, CheckResult]
+"""A user, one of their environments, and what the checks of two days found there."""
 
 
-def client_settings(server: Server, state: Path) -> ClientSettings:
-    environ = {"NAPARI_UPDATE_NOW": DURING.isoformat(), "NAPARI_UPDATE_STATE": str(state)}
+def client_settings(server: Server, state: Path, now: datetime = DURING) -> ClientSettings:
+    environ = {"NAPARI_UPDATE_NOW": now.isoformat(), "NAPARI_UPDATE_STATE": str(state)}
     return settings_from(environ, server.url, SiteRules())
 
 
-def use(user: MadeUser, server: Server, folder: Path) -> list[tuple[MadeEnvironment, CheckResult]]:
-    """Let a user live a day: answer the question, and check for updates in each environment, twice."""
-    settings = client_settings(server, folder / f"user-{user.number}")
+def use(user: MadeUser, server: Server, folder: Path) -> list[tuple[MadeEnvironment, CheckResult, CheckResult]]:
+    """Let a user live two days: answer the question, check for updates in each environment, use napari, and check again."""
+    state = folder / f"user-{user.number}"
+    settings, next_day = client_settings(server, state), client_settings(server, state, DURING + timedelta(hours=27))
     results = []
-    for number, environment in enumerate(user.environments):
-        store = ClientStore(settings.state, f"environment-{number}")
-        client = UpdateClient(settings, store, environment.as_client_sees_it(), deadline=60)  # 200 at once on a busy machine
+    for number, made in enumerate(user.environments):
+        store, environment = ClientStore(settings.state, f"environment-{number}"), made.as_client_sees_it()
+        client = UpdateClient(settings, store, environment, PLACE, deadline=120)  # 200 at once on a busy machine
         if user.level is not Level.NONE:
             client.set_consent(user.level, until=None, means="test")
-        client.check()
-        results.append((environment, client.check()))
+        first = client.check()
+        counts = {WEEK: Counts({"napari.window.file.open_files_dialog": 10 + user.number, "my-secret-plugin.run": 3})}
+        counted = store.drafts.add(settings.service, store.drafts.epoch(), facts_of(environment, user.level), counts)
+        assert counted is (user.level is Level.FULL)
+        results.append((made, first, UpdateClient(next_day, store, environment, PLACE, deadline=120).check()))
     return results
 
 
 @pytest.fixture(scope="module")
 def loop(
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Server, Path, list[tuple[MadeUser, MadeEnvironment, CheckResult]]]]:
+) -> Iterator[tuple[Server, Path, list[Checked]]]:
     """A server on the small upstream, after all users have lived their day."""
     folder = tmp_path_factory.mktemp("loop")
     with (
@@ -79,11 +88,11 @@ def loop(
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
         with ThreadPoolExecutor(8) as pool:
             days = list(pool.map(lambda user: use(user, server, folder), USERS))
-        checks = [(user, environment, result) for user, day in zip(USERS, days, strict=True) for environment, result in day]
+        checks = [(user, *lived) for user, day in zip(USERS, days, strict=True) for lived in day]
         yield server, folder, checks
 
 
-Loop = tuple[Server, Path, list[tuple[MadeUser, MadeEnvironment, CheckResult]]]
+Loop = tuple[Server, Path, list[Checked]]
 
 
 def newest_fitting(name: str, python: str) -> str | None:
@@ -102,7 +111,7 @@ def test_every_user_is_told_what_their_own_python_can_install(loop: Loop) -> Non
     _, _, checks = loop
     assert len(checks) > len(USERS)
     updates = 0
-    for _, environment, result in checks:
+    for _, environment, _, result in checks:
         assert {row.name for row in result.rows} == set(environment.installed)
         for row in result.rows:
             expected = newest_fitting(row.name, f"3.{environment.minor}.4")
@@ -117,16 +126,14 @@ def test_every_user_is_told_what_their_own_python_can_install(loop: Loop) -> Non
 
 def test_batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop) -> None:
     _, folder, checks = loop
-    for user, _, result in checks:
-        receipt = result.telemetry.receipt
-        if user.level is Level.NONE:
-            assert receipt is None
-        else:
-            assert receipt is not None
-            assert (receipt.stored, receipt.revision) == (True, 2)
+    for user, _, first, second in checks:
+        sent = [result.telemetry.receipt for result in (first, second)]
+        revisions = [receipt.revision if receipt else None for receipt in sent]
+        assert revisions == {Level.NONE: [None, None], Level.FULL: [1, 2]}.get(user.level, [1, None])
+        assert all(receipt.stored for receipt in sent if receipt)
     silent = next(user for user in USERS if user.level is Level.NONE)
     store = ClientStore(folder / f"user-{silent.number}", "environment-0")
-    assert (store.sent(), store.secrets(), store.consent()) == ([], None, None)
+    assert (store.sendings.sent(), store.consents.secrets(), store.consents.current()) == ([], None, None)
 
 
 def test_nothing_private_reached_the_server(loop: Loop) -> None:
@@ -193,7 +200,7 @@ def test_a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
 
     server, folder, _ = loop
     user = next(user for user in USERS if user.level is Level.FULL)
-    (sent, *_) = ClientStore(folder / f"user-{user.number}", "environment-0").sent()
+    (sent, *_) = ClientStore(folder / f"user-{user.number}", "environment-0").sendings.sent()
     identifier = json.loads(sent.request)["report"]["identifier"]
     found = httpx.post(f"{server.url}/api/reports/find", json={"identifier": identifier}).json()["reports"]
     assert len(found) == len(user.environments)
@@ -241,8 +248,25 @@ def test_the_command_line_does_the_same(loop: Loop, tmp_path: Path) -> None:
     assert previewed["consent"]["level"] == "middle"
     checked = run(command, "check", **here)
     assert "stored as revision 1" in checked.stdout
-    kept = json.loads(run(command, "preview", "--json", **here).stdout)
-    assert kept["report"] == previewed["report"] | {"revision": 2}
+    nothing_new = run(command, "preview", **here)
+    assert "has everything" in nothing_new.stderr
+    (kept,) = json.loads(run(command, "sent", "--json", **here).stdout)
+    assert json.loads(kept["request"]) == previewed
+    ids = json.loads(run(command, "id", "--json", **here).stdout)
+    assert ids["identifier"] == previewed["report"]["identifier"]
+    (copy,) = json.loads(run(command, "server-copy", "--json", **here).stdout)
+    assert [found["report"] for found in copy["reports"]] == [previewed["report"]]
+    assert json.loads(run(command, "status", "--json", **here).stdout)["level"] == "middle"
+    assert run(command, "consent", "set", "none", **here).returncode == 0
+    unasked = run(command, "forget", **here)
+    assert (unasked.returncode, "Nothing was deleted" in unasked.stdout) == (1, True), "nobody answered the question"
+    forgotten = run(command, "forget", "--yes", "--json", **here)
+    assert forgotten.returncode == 0, forgotten.stderr
+    told = json.loads(forgotten.stdout)
+    assert (told["on_servers"], told["requests"], told["stopped"]) == ({server.url: 1}, 1, {server.url: [WEEK]})
+    assert json.loads(run(command, "server-copy", "--json", **here).stdout) == []
+    assert run(command, "consent", "set", "middle", **here).returncode == 0
+    assert "Telemetry, level" not in run(command, "check", **here).stdout, "nothing more is sent for a forgotten week"
     switched_off = run(command, "check", NAPARI_TELEMETRY="0", **here)
     assert "Telemetry, level" not in switched_off.stdout
     elsewhere = run(command, "check", "--server", server.url.replace("127.0.0.1", "localhost"), **here)

@@ -37,7 +37,7 @@ def test_a_processor_has_one_name_on_every_system(machine: str, family: str) -> 
 
 
 def fake_distribution(folder: Path, name: str, version: str, **texts: str) -> metadata.Distribution:
-    info = folder / f"{name}-{version}.dist-info"
+    info = folder / "site-packages" / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
     for file, text in texts.items():
@@ -57,6 +57,22 @@ def test_what_came_from_a_folder_or_repository_is_told_apart(tmp_path: Path) -> 
     assert distributions["affinder"] == Distribution("Affinder", "0.5.0", False, "pip")
     assert distributions["my-plugin"].is_local
     assert distributions["odd"].is_local
+    assert distributions["my-plugin"].origin == "file:///home/me/my_plugin"
+    assert not distributions["my-plugin"].is_editable
+
+
+def test_editable_installs_of_every_age_are_local(tmp_path: Path) -> None:
+    (tmp_path / "checkout" / "old.egg-info").mkdir(parents=True)
+    (tmp_path / "checkout" / "old.egg-info" / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: old\nVersion: 1.0\n")
+    found = [
+        fake_distribution(
+            tmp_path, "new", "1.0", direct_url__json='{"url": "file:///home/me/new", "dir_info": {"editable": true}}'
+        ),
+        metadata.Distribution.at(tmp_path / "checkout" / "old.egg-info"),
+    ]
+    distributions = installed(found)
+    assert [distributions[name].is_local for name in ("new", "old")] == [True, True]
+    assert [distributions[name].is_editable for name in ("new", "old")] == [True, True]
 
 
 def test_a_damaged_distribution_ends_nothing(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -69,7 +69,7 @@ def test_consent_is_given_to_an_origin(url: str, origin: str) -> None:
 
 def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
     moved = settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "http://127.0.0.1:8000", SiteRules())
-    assert (moved.now() - datetime(2026, 11, 24, 12, tzinfo=UTC)).total_seconds() < 60
+    assert (moved.now() - datetime(2026, 11, 24, 12, tzinfo=timezone.utc)).total_seconds() < 60
     with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
         settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "https://a.example", SiteRules())
     with pytest.raises(SettingsError, match="no instant"):

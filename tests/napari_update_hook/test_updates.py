@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import pytest
 from napari_update_hook.environment import Distribution, Environment
-from napari_update_hook.updates import Status, UpdateRow, update_rows
+from napari_update_hook.updates import Sight, Status, UpdateRow, summary_of, update_rows
 from napari_update_hook.wire import PackageUpdate
+
+from tests.support.client import NOON, PLACE
 
 
 def row(installed: str, update: PackageUpdate, *, is_local: bool = False, fits_known: bool = True) -> UpdateRow:
     distributions = {"affinder": Distribution("affinder", installed, is_local)}
     here = Environment("3.10.2", "linux", "x86_64", "Debian 12", "pypi", distributions)
-    return update_rows(here, {"affinder": update, "other": PackageUpdate("1")}, fits_known=fits_known)[0]
+    sight = Sight(here, PLACE, NOON, fits_known=fits_known)
+    return update_rows({"affinder": update, "other": PackageUpdate("1")}, sight)[0]
 
 
 @pytest.mark.parametrize(
@@ -26,7 +29,12 @@ def row(installed: str, update: PackageUpdate, *, is_local: bool = False, fits_k
             "0.1.3 needs Python >=3.12; this is 3.10",
         ),
         ("0.1.2", PackageUpdate(None, "0.1.3", ">=3.12"), Status.UP_TO_DATE, "0.1.3 needs Python >=3.12; this is 3.10"),
-        ("1.0", PackageUpdate("1.0", yanked={"1.0": "broken wheel"}), Status.UP_TO_DATE, "1.0 was withdrawn: broken wheel"),
+        (
+            "1.0",
+            PackageUpdate("1.0", yanked={"1.0": "broken wheel"}),
+            Status.UP_TO_DATE,
+            "1.0 was withdrawn by its authors: broken wheel",
+        ),
         ("nonsense", PackageUpdate("1.0"), Status.UNKNOWN, ""),
     ],
 )
@@ -51,4 +59,41 @@ def test_napari_comes_first_and_what_is_not_installed_does_not_come() -> None:
     distributions = {name: Distribution(name, "1.0") for name in ("zebra", "affinder", "napari")}
     here = Environment("3.10.2", "linux", "x86_64", "Debian 12", "pypi", distributions)
     packages = {name: PackageUpdate("1.0") for name in ("affinder", "napari", "not-here", "zebra")}
-    assert [told.name for told in update_rows(here, packages)] == ["napari", "affinder", "zebra"]
+    assert [told.name for told in update_rows(packages, Sight(here, PLACE, NOON))] == ["napari", "affinder", "zebra"]
+
+
+def test_an_installed_release_that_was_withdrawn_or_is_vulnerable_needs_attention() -> None:
+    withdrawn = row("1.0", PackageUpdate("1.0", yanked={"1.0": ""}))
+    assert (withdrawn.withdrawn, withdrawn.needs_attention) == ("", True)
+    vulnerable = row("1.0", PackageUpdate("1.0", vulnerabilities={"1.0": ["PYSEC-2026-1"], "0.9": ["OLD"]}))
+    assert vulnerable.vulnerabilities == ["PYSEC-2026-1"]
+    assert "PYSEC-2026-1" in vulnerable.note
+    assert vulnerable.needs_attention
+    assert not row("1.0", PackageUpdate("1.0", yanked={"0.9": ""}, vulnerabilities={"0.9": ["OLD"]})).needs_attention
+    assert "should not be used" in summary_of([vulnerable, withdrawn])
+
+
+def test_an_update_comes_with_its_command_or_says_why_there_is_none() -> None:
+    assert row("0.4.0", PackageUpdate("0.5.0")).command == "/home/me/venv/bin/python -m pip install affinder==0.5.0"
+    local = row("0.4.0", PackageUpdate("0.5.0"), is_local=True)
+    assert local.command is None
+    assert "update that" in str(local.no_command)
+    assert row("0.5.0", PackageUpdate("0.5.0")).command is None
+
+
+def test_a_newest_that_needs_another_napari_says_so() -> None:
+    here = Environment(
+        "3.12.1", "linux", "x86_64", "Debian 12", "pypi", {n: Distribution(n, "0.6.1") for n in ("napari", "micro-sam")}
+    )
+    update = PackageUpdate("0.6.1", "1.8", newest_requires_napari=">=0.7")
+    told = update_rows({"micro-sam": update}, Sight(here, PLACE, NOON))[0]
+    assert told.note == "1.8 needs napari >=0.7; this is 0.6.1"
+
+
+def test_what_there_is_to_do_in_a_sentence() -> None:
+    one, none = row("0.4.0", PackageUpdate("0.5.0")), row("0.5.0", PackageUpdate("0.5.0"))
+    assert summary_of([]).startswith("Neither")
+    assert summary_of([one]) == "There is 1 update."
+    assert summary_of([one, one, none]) == "There are 2 updates."
+    assert summary_of([none]) == "Everything is up to date."
+    assert summary_of([row("nonsense", PackageUpdate("1.0"))]) == "There are no updates."

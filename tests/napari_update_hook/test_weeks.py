@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -43,7 +43,7 @@ def test_every_instant_lies_in_its_week(naive: datetime, hours: int) -> None:
 
 
 def test_a_week_is_open_from_a_day_before_it_begins_until_it_closes() -> None:
-    start, closes = datetime(2026, 11, 16, tzinfo=UTC), datetime(2026, 12, 7, tzinfo=UTC)
+    start, closes = datetime(2026, 11, 16, tzinfo=timezone.utc), datetime(2026, 12, 7, tzinfo=timezone.utc)
     second = timedelta(seconds=1)
     assert weeks.closes_at("2026-W47") == closes
     assert not weeks.is_open("2026-W47", start - timedelta(hours=24) - second)

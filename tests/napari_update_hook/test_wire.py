@@ -7,13 +7,10 @@ import msgspec
 import pytest
 from napari_update_hook.wire import (
     TELEMETRY_LEVELS,
-    BasicReport,
     Batch,
-    FullReport,
     Level,
     batch_decoder,
     fields_of,
-    narrowed,
 )
 
 from tests.support.batches import batch_json
@@ -77,8 +74,7 @@ def test_what_is_not_on_the_wire_is_refused(field: str, value: Any) -> None:
         decode(Level.FULL, batch)
 
 
-def test_a_report_is_cut_to_a_lower_level() -> None:
-    report = decode(Level.FULL, batch_json(Level.FULL)).report
-    assert isinstance(report, FullReport)
-    assert type(narrowed(report, Level.BASIC)) is BasicReport
-    assert not hasattr(narrowed(report, Level.BASIC), "plugins")
+def test_every_field_says_with_which_schema_version_it_came() -> None:
+    from napari_update_hook.wire import SCHEMA_VERSION
+
+    assert {field.since for level in TELEMETRY_LEVELS for field in fields_of(level)} <= set(range(1, SCHEMA_VERSION + 1))

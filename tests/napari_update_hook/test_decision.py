@@ -1,14 +1,14 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from napari_update_hook.consent import ConsentRecord, decide, parsed_duration
+from napari_update_hook.decision import ConsentRecord, decide, parsed_duration
 from napari_update_hook.settings import ClientSettings, SiteRules
 from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level
 
-NOW = datetime(2026, 11, 24, tzinfo=UTC)
+NOW = datetime(2026, 11, 24, tzinfo=timezone.utc)
 SERVER = "https://updates.example"
 
 

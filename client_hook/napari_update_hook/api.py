@@ -1,0 +1,48 @@
+"""What `napari_update_hook` offers to programs, with everything that this environment needs put together once."""
+
+from __future__ import annotations
+
+import os
+
+import msgspec
+from msgspec import Struct
+
+from napari_update_hook.client import CheckResult, UpdateClient
+from napari_update_hook.environment import read_environment
+from napari_update_hook.errors import SettingsError
+from napari_update_hook.here import place_here, store_here
+from napari_update_hook.settings import ClientSettings, settings_from
+from napari_update_hook.standing import ClientStatus, client_status
+from napari_update_hook.state import ClientStore
+
+
+class Here(Struct, frozen=True):
+    """The client of this environment, with what it is made of."""
+
+    settings: ClientSettings
+    store: ClientStore
+    client: UpdateClient
+
+
+def client_here(server: str | None = None, channel: str | None = None) -> Here:
+    """Return the client of this environment. ``server``: instead of the one that the settings name. Raises SettingsError."""
+    settings = settings_from(os.environ, server)
+    environment = read_environment()
+    if channel is not None:
+        if channel not in ("pypi", "conda-forge"):
+            raise SettingsError(f"{channel!r} is no channel: choose pypi or conda-forge")
+        environment = msgspec.structs.replace(environment, channel=channel)
+    store = store_here(settings)
+    return Here(settings, store, UpdateClient(settings, store, environment, place_here()))
+
+
+def check(*, server: str | None = None, only_if_due: bool = False) -> CheckResult:
+    """See `napari_update_hook.check`."""
+    return client_here(server).client.check(only_if_due=only_if_due)
+
+
+def status(*, server: str | None = None) -> ClientStatus:
+    """See `napari_update_hook.status`."""
+    here = client_here(server)
+    known = here.client.known()
+    return client_status(here.settings, here.store, here.client.telemetry, known.fetched_at if known else None)

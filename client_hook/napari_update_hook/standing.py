@@ -1,0 +1,131 @@
+"""How everything stands, in one value: what is in force and why, what waits, what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from msgspec import Struct
+
+from napari_update_hook import __version__
+from napari_update_hook.asking import Question, due_question
+from napari_update_hook.decision import ConsentRecord
+from napari_update_hook.errors import StateError
+from napari_update_hook.pacing import Pause, holds
+from napari_update_hook.settings import ClientSettings
+from napari_update_hook.state import ClientStore, SentBatch
+from napari_update_hook.state.answers import CHECK
+from napari_update_hook.state.drafts import Draft
+from napari_update_hook.switches import telemetry_switched_off, update_check_switched_off
+from napari_update_hook.telemetry import Telemetry
+from napari_update_hook.wire import Level
+
+T = TypeVar("T")
+
+
+class FileStatus(Struct, frozen=True):
+    """A state file. ``problem``: what is wrong and what to do, None where nothing is."""
+
+    path: str
+    exists: bool
+    problem: str | None
+
+
+class WeekStatus(Struct, frozen=True):
+    """A week that is collected. ``counted``: how many different commands and kinds of layers; ``refused``: why a server did
+    not take it.
+    """
+
+    service: str
+    week: str
+    level: Level
+    is_unsent: bool
+    counted: int
+    refused: str | None
+
+
+class ClientStatus(Struct, frozen=True):
+    """Everything that there is to know about this client in this environment.
+
+    ``level``: the one in force; ``reason``: why it is not more; ``switch``: what switches telemetry off whatever was
+    answered, and ``check_switch`` the update check. ``question``: the one that is to be put now. ``pauses``: until when
+    nothing is asked or sent, by ``check`` and by service. ``sent``: how many requests are kept; ``forgotten``: weeks of
+    which nothing is sent any more.
+    """
+
+    version: str
+    server: str
+    service: str
+    level_servers: dict[str, str]
+    level: Level
+    reason: str | None
+    consent: ConsentRecord | None
+    switch: str | None
+    check_switch: str | None
+    site_files: list[str]
+    question: Question | None
+    files: list[FileStatus]
+    weeks: list[WeekStatus]
+    pauses: dict[str, Pause]
+    sent: int
+    last_sent: datetime | None
+    forgotten: list[str]
+    last_check: datetime | None
+
+    @property
+    def problems(self) -> list[str]:
+        """What is wrong, each with what to do about it."""
+        return [file.problem for file in self.files if file.problem]
+
+
+def client_status(
+    settings: ClientSettings, store: ClientStore, telemetry: Telemetry, cached_at: datetime | None
+) -> ClientStatus:
+    """Return how everything stands now. Reads alone, and raises nothing: what can't be read is empty and named in ``files``.
+
+    ``cached_at``: when the answer that is known was fetched.
+    """
+    now = settings.now()
+    record = _read(store.consents.current, None)
+    sent: list[SentBatch] = _read(store.sendings.sent, [])
+    drafts: list[Draft] = _read(store.drafts.all, [])
+    forgotten: set[tuple[str, str]] = _read(store.sendings.forgotten, set())
+    pauses = {name: _read(partial(store.answers.pause, name), None) for name in (CHECK, settings.service)}
+    decision = telemetry.decision()
+    return ClientStatus(
+        version=__version__,
+        server=settings.server,
+        service=settings.service,
+        level_servers={level.value: server for level, server in settings.level_servers.items()},
+        level=decision.level,
+        reason=decision.reason,
+        consent=record,
+        switch=telemetry_switched_off(settings.environ, settings.site),
+        check_switch=update_check_switched_off(settings.environ, settings.site),
+        site_files=list(settings.site.sources),
+        question=due_question(record, _read(store.consents.askings, []), settings, now),
+        files=[FileStatus(str(file.path), file.exists, file.problem()) for file in store.files],
+        weeks=[
+            WeekStatus(draft.service, draft.week, draft.level, draft.is_unsent, _counted(store, draft.week), draft.refused)
+            for draft in drafts
+        ],
+        pauses={name: pause for name, pause in pauses.items() if pause is not None and holds(pause, now)},
+        sent=len(sent),
+        last_sent=sent[-1].at if sent else None,
+        forgotten=[week for service, week in sorted(forgotten) if service == settings.service],
+        last_check=cached_at,
+    )
+
+
+def _counted(store: ClientStore, week: str) -> int:
+    counts = _read(partial(store.drafts.counts, week), None)
+    return len(counts.commands) + len(counts.layers) if counts else 0
+
+
+def _read(read: Callable[[], T], otherwise: T) -> T:
+    try:
+        return read()
+    except StateError:
+        return otherwise

@@ -1,0 +1,303 @@
+"""Which report goes out, when, and what becomes of it.
+
+One report a request, one request a day at most. A week that is over and unsent goes before the current one, because its
+time runs out; one that a server refused goes last, so that it holds nothing up. Nothing here raises: updates never depend
+on telemetry.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from napari_update_hook.decision import ConsentRecord, Decision, decide, has_ended
+from napari_update_hook.environment import Environment
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, StateError, UpdateHookError
+from napari_update_hook.facts import Facts, facts_of
+from napari_update_hook.identity import environment_id, identifier, new_secret
+from napari_update_hook.pacing import DAY, after_failure, after_success, retry_after_seconds
+from napari_update_hook.report import ReportKey, assumed_allow_list, build_batch
+from napari_update_hook.settings import ClientSettings
+from napari_update_hook.state import CachedAnswer, ClientStore, SentBatch
+from napari_update_hook.state.drafts import Draft
+from napari_update_hook.transport import Transport, decoded
+from napari_update_hook.weeks import is_open, week_of
+from napari_update_hook.wire import SCHEMA_VERSION, AllowList, BasicReport, Batch, Level, Receipt
+
+LEASE = timedelta(minutes=2)
+"""So long one process alone may try to send; longer than any try takes."""
+
+
+class TelemetryOutcome(Struct, frozen=True):
+    """What became of telemetry in a check.
+
+    ``level``: the one in force; ``receipt``: of the report that was sent, of week ``week``; ``reason``: why none was sent,
+    or less. ``is_restricted``: whether the person should hear the reason unasked.
+    """
+
+    level: Level
+    receipt: Receipt | None = None
+    week: str | None = None
+    reason: str | None = None
+    is_restricted: bool = False
+
+
+class Sent(Struct, frozen=True):
+    """``updates``: the update check's answer that came with the receipt; None where the known one is true, or nothing was
+    sent.
+    """
+
+    outcome: TelemetryOutcome
+    updates: bytes | None = None
+
+
+class Prepared(Struct, frozen=True):
+    """A report that is ready to leave, as the exact body of a request. ``draft``: the state of the week that it tells."""
+
+    level: Level
+    server: str
+    draft: Draft
+    key: ReportKey
+    body: bytes
+
+
+class _RawBatchAnswer(Struct):
+    receipt: Receipt
+    updates: msgspec.Raw
+
+
+def next_to_send(
+    drafts: Iterable[Draft], service: str, now: datetime, forgotten: set[tuple[str, str]], level: Level
+) -> Draft | None:
+    """Return the week that goes out next, cut to ``level``, or None where everything was sent.
+
+    Over and unsent before current, refused after those that were not, older before newer; none that no server takes at ``now``.
+    """
+    current = week_of(now)
+    ready = [
+        draft
+        for draft in drafts
+        if draft.is_unsent
+        and draft.service == service
+        and (service, draft.week) not in forgotten
+        and draft.week <= current
+        and is_open(draft.week, now)
+    ]
+    ready.sort(key=lambda draft: (draft.refused is not None, draft.week))
+    if not ready:
+        return None
+    return msgspec.structs.replace(ready[0], level=min(ready[0].level, level, key=lambda one: one.rank))
+
+
+class Telemetry:
+    """The telemetry of one environment. ``rng``: spreads the pauses."""
+
+    def __init__(
+        self, settings: ClientSettings, store: ClientStore, environment: Environment, rng: random.Random | None = None
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._environment = environment
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._process = f"{os.getpid()}-{threading.get_ident()}"
+
+    def decision(self) -> Decision:
+        """Return which level is in force, and why it is not more. Where the record can't be read, nothing may be sent."""
+        try:
+            record = self._store.consents.current()
+        except StateError as error:
+            return Decision(Level.NONE, f"Telemetry is off: {error}", True)
+        return decide(record, self._settings, self._settings.now())
+
+    def tidy(self) -> None:
+        """Remove what an ended consent left, weeks that closed, and what no server can have any more. Raises StateError."""
+        now = self._settings.now()
+        own, account = self._store.files
+        if not own.exists and not account.exists:
+            return
+        if has_ended(self._store.consents.current(), now):
+            self._store.consents.end()
+        self._store.drafts.drop_closed(now)
+        self._store.sendings.drop_old(now)
+
+    def note_week(self) -> None:
+        """Write down how this environment looks this week, where there is consent. Raises StateError."""
+        level = self.decision().level
+        week, service = week_of(self._settings.now()), self._settings.service
+        if level is not Level.NONE and (service, week) not in self._store.sendings.forgotten():
+            self._store.drafts.note(service, week, level, facts_of(self._environment, level))
+
+    def preview(self, transport: Transport) -> Prepared | None:
+        """Return what goes out next, or None where there is nothing. Reads alone. Raises UpdateHookError."""
+        level = self.decision().level
+        if level is Level.NONE:
+            return None
+        now, service = self._settings.now(), self._settings.service
+        week = week_of(now)
+        drafts = self._store.drafts.all()
+        current = next((draft for draft in drafts if (draft.service, draft.week) == (service, week)), None)
+        facts = facts_of(self._environment, level)
+        if current is None:
+            drafts.append(Draft(service, week, level, facts, 1, 0, None))
+        elif (current.level, current.facts) != (level, facts):
+            drafts.remove(current)
+            drafts.append(msgspec.structs.replace(current, level=level, facts=facts, changed=current.changed + 1))
+        draft = next_to_send(drafts, service, now, self._store.sendings.forgotten(), level)
+        if draft is None:
+            return None
+        revision = self._store.sendings.revision(service, draft.week) + 1
+        return self._prepared(draft, revision, self._allow_list(transport, draft.level))
+
+    def example(self, level: Level, facts: Facts, listed: frozenset[str]) -> bytes:
+        """Return what a report of this environment would look like, as JSON, with an identifier that nobody has.
+
+        For the question about consent: no secret exists before it, and the server's lists are fetched only after it.
+        ``level`` must not be none. ``listed``: normalized names of the packages of the public index, as far as they are known.
+        """
+        week = week_of(self._settings.now())
+        throwaway = new_secret()
+        key = ReportKey(week, identifier(throwaway, self._settings.service, week), environment_id(throwaway, week), 1)
+        return msgspec.json.encode(build_batch(level, key, facts, assumed_allow_list(facts, listed), first_report=True))
+
+    def send(self, transport: Transport, query: dict[str, str], known: str | None) -> Sent:
+        """Send the next report, if it is time, with the update check. Raises nothing.
+
+        ``query``: that of the update check; ``known``: the ETag of the answer that is cached, None where there is none.
+        """
+        decision = self.decision()
+        outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
+        try:
+            self.tidy()
+            if decision.level is Level.NONE:
+                return Sent(outcome)
+            self.note_week()
+            return self._send_if_due(transport, decision, query, known)
+        except UpdateHookError as error:
+            return Sent(TelemetryOutcome(decision.level, reason=f"Nothing was sent: {error}", is_restricted=True))
+        except Exception as error:  # a report that can't be made must not end the check
+            reason = f"Nothing was sent: the report could not be made ({type(error).__name__}). Please report this."
+            return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
+
+    def _send_if_due(self, transport: Transport, decision: Decision, query: dict[str, str], known: str | None) -> Sent:
+        now, service = self._settings.now(), self._settings.service
+        outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
+        draft = next_to_send(self._store.drafts.all(), service, now, self._store.sendings.forgotten(), decision.level)
+        if draft is None:
+            return Sent(outcome)
+        before = self._store.answers.pause(service)
+        if not self._store.answers.claim(service, now, LEASE):
+            said = f" {before.reason}" if before and before.reason else ""
+            until = f"{before.not_before:%Y-%m-%d %H:%M} UTC" if before else "soon"
+            reason = decision.reason or f"The next report goes out after {until}: one a day at most.{said}"
+            return Sent(msgspec.structs.replace(outcome, reason=reason))
+        try:
+            return self._send(transport, decision, draft, query, known)
+        except ServerAnswerError as error:
+            return Sent(TelemetryOutcome(decision.level, reason=self._refused(error, draft, decision), is_restricted=True))
+        except UpdateHookError as error:
+            self._store.answers.set_pause(service, after_failure(now, before, str(error), None, self._rng))
+            reason = f"Nothing was sent: {error} The report is kept and sent later."
+            return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
+
+    def _send(self, transport: Transport, decision: Decision, draft: Draft, query: dict[str, str], known: str | None) -> Sent:
+        service, sendings = self._settings.service, self._store.sendings
+        allowed = self._allow_list(transport, draft.level)
+        prepared = self._prepared(draft, sendings.reserve_revision(service, draft.week), allowed)
+        batch = SentBatch(self._settings.now(), service, prepared.server, draft.week, draft.level, prepared.body.decode())
+        try:
+            number = sendings.begin(batch, prepared.key.identifier, self._process)
+            if number is None:
+                return Sent(TelemetryOutcome(decision.level, reason="Nothing was sent: your answer has changed meanwhile."))
+            url = f"{prepared.server}/api/updates/{draft.level}"
+            answer = transport.post(url, prepared.body, query=query | ({"known": known} if known else {}))
+            told: _RawBatchAnswer = decoded(answer.body or b"", _RawBatchAnswer, prepared.server)
+            sendings.note_receipt(number, msgspec.json.encode(told.receipt).decode())
+        except ServerAnswerError as error:
+            if number is not None:
+                sendings.note_receipt(number, msgspec.json.encode({"refused": error.status, "reason": str(error)}).decode())
+            raise
+        finally:
+            sendings.end(self._process)
+        return self._taken(decision, prepared, told)
+
+    def _taken(self, decision: Decision, prepared: Prepared, told: _RawBatchAnswer) -> Sent:
+        """Write down what a receipt says."""
+        service, week, receipt, now = self._settings.service, prepared.draft.week, told.receipt, self._settings.now()
+        updates = None if bytes(told.updates) == b"null" else bytes(told.updates)
+        if receipt.stored:
+            self._store.drafts.cover(service, week, prepared.draft.changed)
+            self._store.answers.set_pause(service, after_success(now, DAY, self._rng))
+        else:
+            self._store.sendings.note_revision(service, week, receipt.revision)
+            reason = receipt.reason or "The server did not say why."
+            if receipt.revision < prepared.key.revision:  # a higher revision here would not help
+                self._store.drafts.refuse(service, week, reason)
+            before = self._store.answers.pause(service)
+            self._store.answers.set_pause(service, after_failure(now, before, reason, None, self._rng))
+        return Sent(TelemetryOutcome(decision.level, receipt, week, decision.reason, decision.is_restricted), updates)
+
+    def _refused(self, error: ServerAnswerError, draft: Draft, decision: Decision) -> str:
+        """Act on a refusal, and say for people what it means."""
+        service, now = self._settings.service, self._settings.now()
+        if error.status == 410 and draft.level is not decision.level:
+            self._store.drafts.drop([draft.week])
+            return f"{error} What was collected for {draft.week} was dropped."
+        if error.status == 410:
+            means = f"the server switched the level {draft.level} off"
+            self._store.consents.record(ConsentRecord(now, Level.NONE, SCHEMA_VERSION, service, None, means))
+            return f"{error} Telemetry is off from now on."
+        reason = f"The report was not taken, and is kept. {error}"
+        if error.kind == "schema-retired":
+            reason = "The server no longer takes what this version sends: update napari-update-hook. The report is kept."
+        if error.status == 404:
+            reason = f"{service} does not take telemetry. The report is kept until its week closes."
+        if 400 <= error.status < 500 and error.status != 429:
+            self._store.drafts.refuse(service, draft.week, reason)
+        retry = retry_after_seconds(error.retry_after, now)
+        before = self._store.answers.pause(service)
+        self._store.answers.set_pause(service, after_failure(now, before, str(error), retry, self._rng))
+        return reason
+
+    def _allow_list(self, transport: Transport, level: Level) -> AllowList:
+        """The public strings for a level, from its own host; the cached list where that can't be reached."""
+        url = f"{self._settings.level_servers[level]}/api/telemetry/allowed/{level}"
+        cached = self._store.answers.cached(url)
+        try:
+            answer = transport.get(url, etag=cached.etag if cached else None)
+        except ServerUnreachableError:
+            if cached is None:
+                raise
+            answer = None
+        body = answer.body if answer and answer.body is not None else (cached.body if cached else b"")
+        allowed: AllowList = decoded(body, AllowList, url)
+        if answer is not None and answer.body is not None:
+            self._store.answers.keep(url, CachedAnswer(self._settings.now(), body))
+        return allowed
+
+    def _prepared(self, draft: Draft, revision: int, allowed: AllowList) -> Prepared:
+        secrets: Any = self._store.consents.secrets()
+        if secrets is None:
+            raise UpdateHookError("The secret of your account is gone: give your consent anew.")
+        service = self._settings.service
+        key = ReportKey(
+            draft.week, identifier(secrets[0], service, draft.week), environment_id(secrets[1], draft.week), revision
+        )
+        counts = self._store.drafts.counts(draft.week)
+        first = self._store.sendings.first_week(service)
+        batch: Batch[BasicReport] = build_batch(
+            draft.level,
+            key,
+            draft.facts,
+            allowed,
+            first_report=first in (None, draft.week),
+            commands=counts.commands,
+            layers=counts.layers,
+        )
+        return Prepared(draft.level, self._settings.level_servers[draft.level], draft, key, msgspec.json.encode(batch))

@@ -1,0 +1,238 @@
+"""The update check against a recorded server: every request that leaves is seen."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from itertools import pairwise
+from typing import Any
+
+import httpx
+import msgspec
+import pytest
+import respx
+from napari_update_hook.environment import Distribution
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, SettingsError
+from napari_update_hook.state.snoozes import Snooze
+from napari_update_hook.updates import Status
+from napari_update_hook.wire import Level
+
+from tests.support.client import HERE, UPDATES, UPDATES_BODY, Machine, requests_of
+
+CHECK = [("GET", "/api/updates")]
+
+
+def test_without_consent_nothing_but_the_get_goes_out(machine: Machine, server: respx.MockRouter) -> None:
+    result = machine.client.check()
+    assert requests_of(server) == CHECK
+    request = server.calls[0].request
+    assert dict(request.url.params) == {"python": "3.10.2", "channel": "pypi"}
+    assert request.content == b""
+    assert "cookie" not in request.headers
+    assert {row.name: row.status for row in result.rows} == {"affinder": Status.UPDATE, "napari-harpy": Status.UP_TO_DATE}
+    assert result.telemetry.receipt is None
+
+
+@pytest.mark.parametrize(
+    ("napari", "asked"),
+    [
+        (Distribution("napari", "0.6.1"), "0.6.1"),
+        (Distribution("napari", "0.7.0rc1"), None),
+        (Distribution("napari", "0.7.0.dev3+g1234"), None),
+        (Distribution("napari", "0.6.1", is_local=True), None),
+    ],
+)
+def test_the_check_names_a_released_napari_so_that_plugins_fit_it(
+    machine: Machine, server: respx.MockRouter, napari: Distribution, asked: str | None
+) -> None:
+    machine.environment = msgspec.structs.replace(HERE, distributions={**HERE.distributions, "napari": napari})
+    machine.client.check()
+    assert server.calls[0].request.url.params.get("napari") == asked
+
+
+def test_the_etag_is_computed_here_and_never_what_a_server_handed_out(machine: Machine, server: respx.MockRouter) -> None:
+    tagged = {"etag": '"cookie-123"', "set-cookie": "id=1", "content-type": "application/json"}
+    server.get("/api/updates").respond(200, content=UPDATES_BODY, headers=tagged)
+    machine.client.check()
+    server.get("/api/updates").respond(304)
+    again = machine.client.check()
+    headers = server.calls.last.request.headers
+    assert headers["if-none-match"] == f'"{hashlib.sha256(UPDATES_BODY).hexdigest()[:32]}"'
+    assert "cookie" not in headers
+    assert len(again.rows) == 2
+
+
+def test_offline_the_last_answer_is_used_and_its_age_is_told(machine: Machine, server: respx.MockRouter) -> None:
+    machine.client.check()
+    machine.clock.forward(days=3)
+    server.get("/api/updates").mock(side_effect=httpx.ConnectError)
+    result = machine.client.check()
+    assert result.is_from_cache
+    assert "2026-11-18 12:00" in str(result.notice)
+    assert len(result.rows) == 2
+
+
+def test_offline_for_the_first_time_is_an_error(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/updates").mock(side_effect=httpx.ConnectTimeout)
+    with pytest.raises(ServerUnreachableError, match=r"updates\.example"):
+        machine.client.check()
+
+
+SUMMARY = [
+    {
+        "name": "Affinder",
+        "version": "0.5.0",
+        "summary": "x",
+        "pypi_versions": ["0.5.0"],
+        "conda_versions": ["0.4.0", "0.4.1rc1"],
+    },
+    {"name": "other", "version": "1.0"},
+]
+
+
+def test_todays_index_is_used_for_what_it_knows(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/updates").respond(404)
+    server.get("/api/extended_summary").respond(200, json=SUMMARY)
+    result = machine.client.check()
+    assert [(row.name, row.latest, row.status) for row in result.rows] == [("affinder", "0.5.0", Status.UPDATE)]
+    assert "can't tell" in result.rows[0].note
+    for unknown in ("which of them your Python 3.10 can install", "withdrawn", "vulnerable", "new napari"):
+        assert unknown in str(result.notice)
+    server.get("/api/updates").mock(side_effect=httpx.ConnectError)
+    offline = machine.client.check()
+    assert offline.is_from_cache
+    assert offline.rows == result.rows
+
+
+def test_todays_index_knows_the_conda_versions_too(machine: Machine, server: respx.MockRouter) -> None:
+    machine.environment = msgspec.structs.replace(HERE, channel="conda-forge")
+    server.get("/api/updates").respond(404)
+    server.get("/api/extended_summary").respond(200, json=SUMMARY)
+    assert [(row.latest, row.status) for row in machine.client.check().rows] == [("0.4.0", Status.UP_TO_DATE)]
+
+
+ANSWERS: list[dict[str, Any]] = [
+    {"status_code": 200, "html": "<html>Please log in to this network</html>"},
+    {"status_code": 302, "headers": {"location": "https://portal.example"}},
+    {"status_code": 200, "content": b"{", "headers": {"content-type": "application/json"}},
+    {"status_code": 200, "json": {"packages": "none"}},
+    {"status_code": 200, "content": b" " * (9 * 2**20), "headers": {"content-type": "application/json"}},
+]
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=["captive portal", "redirect", "cut off", "another form", "too long"])
+def test_an_answer_that_is_no_use_is_refused(machine: Machine, server: respx.MockRouter, answer: dict[str, Any]) -> None:
+    server.get("/api/updates").respond(**answer)
+    with pytest.raises(ServerAnswerError):
+        machine.client.check()
+    assert len(server.calls) == 1, "no redirect is followed"
+
+
+def test_the_check_itself_can_be_switched_off(machine: Machine, server: respx.MockRouter) -> None:
+    machine.environ = {"NAPARI_UPDATE_CHECK": "0"}
+    with pytest.raises(SettingsError, match="NAPARI_UPDATE_CHECK"):
+        machine.client.check()
+    assert not server.calls
+
+
+def test_a_check_that_nobody_asked_for_waits_until_the_server_says(machine: Machine, server: respx.MockRouter) -> None:
+    first = machine.client.check(only_if_due=True)
+    machine.clock.forward(hours=23)
+    again = machine.client.check(only_if_due=True)
+    assert (again.is_from_cache, again.rows) == (True, first.rows)
+    assert requests_of(server) == CHECK
+    machine.clock.forward(hours=4)
+    assert not machine.client.check(only_if_due=True).is_from_cache
+    assert requests_of(server) == CHECK * 2
+
+
+@pytest.mark.parametrize(("said", "hours"), [(60, 1), (5000, 1), (40_000, 11), (10**9, 7 * 24), (-5, 1)])
+def test_when_to_ask_again_is_clamped_to_whole_hours(machine: Machine, server: respx.MockRouter, said: int, hours: int) -> None:
+    server.get("/api/updates").respond(200, json=UPDATES | {"check_again_s": said})
+    machine.client.check(only_if_due=True)
+    machine.clock.forward(hours=hours - 0.01)
+    machine.client.check(only_if_due=True)
+    assert len(server.calls) == 1
+    machine.clock.forward(hours=0.02 + hours / 10)
+    machine.client.check(only_if_due=True)
+    assert len(server.calls) == 2
+
+
+def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/updates").mock(side_effect=httpx.ConnectError)
+    tries = []
+    for minute in range(0, 24 * 60, 5):
+        before = len(server.calls)
+        with pytest.raises(ServerUnreachableError):
+            machine.client.check(only_if_due=True)  # a new client each time, as after a restart
+        if len(server.calls) > before:
+            tries.append(minute)
+        machine.clock.forward(minutes=5)
+    gaps = [later - earlier for earlier, later in pairwise(tries)]
+    assert 4 <= len(tries) <= 8
+    assert gaps == sorted(gaps)
+    assert gaps[0] >= 15
+
+
+def test_a_clock_that_is_set_back_does_not_silence_the_check(machine: Machine, server: respx.MockRouter) -> None:
+    machine.clock.forward(days=3650)
+    machine.client.check(only_if_due=True)
+    machine.clock.forward(days=-3650)
+    machine.client.check(only_if_due=True)
+    assert requests_of(server) == CHECK * 2
+
+
+def test_a_server_that_asks_for_a_pause_gets_it_from_everybody(machine: Machine, server: respx.MockRouter) -> None:
+    machine.client.check()
+    server.get("/api/updates").respond(503, headers={"retry-after": "7200"})
+    assert machine.client.check().is_from_cache
+    asked = len(server.calls)
+    waiting = machine.client.check()
+    assert "asked not to be asked again" in str(waiting.notice)
+    assert len(server.calls) == asked
+    machine.clock.forward(hours=2.5)
+    machine.client.check()
+    assert len(server.calls) == asked + 1
+
+
+def test_snoozed_updates_are_no_updates_until_the_time_is_over(machine: Machine, server: respx.MockRouter) -> None:
+    client = machine.client
+    machine.store.snoozes.add(Snooze("affinder", "0.5.0", machine.clock.now.replace(day=25)))
+    snoozed = client.check().rows[0]
+    assert (snoozed.status, snoozed.note) == (Status.SNOOZED, "snoozed until 2026-11-25")
+    assert not snoozed.needs_attention
+    machine.clock.forward(days=8)
+    assert client.check().rows[0].status is Status.UPDATE
+    machine.store.snoozes.add(Snooze("affinder", "0.4.9"))
+    assert client.check().rows[0].status is Status.UPDATE, "another version is snoozed"
+
+
+def test_state_that_cannot_be_read_ends_no_check(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    path = machine.folder / "environments" / "here.sqlite3"
+    path.write_bytes(b"no database, but longer than its header would have to be" * 40)
+    result = machine.client.check()
+    assert len(result.rows) == 2
+    assert requests_of(server) == CHECK, "what can't be read is no consent"
+    assert "here.sqlite3" in str(result.notice)
+    assert "here.sqlite3" in str(result.telemetry.reason)
+
+
+def test_what_is_known_needs_no_request(machine: Machine, server: respx.MockRouter) -> None:
+    assert machine.client.known() is None
+    rows = machine.client.check().rows
+    asked = len(server.calls)
+    known = machine.client.known()
+    assert known is not None
+    assert known.rows == rows
+    assert len(server.calls) == asked
+
+
+def test_an_example_before_anybody_agreed_makes_no_secret_and_asks_nobody(machine: Machine, server: respx.MockRouter) -> None:
+    machine.client.check()
+    asked = len(server.calls)
+    example = json.loads(machine.client.example(Level.FULL))
+    assert [plugin["name"] for plugin in example["report"]["plugins"]] == ["affinder", "napari-harpy"]
+    assert len(server.calls) == asked
+    assert machine.store.consents.secrets() is None
+    assert example["report"]["identifier"] != json.loads(machine.client.example(Level.FULL))["report"]["identifier"]

@@ -1,0 +1,149 @@
+"""A made-up machine for tests of the client: its environment, its servers, and a clock that a test moves."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import httpx
+import respx
+from napari_update_hook.client import UpdateClient
+from napari_update_hook.environment import Distribution, Environment
+from napari_update_hook.installers import Place
+from napari_update_hook.settings import ClientSettings, SiteRules
+from napari_update_hook.state import ClientStore
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+
+SERVER = "https://updates.example"
+NOON = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
+"""A Wednesday, in 2026-W47."""
+WEEK = "2026-W47"
+
+UPDATES: dict[str, Any] = {
+    "schema_version": 1,
+    "python": "3.10",
+    "channel": "pypi",
+    "index_version": "2026-11-18T08:00:00Z",
+    "check_again_s": 86400,
+    "packages": {
+        "affinder": {"latest": "0.5.0"},
+        "napari-harpy": {"latest": None, "newest": "0.1.3", "newest_requires_python": ">=3.12"},
+    },
+}
+UPDATES_BODY = json.dumps(UPDATES).encode()
+ALLOWED: dict[str, Any] = {
+    "schema_version": 1,
+    "napari_versions": ["0.6.1"],
+    "python_versions": ["3.10"],
+    "platforms": ["linux"],
+    "cpu_architectures": ["x86_64"],
+    "sys_names": ["Debian 12"],
+    "plugins": {"affinder": ["0.4.0", "0.5.0"]},
+    "commands": {"affinder": ["affinder.start"], "napari": ["napari.window.open"]},
+    "layers": ["image", "points"],
+    "classes": ["ndarray"],
+    "dtypes": ["uint8", "float32"],
+}
+HERE = Environment(
+    "3.10.2",
+    "linux",
+    "x86_64",
+    "Debian 12",
+    "pypi",
+    {
+        "affinder": Distribution("affinder", "0.4.0", installer="pip"),
+        "napari-harpy": Distribution("napari-harpy", "0.1.2", installer="pip"),
+        "private-plugin": Distribution("private-plugin", "1.0", installer="pip"),
+    },
+)
+PLACE = Place(PurePosixPath("/home/me/venv"), PurePosixPath("/home/me/venv/bin/python"), is_windows=False, is_virtual=True)
+
+
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    def __init__(self, now: datetime = NOON) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **length: float) -> None:
+        """Let time pass; negative lengths set the clock back."""
+        self.now += timedelta(**length)
+
+
+@dataclass
+class Machine:
+    """One user account of one computer, and what its client is started with."""
+
+    folder: Path
+    server: str = SERVER
+    level_servers: dict[Level, str] = field(default_factory=dict)
+    environ: dict[str, str] = field(default_factory=dict)
+    site: SiteRules = field(default_factory=SiteRules)
+    environment: Environment = HERE
+    name: str = "here"
+    clock: Clock = field(default_factory=Clock)
+    deadline: float = 60
+
+    @property
+    def settings(self) -> ClientSettings:
+        servers = dict.fromkeys(TELEMETRY_LEVELS, self.server) | self.level_servers
+        return ClientSettings(self.server, servers, self.folder, self.site, self.environ, now=self.clock)
+
+    @property
+    def store(self) -> ClientStore:
+        return ClientStore(self.folder, self.name)
+
+    @property
+    def client(self) -> UpdateClient:
+        return UpdateClient(self.settings, self.store, self.environment, PLACE, self.deadline, random.Random(1))
+
+    def consent(self, level: Level, until: datetime | None = None) -> None:
+        """Answer the question."""
+        self.client.set_consent(level, until=until, means="test")
+
+
+def taking_server(router: respx.MockRouter, base: str = "") -> None:
+    """Let the requests of a client meet what a service answers that takes every report. ``base``: for a router without one."""
+    router.get(f"{base}/api/updates").respond(200, content=UPDATES_BODY, headers={"content-type": "application/json"})
+    for level in TELEMETRY_LEVELS:
+        router.get(f"{base}/api/telemetry/allowed/{level}").respond(200, json=ALLOWED)
+        router.post(f"{base}/api/updates/{level}").mock(side_effect=taken)
+
+
+def taken(request: httpx.Request) -> httpx.Response:
+    """Take a batch as the service does."""
+    revision = json.loads(body_of(request))["report"]["revision"]
+    known = request.url.params.get("known")
+    updates = "null" if known == hashlib.sha256(UPDATES_BODY).hexdigest()[:32] else UPDATES_BODY.decode()
+    receipt = {"stored": True, "revision": revision, "reason": None, "left_out": {"plugins": 0, "commands": 0}}
+    content = f'{{"receipt": {json.dumps(receipt)}, "updates": {updates}}}'
+    return httpx.Response(200, content=content, headers={"content-type": "application/json"})
+
+
+def body_of(request: httpx.Request) -> bytes:
+    """Return the body of a request, unpacked."""
+    content = request.content
+    return gzip.decompress(content) if request.headers.get("content-encoding") == "gzip" else content
+
+
+def requests_of(router: respx.MockRouter) -> list[tuple[str, str]]:
+    """Return method and path of every request that was made."""
+    return [(call.request.method, call.request.url.path) for call in router.calls]
+
+
+def reports_of(router: respx.MockRouter) -> list[dict[str, Any]]:
+    """Return the reports that were sent, in order."""
+    return [
+        json.loads(body_of(call.request))["report"]
+        for call in router.calls
+        if call.request.method == "POST" and "/api/updates/" in call.request.url.path
+    ]
