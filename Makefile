@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check format coverage docs seed lock bench bench-servers clean
+.PHONY: help install run test test-client check format coverage docs seed lock bench bench-client bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -25,6 +25,9 @@ run: install ## Start the service on http://127.0.0.1:8000, on SQLite, with noth
 
 test: install ## Run all tests; those that need what is not here are skipped, and say how to get it
 	$(BIN)/python -m pytest $(PYTEST)
+
+test-client: install ## Run the client's tests alone, on every Python that it supports and that is here
+	$(BIN)/nox -f client_hook/noxfile.py $(if $(PYTEST),-- $(PYTEST))
 
 check: install ## Check format, style and types
 	$(BIN)/ruff format --check .
@@ -54,6 +57,9 @@ lock: install ## Resolve the dependencies anew
 bench: install ## Measure serving and building (needs wrk and nginx)
 	$(BIN)/python -m benchmarks.serve
 	$(BIN)/python -m benchmarks.build
+
+bench-client: install ## Measure what the client costs inside napari
+	$(BIN)/python -m benchmarks.client
 
 bench-servers: install ## Compare ASGI servers on the update check (needs wrk)
 	$(BIN)/python -m benchmarks.servers

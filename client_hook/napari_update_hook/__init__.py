@@ -13,11 +13,10 @@ Importing this package costs nothing: what needs a library is loaded when it is 
 
 from __future__ import annotations
 
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost more than all of this
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from napari_update_hook import consent
     from napari_update_hook.client import CheckResult
     from napari_update_hook.standing import ClientStatus
@@ -55,5 +54,7 @@ def status(*, server: str | None = None) -> ClientStatus:
 def __getattr__(name: str) -> ModuleType:
     """Load ``napari_update_hook.consent`` when it is first used (PEP 562)."""
     if name == "consent":
+        from importlib import import_module
+
         return import_module("napari_update_hook.consent")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -42,8 +42,8 @@ class CheckResult(Struct, frozen=True):
     """What a check found.
 
     ``python``: full version; ``channel``: pypi or conda-forge; ``index_version``: None where the server can't tell;
-    ``fetched_at``: of the answer that was used; ``rows``: one for each installed package of the index, napari first;
-    ``notice``: what people should know about the answer, such as its age.
+    ``fetched_at``: of the answer that was used; ``rows``: one for each installed package of the index, napari first, and
+    ``packages`` in JSON; ``notice``: what people should know about the answer, such as its age.
     """
 
     server: str
@@ -51,7 +51,7 @@ class CheckResult(Struct, frozen=True):
     channel: str
     index_version: str | None
     fetched_at: datetime
-    rows: list[UpdateRow]
+    rows: list[UpdateRow] = msgspec.field(name="packages")
     telemetry: TelemetryOutcome
     is_from_cache: bool = False
     notice: str | None = None
@@ -110,9 +110,14 @@ class UpdateClient:
         """Return which level is in force, and why it is not more."""
         return self.telemetry.decision()
 
-    def set_consent(self, level: Level, *, until: datetime | None, means: str) -> ConsentRecord:
-        """Record an answer for the service of the settings, and return it. Nothing is sent. Raises StateError."""
-        record = ConsentRecord(self._settings.now(), level, SCHEMA_VERSION, self._settings.service, until, means)
+    def set_consent(self, level: Level, *, lasting: timedelta | None = None, means: str) -> ConsentRecord:
+        """Record an answer for the service of the settings, and return it. Nothing is sent.
+
+        ``lasting``: None means until it is changed; ``means``: how it was given, for the history. Raises StateError.
+        """
+        now = self._settings.now()
+        until = now + lasting if lasting is not None else None
+        record = ConsentRecord(now, level, SCHEMA_VERSION, self._settings.service, until, means)
         self._store.consents.record(record)
         return record
 
@@ -272,11 +277,13 @@ class UpdateClient:
             for item in items
         }
         packages = {name: PackageUpdate(latest=version) for name, version in newest.items() if version}
-        notice = (
-            f"{self._settings.server} knows the newest version of each plugin. It cannot know which of them your Python "
-            f"{self.environment.python_minor} can install, which releases were withdrawn or are vulnerable, nor whether there "
-            "is a new napari."
-        )
+        unknown = [
+            f"which of them your Python {self.environment.python_minor} can install",
+            "which releases were withdrawn or are vulnerable",
+        ]
+        if "napari" not in packages:
+            unknown.append("whether there is a new napari")
+        notice = f"{self._settings.server} knows the newest version of each plugin. It cannot know {', nor '.join(unknown)}."
         return _Found(packages, None, fetched_at, fits_known=False, notice=notice)
 
     def _from_cache(self, cached: CachedAnswer, error: UpdateHookError, read: Any) -> _Found:

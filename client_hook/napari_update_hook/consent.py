@@ -45,8 +45,7 @@ def record(
     """
     here = client_here(server)
     length = parsed_duration(lasting) if isinstance(lasting, str) else lasting
-    until = here.settings.now() + length if length is not None else None
-    answer = here.client.set_consent(Level(level), until=until, means=means)
+    answer = here.client.set_consent(Level(level), lasting=length, means=means)
     consent_changed()
     return answer
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -79,7 +80,8 @@ def installed(found: Iterable[metadata.Distribution] | None = None) -> dict[str,
     distributions: dict[str, Distribution] = {}
     for item in metadata.distributions() if found is None else found:
         try:
-            name, version = item.metadata["Name"], item.version
+            fields: Any = item.metadata  # subscription warns about what is missing
+            name, version = fields.get("Name"), fields.get("Version")
         except Exception:  # noqa: S112 - a damaged distribution of somebody else's must not end the check
             continue
         if name and version:

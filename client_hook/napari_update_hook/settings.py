@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from urllib.parse import urlsplit
 
 from platformdirs import site_config_path, user_data_path
@@ -116,20 +116,23 @@ def _clock(text: str | None, server: str) -> Now:
     return going_on_from(start if start.tzinfo else start.replace(tzinfo=timezone.utc))
 
 
-def site_files(environ: Mapping[str, str], platform: str = sys.platform) -> tuple[Path, ...]:
-    """Return where administrators may put ``site.json``.
+def fixed_site_file(environ: Mapping[str, str], platform: str) -> PurePath:
+    """Return where administrators put ``site.json`` on a system, by its ``sys.platform``."""
+    if platform == "win32":
+        return PureWindowsPath(environ.get("PROGRAMDATA", r"C:\ProgramData")) / APPLICATION / "site.json"
+    if platform == "darwin":
+        return PurePosixPath("/Library/Application Support") / APPLICATION / "site.json"
+    return PurePosixPath("/etc/xdg") / APPLICATION / "site.json"
+
+
+def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the site files of this computer.
 
     Both the folder that platformdirs gives and the system's fixed one are read: a user can move the former with
-    ``XDG_CONFIG_DIRS``, and the strictest file wins.
+    ``XDG_CONFIG_DIRS``, the latter on Windows with ``PROGRAMDATA``, and the strictest file wins.
     """
-    if platform == "win32":
-        fixed = Path(environ.get("PROGRAMDATA", r"C:\ProgramData")) / APPLICATION
-    elif platform == "darwin":
-        fixed = Path("/Library/Application Support") / APPLICATION
-    else:
-        fixed = Path("/etc/xdg") / APPLICATION
-    folders = dict.fromkeys((site_config_path(APPLICATION, appauthor=False), fixed))
-    return tuple(folder / "site.json" for folder in folders)
+    by_platformdirs = site_config_path(APPLICATION, appauthor=False) / "site.json"
+    return tuple(dict.fromkeys((by_platformdirs, Path(fixed_site_file(environ, sys.platform)))))
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from contextlib import AbstractContextManager, nullcontext
 
@@ -35,6 +36,11 @@ def fail(text: str) -> None:
 
 def _is_control(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn")
+
+
+def is_interactive() -> bool:
+    """Tell whether somebody is there who can answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def say_command(command: str) -> None:

@@ -240,24 +240,43 @@ def test_the_body_of_a_class_is_small_enough(server: Server) -> None:
     assert size() <= 6000
 
 
-def test_a_real_environment_is_checked_against_it(server: Server, tmp_path: Path) -> None:
-    """`napari-updates check` where an old plugin is installed, as a distribution on the path."""
+@pytest.fixture
+def old_environment(tmp_path: Path) -> dict[str, str]:
+    """Settings of an environment in which old plugins are installed, as distributions on the path."""
     for name, version in (("affinder", "0.4.0"), ("napari", "0.5.0"), ("napari-svg", "0.2.1")):
-        info = tmp_path / "site" / f"{name}-{version}.dist-info"
+        info = tmp_path / "site-packages" / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    here = {
-        "NAPARI_UPDATE_SERVER": server.url,
-        "NAPARI_UPDATE_STATE": str(tmp_path / "state"),
-        "PYTHONPATH": str(tmp_path / "site"),
-    }
-    result = run("napari_update_hook.cli", "check", "--json", **here)
+        (info / "INSTALLER").write_text("pip\n")
+    return {"NAPARI_UPDATE_STATE": str(tmp_path / "state"), "PYTHONPATH": str(tmp_path / "site-packages")}
+
+
+def test_a_real_environment_is_checked_against_it(server: Server, old_environment: dict[str, str]) -> None:
+    result = run("napari_update_hook", "check", "--json", NAPARI_UPDATE_SERVER=server.url, **old_environment)
     assert result.returncode == 10, result.stderr
     rows = {row["name"]: row for row in json.loads(result.stdout)["packages"]}
-    assert rows["affinder"]["status"] == "update"
-    assert rows["affinder"]["latest"] == "0.5.0"
+    assert (rows["affinder"]["status"], rows["affinder"]["latest"]) == ("update", "0.5.0")
+    assert rows["affinder"]["command"].endswith("-m pip install affinder==0.5.0")
     assert rows["napari-svg"]["status"] == "up to date"
     assert rows["napari"]["latest"] is not None
+
+
+def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay: str, old_environment: dict[str, str]) -> None:
+    """The replay is the index as it is: it has no /api/updates and takes no telemetry."""
+    here = {"NAPARI_UPDATE_SERVER": replay} | old_environment
+    assert run("napari_update_hook", "consent", "set", "full", **here).returncode == 0
+    result = run("napari_update_hook", "check", "--json", **here)
+    assert result.returncode == 10, result.stderr
+    told = json.loads(result.stdout)
+    rows = {row["name"]: row for row in told["packages"]}
+    assert (rows["affinder"]["status"], rows["affinder"]["latest"]) == ("update", "0.5.0")
+    assert "can't tell whether it fits" in rows["affinder"]["note"]
+    assert rows["napari"]["latest"] == "0.8.0", "the newest, though Python 3.10 could not install it"
+    assert "withdrawn or are vulnerable" in told["notice"]
+    assert told["index_version"] is None
+    assert "does not take telemetry" in told["telemetry"]["reason"]
+    offline = run("napari_update_hook", "check", "--json", **here | {"HTTP_PROXY": "http://127.0.0.1:9", "NO_PROXY": ""})
+    assert json.loads(offline.stdout)["is_from_cache"], "offline it goes on with what is known"
 
 
 def test_started_again_it_serves_its_own_snapshot(server: Server) -> None:

@@ -66,7 +66,7 @@ def use(user: MadeUser, server: Server, folder: Path) -> list[tuple[MadeEnvironm
         store, environment = ClientStore(settings.state, f"environment-{number}"), made.as_client_sees_it()
         client = UpdateClient(settings, store, environment, PLACE, deadline=120)  # 200 at once on a busy machine
         if user.level is not Level.NONE:
-            client.set_consent(user.level, until=None, means="test")
+            client.set_consent(user.level, means="test")
         first = client.check()
         counts = {WEEK: Counts({"napari.window.file.open_files_dialog": 10 + user.number, "my-secret-plugin.run": 3})}
         counted = store.drafts.add(settings.service, store.drafts.epoch(), facts_of(environment, user.level), counts)

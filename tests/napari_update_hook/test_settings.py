@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from napari_update_hook.errors import SettingsError
-from napari_update_hook.settings import SiteRules, checked_server, origin_of, read_site_rules, settings_from, site_files
+from napari_update_hook.settings import SiteRules, checked_server, origin_of, read_site_rules, settings_from
 from napari_update_hook.wire import Level
 
 
@@ -98,16 +98,3 @@ def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, 
 
 def test_a_missing_site_file_decides_nothing(tmp_path: Path) -> None:
     assert read_site_rules([tmp_path / "site.json"]) == SiteRules()
-
-
-@pytest.mark.parametrize(
-    ("platform", "fixed"),
-    [
-        ("linux", "/etc/xdg/napari-update-hook/site.json"),
-        ("darwin", "/Library/Application Support/napari-update-hook/site.json"),
-        ("win32", "napari-update-hook/site.json"),
-    ],
-)
-def test_the_fixed_folder_is_read_whatever_the_user_sets(platform: str, fixed: str) -> None:
-    paths = [path.as_posix() for path in site_files({"XDG_CONFIG_DIRS": "/tmp/mine"}, platform)]
-    assert any(path.endswith(fixed) for path in paths)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import socket
+import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from napari_update_hook.errors import ServerUnreachableError
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError
 from napari_update_hook.terminal import plain
 from napari_update_hook.transport import Transport
 
@@ -114,3 +118,133 @@ with Transport(deadline=0.3) as transport:
 )
 def test_what_a_server_says_is_shown_as_text(said: str, shown: str) -> None:
     assert plain(said).plain == shown
+
+
+def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
+    """Answer every request with the same bytes."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + head + b"\r\n" + body)
+
+    return talk
+
+
+def send_200_megabytes(connection: socket.socket) -> None:
+    connection.recv(100_000)
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 209715200\r\n\r\n")
+    for _ in range(200):
+        connection.sendall(b" " * 2**20)
+
+
+def test_an_answer_of_200_megabytes_is_refused_before_it_is_read() -> None:
+    import tracemalloc
+
+    with raw_server(send_200_megabytes) as url, Transport() as transport:
+        tracemalloc.start()
+        with pytest.raises(ServerAnswerError, match="which no update server does"):
+            transport.get(url)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 40 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "said"),
+    [
+        (b"content-encoding: gzip\r\n", gzip.compress(b" " * 200 * 2**20), "which no update server does"),
+        (b"content-encoding: gzip\r\n", gzip.compress(b'{"a": 1}' * 1000)[:-20], "cut off"),
+        (b"content-encoding: gzip\r\n", b"no gzip at all", "can't be unpacked"),
+        (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "not asked for"),
+        (b"content-encoding: zstd\r\n", b"(\xb5/\xfd", "not asked for"),
+    ],
+    ids=["bomb", "cut off", "no gzip", "brotli", "zstd"],
+)
+def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: str) -> None:
+    head += f"content-length: {len(body)}\r\n".encode()
+    with raw_server(answering(head, body)) as url, Transport() as transport, pytest.raises(ServerAnswerError, match=said):
+        transport.get(url)
+
+
+def test_a_packed_answer_is_read() -> None:
+    body = gzip.compress(b'{"a": 1}')
+    head = f"content-encoding: gzip\r\ncontent-length: {len(body)}\r\n".encode()
+    with raw_server(answering(head, body)) as url, Transport() as transport:
+        assert transport.get(url).body == b'{"a": 1}'
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/octet-stream", ""])
+def test_an_answer_of_another_type_is_taken_for_a_login_page(content_type: str) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+
+    with raw_server(talk) as url, Transport() as transport, pytest.raises(ServerAnswerError, match="log in first"):
+        transport.get(url)
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def proxy(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(proxy) as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with Transport() as transport:
+            transport.get("http://updates.example/api/updates")
+    assert asked[0].startswith(b"GET http://updates.example/api/updates HTTP/1.1")
+
+
+def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+
+    with raw_server(refuse) as url:
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with Transport() as transport, pytest.raises(ServerUnreachableError, match="proxy of this network"):
+            transport.get("https://updates.example/api/updates")
+
+
+def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A server with a certificate of an organisation's own: trusted where the computer trusts it, and nowhere else."""
+    trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(100_000)
+            secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(talk) as plain_url:
+        url = plain_url.replace("http://127.0.0.1", "https://localhost")
+        with Transport() as transport, pytest.raises(ServerUnreachableError, match="does not trust its certificate"):
+            transport.get(url)
+        if sys.platform == "linux":  # elsewhere the system's store has no file to point to
+            authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+            with Transport() as transport:
+                assert transport.get(url).body == b"{}"
+
+
+def test_a_body_is_sent_packed_and_without_a_time() -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+        while asked[0].endswith(b"\r\n\r\n"):  # the body comes apart
+            asked[0] += connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(talk) as url, Transport() as transport:
+        transport.post(url, b'{"a": 1}')
+    head, _, body = asked[0].partition(b"\r\n\r\n")
+    assert b"content-encoding: gzip" in head.lower()
+    assert gzip.decompress(body) == b'{"a": 1}'
+    assert body[4:8] == b"\0\0\0\0"

@@ -106,9 +106,9 @@ class Machine:
     def client(self) -> UpdateClient:
         return UpdateClient(self.settings, self.store, self.environment, PLACE, self.deadline, random.Random(1))
 
-    def consent(self, level: Level, until: datetime | None = None) -> None:
+    def consent(self, level: Level, lasting: timedelta | None = None) -> None:
         """Answer the question."""
-        self.client.set_consent(level, until=until, means="test")
+        self.client.set_consent(level, lasting=lasting, means="test")
 
 
 def taking_server(router: respx.MockRouter, base: str = "") -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import msgspec
@@ -17,7 +16,7 @@ from napari_update_hook.cli.options import JsonOption, ServerOption, print_json
 from napari_update_hook.cli.own_reports import offer_to_forget
 from napari_update_hook.errors import SettingsError
 from napari_update_hook.switches import telemetry_switched_off
-from napari_update_hook.terminal import out, plain, say, warn
+from napari_update_hook.terminal import is_interactive, out, plain, say, warn
 from napari_update_hook.wire import SCHEMA_VERSION, Level
 
 MEANING = {
@@ -60,7 +59,7 @@ def ask(server: ServerOption = None) -> None:
         if level is not Level.NONE:
             out.print(_pretty(here.client.example(level)), markup=False, soft_wrap=True)
     out.print()
-    if not sys.stdin.isatty():
+    if not is_interactive():
         say("To answer: napari-updates consent set none, basic, middle or full.")
         return
     here.store.consents.note_asking(here.settings.now())

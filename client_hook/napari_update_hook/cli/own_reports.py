@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -13,7 +12,7 @@ from napari_update_hook.api import Here, client_here
 from napari_update_hook.cli.options import FAILURE, JsonOption, ServerOption, print_json
 from napari_update_hook.errors import StateError
 from napari_update_hook.own_data import Forgotten, forget, own_ids, server_copy
-from napari_update_hook.terminal import err, out, plain, say, waiting, warn
+from napari_update_hook.terminal import err, is_interactive, out, plain, say, waiting, warn
 from napari_update_hook.wire import Level
 
 REQUEST_DEADLINE_S = 9.0
@@ -146,14 +145,14 @@ def offer_to_forget(server: str | None) -> None:
     if not weeks:
         return
     say(f"Servers may still hold your reports of {', '.join(weeks)}. They are deleted 60 days after their week began.")
-    if sys.stdin.isatty() and _agrees("Delete them now?"):
+    if is_interactive() and _agrees("Delete them now?"):
         _forget(here, as_json=False)
     else:
         say("To delete them now: napari-updates forget")
 
 
 def _agrees(question: str) -> bool:
-    return sys.stdin.isatty() and typer.confirm(question, default=False)
+    return is_interactive() and typer.confirm(question, default=False)
 
 
 def _forget(here: Here, as_json: bool) -> None:

@@ -1,0 +1,172 @@
+"""What the client costs inside napari: imports, counting, and the CPU time of a check that finds nothing new.
+
+    python -m benchmarks.client [--rounds N]
+
+Imports are read from ``python -X importtime`` in fresh processes, beside an import of ``json``, so that a slow machine
+shows. The check runs in a daemon thread as in napari, against a server in another process that answers 304; its CPU time is
+that of the whole process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import hashlib
+import json
+import multiprocessing
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+LIMITS = {"import napari_update_hook": "< 5 ms", "count": "< 20 µs", "check": "< 150 ms"}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    table = Table("what", "median", "worst", "limit")
+    for module in ("json", "napari_update_hook", "napari_update_hook.collect", "napari_update_hook.client"):
+        times = [import_ms(module) for _ in range(rounds)]
+        limit = LIMITS.get(f"import {module}", "")
+        table.add_row(f"import {module}", f"{statistics.median(times):.2f} ms", f"{max(times):.2f} ms", limit)
+    for name, once in counters().items():
+        times = [each_us(once) for _ in range(rounds)]
+        table.add_row(name, f"{statistics.median(times):.2f} µs", f"{max(times):.2f} µs", LIMITS["count"])
+    times = check_cpu_ms(rounds)
+    table.add_row(
+        "check, answered with 304: CPU", f"{statistics.median(times):.0f} ms", f"{max(times):.0f} ms", LIMITS["check"]
+    )
+    Console().print(table)
+
+
+def import_ms(module: str) -> float:
+    """Return how long an import takes in a fresh process, with everything that it imports, in milliseconds."""
+    return (_all_imports_us(f"import {module}") - _all_imports_us("pass")) / 1000
+
+
+def _all_imports_us(code: str) -> float:
+    """Sum the own times of all imports of a process."""
+    command = [sys.executable, "-X", "importtime", "-c", code]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
+    times = [line.removeprefix("import time:").split("|")[0].strip() for line in lines if line.startswith("import time:")]
+    return float(sum(int(own) for own in times if own.isdigit()))
+
+
+def counters() -> dict[str, Callable[[], Any]]:
+    """Return what is called for each event, with a collector that counts."""
+    import dask.array
+    import tensorstore
+    import xarray
+    import zarr
+    from napari_update_hook.collect import Collector, count_command, count_layer, start_counting
+    from napari_update_hook.facts import facts_of
+    from napari_update_hook.wire import Level
+
+    from tests.support.client import HERE, Machine
+
+    folder = Path(tempfile.mkdtemp())
+    machine = Machine(folder / "state")
+    machine.consent(Level.FULL)
+    start_counting(Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL), 0.2))
+    pixels = np.zeros((512, 512), "uint16")
+    data = {
+        "numpy": pixels,
+        "multiscale list": [pixels, pixels[::2]],
+        "dask": dask.array.ones((512, 512), dtype="uint16", chunks=64),
+        "zarr": zarr.open(str(folder / "a.zarr"), mode="w", shape=(5000, 5000), dtype="uint16"),
+        "xarray": xarray.DataArray(pixels),
+        "tensorstore": tensorstore.array(pixels),
+    }
+    named: dict[str, Callable[[], Any]] = {"count_command": lambda: count_command("napari.window.file.open_files_dialog")}
+    for name, value in data.items():
+        named[f"count_layer, {name}"] = lambda value=value: count_layer("image", value)  # type: ignore[misc]
+    named["count_layer, 1,000 shapes"] = lambda shapes=[pixels] * 1000: count_layer("shapes", shapes)  # type: ignore[misc]
+    return named
+
+
+def each_us(once: Callable[[], Any], number: int = 2000) -> float:
+    """Return the time of a call in microseconds, as the calling thread sees it."""
+    before = time.perf_counter()
+    for _ in range(number):
+        once()
+    return (time.perf_counter() - before) / number * 1e6
+
+
+def check_cpu_ms(rounds: int) -> list[float]:
+    """Return the CPU time of checks that are answered with 304, in milliseconds; the first, which imports, is left out."""
+    from napari_update_hook.environment import read_environment
+    from napari_update_hook.here import place_here, store_here
+    from napari_update_hook.settings import settings_from
+
+    with tempfile.TemporaryDirectory() as folder, unchanged_server() as url:
+        settings = settings_from(os.environ | {"NAPARI_UPDATE_STATE": folder}, url)
+
+        def check() -> None:
+            from napari_update_hook.client import UpdateClient
+
+            UpdateClient(settings, store_here(settings), read_environment(), place_here()).check()
+
+        times = []
+        for _ in range(rounds + 1):
+            thread = threading.Thread(target=check, daemon=True)
+            before = time.process_time()
+            thread.start()
+            thread.join()
+            times.append((time.process_time() - before) * 1000)
+    return times[1:]
+
+
+@contextlib.contextmanager
+def unchanged_server() -> Iterator[str]:
+    """Run a server, in another process, that answers the first check and says afterwards that nothing has changed."""
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=serve, args=(sender,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{receiver.recv()}"
+    finally:
+        process.terminate()
+        process.join()
+
+
+def serve(told: Connection) -> None:
+    """Answer checks with as many packages as the index of August 2026 has."""
+    packages = {f"plugin-{number}": {"latest": "1.0.0"} for number in range(660)}
+    head = {"schema_version": 1, "python": "3.11", "channel": "pypi", "index_version": "x", "check_again_s": 86400}
+    body = json.dumps(head | {"packages": packages}).encode()
+    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            is_known = self.headers.get("if-none-match") == etag
+            self.send_response(304 if is_known else 200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", "0" if is_known else str(len(body)))
+            self.end_headers()
+            if not is_known:
+                self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    told.send(server.server_address[1])
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

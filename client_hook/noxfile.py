@@ -1,0 +1,39 @@
+"""The client's tests alone, on every Python that it supports: ``nox -f client_hook/noxfile.py`` from the repository's root.
+
+The Pythons are those on the path, or those that ``TEST_PYTHONS`` names by path. What the client does not depend on is
+installed for its tests: libraries of layers, where they exist for that Python, and npe2.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parents[1]
+PYTHONS = os.environ.get("TEST_PYTHONS", "").split() or ["3.10", "3.11", "3.12", "3.13", "3.14"]
+TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "respx", "trustme"]
+LAYERS = ["numpy", "dask[array]", "xarray", "zarr", "tensorstore"]
+
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_venv = "yes"
+
+
+@nox.session(python=PYTHONS, venv_backend="uv|virtualenv")
+def tests(session: nox.Session) -> None:
+    """Run the client's tests; arguments after ``--`` go to pytest."""
+    session.chdir(ROOT)
+    session.install("-e", "client_hook", *TEST_LIBRARIES)
+    for library in LAYERS:
+        session.run_install(
+            *_installer(session), library, silent=True, success_codes=[0, 1, 2]
+        )  # there may be none for this Python: its test is skipped
+    own = ["--rootdir=.", "-c", "client_hook/pyproject.toml", "--confcutdir=tests/napari_update_hook"]
+    session.run("python", "-m", "pytest", *own, "tests/napari_update_hook", *(session.posargs or ["-q"]))
+
+
+def _installer(session: nox.Session) -> list[str]:
+    if session.venv_backend == "uv":
+        return ["uv", "pip", "install", "--only-binary", ":all:"]
+    return ["python", "-m", "pip", "install", "--only-binary", ":all:"]

@@ -1,0 +1,61 @@
+"""What `napari_update_hook` offers to programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from datetime import timedelta
+from importlib.resources import files
+
+import napari_update_hook
+import pytest
+import respx
+from napari_update_hook.wire import Level
+
+from tests.support.client import SERVER
+
+
+@pytest.fixture(autouse=True)
+def _this_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
+
+
+def test_check_status_and_consent_are_what_they_say(server: respx.MockRouter) -> None:
+    assert napari_update_hook.status().level is Level.NONE
+    result = napari_update_hook.check()
+    assert result.server == SERVER
+    assert napari_update_hook.check(only_if_due=True).is_from_cache
+    answer = napari_update_hook.consent.record("basic", lasting="90d")
+    assert answer.until is not None
+    assert answer.until - answer.at == timedelta(days=90)
+    assert napari_update_hook.consent.decision().level is Level.BASIC
+    assert napari_update_hook.consent.current() == answer
+    napari_update_hook.consent.record(Level.FULL, lasting=timedelta(hours=1))
+    assert napari_update_hook.consent.withdraw().level is Level.NONE
+    levels = [record.level for record in napari_update_hook.consent.history()]
+    assert levels == [Level.BASIC, Level.FULL, Level.NONE]
+    with pytest.raises(ValueError, match="everything"):
+        napari_update_hook.consent.record("everything")
+
+
+def test_what_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        napari_update_hook.nonsense  # noqa: B018
+
+
+def test_the_package_is_typed() -> None:
+    assert (files("napari_update_hook") / "py.typed").is_file()
+
+
+def test_importing_it_loads_no_library() -> None:
+    heavy = "httpx msgspec npe2 qtpy typer rich packaging platformdirs sqlite3 asyncio"
+    code = f"import sys, napari_update_hook; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""
+
+
+def test_the_collectors_load_neither_network_nor_gui() -> None:
+    heavy = "httpx npe2 qtpy typer rich numpy"
+    code = f"import sys, napari_update_hook.collect; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""

@@ -1,0 +1,137 @@
+"""When the question is put: answers, askings and time in, a question or None out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+from napari_update_hook import asking
+from napari_update_hook.asking import Change, Why, changes_since, due_question
+from napari_update_hook.decision import ConsentRecord
+from napari_update_hook.settings import ClientSettings, SiteRules
+from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireField, fields_of
+
+from tests.support.client import NOON, SERVER
+
+DAY = timedelta(days=1)
+
+
+def settings(environ: dict[str, str] | None = None, site: SiteRules | None = None, server: str = SERVER) -> ClientSettings:
+    return ClientSettings(server, dict.fromkeys(TELEMETRY_LEVELS, server), Path("unused"), site or SiteRules(), environ or {})
+
+
+def answered(level: Level, *, schema: int = SCHEMA_VERSION, until: datetime | None = None) -> ConsentRecord:
+    return ConsentRecord(NOON - 100 * DAY, level, schema, SERVER, until, "test")
+
+
+@pytest.mark.parametrize(
+    ("asked_days_ago", "is_due"),
+    [
+        ([], True),
+        ([29], False),
+        ([30], True),
+        ([60, 29], False),
+        ([90, 60], True),
+        ([90, 60, 30], False),
+        ([300, 200, 100], False),
+    ],
+)
+def test_unanswered_it_is_asked_again_after_30_days_three_times_in_all(asked_days_ago: list[int], is_due: bool) -> None:
+    question = due_question(None, [NOON - days * DAY for days in asked_days_ago], settings(), NOON)
+    assert (question is not None) is is_due
+    if question is not None:
+        assert question.why is Why.FIRST
+
+
+@pytest.mark.parametrize("level", list(Level))
+def test_an_answer_is_an_answer(level: Level) -> None:
+    assert due_question(answered(level), [], settings(), NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("record", "server", "why"),
+    [
+        (answered(Level.BASIC, until=NOON), SERVER, Why.ENDED),
+        (answered(Level.BASIC, schema=SCHEMA_VERSION - 1), SERVER, Why.GROWN),
+        (answered(Level.BASIC), "https://other.example", Why.ELSEWHERE),
+    ],
+)
+def test_it_comes_back_when_consent_no_longer_fits(record: ConsentRecord, server: str, why: Why) -> None:
+    question = due_question(record, [NOON - 200 * DAY] * 3, settings(server=server), NOON)
+    assert question is not None
+    assert (question.why, question.before) == (why, record)
+    again = [NOON - 90 * DAY, NOON - 60 * DAY, NOON - 30 * DAY]
+    assert due_question(record, again, settings(server=server), NOON) is None, "three askings after the answer"
+
+
+@pytest.mark.parametrize("level", [Level.NONE])
+def test_no_stays_no_also_elsewhere_and_for_a_larger_schema(level: Level) -> None:
+    record = answered(level, schema=SCHEMA_VERSION - 1)
+    assert due_question(record, [], settings(server="https://other.example"), NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "site"),
+    [
+        ({"NAPARI_TELEMETRY": "0"}, SiteRules()),
+        ({"CI": "true"}, SiteRules()),
+        ({}, SiteRules(telemetry=False)),
+        ({}, SiteRules(maximum_level=Level.NONE)),
+    ],
+)
+def test_where_it_is_off_anyway_nobody_is_asked(environ: dict[str, str], site: SiteRules) -> None:
+    assert due_question(None, [], settings(environ, site), NOON) is None
+
+
+def test_a_clock_that_was_set_back_does_not_ask_every_day() -> None:
+    assert due_question(None, [NOON + 5 * DAY], settings(), NOON) is not None, (
+        "that asking lies in the future: it does not count"
+    )
+    assert due_question(None, [NOON + 5 * DAY] * 3, settings(), NOON) is None
+
+
+FIELDS = {
+    Level.BASIC: [WireField("week", "text", "which week", "2026-W47"), WireField("gpu", "text", "make of the GPU", "x", 3)],
+    Level.MIDDLE: [
+        WireField("gpu", "text", "make of the GPU", "x", 3),
+        WireField("themes", "list of text", "themes of napari", [], 2),
+    ],
+}
+
+
+def test_the_difference_is_told_in_words_and_as_data() -> None:
+    changes = changes_since(1, FIELDS)
+    assert [change.sentence for change in changes] == [
+        "Level basic now also sends gpu: make of the GPU (text).",
+        "Level middle now also sends themes: themes of napari (list of text).",
+    ]
+    assert msgspec.to_builtins(changes)[0] == {
+        "level": "basic",
+        "name": "gpu",
+        "type": "text",
+        "description": "make of the GPU",
+    }
+    assert changes_since(2, FIELDS) == [Change(Level.BASIC, "gpu", "text", "make of the GPU")]
+    assert changes_since(3, FIELDS) == []
+
+
+def test_a_grown_schema_stops_everything_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would happen if the next release collected one field more."""
+    from napari_update_hook import decision
+
+    record = answered(Level.FULL)
+    assert decision.decide(record, settings(), NOON).level is Level.FULL
+    for module in (asking, decision):
+        monkeypatch.setattr(module, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+    assert decision.decide(record, settings(), NOON).level is Level.NONE
+    grown = [*fields_of(Level.FULL), WireField("gpu", "text", "make of the GPU", "x", SCHEMA_VERSION + 1)]
+    monkeypatch.setattr(asking, "fields_of", lambda level: grown if level is Level.FULL else fields_of(level))
+    question = due_question(record, [], settings(), NOON)
+    assert question is not None
+    assert [change.name for change in question.changes] == ["gpu"]
+
+
+def test_since_the_beginning_everything_is_new() -> None:
+    assert {change.name for change in changes_since(0)} == {field.name for field in fields_of(Level.FULL)}

@@ -1,0 +1,101 @@
+"""Processes that count, send and migrate until they are killed: what they do, and how they are started.
+
+Each tells through a pipe what it is about to do and what it has done, so that whoever kills it knows what must be there.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import sys
+import time
+from datetime import datetime, timedelta
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from napari_update_hook.facts import facts_of
+from napari_update_hook.state.drafts import Counts
+from napari_update_hook.weeks import week_of
+from napari_update_hook.wire import Level
+
+from tests.support.client import HERE, WEEK, Clock, Machine
+
+EVENT = "affinder.start"
+
+
+def context() -> Any:
+    """Return how to start processes: forked from a helper that has everything imported, where forking exists."""
+    if sys.platform == "win32":
+        return multiprocessing.get_context("spawn")
+    found = multiprocessing.get_context("forkserver")
+    found.set_forkserver_preload(["tests.support.crashing", "napari_update_hook.client", "httpx", "ssl"])
+    return found
+
+
+def count_for_ever(folder: str, told: Connection) -> None:
+    """Add one event after the other."""
+    store = Machine(Path(folder)).store
+    facts, epoch = facts_of(HERE, Level.FULL), store.drafts.epoch()
+    service = Machine(Path(folder)).settings.service
+    while True:
+        told.send("counting")
+        if store.drafts.add(service, epoch, facts, {WEEK: Counts({EVENT: 1})}):
+            told.send("counted")
+
+
+def live_for_ever(folder: str, server: str, start: str, told: Connection) -> None:
+    """Count, and check for updates with a clock that runs a day with each check: weeks end, are sent, close and go."""
+    clock = Clock(datetime.fromisoformat(start))
+    machine = Machine(Path(folder), server, clock=clock)
+    facts, service = facts_of(HERE, Level.FULL), machine.settings.service
+    while True:
+        store, week = machine.store, week_of(clock.now)
+        told.send((week, clock.now.isoformat()))
+        store.drafts.add(service, store.drafts.epoch(), facts, {week: Counts({EVENT: 1})})
+        machine.client.check()
+        clock.now += timedelta(days=1, hours=3)
+
+
+def open_once(folder: str, told: Connection) -> None:
+    """Open files of an older release, which migrates them."""
+    store = Machine(Path(folder)).store
+    store.drafts.note(Machine(Path(folder)).settings.service, WEEK, Level.BASIC, facts_of(HERE, Level.BASIC))
+    told.send(len(store.consents.history()))
+    store.sendings.drop_old(Clock().now)
+    told.send("migrated")
+
+
+def count_some(folder: str, number: int) -> None:
+    """Count in many small pieces, and try again where the file is busy."""
+    from napari_update_hook.errors import StateError
+
+    store = Machine(Path(folder)).store
+    facts, epoch, service = facts_of(HERE, Level.FULL), store.drafts.epoch(), Machine(Path(folder)).settings.service
+    for _ in range(number):
+        while True:
+            try:
+                assert store.drafts.add(service, epoch, facts, {WEEK: Counts({EVENT: 2, "napari.window.open": 1})})
+                break
+            except StateError:
+                time.sleep(random.random() / 50)
+
+
+def killed_after(worker: Any, arguments: tuple[Any, ...], seconds: float) -> list[Any]:
+    """Start ``worker``, kill it so many seconds after it first told something, and return everything that it told."""
+    receiver, sender = context().Pipe(duplex=False)
+    process = context().Process(target=worker, args=(*arguments, sender))
+    process.start()
+    sender.close()
+    told = []
+    if receiver.poll(30):
+        told.append(receiver.recv())
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+    try:
+        while receiver.poll(0):
+            told.append(receiver.recv())
+    except (EOFError, OSError):
+        pass
+    return told
