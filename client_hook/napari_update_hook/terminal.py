@@ -38,6 +38,11 @@ def _is_control(char: str) -> bool:
     return unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn")
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 week`` or ``2 weeks``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def is_interactive() -> bool:
     """Tell whether somebody is there who can answer a question."""
     return sys.stdin is not None and sys.stdin.isatty()

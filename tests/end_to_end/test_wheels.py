@@ -71,6 +71,29 @@ def test_the_client_installs_into_an_empty_environment(wheels: dict[str, Path], 
     assert "napari-update-server" not in listed
 
 
+def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """The last way off: no start-up file, no entry point, no module stays behind; the state is data alone."""
+    programs = empty_environment(tmp_path / "environment")
+    python = programs / "python"
+    before = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*") if path.suffix in (".pth", "")}
+    call(python, "-m", "pip", "install", "-q", wheels["client"])
+    state = {"NAPARI_UPDATE_STATE": str(tmp_path / "state")}
+    with_state = {name: value for name, value in os.environ.items() if name != "CI"} | state
+    consented = [str(programs / "napari-updates"), "consent", "set", "full"]
+    subprocess.run(consented, env=with_state, check=True, capture_output=True, timeout=60)
+    call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-update-hook")
+    gone = subprocess.run([python, "-c", "import napari_update_hook"], capture_output=True, text=True, check=False)
+    assert "ModuleNotFoundError" in gone.stderr
+    assert not list(programs.glob("napari-updates*"))
+    left = [path for path in (tmp_path / "environment").rglob("*") if "update" in path.name and "napari" in path.name]
+    assert left == []
+    starting = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*.pth")}
+    assert starting <= before, "nothing that runs at start-up"
+    listed = "from importlib.metadata import entry_points; print(*entry_points(group='napari.manifest'))"
+    assert call(python, "-c", listed).strip() == ""
+    assert {path.suffix for path in (tmp_path / "state").rglob("*") if path.is_file()} == {".sqlite3"}
+
+
 def other_pythons() -> list[str]:
     """Return the Pythons that the client supports and that are here: named by TEST_PYTHONS, or on the path."""
     names = [*os.environ.get("TEST_PYTHONS", "").split(), *(f"python3.{minor}" for minor in range(10, 15))]

@@ -121,7 +121,7 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert not any(call.request.url.path == "/api/reports/delete" for call in server.calls)
     forgotten = command("forget", "--yes")
     assert forgotten.code == 0
-    assert "Deleted at https://updates.example: 1 reports" in forgotten.out
+    assert "Deleted at https://updates.example: 1 report" in forgotten.out
     assert "Nothing more is sent" in forgotten.out
     shown = command("consent", "show")
     assert shown.out.count("napari-updates consent set") == 2

@@ -11,7 +11,7 @@ from napari_update_hook.cli.options import FAILURE, UPDATES, ChannelOption, Json
 from napari_update_hook.client import CheckResult
 from napari_update_hook.standing import ClientStatus
 from napari_update_hook.telemetry import TelemetryOutcome
-from napari_update_hook.terminal import out, plain, say, say_command, waiting, warn
+from napari_update_hook.terminal import counted, out, plain, say, say_command, waiting, warn
 from napari_update_hook.updates import Status, UpdateRow, summary_of
 from napari_update_hook.wire import Level
 
@@ -119,15 +119,15 @@ def _lines(now: ClientStatus) -> list[tuple[str, str]]:
         lines.append(("administrator's file", ", ".join(now.site_files)))
     for week in now.weeks:
         state = "not sent yet" if week.is_unsent else "sent"
-        counted = f", {week.counted} kinds of commands and layers counted" if week.level is Level.FULL else ""
-        lines.append((week.week, f"level {week.level}, {state}{counted}" + (f". {week.refused}" if week.refused else "")))
+        kinds = f", {counted(week.counted, 'kind')} of commands and layers counted" if week.level is Level.FULL else ""
+        lines.append((week.week, f"level {week.level}, {state}{kinds}" + (f". {week.refused}" if week.refused else "")))
     if now.forgotten:
         lines.append(("forgotten", f"{', '.join(now.forgotten)}: nothing more is sent for these weeks"))
     for name, pause in now.pauses.items():
         what = "next check by itself" if name == "check" else "next report"
-        failed = f", after {pause.failures} failures: {pause.reason}" if pause.failures else ""
+        failed = f", after {counted(pause.failures, 'failure')}: {pause.reason}" if pause.failures else ""
         lines.append((what, f"not before {pause.not_before:%Y-%m-%d %H:%M} UTC{failed}"))
     last = f", the last {now.last_sent:%Y-%m-%d %H:%M} UTC" if now.last_sent else ""
-    lines.append(("sent and kept here", f"{now.sent} requests{last}"))
+    lines.append(("sent and kept here", f"{counted(now.sent, 'request')}{last}"))
     lines += [("file", file.path + ("" if file.exists else " (not there: nothing was written)")) for file in now.files]
     return lines

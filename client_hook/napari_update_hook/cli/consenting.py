@@ -55,7 +55,7 @@ def ask(server: ServerOption = None) -> None:
         say(f"New since you answered: {change.sentence}")
     for level in Level:
         out.print()
-        out.print(plain(level.value, "bold"), plain(MEANING[level]))
+        out.print(plain(f"{level.value}:", "bold"), plain(MEANING[level]))
         if level is not Level.NONE:
             out.print(_pretty(here.client.example(level)), markup=False, soft_wrap=True)
     out.print()

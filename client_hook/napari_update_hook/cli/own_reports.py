@@ -12,7 +12,7 @@ from napari_update_hook.api import Here, client_here
 from napari_update_hook.cli.options import FAILURE, JsonOption, ServerOption, print_json
 from napari_update_hook.errors import StateError
 from napari_update_hook.own_data import Forgotten, forget, own_ids, server_copy
-from napari_update_hook.terminal import err, is_interactive, out, plain, say, waiting, warn
+from napari_update_hook.terminal import counted, err, is_interactive, out, plain, say, waiting, warn
 from napari_update_hook.wire import Level
 
 REQUEST_DEADLINE_S = 9.0
@@ -91,7 +91,10 @@ def show_ids(server: ServerOption = None, as_json: JsonOption = False) -> None:
             "random secret of 32 bytes; the first 32 hexadecimal digits. The environment: the same of the week alone, with a "
             "secret of the environment; the first 8 digits."
         )
-        say(f"The secret lies in {account.path} and never leaves this computer. Nobody else can tell that two weeks are yours.")
+        say(
+            f"The secret lies in {account.path} and never leaves this computer. Without it, nothing that a server stores ties two "
+            "weeks together; a rare combination of plugins still may."
+        )
     if ids.sent:
         table = Table("week", "level", "server", "identifier")
         for one in ids.sent:
@@ -112,7 +115,7 @@ def show_server_copy(server: ServerOption = None, as_json: JsonOption = False) -
             say("No server can hold anything of you: nothing was sent in the last 60 days.")
         for copy in copies:
             at = copy.asked.server or copy.asked.service
-            out.print(plain(f"{copy.asked.week} at {at}: {len(copy.reports)} reports", "bold"))
+            out.print(plain(f"{copy.asked.week} at {at}: {counted(len(copy.reports), 'report')}", "bold"))
             for report in copy.reports:
                 out.print(json.dumps(report.report, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
             if copy.problem:
@@ -168,8 +171,8 @@ def _forget(here: Here, as_json: bool) -> None:
 
 def _print_forgotten(done: Forgotten) -> None:
     for server, count in done.on_servers.items():
-        say(f"Deleted at {server}: {count} reports.")
-    say(f"Deleted here: {done.requests} requests that were kept, {done.weeks} weeks that were collected.")
+        say(f"Deleted at {server}: {counted(count, 'report')}.")
+    say(f"Deleted here: {counted(done.requests, 'request')} that were kept, {counted(done.weeks, 'week')} of unsent counts.")
     for service, weeks in done.stopped.items():
         say(f"Nothing more is sent to {service} for {', '.join(weeks)}.")
     say("Later weeks follow your consent: napari-updates consent show")

@@ -1,0 +1,166 @@
+"""The client against the real service process: what respx cannot tell, because both sides must agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from napari_update_hook.collect import Collector
+from napari_update_hook.environment import Distribution
+from napari_update_hook.errors import ServerUnreachableError
+from napari_update_hook.facts import facts_of
+from napari_update_hook.own_data import forget, server_copy
+from napari_update_hook.weeks import end_of, next_week, start_of
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+
+from tests.support.client import HERE, Clock, Machine
+from tests.support.made_upstream import MadeUpstream
+from tests.support.processes import Server, running_server, wait_until
+
+pytestmark = pytest.mark.end_to_end
+
+WEEK = "2026-W47"
+DURING = start_of(WEEK) + timedelta(days=2)
+INSTALLED = {"napari": "0.6.1", "affinder": "0.4.0", "some-plugin": "1.1.0", "my-secret-plugin": "1.0"}
+PLUGINS = {name: Distribution(name, version, installer="pip") for name, version in INSTALLED.items()}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("service")
+    with (
+        MadeUpstream().served() as upstream,
+        running_server(folder / "data", UPDATE_SERVER_UPSTREAM=upstream, UPDATE_SERVER_NOW=DURING.isoformat()) as server,
+    ):
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        yield server
+
+
+@pytest.fixture
+def machine(service: Server, tmp_path: Path) -> Machine:
+    environment = msgspec.structs.replace(HERE, distributions=PLUGINS)
+    return Machine(tmp_path / "state", service.url, environment=environment, clock=Clock(DURING))
+
+
+def collect(machine: Machine) -> None:
+    """Use napari for a while."""
+    collector = Collector(machine.settings, machine.store, lambda: facts_of(machine.environment, Level.FULL))
+    for command in ("napari.window.file.open_files_dialog",) * 12 + ("my-secret-plugin.run",):
+        collector.command(command)
+    collector.layer("image", np.zeros((10, 512, 512), "uint8"))
+    collector.layer("points", np.zeros((2000, 3)))
+    collector.layer("shapes", [np.zeros((4, 2))])
+    assert collector.flush()
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+def test_what_the_client_sends_is_stored_whole_and_nothing_had_to_be_left_out(machine: Machine, level: Level) -> None:
+    machine.consent(level)
+    if level is Level.FULL:
+        collect(machine)
+    previewed = machine.client.preview()
+    assert previewed is not None
+    receipt = machine.client.check().telemetry.receipt
+    assert receipt is not None
+    assert (receipt.stored, receipt.left_out.plugins, receipt.left_out.commands) == (True, 0, 0)
+    (copy,) = server_copy(machine.settings, machine.store, 10)
+    assert [stored.report for stored in copy.reports] == [json.loads(previewed.body)["report"]]
+    assert copy.reports[0].level is level
+    if level is Level.FULL:
+        report = copy.reports[0].report
+        assert report["command_usage"] == {"napari.window.file.open_files_dialog": 10}
+        assert [(use["layer"], use["size_category"]) for use in report["data_size_info"]] == [
+            ("image", "MEDIUM"),
+            ("points", "MEDIUM"),
+            ("shapes", "SMALL"),
+        ]
+        assert [plugin["name"] for plugin in report["plugins"]] == ["affinder", "some-plugin"]
+
+
+def test_a_second_state_of_the_week_replaces_the_first_and_a_lower_level_takes_back(machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    machine.client.check()
+    collect(machine)
+    machine.clock.forward(hours=27)
+    machine.client.check()
+    machine.consent(Level.BASIC)
+    machine.client.check()
+    (copy, also_at_basic) = server_copy(machine.settings, machine.store, 10)
+    assert copy.reports == also_at_basic.reports, "one identifier, sent at two levels"
+    (stored,) = copy.reports
+    assert (stored.level, stored.report["revision"]) == (Level.BASIC, 3)
+    assert "plugins" not in stored.report
+
+
+def test_a_state_file_that_was_lost_goes_on_above_what_the_service_holds(machine: Machine) -> None:
+    machine.consent(Level.MIDDLE)
+    for _ in range(3):
+        machine.store.sendings.reserve_revision(machine.settings.service, WEEK)
+    machine.client.check()
+    with machine.store.files[0].change() as own:
+        own.execute("DELETE FROM revisions")
+        own.execute("UPDATE drafts SET changed = changed + 1")
+    machine.clock.forward(hours=27)
+    refused = machine.client.check().telemetry.receipt
+    assert refused is not None
+    assert (refused.stored, refused.revision) == (False, 4)
+    machine.clock.forward(hours=27)
+    accepted = machine.client.check().telemetry.receipt
+    assert accepted is not None
+    assert (accepted.stored, accepted.revision) == (True, 5)
+
+
+def test_a_week_that_is_over_is_taken_until_it_closes(machine: Machine) -> None:
+    earlier = f"2026-W{int(WEEK[-2:]) - 1}"
+    machine.clock.now = start_of(earlier) + timedelta(days=3)
+    machine.consent(Level.MIDDLE)
+    machine.client.telemetry.note_week()
+    machine.clock.now = DURING
+    assert next_week(earlier) == WEEK
+    assert end_of(earlier) < DURING
+    weeks = []
+    for _ in range(2):
+        weeks.append(machine.client.check().telemetry.week)
+        machine.clock.forward(hours=27)
+    assert weeks == [earlier, WEEK]
+
+
+def test_forgotten_is_gone_from_the_service_too(machine: Machine, service: Server) -> None:
+    machine.consent(Level.FULL)
+    machine.client.check()
+    (identifier,) = [one.identifier for one in machine.store.sendings.identifiers()]
+    assert forget(machine.settings, machine.store, 10).on_servers == {service.url: 1}
+    assert server_copy(machine.settings, machine.store, 10) == []
+    found = service.log.parent.joinpath("data")
+    assert not [path for path in found.iterdir() if identifier.encode() in path.read_bytes()]
+
+
+def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of_the_check(tmp_path: Path) -> None:
+    with (
+        MadeUpstream().served() as upstream,
+        running_server(
+            tmp_path / "data",
+            UPDATE_SERVER_UPSTREAM=upstream,
+            UPDATE_SERVER_NOW=DURING.isoformat(),
+            UPDATE_SERVER_LEVELS="basic",
+        ) as server,
+    ):
+        environment = msgspec.structs.replace(HERE, distributions=PLUGINS)
+        machine = Machine(tmp_path / "state", server.url, environment=environment, clock=Clock(DURING))
+        machine.consent(Level.FULL)
+        result = machine.client.check()
+        assert "off from now on" in str(result.telemetry.reason)
+        assert result.rows
+        assert machine.client.decision().level is Level.NONE
+        machine.consent(Level.BASIC)
+        assert machine.client.check().telemetry.receipt is not None
+    machine.clock.forward(days=1)
+    assert machine.client.check().is_from_cache, "the service is gone; what is known stays"
+    elsewhere = Machine(tmp_path / "fresh", machine.server, clock=machine.clock)
+    with pytest.raises(ServerUnreachableError):
+        elsewhere.client.check()
