@@ -91,10 +91,8 @@ def show_ids(server: ServerOption = None, as_json: JsonOption = False) -> None:
             "random secret of 32 bytes; the first 32 hexadecimal digits. The environment: the same of the week alone, with a "
             "secret of the environment; the first 8 digits."
         )
-        say(
-            f"The secret lies in {account.path} and never leaves this computer. Without it, nothing that a server stores ties two "
-            "weeks together; a rare combination of plugins still may."
-        )
+        say(f"The secret lies in {account.path} and never leaves this computer.")
+        say("Without it, nothing that a server stores ties two weeks together; a rare combination of plugins still may.")
     if ids.sent:
         table = Table("week", "level", "server", "identifier")
         for one in ids.sent:
