@@ -207,11 +207,11 @@ def purge_command(now: NowOption = None) -> None:
 
 @app.command()
 def forget(
-    identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-updates preview` shows them.")],
+    identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-updates id` shows them.")],
 ) -> None:
     """Delete all raw reports of one identifier, for people who ask by e-mail."""
     if len(identifier) != 32 or set(identifier) - set("0123456789abcdef"):
-        errors.print("[red]An identifier is 32 digits from 0 to 9 and a to f, as `napari-updates preview` shows it.[/red]")
+        errors.print("[red]An identifier is 32 digits from 0 to 9 and a to f, as `napari-updates id` shows it.[/red]")
         raise typer.Exit(2)
 
     async def work() -> int:
