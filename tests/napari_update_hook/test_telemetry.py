@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import time
+from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 
 import httpx
 import msgspec
 import pytest
 import respx
+from napari_update_hook.collect import Collector
 from napari_update_hook.environment import Distribution
 from napari_update_hook.facts import facts_of
 from napari_update_hook.layers import LayerKind
@@ -416,3 +418,26 @@ def test_a_server_without_telemetry_is_said_to_be_one(machine: Machine, server: 
     server.get("/api/telemetry/allowed/basic").respond(404)
     machine.consent(Level.BASIC)
     assert "does not take telemetry" in str(machine.client.check().telemetry.reason)
+
+
+@pytest.mark.parametrize("hours", range(-12, 15))
+@pytest.mark.parametrize(
+    ("instant", "week"),
+    [
+        ("2026-12-31T23:30:00+00:00", "2026-W53"),
+        ("2027-01-03T23:59:59+00:00", "2026-W53"),
+        ("2027-01-04T00:00:00+00:00", "2027-W01"),
+        ("2029-12-31T12:00:00+00:00", "2030-W01"),
+    ],
+)
+def test_around_new_year_the_week_is_that_of_utc_in_every_time_zone(
+    machine: Machine, server: respx.MockRouter, instant: str, week: str, hours: int
+) -> None:
+    zone = timezone(timedelta(hours=hours))
+    machine.clock.now = datetime.fromisoformat(instant).astimezone(zone)
+    machine.consent(Level.FULL)
+    collector = Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL))
+    collector.command("affinder.start")
+    assert collector.flush()
+    machine.client.check()
+    assert [(report["week"], report["command_usage"]) for report in reports_of(server)] == [(week, {"affinder.start": 1})]

@@ -8,6 +8,7 @@ does not work on network file systems, where many home folders lie, and buys not
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -70,16 +71,39 @@ class StateFile:
                     raise
 
     def problem(self) -> str | None:
-        """Return what is wrong with the file and what to do about it, or None where it can be used (or is not there)."""
+        """Return what is wrong with the file and what to do about it, or None where it can be read and written.
+
+        Every page is looked at, and a write is begun and taken back, which is how a full disk or a missing right shows. A file
+        that is not there is not made; then its folder must be one where it could be.
+        """
         try:
+            if not self.exists:
+                self._explain_missing_folder()
+                return None
             with self.read() as connection:
-                if connection is not None:
-                    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                    if verdict != "ok":
-                        raise StateError(_explained(self.path, sqlite3.DatabaseError("malformed")))
+                verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if connection else "ok"
+                if verdict != "ok":
+                    raise StateError(_explained(self.path, sqlite3.DatabaseError("malformed")))
+            self._rehearse_writing()
         except StateError as error:
             return str(error)
         return None
+
+    def _rehearse_writing(self) -> None:
+        with (
+            self._errors_explained(),
+            contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection,
+        ):
+            connection.execute("BEGIN IMMEDIATE")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            connection.execute("CREATE TABLE rehearsal AS SELECT zeroblob(8192) AS filling")
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute("ROLLBACK")
+
+    def _explain_missing_folder(self) -> None:
+        folder = next(parent for parent in self.path.parents if parent.exists())
+        if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+            raise StateError(_explained(self.path, PermissionError(f"{folder} can't be written to")))
 
     def _opened_to_read(self) -> sqlite3.Connection | None:
         """A connection in a read transaction, or None where reading needs writing first."""
