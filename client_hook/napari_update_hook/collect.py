@@ -64,22 +64,27 @@ class Collector:
         if self.is_counting and (kind := kind_of(layer_type, data)) is not None:
             self._events.append((self._current_week(), kind))
 
-    def look_again(self) -> None:
-        """Read the consent record anew: after each change of it, and before each flush. Raises nothing."""
+    def look_again(self) -> bool:
+        """Read the consent record anew: after each change of it, and before each flush. Raises nothing.
+
+        False where it can't be read, which is no answer: what waits goes on waiting.
+        """
         try:
             epoch = self._store.drafts.epoch()
             decision = decide(self._store.consents.current(), self._settings, self._settings.now())
             may_count = decision.level is Level.FULL
         except Exception:
-            epoch, may_count = self._epoch, False
+            return False
         if epoch != self._epoch or not may_count:  # what was counted under another answer is not kept
             self._events.clear()
         self._epoch, self.is_counting = epoch, may_count
+        return True
 
     def flush(self) -> bool:
         """Add what waits to the state file. False where that could not be done: it waits on, up to a bound."""
         with self._flushing:
-            self.look_again()
+            if not self.look_again():
+                return False
             taken = [self._events.popleft() for _ in range(len(self._events))]
             if not taken:
                 return True

@@ -21,14 +21,18 @@ class ServerUnreachableError(UpdateHookError):
 class ServerAnswerError(UpdateHookError):
     """An answer that is no use.
 
-    ``status``: that of HTTP; ``kind``: the last part of the problem's type; ``retry_after``: that header, as it came.
+    ``status``: that of HTTP; ``kind``: the last part of the problem's type; ``retry_after``: that header, as it came;
+    ``is_problem``: whether it is an RFC 9457 body, which only the service itself sends.
     """
 
-    def __init__(self, message: str, status: int, kind: str = "", retry_after: str | None = None) -> None:
+    def __init__(
+        self, message: str, status: int, kind: str = "", retry_after: str | None = None, *, is_problem: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.kind = kind
         self.retry_after = retry_after
+        self.is_problem = is_problem
 
 
 class StateError(UpdateHookError):

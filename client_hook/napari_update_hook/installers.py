@@ -86,15 +86,19 @@ def tool_of(place: Place, installer: str) -> Tool:
     return Tool.SYSTEM if "managed" in place.marks and not place.is_virtual else Tool.PIP
 
 
-def how_to_update(place: Place, distribution: Distribution, version: str, conda_name: str | None = None) -> HowToUpdate:
-    """Return how to get ``version`` of an installed package. ``conda_name``: where conda-forge calls it otherwise."""
+def how_to_update(place: Place, distribution: Distribution, version: str | None, conda_name: str | None = None) -> HowToUpdate:
+    """Return how to get ``version`` of an installed package, or the newest that fits where it is None.
+
+    ``conda_name``: where conda-forge calls it otherwise.
+    """
     tool = tool_of(place, distribution.installer)
     if distribution.is_local:
         origin = distribution.origin or "a folder or repository"
         kind = "edited in place from" if distribution.is_editable else "installed from"
         return HowToUpdate(tool, None, f"It is {kind} {origin}: update that, for instance with git pull.")
     name, channel_name = distribution.name, conda_name or distribution.name.lower()
-    requirement = f"{name}=={version}"
+    requirement = f"{name}=={version}" if version else name
+    newest = [] if version else ["--upgrade"]
     if tool is Tool.BUNDLE:
         if name.lower() == "napari":
             return HowToUpdate(tool, None, "This is the bundled napari: download its new installer from https://napari.org.")
@@ -105,13 +109,16 @@ def how_to_update(place: Place, distribution: Distribution, version: str, conda_
     program = place.prefix.name  # uv tool, pipx and pixi global name an environment after its program
     is_program = name.lower() == program.lower()
     command = {
-        Tool.PIP: [str(place.executable), "-m", "pip", "install", requirement],
-        Tool.UV: ["uv", "pip", "install", "--python", str(place.executable), requirement],
-        Tool.UV_PROJECT: ["uv", "add", "--project", str(place.prefix.parent), requirement],
+        Tool.PIP: [str(place.executable), "-m", "pip", "install", *newest, requirement],
+        Tool.UV: ["uv", "pip", "install", "--python", str(place.executable), *newest, requirement],
+        Tool.UV_PROJECT: ["uv", "add", "--project", str(place.prefix.parent), *newest, requirement],
         Tool.UV_TOOL: ["uv", "tool", "upgrade", program],
         Tool.PIPX: ["pipx", "upgrade", program] if is_program else ["pipx", "inject", "--force", program, requirement],
-        Tool.CONDA: ["conda", "install", "-p", str(place.prefix), "-c", "conda-forge", f"{channel_name}={version}"],
-        Tool.PIXI: _pixi(place, f"{channel_name}=={version}"),
+        Tool.CONDA: [
+            *["conda", "install" if version else "update", "-p", str(place.prefix), "-c", "conda-forge"],
+            f"{channel_name}={version}" if version else channel_name,
+        ],
+        Tool.PIXI: _pixi(place, f"{channel_name}=={version}" if version else channel_name),
         Tool.PIXI_GLOBAL: ["pixi", "global", "update", program],
     }[tool]
     return HowToUpdate(tool, subprocess.list2cmdline(command) if place.is_windows else shlex.join(command))

@@ -17,6 +17,7 @@ from napari_update_hook.errors import StateError, UpdateHookError
 from napari_update_hook.identity import environment_id, identifier
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import ClientStore
+from napari_update_hook.state.drafts import Drafts
 from napari_update_hook.state.sendings import SentIdentifier, clear_weeks
 from napari_update_hook.transport import Transport, decoded
 from napari_update_hook.weeks import week_of
@@ -98,20 +99,25 @@ def forget(
     sent = store.sendings.identifiers()
     files = store.environment_files()
     weeks = {(one.service, one.week) for one in sent} | {(settings.service, week_of(settings.now()))}
-    weeks |= {(draft.service, draft.week) for draft in store.drafts.all()}
+    problems: list[str] = []
+    for file in files:
+        try:
+            weeks |= {(draft.service, draft.week) for draft in Drafts(file).all()}
+        except StateError as error:
+            problems.append(str(error))
     store.sendings.forget(sorted(weeks))
     progress("Waiting for what is on its way")
     ends = time.monotonic() + LONGEST_SENDING.total_seconds()
     while store.sendings.under_way(settings.now() - LONGEST_SENDING) and time.monotonic() < ends:
         sleep(0.2)
     requests = drafts = 0
-    problems: list[str] = []
     for file in files:
         try:
             cleared = clear_weeks(file, weeks)
             requests, drafts = requests + cleared[0], drafts + cleared[1]
         except StateError as error:
-            problems.append(str(error))
+            if str(error) not in problems:
+                problems.append(str(error))
     on_servers: dict[str, int] = {}
     for one in store.sendings.identifiers():
         progress(f"Deleting {one.week} at {_server_of(settings, one)}")

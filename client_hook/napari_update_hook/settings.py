@@ -26,13 +26,14 @@ DEFAULT_SERVER = "https://api.napari.org"
 
 @dataclass(frozen=True)
 class SiteRules:
-    """What administrators decided for this computer. ``sources``: the files that say so."""
+    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: those that can't be read."""
 
     telemetry: bool = True
     update_check: bool = True
     server: str | None = None
     maximum_level: Level = Level.FULL
     sources: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
         state=Path(state) if state else user_data_path(APPLICATION, appauthor=False),
         site=site,
         environ=environ,
-        now=_clock(environ.get("NAPARI_UPDATE_NOW"), base),
+        now=_clock(environ.get("NAPARI_UPDATE_NOW"), {base, *levels.values()}),
     )
 
 
@@ -104,11 +105,11 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{host}" + ("" if is_default else f":{parts.port}")
 
 
-def _clock(text: str | None, server: str) -> Now:
+def _clock(text: str | None, servers: Iterable[str]) -> Now:
     if not text:
         return system_now
-    if not is_loopback(urlsplit(server).hostname or ""):
-        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless the server is on this machine")
+    if not all(is_loopback(urlsplit(server).hostname or "") for server in servers):
+        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless every server is on this machine")
     try:
         start = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
@@ -142,20 +143,24 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
     """
     rules = SiteRules()
     for path in files:
+        damaged = rules.damaged
         try:
-            said = json.loads(path.read_text("utf-8"))
+            said = json.loads(path.read_text("utf-8-sig"))  # editors on Windows may begin it with a mark
             if not isinstance(said, dict):
                 raise ValueError("it holds no JSON object")
+            if not isinstance(said.get("server", ""), str):
+                raise ValueError("server is no text")
             maximum = Level(said.get("maximum_level", Level.FULL))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError):
-            said, maximum = {"telemetry": False}, Level.NONE
+            said, maximum, damaged = {"telemetry": False}, Level.NONE, (*damaged, str(path))
         rules = SiteRules(
             telemetry=rules.telemetry and said.get("telemetry", True) is True,
             update_check=rules.update_check and said.get("update_check", True) is True,
             server=said.get("server") or rules.server,
             maximum_level=min(rules.maximum_level, maximum, key=lambda level: level.rank),
             sources=(*rules.sources, str(path)),
+            damaged=damaged,
         )
     return rules

@@ -16,7 +16,7 @@ from napari_update_hook.errors import StateError
 from napari_update_hook.pacing import Pause, holds
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import ClientStore, SentBatch
-from napari_update_hook.state.answers import CHECK
+from napari_update_hook.state.answers import check_pause
 from napari_update_hook.state.drafts import Draft
 from napari_update_hook.switches import telemetry_switched_off, update_check_switched_off
 from napari_update_hook.telemetry import Telemetry
@@ -92,7 +92,9 @@ def client_status(
     sent: list[SentBatch] = _read(store.sendings.sent, [])
     drafts: list[Draft] = _read(store.drafts.all, [])
     forgotten: set[tuple[str, str]] = _read(store.sendings.forgotten, set())
-    pauses = {name: _read(partial(store.answers.pause, name), None) for name in (CHECK, settings.service)}
+    pauses = {
+        name: _read(partial(store.answers.pause, name), None) for name in (check_pause(settings.service), settings.service)
+    }
     decision = telemetry.decision()
     return ClientStatus(
         version=__version__,

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from napari_update_hook.settings import SiteRules
 
-_OFF = frozenset({"0", "false", "no", "off"})
+_OFF = frozenset({"0", "false", "no", "off", "none", "n", "f", "never", "disable", "disabled"})
+_ON = frozenset({"1", "true", "yes", "on", "y", "t", "enable", "enabled"})
 
 CI_VARIABLES = (
     "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL",
@@ -27,6 +28,8 @@ def telemetry_switched_off(environ: Mapping[str, str], site: SiteRules) -> str |
     for name in CI_VARIABLES:
         if _says_on(environ.get(name)):
             return f"this is a continuous integration system ({name} is set)"
+    if site.damaged:
+        return f"the administrator's file can't be read, which counts as off ({', '.join(site.damaged)})"
     if not site.telemetry:
         return f"the administrator of this computer switched it off ({', '.join(site.sources)})"
     return None
@@ -42,9 +45,10 @@ def update_check_switched_off(environ: Mapping[str, str], site: SiteRules) -> st
 
 
 def _says_off(value: str | None) -> bool:
-    return value is not None and value.strip().lower() in _OFF
+    """Whether a variable is set to something that does not plainly mean yes."""
+    return bool(value and value.strip()) and str(value).strip().lower() not in _ON
 
 
 def _says_on(value: str | None) -> bool:
-    """Whether a variable is set to something that does not mean no."""
-    return bool(value and value.strip()) and not _says_off(value)
+    """Whether a variable is set to something that does not plainly mean no."""
+    return bool(value and value.strip()) and str(value).strip().lower() not in _OFF

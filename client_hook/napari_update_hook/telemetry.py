@@ -124,6 +124,9 @@ class Telemetry:
             return
         if has_ended(self._store.consents.current(), now):
             self._store.consents.end()
+        decision = self.decision()
+        if decision.level is not Level.NONE and decision.is_restricted:  # by an administrator, after more was collected
+            self._store.consents.cut(decision.level)
         self._store.drafts.drop_closed(now)
         self._store.sendings.drop_old(now)
 
@@ -246,10 +249,11 @@ class Telemetry:
     def _refused(self, error: ServerAnswerError, draft: Draft, decision: Decision) -> str:
         """Act on a refusal, and say for people what it means."""
         service, now = self._settings.service, self._settings.now()
-        if error.status == 410 and draft.level is not decision.level:
+        is_off = error.status == 410 and error.is_problem  # a page of some proxy is not the service's word
+        if is_off and draft.level is not decision.level:
             self._store.drafts.drop([draft.week])
             return f"{error} What was collected for {draft.week} was dropped."
-        if error.status == 410:
+        if is_off:
             means = f"the server switched the level {draft.level} off"
             self._store.consents.record(ConsentRecord(now, Level.NONE, SCHEMA_VERSION, service, None, means))
             return f"{error} Telemetry is off from now on."

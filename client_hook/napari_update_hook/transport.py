@@ -27,6 +27,12 @@ from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError,
 DEADLINE_S = 5.0
 LONGEST_READ_S = 4.0
 MOST_BYTES = 8 * 2**20
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+_SENDING = ("send_request_headers.started", "send_request_body.started")
+"""Names, in httpcore's trace, of the moments at which a request begins to leave."""
+
+
+LOG_IN = "Is this a network that wants you to log in first?"
 
 
 class Answer(Struct, frozen=True):
@@ -49,17 +55,24 @@ class Transport:
     """
 
     def __init__(self, deadline: float = DEADLINE_S) -> None:
+        """Raises ServerUnreachableError where the proxy settings of the environment can't be used."""
         self.allow(deadline)
-        self._client = httpx.Client(
-            verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            headers={
-                "user-agent": f"napari-update-hook/{__version__}",
-                "accept": "application/json",
-                "accept-encoding": "gzip",  # what can be unpacked in bounds with the standard library
-            },
-            follow_redirects=False,
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a jar that takes none
-        )
+        try:
+            self._client = httpx.Client(
+                verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                headers={
+                    "user-agent": f"napari-update-hook/{__version__}",
+                    "accept": "application/json",
+                    "accept-encoding": "gzip",  # what can be unpacked in bounds with the standard library
+                },
+                follow_redirects=False,
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a jar that takes none
+                mounts={f"all://{host}": None for host in LOOPBACK},  # not encrypted, so it must not leave this machine
+            )
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise ServerUnreachableError(
+                f"The proxy settings of this computer can't be used: {error}. Look at HTTPS_PROXY, ALL_PROXY and NO_PROXY."
+            ) from error
 
     def allow(self, seconds: float) -> None:
         """Let all requests from now on take so many seconds together."""
@@ -103,8 +116,14 @@ class Transport:
             raise result
         return result
 
+    def _not_too_late(self, event: str, _: dict[str, Any]) -> None:
+        """Let nothing leave after the deadline: whoever waited has gone on, and may have asked for the opposite since."""
+        if event.endswith(_SENDING) and time.monotonic() > self._ends:
+            raise httpx.WriteTimeout("the deadline has passed")
+
     def _send(self, request: httpx.Request, host: str) -> Answer:
         request.extensions["timeout"] = httpx.Timeout(LONGEST_READ_S).as_dict()
+        request.extensions["trace"] = self._not_too_late
         try:
             response = self._client.send(request, stream=True)
             try:
@@ -117,10 +136,8 @@ class Transport:
             return Answer(None)
         if response.status_code != 200:
             raise _error_of(response, body, host)
-        if response.headers.get("content-type", "").split(";")[0].strip() != "application/json":
-            raise ServerAnswerError(
-                f"{host} answered, but not as an update server would. Is this a network that wants you to log in first?", 200
-            )
+        if _media_type(response) != "application/json":
+            raise ServerAnswerError(f"{host} answered, but not as an update server would. {LOG_IN}", 200)
         return Answer(body)
 
 
@@ -158,13 +175,21 @@ def _error_of(response: httpx.Response, body: bytes, host: str) -> ServerAnswerE
         problem = msgspec.json.decode(body, type=_Problem)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = _Problem()
-    detail = problem.detail[:300] or "without a reason"
+    said = f"{host} refused with {response.status_code}" + (f": {problem.detail[:300]}" if problem.detail else ".")
+    if response.is_redirect or response.status_code == 511:
+        said = f"{host} answered with a redirect. {LOG_IN}"
     return ServerAnswerError(
-        f"{host} refused with {response.status_code}: {detail}",
+        said,
         response.status_code,
         problem.type.rpartition("/")[2],
         response.headers.get("retry-after"),
+        is_problem=_media_type(response) == "application/problem+json",
     )
+
+
+def _media_type(response: httpx.Response) -> str:
+    media_type: str = response.headers.get("content-type", "")
+    return media_type.split(";")[0].strip().lower()
 
 
 def decoded(body: bytes, kind: Any, host: str) -> Any:

@@ -48,10 +48,21 @@ class UpdateRow(Struct, frozen=True):
 
     @property
     def needs_attention(self) -> bool:
-        """Whether there is something to do: an update, or an installed release that was withdrawn or is vulnerable."""
-        return self.status is not Status.SNOOZED and (
-            self.status is Status.UPDATE or self.withdrawn is not None or bool(self.vulnerabilities)
-        )
+        """Whether there is something to do: an update, or an installed release that was withdrawn or is vulnerable.
+
+        Snoozing an update does not silence the latter.
+        """
+        return self.status is Status.UPDATE or self.is_unsafe
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether the installed release was withdrawn or has a known vulnerability."""
+        return self.withdrawn is not None or bool(self.vulnerabilities)
+
+    @property
+    def waits(self) -> bool:
+        """Whether there is a newer version that does not fit here."""
+        return self.newest is not None and self.newest != self.latest and self.newest != self.installed
 
 
 class Sight(Struct, frozen=True):
@@ -77,12 +88,14 @@ def summary_of(rows: Iterable[UpdateRow]) -> str:
     """Return in a sentence or two what there is to do."""
     rows = list(rows)
     updates = sum(row.status is Status.UPDATE for row in rows)
-    unsafe = sum(row.needs_attention and (row.withdrawn is not None or bool(row.vulnerabilities)) for row in rows)
+    unsafe = sum(row.is_unsafe for row in rows)
     if not rows:
         return "Neither napari nor a plugin of the index is installed in this environment."
     told = {0: "There are no updates.", 1: "There is 1 update."}.get(updates, f"There are {updates} updates.")
     if unsafe:
         told += f" {unsafe} installed {'release' if unsafe == 1 else 'releases'} should not be used any more: see the notes."
+    elif not updates and any(row.waits for row in rows):
+        told = "There are no updates that can be installed here: see the notes."
     elif not updates and all(row.status in (Status.UP_TO_DATE, Status.AHEAD) for row in rows):
         told = "Everything is up to date."
     return told
@@ -100,8 +113,13 @@ def _row(key: str, update: PackageUpdate, sight: Sight) -> UpdateRow:
         status = Status.AHEAD if installed > latest else Status.UP_TO_DATE
     withdrawn = update.yanked.get(distribution.version) if not distribution.is_local else None
     vulnerabilities = list(update.vulnerabilities.get(distribution.version, []))
-    is_update = status in (Status.UPDATE, Status.SNOOZED) and update.latest is not None
-    how = how_to_update(sight.place, distribution, update.latest, update.conda_name) if is_update and update.latest else None
+    is_wanted = status in (Status.UPDATE, Status.SNOOZED) or withdrawn is not None or bool(vulnerabilities)
+    is_other = update.latest is not None and latest != installed
+    how = (
+        how_to_update(sight.place, distribution, update.latest if sight.fits_known else None, update.conda_name)
+        if is_wanted and is_other and update.latest is not None
+        else None
+    )
     return UpdateRow(
         name=distribution.name,
         installed=distribution.version,

@@ -89,6 +89,7 @@ def test_a_second_state_of_the_week_replaces_the_first_and_a_lower_level_takes_b
     machine.clock.forward(hours=27)
     machine.client.check()
     machine.consent(Level.BASIC)
+    machine.clock.forward(hours=27)
     machine.client.check()
     (copy, also_at_basic) = server_copy(machine.settings, machine.store, 10)
     assert copy.reports == also_at_basic.reports, "one identifier, sent at two levels"

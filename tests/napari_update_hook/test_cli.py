@@ -86,7 +86,7 @@ def test_exit_codes(command: Any, server: respx.MockRouter) -> None:
     server.get(host="other.example").mock(side_effect=httpx.ConnectError)
     assert command("status").code == 0
     server.get("/api/updates").respond(200, html="<html>log in</html>")
-    portal = command("check")
+    portal = command("check", "--channel", "conda-forge")  # of which nothing is known from before
     assert portal.code == 1
     assert "log in first" in portal.err
 
@@ -164,6 +164,10 @@ def test_a_person_who_is_asked_answers_or_does_not(
     assert (result.exit_code == 0) is (typed != "yes\n")
 
 
+def test_an_answer_as_json(command: Any) -> None:
+    assert command("consent", "set", "basic", "--json").json["level"] == "basic"
+
+
 def test_the_difference_in_words_and_as_json(command: Any) -> None:
     command("consent", "set", "basic")
     assert "what you agreed to, and nothing else" in command("consent", "difference").out
@@ -185,6 +189,9 @@ def test_snoozing(command: Any) -> None:
     assert "any more" in command("ignore", "affinder").out
     assert command("check").code == 0
     assert command("snooze", "affinder", "--for", "soon").code == 2
+    assert "--for 21d" in command("snooze", "affinder", "21d").err, "a length of time is no version"
+    assert command("ignore", "affinder", "0.5.0", "--json").json == {"name": "affinder", "version": "0.5.0", "until": None}
+    assert command("unsnooze", "affinder", "--json").json == {"removed": 2}
     assert "is not installed" in command("ignore", "not-here").err
 
 

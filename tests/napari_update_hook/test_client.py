@@ -236,3 +236,81 @@ def test_an_example_before_anybody_agreed_makes_no_secret_and_asks_nobody(machin
     assert len(server.calls) == asked
     assert machine.store.consents.secrets() is None
     assert example["report"]["identifier"] != json.loads(machine.client.example(Level.FULL))["report"]["identifier"]
+
+
+def in_conda(machine: Machine, **installers: str) -> None:
+    """Let the packages be installed by these tools, in a conda environment."""
+    distributions = {
+        name.replace("_", "-"): Distribution(name.replace("_", "-"), "1.0", installer=tool) for name, tool in installers.items()
+    }
+    machine.environment = msgspec.structs.replace(HERE, channel="conda-forge", distributions=distributions)
+
+
+def test_in_a_conda_environment_what_pip_installed_is_looked_up_on_pypi(machine: Machine, server: respx.MockRouter) -> None:
+    in_conda(machine, affinder="conda", micro_sam="pip", only_on_pypi="pip")
+    on_conda = {"affinder": {"latest": "1.1"}, "micro-sam": {"latest": "1.5", "conda_name": "micro_sam"}}
+    on_pypi = {"affinder": {"latest": "2.0"}, "micro-sam": {"latest": "1.8"}, "only-on-pypi": {"latest": "1.2"}}
+
+    def by_channel(request: httpx.Request) -> httpx.Response:
+        packages = {"conda-forge": on_conda, "pypi": on_pypi}[request.url.params["channel"]]
+        return httpx.Response(200, json=UPDATES | {"packages": packages})
+
+    server.get("/api/updates").mock(side_effect=by_channel)
+    latest = {"affinder": "1.1", "micro-sam": "1.8", "only-on-pypi": "1.2"}
+    assert {row.name: row.latest for row in machine.client.check().rows} == latest
+    known = machine.client.known()
+    assert known is not None
+    assert {row.name: row.latest for row in known.rows} == latest
+    assert all(set(call.request.url.params) <= {"python", "channel"} for call in server.calls)
+
+
+def test_todays_index_knows_what_conda_forge_calls_a_project(machine: Machine, server: respx.MockRouter) -> None:
+    in_conda(machine, micro_sam="conda")
+    server.get("/api/updates").respond(404)
+    server.get("/api/extended_summary").respond(200, json=[{"name": "micro-sam", "version": "2", "conda_versions": ["1.5"]}])
+    server.get("/api/conda").respond(200, json={"micro-sam": "conda-forge/micro_sam", "other": None})
+    (row,) = machine.client.check().rows
+    assert (row.latest, row.status) == ("1.5", Status.UPDATE)
+
+
+def test_where_it_is_not_known_what_fits_the_command_names_no_version(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/updates").respond(404)
+    server.get("/api/extended_summary").respond(200, json=SUMMARY)
+    assert machine.client.check().rows[0].command == "/home/me/venv/bin/python -m pip install --upgrade affinder"
+
+
+@pytest.mark.parametrize("answer", [*ANSWERS, {"status_code": 403}, {"status_code": 511}, {"status_code": 500}])
+def test_with_an_answer_from_before_no_bad_answer_ends_a_check(
+    machine: Machine, server: respx.MockRouter, answer: dict[str, Any]
+) -> None:
+    rows = machine.client.check().rows
+    server.get("/api/updates").respond(**answer)
+    result = machine.client.check()
+    assert (result.is_from_cache, result.rows) == (True, rows)
+    assert "2026-11-18 12:00" in str(result.notice)
+
+
+def test_a_pause_of_one_server_is_not_anothers(machine: Machine, server: respx.MockRouter) -> None:
+    machine.client.check()
+    server.get("/api/updates").respond(503, headers={"retry-after": "7200"})
+    machine.client.check()
+    elsewhere = Machine(machine.folder, "https://other.example", clock=machine.clock)
+    with respx.mock(base_url="https://other.example") as other:
+        other.get("/api/updates").respond(200, json=UPDATES)
+        assert not elsewhere.client.check().is_from_cache
+
+
+def test_a_snooze_does_not_silence_a_vulnerability(machine: Machine, server: respx.MockRouter) -> None:
+    machine.store.snoozes.add(Snooze("affinder", "*"))
+    packages = {"affinder": {"latest": "0.5.0", "vulnerabilities": {"0.4.0": ["PYSEC-2026-1"]}}}
+    server.get("/api/updates").respond(200, json=UPDATES | {"packages": packages})
+    (row,) = machine.client.check().rows
+    assert (row.status, row.needs_attention) == (Status.SNOOZED, True)
+    assert "affinder==0.5.0" in str(row.command)
+
+
+def test_an_example_with_todays_index_names_plugins_too(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/updates").respond(404)
+    server.get("/api/extended_summary").respond(200, json=SUMMARY)
+    machine.client.check()
+    assert b"affinder" in machine.client.example(Level.MIDDLE)

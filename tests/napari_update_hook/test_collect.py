@@ -158,7 +158,6 @@ def test_state_that_cannot_be_written_keeps_the_counts_for_the_next_flush(machin
     collector.command("affinder.start")
     own, _ = machine.store.files
     content = own.path.read_bytes()
-    collector.look_again = lambda: None  # type: ignore[method-assign] # it would see that there is no consent to be read
     own.path.write_bytes(b"damaged, and longer than the header of a database would be" * 30)
     assert collector.flush() is False
     own.path.write_bytes(content)
@@ -212,3 +211,19 @@ def test_a_queue_that_nobody_empties_is_bounded(machine: Machine, monkeypatch: p
         collector.command("affinder.start")
     assert collector.flush()
     assert machine.store.drafts.counts(WEEK).commands == {"affinder.start": 10}
+
+
+def test_a_state_file_that_is_busy_loses_nothing(machine: Machine) -> None:
+    import sqlite3
+
+    machine.consent(Level.FULL)
+    collector = collector_of(machine)
+    collector.command("affinder.start")
+    busy = sqlite3.connect(machine.store.files[0].path, isolation_level=None)
+    busy.execute("BEGIN EXCLUSIVE")
+    assert collector.flush() is False
+    collector.command("affinder.start")
+    busy.execute("ROLLBACK")
+    busy.close()
+    assert collector.flush()
+    assert machine.store.drafts.counts(WEEK).commands == {"affinder.start": 2}

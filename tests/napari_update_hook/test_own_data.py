@@ -184,3 +184,28 @@ def test_after_60_days_nothing_is_left_to_forget(machine: Machine, holding: Hold
     machine.client.check()
     assert own_ids(machine.settings, machine.store).sent == []
     assert machine.store.sendings.sent() == []
+
+
+def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Machine, holding: Holding) -> None:
+    other = Machine(machine.folder, name="there", clock=machine.clock)
+    holding.router.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    other.consent(Level.BASIC)
+    other.client.check()
+    machine.clock.forward(days=7)
+    done = forget(machine.settings, machine.store, 5)
+    assert WEEK in done.stopped[SERVER]
+    taking_server(holding.router, SERVER)
+    machine.clock.forward(days=2)
+    other.client.check()
+    assert reports_of(holding.router) == []
+
+
+def test_a_clock_that_was_ahead_for_a_day_does_not_undo_it(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    forget(machine.settings, machine.store, 5)
+    sent = len(reports_of(holding.router))
+    machine.clock.forward(days=400)
+    machine.client.telemetry.tidy()
+    machine.clock.forward(days=-399)
+    machine.client.check()
+    assert len(reports_of(holding.router)) == sent

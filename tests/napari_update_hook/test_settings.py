@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from napari_update_hook.errors import SettingsError
 from napari_update_hook.settings import SiteRules, checked_server, origin_of, read_site_rules, settings_from
+from napari_update_hook.switches import telemetry_switched_off
 from napari_update_hook.wire import Level
 
 
@@ -72,6 +73,9 @@ def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
     assert (moved.now() - datetime(2026, 11, 24, 12, tzinfo=timezone.utc)).total_seconds() < 60
     with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
         settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "https://a.example", SiteRules())
+    environ = {"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z", "NAPARI_UPDATE_SERVER_FULL": "https://full.example"}
+    with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
+        settings_from(environ, "http://127.0.0.1:8000", SiteRules())
     with pytest.raises(SettingsError, match="no instant"):
         settings_from({"NAPARI_UPDATE_NOW": "soon"}, "http://127.0.0.1:8000", SiteRules())
 
@@ -88,12 +92,34 @@ def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["not json", "[]", '{"maximum_level": "everything"}', '{"telemetry": "off"}', '{"telemetry": 0}', '{"telemetry": null}'],
+    [
+        "not json",
+        '{"server": 5}',
+        "[]",
+        '{"maximum_level": "everything"}',
+        '{"telemetry": "off"}',
+        '{"telemetry": 0}',
+        '{"telemetry": null}',
+    ],
 )
 def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site.json"
     path.write_text(text)
-    assert read_site_rules([path]).telemetry is False
+    rules = read_site_rules([path])
+    assert rules.telemetry is False
+    assert telemetry_switched_off({}, rules) is not None
+
+
+def test_a_site_file_that_cannot_be_read_is_not_called_an_administrators_decision(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    path.write_text("{")
+    assert "can't be read" in str(telemetry_switched_off({}, read_site_rules([path])))
+
+
+def test_a_site_file_as_editors_on_windows_write_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    path.write_text('{"maximum_level": "basic"}', encoding="utf-8-sig")
+    assert read_site_rules([path]).maximum_level is Level.BASIC
 
 
 def test_a_missing_site_file_decides_nothing(tmp_path: Path) -> None:

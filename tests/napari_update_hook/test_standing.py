@@ -60,3 +60,16 @@ def test_a_damaged_page_is_found_too(machine: Machine, server: respx.MockRouter)
     content[4096 : 4096 * 3] = b"\xff" * 8192
     path.write_bytes(bytes(content))
     assert any("here.sqlite3" in problem for problem in status_of(machine).problems)
+
+
+def test_bytes_that_flipped_are_told_as_damage_and_end_nothing(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.MIDDLE)
+    machine.client.check()
+    own, _ = machine.store.files
+    with own.change() as connection:
+        connection.execute("UPDATE consent SET level = 'nonsense', at = 'yesterday'")
+        connection.execute("UPDATE drafts SET facts = x'ff'")
+    status = status_of(machine)
+    assert status.level is Level.NONE
+    assert "damaged" in str(status.reason)
+    assert len(machine.client.check().rows) == 2

@@ -262,6 +262,7 @@ def test_lowering_the_level_takes_back_what_was_sent_this_week(machine: Machine,
     machine.consent(Level.FULL)
     machine.client.check()
     machine.consent(Level.BASIC)
+    machine.clock.forward(**NEXT_DAY)
     machine.client.check()
     first, second = reports_of(server)
     assert (first["week"], first["identifier"], first["environment"]) == (
@@ -286,7 +287,11 @@ def test_nothing_from_before_a_consent_is_ever_sent(machine: Machine, server: re
 def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
     machine: Machine, server: respx.MockRouter
 ) -> None:
-    server.post("/api/updates/full").respond(410, json={"detail": "This server does not take the level full any more."})
+    server.post("/api/updates/full").respond(
+        410,
+        content=b'{"detail": "This server does not take the level full any more."}',
+        headers={"content-type": "application/problem+json"},
+    )
     machine.consent(Level.FULL)
     count(machine, affinder__start=5)
     assert "off from now on" in str(machine.client.check().telemetry.reason)
@@ -441,3 +446,33 @@ def test_around_new_year_the_week_is_that_of_utc_in_every_time_zone(
     assert collector.flush()
     machine.client.check()
     assert [(report["week"], report["command_usage"]) for report in reports_of(server)] == [(week, {"affinder.start": 1})]
+
+
+def test_answering_anew_does_not_send_twice_a_day(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    count(machine, week="2026-W46", affinder__start=1)
+    machine.client.check()
+    for level in (Level.MIDDLE, Level.BASIC, Level.FULL):
+        machine.consent(level)
+        machine.client.check()
+    assert len(reports_of(server)) == 1
+
+
+def test_a_410_that_the_service_did_not_write_is_no_end_of_consent(machine: Machine, server: respx.MockRouter) -> None:
+    server.post("/api/updates/full").respond(410, html="<h1>Gone</h1>")
+    machine.consent(Level.FULL)
+    machine.client.check()
+    assert machine.client.decision().level is Level.FULL
+
+
+def test_what_an_administrator_no_longer_allows_leaves_this_computer_too(machine: Machine, server: respx.MockRouter) -> None:
+    from napari_update_hook.settings import SiteRules
+
+    machine.consent(Level.FULL)
+    count(machine, affinder__start=1)
+    machine.site = SiteRules(maximum_level=Level.BASIC, sources=("site.json",))
+    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    machine.client.check()
+    (draft,) = machine.store.drafts.all()
+    assert (draft.level, draft.facts.plugins) == (Level.BASIC, {})
+    assert machine.store.drafts.counts(WEEK) == Counts()

@@ -248,3 +248,71 @@ def test_a_body_is_sent_packed_and_without_a_time() -> None:
     assert b"content-encoding: gzip" in head.lower()
     assert gzip.decompress(body) == b'{"a": 1}'
     assert body[4:8] == b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "gopher://proxy.example"), ("HTTPS_PROXY", "http://[half"), ("HTTPS_PROXY", "nonsense")]
+)
+def test_a_proxy_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ServerUnreachableError), Transport(1) as transport:
+        transport.get("https://updates.example/api/updates")
+
+
+def test_a_socks_proxy_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def socks(connection: socket.socket) -> None:
+        asked.append(connection.recv(1000))
+
+    with raw_server(socks) as url:
+        monkeypatch.setenv("ALL_PROXY", url.replace("http://", "socks5://"))
+        with Transport(5) as transport, pytest.raises(ServerUnreachableError):
+            transport.get("http://updates.example/api/updates")
+    assert asked[0].startswith(b"\x05"), "the greeting of SOCKS 5"
+
+
+def test_what_is_not_encrypted_never_leaves_this_machine_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def proxy(connection: socket.socket) -> None:
+        raise AssertionError("the proxy was asked")
+
+    body = b"{}"
+    with raw_server(answering(b"content-length: 2\r\n", body)) as url, raw_server(proxy) as proxy_url:
+        monkeypatch.setenv("HTTP_PROXY", proxy_url)
+        monkeypatch.setenv("NO_PROXY", "")
+        with Transport() as transport:
+            assert transport.get(url).body == body
+
+
+def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that takes long to look up: whoever waited has gone on, and may have asked to forget everything since."""
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+
+    connect, connected = socket.create_connection, threading.Event()
+
+    def slowly(*arguments: object, **options: object) -> socket.socket:
+        time.sleep(0.6)
+        made = connect(*arguments, **options)  # type: ignore[arg-type]
+        connected.set()
+        return made
+
+    monkeypatch.setattr(socket, "create_connection", slowly)
+    with raw_server(talk) as url, Transport(deadline=0.2) as transport:
+        with pytest.raises(ServerUnreachableError, match="in time"):
+            transport.post(url, b"{}")
+        assert connected.wait(10)
+        time.sleep(0.3)
+    assert [body for body in asked if body] == []
+
+
+@pytest.mark.parametrize("status", [302, 307, 511])
+def test_a_login_page_is_named_as_one(status: int) -> None:
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(f"HTTP/1.1 {status} X\r\nlocation: https://portal.example\r\ncontent-length: 0\r\n\r\n".encode())
+
+    with raw_server(talk) as url, Transport() as transport, pytest.raises(ServerAnswerError, match="log in first"):
+        transport.get(url)

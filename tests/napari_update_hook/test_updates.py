@@ -97,3 +97,11 @@ def test_what_there_is_to_do_in_a_sentence() -> None:
     assert summary_of([one, one, none]) == "There are 2 updates."
     assert summary_of([none]) == "Everything is up to date."
     assert summary_of([row("nonsense", PackageUpdate("1.0"))]) == "There are no updates."
+    waiting = row("0.1.2", PackageUpdate("0.1.2", "0.1.3", ">=3.12"))
+    assert summary_of([waiting]) == "There are no updates that can be installed here: see the notes."
+
+
+def test_a_withdrawn_release_that_is_ahead_comes_with_the_way_back() -> None:
+    ahead = row("0.6.0", PackageUpdate("0.5.0", yanked={"0.6.0": "broken"}))
+    assert (ahead.status, ahead.needs_attention) == (Status.AHEAD, True)
+    assert str(ahead.command).endswith("affinder==0.5.0")

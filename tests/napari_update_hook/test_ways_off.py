@@ -48,6 +48,7 @@ def withdraw(machine: Machine, _: Path) -> None:
 WAYS: dict[str, tuple[Way, str]] = {
     "the answer none": (withdraw, "your answer was none"),
     "NAPARI_TELEMETRY=0": (variable("NAPARI_TELEMETRY", "0"), "NAPARI_TELEMETRY=0"),
+    **{f"NAPARI_TELEMETRY={value}": (variable("NAPARI_TELEMETRY", value), value) for value in ("false", "none", "n", "nope")},
     "NAPARI_TELEMETRY=off": (variable("NAPARI_TELEMETRY", "OFF "), "NAPARI_TELEMETRY"),
     "DO_NOT_TRACK=1": (variable("DO_NOT_TRACK", "1"), "DO_NOT_TRACK=1"),
     "DO_NOT_TRACK=true": (variable("DO_NOT_TRACK", "true"), "DO_NOT_TRACK"),

@@ -15,8 +15,9 @@ from napari_update_hook.errors import ServerUnreachableError, SettingsError, Upd
 from napari_update_hook.terminal import fail, say
 
 app = typer.Typer(
-    help="See which updates of napari and its plugins your Python can install.\n\nNothing about you or what you have "
-    "installed is sent, unless you agreed to telemetry: `napari-updates consent --help`.",
+    help="See which updates of napari and its plugins your Python can install.\n\nA check sends your Python "
+    "version, where your packages come from, and the version of a released napari. Anything more is sent only if you agreed to "
+    "telemetry: `napari-updates consent --help`.",
     epilog="Exit codes: 0 done, 1 failure, 2 wrong use, 3 the server can't be reached, 10 there are updates.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -45,7 +45,7 @@ def _print(result: CheckResult) -> None:
             table.add_row(plain(row.name), plain(row.installed), plain(row.latest or "none", _style_of(row)), plain(row.note))
         out.print(table)
     say(summary_of(result.rows))
-    updates = [row for row in result.rows if row.status is Status.UPDATE]
+    updates = [row for row in result.rows if row.needs_attention]
     for command in dict.fromkeys(row.command for row in updates if row.command):
         say_command(command)
     for row in updates:
@@ -91,6 +91,8 @@ def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
 
 def _print_status(now: ClientStatus) -> None:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a path must be whole
     for name, value in _lines(now):
         table.add_row(plain(name, "bold"), plain(value))
     out.print(table)
@@ -124,7 +126,7 @@ def _lines(now: ClientStatus) -> list[tuple[str, str]]:
     if now.forgotten:
         lines.append(("forgotten", f"{', '.join(now.forgotten)}: nothing more is sent for these weeks"))
     for name, pause in now.pauses.items():
-        what = "next check by itself" if name == "check" else "next report"
+        what = "next check by itself" if name != now.service else "next report"
         failed = f", after {counted(pause.failures, 'failure')}: {pause.reason}" if pause.failures else ""
         lines.append((what, f"not before {pause.not_before:%Y-%m-%d %H:%M} UTC{failed}"))
     last = f", the last {now.last_sent:%Y-%m-%d %H:%M} UTC" if now.last_sent else ""

@@ -78,16 +78,20 @@ def set_level(
     level: Annotated[Level, typer.Argument(help="none, basic, middle or full")],
     server: ServerOption = None,
     duration: ForOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Record your answer. It holds for this environment and this server alone. Nothing is sent by it."""
-    _set(level, server, duration, "napari-updates consent set")
+    _set(level, server, duration, "napari-updates consent set", as_json)
 
 
-def _set(level: Level, server: str | None, duration: str | None, means: str) -> None:
+def _set(level: Level, server: str | None, duration: str | None, means: str, as_json: bool = False) -> None:
     try:
         record = consent.record(level, lasting=duration, means=means, server=server)
     except ValueError as error:
         raise SettingsError(str(error)) from error
+    if as_json:
+        print_json(record)
+        return
     if level is Level.NONE:
         say(f"Nothing will be sent to {record.service}.")
         offer_to_forget(server)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 from rich.table import Table
 
 from napari_update_hook.api import client_here
@@ -41,28 +42,44 @@ def snooze(
     except ValueError as error:
         raise SettingsError(str(error)) from error
     here = client_here()
-    _add(Snooze(canonicalize_name(name), version, here.settings.now() + length))
+    _add(Snooze(canonicalize_name(name), _checked_version(version), here.settings.now() + length), as_json)
 
 
-def ignore(name: NameArgument, version: VersionArgument = EVERY_VERSION) -> None:
+def ignore(name: NameArgument, version: VersionArgument = EVERY_VERSION, as_json: JsonOption = False) -> None:
     """Never hear of an update: napari-updates ignore affinder 0.6.0"""
-    _add(Snooze(canonicalize_name(name), version))
+    _add(Snooze(canonicalize_name(name), _checked_version(version)), as_json)
 
 
-def unsnooze(name: NameArgument) -> None:
+def unsnooze(name: NameArgument, as_json: JsonOption = False) -> None:
     """Hear of updates of a package again."""
-    if client_here().store.snoozes.remove(canonicalize_name(name)):
+    removed = client_here().store.snoozes.remove(canonicalize_name(name))
+    if as_json:
+        print_json({"removed": removed})
+    elif removed:
         say(f"You will hear of updates of {name} again.")
+    if removed:
         return
     warn(f"{name} was not snoozed.")
     raise typer.Exit(FAILURE)
 
 
-def _add(snoozed: Snooze) -> None:
+def _checked_version(text: str) -> str:
+    if text == EVERY_VERSION:
+        return text
+    try:
+        return str(Version(text))
+    except InvalidVersion as error:
+        raise SettingsError(f"{text!r} is no version. For a time, write --for: snooze affinder 0.6.0 --for 21d") from error
+
+
+def _add(snoozed: Snooze, as_json: bool) -> None:
     here = client_here()
     if snoozed.name not in here.client.environment.distributions:
         warn(f"{snoozed.name} is not installed in this environment. It is noted all the same.")
     here.store.snoozes.add(snoozed)
+    if as_json:
+        print_json(snoozed)
+        return
     say(f"You will not hear of {_what(snoozed)} {_how_long(snoozed)}. `napari-updates unsnooze {snoozed.name}` undoes it.")
 
 

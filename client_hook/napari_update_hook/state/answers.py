@@ -11,8 +11,10 @@ from napari_update_hook.pacing import Pause, holds
 from napari_update_hook.state.database import StateFile
 from napari_update_hook.state.texts import instant_of, text_of
 
-CHECK = "check"
-"""The name of the pause between automatic update checks; that of a service is its origin."""
+
+def check_pause(service: str) -> str:
+    """Return the name of the pause between update checks at a service; that of its telemetry is the service's own."""
+    return f"check {service}"
 
 
 class CachedAnswer(Struct, frozen=True):
@@ -37,7 +39,7 @@ class Answers:
         """Return the last answer to a GET of ``url``."""
         with self._own.read() as own:
             row = own and own.execute("SELECT fetched_at, body FROM answers WHERE url = ?", (url,)).fetchone()
-        return CachedAnswer(instant_of(row[0]), row[1]) if row else None
+            return CachedAnswer(instant_of(row[0]), row[1]) if row else None
 
     def keep(self, url: str, answer: CachedAnswer) -> None:
         """Keep an answer for later checks and for offline use, instead of one to the same URL with another query."""
@@ -50,7 +52,7 @@ class Answers:
         """Return the pause of that name, over or not."""
         with self._own.read() as own:
             row = own and own.execute(_SELECT, (name,)).fetchone()
-        return _pause(row) if row else None
+            return _pause(row) if row else None
 
     def set_pause(self, name: str, pause: Pause) -> None:
         """Replace the pause of that name."""

@@ -29,7 +29,7 @@ class Consents:
         """Return every answer that was given in this environment, the newest last."""
         with self._own.read() as own:
             rows = own.execute(f"SELECT {_COLUMNS} FROM consent ORDER BY number").fetchall() if own else []  # noqa: S608
-        return [_record(row) for row in rows]
+            return [_record(row) for row in rows]
 
     def current(self) -> ConsentRecord | None:
         """Return the newest answer, None where nobody answered."""
@@ -58,7 +58,6 @@ class Consents:
                     text_of(record.until) if record.until else None, record.means,
                 ),
             )  # fmt: skip
-            own.execute("DELETE FROM pauses WHERE name <> 'check' AND NOT is_directed")
             if is_continued(previous, record):
                 _cut(own, record.level)
             else:
@@ -68,6 +67,15 @@ class Consents:
                 _make_secret(own)
         if not consents:
             self._leave_account()
+
+    def cut(self, level: Level) -> None:
+        """Take what lies above ``level`` out of everything unsent: more than that may not even be collected any more."""
+        with self._own.read() as own:
+            above = [one.value for one in Level if not level.includes(one)]
+            rows = own.execute("SELECT level FROM drafts").fetchall() if own else []
+        if any(value in above for (value,) in rows):
+            with self._own.change() as writable:
+                _cut(writable, level)
 
     def end(self) -> None:
         """Clear what an ended consent leaves behind: what was collected and not sent, and the secrets. The answers stay."""
@@ -92,7 +100,7 @@ class Consents:
         """Return when the question was put, the oldest first."""
         with self._own.read() as own:
             rows = own.execute("SELECT at FROM askings ORDER BY at").fetchall() if own else []
-        return [instant_of(at) for (at,) in rows]
+            return [instant_of(at) for (at,) in rows]
 
     def note_asking(self, at: datetime) -> None:
         """Remember that the question was put, whether or not it was answered."""

@@ -13,9 +13,11 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from napari_update_hook.errors import StateError
 
-BUSY_TIMEOUT_S = 2.0
+BUSY_TIMEOUT_S = 1.0
 
 
 class StateFile:
@@ -155,7 +157,7 @@ class StateFile:
     def _errors_explained(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError) as error:  # or what it holds is no sense
             raise StateError(_explained(self.path, error)) from error
 
 
@@ -166,7 +168,8 @@ def _explained(path: Path, error: Exception) -> str:
         return f"Cannot use {path} right now: another process is using it. Try again."
     if "full" in said or getattr(error, "errno", None) == 28:
         return f"Cannot write {path}: the disk is full. Free some space; until then nothing is counted or remembered."
-    if "malformed" in said or "not a database" in said or "no such" in said:
+    is_damaged = not isinstance(error, (sqlite3.OperationalError, OSError)) or "no such" in said or "decode" in said
+    if is_damaged:
         return f"Cannot use {path}: it is damaged ({error}). Delete the file to start anew; consent is asked for again."
     return (
         f"Cannot use {path}: {error}. See to it that you may write there, or set NAPARI_UPDATE_STATE to one where you may. "

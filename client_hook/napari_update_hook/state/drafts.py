@@ -63,8 +63,8 @@ class Drafts:
         """Write down how the environment looks in ``week``, unless the consent for that was withdrawn meanwhile."""
         with self._own.read() as known:
             row = known and known.execute(_SELECT + " WHERE service = ? AND week = ?", (service, week)).fetchone()
-        if row and (draft := _draft(row)).facts == facts and draft.level is level:
-            return
+            if row and (draft := _draft(row)).facts == facts and draft.level is level:
+                return
         with self._own.change() as own:
             if _allows(own, service, level):
                 _note(own, service, week, level, facts)
@@ -84,16 +84,16 @@ class Drafts:
         """Return every draft, the oldest week first."""
         with self._own.read() as own:
             rows = own.execute(_SELECT + " ORDER BY week").fetchall() if own else []
-        return [_draft(row) for row in rows]
+            return [_draft(row) for row in rows]
 
     def counts(self, week: str) -> Counts:
         """Return what was counted in a week."""
         with self._own.read() as own:
             rows = own.execute("SELECT kind, key, count FROM counts WHERE week = ?", (week,)).fetchall() if own else []
-        return Counts(
-            {key: count for kind, key, count in rows if kind == "command"},
-            {msgspec.json.decode(key, type=LayerKind): count for kind, key, count in rows if kind == "layer"},
-        )
+            return Counts(
+                {key: count for kind, key, count in rows if kind == "command"},
+                {msgspec.json.decode(key, type=LayerKind): count for kind, key, count in rows if kind == "layer"},
+            )
 
     def cover(self, service: str, week: str, changed: int) -> None:
         """Note that a server took a week as it was at change ``changed``."""

@@ -79,6 +79,9 @@ class Sendings:
         None, and nothing may be sent, where the week is to be forgotten or the consent was withdrawn meanwhile. Whoever
         begins must call `end`, also after a failure.
         """
+        with self._own.read() as known:
+            if known is None or not _consents(known, batch):
+                return None
         with self._account.change() as account:
             if account.execute(
                 "SELECT 1 FROM forgotten WHERE service = ? AND week = ?", (batch.service, batch.week)
@@ -93,8 +96,7 @@ class Sendings:
                 (batch.service, batch.week, batch.level.value, batch.server, identifier),
             )
         with self._own.change() as own:
-            consent = latest_consent(own)
-            if consent is None or consent.service != batch.service or not consent.level.includes(batch.level):
+            if not _consents(own, batch):
                 return None
             cursor = own.execute(
                 "INSERT INTO sent (at, service, server, week, level, request, receipt) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -118,17 +120,17 @@ class Sendings:
         """Tell whether any process of the account began to send after ``since`` and has not ended."""
         with self._account.read() as account:
             rows = account.execute("SELECT since FROM in_flight").fetchall() if account else []
-        return any(instant_of(at) > since for (at,) in rows)
+            return any(instant_of(at) > since for (at,) in rows)
 
     def sent(self) -> list[SentBatch]:
         """Return the requests that left, the newest last."""
         with self._own.read() as own:
             query = "SELECT at, service, server, week, level, request, receipt FROM sent ORDER BY number"
             rows = own.execute(query).fetchall() if own else []
-        return [
-            SentBatch(instant_of(at), service, server, week, Level(level), *rest)
-            for at, service, server, week, level, *rest in rows
-        ]
+            return [
+                SentBatch(instant_of(at), service, server, week, Level(level), *rest)
+                for at, service, server, week, level, *rest in rows
+            ]
 
     def first_week(self, service: str) -> str | None:
         """Return the week in which this account first sent a report to a service."""
@@ -141,7 +143,7 @@ class Sendings:
         with self._account.read() as account:
             query = "SELECT service, week, level, server, identifier FROM identifiers ORDER BY week, service, level, server"
             rows = account.execute(query).fetchall() if account else []
-        return [SentIdentifier(service, week, Level(level), *rest) for service, week, level, *rest in rows]
+            return [SentIdentifier(service, week, Level(level), *rest) for service, week, level, *rest in rows]
 
     def drop_identifier(self, sent: SentIdentifier) -> None:
         """Remove a pseudonym: the server said that it holds nothing of it any more."""
@@ -162,15 +164,19 @@ class Sendings:
             return set(account.execute("SELECT service, week FROM forgotten").fetchall()) if account else set()
 
     def drop_old(self, now: datetime) -> None:
-        """Remove what no server can have any more: everything whose week began more than 60 days ago."""
+        """Remove what no server can have any more: everything whose week began more than 60 days ago.
+
+        What is to be forgotten stays: a clock that was ahead for a day must not undo it.
+        """
         with self._own.read() as own, self._account.read() as account:
             in_own = {week for table in ("sent", "revisions") for week in _weeks(own, table)}
-            in_account = {week for table in ("identifiers", "forgotten") for week in _weeks(account, table)}
+            in_account = set(_weeks(account, "identifiers"))
+            old_weeks = {week for week in in_own | in_account if start_of(week) + KEPT <= now}
         for file, weeks, tables in (
             (self._own, in_own, ("sent", "revisions")),
-            (self._account, in_account, ("identifiers", "forgotten")),
+            (self._account, in_account, ("identifiers",)),
         ):
-            old = [week for week in weeks if start_of(week) + KEPT <= now]
+            old = sorted(weeks & old_weeks)
             if old:
                 with file.change() as connection:
                     for table in tables:
@@ -188,6 +194,11 @@ def clear_weeks(file: StateFile, weeks: Iterable[tuple[str, str]]) -> tuple[int,
                 own.execute("DELETE FROM counts WHERE week = ?", (week,))
             drafts += removed
     return requests, drafts
+
+
+def _consents(own: sqlite3.Connection, batch: SentBatch) -> bool:
+    consent = latest_consent(own)
+    return consent is not None and consent.service == batch.service and consent.level.includes(batch.level)
 
 
 def _revision(own: sqlite3.Connection, service: str, week: str) -> int:

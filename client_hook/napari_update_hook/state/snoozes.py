@@ -35,7 +35,7 @@ class Snoozes:
         """Return every snooze, over or not, by name."""
         with self._own.read() as own:
             rows = own.execute("SELECT name, version, until FROM snoozes ORDER BY name, version").fetchall() if own else []
-        return [Snooze(name, version, instant_of(until) if until else None) for name, version, until in rows]
+            return [Snooze(name, version, instant_of(until) if until else None) for name, version, until in rows]
 
     def add(self, snooze: Snooze) -> None:
         """Snooze a version; again means from now on."""

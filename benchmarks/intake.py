@@ -1,0 +1,136 @@
+"""How fast are reports taken? The service, a handler that validates the same body and stores nothing, and one that commits
+each alone.
+
+    python -m benchmarks.intake [--seconds N] [--rounds N] [--postgresql URL]
+
+All three take the same requests, side by side in one run, on one core with 32 connections, from wrk on another: reports at
+level middle with 12 plugins, each of an identifier of its own. ``--postgresql`` measures the service on an empty database
+there as well. Needs wrk (Debian: apt-get install wrk). To reach: 0.6 of the handler that stores nothing, with a 99th
+percentile under 60 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+from napari_update_hook.weeks import week_of
+from napari_update_hook.wire import Level
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.loading import GRANIAN, need, pinned, prepared_stores, running
+from tests.support.batches import batch_json
+from update_server.index import seed
+
+PLUGINS = 12
+PATH = "/api/updates/middle?python=3.11&channel=pypi"
+SCRIPT = """
+local body = [==[%s]==]
+local thread = 0
+function setup(t) thread = thread + 1; t:set("number", thread) end
+function init() math.randomseed(os.time() + number * 7919 + %d) end
+function request()
+  local identifier = string.format("%%08x%%08x%%08x%%08x", math.random(0, 0x7fffffff), math.random(0, 0x7fffffff),
+    math.random(0, 0x7fffffff), math.random(0, 0x7fffffff))
+  return wrk.format("POST", nil, {["content-type"] = "application/json"}, (body:gsub("IDENTIFIER", identifier)))
+end
+function done(summary, latency)
+  io.write(string.format("\\nFIGURES %%f %%f %%f %%d\\n", summary.requests / summary.duration * 1e6,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000, summary.errors.status))
+end
+"""
+HANDLERS = {
+    "the service": "update_server.app:create_asgi_app",
+    "stores nothing": "benchmarks.intake_handlers:create_storing_nothing",
+    "a commit each": "benchmarks.intake_handlers:create_committing_each",
+}
+
+
+def body_with_plugins() -> str:
+    """Return the body that is sent, of public plugins in published versions; IDENTIFIER stands for the identifier."""
+    packages = seed.read(seed.shipped()).facts.packages
+    named = [(package.key, package.published_finals) for package in packages if package.key != "napari"]
+    plugins = [{"name": key, "version": versions[-1]} for key, versions in named if versions][:PLUGINS]
+    batch = batch_json(Level.MIDDLE, plugins=plugins, week=week_of(datetime.now(UTC)), identifier="IDENTIFIER")
+    return json.dumps(batch)
+
+
+def measured(url: str, seconds: int, script: Path) -> tuple[float, float, float]:
+    """Return reports per second, and the 50th and 99th percentile of the latency in milliseconds."""
+    command = pinned(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", "--latency", "-s", str(script), url])
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    match = re.search(r"FIGURES ([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9]+)", answer)
+    if match is None or match[4] != "0":
+        raise SystemExit(f"{url}: not every report was taken\n{answer}")
+    return float(match[1]), float(match[2]), float(match[3])
+
+
+def measure(name: str, port: int, options: argparse.Namespace, folder: Path, **environment: str) -> tuple[float, float, float]:
+    """Run one of the handlers on stores of its own, and measure it."""
+    data = folder / f"data-{port}"
+    prepared_stores(data)
+    script = folder / "reports.lua"
+    script.write_text(SCRIPT % (body_with_plugins(), port))
+    settings = {
+        "UPDATE_SERVER_DATA": str(data),
+        "UPDATE_SERVER_JOBS": "false",
+        "UPDATE_SERVER_LOG_LEVEL": "error",
+        "UPDATE_SERVER_REPORTS_PER_MINUTE": "0",
+        "UPDATE_SERVER_REPORTS_PER_DAY": "0",
+    } | environment
+    command = [sys.executable, *GRANIAN, "--port", str(port), "--host", "127.0.0.1", HANDLERS[name]]
+
+    def is_ready(response: httpx.Response) -> bool:
+        return response.status_code == 200
+
+    with running(command, f"http://127.0.0.1:{port}/api/updates?python=3.11", is_ready, **settings):
+        url = f"http://127.0.0.1:{port}{PATH}"
+        measured(url, 1, script)  # what is made at the first request
+        return measured(url, options.seconds, script)
+
+
+def print_table(figures: Mapping[str, list[tuple[float, float, float]]]) -> None:
+    """Print medians, and the ratio to the handler that stores nothing."""
+    table = Table("", "reports /s", "to storing nothing", "p50", "p99", title=f"{PLUGINS} plugins, one core, 32 connections")
+    medians = {
+        name: [statistics.median(one[place] for one in rounds) for place in range(3)] for name, rounds in figures.items()
+    }
+    for name, (rate, median, most) in medians.items():
+        ratio = rate / medians["stores nothing"][0]
+        table.add_row(name, f"{rate:,.0f}", f"{ratio:.2f}", f"{median:.1f} ms", f"{most:.1f} ms")
+    Console().print(table)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=6, help="how long each measurement takes")
+    parser.add_argument("--rounds", type=int, default=3, help="how often; the medians are shown")
+    parser.add_argument("--postgresql", help="URL of an empty database to measure the service on as well")
+    options = parser.parse_args()
+    need("wrk", "wrk")
+    figures: dict[str, list[tuple[float, float, float]]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for turn in range(options.rounds):
+            for number, handler in enumerate(HANDLERS):
+                port = 8870 + 10 * turn + number
+                figures.setdefault(handler, []).append(measure(handler, port, options, Path(name)))
+            if options.postgresql:
+                figures.setdefault("the service, PostgreSQL", []).append(
+                    measure("the service", 8879 + 10 * turn, options, Path(name), AGGREGATION_RAW_URL=options.postgresql)
+                )
+    print_table(figures)
+
+
+if __name__ == "__main__":
+    main()
