@@ -67,8 +67,9 @@ async def raw(store_urls: dict[Store, str]) -> AsyncIterator[RawStore]:
     """The raw store, migrated and empty."""
     await upgrade(Store.RAW, store_urls[Store.RAW])
     engine = make_engine(store_urls[Store.RAW])
-    yield RawStore(engine)
-    await engine.dispose()
+    store = RawStore(engine)
+    yield store
+    await store.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from update_server.index.routes import index_handlers
 from update_server.index.updates_route import before_the_framework, updates_handler
 from update_server.intake.decoding import MOST_BYTES_SENT
 from update_server.intake.routes import intake_handlers
+from update_server.operations.accounting import accounted
 from update_server.operations.health import health_handlers
 from update_server.operations.scheduling import make_scheduler, watch_snapshot
 from update_server.pages.routes import SECURITY_HEADERS, page_handlers, template_config
@@ -66,7 +67,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
 def create_asgi_app() -> ASGIApp:
     """Return what a server runs: the application of the environment's settings, with update checks answered before it."""
     app = create_app()
-    return before_the_framework(app.state.services, app)
+    services: Services = app.state.services
+    logs_access = services.settings.access_log
+    return before_the_framework(services, accounted(app, services.metrics, logs_access=logs_access))
 
 
 @contextlib.asynccontextmanager
@@ -79,6 +82,9 @@ async def running(services: Services) -> AsyncIterator[None]:
         if services.writer:
             background.append(asyncio.create_task(services.writer.run()))
             background.append(asyncio.create_task(finish_deletions(services)))
+        if services.settings.metrics_port is not None:
+            stop = services.metrics.serve(services.settings.metrics_host, services.settings.metrics_port)
+            stack.push_async_callback(asyncio.to_thread, stop)
         if services.settings.jobs:
             scheduler = make_scheduler(services)
             scheduler.start()

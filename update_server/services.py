@@ -18,7 +18,9 @@ from update_server.index.pythons import PythonVersion
 from update_server.index.query import UpdatesQuery
 from update_server.index.snapshot import Document
 from update_server.intake.allowed import Allowed
+from update_server.intake.limiting import AddressLimits
 from update_server.intake.writer import ReportWriter
+from update_server.operations.metrics import Metrics
 from update_server.problems import Problem
 from update_server.settings import Settings
 
@@ -39,6 +41,11 @@ class Services:
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
         self.writer = ReportWriter(self.raw) if self.raw else None
+        self.metrics = Metrics()
+        if self.writer:
+            self.metrics.watch_queue(lambda: self.writer.waiting if self.writer else 0)
+        self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)
+        self.question_limits = AddressLimits("questions", settings.questions_per_minute, 0, self.clock)
         self._making = asyncio.Lock()
         self._allowed: tuple[Served, Allowed] | None = None
 
@@ -50,7 +57,7 @@ class Services:
     async def close(self) -> None:
         """Give back all connections."""
         if self.raw:
-            await self.raw.engine.dispose()
+            await self.raw.close()
         await self.aggregate.engine.dispose()
 
     def served(self) -> Served:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
-from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from aggregation.settings import StoreSettings
@@ -80,6 +80,27 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='Host name of each level, as JSON: {"basic": "basic.updates.example.org"}. Default: the host of the site',
     )
+    reports_per_minute: int = Field(
+        120, ge=0, le=1_000_000, description="Reports that one address may send in a minute; 0: any number"
+    )
+    reports_per_day: int = Field(
+        2000, ge=0, le=10_000_000, description="Reports that one address may send in a day; 0: any number (docs/abuse.md)"
+    )
+    questions_per_minute: int = Field(
+        60, ge=0, le=1_000_000, description="Times that one address may find or delete reports in a minute; 0: any number"
+    )
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
+        ("127.0.0.1", "::1"),
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated",
+    )
+    metrics_port: int | None = Field(
+        None, ge=1, le=65535, description="Port for Prometheus metrics, which are not for the public. Default: none are served"
+    )
+    metrics_host: str = Field("127.0.0.1", description="Address to serve metrics on")
+    access_log: bool = Field(
+        False,
+        description="Log a line for each request but update checks: method, endpoint, status and time; no address, no query",
+    )
     contact: str = Field("", description="Address of the operator, for the privacy page")
     log_format: Literal["auto", "json", "text"] = Field(
         "auto", description="How log lines look. auto: text on a terminal, JSON elsewhere"
@@ -92,10 +113,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_levels(cls, values: dict[str, object]) -> dict[str, object]:
-        if isinstance(levels := values.get("levels"), str):
-            values["levels"] = [level.strip() for level in levels.split(",") if level.strip()]
+    def _split_lists(cls, values: dict[str, object]) -> dict[str, object]:
+        for name in ("levels", "trusted_proxies"):
+            if isinstance(text := values.get(name), str):
+                values[name] = [part.strip() for part in text.split(",") if part.strip()]
         return values
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError as error:
+                raise ValueError(f"{network!r} is no address or network: write it like 10.0.0.0/8") from error
+        return networks
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -111,6 +143,11 @@ class Settings(BaseSettings):
     def upstreams(self) -> Upstreams:
         """The upstream services."""
         return Upstreams(self.upstream)
+
+    @property
+    def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """The trusted proxies."""
+        return tuple(ipaddress.ip_network(network) for network in self.trusted_proxies)
 
     @property
     def snapshot_path(self) -> Path:

@@ -11,18 +11,14 @@ from typing import Any
 
 import msgspec
 import sqlalchemy as sa
-from msgspec import Struct
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from aggregation.stores.engines import BUSY_TIMEOUT_MS, WRITES
-
-MOST_ENVIRONMENTS = 8
-"""Of one identifier, kept for one week."""
+from aggregation.stores.reports import NewReport, Stored
+from aggregation.stores.sqlite_intake import SqliteIntake
 
 
 class RawBase(SQLModel, registry=registry()):
@@ -33,7 +29,7 @@ class Report(RawBase, table=True):
     """A report as it was sent, at most a week's worth of one environment."""
 
     __tablename__ = "reports"
-    __table_args__ = {"sqlite_with_rowid": False}
+    __table_args__ = {"sqlite_with_rowid": False, "postgresql_partition_by": "LIST (week)"}
 
     week: str = Field(primary_key=True, max_length=8)
     identifier: str = Field(primary_key=True, max_length=32)
@@ -46,54 +42,65 @@ class Report(RawBase, table=True):
 
 REPORTS: sa.Table = Report.__table__  # type: ignore[attr-defined]
 _KEY = (REPORTS.c.week, REPORTS.c.identifier, REPORTS.c.environment)
-
-
-class NewReport(Struct, frozen=True):
-    """A report to be stored. ``document`` holds its fields without those of the key and ``revision``."""
-
-    week: str
-    identifier: str
-    environment: str
-    revision: int
-    level: str
-    schema_version: int
-    document: dict[str, Any]
-
-
-class Stored(Struct, frozen=True):
-    """What became of a report: ``revision`` is the one that is held now, ``reason`` why this one was not taken."""
-
-    stored: bool
-    revision: int
-    reason: str | None = None
+_PUT = sa.text("SELECT place, stored, revision, reason, is_new FROM put_reports(CAST(:batch AS jsonb))")
+_FIND = sa.text("SELECT * FROM find_reports(:identifier)").columns(*REPORTS.c)
+_DELETE = sa.text("SELECT delete_reports(:identifier)")
+_DELETE_BEFORE = sa.text("SELECT delete_reports_before(:week)")
 
 
 class RawStore:
-    """The raw reports, for those who may see them: the intake, their owners, the aggregation."""
+    """The raw reports, for those who may see them: the intake, their owners, the aggregation.
+
+    On PostgreSQL everything that the web process does goes through functions of the tables' owner (migration 0002), because
+    that process has no rights on the tables themselves.
+    """
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
+        self._on_postgresql = engine.dialect.name == "postgresql"
+        self._intake = None if self._on_postgresql else SqliteIntake(engine.url)
         self._deletions = 1  # a process that was killed may have left deleted text in SQLite's log
         self._erased = 0
 
+    async def close(self) -> None:
+        """Give back all connections."""
+        if self._intake is not None:
+            await self._intake.close()
+        await self.engine.dispose()
+
     async def put(self, reports: Sequence[NewReport]) -> list[Stored]:
-        """Store reports in one transaction, and return what became of each once that is durable."""
-        async with self.engine.execution_options(**WRITES).begin() as connection:
-            return [await _put(connection, report) for report in reports]
+        """Store reports in one transaction, and return what became of each, in order, once that is durable.
+
+        The highest revision of a report is kept. A repeat of what is held counts as stored and changes nothing. Raises
+        SQLAlchemyError or OSError where the database is away or full; then none is stored.
+        """
+        if self._intake is not None:
+            return await self._intake.put(reports)
+        batch = msgspec.json.encode(reports).decode()
+        async with self.engine.begin() as connection:
+            rows = (await connection.execute(_PUT, {"batch": batch})).all()
+        outcomes = {position: Stored(*outcome) for position, *outcome in rows}
+        return [outcomes[position] for position in range(1, len(reports) + 1)]
 
     async def find(self, identifier: str) -> list[Report]:
         """Return all that is stored for an identifier, by week and environment."""
-        query = sa.select(REPORTS).where(REPORTS.c.identifier == identifier).order_by(*_KEY)
+        query: sa.Executable = sa.select(REPORTS).where(REPORTS.c.identifier == identifier).order_by(*_KEY)
+        if self._on_postgresql:
+            query = _FIND.bindparams(identifier=identifier)
         async with self.engine.connect() as connection:
             return [Report(**row) for row in (await connection.execute(query)).mappings()]
 
     async def delete(self, identifier: str) -> int:
         """Delete all that is stored for an identifier, physically; return how many reports that were."""
-        return await self._delete(REPORTS.c.identifier == identifier)
+        if self._on_postgresql:
+            return await self._called(_DELETE.bindparams(identifier=identifier))
+        return await self._deleted(REPORTS.c.identifier == identifier)
 
     async def delete_before(self, week: str) -> int:
         """Delete the reports of all weeks before ``week``, physically; return how many that were."""
-        return await self._delete(REPORTS.c.week < week)
+        if self._on_postgresql:
+            return await self._called(_DELETE_BEFORE.bindparams(week=week))
+        return await self._deleted(REPORTS.c.week < week)
 
     async def weeks(self) -> list[str]:
         """Return the weeks of which there are reports, in order."""
@@ -101,7 +108,11 @@ class RawStore:
         async with self.engine.connect() as connection:
             return list((await connection.execute(query)).scalars())
 
-    async def _delete(self, condition: sa.ColumnElement[bool]) -> int:
+    async def _called(self, statement: sa.Executable) -> int:
+        async with self.engine.begin() as connection:
+            return int(await connection.scalar(statement) or 0)
+
+    async def _deleted(self, condition: sa.ColumnElement[bool]) -> int:
         async with self.engine.execution_options(**WRITES).begin() as connection:
             deleted = (await connection.execute(sa.delete(REPORTS).where(condition))).rowcount
         self._deletions += 1
@@ -140,31 +151,3 @@ def _checkpoint(connection: sa.Connection) -> bool:
     finally:
         cursor.close()
     return row is not None and not row[0]  # the first column tells whether somebody was in the way
-
-
-async def _put(connection: AsyncConnection, report: NewReport) -> Stored:
-    """Insert a report, or replace an earlier revision of it. A repeat of what is held counts as stored and changes nothing."""
-    held = await _held(connection, report)
-    here = held.get(report.environment)
-    if here is None and len(held) >= MOST_ENVIRONMENTS:
-        return Stored(False, report.revision, f"there are {MOST_ENVIRONMENTS} environments of this identifier already")
-    if here is None or here.revision < report.revision:
-        insert = postgresql_insert if connection.dialect.name == "postgresql" else sqlite_insert
-        statement = insert(REPORTS).values(msgspec.structs.asdict(report))
-        replaced = {column.name: statement.excluded[column.name] for column in REPORTS.c if not column.primary_key}
-        upsert = statement.on_conflict_do_update(
-            index_elements=_KEY, set_=replaced, where=REPORTS.c.revision < statement.excluded.revision
-        )
-        if (await connection.execute(upsert)).rowcount:
-            return Stored(True, report.revision)
-        here = (await _held(connection, report))[report.environment]  # another process was faster
-    if here == report:
-        return Stored(True, report.revision)
-    return Stored(False, here.revision, f"revision {here.revision} of this report is held already")
-
-
-async def _held(connection: AsyncConnection, report: NewReport) -> dict[str, NewReport]:
-    """The reports of the same identifier and week, by environment."""
-    same = (REPORTS.c.week == report.week) & (REPORTS.c.identifier == report.identifier)
-    rows = (await connection.execute(sa.select(REPORTS).where(same))).mappings()
-    return {row["environment"]: NewReport(**row) for row in rows}

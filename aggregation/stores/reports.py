@@ -23,11 +23,15 @@ class NewReport(Struct, frozen=True):
 
 
 class Stored(Struct, frozen=True):
-    """What became of a report: ``revision`` is the one that is held now, ``reason`` why this one was not taken."""
+    """What became of a report: ``revision`` is the one that is held now, ``reason`` why this one was not taken.
+
+    ``is_new``: whether there was none of this environment in this week before, None where it was held already.
+    """
 
     stored: bool
     revision: int
     reason: str | None = None
+    is_new: bool | None = None
 
 
 def too_many_environments(revision: int) -> Stored:

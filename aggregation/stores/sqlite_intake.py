@@ -80,7 +80,7 @@ def _put(connection: sqlite3.Connection, report: NewReport) -> Stored:
     if revision is None or revision < report.revision:
         document = msgspec.json.encode(report.document).decode()
         connection.execute(_UPSERT, (*key, report.revision, report.level, report.schema_version, document))
-        return Stored(True, report.revision)
+        return Stored(True, report.revision, is_new=revision is None)
     if revision == report.revision:
         level, schema_version, text = connection.execute(_CONTENT, key).fetchone()
         same = (level, schema_version) == (report.level, report.schema_version)

@@ -48,7 +48,6 @@ class Collector:
         self._week, self._week_starts, self._week_ends = "", 0.0, 0.0
         self._flushing = threading.Lock()
         self._wake = threading.Event()
-        self._is_ended = False
         self._epoch = 0
         self.is_counting = False
         """Whether events are taken."""
@@ -118,7 +117,6 @@ class Collector:
 
     def stop(self) -> None:
         """Flush, and count no more."""
-        self._is_ended = True
         self._wake.set()
         self.flush()
         self.is_counting = False

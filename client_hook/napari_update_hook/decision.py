@@ -47,7 +47,7 @@ def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime
     if record.service != settings.service:
         reason = f"Nothing is sent to {settings.service}: your consent is for {record.service}, and holds for that one alone."
         return Decision(Level.NONE, reason, True)
-    if record.until is not None and now >= record.until:
+    if record.until is not None and has_ended(record, now):
         renew = f"napari-updates consent set {record.level}"
         return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: {renew}", True)
     if record.schema_version < SCHEMA_VERSION:

@@ -31,6 +31,7 @@ from napari_update_hook.transport import Transport, decoded
 from napari_update_hook.weeks import is_open, week_of
 from napari_update_hook.wire import SCHEMA_VERSION, AllowList, BasicReport, Batch, Level, Receipt
 
+NOBODY_TO_BE = "Telemetry is off: the secret of your account is gone, because its file was deleted or your consent had ended."
 LEASE = timedelta(minutes=2)
 """So long one process alone may try to send; longer than any try takes."""
 
@@ -109,12 +110,18 @@ class Telemetry:
         self._process = f"{os.getpid()}-{threading.get_ident()}"
 
     def decision(self) -> Decision:
-        """Return which level is in force, and why it is not more. Where the record can't be read, nothing may be sent."""
+        """Return which level is in force, and why it is not more.
+
+        Where the record can't be read, or the secret that came with it is gone, nothing may be sent.
+        """
         try:
             record = self._store.consents.current()
+            decision = decide(record, self._settings, self._settings.now())
+            if decision.level is not Level.NONE and self._store.consents.secrets() is None:
+                return Decision(Level.NONE, f"{NOBODY_TO_BE} To agree anew: napari-updates consent set {decision.level}", True)
         except StateError as error:
             return Decision(Level.NONE, f"Telemetry is off: {error}", True)
-        return decide(record, self._settings, self._settings.now())
+        return decision
 
     def tidy(self) -> None:
         """Remove what an ended consent left, weeks that closed, and what no server can have any more. Raises StateError."""
@@ -138,7 +145,10 @@ class Telemetry:
             self._store.drafts.note(service, week, level, facts_of(self._environment, level))
 
     def preview(self, transport: Transport) -> Prepared | None:
-        """Return what goes out next, or None where there is nothing. Reads alone. Raises UpdateHookError."""
+        """Return what goes out next, or None where there is nothing. Changes nothing but the cached lists.
+
+        Raises UpdateHookError.
+        """
         level = self.decision().level
         if level is Level.NONE:
             return None
@@ -288,7 +298,7 @@ class Telemetry:
     def _prepared(self, draft: Draft, revision: int, allowed: AllowList) -> Prepared:
         secrets: Any = self._store.consents.secrets()
         if secrets is None:
-            raise UpdateHookError("The secret of your account is gone: give your consent anew.")
+            raise UpdateHookError(NOBODY_TO_BE)
         service = self._settings.service
         key = ReportKey(
             draft.week, identifier(secrets[0], service, draft.week), environment_id(secrets[1], draft.week), revision

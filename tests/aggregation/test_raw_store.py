@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import MOST_ENVIRONMENTS, REPORTS, RawStore
+from aggregation.stores.raw import REPORTS, RawStore
+from aggregation.stores.reports import MOST_ENVIRONMENTS
 from migrations import upgrade
 from tests.support.reports import WEEK, report
 
@@ -87,7 +88,7 @@ async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
         await raw.delete(item.identifier)
     for path in tmp_path.iterdir():
         assert b"MARK-" not in path.read_bytes(), path.name
-    await raw.engine.dispose()
+    await raw.close()
 
 
 async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> None:
@@ -102,8 +103,8 @@ async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> 
     other = RawStore(make_engine(url))
     assert len(await other.find(report(1).identifier)) == 1
     assert await other.weeks() == [WEEK]
-    await raw.engine.dispose()
-    await other.engine.dispose()
+    await raw.close()
+    await other.close()
 
 
 async def test_deleted_is_gone_as_soon_as_nobody_reads_an_older_state(tmp_path: Path) -> None:
@@ -120,7 +121,7 @@ async def test_deleted_is_gone_as_soon_as_nobody_reads_an_older_state(tmp_path: 
     assert await raw.erase()
     for path in tmp_path.iterdir():
         assert b"MARK" not in path.read_bytes(), path.name
-    await raw.engine.dispose()
+    await raw.close()
     await reader.dispose()
 
 
@@ -153,4 +154,4 @@ asyncio.run(main())
     raw = RawStore(make_engine(url))
     assert await raw.erase()
     assert not any(b"MARK" in path.read_bytes() for path in tmp_path.iterdir())
-    await raw.engine.dispose()
+    await raw.close()

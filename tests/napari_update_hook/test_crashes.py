@@ -264,3 +264,22 @@ def test_a_state_folder_that_cannot_be_made_ends_nothing(tmp_path: Path) -> None
     said = live(tmp_path / "file" / "state", "")
     assert said.startswith("2 0")
     assert "NAPARI_UPDATE_STATE" in said
+
+
+def test_what_was_counted_last_is_written_when_the_process_ends(machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    code = """
+import sys
+from pathlib import Path
+from napari_update_hook.collect import Collector, count_command, start_counting
+from napari_update_hook.facts import facts_of
+from napari_update_hook.wire import Level
+from tests.support.client import HERE, Machine
+machine = Machine(Path(sys.argv[1]))
+start_counting(Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL)))
+count_command("affinder.start")
+"""
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *sys.path])}
+    subprocess.run([sys.executable, "-c", code, str(machine.folder)], env=environment, cwd=root, check=True, timeout=60)
+    assert machine.store.drafts.counts(WEEK).commands == {EVENT: 1}

@@ -15,12 +15,14 @@ from napari_update_hook.collect import Collector
 from napari_update_hook.environment import Distribution
 from napari_update_hook.facts import facts_of
 from napari_update_hook.layers import LayerKind
-from napari_update_hook.state.drafts import Counts
+from napari_update_hook.state.drafts import Counts, Draft
+from napari_update_hook.telemetry import next_to_send
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.client import (
     ALLOWED,
     HERE,
+    NOON,
     SERVER,
     UPDATES,
     UPDATES_BODY,
@@ -476,3 +478,65 @@ def test_what_an_administrator_no_longer_allows_leaves_this_computer_too(machine
     (draft,) = machine.store.drafts.all()
     assert (draft.level, draft.facts.plugins) == (Level.BASIC, {})
     assert machine.store.drafts.counts(WEEK) == Counts()
+
+
+def draft(
+    week: str, *, level: Level = Level.FULL, refused: str | None = None, covered: int = 0, service: str = SERVER
+) -> Draft:
+    return Draft(service, week, level, facts_of(HERE, level), 1, covered, refused)
+
+
+@pytest.mark.parametrize(
+    ("drafts", "chosen"),
+    [
+        ([], None),
+        ([draft("2026-W47"), draft("2026-W46")], "2026-W46"),
+        ([draft("2026-W47"), draft("2026-W46", refused="no")], "2026-W47"),
+        ([draft("2026-W46", refused="no")], "2026-W46"),
+        ([draft("2026-W47", covered=1)], None),
+        ([draft("2026-W48"), draft("2026-W49")], None),  # ahead of the clock, though a server would take the first
+        ([draft("2026-W40")], None),  # closed
+        ([draft("2026-W46", service="https://other.example")], None),
+        ([draft("2026-W45"), draft("2026-W46")], "2026-W46"),  # to be forgotten
+    ],
+)
+def test_which_week_goes_out_next(drafts: list[Draft], chosen: str | None) -> None:
+    now = NOON + timedelta(days=4, hours=11, minutes=50)  # the next week begins in ten minutes
+    picked = next_to_send(drafts, SERVER, now, {(SERVER, "2026-W45")}, Level.MIDDLE)
+    assert (picked.week if picked else None) == chosen
+    assert picked is None or picked.level is Level.MIDDLE, "cut to the level in force"
+
+
+def test_a_report_of_an_environment_too_many_is_kept_and_marked(machine: Machine, server: respx.MockRouter) -> None:
+    reason = "there are 8 environments of this identifier already"
+    receipt = {"stored": False, "revision": 0, "reason": reason, "left_out": {"plugins": 0, "commands": 0}}
+    server.post("/api/updates/basic").respond(200, json={"receipt": receipt, "updates": None})
+    machine.consent(Level.BASIC)
+    machine.client.check()
+    (kept,) = machine.store.drafts.all()
+    assert (kept.refused, kept.is_unsent) == (reason, True)
+
+
+def test_an_older_week_of_a_level_that_is_switched_off_is_dropped_and_consent_stays(
+    machine: Machine, server: respx.MockRouter
+) -> None:
+    machine.consent(Level.BASIC)
+    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    machine.client.check()
+    machine.clock.forward(days=7)
+    machine.consent(Level.FULL)
+    gone = {"content-type": "application/problem+json"}
+    server.get("/api/telemetry/allowed/basic").respond(410, content=b'{"detail": "off"}', headers=gone)
+    machine.client.check()
+    assert [kept.week for kept in machine.store.drafts.all()] == ["2026-W48"]
+    assert machine.client.decision().level is Level.FULL
+
+
+def test_a_secret_that_is_gone_is_told_and_nothing_is_sent(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    (machine.folder / "account.sqlite3").unlink()
+    result = machine.client.check()
+    assert requests_of(server) == [CHECK]
+    assert "consent set full" in str(result.telemetry.reason)
+    machine.consent(Level.FULL)
+    assert machine.client.check().telemetry.receipt is not None

@@ -316,3 +316,23 @@ def test_a_login_page_is_named_as_one(status: int) -> None:
 
     with raw_server(talk) as url, Transport() as transport, pytest.raises(ServerAnswerError, match="log in first"):
         transport.get(url)
+
+
+def test_a_request_tells_nothing_of_the_machine() -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(talk) as url, Transport() as transport:
+        transport.get(url)
+    lines = asked[0].decode().lower().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+    assert headers.pop("host")
+    assert headers == {
+        "user-agent": "napari-update-hook/0.1.0",
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "connection": "keep-alive",
+    }

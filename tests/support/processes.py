@@ -47,7 +47,10 @@ def running_server(data: Path, **settings: str) -> Iterator[Server]:
     port = free_port()
     data.parent.mkdir(parents=True, exist_ok=True)
     log = data.parent / f"server-{port}.log"
-    environment = clean_environment(UPDATE_SERVER_DATA=str(data), UPDATE_SERVER_PORT=str(port), **settings)
+    unlimited = dict.fromkeys(("UPDATE_SERVER_REPORTS_PER_MINUTE", "UPDATE_SERVER_REPORTS_PER_DAY"), "0")
+    unlimited["UPDATE_SERVER_QUESTIONS_PER_MINUTE"] = "0"  # all tests come from one address
+    own = {"UPDATE_SERVER_DATA": str(data), "UPDATE_SERVER_PORT": str(port)}
+    environment = clean_environment(**(unlimited | own | settings))
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "update_server", "run"],

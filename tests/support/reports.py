@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
-from aggregation.stores.raw import NewReport
+from aggregation.stores.reports import NewReport
 
 WEEK = "2026-W40"
 PLUGINS = ("affinder", "napari-svg", "napari-harpy", "rare-plugin")

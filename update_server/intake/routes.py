@@ -37,7 +37,9 @@ from aggregation.stores.raw import RawStore
 from update_server.index.negotiation import matches
 from update_server.index.query import parsed_query
 from update_server.intake.decoding import json_text
+from update_server.intake.limiting import AddressLimits, client_address
 from update_server.intake.validation import SCHEMA_VERSIONS, accepted
+from update_server.operations.metrics import outcome_of
 from update_server.problems import Problem, ProblemBody
 from update_server.services import RETRY_AFTER_S, Services
 
@@ -51,6 +53,7 @@ _decode_identifier = msgspec.json.Decoder(IdentifierQuery).decode
 
 def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     """Return the handlers of telemetry."""
+    proxies = services.settings.proxy_networks
 
     def taken_level(text: str) -> Level:
         try:
@@ -62,6 +65,15 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         if level not in services.settings.levels:
             raise Problem(410, f"This server does not take the level {level} any more.", pointer="level")
         return level
+
+    def limited(request: Asked, limits: AddressLimits) -> None:
+        """Count a request of this address, before anything of it is read. Raises Problem 429."""
+        peer = request.client.host if request.client else "unknown"
+        try:
+            limits.check(client_address(peer, request.headers, proxies))
+        except Problem:
+            services.metrics.limited.inc()
+            raise
 
     async def in_raw_store(work: Callable[[RawStore], Awaitable[T]]) -> T:
         if services.raw is None:
@@ -80,6 +92,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
             200: ResponseSpec(BatchAnswer, description="receipt, and the update check's answer"),
             422: _PROBLEM,
             410: _PROBLEM,
+            429: _PROBLEM,
             503: _PROBLEM,
         },
     )
@@ -89,6 +102,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         The query is that of ``GET /api/updates``; ``known`` names the ETag of the answer that the client holds already.
         """
         checked = taken_level(level)
+        limited(request, services.report_limits)
         query = parsed_query(request.scope["query_string"])
         body = await services.updates(query)
         text = await json_text(request)
@@ -96,6 +110,9 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         if services.writer is None:
             raise Problem(503, "This server takes no telemetry.", retry_after=86400)
         stored = await services.writer.put(batch.report)
+        services.metrics.reports.labels(checked.value, outcome_of(stored)).inc()
+        services.metrics.left_out.labels("plugins").inc(batch.left_out.plugins)
+        services.metrics.left_out.labels("commands").inc(batch.left_out.commands)
         receipt = msgspec.json.encode(Receipt(stored.stored, stored.revision, stored.reason, batch.left_out))
         updates = b"null" if query.known and matches(body.etag, query.known) else body.identity
         content = b'{"receipt":' + receipt + b',"updates":' + updates + b"}"
@@ -111,6 +128,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     )
     async def find(request: Asked) -> Response[bytes]:
         """Return the raw reports of one identifier, which travels in the body: URLs end up in logs."""
+        limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
         reports = [
             StoredReport(
@@ -132,6 +150,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     )
     async def delete(request: Asked) -> Response[bytes]:
         """Delete the raw reports of one identifier. Deleted is gone: there is no copy."""
+        limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
         deleted = DeletedReports(await in_raw_store(lambda raw: raw.delete(identifier)))
         return Response(msgspec.json.encode(deleted), status_code=200, media_type=MediaType.JSON, headers=_NO_STORE)

@@ -28,7 +28,7 @@ from napari_update_hook.wire import (
 )
 from packaging.utils import canonicalize_name
 
-from aggregation.stores.raw import NewReport
+from aggregation.stores.reports import NewReport
 from update_server.intake import vocabulary
 from update_server.intake.allowed import Allowed
 from update_server.problems import Problem

@@ -12,7 +12,8 @@ import contextlib
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.stores.raw import NewReport, RawStore, Stored
+from aggregation.stores.raw import RawStore
+from aggregation.stores.reports import NewReport, Stored
 from update_server.problems import Problem
 
 MOST_WAITING = 2000
@@ -28,6 +29,11 @@ class ReportWriter:
     def __init__(self, store: RawStore) -> None:
         self._store = store
         self._queue: asyncio.Queue[tuple[NewReport, asyncio.Future[Stored]]] = asyncio.Queue(MOST_WAITING)
+
+    @property
+    def waiting(self) -> int:
+        """How many reports wait for the next commit."""
+        return self._queue.qsize()
 
     async def put(self, report: NewReport) -> Stored:
         """Store a report, and return what became of it once that is durable. Raises Problem 503."""

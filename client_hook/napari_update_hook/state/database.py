@@ -170,7 +170,10 @@ def _explained(path: Path, error: Exception) -> str:
         return f"Cannot write {path}: the disk is full. Free some space; until then nothing is counted or remembered."
     is_damaged = not isinstance(error, (sqlite3.OperationalError, OSError)) or "no such" in said or "decode" in said
     if is_damaged:
-        return f"Cannot use {path}: it is damaged ({error}). Delete the file to start anew; consent is asked for again."
+        return (
+            f"Cannot use {path}: it is damaged ({error}). Delete the file to start anew; then agree again, if you like: "
+            "napari-updates consent ask"
+        )
     return (
         f"Cannot use {path}: {error}. See to it that you may write there, or set NAPARI_UPDATE_STATE to one where you may. "
         "Until then nothing is counted or remembered."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from msgspec import Struct
+from packaging.version import InvalidVersion, Version
 
 from napari_update_hook.state.database import StateFile
 from napari_update_hook.state.texts import instant_of, text_of
@@ -21,8 +22,16 @@ class Snooze(Struct, frozen=True):
 
     def covers(self, name: str, version: str | None, now: datetime) -> bool:
         """Tell whether an update to ``version`` of ``name`` shall not be told at ``now``."""
-        is_meant = self.name == name and self.version in (version, EVERY_VERSION)
+        is_meant = self.name == name and (self.version == EVERY_VERSION or _same(self.version, version))
         return is_meant and (self.until is None or now < self.until)
+
+
+def _same(one: str, other: str | None) -> bool:
+    """Whether two texts are one version: 0.5 is 0.5.0 (PEP 440)."""
+    try:
+        return other is not None and Version(one) == Version(other)
+    except InvalidVersion:
+        return one == other
 
 
 class Snoozes:

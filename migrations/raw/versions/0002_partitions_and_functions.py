@@ -24,6 +24,7 @@ MAKE_PARTITION = """
 CREATE FUNCTION make_partition(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
+    grantee record;
     name text := 'reports_' || lower(replace(of_week, '-', '_'));
 BEGIN
     IF of_week !~ '^[0-9]{4}-W[0-9]{2}$' THEN
@@ -32,13 +33,21 @@ BEGIN
     IF to_regclass('SCHEMA.' || name) IS NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext('SCHEMA.reports'));
         EXECUTE format('CREATE TABLE IF NOT EXISTS SCHEMA.%I PARTITION OF SCHEMA.reports FOR VALUES IN (%L)', name, of_week);
+        -- What default privileges gave to others: a partition is reached through the table alone.
+        FOR grantee IN
+            SELECT DISTINCT pg_get_userbyid(entry.grantee) AS role
+            FROM pg_class, aclexplode(pg_class.relacl) AS entry
+            WHERE pg_class.oid = to_regclass('SCHEMA.' || name) AND entry.grantee NOT IN (0, pg_class.relowner)
+        LOOP
+            EXECUTE format('REVOKE ALL ON SCHEMA.%I FROM %I', name, grantee.role);
+        END LOOP;
     END IF;
 END $$
 """
 
 PUT = """
 CREATE FUNCTION put_reports(batch jsonb)
-RETURNS TABLE (place integer, stored boolean, revision integer, reason text) LANGUAGE plpgsql SECURITY DEFINER
+RETURNS TABLE (place integer, stored boolean, revision integer, reason text, is_new boolean) LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     item record;
@@ -59,23 +68,23 @@ BEGIN
         WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
         IF NOT FOUND THEN
             IF (SELECT count(*) FROM SCHEMA.reports r WHERE r.week = item.week AND r.identifier = item.identifier) >= 8 THEN
-                stored := false; revision := item.rev;
+                stored := false; revision := item.rev; is_new := NULL;
                 reason := 'there are 8 environments of this identifier already';
             ELSE
                 INSERT INTO SCHEMA.reports VALUES (item.week, item.identifier, item.environment, item.rev, item.level,
                     item.schema_version, item.document);
-                stored := true; revision := item.rev; reason := NULL;
+                stored := true; revision := item.rev; reason := NULL; is_new := true;
             END IF;
         ELSIF held.revision < item.rev THEN
             UPDATE SCHEMA.reports r SET revision = item.rev, level = item.level, schema_version = item.schema_version,
                 document = item.document
             WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
-            stored := true; revision := item.rev; reason := NULL;
+            stored := true; revision := item.rev; reason := NULL; is_new := false;
         ELSIF held.revision = item.rev AND held.level = item.level AND held.schema_version = item.schema_version
             AND held.document = item.document THEN
-            stored := true; revision := held.revision; reason := NULL;
+            stored := true; revision := held.revision; reason := NULL; is_new := NULL;
         ELSE
-            stored := false; revision := held.revision;
+            stored := false; revision := held.revision; is_new := NULL;
             reason := format('revision %s of this report is held already', held.revision);
         END IF;
         RETURN NEXT;

@@ -7,6 +7,7 @@ import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import msgspec
 import pytest
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.errors import StateError
@@ -125,6 +126,7 @@ def test_a_consent_that_ended_by_itself_is_cleared_up(store: ClientStore) -> Non
         (answer(Level.FULL), answer(Level.NONE), None),
         (answer(Level.FULL, until=NOW), answer(Level.FULL), None),
         (answer(Level.FULL), answer(Level.FULL, service="https://other.example"), None),
+        (msgspec.structs.replace(answer(Level.FULL), schema_version=0), answer(Level.FULL), None),
     ],
 )
 def test_what_a_new_answer_leaves_of_what_was_collected(
@@ -266,6 +268,7 @@ def test_snoozes_are_by_version_or_for_all(store: ClientStore) -> None:
     assert store.snoozes.all() == [Snooze("affinder", "0.6.0", NOW + timedelta(days=1)), Snooze("napari-svg", "*")]
     assert store.snoozes.all()[1].covers("napari-svg", "9.9", NOW)
     assert not store.snoozes.all()[0].covers("affinder", "0.6.1", NOW)
+    assert store.snoozes.all()[0].covers("affinder", "0.6", NOW), "0.6 is 0.6.0"
     assert store.snoozes.remove("affinder") == 1
     assert store.snoozes.remove("affinder") == 0
 

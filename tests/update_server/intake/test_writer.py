@@ -39,7 +39,7 @@ async def test_reports_that_arrive_together_share_a_transaction(tmp_path: Path, 
     task.cancel()
     assert all(result.stored for result in results)
     assert groups == [MOST_IN_A_TRANSACTION, MOST_IN_A_TRANSACTION, 50]
-    await store.engine.dispose()
+    await store.close()
 
 
 async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Pa
     assert refused.value.status == 503
     for task in waiting:
         task.cancel()
-    await store.engine.dispose()
+    await store.close()
 
 
 async def test_those_who_wait_when_the_writer_stops_get_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,4 +71,4 @@ async def test_those_who_wait_when_the_writer_stops_get_an_answer(tmp_path: Path
     task.cancel()
     with pytest.raises(Problem):
         await waiting
-    await store.engine.dispose()
+    await store.close()
