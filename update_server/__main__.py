@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregation.clock import Clock
 from aggregation.settings import Role, Store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
+from migrations.rights import grant_raw, role_of
 from update_server import __version__
 from update_server.index import seed
 from update_server.index.refresh import build
@@ -183,10 +184,19 @@ def migrate() -> None:
             continue
         try:
             asyncio.run(upgrade(store, url))
+            granted = _grant_raw(settings, url) if store is Store.RAW else []
         except (StoreTooNewError, SQLAlchemyError, OSError) as error:
             errors.print(f"[red]Cannot migrate the {store} store: {_reason(error)}[/red]")
             raise typer.Exit(1) from error
-        console.print(f"{store}: up to date")
+        console.print(f"{store}: up to date" + (f", rights granted to {', '.join(granted)}" if granted else ""))
+
+
+def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
+    """Give the web process and the scheduler their rights in the raw store, where that is PostgreSQL."""
+    if role_of(owner_url) is None:
+        return []
+    web, scheduler = (role_of(settings.stores.url(Store.RAW, role)) for role in (Role.WEB, Role.SCHEDULER))
+    return asyncio.run(grant_raw(owner_url, web, scheduler))
 
 
 @app.command("settings")

@@ -22,7 +22,7 @@ from napari_update_hook.environment import Environment
 from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, StateError, UpdateHookError
 from napari_update_hook.facts import Facts, facts_of
 from napari_update_hook.identity import environment_id, identifier, new_secret
-from napari_update_hook.pacing import DAY, after_failure, after_success, retry_after_seconds
+from napari_update_hook.pacing import DAY, Pause, after_failure, after_success, retry_after_seconds
 from napari_update_hook.report import ReportKey, assumed_allow_list, build_batch
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import CachedAnswer, ClientStore, SentBatch
@@ -260,6 +260,8 @@ class Telemetry:
         """Act on a refusal, and say for people what it means."""
         service, now = self._settings.service, self._settings.now()
         is_off = error.status == 410 and error.is_problem  # a page of some proxy is not the service's word
+        if is_off:  # nothing was taken, so nothing has to wait
+            self._store.answers.set_pause(service, Pause(now, now))
         if is_off and draft.level is not decision.level:
             self._store.drafts.drop([draft.week])
             return f"{error} What was collected for {draft.week} was dropped."

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs once, when a database is empty: a role for the owner, who migrates, and one each for the web process and the scheduler.
-# What web and scheduler may do with tables that the owner makes is granted here, ahead of time.
+# What web and scheduler may do with the tables of public numbers, which the owner makes, is granted here, ahead of time.
 set -eu
 . /run/secrets/role-passwords
 psql -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB" <<SQL
@@ -11,6 +11,11 @@ REVOKE ALL ON DATABASE $POSTGRES_DB FROM PUBLIC;
 GRANT CONNECT ON DATABASE $POSTGRES_DB TO owner, web, scheduler;
 GRANT CREATE, USAGE ON SCHEMA public TO owner;
 GRANT USAGE ON SCHEMA public TO web, scheduler;
+SQL
+if [ "$POSTGRES_DB" != raw ]; then
+  # In the raw store the web process has no right on any table: "update-server db migrate" grants it the functions that it needs.
+  psql -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB" <<SQL
 ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO web, scheduler;
 ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO web, scheduler;
 SQL
+fi

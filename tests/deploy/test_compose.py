@@ -116,4 +116,6 @@ def test_roles_differ() -> None:
         name: set(re.findall(r"//([a-z_]+)@", " ".join(str(value) for value in SERVICES[name]["environment"].values())))
         for name in ("server", "scheduler", "migrate")
     }
-    assert users == {"server": {"web"}, "scheduler": {"scheduler"}, "migrate": {"owner"}}
+    # The owner learns the others' names, to grant them their rights; its secret holds no password of theirs.
+    assert users == {"server": {"web"}, "scheduler": {"scheduler"}, "migrate": {"owner", "web", "scheduler"}}
+    assert SERVICES["migrate"]["secrets"] == ["owner-pgpass"]

@@ -1,0 +1,63 @@
+"""Who may do what in the raw store on PostgreSQL.
+
+The web process stores, finds and deletes reports through the functions of migration 0002 and has no right on the table; the
+scheduler reads weeks and drops them. Granted anew by every ``update-server db migrate``, so that it holds also where roles
+come later.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from aggregation.settings import Store
+from aggregation.stores.engines import make_engine
+from migrations import version_table
+
+WEB_FUNCTIONS = ("put_reports(jsonb)", "find_reports(text)", "delete_reports(text)")
+SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)")
+
+
+def role_of(url: str | None) -> str | None:
+    """Return the role that a URL opens PostgreSQL as; None for SQLite, or where it names none."""
+    if not url or not url.startswith("postgresql"):
+        return None
+    return sa.make_url(url).username
+
+
+async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> list[str]:
+    """Let the roles do their work in the raw store, and nothing else; return those that were given rights.
+
+    A role that owns the store itself, as on a small installation with one role, needs none.
+    """
+    owner = role_of(owner_url)
+    engine = make_engine(owner_url)
+    try:
+        async with engine.begin() as connection:
+            granted = []
+            for role, table_rights, functions in (
+                (web, "", WEB_FUNCTIONS),
+                (scheduler, "SELECT", SCHEDULER_FUNCTIONS),
+            ):
+                if role is not None and role != owner and role not in granted:
+                    await connection.run_sync(_grant, role, table_rights, functions)
+                    granted.append(role)
+        return granted
+    finally:
+        await engine.dispose()
+
+
+def _grant(connection: Connection, role: str, table_rights: str, functions: tuple[str, ...]) -> None:
+    quoted = connection.dialect.identifier_preparer.quote(role)
+    schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
+    partitions = connection.exec_driver_sql(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reports'::regclass"
+    )
+    for table in (version_table(Store.RAW), "reports", *partitions.scalars().all()):
+        connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM {quoted}")
+    if table_rights:
+        connection.exec_driver_sql(f"GRANT {table_rights} ON reports TO {quoted}")
+    connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {quoted}")
+    connection.exec_driver_sql(f"GRANT SELECT ON {version_table(Store.RAW)} TO {quoted}")
+    for function in functions:
+        connection.exec_driver_sql(f"GRANT EXECUTE ON FUNCTION {function} TO {quoted}")

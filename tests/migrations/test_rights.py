@@ -1,0 +1,136 @@
+"""Least privilege on PostgreSQL: what the web process and the scheduler may do in the raw store, and everything else that
+they try.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from aggregation.settings import Store
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import RawStore
+from migrations import is_current, upgrade
+from migrations.rights import grant_raw
+from tests.support.reports import WEEK, report
+
+pytestmark = pytest.mark.postgresql
+PASSWORD = "for-a-test-alone"
+
+
+async def run(engine: AsyncEngine, statement: str) -> None:
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(sa.text(statement))
+
+
+@pytest.fixture
+async def urls(postgresql_url: str) -> AsyncIterator[dict[str, str]]:
+    """URLs of a migrated raw store for its owner, the web process, and the scheduler: three new roles."""
+    names = {kind: f"{kind}_{uuid.uuid4().hex[:10]}" for kind in ("owner", "web", "scheduler")}
+    admin = make_engine(postgresql_url)
+    database = sa.make_url(postgresql_url).database
+    for name in names.values():
+        await run(admin, f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
+    await run(admin, f"GRANT CREATE, USAGE ON SCHEMA public TO {names['owner']}")
+    made = {
+        kind: sa.make_url(postgresql_url).set(username=name, password=PASSWORD).render_as_string(hide_password=False)
+        for kind, name in names.items()
+    }
+    # What a careless operator may have set up: every table that the owner makes is open to the web process.
+    owner = make_engine(made["owner"])
+    await run(owner, f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {names['web']}")
+    await owner.dispose()
+    await upgrade(Store.RAW, made["owner"])
+    assert await grant_raw(made["owner"], names["web"], names["scheduler"]) == [names["web"], names["scheduler"]]
+    yield made | {"web role": names["web"]}
+    for name in names.values():
+        await run(admin, f"GRANT {name} TO CURRENT_USER")
+        await run(admin, f"DROP OWNED BY {name} CASCADE")
+        await run(admin, f"DROP ROLE {name}")
+    await admin.dispose()
+    assert database
+
+
+async def test_the_web_process_does_its_work(urls: dict[str, str]) -> None:
+    web = RawStore(make_engine(urls["web"]))
+    (stored,) = await web.put([report(1)])
+    assert (stored.stored, stored.is_new) == (True, True)
+    (repeated,) = await web.put([report(1)])
+    assert (repeated.stored, repeated.is_new) == (True, None)
+    assert len(await web.find(report(1).identifier)) == 1
+    assert await web.delete(report(1).identifier) == 1
+    assert await is_current(Store.RAW, urls["web"])
+    await web.close()
+
+
+FORBIDDEN = [
+    "SELECT * FROM reports",
+    "SELECT count(*) FROM reports",
+    f"SELECT * FROM reports_{WEEK.lower().replace('-', '_')}",
+    "INSERT INTO reports VALUES ('2026-W40', 'x', 'y', 1, 'basic', 1, '{}')",
+    "UPDATE reports SET revision = 9",
+    "DELETE FROM reports",
+    f"DELETE FROM reports_{WEEK.lower().replace('-', '_')}",
+    "TRUNCATE reports",
+    "DROP TABLE reports",
+    "ALTER TABLE reports ADD COLUMN came_at timestamptz",
+    "CREATE TABLE mine (x int)",
+    "CREATE INDEX mine ON reports (identifier)",
+    "COPY reports TO STDOUT",
+    "SELECT delete_reports_before('2099-W01')",
+    "SELECT make_partition('2026-W41')",
+    "CREATE OR REPLACE FUNCTION find_reports(of_identifier text) RETURNS SETOF reports LANGUAGE sql AS 'SELECT * FROM reports'",
+    "ALTER FUNCTION find_reports(text) SECURITY INVOKER",
+    "UPDATE alembic_version_raw SET version_num = '0001'",
+    "CREATE SCHEMA mine",
+]
+
+
+@pytest.mark.parametrize("statement", FORBIDDEN)
+async def test_the_web_process_is_denied_everything_else(urls: dict[str, str], statement: str) -> None:
+    web = RawStore(make_engine(urls["web"]))
+    await web.put([report(1)])
+    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
+        await run(web.engine, statement)
+    assert len(await web.find(report(1).identifier)) == 1
+    await web.close()
+
+
+async def test_a_temporary_object_does_not_fool_the_owners_functions(urls: dict[str, str]) -> None:
+    """The classic attack on SECURITY DEFINER: a table or function of the caller's own, found first."""
+    web = make_engine(urls["web"])
+    async with web.begin() as connection:
+        await connection.execute(sa.text("CREATE TEMPORARY TABLE reports (week text, identifier text)"))
+        await connection.execute(sa.text("SELECT * FROM find_reports('x')"))
+        await connection.execute(sa.text("SET search_path = pg_temp, public"))
+        assert (await connection.execute(sa.text("SELECT delete_reports('x')"))).scalar() == 0
+    await web.dispose()
+
+
+async def test_the_scheduler_reads_and_purges_and_stores_nothing(urls: dict[str, str]) -> None:
+    web, scheduler = RawStore(make_engine(urls["web"])), RawStore(make_engine(urls["scheduler"]))
+    await web.put([report(1), report(2, week="2026-W30")])
+    assert await scheduler.weeks() == ["2026-W30", WEEK]
+    assert await scheduler.delete_before(WEEK) == 1
+    assert await scheduler.weeks() == [WEEK]
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await scheduler.put([report(3)])
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await run(scheduler.engine, "DELETE FROM reports")
+    await asyncio.gather(web.close(), scheduler.close())
+
+
+async def test_a_purged_week_leaves_no_table_behind(urls: dict[str, str]) -> None:
+    web, owner = RawStore(make_engine(urls["web"])), RawStore(make_engine(urls["owner"]))
+    await web.put([report(1, week="2026-W30")])
+    await owner.delete_before("2026-W31")
+    async with owner.engine.connect() as connection:
+        left = (await connection.execute(sa.text("SELECT relname FROM pg_class WHERE relname LIKE 'reports\\_2%'"))).all()
+    assert left == []
+    await asyncio.gather(web.close(), owner.close())

@@ -1,0 +1,138 @@
+"""How often one address may send, and whose address it is."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from napari_update_hook.wire import Level
+
+from aggregation.clock import Clock
+from tests.support.batches import batch_json
+from tests.update_server.conftest import Client, MakeClient, services_of
+from update_server.intake import limiting
+from update_server.intake.limiting import AddressLimits, client_address, subscriber
+from update_server.problems import Problem
+
+PROXIES = tuple(ipaddress.ip_network(text) for text in ("127.0.0.1/32", "10.0.0.0/8"))
+
+
+class MovedClock(Clock):
+    def __init__(self, now: datetime) -> None:
+        self.moment = now
+
+    def now(self) -> datetime:
+        return self.moment
+
+
+def allowed(limits: AddressLimits, address: str, tries: int) -> int:
+    """Return how many of so many requests are let through; the others are told when to come again."""
+    refused: list[Problem] = []
+    for _ in range(tries):
+        try:
+            limits.check(address)
+        except Problem as problem:
+            refused.append(problem)
+    assert all(problem.status == 429 and 1 <= int(problem.headers["retry-after"]) <= 86400 for problem in refused)
+    return tries - len(refused)
+
+
+@pytest.mark.parametrize(
+    ("peer", "forwarded", "address"),
+    [
+        ("203.0.113.7", "", "203.0.113.7"),
+        ("203.0.113.7", "198.51.100.1", "203.0.113.7"),  # nobody's proxy: not believed
+        ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),  # what a client wrote itself is not believed
+        ("127.0.0.1", "203.0.113.7, 10.1.2.3", "203.0.113.7"),  # two proxies of ours
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "nonsense", "nonsense"),
+        ("unknown", "203.0.113.7", "unknown"),
+    ],
+)
+def test_whose_address_it_is(peer: str, forwarded: str, address: str) -> None:
+    assert client_address(peer, {"x-forwarded-for": forwarded}, PROXIES) == address
+
+
+@pytest.mark.parametrize(
+    ("address", "whose"),
+    [
+        ("203.0.113.7", "203.0.113.7"),
+        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:bbbb::1%eth0", "2001:db8:1:2::/64"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_a_subscriber_is_one_address_or_one_network(address: str, whose: str) -> None:
+    assert subscriber(address) == whose
+
+
+def test_what_one_address_can_add_in_a_day_is_bounded() -> None:
+    limits = AddressLimits("reports", 0, 50, Clock(None))
+    assert allowed(limits, "203.0.113.7", 200) == 50
+    assert allowed(limits, "203.0.113.8", 10) == 10
+    assert allowed(limits, "2001:db8:1:2::1", 30) + allowed(limits, "2001:db8:1:2::2", 30) == 50
+
+
+def test_a_burst_is_bounded_too() -> None:
+    assert allowed(AddressLimits("reports", 5, 50, Clock(None)), "203.0.113.7", 20) == 5
+
+
+def test_zero_means_any_number() -> None:
+    assert allowed(AddressLimits("reports", 0, 0, Clock(None)), "203.0.113.7", 10_000) == 10_000
+
+
+def test_no_address_is_kept_and_the_key_changes_every_day() -> None:
+    clock = MovedClock(datetime(2026, 11, 24, 23, 59, tzinfo=UTC))
+    limits = AddressLimits("reports", 0, 5, clock)
+    limits.check("203.0.113.7")
+    kept = " ".join(limits._storage.storage)
+    assert "203.0.113.7" not in kept
+    clock.moment += timedelta(minutes=2)
+    limits.check("203.0.113.7")
+    assert len(set(limits._storage.storage)) == 2, "the same address has another name the next day"
+
+
+def test_the_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limiting, "MOST_ADDRESSES", 100)
+    limits = AddressLimits("reports", 0, 5, Clock(None))
+    for number in range(1000):
+        limits.check(f"2001:db8:{number:x}::1")
+    assert len(limits._storage.storage) <= 101
+
+
+async def send(client: Client, address: str = "", **headers: str) -> Any:
+    content = json.dumps(batch_json(Level.BASIC))
+    sent = {"content-type": "application/json", "x-forwarded-for": address} | headers
+    return await client.post("/api/updates/basic?python=3.11", content=content, headers=sent)
+
+
+async def test_past_the_limit_a_report_is_refused_and_the_check_is_not(make_client: MakeClient) -> None:
+    async with make_client(reports_per_minute=3) as client:
+        statuses = [(await send(client)).status_code for _ in range(5)]
+        assert statuses == [200, 200, 200, 429, 429]
+        refused = await send(client)
+        assert int(refused.headers["retry-after"]) >= 1
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert (await client.get("/api/updates?python=3.11")).status_code == 200
+        assert (await client.get("/api/telemetry/allowed/basic")).status_code == 200
+        assert services_of(client).metrics.registry.get_sample_value("requests_limited_total") == 3
+
+
+async def test_a_refused_request_is_not_read(make_client: MakeClient) -> None:
+    async with make_client(reports_per_minute=1) as client:
+        await send(client)
+        bomb = await client.post("/api/updates/basic?python=3.11", content=b"x" * 100_000)
+        assert bomb.status_code == 429
+
+
+async def test_questions_have_a_limit_of_their_own(make_client: MakeClient) -> None:
+    async with make_client(questions_per_minute=2, reports_per_minute=1) as client:
+        await send(client)
+        asked = [(await client.post("/api/reports/find", json={"identifier": "0" * 32})).status_code for _ in range(3)]
+        assert asked == [200, 200, 429]
+        assert (await client.post("/api/reports/delete", json={"identifier": "0" * 32})).status_code == 429
