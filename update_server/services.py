@@ -40,7 +40,7 @@ class Services:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
-        self.writer = ReportWriter(self.raw) if self.raw else None
+        self.writer = ReportWriter(self.raw, settings.report_queue) if self.raw else None
         self.metrics = Metrics()
         if self.writer:
             self.metrics.watch_queue(lambda: self.writer.waiting if self.writer else 0)

@@ -86,6 +86,12 @@ class Settings(BaseSettings):
     reports_per_day: int = Field(
         2000, ge=0, le=10_000_000, description="Reports that one address may send in a day; 0: any number (docs/abuse.md)"
     )
+    report_queue: int = Field(
+        2000,
+        ge=10,
+        le=100_000,
+        description="Reports that may wait for the next commit; past it, clients are asked to come again",
+    )
     questions_per_minute: int = Field(
         60, ge=0, le=1_000_000, description="Times that one address may find or delete reports in a minute; 0: any number"
     )

@@ -94,15 +94,16 @@ def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[s
     dice = random.Random(7)
     now = NOON
     events: dict[str, int] = defaultdict(int)
-    for _ in range(KILLS // 3):
+    kills = 0
+    while kills < KILLS // 3 or (len({report["week"] for report in reports}) < 5 and kills < 3 * KILLS):
+        kills += 1
         told = killed_after(live_for_ever, (str(machine.folder), url, now.isoformat()), dice.random() / 8)
         integrity(machine.folder)
         for week, at in told:
             events[week] += 1
             now = max(now, now.fromisoformat(at))
         assert machine.store.consents.secrets() is not None
-    assert len(reports) > KILLS // 6
-    assert len({report["week"] for report in reports}) > 3
+    assert len({report["week"] for report in reports}) >= 5
     bodies: dict[tuple[str, str, str, int], set[str]] = defaultdict(set)
     for report in reports:
         key = report["week"], report["identifier"], report["environment"], report["revision"]

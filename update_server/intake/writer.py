@@ -16,7 +16,6 @@ from aggregation.stores.raw import RawStore
 from aggregation.stores.reports import NewReport, Stored
 from update_server.problems import Problem
 
-MOST_WAITING = 2000
 MOST_IN_A_TRANSACTION = 200
 RETRY_AFTER_S = 60
 
@@ -26,9 +25,10 @@ log = structlog.get_logger()
 class ReportWriter:
     """Stores reports in groups. `run` must be running while `put` is called."""
 
-    def __init__(self, store: RawStore) -> None:
+    def __init__(self, store: RawStore, most_waiting: int = 2000) -> None:
+        """``most_waiting``: reports that may wait for the next commit."""
         self._store = store
-        self._queue: asyncio.Queue[tuple[NewReport, asyncio.Future[Stored]]] = asyncio.Queue(MOST_WAITING)
+        self._queue: asyncio.Queue[tuple[NewReport, asyncio.Future[Stored]]] = asyncio.Queue(most_waiting)
 
     @property
     def waiting(self) -> int:

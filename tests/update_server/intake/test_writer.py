@@ -11,7 +11,7 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import upgrade
 from tests.support.reports import report
-from update_server.intake.writer import MOST_IN_A_TRANSACTION, MOST_WAITING, ReportWriter
+from update_server.intake.writer import MOST_IN_A_TRANSACTION, ReportWriter
 from update_server.problems import Problem
 
 
@@ -44,8 +44,10 @@ async def test_reports_that_arrive_together_share_a_transaction(tmp_path: Path, 
 
 async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Path) -> None:
     store = await make_store(tmp_path)
-    writer = ReportWriter(store)
-    waiting = [asyncio.create_task(writer.put(report(person))) for person in range(MOST_WAITING)]
+    writer = ReportWriter(store, 300)
+    waiting = [asyncio.create_task(writer.put(report(person))) for person in range(300)]
+    await asyncio.sleep(0)
+    assert writer.waiting == 300
     await asyncio.sleep(0)
     with pytest.raises(Problem, match="send it again later") as refused:
         await writer.put(report(9999))

@@ -1,0 +1,318 @@
+"""Every report that got a 2xx is there, once, with its highest revision: whoever is killed, restarted or full.
+
+Clients send revision after revision of their own reports and repeat each until it is taken. Afterwards the store is read
+and compared with what they were told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from napari_update_hook.weeks import week_of
+from napari_update_hook.wire import Level
+
+from aggregation.settings import Store
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import REPORTS
+from migrations import upgrade
+from tests.support.batches import batch_json
+from tests.support.postgresql import running_cluster
+from tests.support.processes import clean_environment, end, free_port
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")]
+
+KILLS = int(os.environ.get("TEST_SERVER_KILLS", "8"))
+WEEK = week_of(datetime.now(UTC))
+CLIENTS = 24
+RETRIED = (httpx.HTTPError, OSError)
+
+
+class Replica:
+    """A service process that is started and killed at will, always on the same port and stores."""
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        limits = dict.fromkeys(("REPORTS_PER_MINUTE", "REPORTS_PER_DAY", "QUESTIONS_PER_MINUTE"), "0")
+        own = {f"UPDATE_SERVER_{name}": value for name, value in limits.items()}
+        own |= {"UPDATE_SERVER_DATA": str(folder), "UPDATE_SERVER_PORT": str(self.port), "UPDATE_SERVER_JOBS": "false"}
+        self._environment = clean_environment(**(own | {"UPDATE_SERVER_LOG_LEVEL": "error"} | settings))
+        self._log = folder.parent / f"replica-{self.port}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, largest_file: int | None = None) -> None:
+        def limit() -> None:
+            if largest_file is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "update_server", "run"],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=limit,
+            )
+
+    def kill(self) -> None:
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def wait(self, seconds: float = 60) -> None:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            with contextlib.suppress(httpx.HTTPError):
+                if httpx.get(f"{self.url}/health/live", timeout=2).status_code == 200:
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"did not start:\n{self._log.read_text()[-3000:]}")
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            end(self.process)
+
+    def worker_memory(self) -> int:
+        """Return the resident memory of all processes of the group, in bytes."""
+        assert self.process is not None
+        group = subprocess.run(["ps", "-o", "rss=", "-g", str(self.process.pid)], capture_output=True, text=True, check=True)
+        return sum(int(line) for line in group.stdout.split()) * 1024
+
+
+def batch_of(person: int, revision: int) -> bytes:
+    report = {"week": WEEK, "identifier": f"{person:032x}", "environment": f"{person:08x}", "revision": revision}
+    return json.dumps(batch_json(Level.MIDDLE, **report)).encode()
+
+
+class Senders:
+    """Clients that send until they are stopped. ``told``: the highest revision of each that a server said it has stored."""
+
+    def __init__(self, urls: Sequence[str], pause: float = 0.0) -> None:
+        self.told: dict[int, int] = {}
+        self.refused: list[httpx.Response] = []
+        self._urls = urls
+        self._pause = pause
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._send, args=(person,), daemon=True) for person in range(CLIENTS)]
+
+    def __enter__(self) -> Senders:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def _send(self, person: int) -> None:
+        dice = random.Random(person)
+        revision = 1
+        with httpx.Client(timeout=15, headers={"content-type": "application/json"}) as client:
+            while not self._stopped.is_set():
+                try:
+                    url = f"{dice.choice(self._urls)}/api/updates/middle?python=3.11"
+                    answer = client.post(url, content=batch_of(person, revision))
+                except RETRIED:
+                    self._stopped.wait(0.05)
+                    continue
+                if answer.status_code == 200:
+                    receipt = answer.json()["receipt"]
+                    assert receipt["stored"], receipt
+                    self.told[person] = revision
+                    revision += 1
+                else:
+                    self.refused.append(answer)
+                    self._stopped.wait(0.05)
+                self._stopped.wait(self._pause)
+
+
+async def held(url: str) -> dict[int, list[int]]:
+    """Return the revisions that the store holds, by person."""
+    engine = make_engine(url)
+    found: dict[int, list[int]] = {}
+    async with engine.connect() as connection:
+        for identifier, revision in await connection.execute(sa.select(REPORTS.c.identifier, REPORTS.c.revision)):
+            found.setdefault(int(identifier, 16), []).append(revision)
+    await engine.dispose()
+    return found
+
+
+def compare(told: dict[int, int], stored: dict[int, list[int]]) -> None:
+    """Assert that every report that was acknowledged is there, once; a later one may be, whose answer was lost."""
+    assert len(told) == CLIENTS
+    for person, revision in told.items():
+        assert len(stored[person]) == 1, "no report is there twice"
+        assert revision <= stored[person][0] <= revision + 1
+
+
+def test_on_sqlite_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
+    replica = Replica(tmp_path / "data")
+    replica.start()
+    replica.wait()
+    dice = random.Random(3)
+    with Senders([replica.url]) as senders:
+        for _ in range(KILLS):
+            time.sleep(dice.random() / 2)
+            replica.kill()
+            replica.start()
+            replica.wait()
+        time.sleep(1)
+    replica.stop()
+    compare(senders.told, asyncio.run(held(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'raw.sqlite3'}")))
+    assert min(senders.told.values()) > KILLS // 4
+    assert {answer.status_code for answer in senders.refused} <= {503}
+
+
+@pytest.fixture
+def cluster_url(tmp_path: Path) -> Iterator[Any]:
+    with running_cluster(tmp_path / "cluster") as cluster:
+        for store in Store:
+            asyncio.run(upgrade(store, cluster.url))
+        yield cluster
+
+
+@contextlib.contextmanager
+def replicas_on(cluster: Any, folder: Path, count: int) -> Iterator[list[Replica]]:
+    urls = {"AGGREGATION_RAW_URL": cluster.url, "AGGREGATION_AGGREGATE_URL": cluster.url}
+    replicas = [Replica(folder / f"replica-{number}" / "data", **urls) for number in range(count)]
+    for replica in replicas:
+        Path(replica._log).parent.mkdir(parents=True, exist_ok=True)
+        replica.start()
+    try:
+        for replica in replicas:
+            replica.wait()
+        yield replicas
+    finally:
+        for replica in replicas:
+            replica.stop()
+
+
+@pytest.mark.postgresql
+def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_restarted(cluster_url: Any, tmp_path: Path) -> None:
+    dice = random.Random(5)
+    with replicas_on(cluster_url, tmp_path, 2) as replicas:
+        with Senders([replica.url for replica in replicas]) as senders:
+            for number in range(max(2, KILLS // 5)):
+                time.sleep(dice.random())
+                killed = replicas[number % 2]
+                killed.kill()
+                killed.start()
+                killed.wait()
+            before = dict(senders.told)
+            for mode in ("fast", "immediate"):
+                time.sleep(0.5)
+                cluster_url.stop(mode)
+                time.sleep(1)
+                cluster_url.start()
+            time.sleep(3)
+        assert all(senders.told[person] > revision for person, revision in before.items()), "it goes on by itself"
+    compare(senders.told, asyncio.run(held(cluster_url.url)))
+    assert {answer.status_code for answer in senders.refused} <= {503}
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in senders.refused)
+
+
+@pytest.mark.postgresql
+def test_a_database_that_is_away_is_a_503_and_the_checks_go_on(cluster_url: Any, tmp_path: Path) -> None:
+    with replicas_on(cluster_url, tmp_path, 1) as (replica,), httpx.Client(timeout=30) as client:
+        path = f"{replica.url}/api/updates/middle?python=3.11"
+        headers = {"content-type": "application/json"}
+        assert client.post(path, content=batch_of(1, 1), headers=headers).status_code == 200
+        cluster_url.stop()
+        for url, content in ((path, batch_of(1, 2)), (f"{replica.url}/api/reports/find", b'{"identifier": "%032x"}' % 1)):
+            away = client.post(url, content=content, headers=headers)
+            assert (away.status_code, int(away.headers["retry-after"]) > 0) == (503, True)
+        assert client.get(f"{replica.url}/api/updates?python=3.11").status_code == 200
+        cluster_url.start()
+        assert client.post(path, content=batch_of(1, 2), headers=headers).json()["receipt"]["stored"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit changes a limit of a running process")
+def test_a_full_disk_is_a_503_and_recovery_needs_no_restart(tmp_path: Path) -> None:
+    """No file of the store may grow beyond a megabyte: what SQLite sees is what it sees on a full disk."""
+    replica = Replica(tmp_path / "data")
+    replica.start()  # with room for the index and the first tables
+    replica.wait()
+    path = f"{replica.url}/api/updates/middle?python=3.11"
+    headers = {"content-type": "application/json"}
+    assert replica.process is not None
+    pids = _group(replica.process.pid)
+    with httpx.Client(timeout=30) as client:
+        assert client.post(path, content=batch_of(1, 1), headers=headers).status_code == 200
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (64 * 1024, resource.RLIM_INFINITY))
+        statuses: list[int] = []
+        for person in range(2, 200):
+            answer = client.post(path, content=batch_of(person, 1), headers=headers)
+            statuses.append(answer.status_code)
+            if answer.status_code != 200:
+                assert int(answer.headers["retry-after"]) > 0
+                break
+        assert statuses[-1] == 503
+        assert client.get(f"{replica.url}/api/updates?python=3.11").status_code == 200
+        for pid in pids:
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert client.post(path, content=batch_of(500, 1), headers=headers).status_code == 200
+    replica.stop()
+    stored = asyncio.run(held(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'raw.sqlite3'}"))
+    assert set(stored) >= {1, 500, *(2 + number for number, status in enumerate(statuses) if status == 200)}
+
+
+def _group(leader: int) -> list[int]:
+    listed = subprocess.run(["ps", "-o", "pid=", "-g", str(leader)], capture_output=True, text=True, check=True)
+    return [int(line) for line in listed.stdout.split()]
+
+
+async def test_under_overload_memory_stays_flat(tmp_path: Path) -> None:
+    """A store that hangs, and more reports at once than the queue holds: the rest is refused at once, and nothing piles up."""
+    replica = Replica(tmp_path / "data", UPDATE_SERVER_REPORT_QUEUE="100")
+    replica.start()
+    await asyncio.to_thread(replica.wait)
+
+    async def send(person: int) -> int:
+        body = batch_of(person, 1)
+        head = "POST /api/updates/middle?python=3.11 HTTP/1.1\r\nhost: x\r\ncontent-type: application/json"
+        head += f"\r\ncontent-length: {len(body)}"
+        reader, writer = await asyncio.open_connection("127.0.0.1", replica.port)
+        writer.write(f"{head}\r\nconnection: close\r\n\r\n".encode() + body)
+        status = int((await reader.readline()).split()[1])
+        writer.close()
+        return status
+
+    assert await send(1) == 200
+    before = replica.worker_memory()
+    hanging = sqlite3.connect(tmp_path / "data" / "raw.sqlite3", isolation_level=None)
+    hanging.execute("BEGIN IMMEDIATE")
+    sent = [asyncio.create_task(send(person)) for person in range(2, 1202)]
+    await asyncio.wait(sent, timeout=7)  # less than SQLite waits for its turn
+    refused = [task.result() for task in sent if task.done()]
+    grown = replica.worker_memory() - before
+    hanging.execute("ROLLBACK")
+    hanging.close()
+    assert len(refused) >= 600
+    assert set(refused) == {503}
+    assert grown < 100 * 2**20
+    statuses = await asyncio.wait_for(asyncio.gather(*sent), 60)
+    assert statuses.count(200) >= 100, "what was in the queue is stored once the store is back"
+    assert await send(9000) == 200
+    await asyncio.to_thread(replica.stop)

@@ -1,0 +1,72 @@
+"""A PostgreSQL server of a test's own: made in a folder, stopped, killed and started again at will."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import free_port
+
+
+@dataclass
+class Cluster:
+    """A server: its programs, its folder, its port. ``url``: of its database, for SQLAlchemy."""
+
+    programs: Path
+    folder: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/postgres"
+
+    def call(self, *command: str) -> None:
+        """Run one of its programs, as a user who may: PostgreSQL refuses to run as root."""
+        full = [str(self.programs / command[0]), *command[1:]]
+        if os.geteuid() == 0:
+            full = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *full]
+        subprocess.run(full, check=True, capture_output=True, cwd="/", timeout=60)
+
+    def start(self) -> None:
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=60"
+        self.call("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w", "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        """``mode``: fast, or immediate, which is a crash."""
+        self.call("pg_ctl", "-D", str(self.folder / "data"), "-m", mode, "-w", "stop")
+
+
+@contextlib.contextmanager
+def running_cluster(folder: Path) -> Iterator[Cluster]:
+    """Make and run a server in ``folder`` while inside; skip the test where PostgreSQL's programs are missing."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    programs = found[-1].parent if found else Path(shutil.which("initdb") or "/nowhere/initdb").parent
+    if not (programs / "initdb").exists():
+        pytest.skip("needs PostgreSQL's programs: apt-get install postgresql")
+    if os.geteuid() == 0 and shutil.which("setpriv") is None:
+        pytest.skip("needs setpriv to run PostgreSQL as another user: apt-get install util-linux")
+    folder.mkdir(parents=True)
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+        for parent in folder.parents:
+            if parent.stat().st_uid == 0 and "pytest" in str(parent):
+                parent.chmod(0o755)
+    cluster = Cluster(programs, folder, free_port())
+    cluster.call("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
+    cluster.start()
+    try:
+        yield cluster
+    finally:
+        for _ in range(3):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                cluster.stop("immediate")
+                break
+            time.sleep(1)
