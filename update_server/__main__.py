@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -29,6 +30,9 @@ from update_server.index.sources.fetching import UpstreamError
 from update_server.operations import logs
 from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
+
+MOST_CONNECTIONS = 20_000
+"""Open at the same time; each costs some kilobytes."""
 
 log = structlog.get_logger()
 console = Console(highlight=False)
@@ -83,6 +87,7 @@ def run() -> None:
     settings = _settings()
     _check_port(settings)
     _prepare(settings)
+    _raise_open_files()
     from granian import Granian
     from granian.constants import Interfaces
     from granian.log import LogLevels
@@ -101,9 +106,22 @@ def run() -> None:
         factory=True,
         workers=1,  # each worker would run every job; start more processes instead
         websockets=False,
+        backlog=4096,
+        backpressure=MOST_CONNECTIONS,  # by default a thousand, and whoever opens as many shuts everybody out
         log_level=LogLevels.warning,
         workers_kill_timeout=10,
     ).serve()
+
+
+def _raise_open_files() -> None:
+    """Take as many open files as the system allows: each connection is one, and the usual soft limit is 1,024."""
+    try:
+        import resource  # POSIX alone
+    except ImportError:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _check_port(settings: Settings) -> None:

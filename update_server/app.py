@@ -95,9 +95,13 @@ async def running(services: Services) -> AsyncIterator[None]:
 
 
 async def finish_deletions(services: Services) -> None:
-    """Remove deleted text from the raw store's log as soon as nobody reads an older state of it, for ever."""
+    """Remove deleted text from the raw store physically, as soon as nobody reads an older state of it, for ever.
+
+    Where that takes long, it takes a twentieth of the time at most, so that nobody can keep the store busy by deleting.
+    """
     while True:
-        await asyncio.sleep(SECONDS_BETWEEN_ERASURES)
+        takes = services.raw.erasing_takes if services.raw else 0
+        await asyncio.sleep(max(SECONDS_BETWEEN_ERASURES, 20 * takes))
         if services.raw is not None:
             with contextlib.suppress(SQLAlchemyError, OSError):
                 await services.raw.erase()

@@ -6,6 +6,9 @@ no sequence, no time (design, "One request, one week").
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +22,9 @@ from sqlmodel import Field, SQLModel
 from aggregation.stores.engines import BUSY_TIMEOUT_MS, WRITES
 from aggregation.stores.reports import NewReport, Stored
 from aggregation.stores.sqlite_intake import SqliteIntake
+
+QUICK_S = 0.25
+"""An erasure that takes no longer is done before a deletion is answered."""
 
 
 class RawBase(SQLModel, registry=registry()):
@@ -61,6 +67,8 @@ class RawStore:
         self._intake = None if self._on_postgresql else SqliteIntake(engine.url)
         self._deletions = 1  # a process that was killed may have left deleted text in SQLite's log
         self._erased = 0
+        self.erasing_takes = 0.0
+        """Seconds that the last erasure took."""
 
     async def close(self) -> None:
         """Give back all connections."""
@@ -115,8 +123,10 @@ class RawStore:
     async def _deleted(self, condition: sa.ColumnElement[bool]) -> int:
         async with self.engine.execution_options(**WRITES).begin() as connection:
             deleted = (await connection.execute(sa.delete(REPORTS).where(condition))).rowcount
-        self._deletions += 1
-        await self.erase()
+        if deleted:
+            self._deletions += 1
+            if self.erasing_takes < QUICK_S:  # else it is done in the background, now and then
+                await self.erase()
         return deleted
 
     @property
@@ -125,28 +135,36 @@ class RawStore:
         return self._erased == self._deletions
 
     async def erase(self) -> bool:
-        """Remove deleted text from SQLite's log too; tell whether that was possible, or somebody is reading an older state.
+        """Remove deleted text physically; tell whether that was possible, or somebody is reading an older state.
 
-        Overwritten pages are in the log until it is merged and cut: then the text is in no file any more. On PostgreSQL there
-        is nothing to do here.
+        ``secure_delete`` overwrites what is deleted, but not the copies that SQLite leaves in the free space of pages when
+        it moves rows between them: so the file is written anew (VACUUM). Overwritten pages are in the log until it is
+        merged and cut. On PostgreSQL there is nothing to do here: its vacuum and its log are the operator's
+        (docs/scaling.md).
         """
         if not self.is_erased:
             until = self._deletions  # one that comes in meanwhile is not covered
             if self.engine.dialect.name != "sqlite":
                 self._erased = until
             else:
+                before = time.monotonic()
                 async with self.engine.connect() as connection:
-                    if await connection.run_sync(_checkpoint):
+                    if await connection.run_sync(_rewrite):
                         self._erased = until
+                        self.erasing_takes = time.monotonic() - before
         return self.is_erased
 
 
-def _checkpoint(connection: sa.Connection) -> bool:
+def _rewrite(connection: sa.Connection) -> bool:
+    """Write the file anew and cut the log; False where somebody was in the way."""
     cursor = connection.connection.cursor()  # beneath SQLAlchemy, which would begin a transaction first
+    row = None
     try:
         cursor.execute("PRAGMA busy_timeout = 250")
-        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        row = cursor.fetchone()
+        with contextlib.suppress(sqlite3.OperationalError):
+            cursor.execute("VACUUM")
+            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            row = cursor.fetchone()
         cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     finally:
         cursor.close()

@@ -114,6 +114,7 @@ def forget(
     for file in files:
         try:
             cleared = clear_weeks(file, weeks)
+            file.compact()
             requests, drafts = requests + cleared[0], drafts + cleared[1]
         except StateError as error:
             if str(error) not in problems:

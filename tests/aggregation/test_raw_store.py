@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import random
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import sqlalchemy as sa
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS, RawStore
-from aggregation.stores.reports import MOST_ENVIRONMENTS
+from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport
 from migrations import upgrade
 from tests.support.reports import WEEK, report
 
@@ -88,6 +90,30 @@ async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
         await raw.delete(item.identifier)
     for path in tmp_path.iterdir():
         assert b"MARK-" not in path.read_bytes(), path.name
+    await raw.close()
+
+
+async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in(tmp_path: Path) -> None:
+    """SQLite copies rows between pages and leaves the old copies where nothing is stored, whatever secure_delete says."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw, dice = RawStore(make_engine(url)), random.Random(3)
+    people = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(2500)]
+
+    def made(identifier: str, revision: int) -> NewReport:
+        document = {"sys_name": "x" * dice.randrange(100, 900)}
+        return NewReport(WEEK, identifier, "00000001", revision, "basic", 1, document)
+
+    for revision in (1, 2):
+        for start in range(0, len(people), 50):
+            await raw.put([made(person, revision) for person in people[start : start + 50]])
+    gone = people[::2]
+    async with raw.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
+        await connection.execute(sa.delete(REPORTS).where(REPORTS.c.identifier.in_(gone[1:])))
+    await raw.delete(gone[0])
+    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert [person for person in gone if person.encode() in content] == []
+    assert all(person.encode() in content for person in people[1::2])
     await raw.close()
 
 

@@ -97,6 +97,16 @@ def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machin
     assert [report["week"] for report in reports_of(holding.router)[sent:]] == ["2026-W49"], "later weeks follow consent"
 
 
+def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    names = [report["identifier"].encode() for report in reports_of(holding.router)]
+    before = b"".join(path.read_bytes() for path in machine.folder.rglob("*.sqlite3"))
+    assert all(name in before for name in names)
+    forget(machine.settings, machine.store, 5)
+    own, account = machine.store.files
+    assert not any(name in own.path.read_bytes() + account.path.read_bytes() for name in names)
+
+
 def test_forgetting_works_after_consent_was_withdrawn(machine: Machine, holding: Holding) -> None:
     two_weeks(machine, holding)
     machine.consent(Level.NONE)

@@ -72,6 +72,14 @@ class StateFile:
                         connection.execute("ROLLBACK")
                     raise
 
+    def compact(self) -> None:
+        """Write the file anew, so that nothing deleted is left in the free space of its pages. Raises StateError."""
+        with (
+            self._errors_explained(),
+            contextlib.closing(sqlite3.connect(self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection,
+        ):
+            connection.execute("VACUUM")
+
     def problem(self) -> str | None:
         """Return what is wrong with the file and what to do about it, or None where it can be read and written.
 

@@ -1,0 +1,118 @@
+"""A day of traffic, and then every file and table is searched for what may not be there: whoever sent, in whatever way."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+
+from tests.support.batches import batch_json
+from tests.support.made_upstream import MadeUpstream
+from tests.support.processes import run, running_server, wait_until
+
+pytestmark = pytest.mark.end_to_end
+
+NOW = "2026-11-18T12:00:00Z"
+ADDRESSES = [f"203.0.113.{number}" for number in range(1, 30)] + ["2001:db8:77:1::42"]
+AGENT = "napari/0.6.1 somebody-elses-laptop"
+PRIVATE = ("my-secret-plugin", "my_secret_plugin", "SECRET-OS", "secret.command", "9.9.9rc1")
+
+
+def identifier(person: int) -> str:
+    return hashlib.sha256(str(person).encode()).hexdigest()[:32]
+
+
+def batch(level: Level, person: int, **changes: Any) -> dict[str, Any]:
+    private: dict[str, Any] = {"identifier": identifier(person), "environment": f"{person:08x}", "sys_name": "SECRET-OS"}
+    if level is not Level.BASIC:
+        private["plugins"] = [{"name": "affinder", "version": "0.5.0"}, {"name": "my-secret-plugin", "version": "9.9.9rc1"}]
+    if level is Level.FULL:
+        private["command_usage"] = {"secret.command": 10, "my_secret_plugin.run": 1}
+    return batch_json(level, **(private | changes))
+
+
+def live_a_day(url: str) -> None:
+    """What a day brings: checks, reports of all levels, refusals, nonsense, people who look at and delete their own."""
+    with httpx.Client(base_url=url, timeout=20) as client:
+        for number, address in enumerate(ADDRESSES * 3, 1):
+            headers = {"x-forwarded-for": address, "user-agent": AGENT, "referer": f"https://{PRIVATE[0]}.example/"}
+            level = TELEMETRY_LEVELS[number % 3]
+            path = f"/api/updates/{level}?python=3.11"
+            client.get("/api/updates?python=3.11.4", headers=headers)
+            assert client.post(path, json=batch(level, number), headers=headers).status_code == 200
+            bad = batch(level, number, week="1999-W01") | {"my-secret-plugin": 1}
+            assert client.post(path, json=bad, headers=headers).status_code == 422
+            client.post(path, content=b'{"my-secret-plugin', headers=headers | {"content-type": "application/json"})
+            client.get(f"/api/pypi/{PRIVATE[0]}?x={PRIVATE[1]}", headers=headers)
+            client.get(f"/api/stats/plugins/{PRIVATE[0]}", headers=headers)
+            found = client.post("/api/reports/find", json={"identifier": identifier(number)}, headers=headers)
+            assert len(found.json()["reports"]) == 1
+            if number % 4 == 0:
+                gone = client.post("/api/reports/delete", json={"identifier": identifier(number)}, headers=headers)
+                assert gone.json() == {"deleted": 1}
+
+
+def everything_in(path: Path) -> bytes:
+    """Return the bytes of a file, and of a database also what its tables hold, as text."""
+    content = path.read_bytes()
+    if path.suffix == ".sqlite3":
+        database = sqlite3.connect(path)
+        content += "\n".join(database.iterdump()).encode()
+        database.close()
+    return content
+
+
+@pytest.mark.parametrize("log_format", ["json", "text"])
+def test_nobody_is_in_any_log_and_identifiers_are_in_the_raw_store_alone(tmp_path: Path, log_format: str) -> None:
+    data = tmp_path / "data"
+    settings = {
+        "UPDATE_SERVER_NOW": NOW,
+        "UPDATE_SERVER_ACCESS_LOG": "true",
+        "UPDATE_SERVER_LOG_FORMAT": log_format,
+        "UPDATE_SERVER_LOG_LEVEL": "debug",
+        "UPDATE_SERVER_REPORTS_PER_DAY": "1000",
+    }
+    with MadeUpstream().served() as upstream, running_server(data, UPDATE_SERVER_UPSTREAM=upstream, **settings) as server:
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        live_a_day(server.url)
+    published = run("aggregation", "run", "--now", "2026-12-08T00:00:00", UPDATE_SERVER_DATA=str(data))
+    assert published.returncode == 0, published.stderr
+    log = server.log.read_text()
+    assert log.count("request") > 400, "there is a log to search"
+    assert "/api/pypi/{name}" in log
+    people = range(1, 3 * len(ADDRESSES) + 1)
+    held = [identifier(person) for person in people if person % 4]
+    deleted = [identifier(person) for person in people if not person % 4]
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {"raw.sqlite3", "aggregate.sqlite3", "index.sqlite3", server.log.name} <= {path.name for path in files}
+    for path in files:
+        content = everything_in(path)
+        for text in (*ADDRESSES, AGENT, "somebody-elses-laptop", *PRIVATE, *deleted):
+            assert text.encode() not in content, f"{text} is in {path.name}"
+        is_raw = path.name.startswith("raw.sqlite3")
+        for text in held:
+            assert is_raw or text.encode() not in content, f"an identifier is in {path.name}"
+    assert all(text.encode() in everything_in(data / "raw.sqlite3") for text in held)
+
+
+def test_reports_lie_in_the_order_of_their_key_whenever_they_came(tmp_path: Path) -> None:
+    """SQLite's file itself: a table without row ids is its own index, so that its pages tell no order of arrival."""
+    data = tmp_path / "data"
+    with running_server(data, UPDATE_SERVER_NOW=NOW, UPDATE_SERVER_JOBS="false") as server, httpx.Client(timeout=20) as client:
+        for person in (900, 3, 512, 77, 4000, 1):
+            sent = client.post(f"{server.url}/api/updates/basic?python=3.11", json=batch(Level.BASIC, person))
+            assert sent.status_code == 200
+    content = (data / "raw.sqlite3").read_bytes()
+    database = sqlite3.connect(data / "raw.sqlite3")
+    unordered = [row[0] for row in database.execute("SELECT identifier FROM reports")]
+    with pytest.raises(sqlite3.OperationalError, match="no such column"):
+        database.execute("SELECT rowid FROM reports")
+    database.close()
+    assert unordered == sorted(unordered)
+    assert json.dumps(NOW) not in content.decode("latin-1")

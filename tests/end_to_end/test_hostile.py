@@ -1,0 +1,110 @@
+"""Against the real server process: its own description as a weapon, ten thousand open connections, bodies that never end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import resource
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from napari_update_hook.wire import Level
+
+from tests.support.batches import batch_json
+from tests.support.made_upstream import MadeUpstream
+from tests.support.processes import Server, running_server, wait_until
+
+pytestmark = pytest.mark.end_to_end
+EXAMPLES = os.environ.get("TEST_SCHEMATHESIS", "5")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("hostile")
+    settings = {"UPDATE_SERVER_NOW": "2026-11-18T12:00:00Z"}
+    with (
+        MadeUpstream().served() as upstream,
+        running_server(folder / "data", UPDATE_SERVER_UPSTREAM=upstream, **settings) as running,
+    ):
+        wait_until(lambda: running.get("/health/ready").json()["index"]["origin"] == "refresh", running.log.read_text())
+        yield running
+
+
+def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Path) -> None:
+    """schemathesis: made-up requests for every endpoint, right and wrong; none may be a server error or end the connection."""
+    pytest.importorskip("schemathesis", reason="needs schemathesis: pip install schemathesis")
+    program = Path(sys.executable).with_name("schemathesis")
+    command = [
+        str(program),
+        "run",
+        f"{server.url}/api/openapi.json",
+        "--checks",
+        "not_a_server_error",
+        "--max-examples",
+        EXAMPLES,
+    ]
+    command += ["--workers", "2", "--no-color", "--generation-database", "none", "--request-timeout", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=900, check=False)
+    assert done.returncode == 0, done.stdout[-6000:]
+    tested = re.search(r"([0-9,]+) generated", done.stdout)
+    assert tested is not None, done.stdout[-3000:]
+    assert server.get("/health/live").status_code == 200
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of open files are POSIX")
+async def test_ten_thousand_open_connections_are_borne(server: Server) -> None:
+    wanted = 10_000
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < wanted + 500:
+        pytest.skip(f"needs {wanted} open files: ulimit -n {wanted + 500} in a shell that may raise it")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted + 500), hard))
+    port = int(server.url.rpartition(":")[2])
+    connections: list[socket.socket] = []
+    try:
+        for _ in range(wanted):
+            connection = socket.create_connection(("127.0.0.1", port), timeout=20)
+            connection.sendall(b"POST /api/updates/basic?python=3.11 HTTP/1.1\r\nhost: x\r\n")  # and no more
+            connections.append(connection)
+        async with httpx.AsyncClient(timeout=30) as client:
+            assert (await client.get(f"{server.url}/api/updates?python=3.11")).status_code == 200
+            sent = await client.post(f"{server.url}/api/updates/basic?python=3.11", json=batch_json(Level.BASIC))
+            assert sent.json()["receipt"]["stored"]
+    finally:
+        for connection in connections:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(connections) == wanted
+
+
+async def test_a_body_that_never_ends_is_given_up_and_holds_nobody_up(server: Server) -> None:
+    port = int(server.url.rpartition(":")[2])
+
+    async def drip() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST /api/updates/basic?python=3.11 HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n")
+        writer.write(b"content-length: 60000\r\n\r\n")
+        answer = asyncio.create_task(reader.readline())
+        with contextlib.suppress(ConnectionError):
+            while not answer.done():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.wait([answer], timeout=0.2)
+        writer.close()
+        return await answer
+
+    before = time.monotonic()
+    dripping = [asyncio.create_task(drip()) for _ in range(50)]
+    async with httpx.AsyncClient(timeout=10) as client:
+        await asyncio.sleep(1)
+        assert (await client.get(f"{server.url}/api/updates?python=3.11")).status_code == 200
+    lines = await asyncio.wait_for(asyncio.gather(*dripping), 60)
+    assert {line.split()[1] for line in lines} == {b"408"}
+    assert time.monotonic() - before < 45
