@@ -1,7 +1,7 @@
 """Log lines: events with fields, as text on a terminal and as JSON elsewhere (structlog).
 
-Nothing that is logged may hold an address, an identifier or the text of a request. The access log (accounting.py) has none of it, and tracebacks come
-without local variables: those of a handler hold all of it.
+Nothing that is logged may hold an address, an identifier or the text of a request. The access log (accounting.py) has none
+of it, and tracebacks come without local variables: those of a handler hold all of it.
 """
 
 from __future__ import annotations
