@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from napari_update_hook.weeks import start_of, week_of
+from napari_update_hook.weeks import closes_at, end_of, start_of, week_of
 
 from aggregation.stores.raw import RawStore
 
@@ -15,6 +15,17 @@ def oldest_kept(now: datetime) -> str:
     """Return the oldest week of which raw reports may still be there at ``now``."""
     week = week_of(now - RETENTION)
     return week if start_of(week) + RETENTION > now else week_of(start_of(week) + timedelta(days=7))
+
+
+async def put_in_order(raw: RawStore, now: datetime) -> list[str]:
+    """Let nothing tell any more in which order the reports of weeks that are over came; return the weeks.
+
+    While a week takes reports, and for the day after: later nothing changes.
+    """
+    weeks = [week for week in await raw.weeks() if end_of(week) <= now < closes_at(week) + timedelta(days=2)]
+    for week in weeks:
+        await raw.put_in_order(week)
+    return weeks
 
 
 async def purge(raw: RawStore, now: datetime) -> int:

@@ -13,13 +13,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregation.clock import Clock
 from aggregation.jobs import run_job
 from aggregation.publish import due_weeks, publish_week
-from aggregation.retention import purge
+from aggregation.retention import purge, put_in_order
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
 
 log = structlog.get_logger()
 
 RETRY_AFTER = timedelta(seconds=60)
+DAY_S = 86_400
 INTERVAL_S = 900
 """A quarter of an hour: a missed run is caught up by the next, because both jobs look at what is due."""
 
@@ -38,8 +39,12 @@ def register(scheduler: BaseScheduler, raw: RawStore, aggregate: AggregateStore,
             log.info("raw_reports_purged", reports=deleted)
         return None
 
-    for name, work in (("publish", publish), ("purge", purge_old)):
-        add(scheduler, name, work, aggregate, clock, lock_folder, seconds=INTERVAL_S)
+    async def order() -> str | None:
+        await put_in_order(raw, clock.now())
+        return None
+
+    for name, work, seconds in (("publish", publish, INTERVAL_S), ("purge", purge_old, INTERVAL_S), ("order", order, DAY_S)):
+        add(scheduler, name, work, aggregate, clock, lock_folder, seconds=seconds)
 
 
 def add(

@@ -15,7 +15,7 @@ from aggregation.stores.engines import make_engine
 from migrations import version_table
 
 WEB_FUNCTIONS = ("put_reports(jsonb)", "find_reports(text)", "delete_reports(text)")
-SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)")
+SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)")
 
 
 def role_of(url: str | None) -> str | None:

@@ -51,6 +51,7 @@ _KEY = (REPORTS.c.week, REPORTS.c.identifier, REPORTS.c.environment)
 _PUT = sa.text("SELECT place, stored, revision, reason, is_new FROM put_reports(CAST(:batch AS jsonb))")
 _FIND = sa.text("SELECT * FROM find_reports(:identifier)").columns(*REPORTS.c)
 _DELETE = sa.text("SELECT delete_reports(:identifier)")
+_PUT_IN_ORDER = sa.text("SELECT put_in_order(:week)")
 _DELETE_BEFORE = sa.text("SELECT delete_reports_before(:week)")
 
 
@@ -109,6 +110,16 @@ class RawStore:
         if self._on_postgresql:
             return await self._called(_DELETE_BEFORE.bindparams(week=week))
         return await self._deleted(REPORTS.c.week < week)
+
+    async def put_in_order(self, week: str) -> None:
+        """Let nothing tell in which order the reports of a week came.
+
+        SQLite keeps them by their key. PostgreSQL keeps them where they came, and with the transaction that brought each
+        (``ctid``, ``xmin``): there the week's partition is written anew.
+        """
+        if self._on_postgresql:
+            async with self.engine.begin() as connection:
+                await connection.execute(_PUT_IN_ORDER, {"week": week})
 
     async def weeks(self) -> list[str]:
         """Return the weeks of which there are reports, in order."""

@@ -84,7 +84,7 @@ async def test_the_jobs_publish_what_is_due_and_purge_what_is_old(
     try:
         for _ in range(200):
             runs = await aggregate.last_job_runs()
-            if len([run for run in runs if run.ended_at]) == 2:
+            if len([run for run in runs if run.ended_at]) == 3:
                 break
             await asyncio.sleep(0.05)
     finally:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -9,7 +10,7 @@ from aggregation.settings import Store
 from aggregation.stores.aggregate import AggregateBase
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawBase
-from migrations import StoreTooNewError, is_current, upgrade, version_table
+from migrations import StoreTooNewError, config_for, is_current, upgrade, version_table
 
 METADATA = {Store.RAW: RawBase.metadata, Store.AGGREGATE: AggregateBase.metadata}
 
@@ -53,3 +54,38 @@ async def test_a_percent_sign_in_a_path_is_no_trouble(tmp_path: object) -> None:
     folder.mkdir()
     await upgrade(Store.RAW, f"sqlite+aiosqlite:///{folder / 'raw.sqlite3'}")
     assert (folder / "raw.sqlite3").exists()
+
+
+@pytest.mark.postgresql
+async def test_reports_move_into_partitions_and_back(postgresql_url: str) -> None:
+    """A raw store that holds reports of two weeks, as the first release left it."""
+    rows = [
+        {"week": week, "identifier": f"{number:032x}", "environment": f"{number:08x}", "revision": number, "document": "{}"}
+        for week in ("2026-W40", "2026-W41")
+        for number in range(1, 4)
+    ]
+
+    def go_to(connection: sa.Connection, revision: str, *, down: bool = False) -> None:
+        config = config_for(Store.RAW)
+        config.attributes["connection"] = connection
+        (command.downgrade if down else command.upgrade)(config, revision)
+
+    engine = make_engine(postgresql_url)
+    select = sa.text("SELECT week, identifier, environment, revision, level FROM reports ORDER BY week, identifier")
+    insert = "INSERT INTO reports VALUES (:week, :identifier, :environment, :revision, 'basic', 1, CAST(:document AS jsonb))"
+    async with engine.begin() as connection:
+        await connection.run_sync(go_to, "0001")
+        await connection.execute(sa.text(insert), rows)
+        before = (await connection.execute(select)).all()
+    async with engine.begin() as connection:
+        await connection.run_sync(go_to, "head")
+        assert (await connection.execute(select)).all() == before
+        partitions = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reports'::regclass ORDER BY 1"
+        assert (await connection.scalars(sa.text(partitions))).all() == ["reports_2026_w40", "reports_2026_w41"]
+        assert await connection.scalar(sa.text("SELECT count(*) FROM find_reports(:who)"), {"who": f"{1:032x}"}) == 2
+    async with engine.begin() as connection:
+        await connection.run_sync(go_to, "0001", down=True)
+        assert (await connection.execute(select)).all() == before
+    await engine.dispose()
+    await upgrade(Store.RAW, postgresql_url)
+    assert await is_current(Store.RAW, postgresql_url)

@@ -7,12 +7,15 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from napari_update_hook.weeks import end_of
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from aggregation.retention import put_in_order
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
@@ -85,6 +88,8 @@ FORBIDDEN = [
     "COPY reports TO STDOUT",
     "SELECT delete_reports_before('2099-W01')",
     "SELECT make_partition('2026-W41')",
+    "SELECT put_in_order('2026-W40')",
+    "SELECT close_partition('reports')",
     "CREATE OR REPLACE FUNCTION find_reports(of_identifier text) RETURNS SETOF reports LANGUAGE sql AS 'SELECT * FROM reports'",
     "ALTER FUNCTION find_reports(text) SECURITY INVOKER",
     "UPDATE alembic_version_raw SET version_num = '0001'",
@@ -134,3 +139,25 @@ async def test_a_purged_week_leaves_no_table_behind(urls: dict[str, str]) -> Non
         left = (await connection.execute(sa.text("SELECT relname FROM pg_class WHERE relname LIKE 'reports\\_2%'"))).all()
     assert left == []
     await asyncio.gather(web.close(), owner.close())
+
+
+async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str]) -> None:
+    """Neither where a row lies nor by which transaction it came tells anything, and everything goes on."""
+    web, scheduler, owner = (RawStore(make_engine(urls[role])) for role in ("web", "scheduler", "owner"))
+    for person in (9, 2, 7, 4, 1):
+        await web.put([report(person)])
+    now = end_of(WEEK) + timedelta(hours=1)
+    for _ in range(2):
+        assert await put_in_order(scheduler, now) == [WEEK]
+        async with owner.engine.connect() as connection:
+            rows = (await connection.execute(sa.text("SELECT identifier, xmin::text FROM reports ORDER BY ctid"))).all()
+        assert [row[0] for row in rows] == [report(person).identifier for person in (1, 2, 4, 7, 9)]
+        assert len({row[1] for row in rows}) == 1
+        (stored,) = await web.put([report(3, revision=2)])
+        assert stored.stored
+        assert await web.delete(report(3).identifier) == 1
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await run(web.engine, f"SELECT * FROM reports_{WEEK.lower().replace('-', '_')}")
+    assert await scheduler.weeks() == [WEEK]
+    assert await put_in_order(scheduler, now + timedelta(days=30)) == []
+    await asyncio.gather(web.close(), scheduler.close(), owner.close())

@@ -20,11 +20,27 @@ CREATE TABLE reports (
 ) PARTITION BY LIST (week)
 """
 
+CLOSE_PARTITION = """
+CREATE FUNCTION close_partition(name text) RETURNS void LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    grantee record;
+BEGIN
+    -- Take back what default privileges gave to others: a partition is reached through the table alone.
+    FOR grantee IN
+        SELECT DISTINCT pg_get_userbyid(entry.grantee) AS role
+        FROM pg_class, aclexplode(pg_class.relacl) AS entry
+        WHERE pg_class.oid = to_regclass('SCHEMA.' || name) AND entry.grantee NOT IN (0, pg_class.relowner)
+    LOOP
+        EXECUTE format('REVOKE ALL ON SCHEMA.%I FROM %I', name, grantee.role);
+    END LOOP;
+END $$
+"""
+
 MAKE_PARTITION = """
 CREATE FUNCTION make_partition(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    grantee record;
     name text := 'reports_' || lower(replace(of_week, '-', '_'));
 BEGIN
     IF of_week !~ '^[0-9]{4}-W[0-9]{2}$' THEN
@@ -33,14 +49,7 @@ BEGIN
     IF to_regclass('SCHEMA.' || name) IS NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext('SCHEMA.reports'));
         EXECUTE format('CREATE TABLE IF NOT EXISTS SCHEMA.%I PARTITION OF SCHEMA.reports FOR VALUES IN (%L)', name, of_week);
-        -- What default privileges gave to others: a partition is reached through the table alone.
-        FOR grantee IN
-            SELECT DISTINCT pg_get_userbyid(entry.grantee) AS role
-            FROM pg_class, aclexplode(pg_class.relacl) AS entry
-            WHERE pg_class.oid = to_regclass('SCHEMA.' || name) AND entry.grantee NOT IN (0, pg_class.relowner)
-        LOOP
-            EXECUTE format('REVOKE ALL ON SCHEMA.%I FROM %I', name, grantee.role);
-        END LOOP;
+        PERFORM SCHEMA.close_partition(name);
     END IF;
 END $$
 """
@@ -132,6 +141,25 @@ BEGIN
 END $$
 """
 
+PUT_IN_ORDER = """
+CREATE FUNCTION put_in_order(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text := 'reports_' || lower(replace(of_week, '-', '_'));
+BEGIN
+    IF of_week !~ '^[0-9]{4}-W[0-9]{2}$' OR to_regclass('SCHEMA.' || name) IS NULL THEN
+        RETURN;
+    END IF;
+    -- A table keeps rows where they came, and by which transaction. Written anew, all are of one, in the order of their key.
+    -- The table itself is not locked, nor are other weeks.
+    EXECUTE format('LOCK TABLE SCHEMA.%I IN ACCESS EXCLUSIVE MODE', name);
+    EXECUTE format('CREATE TEMPORARY TABLE in_order ON COMMIT DROP AS SELECT * FROM SCHEMA.%I', name);
+    EXECUTE format('TRUNCATE SCHEMA.%I', name);
+    EXECUTE format(
+        'INSERT INTO SCHEMA.%I SELECT * FROM pg_temp.in_order ORDER BY identifier COLLATE "C", environment COLLATE "C"', name);
+END $$
+"""
+
 MOVE = """
 SELECT make_partition(week) FROM (SELECT DISTINCT week FROM reports_in_one) AS weeks;
 INSERT INTO reports SELECT * FROM reports_in_one;
@@ -139,11 +167,13 @@ DROP TABLE reports_in_one
 """
 
 FUNCTIONS = (
+    "close_partition(text)",
     "make_partition(text)",
     "put_reports(jsonb)",
     "find_reports(text)",
     "delete_reports(text)",
     "delete_reports_before(text)",
+    "put_in_order(text)",
 )
 
 
@@ -154,7 +184,7 @@ def upgrade() -> None:
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
     for script in TABLE.split(";"):
         op.execute(script)
-    for function in (MAKE_PARTITION, PUT, FIND, DELETE, DELETE_BEFORE):
+    for function in (CLOSE_PARTITION, MAKE_PARTITION, PUT, FIND, DELETE, DELETE_BEFORE, PUT_IN_ORDER):
         connection.exec_driver_sql(function.replace("SCHEMA.", f"{schema}."))
     for script in MOVE.split(";"):
         op.execute(script)
