@@ -15,7 +15,11 @@ from aggregation.stores.engines import make_engine
 from migrations import version_table
 
 WEB_FUNCTIONS = ("put_reports(jsonb)", "find_reports(text)", "delete_reports(text)")
+OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)", "weeks_of_reports()")
 SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)")
+
+
+FUNCTIONS = (*dict.fromkeys((*WEB_FUNCTIONS, *OWNERS_FUNCTIONS, *SCHEDULER_FUNCTIONS)),)
 
 
 def role_of(url: str | None) -> str | None:
@@ -34,7 +38,8 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
     engine = make_engine(owner_url)
     try:
         async with engine.begin() as connection:
-            granted = []
+            granted: list[str] = []
+            await connection.run_sync(_take_all_back)
             for role, table_rights, functions in (
                 (web, "", WEB_FUNCTIONS),
                 (scheduler, "SELECT", SCHEDULER_FUNCTIONS),
@@ -47,14 +52,29 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
         await engine.dispose()
 
 
-def _grant(connection: Connection, role: str, table_rights: str, functions: tuple[str, ...]) -> None:
-    quoted = connection.dialect.identifier_preparer.quote(role)
-    schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
+def _take_all_back(connection: Connection) -> None:
+    """Leave the owner alone with every right: on the table, its partitions, the record of migrations, and the functions."""
     partitions = connection.exec_driver_sql(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reports'::regclass"
     )
-    for table in (version_table(Store.RAW), "reports", *partitions.scalars().all()):
-        connection.exec_driver_sql(f"REVOKE ALL ON {table} FROM {quoted}")
+    tables = [version_table(Store.RAW), "reports", *partitions.scalars().all()]
+    for kind, names, catalogue, acl, owner, oid in (
+        ("TABLE", tables, "pg_class", "relacl", "relowner", "regclass"),
+        ("FUNCTION", FUNCTIONS, "pg_proc", "proacl", "proowner", "regprocedure"),
+    ):
+        for name in names:
+            connection.exec_driver_sql(f"REVOKE ALL ON {kind} {name} FROM PUBLIC")
+            query = (
+                f"SELECT DISTINCT quote_ident(pg_get_userbyid(entry.grantee)) FROM {catalogue} c, "  # noqa: S608 - our own names
+                f"aclexplode(c.{acl}) AS entry WHERE c.oid = '{name}'::{oid} AND entry.grantee NOT IN (0, c.{owner})"
+            )
+            for role in connection.exec_driver_sql(query).scalars().all():
+                connection.exec_driver_sql(f"REVOKE ALL ON {kind} {name} FROM {role}")
+
+
+def _grant(connection: Connection, role: str, table_rights: str, functions: tuple[str, ...]) -> None:
+    quoted = connection.dialect.identifier_preparer.quote(role)
+    schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
     if table_rights:
         connection.exec_driver_sql(f"GRANT {table_rights} ON reports TO {quoted}")
     connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA {schema} TO {quoted}")

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import REPORTS, RawStore
+from aggregation.stores.raw import REPORTS, RawStore, _of
 from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport
 from migrations import upgrade
 from tests.support.reports import WEEK, report
@@ -67,6 +67,25 @@ async def test_deleting_takes_all_weeks_of_one_identifier_alone(raw: RawStore) -
     assert await raw.find(report(1).identifier) == []
     assert await raw.delete(report(1).identifier) == 0
     assert await revisions(raw, 2) == [1]
+
+
+async def test_weeks_are_listed_each_once_in_order(raw: RawStore) -> None:
+    assert await raw.weeks() == []
+    await raw.put([report(person, week=week) for person in range(3) for week in ("2026-W41", "2026-W39", "2026-W40")])
+    assert await raw.weeks() == ["2026-W39", "2026-W40", "2026-W41"]
+
+
+async def test_an_identifier_is_found_by_the_key(tmp_path: Path) -> None:
+    """A search of every row would be a way to keep the store busy."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw = RawStore(make_engine(url))
+    async with raw.engine.connect() as connection:
+        query = sa.select(REPORTS).where(_of("x"))
+        compiled = str(query.compile(raw.engine.sync_engine, compile_kwargs={"literal_binds": True}))
+        steps = [row[3] for row in (await connection.execute(sa.text(f"EXPLAIN QUERY PLAN {compiled}"))).all()]
+        assert any("SEARCH reports USING PRIMARY KEY (week=? AND identifier=?)" in step for step in steps), steps
+    await raw.close()
 
 
 async def test_no_column_could_tell_when_a_report_came(raw: RawStore) -> None:
@@ -161,7 +180,7 @@ async def test_what_a_killed_process_left_in_the_log_is_erased_by_the_next(tmp_p
 import asyncio, os, sys
 import sqlalchemy as sa
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import REPORTS, RawStore
+from aggregation.stores.raw import REPORTS, RawStore, _of
 from tests.support.reports import report
 async def main():
     raw = RawStore(make_engine(sys.argv[1]))

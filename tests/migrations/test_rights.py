@@ -48,6 +48,8 @@ async def urls(postgresql_url: str) -> AsyncIterator[dict[str, str]]:
     # What a careless operator may have set up: every table that the owner makes is open to the web process.
     owner = make_engine(made["owner"])
     await run(owner, f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {names['web']}")
+    await run(owner, "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO PUBLIC")
+    await run(owner, "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT EXECUTE ON FUNCTIONS TO PUBLIC")
     await owner.dispose()
     await upgrade(Store.RAW, made["owner"])
     assert await grant_raw(made["owner"], names["web"], names["scheduler"]) == [names["web"], names["scheduler"]]
@@ -161,3 +163,14 @@ async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str
     assert await scheduler.weeks() == [WEEK]
     assert await put_in_order(scheduler, now + timedelta(days=30)) == []
     await asyncio.gather(web.close(), scheduler.close(), owner.close())
+
+
+async def test_a_role_that_is_replaced_loses_its_rights(urls: dict[str, str]) -> None:
+    web, former = RawStore(make_engine(urls["web"])), RawStore(make_engine(urls["scheduler"]))
+    await web.put([report(1)])
+    await grant_raw(urls["owner"], urls["web role"], None)
+    for statement in ("SELECT * FROM reports", "SELECT delete_reports_before('2099-W01')", "SELECT delete_reports('x')"):
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            await run(former.engine, statement)
+    assert len(await web.find(report(1).identifier)) == 1
+    await asyncio.gather(web.close(), former.close())

@@ -12,7 +12,7 @@ import hmac
 import ipaddress
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 
 import structlog
@@ -83,17 +83,26 @@ def subscriber(address: str) -> str:
     return str(parsed)
 
 
-def client_address(peer: str, headers: Mapping[str, str], trusted: Sequence[Network]) -> str:
+def client_address(peer: str, forwarded_for: Iterable[str], trusted: Sequence[Network]) -> str:
     """Return the address of whoever sent a request.
 
-    ``peer``: who is connected. Where that is a trusted proxy, it is the last address of ``X-Forwarded-For`` that is not
-    itself a trusted proxy; a client can write what it likes before that, and is not believed.
+    ``peer``: who is connected. ``forwarded_for``: the lines of ``X-Forwarded-For``, in order. Where the peer is a trusted
+    proxy, it is the last address in them that is not itself a trusted proxy; a client can write what it likes before that,
+    and is not believed.
     """
     address = peer
-    forwarded = [part.strip() for part in headers.get("x-forwarded-for", "").split(",") if part.strip()]
+    forwarded = [_without_port(part.strip()) for part in ",".join(forwarded_for).split(",") if part.strip()]
     while forwarded and _is_trusted(address, trusted):
         address = forwarded.pop()
     return address
+
+
+def _without_port(address: str) -> str:
+    """``203.0.113.7`` of ``203.0.113.7:4711``, ``2001:db8::1`` of ``[2001:db8::1]:4711``."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    host, _, port = address.partition(":")
+    return host if port.isdigit() else address
 
 
 def _is_trusted(address: str, trusted: Sequence[Network]) -> bool:

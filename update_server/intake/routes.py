@@ -70,7 +70,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         """Count a request of this address, before anything of it is read. Raises Problem 429."""
         peer = request.client.host if request.client else "unknown"
         try:
-            limits.check(client_address(peer, request.headers, proxies))
+            limits.check(client_address(peer, request.headers.getall("x-forwarded-for", []), proxies))
         except Problem:
             services.metrics.limited.inc()
             raise

@@ -27,6 +27,7 @@ DECLARE
     grantee record;
 BEGIN
     -- Take back what default privileges gave to others: a partition is reached through the table alone.
+    EXECUTE format('REVOKE ALL ON SCHEMA.%I FROM PUBLIC', name);
     FOR grantee IN
         SELECT DISTINCT pg_get_userbyid(entry.grantee) AS role
         FROM pg_class, aclexplode(pg_class.relacl) AS entry
@@ -101,21 +102,39 @@ BEGIN
 END $$
 """
 
-FIND = """
-CREATE FUNCTION find_reports(of_identifier text) RETURNS SETOF reports LANGUAGE sql STABLE SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-    SELECT * FROM SCHEMA.reports WHERE identifier = of_identifier ORDER BY week, environment
+WEEKS = """
+CREATE FUNCTION weeks_of_reports() RETURNS SETOF text LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT upper(replace(substr(relname, 9), '_', '-')) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = 'SCHEMA.reports'::regclass ORDER BY 1
 $$
+"""
+
+FIND = """
+CREATE FUNCTION find_reports(of_identifier text) RETURNS SETOF reports LANGUAGE plpgsql STABLE SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    of_week text;
+BEGIN
+    FOR of_week IN SELECT SCHEMA.weeks_of_reports() LOOP  -- the key begins with the week
+        RETURN QUERY SELECT * FROM SCHEMA.reports r
+            WHERE r.week = of_week AND r.identifier = of_identifier ORDER BY r.environment;
+    END LOOP;
+END $$
 """
 
 DELETE = """
 CREATE FUNCTION delete_reports(of_identifier text) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    deleted bigint;
+    of_week text;
+    here bigint;
+    deleted bigint := 0;
 BEGIN
-    DELETE FROM SCHEMA.reports WHERE identifier = of_identifier;
-    GET DIAGNOSTICS deleted = ROW_COUNT;
+    FOR of_week IN SELECT SCHEMA.weeks_of_reports() LOOP
+        DELETE FROM SCHEMA.reports r WHERE r.week = of_week AND r.identifier = of_identifier;
+        GET DIAGNOSTICS here = ROW_COUNT;
+        deleted := deleted + here;
+    END LOOP;
     RETURN deleted;
 END $$
 """
@@ -170,6 +189,7 @@ FUNCTIONS = (
     "close_partition(text)",
     "make_partition(text)",
     "put_reports(jsonb)",
+    "weeks_of_reports()",
     "find_reports(text)",
     "delete_reports(text)",
     "delete_reports_before(text)",
@@ -184,7 +204,7 @@ def upgrade() -> None:
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
     for script in TABLE.split(";"):
         op.execute(script)
-    for function in (CLOSE_PARTITION, MAKE_PARTITION, PUT, FIND, DELETE, DELETE_BEFORE, PUT_IN_ORDER):
+    for function in (CLOSE_PARTITION, MAKE_PARTITION, PUT, WEEKS, FIND, DELETE, DELETE_BEFORE, PUT_IN_ORDER):
         connection.exec_driver_sql(function.replace("SCHEMA.", f"{schema}."))
     for script in MOVE.split(";"):
         op.execute(script)

@@ -54,7 +54,21 @@ def allowed(limits: AddressLimits, address: str, tries: int) -> int:
     ],
 )
 def test_whose_address_it_is(peer: str, forwarded: str, address: str) -> None:
-    assert client_address(peer, {"x-forwarded-for": forwarded}, PROXIES) == address
+    assert client_address(peer, [forwarded], PROXIES) == address
+
+
+@pytest.mark.parametrize(
+    ("lines", "address"),
+    [
+        (["1.1.1.1", "203.0.113.7"], "203.0.113.7"),  # a proxy may add a line of its own to the client's
+        (["203.0.113.7:4711"], "203.0.113.7"),
+        (["[2001:db8::1]:4711"], "2001:db8::1"),
+        (["2001:db8::1"], "2001:db8::1"),
+        ([], "127.0.0.1"),
+    ],
+)
+def test_every_form_that_proxies_write_is_read(lines: list[str], address: str) -> None:
+    assert client_address("127.0.0.1", lines, PROXIES) == address
 
 
 @pytest.mark.parametrize(
@@ -121,6 +135,19 @@ async def test_past_the_limit_a_report_is_refused_and_the_check_is_not(make_clie
         assert (await client.get("/api/updates?python=3.11")).status_code == 200
         assert (await client.get("/api/telemetry/allowed/basic")).status_code == 200
         assert services_of(client).metrics.registry.get_sample_value("requests_limited_total") == 3
+
+
+async def test_a_header_of_two_lines_gives_no_new_address(make_client: MakeClient) -> None:
+    import httpx
+
+    async with make_client(reports_per_minute=2, trusted_proxies="127.0.0.1") as client:
+        plain = [("content-type", "application/json"), ("x-forwarded-for", "203.0.113.7")]
+        path, content = "/api/updates/basic?python=3.11", json.dumps(batch_json(Level.BASIC))
+        statuses = []
+        for number in range(4):
+            headers = httpx.Headers([("x-forwarded-for", f"1.1.1.{number}"), *plain])
+            statuses.append((await client.post(path, content=content, headers=headers)).status_code)
+    assert statuses == [200, 200, 429, 429]
 
 
 async def test_a_refused_request_is_not_read(make_client: MakeClient) -> None:
