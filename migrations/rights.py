@@ -38,15 +38,12 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
     engine = make_engine(owner_url)
     try:
         async with engine.begin() as connection:
-            granted: list[str] = []
             await connection.run_sync(_take_all_back)
-            for role, table_rights, functions in (
-                (web, "", WEB_FUNCTIONS),
-                (scheduler, "SELECT", SCHEDULER_FUNCTIONS),
-            ):
-                if role is not None and role != owner and role not in granted:
-                    await connection.run_sync(_grant, role, table_rights, functions)
-                    granted.append(role)
+            granted = [role for role in dict.fromkeys((web, scheduler)) if role is not None and role != owner]
+            for role in granted:
+                is_web, is_scheduler = role == web, role == scheduler  # one role may be both, where nobody made two
+                functions = dict.fromkeys((*WEB_FUNCTIONS * is_web, *SCHEDULER_FUNCTIONS * is_scheduler))
+                await connection.run_sync(_grant, role, "SELECT" if is_scheduler else "", tuple(functions))
         return granted
     finally:
         await engine.dispose()

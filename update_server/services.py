@@ -40,6 +40,7 @@ class Services:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
+        self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw, settings.report_queue) if self.raw else None
         self.metrics = Metrics()
         if self.writer:
@@ -54,8 +55,23 @@ class Services:
         """Whether other processes on other machines may share the stores: then the index is shared through them too."""
         return self.aggregate.engine.dialect.name != "sqlite"
 
+    def _stores_of_jobs(self, role: Role) -> tuple[RawStore | None, AggregateStore]:
+        """The stores as the scheduled jobs open them: with the scheduler's rights, also where they run in a web process."""
+        stores = self.settings.stores
+        raw_url, aggregate_url = (stores.url(store, Role.SCHEDULER) for store in (Store.RAW, Store.AGGREGATE))
+        raw, aggregate = self.raw, self.aggregate
+        if raw is not None and raw_url and raw_url != stores.url(Store.RAW, role):
+            raw = RawStore(make_engine(raw_url))
+        if aggregate_url and aggregate_url != stores.url(Store.AGGREGATE, role):
+            aggregate = AggregateStore(make_engine(aggregate_url))
+        return raw, aggregate
+
     async def close(self) -> None:
         """Give back all connections."""
+        if self.jobs_raw and self.jobs_raw is not self.raw:
+            await self.jobs_raw.close()
+        if self.jobs_aggregate is not self.aggregate:
+            await self.jobs_aggregate.engine.dispose()
         if self.raw:
             await self.raw.close()
         await self.aggregate.engine.dispose()

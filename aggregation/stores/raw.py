@@ -6,11 +6,10 @@ no sequence, no time (design, "One request, one week").
 
 from __future__ import annotations
 
-import contextlib
 import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -69,7 +68,7 @@ class RawStore:
         self._on_postgresql = engine.dialect.name == "postgresql"
         self._intake = None if self._on_postgresql else SqliteIntake(engine.url)
         self._deletions = 1  # a process that was killed may have left deleted text in SQLite's log
-        self._erased = 0
+        self._rewritten = self._erased = 0
         self.erasing_takes = 0.0
         """Seconds that the last erasure took."""
 
@@ -165,9 +164,10 @@ class RawStore:
             else:
                 before = time.monotonic()
                 async with self.engine.connect() as connection:
-                    if await connection.run_sync(_rewrite):
-                        self._erased = until
-                        self.erasing_takes = time.monotonic() - before
+                    rewritten = await connection.run_sync(_rewrite, self._rewritten < until)
+                self.erasing_takes = time.monotonic() - before
+                self._rewritten = until if rewritten.is_rewritten else self._rewritten
+                self._erased = until if rewritten.is_erased else self._erased
         return self.is_erased
 
 
@@ -186,20 +186,39 @@ def _of(identifier: str) -> sa.ColumnElement[bool]:
     return REPORTS.c.week.in_(sa.select(_WEEKS.c.week)) & (REPORTS.c.identifier == identifier)
 
 
-def _rewrite(connection: sa.Connection) -> bool:
-    """Write the file anew and cut the log; False where somebody was in the way."""
+class Rewritten(NamedTuple):
+    """How far an erasure came: the file written anew, and the log cut so that nothing deleted is in it either."""
+
+    is_rewritten: bool
+    is_erased: bool
+
+
+def _rewrite(connection: sa.Connection, is_due: bool) -> Rewritten:
+    """Write the file anew, if that ``is_due``, and cut the log.
+
+    While somebody reads an older state the log can't be cut: then nothing is written that would only make it longer.
+    """
     cursor = connection.connection.cursor()  # beneath SQLAlchemy, which would begin a transaction first
-    row = None
+
+    def is_cut() -> bool:
+        cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        row = cursor.fetchone()
+        return row is not None and not row[0]  # the first column tells whether somebody was in the way
+
     try:
         cursor.execute("PRAGMA busy_timeout = 250")
-        with contextlib.suppress(sqlite3.OperationalError):
+        if not is_due:
+            return Rewritten(False, is_cut())
+        if not is_cut():
+            return Rewritten(False, False)
+        try:
             cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
             (size,) = cursor.fetchone() or (0,)
             cursor.execute(f"PRAGMA temp_store = {'MEMORY' if size <= IN_MEMORY else 'DEFAULT'}")  # else in a file elsewhere
             cursor.execute("VACUUM")
-            cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            row = cursor.fetchone()
-        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        except sqlite3.OperationalError:
+            return Rewritten(False, False)
+        return Rewritten(True, is_cut())
     finally:
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         cursor.close()
-    return row is not None and not row[0]  # the first column tells whether somebody was in the way

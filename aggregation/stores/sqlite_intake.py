@@ -6,6 +6,7 @@ Through SQLAlchemy's asynchronous driver each statement is a hop between threads
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,11 @@ from sqlalchemy.exc import OperationalError
 
 from aggregation.stores.engines import prepare_sqlite
 from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport, Stored, held_already, too_many_environments
+
+REPORTS_PER_MERGE = 2000
+"""After so many, the log is merged into the file, in the background: in a commit, all who share it would wait for that."""
+PAGES_BEFORE_COMMITS_MERGE = 20_000
+"""Of the log, past which a commit merges it all the same, so that it stays bounded: 80 MB."""
 
 _HELD = "SELECT environment, revision FROM reports WHERE week = ? AND identifier = ?"
 _CONTENT = "SELECT level, schema_version, document FROM reports WHERE week = ? AND identifier = ? AND environment = ?"
@@ -33,13 +39,22 @@ class SqliteIntake:
         self._file = url.database or ":memory:"
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._merging: asyncio.Future[None] | None = None
+        self._since_merge = 0
 
     async def put(self, reports: Sequence[NewReport]) -> list[Stored]:
         """Store reports in one transaction; see `RawStore.put`."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._put, reports)
+        stored = await asyncio.get_running_loop().run_in_executor(self._thread, self._put, reports)
+        self._since_merge += len(reports)
+        if self._since_merge >= REPORTS_PER_MERGE and (self._merging is None or self._merging.done()):
+            self._since_merge = 0
+            self._merging = asyncio.ensure_future(asyncio.to_thread(_merge_log, self._file))
+        return stored
 
     async def close(self) -> None:
         """Close the connection, once what is under way is done."""
+        if self._merging is not None:
+            await asyncio.gather(self._merging, return_exceptions=True)
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
@@ -63,12 +78,20 @@ class SqliteIntake:
         if self._connection is None:
             self._connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
             prepare_sqlite(self._connection)
+            self._connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BEFORE_COMMITS_MERGE}")
         return self._connection
 
     def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
+
+
+def _merge_log(file: str) -> None:
+    """Merge what of the log nobody reads any more, without keeping anybody from writing."""
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection, contextlib.suppress(sqlite3.Error):
+        prepare_sqlite(connection)
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def _put(connection: sqlite3.Connection, report: NewReport) -> Stored:

@@ -200,3 +200,60 @@ asyncio.run(main())
     assert await raw.erase()
     assert not any(b"MARK" in path.read_bytes() for path in tmp_path.iterdir())
     await raw.close()
+
+
+async def test_whoever_reads_makes_no_log_grow_and_is_waited_for(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw, reader = RawStore(make_engine(url)), make_engine(url)
+    await raw.put([report(person, sys_name="x" * 900) for person in range(500)])
+    await raw.erase()
+    async with reader.connect() as connection:
+        await connection.scalar(sa.select(sa.func.count()).select_from(REPORTS))
+        assert await raw.delete(report(1).identifier) == 1
+        sizes = []
+        for _ in range(4):
+            assert not await raw.erase()
+            sizes.append((tmp_path / "raw.sqlite3-wal").stat().st_size)
+        assert sizes[0] == sizes[-1]
+        assert sizes[0] < 200_000
+    assert await raw.erase()
+    await raw.close()
+    await reader.dispose()
+
+
+async def test_the_store_is_for_nobody_else_and_its_errors_name_nobody(raw: RawStore, tmp_path: Path) -> None:
+    assert raw.engine.sync_engine.hide_parameters
+    for path in tmp_path.glob("*.sqlite3"):
+        assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_at_once_in_every_order_nothing_deadlocks_and_eight_environments_stay_eight(raw: RawStore) -> None:
+    dice = random.Random(1)
+    many = [report(person, environment) for person in range(20) for environment in range(2)]
+    groups = [dice.sample(many, len(many)) for _ in range(12)]
+    outcomes = await asyncio.gather(*(raw.put(group) for group in groups))
+    assert all(stored.stored for group in outcomes for stored in group)
+    one_person = await asyncio.gather(*(raw.put([report(99, environment)]) for environment in range(20)))
+    assert sum(stored.stored for (stored,) in one_person) == MOST_ENVIRONMENTS
+    assert len(await raw.find(report(99).identifier)) == MOST_ENVIRONMENTS
+
+
+async def test_a_store_that_was_put_back_is_opened_anew(tmp_path: Path) -> None:
+    """An operator who restores a file must not have to restart the service."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw = RawStore(make_engine(url))
+    await raw.put([report(1)])
+    await raw.erase()
+    path = tmp_path / "raw.sqlite3"
+    kept = path.read_bytes()
+    path.write_bytes(b"overwritten by somebody" * 400)
+    with pytest.raises(sa.exc.SQLAlchemyError):
+        await raw.put([report(2)])
+    for left in tmp_path.glob("raw.sqlite3-*"):
+        left.unlink()
+    path.write_bytes(kept)
+    (stored,) = await raw.put([report(3)])
+    assert stored.stored
+    await raw.close()

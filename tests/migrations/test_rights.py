@@ -8,6 +8,7 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -16,12 +17,14 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.retention import put_in_order
-from aggregation.settings import Store
+from aggregation.settings import Store, StoreSettings
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import is_current, upgrade
 from migrations.rights import grant_raw
 from tests.support.reports import WEEK, report
+from update_server.services import Services
+from update_server.settings import Settings
 
 pytestmark = pytest.mark.postgresql
 PASSWORD = "for-a-test-alone"
@@ -113,10 +116,14 @@ async def test_a_temporary_object_does_not_fool_the_owners_functions(urls: dict[
     """The classic attack on SECURITY DEFINER: a table or function of the caller's own, found first."""
     web = make_engine(urls["web"])
     async with web.begin() as connection:
+        store = RawStore(web)
+        await store.put([report(1)])
         await connection.execute(sa.text("CREATE TEMPORARY TABLE reports (week text, identifier text)"))
-        await connection.execute(sa.text("SELECT * FROM find_reports('x')"))
-        await connection.execute(sa.text("SET search_path = pg_temp, public"))
-        assert (await connection.execute(sa.text("SELECT delete_reports('x')"))).scalar() == 0
+        await connection.execute(sa.text("CREATE TEMPORARY TABLE pg_inherits (inhrelid oid, inhparent oid)"))
+        await connection.execute(sa.text("SET search_path = pg_temp, pg_catalog, public"))
+        who = {"who": report(1).identifier}
+        assert len((await connection.execute(sa.text("SELECT * FROM public.find_reports(:who)"), who)).all()) == 1
+        assert await connection.scalar(sa.text("SELECT public.delete_reports(:who)"), who) == 1
     await web.dispose()
 
 
@@ -174,3 +181,25 @@ async def test_a_role_that_is_replaced_loses_its_rights(urls: dict[str, str]) ->
             await run(former.engine, statement)
     assert len(await web.find(report(1).identifier)) == 1
     await asyncio.gather(web.close(), former.close())
+
+
+async def test_one_role_for_web_and_jobs_may_do_the_work_of_both(urls: dict[str, str]) -> None:
+    role = urls["web role"]
+    assert await grant_raw(urls["owner"], role, role) == [role]
+    both = RawStore(make_engine(urls["web"]))
+    await both.put([report(1, week="2026-W30")])
+    assert await both.weeks() == ["2026-W30"]
+    assert await both.delete_before(WEEK) == 1
+    await both.close()
+
+
+async def test_jobs_in_a_web_process_use_the_schedulers_rights(urls: dict[str, str], tmp_path: Path) -> None:
+    stores = StoreSettings(data=tmp_path, raw_url=urls["web"], raw_scheduler_url=urls["scheduler"])
+    services = Services(Settings(data=tmp_path, stores=stores))
+    assert services.raw is not None
+    assert services.jobs_raw is not None
+    await services.raw.put([report(1, week="2026-W30")])
+    with pytest.raises(ProgrammingError, match="permission denied"):
+        await services.raw.weeks()
+    assert await services.jobs_raw.weeks() == ["2026-W30"]
+    await services.close()

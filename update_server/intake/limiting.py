@@ -24,7 +24,7 @@ from aggregation.clock import Clock
 from update_server.problems import Problem
 
 MOST_ADDRESSES = 200_000
-"""Counters that are kept; past it all begin anew, so that memory stays bounded whoever calls."""
+"""Counters that are kept; past it the oldest go, so that memory stays bounded whoever calls."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 log = structlog.get_logger()
@@ -50,37 +50,49 @@ class AddressLimits:
         """Count a request. Raises Problem 429 with the seconds until the next may come."""
         if not self._items:
             return
-        hashed = self._hashed(address)
-        if len(self._storage.storage) > MOST_ADDRESSES:
-            log.warning("rate_limits_reset", kind=self._kind, addresses=len(self._storage.storage))
-            self._storage.reset()
-        for item in self._items:
-            if not self._limiter.hit(item, self._kind, hashed):
-                resets_at = self._limiter.get_window_stats(item, self._kind, hashed).reset_time
-                raise Problem(
-                    429,
-                    "Too many requests came from your network. Nothing is lost: send it again later.",
-                    retry_after=max(1, round(resets_at - time.time())),
-                )
+        self._evict()
+        for whose, times in subscribers(address):
+            hashed = self._hashed(whose)
+            for item in self._items:
+                allowed = type(item)(item.amount * times)
+                if not self._limiter.hit(allowed, self._kind, hashed):
+                    resets_at = self._limiter.get_window_stats(allowed, self._kind, hashed).reset_time
+                    raise Problem(
+                        429,
+                        "Too many requests came from your network. Nothing is lost: send it again later.",
+                        retry_after=max(1, round(resets_at - time.time())),
+                    )
 
-    def _hashed(self, address: str) -> str:
+    def _evict(self) -> None:
+        """Forget those who came first, where there are too many: who makes up addresses must not free everybody."""
+        counters = self._storage.storage
+        if len(counters) > MOST_ADDRESSES:
+            log.warning("rate_limits_evicted", kind=self._kind, counters=len(counters))
+            for key in list(counters)[: MOST_ADDRESSES // 10]:
+                self._storage.clear(key)
+
+    def _hashed(self, whose: str) -> str:
         now: datetime = self._clock.now()
         if now.date() != self._day:
             self._day, self._key = now.date(), secrets.token_bytes(32)
-        return hmac.new(self._key, subscriber(address).encode(), hashlib.sha256).hexdigest()[:32]
+        return hmac.new(self._key, whose.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def subscriber(address: str) -> str:
-    """Return whom an address stands for: itself, or its network of 64 bits for IPv6; what is no address stands for itself."""
+def subscribers(address: str) -> list[tuple[str, int]]:
+    """Return whom an address stands for, each with how many times the limit it may use.
+
+    Itself, or for IPv6 its network of 64 bits, and that of 48 bits, which is what a customer may get at most, ten times.
+    What is no address stands for itself.
+    """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return address[:64]
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is not None:
-            return str(parsed.ipv4_mapped)
-        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
-    return str(parsed)
+        return [(address[:64], 1)]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return [(str(parsed), 1)]
+    if parsed.ipv4_mapped is not None:
+        return [(str(parsed.ipv4_mapped), 1)]
+    return [(str(ipaddress.IPv6Network((parsed, bits), strict=False)), times) for bits, times in ((64, 1), (48, 10))]
 
 
 def client_address(peer: str, forwarded_for: Iterable[str], trusted: Sequence[Network]) -> str:

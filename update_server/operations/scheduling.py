@@ -42,13 +42,13 @@ def make_scheduler(services: Services) -> AsyncIOScheduler:
         scheduler,
         "refresh",
         refresh_index,
-        services.aggregate,
+        services.jobs_aggregate,
         services.clock,
         settings.data,
         seconds=settings.refresh_interval_s,
     )
-    if services.raw is not None:
-        schedule.register(scheduler, services.raw, services.aggregate, services.clock, settings.data)
+    if services.jobs_raw is not None:
+        schedule.register(scheduler, services.jobs_raw, services.jobs_aggregate, services.clock, settings.data)
     return scheduler
 
 
@@ -97,6 +97,6 @@ async def _offer(services: Services) -> None:
     try:
         if served is not None:
             packed = await asyncio.to_thread(services.keeper.packed)
-            await services.aggregate.share_index(served.index.facts.as_of, packed)
+            await services.jobs_aggregate.share_index(served.index.facts.as_of, packed)
     except (SQLAlchemyError, OSError) as error:
         log.warning("index_not_shared", error=type(error).__name__)

@@ -110,7 +110,7 @@ $$
 """
 
 FIND = """
-CREATE FUNCTION find_reports(of_identifier text) RETURNS SETOF reports LANGUAGE plpgsql STABLE SECURITY DEFINER
+CREATE FUNCTION find_reports(of_identifier text) RETURNS SETOF reports LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     of_week text;
@@ -170,10 +170,10 @@ BEGIN
         RETURN;
     END IF;
     -- A table keeps rows where they came, and by which transaction. Written anew, all are of one, in the order of their key.
-    -- The table itself is not locked, nor are other weeks.
-    EXECUTE format('LOCK TABLE SCHEMA.%I IN ACCESS EXCLUSIVE MODE', name);
+    -- Whoever reads goes on reading the older state; whoever writes this week waits.
+    EXECUTE format('LOCK TABLE SCHEMA.%I IN SHARE ROW EXCLUSIVE MODE', name);
     EXECUTE format('CREATE TEMPORARY TABLE in_order ON COMMIT DROP AS SELECT * FROM SCHEMA.%I', name);
-    EXECUTE format('TRUNCATE SCHEMA.%I', name);
+    EXECUTE format('DELETE FROM SCHEMA.%I', name);
     EXECUTE format(
         'INSERT INTO SCHEMA.%I SELECT * FROM pg_temp.in_order ORDER BY identifier COLLATE "C", environment COLLATE "C"', name);
 END $$

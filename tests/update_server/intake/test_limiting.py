@@ -14,7 +14,7 @@ from aggregation.clock import Clock
 from tests.support.batches import batch_json
 from tests.update_server.conftest import Client, MakeClient, services_of
 from update_server.intake import limiting
-from update_server.intake.limiting import AddressLimits, client_address, subscriber
+from update_server.intake.limiting import AddressLimits, client_address, subscribers
 from update_server.problems import Problem
 
 PROXIES = tuple(ipaddress.ip_network(text) for text in ("127.0.0.1/32", "10.0.0.0/8"))
@@ -74,15 +74,29 @@ def test_every_form_that_proxies_write_is_read(lines: list[str], address: str) -
 @pytest.mark.parametrize(
     ("address", "whose"),
     [
-        ("203.0.113.7", "203.0.113.7"),
-        ("2001:db8:1:2:aaaa::1", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2:bbbb::1%eth0", "2001:db8:1:2::/64"),
-        ("::ffff:203.0.113.7", "203.0.113.7"),
-        ("nonsense", "nonsense"),
+        ("203.0.113.7", [("203.0.113.7", 1)]),
+        ("2001:db8:1:2:aaaa::1", [("2001:db8:1:2::/64", 1), ("2001:db8:1::/48", 10)]),
+        ("2001:db8:1:2:bbbb::1%eth0", [("2001:db8:1:2::/64", 1), ("2001:db8:1::/48", 10)]),
+        ("::ffff:203.0.113.7", [("203.0.113.7", 1)]),
+        ("nonsense", [("nonsense", 1)]),
     ],
 )
-def test_a_subscriber_is_one_address_or_one_network(address: str, whose: str) -> None:
-    assert subscriber(address) == whose
+def test_whom_an_address_stands_for(address: str, whose: list[tuple[str, int]]) -> None:
+    assert subscribers(address) == whose
+
+
+def test_a_customer_with_many_networks_is_bounded_too() -> None:
+    limits = AddressLimits("reports", 0, 5, Clock(None))
+    assert sum(allowed(limits, f"2001:db8:1:{number:x}::1", 5) for number in range(30)) == 50
+
+
+def test_two_processes_have_two_keys_on_the_same_day() -> None:
+    names = []
+    for _ in range(2):
+        limits = AddressLimits("reports", 0, 5, Clock(None))
+        limits.check("203.0.113.7")
+        names.append(set(limits._storage.storage))
+    assert not names[0] & names[1]
 
 
 def test_what_one_address_can_add_in_a_day_is_bounded() -> None:
@@ -114,9 +128,11 @@ def test_no_address_is_kept_and_the_key_changes_every_day() -> None:
 def test_the_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiting, "MOST_ADDRESSES", 100)
     limits = AddressLimits("reports", 0, 5, Clock(None))
+    assert allowed(limits, "203.0.113.7", 3) == 3
     for number in range(1000):
-        limits.check(f"2001:db8:{number:x}::1")
-    assert len(limits._storage.storage) <= 101
+        limits.check(f"198.51.{number // 250}.{number % 250}")
+        assert len(limits._storage.storage) <= 102
+    assert allowed(limits, "198.51.3.249", 9) == 4, "those who came last are still counted"
 
 
 async def send(client: Client, address: str = "", **headers: str) -> Any:
