@@ -43,8 +43,13 @@ def windows(prefix: str, *marks: str, virtual: bool = True, pixi: str | None = N
             r'"C:\Users\My Name\venv\Scripts\python.exe" -m pip install affinder==0.6.0',
         ),
         (posix("/v"), "uv", Tool.UV, "uv pip install --python /v/bin/python affinder==0.6.0"),
-        (posix("/work/.venv", "uv-project"), "uv", Tool.UV_PROJECT, "uv add --project /work affinder==0.6.0"),
-        (posix("/work/.venv", "uv-project"), "pip", Tool.PIP, "/work/.venv/bin/python -m pip install affinder==0.6.0"),
+        (posix("/projects/lab/.venv", "uv-project"), "uv", Tool.UV_PROJECT, "uv add --project /projects/lab affinder==0.6.0"),
+        (
+            posix("/projects/lab/.venv", "uv-project"),
+            "pip",
+            Tool.PIP,
+            "/projects/lab/.venv/bin/python -m pip install affinder==0.6.0",
+        ),
         (posix("/home/me/.local/share/uv/tools/napari", "uv-tool"), "uv", Tool.UV_TOOL, "uv tool upgrade napari"),
         (
             posix("/home/me/.local/pipx/venvs/napari", "pipx"),
@@ -77,16 +82,16 @@ def windows(prefix: str, *marks: str, virtual: bool = True, pixi: str | None = N
             "uv pip install --python /opt/conda/envs/napari/bin/python affinder==0.6.0",
         ),
         (
-            posix("/work/.pixi/envs/default", "conda", pixi="/work/pixi.toml"),
+            posix("/projects/lab/.pixi/envs/default", "conda", pixi="/projects/lab/pixi.toml"),
             "conda",
             Tool.PIXI,
-            "pixi add --manifest-path /work/pixi.toml affinder==0.6.0",
+            "pixi add --manifest-path /projects/lab/pixi.toml affinder==0.6.0",
         ),
         (
-            posix("/work/.pixi/envs/gpu", "conda", pixi="/work/pixi.toml"),
+            posix("/projects/lab/.pixi/envs/gpu", "conda", pixi="/projects/lab/pixi.toml"),
             "conda",
             Tool.PIXI,
-            "pixi add --manifest-path /work/pixi.toml --feature gpu affinder==0.6.0",
+            "pixi add --manifest-path /projects/lab/pixi.toml --feature gpu affinder==0.6.0",
         ),
         (
             posix("/home/me/.pixi/envs/napari", "conda", pixi="/home/me/.pixi/manifests/pixi-global.toml"),
