@@ -91,7 +91,9 @@ def measure(name: str, port: int, options: argparse.Namespace, folder: Path, **e
     command = [sys.executable, *GRANIAN, "--port", str(port), "--host", "127.0.0.1", HANDLERS[name]]
 
     def is_ready(response: httpx.Response) -> bool:
-        return response.headers.get("content-encoding") == "br"  # all bodies are compressed, which takes seconds of this core
+        return bool(
+            response.headers.get("content-encoding") == "br"
+        )  # all bodies are compressed, which takes seconds of this core
 
     with running(command, f"http://127.0.0.1:{port}/api/updates?python=3.11", is_ready, **settings):
         url = f"http://127.0.0.1:{port}{PATH}"
