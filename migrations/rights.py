@@ -17,9 +17,7 @@ from migrations import version_table
 WEB_FUNCTIONS = ("put_reports(jsonb)", "find_reports(text)", "delete_reports(text)")
 OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)", "weeks_of_reports()")
 SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)")
-
-
-FUNCTIONS = (*dict.fromkeys((*WEB_FUNCTIONS, *OWNERS_FUNCTIONS, *SCHEDULER_FUNCTIONS)),)
+FUNCTIONS = tuple(dict.fromkeys((*WEB_FUNCTIONS, *OWNERS_FUNCTIONS, *SCHEDULER_FUNCTIONS)))
 
 
 def role_of(url: str | None) -> str | None:

@@ -62,7 +62,6 @@ class Sent(Struct, frozen=True):
 class Prepared(Struct, frozen=True):
     """A report that is ready to leave, as the exact body of a request. ``draft``: the state of the week that it tells."""
 
-    level: Level
     server: str
     draft: Draft
     key: ReportKey
@@ -250,7 +249,7 @@ class Telemetry:
         else:
             self._store.sendings.note_revision(service, week, receipt.revision)
             reason = receipt.reason or "The server did not say why."
-            if receipt.revision < prepared.key.revision:  # a higher revision here would not help
+            if receipt.revision <= prepared.key.revision:  # not because a later one is held: a higher one may not help
                 self._store.drafts.refuse(service, week, reason)
             before = self._store.answers.pause(service)
             self._store.answers.set_pause(service, after_failure(now, before, reason, None, self._rng))
@@ -316,4 +315,4 @@ class Telemetry:
             commands=counts.commands,
             layers=counts.layers,
         )
-        return Prepared(draft.level, self._settings.level_servers[draft.level], draft, key, msgspec.json.encode(batch))
+        return Prepared(self._settings.level_servers[draft.level], draft, key, msgspec.json.encode(batch))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -114,6 +115,18 @@ def test_a_state_file_that_was_lost_goes_on_above_what_the_service_holds(machine
     accepted = machine.client.check().telemetry.receipt
     assert accepted is not None
     assert (accepted.stored, accepted.revision) == (True, 5)
+
+
+def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine) -> None:
+    shared: dict[str, Any] = {"environment": machine.environment, "clock": machine.clock}
+    machines = [Machine(machine.folder, machine.server, name=f"env-{n}", **shared) for n in range(9)]
+    for one in machines:
+        one.consent(Level.BASIC)
+    receipts = [one.client.check().telemetry.receipt for one in machines]
+    assert [receipt.stored for receipt in receipts if receipt] == [True] * 8 + [False]
+    (kept,) = machines[-1].store.drafts.all()
+    assert kept.is_unsent
+    assert "8 environments" in str(kept.refused), "so that it holds up no other week"
 
 
 def test_a_week_that_is_over_is_taken_until_it_closes(machine: Machine) -> None:

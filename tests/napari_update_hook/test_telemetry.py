@@ -509,7 +509,7 @@ def test_which_week_goes_out_next(drafts: list[Draft], chosen: str | None) -> No
 
 def test_a_report_of_an_environment_too_many_is_kept_and_marked(machine: Machine, server: respx.MockRouter) -> None:
     reason = "there are 8 environments of this identifier already"
-    receipt = {"stored": False, "revision": 0, "reason": reason, "left_out": {"plugins": 0, "commands": 0}}
+    receipt = {"stored": False, "revision": 1, "reason": reason, "left_out": {"plugins": 0, "commands": 0}}
     server.post("/api/updates/basic").respond(200, json={"receipt": receipt, "updates": None})
     machine.consent(Level.BASIC)
     machine.client.check()
