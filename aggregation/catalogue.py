@@ -132,6 +132,6 @@ def topics() -> dict[str, tuple[Entry, ...]]:
     }
 
 
-def catalogue_hash() -> str:
+def catalogue_hash(catalogue: tuple[Entry, ...] = CATALOGUE) -> str:
     """Return a digest of the declarations, to tell with which catalogue a week was computed."""
-    return hashlib.sha256(msgspec.json.encode(CATALOGUE)).hexdigest()
+    return hashlib.sha256(msgspec.json.encode(catalogue)).hexdigest()

@@ -6,6 +6,7 @@ advisory lock on PostgreSQL, a lock file beside SQLite) and the table of runs.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,6 +27,22 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 LOCK_CLASS = 0x6E617069
+SECONDS_BETWEEN_TRIES = 0.5
+
+
+@contextlib.asynccontextmanager
+async def turn(engine: AsyncEngine, job: str, lock_folder: Path, on_wait: Callable[[], None]) -> AsyncIterator[None]:
+    """Hold the lock of ``job`` while inside, and wait where another process is at it; then ``on_wait`` is called once."""
+    told = False
+    while True:
+        async with job_lock(engine, job, lock_folder) as free:
+            if free:
+                yield
+                return
+        if not told:
+            told = True
+            on_wait()
+        await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
 
 @contextlib.asynccontextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -12,9 +11,14 @@ from napari_update_hook.weeks import published_from
 
 from aggregation import __version__
 from aggregation.catalogue import CATALOGUE, Entry, catalogue_hash
-from aggregation.compute import cells_of, count_reports
-from aggregation.stores.aggregate import AggregateStore, AggregationRun, Cell
+from aggregation.compute import Progress, count_week, public_cells
+from aggregation.retention import oldest_kept
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.aggregate_tables import AggregationRun
 from aggregation.stores.raw import RawStore
+
+JOB = "publish"
+"""The job, and the lock, under which weeks are published: one process at a time."""
 
 
 class Outcome(StrEnum):
@@ -23,16 +27,24 @@ class Outcome(StrEnum):
     PUBLISHED = "published"
     ALREADY = "already published"
     TOO_EARLY = "too early"
+    TOO_LATE = "too late"
     NO_REPORTS = "no reports"
+    UNAPPROVED = "waits for approval"
+    UNREADABLE = "not readable by this version"
 
 
 class Publication(Struct, frozen=True):
-    """What came of asking; ``cells`` and ``reports`` where this run published it, ``possible_from`` where it is too early."""
+    """What came of asking; ``cells``, ``reports`` and ``left_out`` where this run published it, else 0.
+
+    ``possible_from``: where it is too early, when it can be. A week that this version can't read has ``reports`` and how many
+    of them it can't read as ``left_out``.
+    """
 
     week: str
     outcome: Outcome
     cells: int = 0
     reports: int = 0
+    left_out: int = 0
     possible_from: datetime | None = None
 
 
@@ -43,45 +55,54 @@ async def publish_week(
     now: datetime,
     *,
     catalogue: tuple[Entry, ...] = CATALOGUE,
-    progress: Callable[[Iterable[Entry]], Iterable[Entry]] = iter,
+    approved: bool = True,
+    progress: Progress | None = None,
 ) -> Publication:
     """Compute the whole catalogue for ``week`` and publish it, if its time has come and nobody has.
 
     The reports are read as one consistent state, and all cells come out in one transaction: a kill leaves no half week.
-    ``progress`` wraps the iteration over the entries. Raises InvalidWeekError.
+    Without ``approved`` a week that could be published waits for a person. Raises InvalidWeekError, and CountingError.
     """
-    possible_from = published_from(week)
-    if now < possible_from:
-        return Publication(week, Outcome.TOO_EARLY, possible_from=possible_from)
-    if await aggregate.is_published(week):
-        return Publication(week, Outcome.ALREADY)
+    if (outcome := await outcome_ahead(aggregate, week, now)) is not None:
+        possible_from = published_from(week) if outcome is Outcome.TOO_EARLY else None
+        return Publication(week, outcome, possible_from=possible_from)
+    if not approved:
+        return Publication(week, Outcome.UNAPPROVED if week in await raw.weeks() else Outcome.NO_REPORTS)
     started = time.monotonic()
-    cells: list[Cell] = []
-    consistent = raw.engine
-    if consistent.dialect.name == "postgresql":
-        consistent = consistent.execution_options(isolation_level="REPEATABLE READ")
-    async with consistent.begin() as connection:
-        reports = await count_reports(connection, week)
-        if not reports:
-            # Publishing is for ever: a week that nobody took part in, or whose raw reports are gone, is left as it is.
-            return Publication(week, Outcome.NO_REPORTS)
-        for entry in progress(catalogue):
-            cells += await cells_of(connection, entry, week)
+    counts = await count_week(raw.engine, week, catalogue, progress)
+    if not counts.reports:
+        # Publishing is for ever: a week that nobody took part in, or whose raw reports are gone, is left as it is.
+        return Publication(week, Outcome.NO_REPORTS)
+    if counts.newer or counts.left_out == counts.reports:
+        # A newer version of the service took them: numbers without them would be wrong for ever, and there is time.
+        return Publication(week, Outcome.UNREADABLE, 0, counts.reports, counts.newer + counts.left_out)
+    cells = list(public_cells(counts, catalogue, week))
     run = AggregationRun(
         week=week,
         ended_at=now,
         duration_s=time.monotonic() - started,
-        reports=reports,
+        reports=counts.reports,
+        left_out=counts.left_out,
         cells=len(cells),
-        catalogue_hash=catalogue_hash(),
+        catalogue_hash=catalogue_hash(catalogue),
         code_version=__version__,
     )
     if not await aggregate.publish(week, cells, run, now):
         return Publication(week, Outcome.ALREADY)
-    return Publication(week, Outcome.PUBLISHED, len(cells), reports)
+    return Publication(week, Outcome.PUBLISHED, len(cells), counts.reports, counts.left_out)
 
 
-async def due_weeks(raw: RawStore, aggregate: AggregateStore, now: datetime) -> list[str]:
-    """Return the weeks with reports that may be published at ``now`` and are not yet."""
+async def outcome_ahead(aggregate: AggregateStore, week: str, now: datetime) -> Outcome | None:
+    """Return why ``week`` can't be published at ``now``, or None where nothing but its reports will tell."""
+    if now < published_from(week):
+        return Outcome.TOO_EARLY
+    if await aggregate.is_published(week):
+        return Outcome.ALREADY
+    return Outcome.TOO_LATE if week < oldest_kept(now) else None
+
+
+async def due_weeks(raw: RawStore, aggregate: AggregateStore, now: datetime, since: str = "") -> list[str]:
+    """Return the weeks with reports, from ``since`` on, that may be published at ``now`` and are not yet."""
     published = set(await aggregate.published_weeks())
-    return [week for week in await raw.weeks() if published_from(week) <= now and week not in published]
+    first = max(since, oldest_kept(now))
+    return [week for week in await raw.weeks() if first <= week and published_from(week) <= now and week not in published]

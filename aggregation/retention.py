@@ -9,6 +9,9 @@ from napari_update_hook.weeks import closes_at, end_of, start_of, week_of
 from aggregation.stores.raw import RawStore
 
 RETENTION = timedelta(days=60)
+AHEAD = timedelta(hours=1)
+WARNED_AHEAD = timedelta(days=7)
+"""So long before raw reports go, whoever runs the service is told of a week that is not published yet."""
 
 
 def oldest_kept(now: datetime) -> str:
@@ -28,9 +31,24 @@ async def put_in_order(raw: RawStore, now: datetime) -> list[str]:
     return weeks
 
 
+def oldest_after_purge(now: datetime) -> str:
+    """Return the oldest week that a purge at ``now`` leaves.
+
+    It takes what will have to be gone within the hour, so that nothing is ever older than promised however late a run is.
+    """
+    return oldest_kept(now + AHEAD)
+
+
 async def purge(raw: RawStore, now: datetime) -> int:
     """Delete the raw reports whose time is over; return how many there were.
 
     It waits for nothing, not even for an aggregation that failed: the promise is to the people, not to the statistics.
+    Raises SQLAlchemyError.
     """
-    return await raw.delete_before(oldest_kept(now))
+    return await raw.delete_before(oldest_after_purge(now))
+
+
+async def overdue(raw: RawStore, now: datetime) -> list[str]:
+    """Return the weeks of which there are raw reports though their time is over. There should never be one."""
+    oldest = oldest_kept(now)
+    return [week for week in await raw.weeks() if week < oldest]

@@ -12,38 +12,56 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
 from aggregation.jobs import run_job
-from aggregation.publish import due_weeks, publish_week
-from aggregation.retention import purge, put_in_order
+from aggregation.publish import JOB, Outcome, due_weeks, publish_week
+from aggregation.retention import overdue, purge, put_in_order
+from aggregation.standing import PURGE
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
 
 log = structlog.get_logger()
 
 RETRY_AFTER = timedelta(seconds=60)
+KEPT_RECORD = timedelta(days=90)
+"""So long the record of runs goes back."""
 DAY_S = 86_400
 INTERVAL_S = 900
 """A quarter of an hour: a missed run is caught up by the next, because both jobs look at what is due."""
 
 
-def register(scheduler: BaseScheduler, raw: RawStore, aggregate: AggregateStore, clock: Clock, lock_folder: Path) -> None:
-    """Add the jobs of the aggregation to a scheduler, the first run at once."""
+def register(
+    scheduler: BaseScheduler,
+    raw: RawStore,
+    aggregate: AggregateStore,
+    clock: Clock,
+    lock_folder: Path,
+    *,
+    approval: bool = False,
+) -> None:
+    """Add the jobs of the aggregation to a scheduler, the first run at once. ``approval``: weeks wait for a person."""
 
     async def publish() -> str | None:
+        trouble = None
         for week in await due_weeks(raw, aggregate, clock.now()):
-            publication = await publish_week(raw, aggregate, week, clock.now())
-            log.info("week_published", week=week, outcome=publication.outcome, cells=publication.cells)
-        return None
+            publication = await publish_week(raw, aggregate, week, clock.now(), approved=not approval)
+            if publication.outcome is Outcome.UNREADABLE:
+                trouble = f"{publication.left_out} reports of {week} can't be read by this version: a newer one took them"
+            log.info("week_due", week=week, outcome=publication.outcome, cells=publication.cells, left_out=publication.left_out)
+        return trouble
 
     async def purge_old() -> str | None:
         if deleted := await purge(raw, clock.now()):
             log.info("raw_reports_purged", reports=deleted)
+        await raw.erase()
+        await aggregate.forget_job_runs(clock.now() - KEPT_RECORD)
+        if late := await overdue(raw, clock.now()):
+            return f"raw reports of {', '.join(late)} are still there"
         return None
 
     async def order() -> str | None:
         await put_in_order(raw, clock.now())
         return None
 
-    for name, work, seconds in (("publish", publish, INTERVAL_S), ("purge", purge_old, INTERVAL_S), ("order", order, DAY_S)):
+    for name, work, seconds in ((JOB, publish, INTERVAL_S), (PURGE, purge_old, INTERVAL_S), ("order", order, DAY_S)):
         add(scheduler, name, work, aggregate, clock, lock_folder, seconds=seconds)
 
 

@@ -1,12 +1,18 @@
-"""Where the two stores are, and who may do what there."""
+"""The settings of the aggregation: where the two stores are and who opens them, and how numbers are published."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _site(text: str) -> str:
+    """An http or https address without a slash at its end."""
+    return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/")
 
 
 class Store(StrEnum):
@@ -24,8 +30,8 @@ class Role(StrEnum):
     SCHEDULER = "scheduler"
 
 
-class StoreSettings(BaseSettings):
-    """Settings of the stores, shared by the service and by ``python -m aggregation``.
+class AggregationSettings(BaseSettings):
+    """Settings of the stores and of what is made of them, shared by the service and by ``python -m aggregation``.
 
     URLs are SQLAlchemy's: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user:password@host/name``.
     """
@@ -57,6 +63,22 @@ class StoreSettings(BaseSettings):
     aggregate_scheduler_url: str | None = Field(
         None, description="Aggregate store, as the scheduled jobs open it. Default: as the web process"
     )
+    approval: bool = Field(
+        False,
+        description="Publish a week only after a person has looked at it: `python -m aggregation approve WEEK`",
+    )
+    public_url: Annotated[str, AfterValidator(_site)] = Field(
+        "http://127.0.0.1:8000",
+        description="Address of the site as everybody sees it, for certificates and their QR codes",
+    )
+    keys: Path | None = Field(
+        None, description="Folder of the private keys that sign certificates. Default: `keys` in the data folder"
+    )
+
+    @property
+    def key_folder(self) -> Path:
+        """Where the private keys are."""
+        return self.keys or self.data / "keys"
 
     def url(self, store: Store, role: Role = Role.WEB) -> str | None:
         """Return the URL by which ``role`` opens ``store``; None where this process shall not reach it."""

@@ -18,7 +18,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
-from aggregation.settings import Store, StoreSettings
+from aggregation.settings import AggregationSettings, Store
 from migrations import upgrade
 
 QUERY = "/api/updates?python=3.11"
@@ -39,7 +39,7 @@ def pinned(core: int, command: list[str]) -> list[str]:
 def prepared_stores(data: Path) -> None:
     """Make empty SQLite stores in a folder."""
     for store in Store:
-        url = StoreSettings().model_copy(update={"data": data}).url(store)
+        url = AggregationSettings().model_copy(update={"data": data}).url(store)
         assert url is not None
         asyncio.run(upgrade(store, url))
 

@@ -146,7 +146,7 @@ def scheduler() -> None:
     _prepare(settings)
 
     async def work() -> None:
-        from update_server.operations.scheduling import make_scheduler
+        from update_server.operations.scheduling import make_scheduler, watch_standing
         from update_server.services import Services
 
         services = Services(settings, Role.SCHEDULER)
@@ -154,11 +154,19 @@ def scheduler() -> None:
         jobs = make_scheduler(services)
         jobs.start()
         log.info("scheduler_started", jobs=[job.id for job in jobs.get_jobs()])
+        stop_metrics, watching = None, None
+        if settings.metrics_port is not None:
+            stop_metrics = services.metrics.serve(settings.metrics_host, settings.metrics_port)
+            watching = asyncio.create_task(watch_standing(services))
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
         jobs.shutdown(wait=False)
+        if watching is not None:
+            watching.cancel()
+        if stop_metrics is not None:
+            await asyncio.to_thread(stop_metrics)
         await services.close()
 
     asyncio.run(work())
@@ -167,13 +175,13 @@ def scheduler() -> None:
 def _prepare(settings: Settings) -> None:
     """Migrate SQLite stores; on PostgreSQL only look, because the owner alone migrates."""
     for store in Store:
-        url = settings.stores.url(store, Role.OWNER)
+        url = settings.aggregation.url(store, Role.OWNER)
         if url is None:
             continue
         try:
             if url.startswith("sqlite"):
                 asyncio.run(upgrade(store, url))
-            elif not asyncio.run(is_current(store, settings.stores.url(store) or url)):
+            elif not asyncio.run(is_current(store, settings.aggregation.url(store) or url)):
                 raise StoreNotMigratedError(f"The {store} store is not migrated: run `update-server db migrate` as its owner.")
         except (StoreTooNewError, StoreNotMigratedError) as error:
             errors.print(f"[red]{error}[/red]")
@@ -196,7 +204,7 @@ def migrate() -> None:
     """Bring both stores to the newest revision, with the owner's URLs."""
     settings = _settings()
     for store in Store:
-        url = settings.stores.url(store, Role.OWNER)
+        url = settings.aggregation.url(store, Role.OWNER)
         if url is None:
             console.print(f"{store}: switched off")
             continue
@@ -213,7 +221,7 @@ def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
     """Give the web process and the scheduler their rights in the raw store, where that is PostgreSQL."""
     if role_of(owner_url) is None:
         return []
-    web, scheduler = (role_of(settings.stores.url(Store.RAW, role)) for role in (Role.WEB, Role.SCHEDULER))
+    web, scheduler = (role_of(settings.aggregation.url(Store.RAW, role)) for role in (Role.WEB, Role.SCHEDULER))
     return asyncio.run(grant_raw(owner_url, web, scheduler))
 
 

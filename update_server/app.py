@@ -13,13 +13,14 @@ from litestar.types import ASGIApp
 from sqlalchemy.exc import SQLAlchemyError
 
 from update_server import __version__
+from update_server.certificates.routes import certificate_handlers
 from update_server.index.routes import index_handlers
 from update_server.index.updates_route import before_the_framework, updates_handler
 from update_server.intake.decoding import MOST_BYTES_SENT
 from update_server.intake.routes import intake_handlers
 from update_server.operations.accounting import accounted
 from update_server.operations.health import health_handlers
-from update_server.operations.scheduling import make_scheduler, watch_snapshot
+from update_server.operations.scheduling import make_scheduler, watch_snapshot, watch_standing
 from update_server.pages.routes import SECURITY_HEADERS, page_handlers, template_config
 from update_server.problems import answer_problem
 from update_server.services import Services
@@ -44,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             *index_handlers(services),
             *intake_handlers(services),
             *statistics_handlers(services),
+            *certificate_handlers(services),
             *health_handlers(services),
             *page_handlers(services),
         ],
@@ -85,6 +87,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         if services.settings.metrics_port is not None:
             stop = services.metrics.serve(services.settings.metrics_host, services.settings.metrics_port)
             stack.push_async_callback(asyncio.to_thread, stop)
+            background.append(asyncio.create_task(watch_standing(services)))
         if services.settings.jobs:
             scheduler = make_scheduler(services)
             scheduler.start()

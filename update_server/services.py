@@ -34,8 +34,8 @@ class Services:
         self.settings = settings
         self.clock = Clock(settings.now)
         self.keeper = IndexKeeper(settings.snapshot_path, settings.seed, settings.check_again_s)
-        raw_url = settings.stores.url(Store.RAW, role)
-        aggregate_url = settings.stores.url(Store.AGGREGATE, role)
+        raw_url = settings.aggregation.url(Store.RAW, role)
+        aggregate_url = settings.aggregation.url(Store.AGGREGATE, role)
         if aggregate_url is None:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
@@ -57,7 +57,7 @@ class Services:
 
     def _stores_of_jobs(self, role: Role) -> tuple[RawStore | None, AggregateStore]:
         """The stores as the scheduled jobs open them: with the scheduler's rights, also where they run in a web process."""
-        stores = self.settings.stores
+        stores = self.settings.aggregation
         raw_url, aggregate_url = (stores.url(store, Role.SCHEDULER) for store in (Store.RAW, Store.AGGREGATE))
         raw, aggregate = self.raw, self.aggregate
         if raw is not None and raw_url and raw_url != stores.url(Store.RAW, role):

@@ -14,7 +14,7 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from aggregation.settings import StoreSettings
+from aggregation.settings import AggregationSettings
 
 
 def _base_url(text: str) -> str:
@@ -115,7 +115,9 @@ class Settings(BaseSettings):
     now: datetime | None = Field(
         None, description="Instant from which time goes on, for tests and rehearsals; refused unless on loopback"
     )
-    stores: StoreSettings = Field(default_factory=StoreSettings, description="Where the stores are (AGGREGATION_…)")
+    aggregation: AggregationSettings = Field(
+        default_factory=AggregationSettings, description="Where the stores are (AGGREGATION_…)"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -141,8 +143,8 @@ class Settings(BaseSettings):
             raise ValueError(f"UPDATE_SERVER_NOW moves the clock, which is refused on {self.host}: listen on 127.0.0.1")
         if Level.NONE in self.levels:
             raise ValueError("UPDATE_SERVER_LEVELS names telemetry levels: basic, middle, full")
-        if self.stores.data != self.data:
-            self.stores = self.stores.model_copy(update={"data": self.data})
+        if self.aggregation.data != self.data:
+            self.aggregation = self.aggregation.model_copy(update={"data": self.data})
         return self
 
     @property

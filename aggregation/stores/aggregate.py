@@ -1,90 +1,31 @@
-"""The aggregate store: public numbers, which weeks they are of, and how they came about."""
+"""The aggregate store: public numbers, which weeks they are of, how they came about, and the record of jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
 
-from aggregation.catalogue import MOST_DIMENSIONS, Entry
+from aggregation.catalogue import Entry
+from aggregation.stores.aggregate_tables import (
+    AGGREGATION_RUNS,
+    CELLS,
+    JOB_RUNS,
+    PUBLISHED_WEEKS,
+    SHARED_INDEX,
+    VALUES,
+    AggregationRun,
+    JobRun,
+    aware,
+)
 from aggregation.stores.engines import WRITES
 
-
-class AggregateBase(SQLModel, registry=registry()):
-    """The tables of the aggregate store, apart from those of the other."""
-
-
-class Cell(AggregateBase, table=True):
-    """One public number. ``value_1`` to ``value_3`` are those of the entry's dimensions, in its order; the rest is empty."""
-
-    __tablename__ = "cells"
-    __table_args__ = {"sqlite_with_rowid": False}
-
-    entry: str = Field(primary_key=True, max_length=64)
-    week: str = Field(primary_key=True, max_length=8)
-    value_1: str = Field(primary_key=True, max_length=256)
-    value_2: str = Field(primary_key=True, max_length=256)
-    value_3: str = Field(primary_key=True, max_length=256)
-    people: int
-
-
-class PublishedWeek(AggregateBase, table=True):
-    """A week whose numbers are out. They never change."""
-
-    __tablename__ = "published_weeks"
-
-    week: str = Field(primary_key=True, max_length=8)
-    published_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-
-
-class AggregationRun(AggregateBase, table=True):
-    """What an aggregation ran on. For the operator alone: how many reports there were is no public number."""
-
-    __tablename__ = "aggregation_runs"
-
-    id: int | None = Field(default=None, primary_key=True)
-    week: str = Field(max_length=8, index=True)
-    ended_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    duration_s: float
-    reports: int
-    cells: int
-    catalogue_hash: str = Field(max_length=64)
-    code_version: str = Field(max_length=64)
-
-
-class JobRun(AggregateBase, table=True):
-    """One run of a scheduled job. ``ended_at`` is empty while it runs, ``error`` where it went well."""
-
-    __tablename__ = "job_runs"
-
-    id: int | None = Field(default=None, primary_key=True)
-    job: str = Field(max_length=64, index=True)
-    started_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    ended_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True), nullable=True)
-    error: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
-
-
-class SharedIndex(AggregateBase, table=True):
-    """The newest index snapshot, for replicas that share no disk. There is one row, with the number 1."""
-
-    __tablename__ = "shared_index"
-
-    number: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
-    as_of: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    snapshot: bytes = Field(sa_type=sa.LargeBinary)
-
-
-CELLS: sa.Table = Cell.__table__  # type: ignore[attr-defined]
-PUBLISHED_WEEKS: sa.Table = PublishedWeek.__table__  # type: ignore[attr-defined]
-AGGREGATION_RUNS: sa.Table = AggregationRun.__table__  # type: ignore[attr-defined]
-JOB_RUNS: sa.Table = JobRun.__table__  # type: ignore[attr-defined]
-SHARED_INDEX: sa.Table = SharedIndex.__table__  # type: ignore[attr-defined]
-VALUES = tuple(CELLS.c[f"value_{number}"] for number in range(1, MOST_DIMENSIONS + 1))
+CELLS_A_STATEMENT = 1000
 
 
 class PublicRow(Struct, frozen=True):
@@ -100,6 +41,14 @@ class Page(Struct, frozen=True):
 
     rows: list[PublicRow]
     has_more: bool
+
+
+class JobCount(Struct, frozen=True):
+    """How often a job ran and failed."""
+
+    job: str
+    runs: int
+    failures: int
 
 
 class AggregateStore:
@@ -146,14 +95,29 @@ class AggregateStore:
         ]
         return Page(rows, len(found) > limit)
 
-    async def publish(self, week: str, cells: Sequence[Cell], run: AggregationRun, published_at: datetime) -> bool:
-        """Publish a week in one transaction; tell whether it was this call that did so, and not an earlier one."""
+    async def all_rows(
+        self, entry: Entry, fixed: Mapping[str, str], *, since: str = "", until: str = "9999"
+    ) -> list[PublicRow]:
+        """Return all public numbers of an entry, as `rows` does."""
+        return (await self.rows(entry, fixed, since=since, until=until, limit=2**31 - 2)).rows
+
+    async def values_of(self, entry: Entry) -> list[str]:
+        """Return the values of an entry's first dimension that have a public number, in order."""
+        query = sa.select(CELLS.c.value_1).where(CELLS.c.entry == entry.id).distinct().order_by(CELLS.c.value_1)
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def publish(self, week: str, cells: Iterable[Mapping[str, Any]], run: AggregationRun, published_at: datetime) -> bool:
+        """Publish a week in one transaction; tell whether it was this call that did so, and not an earlier one.
+
+        ``cells``: rows of the table of cells; they are taken some at a time.
+        """
         async with self.engine.execution_options(**WRITES).begin() as connection:
             if await _is_published(connection, week):
                 return False
             await connection.execute(sa.insert(PUBLISHED_WEEKS).values(week=week, published_at=published_at))
-            if cells:
-                await connection.execute(sa.insert(CELLS), [cell.model_dump() for cell in cells])
+            for some in _some_at_a_time(cells):
+                await connection.execute(sa.insert(CELLS), some)
             await connection.execute(sa.insert(AGGREGATION_RUNS), run.model_dump(exclude={"id"}))
         return True
 
@@ -172,7 +136,7 @@ class AggregateStore:
         """Return the snapshot that a replica offers, or None where there is none, or none newer than ``newer_than``."""
         async with self.engine.connect() as connection:
             as_of = await connection.scalar(sa.select(SHARED_INDEX.c.as_of))
-            if as_of is None or (newer_than is not None and _aware(as_of) <= newer_than):
+            if as_of is None or (newer_than is not None and aware(as_of) <= newer_than):
                 return None
             snapshot: bytes | None = await connection.scalar(sa.select(SHARED_INDEX.c.snapshot))
             return snapshot
@@ -190,15 +154,54 @@ class AggregateStore:
 
     async def last_job_runs(self) -> list[JobRun]:
         """Return the last run of each job, by name."""
+        return await self._job_runs(sa.true())
+
+    async def last_good_job_runs(self) -> list[JobRun]:
+        """Return the last run of each job that went well, by name."""
+        return await self._job_runs(JOB_RUNS.c.ended_at.is_not(None) & JOB_RUNS.c.error.is_(None))
+
+    async def failed_job_runs(self, limit: int = 10) -> list[JobRun]:
+        """Return the last runs that failed, newest first."""
+        query = sa.select(JOB_RUNS).where(JOB_RUNS.c.error.is_not(None)).order_by(JOB_RUNS.c.id.desc()).limit(limit)
+        async with self.engine.connect() as connection:
+            return [_job_run(dict(row)) for row in (await connection.execute(query)).mappings()]
+
+    async def job_counts(self) -> list[JobCount]:
+        """Return how often each job ran, and how often it failed, in what is kept of the record."""
+        failures = sa.func.count(JOB_RUNS.c.error)
+        query = sa.select(JOB_RUNS.c.job, sa.func.count(), failures).group_by(JOB_RUNS.c.job).order_by(JOB_RUNS.c.job)
+        async with self.engine.connect() as connection:
+            return [JobCount(*row) for row in await connection.execute(query)]
+
+    async def forget_job_runs(self, before: datetime) -> None:
+        """Delete the record of runs that began before an instant, but for the last of each job."""
         last = sa.select(sa.func.max(JOB_RUNS.c.id)).group_by(JOB_RUNS.c.job)
+        old = (JOB_RUNS.c.started_at < before) & JOB_RUNS.c.id.not_in(last)
+        async with self.engine.execution_options(**WRITES).begin() as connection:
+            await connection.execute(sa.delete(JOB_RUNS).where(old))
+
+    async def last_aggregation_runs(self, limit: int = 20) -> list[AggregationRun]:
+        """Return what the last aggregations ran on, newest first."""
+        query = sa.select(AGGREGATION_RUNS).order_by(AGGREGATION_RUNS.c.id.desc()).limit(limit)
+        async with self.engine.connect() as connection:
+            return [AggregationRun(**row) for row in (await connection.execute(query)).mappings()]
+
+    async def _job_runs(self, condition: sa.ColumnElement[bool]) -> list[JobRun]:
+        last = sa.select(sa.func.max(JOB_RUNS.c.id)).where(condition).group_by(JOB_RUNS.c.job)
         query = sa.select(JOB_RUNS).where(JOB_RUNS.c.id.in_(last)).order_by(JOB_RUNS.c.job)
         async with self.engine.connect() as connection:
-            return [JobRun(**row) for row in (await connection.execute(query)).mappings()]
+            return [_job_run(dict(row)) for row in (await connection.execute(query)).mappings()]
 
 
-def _aware(instant: datetime) -> datetime:
-    """An instant as it was written: SQLite gives it back without its time zone, which is UTC."""
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+def _job_run(row: Mapping[str, Any]) -> JobRun:
+    ended_at = row["ended_at"]
+    return JobRun(**{**row, "started_at": aware(row["started_at"]), "ended_at": ended_at and aware(ended_at)})
+
+
+def _some_at_a_time(cells: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    remaining = iter(cells)
+    while some := list(islice(remaining, CELLS_A_STATEMENT)):
+        yield some
 
 
 async def _is_published(connection: AsyncConnection, week: str) -> bool:

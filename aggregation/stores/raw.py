@@ -6,6 +6,7 @@ no sequence, no time (design, "One request, one week").
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
@@ -24,6 +26,13 @@ from aggregation.stores.sqlite_intake import SqliteIntake
 
 IN_MEMORY = 64 * 2**20
 """Bytes of a SQLite store up to which it is written anew in memory."""
+DELETED_AT_A_TIME = 1000
+"""Reports of weeks whose time is over, in one transaction on SQLite."""
+PAUSE_S = 0.01
+"""Between two of them, so that the intake gets its turn."""
+ATTEMPTS, BETWEEN_ATTEMPTS_S = 20, 3.0
+"""To drop partitions on PostgreSQL while others read them."""
+LOCK_NOT_AVAILABLE = "55P03"
 QUICK_S = 0.25
 """An erasure that takes no longer is done before a deletion is answered."""
 
@@ -53,6 +62,7 @@ _PUT = sa.text("SELECT place, stored, revision, reason, is_new FROM put_reports(
 _FIND = sa.text("SELECT * FROM find_reports(:identifier)").columns(*REPORTS.c)
 _DELETE = sa.text("SELECT delete_reports(:identifier)")
 _PUT_IN_ORDER = sa.text("SELECT put_in_order(:week)")
+_GIVE_UP_SOON = sa.text("SET LOCAL lock_timeout = '1s'")
 _DELETE_BEFORE = sa.text("SELECT delete_reports_before(:week)")
 
 
@@ -110,10 +120,45 @@ class RawStore:
         return await self._deleted(REPORTS.c.week.in_(weeks) & (REPORTS.c.identifier == identifier))
 
     async def delete_before(self, week: str) -> int:
-        """Delete the reports of all weeks before ``week``, physically; return how many that were."""
-        if self._on_postgresql:
-            return await self._called(_DELETE_BEFORE.bindparams(week=week))
-        return await self._deleted(REPORTS.c.week < week)
+        """Delete the reports of all weeks before ``week``, physically; return how many that were.
+
+        Nobody who writes waits for long: SQLite deletes some reports at a time; PostgreSQL drops partitions, and where somebody
+        reads the table it gives up soon, and tries again, rather than let the intake queue behind it. Raises SQLAlchemyError
+        where that goes on.
+        """
+        if not self._on_postgresql:
+            deleted = 0
+            while some := await self._delete_some_before(week):
+                deleted += some
+                await asyncio.sleep(PAUSE_S)
+            if deleted:
+                await self._erase_if_quick()
+            return deleted
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.engine.begin() as connection:
+                    await connection.execute(_GIVE_UP_SOON)
+                    return int(await connection.scalar(_DELETE_BEFORE.bindparams(week=week)) or 0)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(BETWEEN_ATTEMPTS_S)
+        raise AssertionError("unreachable")
+
+    async def count_before(self, week: str) -> dict[str, int]:
+        """Return how many reports there are of each week before ``week``."""
+        query = sa.select(REPORTS.c.week, sa.func.count()).where(REPORTS.c.week < week).group_by(REPORTS.c.week)
+        async with self.engine.connect() as connection:
+            rows = await connection.execute(query.order_by(REPORTS.c.week))
+            return {week: number for week, number in rows}  # noqa: C416 - rows are no pairs to mypy
+
+    async def sample(self, week: str | None, limit: int) -> list[Report]:
+        """Return some reports, of one week or of all, in the order of their key: that is, by chance."""
+        query = sa.select(REPORTS).order_by(*_KEY).limit(limit)
+        if week is not None:
+            query = query.where(REPORTS.c.week == week)
+        async with self.engine.connect() as connection:
+            return [Report(**row) for row in (await connection.execute(query)).mappings()]
 
     async def put_in_order(self, week: str) -> None:
         """Let nothing tell in which order the reports of a week came.
@@ -139,10 +184,18 @@ class RawStore:
         async with self.engine.execution_options(**WRITES).begin() as connection:
             deleted = (await connection.execute(sa.delete(REPORTS).where(condition))).rowcount
         if deleted:
-            self._deletions += 1
-            if self.erasing_takes < QUICK_S:  # else it is done in the background, now and then
-                await self.erase()
+            await self._erase_if_quick()
         return deleted
+
+    async def _delete_some_before(self, week: str) -> int:
+        some = sa.select(*_KEY).where(REPORTS.c.week < week).limit(DELETED_AT_A_TIME)
+        async with self.engine.execution_options(**WRITES).begin() as connection:
+            return (await connection.execute(sa.delete(REPORTS).where(sa.tuple_(*_KEY).in_(some)))).rowcount
+
+    async def _erase_if_quick(self) -> None:
+        self._deletions += 1
+        if self.erasing_takes < QUICK_S:  # else it is done in the background, now and then
+            await self.erase()
 
     @property
     def is_erased(self) -> bool:

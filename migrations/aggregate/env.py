@@ -3,7 +3,7 @@
 from alembic import context
 
 from aggregation.settings import Store
-from aggregation.stores.aggregate import AggregateBase
+from aggregation.stores.aggregate_tables import AggregateBase
 from migrations import version_table
 
 context.configure(

@@ -8,7 +8,7 @@ import pytest
 from napari_update_hook.wire import Level
 
 from aggregation.catalogue import CATALOGUE, Dimension, Entry
-from aggregation.compute import statement
+from aggregation.counting import Counting
 from aggregation.publish import Outcome, publish_week
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
@@ -71,4 +71,4 @@ async def test_a_new_entry_is_one_declaration(raw: RawStore, aggregate: Aggregat
 def test_an_entry_that_lays_out_two_lists_is_refused() -> None:
     dimensions = (Dimension("plugin", "Plugin", "plugins", "name"), Dimension("command", "Command", "command_usage", "@key"))
     with pytest.raises(ValueError, match="more than one field"):
-        statement(Entry("bad", "x", "?", Level.FULL, dimensions), WEEK, "sqlite")
+        Counting((Entry("bad", "x", "?", Level.FULL, dimensions),))

@@ -28,8 +28,8 @@ def test_a_hidden_cell_can_always_be_nine() -> None:
 
 
 def test_no_setting_reaches_the_thresholds() -> None:
-    from aggregation.settings import StoreSettings
+    from aggregation.settings import AggregationSettings
     from update_server.settings import Settings
 
-    names = {*Settings.model_fields, *StoreSettings.model_fields}
+    names = {*Settings.model_fields, *AggregationSettings.model_fields}
     assert not [name for name in names if "listed" in name or "round" in name or "threshold" in name]

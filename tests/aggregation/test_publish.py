@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
-from napari_update_hook.weeks import InvalidWeekError, published_from
+from napari_update_hook.weeks import InvalidWeekError, published_from, start_of
 
-from aggregation import compute, publish
+from aggregation import __version__, compute
 from aggregation.catalogue import CATALOGUE, catalogue_hash
 from aggregation.publish import Outcome, due_weeks, publish_week
-from aggregation.stores.aggregate import AGGREGATION_RUNS, AggregateStore
+from aggregation.retention import RETENTION
+from aggregation.stores import aggregate as aggregate_module
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.aggregate_tables import AGGREGATION_RUNS
 from aggregation.stores.raw import RawStore
 from tests.support.reports import WEEK, report
 
@@ -42,27 +47,63 @@ async def test_a_deletion_counts_until_the_week_is_published(raw: RawStore, aggr
 
 
 async def test_a_run_is_recorded_for_the_operator(raw: RawStore, aggregate: AggregateStore) -> None:
-    await raw.put([report(person) for person in range(12)])
-    await publish_week(raw, aggregate, WEEK, TIME)
+    damaged = [
+        report(60, plugins="damaged"),
+        report(61, plugins=[{}]),
+        report(62, command_usage=[1]),
+        report(63, python_version=[]),
+    ]
+    await raw.put([*(report(person) for person in range(12)), *damaged])
+    publication = await publish_week(raw, aggregate, WEEK, TIME)
+    assert (publication.reports, publication.left_out) == (16, 4)
     async with aggregate.engine.connect() as connection:
         (run,) = (await connection.execute(sa.select(AGGREGATION_RUNS))).mappings().all()
-    assert (run["week"], run["reports"], run["catalogue_hash"]) == (WEEK, 12, catalogue_hash())
+    assert (run["week"], run["reports"], run["left_out"], run["cells"]) == (WEEK, 16, 4, publication.cells)
+    assert (run["catalogue_hash"], run["code_version"]) == (catalogue_hash(), __version__)
+    assert run["duration_s"] > 0
+    assert await people(aggregate) == [10]
+
+
+async def test_a_week_that_a_newer_version_took_waits_for_that_version(raw: RawStore, aggregate: AggregateStore) -> None:
+    await raw.put([*(report(person) for person in range(12)), msgspec.structs.replace(report(50), schema_version=99)])
+    publication = await publish_week(raw, aggregate, WEEK, TIME)
+    assert (publication.outcome, publication.reports, publication.left_out) == (Outcome.UNREADABLE, 13, 1)
+    assert await aggregate.published_weeks() == []
 
 
 async def test_a_failure_in_the_middle_leaves_no_half_week(
     raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await raw.put([report(person) for person in range(12)])
+    real = aggregate_module._some_at_a_time
 
-    def break_off(entries: object) -> object:
-        yield CATALOGUE[0]
+    def break_off(cells: Any) -> Any:
+        yield next(real(cells))
         raise RuntimeError("killed")
 
+    monkeypatch.setattr(aggregate_module, "CELLS_A_STATEMENT", 3)
+    monkeypatch.setattr(aggregate_module, "_some_at_a_time", break_off)
     with pytest.raises(RuntimeError):
-        await publish_week(raw, aggregate, WEEK, TIME, progress=break_off)  # type: ignore[arg-type]
+        await publish_week(raw, aggregate, WEEK, TIME)
     assert await aggregate.published_weeks() == []
     assert await people(aggregate) == []
+    monkeypatch.setattr(aggregate_module, "_some_at_a_time", real)
     assert (await publish_week(raw, aggregate, WEEK, TIME)).outcome is Outcome.PUBLISHED
+
+
+async def test_a_week_that_should_be_deleted_is_not_published(raw: RawStore, aggregate: AggregateStore) -> None:
+    await raw.put([report(person) for person in range(12)])
+    late = start_of(WEEK) + RETENTION
+    assert await due_weeks(raw, aggregate, late) == []
+    assert (await publish_week(raw, aggregate, WEEK, late)).outcome is Outcome.TOO_LATE
+    assert (await publish_week(raw, aggregate, WEEK, late - timedelta(seconds=1))).outcome is Outcome.PUBLISHED
+
+
+async def test_a_week_waits_for_approval_where_that_is_asked_for(raw: RawStore, aggregate: AggregateStore) -> None:
+    await raw.put([report(person) for person in range(12)])
+    assert (await publish_week(raw, aggregate, WEEK, TIME, approved=False)).outcome is Outcome.UNAPPROVED
+    assert (await publish_week(raw, aggregate, "2026-W39", TIME, approved=False)).outcome is Outcome.NO_REPORTS
+    assert await aggregate.published_weeks() == []
 
 
 async def test_weeks_are_due_once_their_time_has_come(raw: RawStore, aggregate: AggregateStore) -> None:
@@ -77,21 +118,26 @@ async def test_an_unknown_week_is_refused(raw: RawStore, aggregate: AggregateSto
         await publish_week(raw, aggregate, "2025-W53", datetime(2027, 1, 1, tzinfo=UTC))
 
 
+@pytest.mark.parametrize("counted_here", [10_000, 10])
 async def test_a_week_is_read_as_one_state_though_reports_keep_coming(
-    raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
+    raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch, counted_here: int
 ) -> None:
-    """After each entry ten more people report: all numbers are still those of the state at the beginning."""
-    await raw.put([report(person) for person in range(20)])
+    """While the reports are read, five at a time, more people report and others delete theirs: none of it is seen."""
+    monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 5)
+    monkeypatch.setattr(compute, "COUNTED_HERE", counted_here)
+    await raw.put([report(person) for person in range(42)])
     late = iter(range(100, 1000))
-    real = compute.cells_of
+    real = compute._rows
 
-    async def cells_of(*arguments: Any) -> Any:
-        cells = await real(*arguments)
-        await raw.put([report(next(late)) for _ in range(10)])
-        return cells
+    async def rows(*arguments: Any) -> AsyncIterator[Any]:
+        async for some in real(*arguments):
+            yield some
+            await raw.put([report(next(late)) for _ in range(10)])
+            await raw.delete(report(41).identifier)
 
-    monkeypatch.setattr(publish, "cells_of", cells_of)
-    await publish_week(raw, aggregate, WEEK, TIME)
+    monkeypatch.setattr(compute, "_rows", rows)
+    publication = await publish_week(raw, aggregate, WEEK, TIME)
+    assert publication.reports == 42
     for entry in CATALOGUE:
-        assert {row.people for row in (await aggregate.rows(entry, {})).rows} <= {20}, entry.id
-    assert await people(aggregate) == [20]
+        assert {row.people for row in (await aggregate.rows(entry, {})).rows} <= {40}, entry.id
+    assert await people(aggregate) == [40]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari_update_hook.weeks import next_week, start_of, week_of
 
-from aggregation.retention import RETENTION, oldest_kept, purge
+from aggregation.retention import AHEAD, RETENTION, oldest_kept, overdue, purge
 from aggregation.stores.raw import RawStore
 from tests.support.reports import WEEK, report
 
@@ -21,8 +21,13 @@ def test_a_week_is_kept_for_sixty_days_after_it_began_and_no_longer(seconds: int
 
 
 async def test_old_weeks_go_and_others_stay(raw: RawStore) -> None:
+    """An hour ahead of time, so that a run which is late is in time all the same."""
     await raw.put([report(1, week=WEEK), report(1, week=next_week(WEEK))])
     end = start_of(WEEK) + RETENTION
-    assert await purge(raw, end - timedelta(seconds=1)) == 0
-    assert await purge(raw, end) == 1
+    assert await purge(raw, end - AHEAD - timedelta(seconds=1)) == 0
+    assert await overdue(raw, end - timedelta(seconds=1)) == []
+    assert await overdue(raw, end) == [WEEK]
+    assert await raw.count_before(next_week(WEEK)) == {WEEK: 1}
+    assert await purge(raw, end - AHEAD) == 1
     assert await raw.weeks() == [next_week(WEEK)]
+    assert await overdue(raw, end) == []

@@ -133,7 +133,7 @@ from update_server.settings import Settings
 async def main():
     settings = Settings(data=pathlib.Path(sys.argv[1]), jobs=False)
     for store in Store:
-        await upgrade(store, settings.stores.url(store))
+        await upgrade(store, settings.aggregation.url(store))
     async with AsyncTestClient(create_app(settings)) as client:
         updates = (await client.get('/api/updates?python=3.11')).json()
         assert (await client.get('/')).status_code == 200

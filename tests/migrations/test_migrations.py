@@ -7,7 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from aggregation.settings import Store
-from aggregation.stores.aggregate import AggregateBase
+from aggregation.stores.aggregate_tables import AggregateBase
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawBase
 from migrations import StoreTooNewError, config_for, is_current, upgrade, version_table

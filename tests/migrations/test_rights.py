@@ -17,7 +17,7 @@ from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.retention import put_in_order
-from aggregation.settings import Store, StoreSettings
+from aggregation.settings import AggregationSettings, Store
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import is_current, upgrade
@@ -194,8 +194,8 @@ async def test_one_role_for_web_and_jobs_may_do_the_work_of_both(urls: dict[str,
 
 
 async def test_jobs_in_a_web_process_use_the_schedulers_rights(urls: dict[str, str], tmp_path: Path) -> None:
-    stores = StoreSettings(data=tmp_path, raw_url=urls["web"], raw_scheduler_url=urls["scheduler"])
-    services = Services(Settings(data=tmp_path, stores=stores))
+    stores = AggregationSettings(data=tmp_path, raw_url=urls["web"], raw_scheduler_url=urls["scheduler"])
+    services = Services(Settings(data=tmp_path, aggregation=stores))
     assert services.raw is not None
     assert services.jobs_raw is not None
     await services.raw.put([report(1, week="2026-W30")])

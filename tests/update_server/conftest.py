@@ -12,7 +12,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
-from aggregation.settings import Store, StoreSettings
+from aggregation.settings import AggregationSettings, Store
 from migrations import upgrade
 from tests.support.facts import write_snapshot
 from update_server.app import create_app
@@ -36,7 +36,7 @@ def make_client(tmp_path: Path) -> MakeClient:
         options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
         settings = Settings(**options)
         for store in Store:
-            if url := settings.stores.url(store):
+            if url := settings.aggregation.url(store):
                 await upgrade(store, url)
         async with AsyncTestClient(create_app(settings)) as client:
             yield client
@@ -58,6 +58,6 @@ def services_of(client: Client) -> Services:
     return services
 
 
-def without_raw_store() -> StoreSettings:
+def without_raw_store() -> AggregationSettings:
     """Return settings of a process that must not reach the raw store."""
-    return StoreSettings(raw_url="")
+    return AggregationSettings(raw_url="")

@@ -37,7 +37,7 @@ def test_they_are_environment_variables(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert settings.upstreams.index == settings.upstreams.pypi == "http://127.0.0.1:8900"
     assert settings.levels == (Level.BASIC, Level.MIDDLE)
     assert settings.level_hosts == {Level.BASIC: "basic.example.org"}
-    assert settings.stores.data == tmp_path
+    assert settings.aggregation.data == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from aggregation.standing import Standing, broken_promises, standing, warnings
+from aggregation.stores.raw import RawStore
 from update_server import __version__
 from update_server.index.bodies import instant_text
 from update_server.index.snapshot import Origin
@@ -38,7 +40,10 @@ class IndexHealth(Struct):
 
 
 class Ready(Struct):
-    """``ok``: all is well. ``degraded``: it serves, but somebody should look. ``unavailable``: it can't do its work."""
+    """``ok``: all is well. ``degraded``: it serves, but somebody should look. ``unavailable``: it can't do its work.
+
+    ``overdue``: it serves, and keeps raw reports for longer than it promises: somebody must look now.
+    """
 
     status: str
     reasons: list[str]
@@ -56,10 +61,13 @@ def health_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @get("/health/ready", summary="Is the service fit to serve?")
     async def ready() -> Response[Any]:
-        """Return the state of index and stores: 200 where requests are served, if only from an old index, else 503."""
+        """Return the state of index, stores and jobs: 503 where there is no index or a promise is broken, else 200.
+
+        For alarms. What routes requests should ask `/health/live`: update checks are answered from memory whatever is wrong.
+        """
         state = await readiness(services)
         headers = {"cache-control": "no-store"}
-        return Response(state, status_code=503 if state.status == "unavailable" else 200, headers=headers)
+        return Response(state, status_code=503 if state.status in ("unavailable", "overdue") else 200, headers=headers)
 
     return [live, ready]
 
@@ -68,6 +76,7 @@ async def readiness(services: Services) -> Ready:
     """Return how fit the service is, with a sentence for everything that is not as it should be.
 
     Only a missing index makes it unavailable: update checks need no store, so a store that is away must not take them along.
+    Raw reports that are older than promised are worth an alarm all the same.
     """
     index, reasons, serves = index_health(services)
     stores = {"aggregate": await _store_state(services.aggregate.engine)}
@@ -75,8 +84,29 @@ async def readiness(services: Services) -> Ready:
     for name, state in stores.items():
         if state not in ("ok", "switched off"):
             reasons.append(f"The {name} store can't be used: {state}.")
-    status = "unavailable" if not serves else ("degraded" if reasons else "ok")
+    broken: list[str] = []
+    try:
+        weeks_and_jobs = await standing_of(services)
+        broken = broken_promises(weeks_and_jobs, services.clock.now(), purges=services.raw is not None)
+        reasons += warnings(weeks_and_jobs)
+    except (SQLAlchemyError, OSError) as error:
+        if not any(state not in ("ok", "switched off") for state in stores.values()):
+            reasons.append(f"How the jobs stand can't be read: {type(error).__name__}.")
+    status = "unavailable" if not serves else "overdue" if broken else "degraded" if reasons else "ok"
+    reasons = broken + reasons
     return Ready(status, reasons, index, stores)
+
+
+async def standing_of(services: Services) -> Standing:
+    """Return how weeks and jobs stand, as far as this process can see. Raises SQLAlchemyError or OSError."""
+    return await standing(raw_that_lists_weeks(services), services.aggregate, services.clock.now())
+
+
+def raw_that_lists_weeks(services: Services) -> RawStore | None:
+    """The raw store, where this process may know of which weeks there are reports: on PostgreSQL only whoever runs the jobs."""
+    if services.settings.jobs and services.jobs_raw is not None:
+        return services.jobs_raw
+    return services.raw if services.raw is not None and services.raw.engine.dialect.name == "sqlite" else None
 
 
 def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:

@@ -7,10 +7,13 @@ level.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+from aggregation.standing import Standing
+from aggregation.stores.aggregate import JobCount
 
 
 class Metrics:
@@ -30,6 +33,36 @@ class Metrics:
             "requests_limited", "Requests refused because their address sent too many", registry=self.registry
         )
         self._queue = Gauge("report_queue_length", "Reports that wait for the next commit", registry=self.registry)
+
+        self._overdue = Gauge(
+            "raw_weeks_overdue", "Weeks whose raw reports should have been deleted: must be 0", registry=self.registry
+        )
+        self._due = Gauge("weeks_due", "Weeks that could be published and are not", registry=self.registry)
+        self._at_risk = Gauge(
+            "weeks_at_risk", "Weeks not published whose raw reports go within seven days", registry=self.registry
+        )
+        self._job_started = self._of_job("job_last_start_timestamp_seconds", "When a job last began")
+        self._job_went_well = self._of_job("job_last_success_timestamp_seconds", "When a job last went well")
+        self._job_failed = self._of_job("job_last_run_failed", "Whether a job's last run failed: 1, else 0")
+        self._job_runs = self._of_job("job_runs_recorded", "Runs of a job in the record, which goes back 90 days")
+        self._job_failures = self._of_job("job_failures_recorded", "Runs of a job in the record that failed")
+
+    def _of_job(self, name: str, meaning: str) -> Gauge:
+        return Gauge(name, meaning, ["job"], registry=self.registry)
+
+    def show_standing(self, state: Standing, counts: Sequence[JobCount]) -> None:
+        """Show how weeks and jobs stand. Weeks that this process can't see are not shown: nothing would look like zero."""
+        for gauge, weeks in ((self._overdue, state.overdue), (self._due, state.due), (self._at_risk, state.at_risk)):
+            gauge.set(float("nan") if weeks is None else len(weeks))
+        for run in state.jobs:
+            self._job_started.labels(run.job).set(run.started_at.timestamp())
+            self._job_failed.labels(run.job).set(1 if run.error else 0)
+        for run in state.good_jobs:
+            if run.ended_at is not None:
+                self._job_went_well.labels(run.job).set(run.ended_at.timestamp())
+        for count in counts:
+            self._job_runs.labels(count.job).set(count.runs)
+            self._job_failures.labels(count.job).set(count.failures)
 
     def watch_queue(self, length: Callable[[], int]) -> None:
         """Show the length of the queue as it is when somebody looks."""

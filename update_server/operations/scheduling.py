@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregation import schedule
 from update_server.index.refresh import refresh
 from update_server.index.snapshot import Origin
+from update_server.operations.health import standing_of
 from update_server.operations.progress import shown_progress
 from update_server.services import Services
 
@@ -48,8 +49,25 @@ def make_scheduler(services: Services) -> AsyncIOScheduler:
         seconds=settings.refresh_interval_s,
     )
     if services.jobs_raw is not None:
-        schedule.register(scheduler, services.jobs_raw, services.jobs_aggregate, services.clock, settings.data)
+        schedule.register(
+            scheduler,
+            services.jobs_raw,
+            services.jobs_aggregate,
+            services.clock,
+            settings.data,
+            approval=settings.aggregation.approval,
+        )
     return scheduler
+
+
+async def watch_standing(services: Services) -> None:
+    """Show how weeks and jobs stand in the metrics, every half minute, for ever."""
+    while True:
+        try:
+            services.metrics.show_standing(await standing_of(services), await services.aggregate.job_counts())
+        except (SQLAlchemyError, OSError) as error:
+            log.warning("standing_not_read", error=type(error).__name__)
+        await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 async def watch_snapshot(services: Services) -> None:

@@ -9,7 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from aggregation.settings import StoreSettings
+from aggregation.settings import AggregationSettings
 from update_server.settings import Settings
 
 
@@ -23,9 +23,9 @@ class DescribedSetting(Struct, frozen=True):
 
 def described() -> Iterator[DescribedSetting]:
     """Return every setting of the service and of the stores, each once."""
-    for owner in (Settings, StoreSettings):
+    for owner in (Settings, AggregationSettings):
         for name, field in owner.model_fields.items():
-            if field.validation_alias is None and name != "stores":
+            if field.validation_alias is None and name != "aggregation":
                 yield DescribedSetting(f"{_prefix(owner)}{name.upper()}", _default(field), field.description or "")
 
 

@@ -21,13 +21,14 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 from aggregation.catalogue import CATALOGUE, topics
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.retention import RETENTION
+from aggregation.stores.records import Records
 from update_server import __version__
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
 from update_server.pages.example import example_batch
 from update_server.services import Services
-from update_server.statistics.routes import url_of
+from update_server.statistics.routes import public_retraction, url_of
 
 FOLDER = Path(str(files("update_server.pages")))
 
@@ -84,6 +85,7 @@ def page_handlers(services: Services) -> list[Any]:
                 "contact": settings.contact,
                 "catalogue": CATALOGUE,
                 "none": Level.NONE,
+                "inspections": await Records(services.aggregate.engine).inspections(),
             },
         )
 
@@ -92,12 +94,14 @@ def page_handlers(services: Services) -> list[Any]:
         weeks = await services.aggregate.published_weeks()
         last = weeks[-1] if weeks else None
         groups = []
+        taken_back = await Records(services.aggregate.engine).retractions()
         for topic, entries in topics().items():
             tables = []
             for entry in entries:
                 free = not entry.fixed or not entry.by
                 page = await services.aggregate.rows(entry, {}, since=last, until=last, limit=50) if last and free else None
-                tables.append({"entry": entry, "url": url_of(entry), "page": page})
+                mine = [public_retraction(one) for one in taken_back if one.entry == entry.id]
+                tables.append({"entry": entry, "url": url_of(entry), "page": page, "retractions": mine})
             groups.append({"topic": topic, "tables": tables})
         context = {"last_week": last, "groups": groups, "listed_from": LISTED_FROM, "rounded_down_to": ROUNDED_DOWN_TO}
         return Template("dashboard.html", context=context)

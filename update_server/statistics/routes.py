@@ -14,6 +14,9 @@ from napari_update_hook.weeks import InvalidWeekError, start_of
 from aggregation.catalogue import Entry, topics
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import PublicRow
+from aggregation.stores.aggregate_tables import Retraction
+from aggregation.stores.records import Records
+from update_server.index.bodies import instant_text
 from update_server.problems import bad_query
 from update_server.services import Services
 
@@ -25,8 +28,22 @@ To = Annotated[str | None, QueryParameter(name="to", description="last week, suc
 Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to pass over; `next` has it")]
 
 
+class PublicRetraction(Struct, rename={"first": "from", "last": "to"}):
+    """Numbers that were taken back, and why. ``of``: values that they had; empty for all numbers of the entry."""
+
+    entry: str
+    of: dict[str, str]
+    first: str
+    last: str
+    reason: str
+    retracted_at: str
+
+
 class Numbers(Struct):
-    """Public numbers of one entry. Cells with fewer people than ``listed_from`` have no row; ``next`` is null at the end."""
+    """Public numbers of one entry. Cells with fewer people than ``listed_from`` have no row; ``next`` is null at the end.
+
+    ``retractions``: what of these numbers was taken back, and why.
+    """
 
     entry: str
     question: str
@@ -34,6 +51,7 @@ class Numbers(Struct):
     rounded_down_to: int
     weeks: list[str]
     rows: list[PublicRow]
+    retractions: list[PublicRetraction]
     next: str | None
 
 
@@ -69,7 +87,12 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
         ]
         return Offer(LISTED_FROM, ROUNDED_DOWN_TO, await services.aggregate.published_weeks(), entries)
 
-    handlers: list[BaseRouteHandler] = [offer]
+    @get("/api/retractions", summary="Which numbers were taken back, and why?")
+    async def all_retractions() -> list[PublicRetraction]:
+        """Return every retraction there has been, oldest first."""
+        return [public_retraction(one) for one in await Records(services.aggregate.engine).retractions()]
+
+    handlers: list[BaseRouteHandler] = [offer, all_retractions]
     for topic, entries in topics().items():
         handlers.append(_listing(services, topic, tuple(_with_free_subject(entries))))
         if subjects := [entry for entry in entries if entry.fixed]:
@@ -140,6 +163,7 @@ async def _numbers(
 ) -> Numbers:
     since, until = _week("from", first) or "", _week("to", last) or "9999"
     page = await services.aggregate.rows(entry, fixed, since=since, until=until, offset=offset, limit=MOST_ROWS)
+    taken_back = await Records(services.aggregate.engine).retractions(entry.id, since, until)
     asked = {"by": by, "from": first, "to": last, "offset": offset + MOST_ROWS}
     query = urlencode({name: value for name, value in asked.items() if value is not None})
     return Numbers(
@@ -149,8 +173,18 @@ async def _numbers(
         rounded_down_to=ROUNDED_DOWN_TO,
         weeks=await services.aggregate.published_weeks(since, until),
         rows=page.rows,
+        retractions=[
+            public_retraction(one)
+            for one in taken_back
+            if all(one.of.get(name, value) == value for name, value in fixed.items())
+        ],
         next=f"{path}?{query}" if page.has_more else None,
     )
+
+
+def public_retraction(one: Retraction) -> PublicRetraction:
+    """Return a retraction as everybody sees it."""
+    return PublicRetraction(one.entry, one.of, one.first_week, one.last_week, one.reason, instant_text(one.retracted_at))
 
 
 def _week(name: str, text: str | None) -> str | None:

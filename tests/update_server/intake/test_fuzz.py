@@ -47,7 +47,7 @@ class Harness:
         chosen = Settings(data=folder, now=NOW, jobs=False, log_level="error", **limits)
         self.loop = asyncio.new_event_loop()
         for store in Store:
-            url = chosen.stores.url(store)
+            url = chosen.aggregation.url(store)
             assert url is not None
             self.loop.run_until_complete(upgrade(store, url))
         self.app = create_app(chosen)

@@ -271,7 +271,7 @@ async def test_levels_tell_what_an_organisation_needs(make_client: MakeClient) -
 
 
 async def test_without_a_raw_store_everything_is_served_but_intake(make_client: MakeClient) -> None:
-    async with make_client(stores=without_raw_store()) as client:
+    async with make_client(aggregation=without_raw_store()) as client:
         assert (await send(client, batch_json(Level.FULL))).status_code == 503
         assert (await client.post("/api/reports/find", json={"identifier": IDENTIFIER})).status_code == 503
         assert (await client.post("/api/reports/delete", json={"identifier": IDENTIFIER})).status_code == 503

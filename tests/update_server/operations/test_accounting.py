@@ -34,7 +34,7 @@ async def asking(folder: Path, **changes: Any) -> AsyncIterator[tuple[httpx.Asyn
     options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "access_log": True} | changes
     settings = Settings(**options)
     for store in Store:
-        if url := settings.stores.url(store):
+        if url := settings.aggregation.url(store):
             await upgrade(store, url)
     app = create_app(settings)
     services: Services = app.state.services

@@ -16,7 +16,7 @@ from update_server.settings import Settings
 async def services_on(folder: Path, **changes: object) -> Services:
     settings = Settings(**({"data": folder, "log_level": "error"} | changes))  # type: ignore[arg-type]
     for store in Store:
-        url = settings.stores.url(store)
+        url = settings.aggregation.url(store)
         assert url is not None
         await upgrade(store, url)
     services = Services(settings)
@@ -70,13 +70,13 @@ async def test_a_refresh_that_failed_is_tried_again_soon(tmp_path: Path, monkeyp
 
 @pytest.mark.postgresql
 async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postgresql_url: str) -> None:
-    from aggregation.settings import StoreSettings
+    from aggregation.settings import AggregationSettings
     from update_server.operations.scheduling import refreshed_by_a_replica, take_over
 
-    stores = StoreSettings(raw_url=postgresql_url, aggregate_url=postgresql_url)
+    stores = AggregationSettings(raw_url=postgresql_url, aggregate_url=postgresql_url)
     with MadeUpstream().served() as upstream:
-        first = await services_on(tmp_path / "one", upstream=upstream, stores=stores)
-        second = await services_on(tmp_path / "two", upstream="http://127.0.0.1:9", stores=stores)
+        first = await services_on(tmp_path / "one", upstream=upstream, aggregation=stores)
+        second = await services_on(tmp_path / "two", upstream="http://127.0.0.1:9", aggregation=stores)
         assert not await take_over(second), "nobody has offered anything"
         scheduler = make_scheduler(first)
         scheduler.start()
@@ -92,7 +92,7 @@ async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postg
     mine, theirs = first.keeper.served.bodies.channels["pypi"], second.keeper.served.bodies.channels["pypi"]
     assert [body.etag for body in mine] == [body.etag for body in theirs], "the same bytes on every replica"
     assert not await take_over(second), "once is enough"
-    third = await services_on(tmp_path / "three", upstream="http://127.0.0.1:9", stores=stores)
+    third = await services_on(tmp_path / "three", upstream="http://127.0.0.1:9", aggregation=stores)
     assert await refreshed_by_a_replica(third), "one refreshes, the others take what it read"
     assert third.keeper.served is not None
     assert len(third.keeper.served.packages) == 6

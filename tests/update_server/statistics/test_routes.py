@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
+from napari_update_hook.weeks import published_from
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.publish import publish_week
@@ -18,7 +17,7 @@ async def fill(client: Client, *weeks: str) -> None:
         await services.raw.put(
             [report(person, week=week, python_version="3.11" if person < 17 else "3.12") for person in range(24)]
         )
-        await publish_week(services.raw, services.aggregate, week, datetime(2027, 1, 1, tzinfo=UTC))
+        await publish_week(services.raw, services.aggregate, week, published_from(week))
 
 
 async def test_installs_of_a_plugin_by_python_come_from_the_aggregate_store(client: Client) -> None:
@@ -31,6 +30,7 @@ async def test_installs_of_a_plugin_by_python_come_from_the_aggregate_store(clie
         "rounded_down_to": 5,
         "weeks": [WEEK],
         "rows": [{"week": WEEK, "values": {"plugin": "affinder", "python": "3.11"}, "people": 15}],
+        "retractions": [],
         "next": None,
     }
 

@@ -1,0 +1,96 @@
+"""The keys that sign certificates: private halves in a folder, public halves in the aggregate store, for everybody.
+
+A key is created, signs until it is retired by a rotation, and stays published, so that what it signed stays valid. A revoked
+key stays published too, marked as such: what it signed is not to be believed any more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+
+from aggregation.certificates.signing import ALGORITHM, PublicKey
+from aggregation.stores.aggregate_tables import SigningKey
+
+
+class KeyProblemError(Exception):
+    """There is no key to sign with, or none like that; the message says what to do."""
+
+
+def new_key(folder: Path, now: datetime) -> SigningKey:
+    """Make a key, keep its private half in ``folder``, readable by its owner alone, and return the public half."""
+    key = OKPKey.generate_key("Ed25519", private=True)
+    kid = key.thumbprint()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(private_file(folder, kid), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(key.as_dict(private=True), file)
+        file.flush()
+        os.fsync(file.fileno())
+    return SigningKey(kid=kid, public=key.as_dict(private=False), created_at=now)
+
+
+def private_file(folder: Path, kid: str) -> Path:
+    """Return where the private half of a key is."""
+    return folder / f"{kid}.private.json"
+
+
+def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
+    """Return the key that signs now: the newest that is neither retired nor revoked. Raises KeyProblemError."""
+    active = [key for key in keys if key.retired_at is None and key.revoked_at is None]
+    if not active:
+        raise KeyProblemError("There is no key to sign with: run `python -m aggregation keys create`.")
+    newest = max(active, key=lambda key: key.created_at)
+    file = private_file(folder, newest.kid)
+    try:
+        key = OKPKey.import_key(json.loads(file.read_text("utf-8")))
+        if key.thumbprint() != newest.kid:
+            raise ValueError("another key")
+    except (OSError, ValueError, JoseError) as error:
+        raise KeyProblemError(
+            f"The private half of the key {newest.kid} is not in {folder}: run this where it is (AGGREGATION_KEYS), or make "
+            "another with `python -m aggregation keys rotate`."
+        ) from error
+    return key
+
+
+def published(keys: Sequence[SigningKey]) -> dict[str, PublicKey]:
+    """Return the published keys by their ids."""
+    return {key.kid: PublicKey(key.kid, key.public, key.revoked_at, key.revoked_because) for key in keys}
+
+
+def key_set(keys: Sequence[SigningKey]) -> dict[str, Any]:
+    """Return the published keys as a JSON Web Key Set (RFC 7517); a revoked one says so as in OpenID Federation's history."""
+    return {"keys": [_as_jwk(key) for key in sorted(keys, key=lambda key: (key.created_at, key.kid))]}
+
+
+def _as_jwk(key: SigningKey) -> dict[str, Any]:
+    jwk: dict[str, Any] = {**key.public, "kid": key.kid, "use": "sig", "alg": ALGORITHM, "iat": int(key.created_at.timestamp())}
+    if key.revoked_at is not None:
+        jwk["revoked"] = {"revoked_at": int(key.revoked_at.timestamp()), "reason": key.revoked_because or ""}
+    return jwk
+
+
+def parse_key_set(document: Any) -> dict[str, PublicKey]:
+    """Return the keys of a JSON Web Key Set, such as a saved copy of the published one. Raises KeyProblemError."""
+    listed = document.get("keys") if isinstance(document, Mapping) else None
+    if not isinstance(listed, list):
+        raise KeyProblemError("This is no list of keys: it should be the file that the service has at /.well-known/jwks.json.")
+    keys = {}
+    for jwk in listed:
+        try:
+            public = {name: jwk[name] for name in ("kty", "crv", "x")}
+            kid = OKPKey.import_key(public).thumbprint()  # not the name that the file gives it
+            revoked = jwk.get("revoked")
+            at = datetime.fromtimestamp(revoked["revoked_at"], UTC) if revoked else None
+            keys[kid] = PublicKey(kid, public, at, str(revoked.get("reason") or "") if revoked else None)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, JoseError):
+            continue  # a key of another kind
+    return keys

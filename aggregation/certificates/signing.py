@@ -1,0 +1,161 @@
+"""Signing statements and checking them: JSON Web Signatures with Ed25519 (RFC 7515, RFC 9864), through joserfc."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError
+from joserfc.jwk import OKPKey
+from msgspec import Struct
+
+from aggregation.certificates.statement import Statement, decode, encode, entries_needed, touches
+from aggregation.stores.aggregate_tables import Retraction
+
+ALGORITHM = "Ed25519"
+TYPE = "napari-plugin-certificate+jws"
+MOST_BYTES = 256 * 1024
+
+
+class PublicKey(Struct, frozen=True):
+    """A published key. ``revoked_at`` and ``revoked_because`` where nothing that it signed is to be believed any more."""
+
+    kid: str
+    jwk: dict[str, Any]
+    revoked_at: datetime | None = None
+    revoked_because: str | None = None
+
+
+class Outcome(StrEnum):
+    """What came of checking a certificate."""
+
+    VALID = "valid"
+    UNREADABLE = "unreadable"
+    UNKNOWN_KEY = "unknown key"
+    ALTERED = "altered"
+    REVOKED_KEY = "revoked key"
+    RETRACTED = "retracted"
+
+
+class Verdict(Struct, frozen=True):
+    """What came of checking a certificate, in a sentence.
+
+    ``statement``: what it says; None where nothing of it can be believed. ``retracted``: numbers of it that were retracted
+    after it was issued. ``retractions_known``: whether that could be looked up.
+    """
+
+    outcome: Outcome
+    explanation: str
+    statement: Statement | None = None
+    kid: str | None = None
+    retracted: list[str] = msgspec.field(default_factory=list)
+    retractions_known: bool = True
+
+
+def sign(statement: Statement, key: OKPKey) -> str:
+    """Return the certificate: the statement and its signature, as one line of text."""
+    header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": TYPE}
+    return jws.serialize_compact(header, encode(statement), key, algorithms=[ALGORITHM])
+
+
+def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retraction] | None) -> Verdict:
+    """Check a certificate against the published keys, by their ids, and all retractions; None where they aren't known."""
+    token = "".join(token.split())  # a text that went through a mail has line breaks
+    try:
+        if len(token) > MOST_BYTES:
+            raise ValueError("too long")
+        header = jws.extract_compact(token.encode("ascii")).headers()
+        kid = header.get("kid")
+        if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not isinstance(kid, str):
+            raise ValueError("no certificate")
+    except (JoseError, ValueError):
+        return Verdict(
+            Outcome.UNREADABLE,
+            "This is no certificate, or not the whole of one. A certificate is one long line of text in three parts, divided "
+            "by dots, as `certify` writes it into a file that ends in .jws.",
+        )
+    key = keys.get(kid)
+    if key is None:
+        return Verdict(
+            Outcome.UNKNOWN_KEY,
+            f"It is signed with the key {kid[:64]}, which is not among the published ones: this service did not issue it, or "
+            "the list of keys is older than the certificate.",
+            kid=kid,
+        )
+    try:
+        signed = jws.deserialize_compact(token, OKPKey.import_key(key.jwk), algorithms=[ALGORITHM])
+        statement = decode(signed.payload)
+    except (JoseError, ValueError, msgspec.DecodeError):
+        return Verdict(
+            Outcome.ALTERED,
+            "It was altered after it was signed: the signature does not belong to this text. Don't believe its numbers.",
+            kid=kid,
+        )
+    if key.revoked_at is not None:
+        return Verdict(
+            Outcome.REVOKED_KEY,
+            f"It is signed with the key {kid}, which was revoked on {key.revoked_at:%Y-%m-%d}: "
+            f"{_sentence(key.revoked_because)} Don't believe it; ask for a new one.",
+            statement,
+            kid,
+        )
+    if retractions is None:
+        return Verdict(
+            Outcome.VALID,
+            f"It is signed by {statement.iss} and unaltered. Whether one of its numbers was retracted since then can't be told "
+            f"without asking the service: {statement.iss}/verify.",
+            statement,
+            kid,
+            retractions_known=False,
+        )
+    if since := retracted_since(statement, retractions):
+        return Verdict(
+            Outcome.RETRACTED,
+            f"It is genuine, but numbers of it were retracted after it was issued: {' '.join(since)}",
+            statement,
+            kid,
+            since,
+        )
+    return Verdict(
+        Outcome.VALID,
+        f"It is signed by {statement.iss} and unaltered, and none of its numbers was retracted.",
+        statement,
+        kid,
+    )
+
+
+def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> list[str]:
+    """Return what of a statement was retracted after it was issued, in sentences."""
+    issued = datetime.fromtimestamp(statement.iat, UTC)
+    needed = {name: entry for name, entry in entries_needed().items() if entry.id in statement.entries}
+    return [
+        f"{retraction_text(one.entry, one.of, one.first_week, one.last_week)} on {one.retracted_at:%Y-%m-%d}: "
+        f"{_sentence(one.reason)}"
+        for one in retractions
+        if one.retracted_at >= issued
+        and one.last_week >= statement.first_week
+        and one.first_week <= statement.last_week
+        and touches(one.entry, one.of, needed, statement.sub)
+        and not any(_same(one, known) for known in statement.retractions)
+    ]
+
+
+def retraction_text(entry: str, of: Mapping[str, str], first: str, last: str) -> str:
+    """Return which numbers a retraction is about, in words."""
+    whose = f" of {', '.join(f'{name} {value}' for name, value in of.items())}" if of else ""
+    weeks = first if first == last else f"{first} to {last}"
+    return f"{entry}{whose}, {weeks},"
+
+
+def _same(one: Retraction, known: Any) -> bool:
+    mine = (one.entry, one.of, one.first_week, one.last_week, f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}")
+    return mine == (known.entry, known.of, known.first_week, known.last_week, known.retracted_at)
+
+
+def _sentence(reason: str | None) -> str:
+    text = (reason or "no reason was given").strip()
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,270 @@
+"""Certificates of a plugin's public numbers, and the keys that sign them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from packaging.utils import canonicalize_name
+from rich.table import Table
+
+from aggregation.certificates.issue import TooManyWeeksError, issue, verify_here
+from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, private_file
+from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, verify
+from aggregation.certificates.statement import NothingToStateError
+from aggregation.cli.common import (
+    NOT_DONE,
+    JsonOption,
+    NowOption,
+    UsageError,
+    YesOption,
+    aggregate_store,
+    checked_reason,
+    checked_week,
+    confirmed,
+    console,
+    errors,
+    instant,
+    print_json,
+    run,
+    settings,
+)
+from aggregation.stores.certificates import CertificateStore
+
+SECONDS_TO_FETCH = 10
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(certify)
+    app.command("verify")(verify_command)
+    keys = typer.Typer(help="The keys that sign certificates.", no_args_is_help=True)
+    for command in (create, rotate, revoke):
+        keys.command()(command)
+    keys.command("list")(list_keys)
+    app.add_typer(keys, name="keys")
+
+
+def certify(
+    plugin: Annotated[str, typer.Argument(help="Name of the plugin, such as affinder.")],
+    first: Annotated[str, typer.Option("--from", help="First week, such as 2026-W30.")],
+    last: Annotated[str, typer.Option("--to", help="Last week, such as 2026-W42.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path(),
+    now: NowOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Issue a signed statement of a plugin's public numbers: a .jws file, and a page and a PDF made from it for people."""
+    moment = instant(now)
+
+    # Here, because drawing libraries take a third of a second to load, and every other command can do without.
+    from aggregation.certificates.page import page_of
+    from aggregation.certificates.pdf import pdf_of
+
+    async def work() -> dict[str, Any]:
+        checked_week(first), checked_week(last)
+        if output.exists() and not output.is_dir():
+            raise UsageError(f"{output} is no folder. Name another with --output.")
+        name = canonicalize_name(plugin)
+        async with aggregate_store() as aggregate:
+            try:
+                certificate, statement = await issue(
+                    aggregate,
+                    site=settings().public_url,
+                    key_folder=settings().key_folder,
+                    plugin=name,
+                    first=first,
+                    last=last,
+                    now=moment,
+                )
+            except (KeyProblemError, NothingToStateError, TooManyWeeksError) as error:
+                raise UsageError(str(error)) from error
+        output.mkdir(parents=True, exist_ok=True)
+        base = output / f"{name}-{first}-{last}"
+        files = {kind: base.with_name(f"{base.name}.{kind}") for kind in ("jws", "html", "pdf")}
+        files["jws"].write_text(certificate.token + "\n", "utf-8")
+        files["html"].write_text(page_of(statement, certificate.kid, certificate.token), "utf-8")
+        files["pdf"].write_bytes(pdf_of(statement, certificate.kid, certificate.token))
+        return {
+            "certificate": certificate.id,
+            "plugin": name,
+            "kid": certificate.kid,
+            "address": f"{statement.iss}/certificates/{certificate.id}",
+            "files": {kind: str(file) for kind, file in files.items()},
+        }
+
+    issued = run(work)
+    if as_json:
+        print_json(issued)
+        return
+    console.print(f"Certificate {issued['certificate']} of {issued['plugin']} is issued.", markup=False)
+    for file in issued["files"].values():
+        console.print(f"  {file}", markup=False, soft_wrap=True)
+    console.print(f"Everybody can see it at {issued['address']}", markup=False, soft_wrap=True)
+    if "127.0.0.1" in issued["address"]:
+        errors.print("That is an address of this machine alone. Set AGGREGATION_PUBLIC_URL to the site's.", style="yellow")
+
+
+def verify_command(
+    file: Annotated[Path, typer.Argument(help="A .jws file, or - for standard input.")],
+    keys: Annotated[
+        str | None,
+        typer.Option(
+            "--keys",
+            help="Check against this list of keys alone, without a store: a saved copy of a service's "
+            "/.well-known/jwks.json, or its address. Retractions can't be seen then.",
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a certificate. Exit code 0: valid; 1: altered, of an unknown or revoked key, or a number was retracted since."""
+    token = _token(file)
+
+    async def work() -> Verdict:
+        if keys is not None:
+            return verify(token, parse_key_set(_key_document(keys)), None)
+        async with aggregate_store() as aggregate:
+            return await verify_here(aggregate, token)
+
+    try:
+        verdict = run(work)
+    except KeyProblemError as error:
+        errors.print(str(error), style="red", markup=False)
+        raise typer.Exit(2) from error
+    statement = verdict.statement
+    if as_json:
+        print_json(
+            {
+                "outcome": verdict.outcome,
+                "explanation": verdict.explanation,
+                "kid": verdict.kid,
+                "retracted": verdict.retracted,
+                "retractions_known": verdict.retractions_known,
+                "certificate": statement and statement.jti,
+                "plugin": statement and statement.sub,
+                "from": statement and statement.first_week,
+                "to": statement and statement.last_week,
+            }
+        )
+    else:
+        valid = verdict.outcome is Outcome.VALID
+        console.print(f"{verdict.outcome.upper()}: {verdict.explanation}", style="green" if valid else "red", markup=False)
+        if statement is not None:
+            median = f"{statement.installs.median:,}" if statement.installs.median else f"fewer than {statement.listed_from}"
+            console.print(
+                f"{statement.sub}, {statement.first_week} to {statement.last_week}: weekly installs, median {median}, peak "
+                f"{statement.installs.peak:,} people who take part.",
+                markup=False,
+            )
+    if verdict.outcome is not Outcome.VALID:
+        raise typer.Exit(NOT_DONE)
+
+
+def _token(file: Path) -> str:
+    import sys
+
+    try:
+        raw = sys.stdin.buffer.read(MOST_BYTES + 1) if str(file) == "-" else file.open("rb").read(MOST_BYTES + 1)
+    except OSError as error:
+        errors.print(f"{file} can't be read: {error.strerror or error}.", style="red", markup=False)
+        raise typer.Exit(2) from error
+    return raw.decode("ascii", "replace")
+
+
+def _key_document(where: str) -> Any:
+    import httpx
+
+    try:
+        if where.startswith(("https://", "http://")):
+            answer = httpx.get(where, timeout=SECONDS_TO_FETCH)
+            answer.raise_for_status()
+            return answer.json()
+        return json.loads(Path(where).read_text("utf-8"))
+    except (OSError, ValueError, httpx.HTTPError) as error:
+        raise UsageError(f"The list of keys {where} can't be read: {error}") from error
+
+
+def create(now: NowOption = None) -> None:
+    """Create the first key. Its private half stays in a folder of this machine, its public half goes into the store."""
+    _add_key(now, in_place_of_others=False)
+
+
+def rotate(now: NowOption = None) -> None:
+    """Create a new key, and retire the one before: what it signed stays valid."""
+    _add_key(now, in_place_of_others=True)
+
+
+def _add_key(now: Any, *, in_place_of_others: bool) -> None:
+    moment = instant(now)
+    folder = settings().key_folder
+
+    async def work() -> tuple[str, list[str]]:
+        async with aggregate_store() as aggregate:
+            store = CertificateStore(aggregate.engine)
+            active = [key.kid for key in await store.keys() if key.retired_at is None and key.revoked_at is None]
+            if active and not in_place_of_others:
+                raise UsageError(f"There is a key already: {', '.join(active)}. `keys rotate` makes another in its place.")
+            key = new_key(folder, moment)
+            return key.kid, await store.add_key(key, in_place_of_others=in_place_of_others)
+
+    kid, retired = run(work)
+    console.print(f"Key {kid} signs from now on. Its private half is {private_file(folder, kid)}: keep a copy of it in a safe.",
+                  markup=False, soft_wrap=True)  # fmt: skip
+    for old in retired:
+        console.print(f"Key {old} is retired. It stays published, and what it signed stays valid.", markup=False)
+
+
+def revoke(
+    kid: Annotated[str, typer.Argument(help="As `keys list` shows it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. It stays public.")],
+    yes: YesOption = False,
+    now: NowOption = None,
+) -> None:
+    """Revoke a key, for where somebody else may have its private half: nothing that it signed is valid any more."""
+    moment = instant(now)
+
+    async def look() -> None:
+        checked_reason(reason)
+        async with aggregate_store() as aggregate:
+            keys = {key.kid: key for key in await CertificateStore(aggregate.engine).keys()}
+            if kid not in keys:
+                raise UsageError(f"There is no key {kid[:64]!r}. `keys list` shows all.")
+            if keys[kid].revoked_at is not None:
+                raise UsageError(f"The key {kid} is revoked already.")
+
+    async def work() -> None:
+        async with aggregate_store() as aggregate:
+            await CertificateStore(aggregate.engine).revoke(kid, checked_reason(reason), moment)
+        private_file(settings().key_folder, kid).unlink(missing_ok=True)
+
+    run(look)
+    confirmed(f"Revoke {kid}? Every certificate that it signed becomes invalid, for ever.", yes)
+    run(work)
+    console.print(f"Key {kid} is revoked. `keys create` makes another, if it was the one that signs.", markup=False)
+
+
+def list_keys(as_json: JsonOption = False) -> None:
+    """List the published keys."""
+
+    async def work() -> Any:
+        async with aggregate_store() as aggregate:
+            return await CertificateStore(aggregate.engine).keys()
+
+    keys = run(work)
+    if as_json:
+        print_json(key_set(keys))
+        return
+    if not keys:
+        console.print("There is no key yet. `python -m aggregation keys create` makes one.")
+        return
+    table = Table("key", "created", "state", "private half")
+    for key in keys:
+        state = "signs"
+        if key.revoked_at is not None:
+            state = f"revoked {key.revoked_at:%Y-%m-%d}: {key.revoked_because}"
+        elif key.retired_at is not None:
+            state = f"retired {key.retired_at:%Y-%m-%d}"
+        here = "here" if private_file(settings().key_folder, key.kid).exists() else "not here"
+        table.add_row(key.kid, f"{key.created_at:%Y-%m-%d}", state, here)
+    console.print(table)

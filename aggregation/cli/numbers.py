@@ -1,0 +1,299 @@
+"""Public numbers: which there are, to look at, to take along, and to take back."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from napari_update_hook.weeks import week_of
+from rich.bar import Bar
+from rich.table import Table
+
+from aggregation.catalogue import CATALOGUE, PLUGIN, Entry
+from aggregation.cli.common import (
+    JsonOption,
+    NowOption,
+    UsageError,
+    YesOption,
+    aggregate_store,
+    checked_reason,
+    checked_week,
+    confirmed,
+    console,
+    entry_of,
+    errors,
+    instant,
+    print_json,
+    run,
+)
+from aggregation.export import Format, MissingLibraryError, export
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.stores.aggregate import AggregateStore, PublicRow
+from aggregation.stores.aggregate_tables import Retraction
+from aggregation.stores.records import Records
+
+BAR_WIDTH = 40
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    for command in (catalogue, show, retract):
+        app.command()(command)
+    app.command("export")(export_command)
+
+
+def catalogue(as_json: JsonOption = False) -> None:
+    """List the public questions, and what each needs."""
+    if as_json:
+        print_json(
+            [
+                {"id": entry.id, "question": entry.question, "level": entry.level, "fields": entry.fields, "by": entry.by}
+                for entry in CATALOGUE
+            ]
+        )
+        return
+    table = Table("entry", "question", "level", "by")
+    for entry in CATALOGUE:
+        table.add_row(entry.id, entry.question, entry.level, ", ".join(dimension.name for dimension in entry.dimensions))
+    console.print(table)
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """What `show` shows."""
+
+    entry: str
+    question: str
+    listed_from: int
+    rounded_down_to: int
+    weeks: list[str]
+    rows: list[PublicRow]
+    retractions: list[dict[str, object]]
+
+
+def show(
+    name: Annotated[str, typer.Argument(metavar="ENTRY", help="As `catalogue` lists them, such as plugins-by-python.")],
+    week: Annotated[str | None, typer.Option("--week", help="ISO week. Default: the last that is published.")] = None,
+    first: Annotated[str | None, typer.Option("--from", help="All weeks from this one on.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="With --from: up to this week.")] = None,
+    plugin: Annotated[str | None, typer.Option("--plugin", help="This plugin alone.")] = None,
+    chart: Annotated[bool, typer.Option("--chart", help="With a bar for each number.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the public numbers of an entry. What fewer than ten people share is not listed, zero included."""
+
+    async def work() -> tuple[Entry, Shown]:
+        if week and (first or last):
+            raise UsageError("Give --week, or --from and --to.")
+        if sum((chart, as_csv, as_json)) > 1:
+            raise UsageError("Give one of --chart, --csv and --json.")
+        entry = entry_of(name)
+        for text in (week, first, last):
+            checked_week(text)
+        async with aggregate_store() as aggregate:
+            published = await aggregate.published_weeks()
+            if not published:
+                raise UsageError("No week has been published yet. `python -m aggregation status` shows what is coming.")
+            if week and week not in published:
+                raise UsageError(f"{week} is not published. Published are {published[0]} to {published[-1]}.")
+            since, until = (first or published[0], last or published[-1]) if first or last else (week or published[-1],) * 2
+            weeks = [one for one in published if since <= one <= until]
+            if not weeks:
+                raise UsageError(
+                    f"No week from {since} to {until} is published. Published are {published[0]} to {published[-1]}."
+                )
+            fixed = {PLUGIN.name: await known_plugin(aggregate, entry, plugin)} if plugin else {}
+            rows = await aggregate.all_rows(entry, fixed, since=since, until=until)
+            taken_back = await Records(aggregate.engine).retractions(entry.id, since, until)
+            mine = [described(one) for one in taken_back if not plugin or one.of.get(PLUGIN.name, plugin) == plugin]
+            return entry, Shown(entry.id, entry.question, LISTED_FROM, ROUNDED_DOWN_TO, weeks, rows, mine)
+
+    entry, shown = run(work)
+    if as_json:
+        print_json(msgspec.to_builtins(shown))
+    elif as_csv:
+        _write_csv(entry, shown.rows)
+    else:
+        _print_rows(entry, shown, chart)
+    if not as_json:
+        for one in shown.retractions:
+            errors.print(
+                f"Retracted, {one['from']} to {one['to']} {one['of'] or ''}: {one['reason']}", style="yellow", markup=False
+            )
+
+
+async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> str:
+    """Return the name of a plugin that has public numbers, as they spell it. Raises UsageError."""
+    from packaging.utils import canonicalize_name
+
+    if PLUGIN not in entry.dimensions:
+        with_plugins = ", ".join(one.id for one in CATALOGUE if PLUGIN in one.dimensions)
+        raise UsageError(f"The entry {entry.id} is not about plugins. These are: {with_plugins}.")
+    key = canonicalize_name(name)
+    names = await aggregate.values_of(entry)
+    if key in names:
+        return key
+    near = difflib.get_close_matches(key, names, 3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise UsageError(
+        f"No public number names {name[:64]!r}: fewer than {LISTED_FROM} people of those who take part had it in every week, "
+        f"or there is no such plugin.{hint}"
+    )
+
+
+def described(one: Retraction) -> dict[str, object]:
+    """Return a retraction as it is shown."""
+    return {
+        "entry": one.entry,
+        "of": one.of,
+        "from": one.first_week,
+        "to": one.last_week,
+        "reason": one.reason,
+        "retracted_at": f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}",
+    }
+
+
+def _write_csv(entry: Entry, rows: Sequence[PublicRow]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    names = [dimension.name for dimension in entry.dimensions]
+    writer.writerow(["week", *names, "people"])
+    for row in rows:
+        writer.writerow([row.week, *(row.values[one] for one in names), row.people])
+
+
+def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
+    span = shown.weeks[0] if len(shown.weeks) == 1 else f"{shown.weeks[0]} to {shown.weeks[-1]}"
+    if not shown.rows:
+        console.print(f"{entry.question} ({span})\nNothing is listed: fewer than {LISTED_FROM} people, zero included.")
+        return
+    several = len(shown.weeks) > 1
+    table = Table(title=f"{entry.question} ({span})", title_justify="left")
+    if several:
+        table.add_column("Week")
+    for dimension in entry.dimensions:
+        table.add_column(dimension.title)
+    table.add_column("People", justify="right")
+    if chart:
+        table.add_column("", min_width=BAR_WIDTH)
+    most = max(row.people for row in shown.rows)
+    lines: list[tuple[str, dict[str, str], int]] = [(row.week, row.values, row.people) for row in shown.rows]
+    if several and len({tuple(row.values.values()) for row in shown.rows}) == 1:
+        # One number a week: the weeks without one are as telling.
+        lines += [(week, shown.rows[0].values, 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]
+    for week, values, people in (
+        sorted(lines, key=lambda line: (line[0], list(line[1].values())))
+        if several
+        else sorted(lines, key=lambda line: -line[2])
+    ):
+        cells = [week] if several else []
+        cells += [values[dimension.name] for dimension in entry.dimensions]
+        bars = [Bar(most, 0, people, width=BAR_WIDTH)] if chart else []
+        table.add_row(*cells, f"{people:,}" if people else f"fewer than {LISTED_FROM}", *bars)
+    console.print(table)
+    console.print(
+        f"People who take part, each once; below {LISTED_FROM} not listed, every number rounded down to a multiple of "
+        f"{ROUNDED_DOWN_TO}.",
+        style="dim",
+    )
+
+
+def export_command(
+    folder: Annotated[Path, typer.Argument(help="Folder to write, made where it is missing.")],
+    formats: Annotated[
+        list[Format] | None, typer.Option("--format", help="Once for each that is wanted. Default: all three.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+) -> None:
+    """Write all public numbers into a folder, with a data dictionary and a licence, for Zenodo and the like."""
+
+    async def work() -> int:
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
+            raise UsageError(f"{folder} is there already. Name another folder, or write into it with --force.")
+        async with aggregate_store() as aggregate:
+            if not await aggregate.published_weeks():
+                raise UsageError("No week has been published yet: there is nothing to export.")
+            try:
+                return await export(aggregate, folder, list(dict.fromkeys(formats or Format)))
+            except MissingLibraryError as error:
+                raise UsageError(str(error)) from error
+
+    console.print(f"{run(work):,} numbers are in {folder}. README.md there says what they are.", markup=False, soft_wrap=True)
+
+
+def retract(
+    name: Annotated[str | None, typer.Argument(metavar="[ENTRY]", help="Default: every entry that --plugin fits.")] = None,
+    first: Annotated[str, typer.Option("--from", help="First week.")] = "",
+    last: Annotated[str, typer.Option("--to", help="Last week. Default: the first.")] = "",
+    plugin: Annotated[str | None, typer.Option("--plugin", help="The numbers of this plugin alone.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option("--where", help="Those with this value alone, such as python=3.9. May be repeated.")
+    ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. It stays public.")] = "",
+    yes: YesOption = False,
+    now: NowOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take published numbers back, for ever, with a public reason that stays visible beside where they were."""
+    moment = instant(now)
+    until = last or first
+
+    async def look() -> list[tuple[Entry, dict[str, str], int]]:
+        why = checked_reason(reason)
+        del why
+        if not first:
+            raise UsageError("Say which weeks: --from 2026-W40, and --to where it is more than one.")
+        checked_week(first), checked_week(until)
+        if until < first or first > week_of(moment):
+            raise UsageError(f"From {first} to {until} there are no weeks that were published.")
+        if name is None and plugin is None:
+            raise UsageError("Say what: an entry, as `catalogue` lists them, or --plugin for all numbers of a plugin.")
+        entries = [entry_of(name)] if name else [entry for entry in CATALOGUE if PLUGIN in entry.dimensions]
+        async with aggregate_store() as aggregate:
+            chosen = []
+            for entry in entries:
+                of = _values(entry, where or ())
+                if plugin:
+                    of[PLUGIN.name] = await known_plugin(aggregate, entry, plugin) if name else plugin.lower()
+                if count := await Records(aggregate.engine).count(entry, of, first, until):
+                    chosen.append((entry, of, count))
+            if not chosen:
+                raise UsageError(f"From {first} to {until} there is no published number like that.")
+            return chosen
+
+    async def take_back(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
+        async with aggregate_store() as aggregate:
+            records = Records(aggregate.engine)
+            return sum(
+                [await records.retract(entry, of, first, until, checked_reason(reason), moment) for entry, of, _ in chosen]
+            )
+
+    chosen = run(look)
+    for entry, of, count in chosen:
+        whose = "".join(f", {key} {value}" for key, value in of.items())
+        errors.print(f"{entry.id}{whose}: {count:,} numbers from {first} to {until}", markup=False)
+    confirmed("Retract them? They are gone for ever, and the reason stays public.", yes)
+    removed = run(lambda: take_back(chosen))
+    if as_json:
+        print_json({"removed": removed, "entries": [entry.id for entry, _, _ in chosen], "from": first, "to": until})
+    else:
+        console.print(f"{removed:,} numbers were retracted.")
+
+
+def _values(entry: Entry, where: Sequence[str]) -> dict[str, str]:
+    """The values that numbers must have. Raises UsageError."""
+    names = [dimension.name for dimension in entry.dimensions]
+    values = {}
+    for text in where:
+        key, sign, value = text.partition("=")
+        if not sign or key not in names:
+            raise UsageError(
+                f"{text[:64]!r}: {entry.id} has these to choose by: {', '.join(names) or 'none'}. Write python=3.9."
+            )
+        values[key] = value
+    return values

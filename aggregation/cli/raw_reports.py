@@ -1,0 +1,133 @@
+"""What a person may do with raw reports: delete them, and, written down in public, look at some."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.syntax import Syntax
+
+from aggregation.cli.common import (
+    USAGE,
+    JsonOption,
+    NowOption,
+    UsageError,
+    checked_reason,
+    checked_week,
+    console,
+    errors,
+    instant,
+    print_json,
+    run,
+    stores,
+)
+from aggregation.retention import oldest_after_purge, purge
+from aggregation.stores.raw import RawStore, Report
+from aggregation.stores.records import Records
+
+SECONDS_TO_ERASE = 60
+MOST_INSPECTED = 100
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("purge")(purge_command)
+    app.command()(forget)
+    app.command()(inspect)
+
+
+async def _erased(raw: RawStore) -> None:
+    """Remove deleted text physically, or say that somebody is in the way."""
+    for _ in range(SECONDS_TO_ERASE):
+        if await raw.erase():
+            return
+        await asyncio.sleep(1)
+    errors.print("They are deleted, but a process that reads the store keeps them in its log. Run this again later.")
+
+
+def purge_command(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
+    now: NowOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete the raw reports of weeks that began 60 days ago or earlier, some at a time, so that nobody waits for it."""
+    moment = instant(now)
+    oldest = oldest_after_purge(moment)
+
+    async def work() -> dict[str, int]:
+        async with stores() as (raw, _):
+            weeks = await raw.count_before(oldest)
+            if not dry_run:
+                waiting = (SpinnerColumn(), TextColumn("deleting"), TimeElapsedColumn())
+                with Progress(*waiting, console=errors, transient=True, disable=not errors.is_terminal) as progress:
+                    progress.add_task("")
+                    await purge(raw, moment)
+                    await _erased(raw)
+            return weeks
+
+    weeks = run(work)
+    if as_json:
+        print_json({"dry_run": dry_run, "oldest_week_kept": oldest, "reports": sum(weeks.values()), "weeks": weeks})
+        return
+    for week, reports in weeks.items() if dry_run else ():
+        console.print(f"{week}: {reports:,} reports")
+    would = "would be" if dry_run else "were"
+    console.print(f"{sum(weeks.values()):,} raw reports from before {oldest} {would} deleted.")
+
+
+def forget(
+    identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-updates id` shows them.")],
+) -> None:
+    """Delete all raw reports of one identifier, for people who ask by e-mail."""
+    if len(identifier) != 32 or set(identifier) - set("0123456789abcdef"):
+        errors.print("[red]An identifier is 32 digits from 0 to 9 and a to f, as `napari-updates id` shows it.[/red]")
+        raise typer.Exit(USAGE)
+
+    async def work() -> int:
+        async with stores() as (raw, _):
+            deleted = await raw.delete(identifier)
+            await _erased(raw)
+            return deleted
+
+    console.print(f"{run(work)} reports were deleted.")
+
+
+def inspect(
+    reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. The privacy page shows it, for ever.")],
+    week: Annotated[str | None, typer.Option("--week", help="Reports of this week alone.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_INSPECTED, help="Show at most so many.")] = 10,
+    now: NowOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at some raw reports by hand, without their identifiers. That it was done, when and why is shown on the privacy page.
+
+    It is written down first: where that can't be done, nothing is shown.
+    """
+    moment = instant(now)
+
+    async def work() -> list[Report]:
+        why = checked_reason(reason)
+        checked_week(week)
+        async with stores() as (raw, aggregate):
+            weeks = await raw.weeks()
+            if week is not None and week not in weeks:
+                raise UsageError(f"There are no raw reports of {week}. There are some of: {', '.join(weeks) or 'no week'}.")
+            if not weeks:
+                raise UsageError("There are no raw reports. Nothing was written down.")
+            await Records(aggregate.engine).note_inspection(week, limit, why, moment)
+            return await raw.sample(week, limit)
+
+    reports = run(work)
+    shown = [
+        {"week": report.week, "level": report.level, "schema_version": report.schema_version, "report": report.document}
+        for report in reports
+    ]
+    if as_json:
+        print_json(shown)
+    else:
+        for one in shown:
+            console.print(Syntax(json.dumps(one, indent=2), "json", background_color="default", word_wrap=True))
+        errors.print(f"{len(shown)} reports, without identifiers. The privacy page now says that you looked, and why.")

@@ -1,0 +1,219 @@
+"""All public numbers in a folder, as a Data Package: CSV, Parquet and JSON, a data dictionary for programs and one for people.
+
+``datapackage.json`` follows the Data Package standard (datapackage.org). The same public numbers give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aggregation.catalogue import CATALOGUE, Entry
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.stores.aggregate import AggregateStore, PublicRow
+from aggregation.stores.aggregate_tables import Retraction
+from aggregation.stores.records import Records
+
+LICENCE = {
+    "name": "CC0-1.0",
+    "title": "Creative Commons Zero v1.0",
+    "path": "https://creativecommons.org/publicdomain/zero/1.0/",
+}
+
+RULE = (
+    f"Every number counts people who chose to take part, each once, in one ISO week (UTC). A number below {LISTED_FROM} is not "
+    f"listed, zero included; every other is rounded down to a multiple of {ROUNDED_DOWN_TO}. Which share of all users takes "
+    "part is not known: the numbers are lower bounds and no estimates. A row that is not there, in a week that is published, "
+    f"stands for fewer than {LISTED_FROM} people."
+)
+
+
+class Format(StrEnum):
+    """A file format."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSON = "json"
+
+
+class MissingLibraryError(Exception):
+    """A format needs a library that is not installed; the message names it."""
+
+
+class _Table(msgspec.Struct, frozen=True):
+    """What goes into files: columns as (name, type, description), and rows in their order."""
+
+    name: str
+    title: str
+    columns: list[tuple[str, str, str]]
+    rows: list[list[str | int]]
+
+
+async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Format]) -> int:
+    """Write all public numbers into ``folder``; return how many there are.
+
+    Raises MissingLibraryError before anything is written, and OSError.
+    """
+    writers = {one: _writer(one) for one in formats}
+    weeks = await aggregate.published_weeks()
+    tables = [
+        _Table(
+            "weeks",
+            "The weeks that are published",
+            [("week", "string", "ISO week, such as 2026-W47")],
+            [[week] for week in weeks],
+        ),
+        _retractions(await Records(aggregate.engine).retractions()),
+    ]
+    numbers = 0
+    for entry in CATALOGUE:
+        rows = await aggregate.all_rows(entry, {})
+        numbers += len(rows)
+        tables.append(_numbers(entry, rows))
+    folder.mkdir(parents=True, exist_ok=True)
+    resources = []
+    for table in tables:
+        for form, write in writers.items():
+            data = write(table)
+            path = f"{form}/{table.name}.{form}"
+            (folder / form).mkdir(exist_ok=True)
+            (folder / path).write_bytes(data)
+            resources.append(_resource(table, form, path, data))
+    package = {
+        "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
+        "name": "napari-usage",
+        "title": "Use of napari and its plugins, in people who take part",
+        "description": RULE,
+        "version": weeks[-1] if weeks else "",
+        "licenses": [LICENCE],
+        "resources": resources,
+    }
+    (folder / "datapackage.json").write_bytes(msgspec.json.format(msgspec.json.encode(package), indent=2) + b"\n")
+    (folder / "README.md").write_text(_readme(tables, weeks, list(writers)), "utf-8")
+    (folder / "LICENSE").write_text(
+        "To the extent possible under law, whoever made these numbers has waived all copyright and related rights to them:\n"
+        f"{LICENCE['title']} ({LICENCE['name']}), {LICENCE['path']}\n",
+        "utf-8",
+    )
+    return numbers
+
+
+def _numbers(entry: Entry, rows: Sequence[PublicRow]) -> _Table:
+    names = [dimension.name for dimension in entry.dimensions]
+    columns = [
+        ("week", "string", "ISO week, such as 2026-W47"),
+        *((dimension.name, "string", dimension.title) for dimension in entry.dimensions),
+        ("people", "integer", f"People, at least {LISTED_FROM}, rounded down to a multiple of {ROUNDED_DOWN_TO}"),
+    ]
+    return _Table(
+        entry.id, entry.question, columns, [[row.week, *(row.values[name] for name in names), row.people] for row in rows]
+    )
+
+
+def _retractions(found: Sequence[Retraction]) -> _Table:
+    columns = [
+        ("entry", "string", "Of which numbers some were taken back"),
+        ("of", "string", "Which of them, as JSON; {} for all"),
+        ("first_week", "string", "From this week"),
+        ("last_week", "string", "To this week"),
+        ("reason", "string", "Why"),
+        ("retracted_at", "string", "When (ISO, UTC)"),
+    ]
+    rows: list[list[str | int]] = [
+        [
+            one.entry,
+            msgspec.json.encode(one.of, order="sorted").decode(),
+            one.first_week,
+            one.last_week,
+            one.reason,
+            f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}",
+        ]
+        for one in found
+    ]
+    return _Table("retractions", "Numbers that were taken back, and why", columns, rows)
+
+
+def _resource(table: _Table, form: Format, path: str, data: bytes) -> dict[str, Any]:
+    kinds = {Format.CSV: "text/csv", Format.JSON: "application/json", Format.PARQUET: "application/vnd.apache.parquet"}
+    fields = [{"name": name, "type": kind, "description": description} for name, kind, description in table.columns]
+    return {
+        "name": f"{table.name}-{form}",
+        "title": table.title,
+        "path": path,
+        "format": str(form),
+        "mediatype": kinds[form],
+        "bytes": len(data),
+        "hash": f"sha256:{hashlib.sha256(data).hexdigest()}",
+        "schema": {"fields": fields},
+    }
+
+
+def _writer(form: Format) -> Callable[[_Table], bytes]:
+    if form is Format.CSV:
+        return _csv
+    if form is Format.JSON:
+        return _json
+    try:
+        import pyarrow  # noqa: F401 - only to see whether it is here
+    except ImportError as error:
+        raise MissingLibraryError(
+            "Parquet needs pyarrow: pip install 'napari-update-server[parquet]', or choose --format csv --format json."
+        ) from error
+    return _parquet
+
+
+def _csv(table: _Table) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([name for name, _, _ in table.columns])
+    writer.writerows(table.rows)
+    return text.getvalue().encode()
+
+
+def _json(table: _Table) -> bytes:
+    names = [name for name, _, _ in table.columns]
+    rows = [dict(zip(names, row, strict=True)) for row in table.rows]
+    return msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n"
+
+
+def _parquet(table: _Table) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    types = {"string": pa.string(), "integer": pa.int32()}
+    fields = [
+        pa.field(name, types[kind], nullable=False, metadata={"description": description})
+        for name, kind, description in table.columns
+    ]
+    schema = pa.schema(fields, metadata={"title": table.title, "description": RULE, "license": LICENCE["name"]})
+    columns = [list(column) for column in zip(*table.rows, strict=True)] or [[] for _ in fields]
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, fields, strict=True)]
+    sink = io.BytesIO()
+    parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _readme(tables: Sequence[_Table], weeks: Sequence[str], formats: Sequence[Format]) -> str:
+    span = f"Weeks {weeks[0]} to {weeks[-1]}." if weeks else "No week is published yet."
+    lines = [
+        "# Use of napari and its plugins",
+        "",
+        f"{span} {RULE}",
+        "",
+        f"Licence: {LICENCE['title']} ({LICENCE['name']}). `datapackage.json` describes the same for programs.",
+        "",
+        f"Each table is there as {', '.join(str(form) for form in formats)}, in a folder of that name.",
+        "",
+    ]
+    for table in tables:
+        lines += [f"## {table.name}", "", table.title, "", "| column | type | meaning |", "|---|---|---|"]
+        lines += [f"| `{name}` | {kind} | {description} |" for name, kind, description in table.columns]
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,56 @@
+"""Certificates that were issued, and the public keys that tell whether one is genuine."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from aggregation.stores.aggregate_tables import CERTIFICATES, SIGNING_KEYS, Certificate, SigningKey, aware
+from aggregation.stores.engines import WRITES
+
+
+class CertificateStore:
+    """Keys and certificates, in the aggregate store."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def keys(self) -> list[SigningKey]:
+        """Return all keys, oldest first."""
+        async with self._engine.connect() as connection:
+            query = sa.select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at, SIGNING_KEYS.c.kid)
+            rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+        for row in rows:
+            row |= {name: value and aware(value) for name, value in row.items() if name.endswith("_at")}
+        return [SigningKey(**row) for row in rows]
+
+    async def add_key(self, key: SigningKey, *, in_place_of_others: bool) -> list[str]:
+        """Publish a key; ``in_place_of_others``: retire those that sign so far. Returns the ids of the retired ones."""
+        others = SIGNING_KEYS.c.retired_at.is_(None) & SIGNING_KEYS.c.revoked_at.is_(None)
+        async with self._engine.execution_options(**WRITES).begin() as connection:
+            retired = list((await connection.execute(sa.select(SIGNING_KEYS.c.kid).where(others))).scalars())
+            if in_place_of_others:
+                await connection.execute(sa.update(SIGNING_KEYS).where(others).values(retired_at=key.created_at))
+            await connection.execute(sa.insert(SIGNING_KEYS).values(**key.model_dump()))
+        return retired if in_place_of_others else []
+
+    async def revoke(self, kid: str, reason: str, now: datetime) -> bool:
+        """Mark a key as revoked, with a public reason; tell whether there is one that was not."""
+        chosen = (SIGNING_KEYS.c.kid == kid) & SIGNING_KEYS.c.revoked_at.is_(None)
+        async with self._engine.execution_options(**WRITES).begin() as connection:
+            update = sa.update(SIGNING_KEYS).where(chosen).values(revoked_at=now, revoked_because=reason)
+            return bool((await connection.execute(update)).rowcount)
+
+    async def add(self, certificate: Certificate) -> None:
+        """Keep a certificate, so that everybody who has its number can see it."""
+        async with self._engine.execution_options(**WRITES).begin() as connection:
+            await connection.execute(sa.insert(CERTIFICATES).values(**certificate.model_dump()))
+
+    async def find(self, number: str) -> Certificate | None:
+        """Return the certificate with a number."""
+        async with self._engine.connect() as connection:
+            query = sa.select(CERTIFICATES).where(CERTIFICATES.c.id == number)
+            row = (await connection.execute(query)).mappings().first()
+        return Certificate(**{**row, "issued_at": aware(row["issued_at"])}) if row else None

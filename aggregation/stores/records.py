@@ -1,0 +1,77 @@
+"""What is said in public about the numbers and the raw reports: retractions, and inspections by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from aggregation.catalogue import Entry
+from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, VALUES, Inspection, Retraction, aware
+from aggregation.stores.engines import WRITES
+
+
+class Records:
+    """Retractions and inspections, in the aggregate store."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def retract(self, entry: Entry, of: Mapping[str, str], first: str, last: str, reason: str, now: datetime) -> int:
+        """Remove the numbers of an entry from ``first`` to ``last``, both included, and write down why, in one transaction.
+
+        ``of``: values that some of its dimensions have. Returns how many numbers were removed; where there were none,
+        nothing is written.
+        """
+        async with self._engine.execution_options(**WRITES).begin() as connection:
+            removed = (await connection.execute(sa.delete(CELLS).where(_chosen(entry, of, first, last)))).rowcount
+            if removed:
+                await connection.execute(
+                    sa.insert(RETRACTIONS).values(
+                        entry=entry.id, of=dict(of), first_week=first, last_week=last, reason=reason, retracted_at=now
+                    )
+                )
+        return removed
+
+    async def count(self, entry: Entry, of: Mapping[str, str], first: str, last: str) -> int:
+        """Return how many numbers a retraction would remove."""
+        async with self._engine.connect() as connection:
+            query = sa.select(sa.func.count()).select_from(CELLS).where(_chosen(entry, of, first, last))
+            return int(await connection.scalar(query) or 0)
+
+    async def retractions(self, entry: str | None = None, since: str = "", until: str = "9999") -> list[Retraction]:
+        """Return what was taken back, of one entry or of all, where it touches the weeks from ``since`` to ``until``."""
+        query = sa.select(RETRACTIONS).where(RETRACTIONS.c.last_week >= since, RETRACTIONS.c.first_week <= until)
+        if entry is not None:
+            query = query.where(RETRACTIONS.c.entry == entry)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query.order_by(RETRACTIONS.c.id))).mappings()
+            return [Retraction(**_with_zone(dict(row), "retracted_at")) for row in rows]
+
+    async def note_inspection(self, week: str | None, most: int, reason: str, now: datetime) -> None:
+        """Write down, in public, that somebody is about to look at raw reports."""
+        async with self._engine.execution_options(**WRITES).begin() as connection:
+            await connection.execute(sa.insert(INSPECTIONS).values(week=week or "", most=most, reason=reason, inspected_at=now))
+
+    async def inspections(self) -> list[Inspection]:
+        """Return all inspections, newest first."""
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(sa.select(INSPECTIONS).order_by(INSPECTIONS.c.id.desc()))).mappings()
+            return [Inspection(**_with_zone(dict(row), "inspected_at")) for row in rows]
+
+
+def _chosen(entry: Entry, of: Mapping[str, str], first: str, last: str) -> sa.ColumnElement[bool]:
+    columns = dict(zip((dimension.name for dimension in entry.dimensions), VALUES, strict=False))
+    return sa.and_(
+        CELLS.c.entry == entry.id,
+        CELLS.c.week >= first,
+        CELLS.c.week <= last,
+        *(columns[name] == value for name, value in of.items()),
+    )
+
+
+def _with_zone(row: dict[str, Any], column: str) -> dict[str, Any]:
+    return {**row, column: aware(row[column])}

@@ -1,0 +1,188 @@
+"""How long does it take to publish a week, and how much memory? Weeks of 10 thousand, 100 thousand and 1 million reports.
+
+    python -m benchmarks.aggregate [--reports N ...] [--postgresql URL] [--keep FOLDER]
+
+Each report is of level full, of one person, with 12 of 660 plugins (popular ones more often), 10 commands and 3 layers.
+The week is made in a store of its own and published by ``python -m aggregation run``, as anybody would do it; memory is that
+of the process, and of it and the processes that count for it together, looked at all the time (Linux alone). ``--postgresql``:
+an empty database, to measure there as well. ``--keep``: leave the SQLite stores in a folder, and use those that are there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from aggregation.settings import Store
+from aggregation.stores.engines import prepare_sqlite
+from migrations import upgrade
+
+WEEK, NOW = "2026-W40", "2026-11-01T00:00:00"
+PLUGINS, EACH, COMMANDS = 660, 12, 10
+REPORTS_AT_A_TIME = 5000
+SECONDS_BETWEEN_LOOKS = 0.05
+
+Row = tuple[str, str, str, int, str, int, str]
+
+
+def made_week(count: int) -> Iterator[Row]:
+    """Yield the rows of a made-up week, in the order of their key."""
+    dice = random.Random(1)
+    names = [f"napari-plugin-{number}" for number in range(PLUGINS)]
+    weights = list(accumulate(1 / (1 + number) ** 0.7 for number in range(PLUGINS)))
+    for identifier in sorted(hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(count)):
+        chosen: dict[str, None] = {}
+        while len(chosen) < EACH:
+            chosen |= dict.fromkeys(dice.choices(names, cum_weights=weights, k=EACH - len(chosen)))
+        document = {
+            "napari_version": dice.choice(["0.5.6", "0.6.1", "0.7.1", "0.9.2"]),
+            "python_version": dice.choice(["3.10", "3.11", "3.12", "3.13"]),
+            "platform": dice.choice(["linux", "darwin", "win32"]),
+            "cpu_architecture": dice.choice(["x86_64", "arm64"]),
+            "sys_name": dice.choice(["Debian 12", "macOS 14", "Windows 11"]),
+            "first_report": dice.random() < 0.1,
+            "plugins": [{"name": name, "version": f"0.{dice.randrange(4)}.0"} for name in chosen],
+            "command_usage": {
+                f"{name}.command_{number}": dice.choice([1, 10, 100])
+                for name in islice(chosen, COMMANDS // 2)
+                for number in range(2)
+            },
+            "data_size_info": [
+                {
+                    "layer": layer,
+                    "size_category": dice.choice(["SMALL", "MEDIUM", "LARGE"]),
+                    "ndim": dice.choice([2, 3, 4]),
+                    "class": dice.choice(["ndarray", "dask.Array"]),
+                    "dtype": dice.choice(["uint8", "uint16", "float32"]),
+                    "count": dice.choice([1, 10]),
+                }
+                for layer in ("image", "labels", "points")
+            ],
+        }
+        yield WEEK, identifier, "00000001", 1, "full", 1, json.dumps(document, separators=(",", ":"))
+
+
+def on_sqlite(folder: Path, count: int) -> dict[str, str]:
+    """Fill a raw store in ``folder``, if it is not there, and return the settings that name the stores."""
+    file = folder / "raw.sqlite3"
+    (folder / "aggregate.sqlite3").unlink(missing_ok=True)
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        asyncio.run(upgrade(Store.RAW, f"sqlite+aiosqlite:///{file}"))
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as database:
+            prepare_sqlite(database)
+            database.execute("PRAGMA synchronous = OFF")
+            rows = made_week(count)
+            while some := list(islice(rows, REPORTS_AT_A_TIME)):
+                database.execute("BEGIN")
+                database.executemany("INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)", some)
+                database.execute("COMMIT")
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    asyncio.run(upgrade(Store.AGGREGATE, f"sqlite+aiosqlite:///{folder / 'aggregate.sqlite3'}"))
+    return {"UPDATE_SERVER_DATA": str(folder)}
+
+
+async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
+    """Fill an empty database, and return the settings that name the stores."""
+    import asyncpg
+
+    database = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
+    await database.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    for store in Store:
+        await upgrade(store, url)
+    await database.execute(f"SELECT make_partition('{WEEK}')")
+    rows = made_week(count)
+    while some := list(islice(rows, REPORTS_AT_A_TIME)):
+        await database.copy_records_to_table("reports", records=some)
+    await database.execute("ANALYZE reports")
+    await database.close()
+    return {"AGGREGATION_RAW_URL": url, "AGGREGATION_AGGREGATE_URL": url, "UPDATE_SERVER_DATA": str(folder)}
+
+
+@dataclass
+class Measured:
+    """What publishing took: seconds, and megabytes of the process, and of it and its children together."""
+
+    seconds: float
+    process_mb: float
+    all_mb: float
+    cells: int
+
+
+def publish(settings: dict[str, str]) -> Measured:
+    """Publish the week in a process of its own, and measure."""
+    command = [sys.executable, "-m", "aggregation", "run", "--week", WEEK, "--now", NOW, "--json"]
+    before = time.perf_counter()
+    process = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    own = together = 0.0
+    while process.poll() is None:
+        sizes = [_megabytes(pid) for pid in (process.pid, *_children(process.pid))]
+        own, together = max(own, sizes[0]), max(together, sum(sizes))
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    took = time.perf_counter() - before
+    output = process.stdout.read() if process.stdout else ""
+    (published,) = json.loads(output)
+    assert published["outcome"] == "published", published
+    return Measured(took, own, together, published["cells"])
+
+
+def _children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _megabytes(pid: int) -> float:
+    with contextlib.suppress(OSError, IndexError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+    return 0.0
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--reports", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--postgresql", help="URL of an empty database; all that is in it goes")
+    parser.add_argument("--keep", type=Path, help="folder for the SQLite stores")
+    options = parser.parse_args()
+    table = Table(
+        "", "reports", "numbers", "seconds", "per million", "process", "and workers",
+        title=f"Publishing a week, {os.cpu_count()} processors",
+    )  # fmt: skip
+
+    def measured(database: str, count: int, settings: dict[str, str]) -> None:
+        it = publish(settings)
+        figures: list[Any] = [f"{count:,}", f"{it.cells:,}", f"{it.seconds:.1f} s"]
+        table.add_row(database, *figures, f"{it.seconds / count * 1e6:.0f} s", f"{it.process_mb:.0f} MB", f"{it.all_mb:.0f} MB")
+
+    with tempfile.TemporaryDirectory() as folder:
+        base = options.keep or Path(folder)
+        for count in options.reports:
+            print(f"SQLite, {count:,} reports", file=sys.stderr)
+            measured("SQLite", count, on_sqlite(base / str(count), count))
+        for count in options.reports if options.postgresql else ():
+            print(f"PostgreSQL, {count:,} reports", file=sys.stderr)
+            measured("PostgreSQL", count, asyncio.run(on_postgresql(options.postgresql, base, count)))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

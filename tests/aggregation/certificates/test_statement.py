@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from napari_update_hook.weeks import next_week
+
+from aggregation.certificates.statement import NothingToStateError, State, decode, encode
+from tests.support.certificates import retraction, statement
+
+
+def test_it_has_the_weeks_their_median_and_their_peak() -> None:
+    one = statement()
+    assert [(week.week, week.state, week.people) for week in one.weeks] == [
+        ("2026-W38", "listed", 20),
+        ("2026-W39", "listed", 35),
+        ("2026-W40", "fewer", None),
+        ("2026-W41", "unpublished", None),
+    ]
+    assert (one.installs.median, one.installs.peak, one.installs.peak_week, one.installs.listed) == (20, 35, "2026-W39", 2)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "median"),
+    [
+        ({"2026-W38": 20, "2026-W39": 35, "2026-W40": 50}, 35),
+        ({"2026-W38": 20, "2026-W39": 35}, 20),  # the third week is published, and has fewer than ten
+        ({"2026-W38": 20}, None),  # in most weeks there are fewer than ten
+    ],
+)
+def test_a_median_is_a_published_number_or_fewer_than_ten(numbers: dict[str, int], median: int | None) -> None:
+    assert statement(numbers).installs.median == median
+
+
+def test_with_two_in_the_middle_it_is_the_lower_one() -> None:
+    one = statement({"2026-W38": 20, "2026-W39": 35}, published=("2026-W38", "2026-W39"))
+    assert one.installs.median == 20
+
+
+@given(st.lists(st.integers(0, 500), min_size=1, max_size=60))
+def test_no_figure_of_it_is_anything_but_a_published_number(counts: list[int]) -> None:
+    weeks = ["2026-W01"]
+    while len(weeks) < len(counts):
+        weeks.append(next_week(weeks[-1]))
+    numbers = {week: count // 5 * 5 for week, count in zip(weeks, counts, strict=True) if count >= 10}
+    try:
+        one = statement(numbers, first=weeks[0], last=weeks[-1], published=tuple(weeks), by_python={"3.11": numbers})
+    except NothingToStateError:
+        assert not numbers
+        return
+    for summary in (one.installs, *(row.summary for breakdown in one.breakdowns for row in breakdown.rows)):
+        assert summary.median in {None, *numbers.values()}
+        assert summary.peak == max(numbers.values())
+    # half of all weeks, those with fewer than ten among them, have at most the median
+    at_most = sum(numbers.get(week, 0) <= (one.installs.median or 9) for week in weeks)
+    assert at_most * 2 >= len(weeks)
+
+
+def test_what_fewer_than_ten_share_is_not_in_it() -> None:
+    one = statement(by_python={"3.11": {"2026-W39": 10}})
+    assert [(row.value, row.summary.median, row.summary.peak) for row in one.breakdowns[0].rows] == [("3.11", None, 10)]
+    assert one.breakdowns[1].rows == []
+
+
+def test_a_retracted_week_is_named_and_counts_for_nothing() -> None:
+    one = statement({"2026-W38": 20}, published=("2026-W38", "2026-W39"), retractions=(retraction(plugin="affinder"),))
+    states: dict[str, State] = {week.week: week.state for week in one.weeks}
+    assert states["2026-W39"] == "retracted"
+    assert one.installs.median == 20
+    assert one.retractions[0].reason == "Forged reports"
+
+
+def test_a_retraction_of_another_plugin_is_none_of_its_business() -> None:
+    one = statement(retractions=(retraction(plugin="napari-svg"), retraction("people")))
+    assert one.retractions == []
+
+
+def test_without_a_number_there_is_nothing_to_state() -> None:
+    with pytest.raises(NothingToStateError, match="fewer than 10 people"):
+        statement({})
+
+
+def test_it_says_how_it_was_counted() -> None:
+    text = " ".join(statement().how_counted)
+    for words in ("people who chose to take part", "below 10", "multiple of 5", "Which share of all users", "retracted"):
+        assert words in text
+
+
+def test_it_is_signed_as_json_that_anybody_can_read() -> None:
+    one = statement()
+    assert decode(encode(one)) == one

@@ -1,0 +1,92 @@
+"""The command on stores in a folder, with weeks of people who all have the same plugins."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari_update_hook.weeks import published_from
+from typer.testing import CliRunner, Result
+
+from aggregation.cli import app
+from aggregation.publish import publish_week
+from aggregation.settings import AggregationSettings, Role, Store
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import RawStore
+from aggregation.stores.reports import NewReport
+from migrations import upgrade
+from tests.support.reports import report
+
+LATER = "2026-11-01T00:00:00"
+
+
+class Command:
+    """Runs the command, and works on its stores directly."""
+
+    def __call__(self, *arguments: str, code: int = 0) -> Result:
+        """Run it, and look at the exit code."""
+        result = CliRunner().invoke(app, list(arguments))
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.output
+        assert result.exit_code == code, result.output
+        return result
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        """Run it with --json, and return what it prints."""
+        return json.loads(self(*arguments, "--json", code=code).stdout)
+
+    def on_stores(self, work: Callable[[RawStore, AggregateStore], Coroutine[Any, Any, Any]]) -> Any:
+        """Do something with the migrated stores."""
+
+        async def on() -> Any:
+            urls = [AggregationSettings().url(store, Role.OWNER) for store in Store]
+            for store, url in zip(Store, urls, strict=True):
+                await upgrade(store, url or "")
+            raw, aggregate = RawStore(make_engine(urls[0] or "")), AggregateStore(make_engine(urls[1] or ""))
+            try:
+                return await work(raw, aggregate)
+            finally:
+                await raw.close()
+                await aggregate.engine.dispose()
+
+        return asyncio.run(on())
+
+    def prepare(self, reports: Iterable[NewReport] = ()) -> None:
+        """Make the stores, with these reports."""
+
+        async def put(raw: RawStore, _: AggregateStore) -> None:
+            if some := list(reports):
+                await raw.put(some)
+
+        self.on_stores(put)
+
+    def publish(self, **people: int) -> None:
+        """Publish weeks such as ``W40=25``, in which so many people reported."""
+
+        async def out(raw: RawStore, aggregate: AggregateStore) -> None:
+            for name, number in people.items():
+                week = f"2026-{name}"
+                await raw.put([report(person, week=week) for person in range(number)])
+                await publish_week(raw, aggregate, week, published_from(week))
+
+        self.on_stores(out)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The data folder, empty."""
+    data = tmp_path / "data"
+    data.mkdir()
+    monkeypatch.setenv("UPDATE_SERVER_DATA", str(data))
+    monkeypatch.setenv("COLUMNS", "200")
+    return data
+
+
+@pytest.fixture
+def command(folder: Path) -> Command:
+    """The command, on that folder."""
+    return Command()

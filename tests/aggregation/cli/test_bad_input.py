@@ -1,0 +1,165 @@
+"""Asked for what does not exist: a sentence that says what to do, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from aggregation.settings import AggregationSettings, Role, Store
+from aggregation.stores.engines import make_engine
+from migrations import upgrade
+from tests.aggregation.cli.conftest import LATER, Command
+from tests.support.reports import WEEK, report
+
+CERTIFY = ["certify", "affinder", "--from", WEEK, "--to", WEEK]
+
+
+def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Return all rows of the aggregate store, and the number of raw reports."""
+    state = {}
+    for name in ("raw", "aggregate"):
+        if (file := folder / f"{name}.sqlite3").exists():
+            with sqlite3.connect(file) as database:
+                for (table,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                    state[f"{name}.{table}"] = database.execute(f"SELECT * FROM {table}").fetchall()
+    return state
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "--week", "last week"], "last week"),
+        (["run", "--week", "2025-W53"], "2025-W53"),
+        (["run", "--week", "2026-W41"], "no raw reports of 2026-W41"),
+        (["run", "--week", "2026-W20"], "older than 60 days"),
+        (["run", "--week", "2030-W01"], "can be published from"),
+        (["run", "--since", "nonsense"], "nonsense"),
+        (["run", "--since", "2030-W01"], "has not begun"),
+        (["run", "--week", WEEK, "--since", WEEK], "not both"),
+        (["approve", WEEK], "AGGREGATION_APPROVAL is off"),
+        (["show", "peeple"], "Did you mean people"),
+        (["show", "people", "--week", "2026-W38"], "Published are"),
+        (["show", "people", "--week", "2026-W99"], "2026-W99"),
+        (["show", "people", "--from", "2026-W41"], "No week from"),
+        (["show", "people", "--week", WEEK, "--from", WEEK], "--week, or --from"),
+        (["show", "people", "--plugin", "affinder"], "not about plugins"),
+        (["show", "plugins", "--plugin", "affinde"], "Did you mean affinder"),
+        (["show", "people", "--json", "--csv"], "one of"),
+        (["certify", "affinder", "--from", WEEK, "--to", "2026-W20"], "are not one to"),
+        (["certify", "affinder", "--from", "W40", "--to", WEEK], "W40"),
+        (["certify", "unknown", "--from", WEEK, "--to", WEEK], "no public numbers of unknown"),
+        (["certify", "affinder", "--from", "2026-W20", "--to", "2026-W21"], "no public numbers of affinder"),
+        (["keys", "create"], "There is a key already"),
+        (["keys", "revoke", "nosuchkey", "--reason", "It was lost on a train", "--yes"], "There is no key"),
+        (["verify", "/nowhere/at/all.jws"], "can't be read"),
+        (["nonsense"], "nonsense"),
+    ],
+)
+def test_it_says_what_to_do_and_writes_nothing(command: Command, folder: Path, arguments: list[str], says: str) -> None:
+    command.prepare([report(1, week="2026-W39")])
+    command.publish(W40=25)
+    command("keys", "create")
+    before = state_of(folder)
+    moved = [] if arguments[0] in ("show", "verify", "nonsense") else ["--now", LATER]
+    result = command(*arguments, *moved, code=2)
+    assert says in " ".join(result.output.split())
+    assert "Traceback" not in result.output
+    assert state_of(folder) == before
+
+
+READING: list[list[str]] = [
+    ["run"], ["status"], ["purge"], ["forget", "0" * 32], ["show", "people"], CERTIFY, ["keys", "list"], ["keys", "create"],
+    ["inspect", "--reason", "Something looks wrong"], ["retract", "people", "--from", WEEK, "--reason", "Something was wrong"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", READING, ids=lambda arguments: " ".join(arguments[:2]))
+def test_where_there_is_no_store_none_is_made(command: Command, folder: Path, arguments: list[str]) -> None:
+    result = command(*arguments, code=2)
+    assert "store at" in result.output
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "--week", WEEK, "--now", LATER], "no raw reports"),
+        (["show", "people"], "No week has been published yet"),
+        (["export", "out"], "nothing to export"),
+        (["inspect", "--reason", "Something looks wrong"], "There are no raw reports"),
+        (["retract", "people", "--from", WEEK, "--reason", "Something was wrong", "--yes"], "no published number"),
+        (CERTIFY, "keys create"),
+    ],
+)
+def test_an_empty_store(command: Command, folder: Path, arguments: list[str], says: str) -> None:
+    command.prepare()
+    before = state_of(folder)
+    assert says in command(*arguments, code=2).output
+    assert state_of(folder) == before
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("store", Store)
+def test_a_store_of_another_version(command: Command, folder: Path, store: Store) -> None:
+    command.publish(W40=25)
+    with sqlite3.connect(folder / f"{store}.sqlite3") as database:
+        database.execute(f"UPDATE alembic_version_{store} SET version_num = '9999'")
+    before = state_of(folder)
+    for arguments in (["run"], ["status"], ["purge"]):
+        assert "newer version" in command(*arguments, code=2).output
+    assert state_of(folder) == before
+
+
+@pytest.mark.postgresql
+def test_a_store_on_postgresql_that_is_not_of_this_version(
+    command: Command, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", postgresql_url)
+    monkeypatch.setenv("AGGREGATION_AGGREGATE_URL", postgresql_url)
+    assert "update-server db migrate" in command("status", code=2).output
+
+    async def newer() -> None:
+        await upgrade(Store.RAW, postgresql_url)
+        engine = make_engine(postgresql_url)
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("UPDATE alembic_version_raw SET version_num = '9999'"))
+        await engine.dispose()
+
+    asyncio.run(newer())
+    assert "not of this version" in command("status", code=2).output
+
+
+def test_a_store_that_is_switched_off_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.publish(W40=25)
+    monkeypatch.setenv("AGGREGATION_RAW_URL", "")
+    assert "AGGREGATION_RAW_URL" in command("status", code=2).output
+    assert command.json("show", "people")["rows"][0]["people"] == 25  # what needs the aggregate store alone goes on
+
+
+def test_the_clock_moves_for_stores_on_this_machine_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", "postgresql+asyncpg://scheduler@db.example.org/raw")
+    assert "on this machine" in command("run", "--now", "2030-01-01T00:00:00", code=2).output
+
+
+@pytest.mark.parametrize("url", ["postgresql+asyncpg://x:y@127.0.0.1:9/raw", "nonsense", "sqlite+aiosqlite:////proc/version"])
+def test_a_store_that_cannot_be_used_is_a_sentence(command: Command, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", url)
+    assert "can't be used" in command("status", code=1).output
+
+
+def test_a_setting_that_is_wrong_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_PUBLIC_URL", "our site")
+    assert "AGGREGATION_PUBLIC_URL" in command("status", code=2).output
+
+
+def test_each_role_may_have_a_url_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", "postgresql+asyncpg://web@db/raw")
+    monkeypatch.setenv("AGGREGATION_RAW_OWNER_URL", "postgresql+asyncpg://owner@db/raw")
+    settings = AggregationSettings()
+    assert settings.url(Store.RAW, Role.OWNER) == "postgresql+asyncpg://owner@db/raw"
+    assert settings.url(Store.RAW, Role.SCHEDULER) == "postgresql+asyncpg://web@db/raw"
+    assert str(settings.url(Store.AGGREGATE)).endswith("aggregate.sqlite3")

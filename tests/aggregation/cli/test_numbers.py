@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from aggregation.catalogue import CATALOGUE
+from tests.aggregation.cli.conftest import Command
+from tests.support.reports import WEEK
+
+REASON = "A script had forged reports"
+
+
+def test_show_shows_the_last_week_or_those_that_are_asked_for(command: Command) -> None:
+    command.publish(W38=33, W39=5, W40=25)
+    assert command.json("show", "plugins")["rows"] == [{"week": WEEK, "values": {"plugin": "affinder"}, "people": 25}]
+    assert [row["people"] for row in command.json("show", "people", "--from", "2026-W38")["rows"]] == [30, 25]
+    assert [row["people"] for row in command.json("show", "people", "--to", "2026-W39")["rows"]] == [30]
+    assert command.json("show", "people", "--week", "2026-W39")["rows"] == []
+    assert "fewer than 10 people" in command("show", "people", "--week", "2026-W39").output
+    chart = command("show", "plugins", "--plugin", "Affinder", "--from", "2026-W38", "--chart").output
+    assert "█" in chart
+    assert "fewer than 10" in chart
+
+
+def test_show_as_csv_is_csv(command: Command) -> None:
+    command.publish(W40=25)
+    output = command("show", "plugins-by-python", "--csv").stdout
+    assert list(csv.reader(io.StringIO(output))) == [["week", "plugin", "python", "people"], [WEEK, "affinder", "3.11", "25"]]
+
+
+def test_an_export_has_every_number_in_each_format_and_says_what_it_is(command: Command, tmp_path: Path) -> None:
+    command.publish(W39=40, W40=25)
+    command("retract", "people-by-system", "--from", "2026-W39", "--reason", REASON, "--yes")
+    out = tmp_path / "export"
+    command("export", str(out))
+    package = json.loads((out / "datapackage.json").read_text())
+    assert package["licenses"][0]["name"] == "CC0-1.0"
+    described = {resource["path"]: resource for resource in package["resources"]}
+    for entry in CATALOGUE:
+        rows = command.json("show", entry.id, "--from", "2026-W01")["rows"]
+        flat = [{"week": row["week"], **row["values"], "people": row["people"]} for row in rows]
+        as_json = json.loads((out / f"json/{entry.id}.json").read_text())
+        as_csv = list(csv.DictReader((out / f"csv/{entry.id}.csv").open()))
+        assert as_json == flat
+        assert as_csv == [{name: str(value) for name, value in row.items()} for row in flat]
+        assert _parquet(out / f"parquet/{entry.id}.parquet") == flat
+        for form in ("json", "csv", "parquet"):
+            resource = described[f"{form}/{entry.id}.{form}"]
+            data = (out / resource["path"]).read_bytes()
+            assert resource["hash"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
+            assert [field["name"] for field in resource["schema"]["fields"]] == [
+                "week", *(dimension.name for dimension in entry.dimensions), "people",
+            ]  # fmt: skip
+            assert all(field["description"] for field in resource["schema"]["fields"])
+    (retraction,) = json.loads((out / "json/retractions.json").read_text())
+    assert (retraction["entry"], retraction["reason"]) == ("people-by-system", REASON)
+    assert [row["week"] for row in json.loads((out / "json/weeks.json").read_text())] == ["2026-W39", "2026-W40"]
+    assert "rounded down" in (out / "README.md").read_text()
+
+
+def _parquet(file: Path) -> list[dict[str, object]]:
+    from pyarrow import parquet
+
+    rows: list[dict[str, object]] = parquet.read_table(file).to_pylist()
+    return rows
+
+
+def test_the_same_numbers_give_the_same_export(command: Command, tmp_path: Path) -> None:
+    command.publish(W40=25)
+    exports = []
+    for name in ("one", "two"):
+        command("export", str(tmp_path / name))
+        exports.append({str(file.relative_to(tmp_path / name)): file.read_bytes() for file in _files(tmp_path / name)})
+    assert exports[0] == exports[1]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file())
+
+
+def test_an_export_in_one_format_and_into_a_folder_that_is_not_empty(command: Command, tmp_path: Path) -> None:
+    command.publish(W40=25)
+    out = tmp_path / "export"
+    command("export", str(out), "--format", "csv")
+    assert not (out / "parquet").exists()
+    assert "--force" in command("export", str(out), code=2).output
+    command("export", str(out), "--force")
+    assert (out / "parquet").exists()
+
+
+def test_a_retracted_number_is_gone_and_its_reason_stays(command: Command) -> None:
+    command.publish(W39=40, W40=25)
+    asked = command("retract", "plugins-by-python", "--plugin", "affinder", "--from", WEEK, "--reason", REASON, code=2)
+    assert "--yes" in asked.output
+    assert len(command.json("show", "plugins-by-python")["rows"]) == 1
+    removed = command.json("retract", "plugins-by-python", "--plugin", "affinder", "--from", WEEK, "--reason", REASON, "--yes")
+    assert removed["removed"] == 1
+    shown = command.json("show", "plugins-by-python")
+    assert shown["rows"] == []
+    assert shown["retractions"][0]["reason"] == REASON
+    assert REASON in command("show", "plugins-by-python").output
+    assert len(command.json("show", "plugins-by-python", "--week", "2026-W39")["rows"]) == 1
+    assert len(command.json("show", "plugins")["rows"]) == 1
+
+
+def test_a_plugin_can_be_retracted_as_a_whole(command: Command) -> None:
+    command.publish(W39=40, W40=25)
+    removed = command.json("retract", "--plugin", "Affinder", "--from", "2026-W39", "--to", WEEK, "--reason", REASON, "--yes")
+    assert removed["entries"] == [entry.id for entry in CATALOGUE if entry.topic == "plugins"]
+    for entry in removed["entries"]:
+        assert command.json("show", entry, "--from", "2026-W39")["rows"] == []
+
+
+def test_one_value_can_be_retracted(command: Command) -> None:
+    command.publish(W40=25)
+    command("retract", "people-by-python", "--where", "python=3.11", "--from", WEEK, "--reason", REASON, "--yes")
+    assert command.json("show", "people-by-python")["retractions"][0]["of"] == {"python": "3.11"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["people", "--from", WEEK, "--reason", "no"], "at least 10 letters"),
+        (["people", "--reason", REASON], "--from"),
+        (["--from", WEEK, "--reason", REASON], "--plugin"),
+        (["peeple", "--from", WEEK, "--reason", REASON], "Did you mean people"),
+        (["people", "--from", "2026-W20", "--reason", REASON], "no published number"),
+        (["people", "--from", WEEK, "--to", "2026-W30", "--reason", REASON], "no weeks"),
+        (["people", "--from", WEEK, "--where", "python=3.11", "--reason", REASON], "to choose by: none"),
+        (["plugins", "--from", WEEK, "--plugin", "unknown", "--reason", REASON], "No public number names 'unknown'"),
+        (["--plugin", "unknown", "--from", WEEK, "--reason", REASON], "no published number"),
+    ],
+)
+def test_what_can_not_be_retracted_changes_nothing(command: Command, arguments: list[str], says: str) -> None:
+    command.publish(W40=25)
+    assert says in command("retract", *arguments, "--yes", code=2).output
+    assert command.json("show", "people")["retractions"] == []
+    assert len(command.json("show", "people")["rows"]) == 1

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from napari_update_hook.weeks import start_of
+
+from aggregation.publish import JOB
+from aggregation.retention import RETENTION
+from tests.aggregation.cli.conftest import LATER, Command
+from tests.support.reports import WEEK, report
+
+
+def test_run_publishes_what_is_due(command: Command) -> None:
+    command.prepare(report(person) for person in range(25))
+    (publication,) = command.json("run", "--now", LATER)
+    assert publication | {"cells": 0} == {
+        "week": WEEK, "outcome": "published", "cells": 0, "reports": 25, "left_out": 0, "possible_from": None,
+    }  # fmt: skip
+    assert "published already" in command("run", "--week", WEEK, "--now", LATER).output
+    assert "Nothing to do" in command("run", "--now", LATER).output
+
+
+def test_asked_too_early_it_says_when(command: Command) -> None:
+    command.prepare(report(person) for person in range(25))
+    assert "2026-10-19 01:00 UTC" in command("run", "--week", WEEK, "--now", "2026-10-10T00:00:00", code=2).output
+    assert command.json("status")["published_weeks"] == []
+
+
+def test_since_a_week_means_those_that_are_due_from_there_on(command: Command) -> None:
+    command.prepare(report(person, week=week) for person in range(12) for week in ("2026-W38", "2026-W39", "2026-W40"))
+    publications = command.json("run", "--since", "2026-W39", "--now", LATER)
+    assert [publication["week"] for publication in publications] == ["2026-W39", "2026-W40"]
+    assert command.json("status", "--now", LATER)["due"] == ["2026-W38"]
+
+
+def test_a_week_waits_for_approval_where_a_person_shall_look(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_APPROVAL", "true")
+    command.prepare(report(person) for person in range(25))
+    assert f"approve {WEEK}" in command("run", "--now", LATER).output
+    assert command.json("status", "--now", LATER)["published_weeks"] == []
+    assert "waits for approval" in command("status", "--now", LATER).output
+    asked = command("approve", WEEK, "--now", LATER, code=2)
+    assert "--yes" in asked.output
+    assert "people-by-python" in asked.output  # what would be published, to look at
+    assert command.json("status", "--now", LATER)["published_weeks"] == []
+    assert "is published" in command("approve", WEEK, "--yes", "--now", LATER).output
+    assert command.json("status", "--now", LATER)["published_weeks"] == [WEEK]
+    assert "published already" in command("approve", WEEK, "--yes", "--now", LATER).output
+
+
+def test_a_deletion_counts_until_a_week_is_approved(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_APPROVAL", "true")
+    command.prepare(report(person) for person in range(15))
+    command("run", "--now", LATER)
+    command("forget", report(3).identifier)
+    command("approve", WEEK, "--yes", "--now", LATER)
+    assert command.json("show", "people")["rows"][0]["people"] == 10
+
+
+def test_status_tells_where_things_stand(command: Command) -> None:
+    command.prepare(report(person) for person in range(12))
+    told = command.json("status", "--now", "2026-12-24T00:00:00")
+    assert (told["raw_weeks"], told["published_weeks"], told["overdue_for_deletion"]) == ([WEEK], [], [WEEK])
+    assert "older than 60 days" in told["broken_promises"][0]
+    command("purge", "--now", "2026-12-24T00:00:00")
+    assert WEEK not in command("status", "--now", "2026-12-24T00:00:00").output
+
+
+def test_a_week_that_is_about_to_be_lost_is_told_of_a_week_ahead(command: Command) -> None:
+    command.prepare(report(person) for person in range(12))
+    goes = start_of(WEEK) + RETENTION
+    before = command.json("status", "--now", f"{goes.replace(tzinfo=None):%Y-%m-%dT%H:%M:%S}")
+    assert before["overdue_for_deletion"] == [WEEK]
+    assert command.json("status", "--now", "2026-11-18T00:00:00")["warnings"] == []
+    (warning,) = command.json("status", "--now", "2026-11-20T00:00:00")["warnings"]
+    assert WEEK in warning
+    assert "lost" in warning
+    command("run", "--now", "2026-11-20T00:00:00")
+    assert command.json("status", "--now", "2026-11-20T00:00:00")["warnings"] == []
+
+
+def test_a_run_waits_for_another_and_says_so(command: Command, folder: Path) -> None:
+    command.prepare(report(person) for person in range(12))
+    run = [sys.executable, "-m", "aggregation", "run", "--now", LATER]
+    with FileLock(folder / f"{JOB}.lock"):
+        process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stderr is not None
+        lines = [process.stderr.readline() for _ in range(2)]
+        assert any("Another process is publishing" in line for line in lines), lines
+        time.sleep(1)
+        assert process.poll() is None
+        with sqlite3.connect(folder / "aggregate.sqlite3") as database:
+            assert database.execute("SELECT count(*) FROM cells").fetchone() == (0,)
+    output, _ = process.communicate(timeout=30)
+    assert "is published" in output
+
+
+def test_two_runs_at_once_publish_once(command: Command, folder: Path) -> None:
+    command.prepare(report(person) for person in range(40))
+    run = [sys.executable, "-m", "aggregation", "run", "--now", LATER]
+    processes = [subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert sum("is published:" in output for output in outputs) == 1
+    assert sum("Nothing to do" in output for output in outputs) == 2
+    with sqlite3.connect(folder / "aggregate.sqlite3") as database:
+        assert database.execute("SELECT count(*) FROM aggregation_runs").fetchone() == (1,)

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from aggregation.stores.records import Records
+from tests.aggregation.cli.conftest import Command
+from tests.support.reports import WEEK, report
+
+LATE = "2026-12-24T00:00:00"
+REASON = "A forged plugin name was reported to us"
+
+
+def test_purge_deletes_and_says_how_much(command: Command) -> None:
+    command.prepare(report(person, week=week) for person in range(6) for week in (WEEK, "2026-W50"))
+    dry = command("purge", "--dry-run", "--now", LATE).output
+    assert f"{WEEK}: 6 reports" in dry
+    assert "would be deleted" in dry
+    assert command.json("status", "--now", LATE)["raw_weeks"] == [WEEK, "2026-W50"]
+    assert command.json("purge", "--dry-run", "--now", LATE)["weeks"] == {WEEK: 6}
+    assert "6 raw reports" in command("purge", "--now", LATE).output
+    assert command.json("status", "--now", LATE)["raw_weeks"] == ["2026-W50"]
+
+
+def test_what_is_purged_is_gone_from_the_disk(command: Command, folder: Path) -> None:
+    command.prepare(report(person, week=WEEK) for person in range(500))
+    assert report(7).identifier.encode() in _on_disk(folder)
+    command("purge", "--now", LATE)
+    assert report(7).identifier.encode() not in _on_disk(folder)
+
+
+def _on_disk(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in folder.glob("raw.sqlite3*"))
+
+
+def test_forget_deletes_and_says_how_much(command: Command) -> None:
+    command.prepare(report(person) for person in range(3))
+    assert "1 reports were deleted" in command("forget", report(1).identifier).output
+    command("forget", "not-an-identifier", code=2)
+
+
+def inspections(command: Command) -> list[tuple[str, int, str]]:
+    found = command.on_stores(lambda _, aggregate: Records(aggregate.engine).inspections())
+    return [(one.week, one.most, one.reason) for one in found]
+
+
+def test_inspecting_is_written_down_and_shows_no_identifier(command: Command) -> None:
+    command.prepare(report(person) for person in range(12))
+    shown = command.json("inspect", "--reason", REASON, "--limit", "3")
+    assert len(shown) == 3
+    assert shown[0]["report"]["plugins"] == [{"name": "affinder", "version": "0.5.0"}]
+    assert not any(report(person).identifier in str(shown) for person in range(12))
+    assert "environment" not in str(shown)
+    command("inspect", "--reason", REASON + ", again", "--week", WEEK)
+    assert inspections(command) == [(WEEK, 10, REASON + ", again"), ("", 3, REASON)]
+
+
+def test_nothing_is_shown_that_can_not_be_written_down(command: Command, folder: Path) -> None:
+    command.prepare(report(person) for person in range(12))
+    with sqlite3.connect(folder / "aggregate.sqlite3") as database:
+        database.execute("DROP TABLE inspections")
+    result = command("inspect", "--reason", REASON, code=1)
+    assert "affinder" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--reason", "because"], "at least 10 letters"),
+        (["--reason", "x" * 501], "at most 500"),
+        (["--reason", f"To look at {report(1).identifier.upper()} again"], "identifier"),
+        (["--reason", REASON, "--week", "2026-W41"], f"There are some of: {WEEK}"),
+        (["--reason", REASON, "--week", "tomorrow"], "tomorrow"),
+        (["--reason", REASON, "--limit", "5000"], "limit"),
+        ([], "reason"),
+    ],
+)
+def test_what_can_not_be_inspected_is_not_written_down(command: Command, arguments: list[str], says: str) -> None:
+    command.prepare([report(1)])
+    assert says in command("inspect", *arguments, code=2).output
+    assert inspections(command) == []

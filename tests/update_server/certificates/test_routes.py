@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from napari_update_hook.weeks import published_from
+
+from aggregation.catalogue import PLUGIN, topics
+from aggregation.certificates.issue import issue
+from aggregation.certificates.keys import new_key, parse_key_set
+from aggregation.certificates.signing import verify
+from aggregation.publish import publish_week
+from aggregation.stores.aggregate_tables import Certificate
+from aggregation.stores.certificates import CertificateStore
+from aggregation.stores.records import Records
+from tests.support.certificates import altered
+from tests.support.reports import WEEK, report
+from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+
+REASON = "The <machine> that held it was stolen"
+
+
+@pytest.fixture
+async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple[Client, Certificate]]:
+    """A service that has issued a certificate."""
+    async with make_client() as client:
+        services = services_of(client)
+        assert services.raw is not None
+        await services.raw.put([report(person) for person in range(27)])
+        await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
+        key = new_key(tmp_path / "keys", NOW)
+        await CertificateStore(services.aggregate.engine).add_key(key, in_place_of_others=False)
+        certificate, _ = await issue(
+            services.aggregate,
+            site="https://updates.example.org",
+            key_folder=tmp_path / "keys",
+            plugin="affinder",
+            first=WEEK,
+            last=WEEK,
+            now=NOW,
+        )
+        yield client, certificate
+
+
+async def test_everybody_can_see_it_and_that_it_is_valid(issued: tuple[Client, Certificate]) -> None:
+    client, certificate = issued
+    page = await client.get(f"/certificates/{certificate.id}")
+    assert page.status_code == 200
+    for words in ("Valid.", "affinder", "Median of the weeks", "25", "<svg", "/certificate.pdf"):
+        assert words in page.text
+    assert "style=" not in page.text  # which the content security policy forbids
+    signed = await client.get(f"/certificates/{certificate.id}/certificate.jws")
+    assert signed.text.strip() == certificate.token
+    assert signed.headers["content-type"].startswith("application/jose")
+    pdf = await client.get(f"/certificates/{certificate.id}/certificate.pdf")
+    assert pdf.content.startswith(b"%PDF-")
+    assert f"affinder-{WEEK}-{WEEK}.pdf" in pdf.headers["content-disposition"]
+
+
+async def test_the_keys_are_published_for_any_program(issued: tuple[Client, Certificate]) -> None:
+    client, certificate = issued
+    answer = await client.get("/.well-known/jwks.json")
+    assert answer.headers["content-type"] == "application/jwk-set+json"
+    assert '"d"' not in answer.text
+    assert verify(certificate.token, parse_key_set(answer.json()), None).outcome == "valid"
+
+
+async def test_one_can_be_brought_as_text_or_as_a_file(issued: tuple[Client, Certificate]) -> None:
+    client, certificate = issued
+    assert "Check a certificate" in (await client.get("/verify")).text
+    pasted = await client.post("/verify", data={"certificate": certificate.token})
+    assert "Valid." in pasted.text
+    assert "Median of the weeks" in pasted.text
+    brought = await client.post("/verify", files={"file": ("a.jws", certificate.token.encode())}, data={"certificate": ""})
+    assert "Valid." in brought.text
+    nothing = await client.post("/verify", data={})
+    assert (nothing.status_code, "Unreadable." in nothing.text) == (200, True)
+    json = await client.post("/api/verify", json={"certificate": certificate.token})
+    assert (json.json()["outcome"], json.json()["statement"]["sub"]) == ("valid", "affinder")
+
+
+async def test_an_altered_one_shows_nothing_of_what_it_says(issued: tuple[Client, Certificate]) -> None:
+    client, certificate = issued
+    forged = altered(certificate.token, 1, sub="<b>a forged name</b>")
+    page = await client.post("/verify", data={"certificate": forged})
+    assert "Altered." in page.text
+    assert "forged name" not in page.text
+    assert (await client.post("/api/verify", json={"certificate": forged})).json()["statement"] is None
+
+
+async def test_an_unknown_key_is_named_and_nothing_of_it_becomes_markup(issued: tuple[Client, Certificate]) -> None:
+    client, certificate = issued
+    page = await client.post("/verify", data={"certificate": altered(certificate.token, 0, kid="<b>evil</b>")})
+    assert "Unknown key." in page.text
+    assert "<b>evil" not in page.text
+
+
+async def test_a_retraction_since_is_told_with_its_reason(issued: tuple[Client, Certificate]) -> None:
+    client, certificate = issued
+    (plain,) = [entry for entry in topics()["plugins"] if entry.dimensions == (PLUGIN,)]
+    records = Records(services_of(client).aggregate.engine)
+    await records.retract(plain, {"plugin": "affinder"}, WEEK, WEEK, "Forged reports", NOW + timedelta(days=1))
+    page = await client.get(f"/certificates/{certificate.id}")
+    assert "Retracted." in page.text
+    assert "Forged reports." in page.text
+    assert "bad" in page.text
+    assert (await client.get("/api/retractions")).json() == [
+        {
+            "entry": plain.id,
+            "of": {"plugin": "affinder"},
+            "from": WEEK,
+            "to": WEEK,
+            "reason": "Forged reports",
+            "retracted_at": "2026-11-19T12:00:00Z",
+        }
+    ]
+    numbers = (await client.get("/api/stats/plugins/affinder")).json()
+    assert (numbers["rows"], numbers["retractions"][0]["reason"]) == ([], "Forged reports")
+    assert (await client.get("/api/stats/plugins/napari-harpy")).json()["retractions"] == []
+    assert "Forged reports" in (await client.get("/dashboard")).text
+
+
+async def test_a_revoked_key_ends_its_pdf_too(issued: tuple[Client, Certificate]) -> None:
+    client, certificate = issued
+    assert (await client.get(f"/certificates/{certificate.id}/certificate.pdf")).status_code == 200
+    await CertificateStore(services_of(client).aggregate.engine).revoke(certificate.kid, REASON, NOW)
+    page = await client.get(f"/certificates/{certificate.id}")
+    assert "Revoked key." in page.text
+    assert "&lt;machine&gt;" in page.text
+    assert "Median" not in page.text
+    pdf = await client.get(f"/certificates/{certificate.id}/certificate.pdf")
+    assert pdf.status_code == 410
+    assert (await client.get("/.well-known/jwks.json")).json()["keys"][0]["revoked"]["reason"] == REASON
+
+
+@pytest.mark.parametrize("number", ["0" * 32, "nonsense", "..%2f..", "A" * 500])
+async def test_a_number_that_was_never_issued_is_a_404(client: Client, number: str) -> None:
+    for path in ("", "/certificate.pdf", "/certificate.jws"):
+        assert (await client.get(f"/certificates/{number}{path}")).status_code == 404
+
+
+async def test_a_text_that_is_too_large_is_refused(client: Client) -> None:
+    assert (await client.post("/verify", data={"certificate": "A" * 1_000_000})).status_code == 413
+    assert (await client.post("/api/verify", json={"certificate": "A" * 1_000_000})).status_code == 413
+
+
+async def test_without_keys_the_list_is_empty(client: Client) -> None:
+    assert (await client.get("/.well-known/jwks.json")).json() == {"keys": []}
+
+
+async def test_inspections_are_shown_on_the_privacy_page(client: Client) -> None:
+    assert "Nobody has done so yet" in (await client.get("/privacy")).text
+    await Records(services_of(client).aggregate.engine).note_inspection(WEEK, 10, "A <forged> name was reported", NOW)
+    page = (await client.get("/privacy")).text
+    assert "A &lt;forged&gt; name was reported" in page
+    assert "2026-11-18 12:00 UTC" in page
+    assert f"at most 10 reports of {WEEK}" in page

@@ -1,0 +1,138 @@
+"""Certificates as pages, files and JSON, the published keys, and checking one that somebody brings."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from cachetools import LRUCache
+from litestar import Request, Response, get, post
+from litestar.datastructures import UploadFile
+from litestar.handlers import BaseRouteHandler
+from litestar.params import FromPath, JSONBody
+from litestar.response import Template
+from msgspec import Struct
+
+from aggregation.certificates.issue import verify_here
+from aggregation.certificates.keys import key_set
+from aggregation.certificates.page import fragment_of
+from aggregation.certificates.pdf import pdf_of
+from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict
+from aggregation.certificates.statement import Statement
+from aggregation.stores.aggregate_tables import Certificate
+from aggregation.stores.certificates import CertificateStore
+from update_server.problems import Problem
+from update_server.services import Services
+
+KEYS_MAX_AGE_S = 300
+PDFS_KEPT = 64
+BELIEVED = (Outcome.VALID, Outcome.RETRACTED)
+"""Outcomes of which the statement may be shown: whoever signed it is known, and it says what it said."""
+
+
+class Checked(Struct):
+    """What came of checking a certificate. ``statement``: what it says, where that can be believed."""
+
+    outcome: Outcome
+    explanation: str
+    kid: str | None
+    retracted: list[str]
+    statement: Statement | None
+
+
+class CertificateText(Struct):
+    """A certificate to be checked."""
+
+    certificate: str
+
+
+def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
+    """Return the handlers of certificates."""
+    pdfs: LRUCache[str, bytes] = LRUCache(PDFS_KEPT)
+    store = CertificateStore(services.aggregate.engine)
+
+    async def issued(number: str) -> Certificate:
+        certificate = await store.find(number) if re.fullmatch("[0-9a-f]{32}", number) else None
+        if certificate is None:
+            raise Problem(404, f"This service has issued no certificate {number[:64]!r}.", pointer="number")
+        return certificate
+
+    async def believed(number: str) -> tuple[Certificate, Statement]:
+        certificate = await issued(number)
+        verdict = await verify_here(services.aggregate, certificate.token)
+        if verdict.statement is None or verdict.outcome not in BELIEVED:
+            raise Problem(410, verdict.explanation, pointer="number")
+        return certificate, verdict.statement
+
+    @get("/.well-known/jwks.json", media_type="application/jwk-set+json", summary="The keys that sign certificates")
+    async def keys() -> Response[dict[str, Any]]:
+        """Return the public keys as a JSON Web Key Set (RFC 7517). A revoked key has ``revoked``."""
+        headers = {"cache-control": f"public, max-age={KEYS_MAX_AGE_S}"}
+        return Response(key_set(await store.keys()), headers=headers, media_type="application/jwk-set+json")
+
+    @get("/certificates/{number:str}", include_in_schema=False)
+    async def page(number: FromPath[str]) -> Template:
+        certificate = await issued(number)
+        verdict = await verify_here(services.aggregate, certificate.token)
+        return Template("certificate.html", context=_shown(verdict) | {"number": number, "may_load": _is_believed(verdict)})
+
+    @get("/certificates/{number:str}/certificate.jws", media_type="text/plain", summary="A certificate, signed (JWS)")
+    async def signed(number: FromPath[str]) -> Response[str]:
+        """Return the signed statement, a JSON Web Signature (RFC 7515), for `python -m aggregation verify`."""
+        certificate = await issued(number)
+        return Response(certificate.token + "\n", headers=_named(certificate, "jws"), media_type="application/jose")
+
+    @get("/certificates/{number:str}/certificate.pdf", media_type="application/pdf", summary="A certificate as PDF")
+    async def pdf(number: FromPath[str]) -> Response[bytes]:
+        """Return the certificate for people, with the signed statement attached."""
+        certificate, statement = await believed(number)
+        if number not in pdfs:
+            pdfs[number] = await asyncio.to_thread(pdf_of, statement, certificate.kid, certificate.token)
+        return Response(pdfs[number], headers=_named(certificate, "pdf"), media_type="application/pdf")
+
+    @get("/verify", include_in_schema=False)
+    async def form() -> Template:
+        return Template("verify.html", context={"verdict": None})
+
+    @post("/verify", include_in_schema=False, status_code=200)
+    async def checked(request: Request[Any, Any, Any]) -> Template:
+        verdict = await verify_here(services.aggregate, await _brought(request))
+        return Template("verify.html", context=_shown(verdict))
+
+    @post("/api/verify", status_code=200, summary="Is a certificate genuine?")
+    async def check(data: JSONBody[CertificateText]) -> Checked:
+        """Check a certificate against the published keys, and whether a number of it was retracted since."""
+        verdict = await verify_here(services.aggregate, data.certificate[: MOST_BYTES + 1])
+        statement = verdict.statement if _is_believed(verdict) else None
+        return Checked(verdict.outcome, verdict.explanation, verdict.kid, verdict.retracted, statement)
+
+    return [keys, page, signed, pdf, form, checked, check]
+
+
+async def _brought(request: Request[Any, Any, Any]) -> str:
+    """The certificate that somebody pasted, or chose as a file."""
+    fields = await request.form()
+    file = fields.get("file")
+    if isinstance(file, UploadFile) and (content := await file.read(MOST_BYTES + 1)):
+        return content.decode("ascii", "replace")
+    text = fields.get("certificate")
+    return text if isinstance(text, str) else ""
+
+
+def _is_believed(verdict: Verdict) -> bool:
+    return verdict.statement is not None and verdict.outcome in BELIEVED
+
+
+def _shown(verdict: Verdict) -> dict[str, Any]:
+    """What a page shows of a verdict: the statement only where it can be believed."""
+    fragment = ""
+    if verdict.statement is not None and _is_believed(verdict):
+        fragment = fragment_of(verdict.statement, verdict.kid or "")
+    return {"verdict": verdict, "is_valid": verdict.outcome is Outcome.VALID, "fragment": fragment}
+
+
+def _named(certificate: Certificate, kind: str) -> dict[str, str]:
+    """Headers that give a file its name. Plugin names are letters, digits and hyphens."""
+    name = f"{certificate.plugin}-{certificate.first_week}-{certificate.last_week}.{kind}"
+    return {"content-disposition": f'inline; filename="{name}"', "cache-control": "no-cache"}
