@@ -1,18 +1,33 @@
-"""The SQL against a recount in plain Python, on both databases."""
+"""The computation against a recount in plain Python: on both databases, here and in processes of their own."""
 
 from __future__ import annotations
 
+import io
+import json
+import os
+import shutil
+import sys
+from collections import Counter
 from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from napari_update_hook.wire import Level
 
+from aggregation import compute
 from aggregation.catalogue import CATALOGUE, Dimension, Entry
-from aggregation.counting import Counting
+from aggregation.compute import CountingError, WeekCounts, count_week, public_cells
+from aggregation.counting import Counting, Counts
 from aggregation.publish import Outcome, publish_week
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
-from tests.support.reports import WEEK, expected, random_reports, report
+from aggregation.stores.reports import NewReport
+from aggregation.worker import LENGTH, count
+from tests.support.reports import WEEK, expected, random_reports, recounted, report
 
 LATER = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -23,9 +38,14 @@ async def published(aggregate: AggregateStore, entry: Entry) -> dict[tuple[str, 
 
 
 @pytest.mark.parametrize(("seed", "people"), [(1, 0), (2, 9), (3, 10), (4, 60), (5, 400)])
+@pytest.mark.parametrize("elsewhere", [False, True])
 async def test_every_cell_of_every_entry_agrees_with_a_recount(
-    raw: RawStore, aggregate: AggregateStore, seed: int, people: int
+    raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch, seed: int, people: int, elsewhere: bool
 ) -> None:
+    if elsewhere:  # parts of a few reports, counted by several processes: no person may be in two of them
+        monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 7)
+        monkeypatch.setattr(compute, "COUNTED_HERE", 0)
+        monkeypatch.setattr(os, "cpu_count", lambda: 3)
     reports = random_reports(seed, people)
     await raw.put([*reports, *random_reports(seed + 100, 50, week="2026-W41")])
     await publish_week(raw, aggregate, WEEK, LATER)
@@ -66,6 +86,90 @@ async def test_a_new_entry_is_one_declaration(raw: RawStore, aggregate: Aggregat
     await raw.put([report(person) for person in range(12)])
     await publish_week(raw, aggregate, WEEK, LATER, catalogue=(entry,))
     assert await published(aggregate, entry) == {("affinder", "Debian 12"): 10}
+
+
+VALUE = st.sampled_from(["a", "b", "c"])
+LEVELS = st.sampled_from(["basic", "middle", "full"])
+
+
+@st.composite
+def any_report(draw: st.DrawFn) -> NewReport:
+    """Any report of one of thirty people, as far as counting can tell reports apart."""
+    level = draw(LEVELS)
+    fields = ("napari_version", "python_version", "platform", "cpu_architecture", "sys_name")
+    document: dict[str, Any] = {name: draw(VALUE) for name in fields} | {"first_report": draw(st.booleans())}
+    if level != "basic" and draw(st.booleans()):
+        document["plugins"] = draw(st.lists(st.fixed_dictionaries({"name": VALUE, "version": VALUE}), max_size=4))
+    if level == "full" and draw(st.booleans()):
+        document["command_usage"] = draw(st.dictionaries(VALUE, st.sampled_from([1, 10, 100]), max_size=3))
+        numbers, words = st.integers(0, 3), VALUE
+        layer = {"layer": words, "size_category": words, "class": words, "dtype": words, "ndim": numbers, "count": numbers}
+        document["data_size_info"] = draw(st.lists(st.fixed_dictionaries(layer), max_size=4))
+    return NewReport(WEEK, f"{draw(st.integers(0, 29)):032x}", f"{draw(st.integers(0, 7)):08x}", 1, level, 1, document)
+
+
+@given(st.lists(any_report(), max_size=80), st.integers(1, 4))
+def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[NewReport], parts: int) -> None:
+    """However a week is cut into parts, as long as each person is in one."""
+    held = {(report.identifier, report.environment): report for report in reports}
+    counted: list[Counter[tuple[str, ...]]] = [Counter() for _ in CATALOGUE]
+    for part in range(parts):
+        counting = Counting(CATALOGUE)
+        counting.add(
+            (report.identifier, report.level, 1, json.dumps(report.document))
+            for _, report in sorted(held.items(), key=itemgetter(0))
+            if int(report.identifier, 16) % parts == part
+        )
+        for counter, cells in zip(counted, counting.counts().people, strict=True):
+            counter.update({tuple(values): people for values, people in cells})
+    for entry, counter in zip(CATALOGUE, counted, strict=True):
+        assert dict(counter) == recounted(entry, held.values()), entry.id
+    counts = WeekCounts({entry.id: counter for entry, counter in zip(CATALOGUE, counted, strict=True)}, len(held), 0, 0)
+    public = list(public_cells(counts, CATALOGUE, WEEK))
+    for entry in CATALOGUE:
+        width = len(entry.dimensions)
+        mine = {
+            tuple(cell[f"value_{n}"] for n in range(1, width + 1)): cell["people"]
+            for cell in public
+            if cell["entry"] == entry.id
+        }
+        assert mine == expected(entry, held.values())
+
+
+async def test_a_process_that_counts_and_dies_fails_the_whole(
+    raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await raw.put(random_reports(7, 100))
+    monkeypatch.setattr(compute, "COUNTED_HERE", 0)
+    monkeypatch.setattr(sys, "executable", shutil.which("false"))
+    with pytest.raises(CountingError, match="ended with code 1"):
+        await publish_week(raw, aggregate, WEEK, LATER)
+    assert await aggregate.published_weeks() == []
+
+
+def test_a_process_that_counts_says_nothing_where_its_input_breaks_off() -> None:
+    def message(value: Any) -> bytes:
+        packed = msgspec.msgpack.encode(value)
+        return len(packed).to_bytes(LENGTH, "big") + packed
+
+    rows = [(report(person).identifier, "full", 1, json.dumps(report(person).document)) for person in range(12)]
+    whole = message(CATALOGUE) + message(rows) + bytes(LENGTH)
+    for end in range(0, len(whole), 211):
+        output = io.BytesIO()
+        assert count(io.BytesIO(whole[:end]), output) == 1
+        assert output.getvalue() == b""
+    output = io.BytesIO()
+    assert count(io.BytesIO(whole), output) == 0
+    counts = msgspec.msgpack.decode(output.getvalue(), type=Counts)
+    assert (counts.reports, counts.people[0]) == (12, [([], 12)])
+
+
+async def test_progress_is_told_as_reports_are_read(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 10)
+    await raw.put([report(person) for person in range(35)])
+    told: list[tuple[int, int]] = []
+    await count_week(raw.engine, WEEK, CATALOGUE, lambda read, total: told.append((read, total)))
+    assert told == [(10, 35), (20, 35), (30, 35), (35, 35)]
 
 
 def test_an_entry_that_lays_out_two_lists_is_refused() -> None:

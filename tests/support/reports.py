@@ -72,14 +72,19 @@ def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[NewRepor
 
 
 def expected(entry: Entry, reports: Iterable[NewReport]) -> dict[tuple[str, ...], int]:
-    """Return what must be published of an entry, by the values of its dimensions: plain Python, nothing shared with the SQL."""
+    """Return what must be published of an entry, by the values of its dimensions: nothing of it is shared with the program."""
+    return {values: people // 5 * 5 for values, people in recounted(entry, reports).items() if people >= 10}
+
+
+def recounted(entry: Entry, reports: Iterable[NewReport]) -> dict[tuple[str, ...], int]:
+    """Return how many people are in each cell of an entry, exactly."""
     people: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for item in reports:
         if entry.only_where and not item.document[entry.only_where]:
             continue
         for values in _values(item, entry.dimensions):
             people[values].add(item.identifier)
-    return {values: len(who) // 5 * 5 for values, who in people.items() if len(who) >= 10}
+    return {values: len(who) for values, who in people.items()}
 
 
 def _values(item: NewReport, dimensions: tuple[Dimension, ...]) -> list[tuple[str, ...]]:
