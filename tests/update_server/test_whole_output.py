@@ -1,0 +1,281 @@
+"""Everything that is public, together: no count of people below ten or off a multiple of five, and no trace of a hidden one.
+
+Two populations are published: in the second, everything that fewer than ten people of the first had is not there at all. What
+anybody can see of the two must be the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from joserfc.jwk import OKPKey
+from napari_update_hook.weeks import next_week, published_from
+from pypdf import PdfReader
+
+from aggregation.catalogue import CATALOGUE, topics
+from aggregation.certificates.issue import issue
+from aggregation.certificates.keys import new_key
+from aggregation.certificates.page import page_of
+from aggregation.certificates.pdf import pdf_of
+from aggregation.export import Format, export
+from aggregation.publish import publish_week
+from aggregation.stores.aggregate_tables import SigningKey
+from aggregation.stores.certificates import CertificateStore
+from aggregation.stores.reports import NewReport
+from tests.support.reports import WEEK, report
+from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+
+SECOND = next_week(WEEK)
+PEOPLE = {WEEK: 47, SECOND: 58}
+HIDDEN = ("napari-harpy", "3.14", "0.7.9", "freebsd", "riscv64", "FreeBSD 15", "rare.command", "tracks", "float16", "0.4.0")
+Seen = dict[str, str | bytes]
+
+
+def population(*, with_hidden: bool) -> Iterator[NewReport]:
+    """Two weeks of people. Up to nine of them have another environment, in which everything is rare."""
+    layer = {"layer": "tracks", "size_category": "HUGE", "ndim": 5, "class": "Odd", "dtype": "float16", "count": 1000}
+    rare: dict[str, Any] = {
+        "napari_version": "0.7.9",
+        "python_version": "3.14",
+        "platform": "freebsd",
+        "cpu_architecture": "riscv64",
+        "sys_name": "FreeBSD 15",
+        "plugins": [{"name": "napari-harpy", "version": "0.1.2"}, {"name": "affinder", "version": "0.4.0"}],
+        "command_usage": {"rare.command": 1000},
+        "data_size_info": [layer],
+        "first_report": True,
+    }
+    for week, people in PEOPLE.items():
+        for person in range(people):
+            python = "3.11" if person % 3 else "3.12"
+            yield report(person, week=week, python_version=python, level="full" if person % 2 else "middle")
+            if with_hidden and person < (9 if week == WEEK else 4):
+                # of the same level as the other: else the number of people who send that much would rise
+                mine = {
+                    name: value for name, value in rare.items() if person % 2 or name not in ("command_usage", "data_size_info")
+                }
+                yield report(person, 1, week=week, level="full" if person % 2 else "middle", **mine)
+
+
+@pytest.fixture(scope="module")
+def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("keys")
+
+
+@pytest.fixture(scope="module")
+def signing_key(key_folder: Path) -> SigningKey:
+    """One key for both, so that the certificates can be the same."""
+    return new_key(key_folder, NOW)
+
+
+async def everything(make_client: MakeClient, folder: Path, key_folder: Path, key: SigningKey, *, with_hidden: bool) -> Seen:
+    """Publish a population, and return all that anybody can see of it, by where it is seen."""
+    seen: Seen = {}
+    async with make_client() as client:
+        services = services_of(client)
+        assert services.raw is not None
+        await services.raw.put(list(population(with_hidden=with_hidden)))
+        for week in PEOPLE:
+            await publish_week(services.raw, services.aggregate, week, published_from(week))
+        await CertificateStore(services.aggregate.engine).add_key(SigningKey(**key.model_dump()), in_place_of_others=False)
+        for first in PEOPLE:
+            certificate, statement = await issue(
+                services.aggregate, site="https://x.org", key_folder=key_folder, plugin="affinder", first=first, last=SECOND,
+                now=NOW,
+            )  # fmt: skip
+            seen[f"certificate {first}"] = certificate.token
+            seen[f"certificate {first} as a file"] = page_of(statement, certificate.kid, certificate.token)
+            seen[f"certificate {first} as PDF"] = pdf_of(statement, certificate.kid, certificate.token)
+            for path in ("", "/certificate.jws", "/certificate.pdf"):
+                seen[f"/certificates/{certificate.id}{path}"] = (
+                    await client.get(f"/certificates/{certificate.id}{path}")
+                ).content
+        for path in await _paths(client):
+            seen[path] = (await client.get(path)).text
+        await export(services.aggregate, folder / "export", list(Format))
+        for file in sorted((folder / "export").rglob("*")):
+            if file.is_file():
+                seen[f"export {file.relative_to(folder / 'export')}"] = file.read_bytes()
+    return seen
+
+
+async def _paths(client: Client) -> list[str]:
+    """Every address that shows numbers, or might: all pages, all entries, all plugins of the index, each with all its `by`."""
+    names = sorted((await client.get("/api/plugins")).json())
+    paths = ["/", "/dashboard", "/privacy", "/api/stats", "/api/retractions", "/api/telemetry/levels", "/.well-known/jwks.json"]
+    for topic, entries in topics().items():
+        for entry in entries:
+            query = "?" + urlencode({"by": ",".join(entry.by)}) if entry.by else ""
+            subjects = [f"/{name}" for name in names] if entry.fixed else [""]
+            paths += [f"/api/stats/{topic}{subject}{query}" for subject in subjects]
+        paths.append(f"/api/stats/{topic}")
+    return [*paths, *(f"/api/shields/{name}" for name in names)]
+
+
+@pytest.fixture
+async def both(
+    make_client: MakeClient,
+    tmp_path: Path,
+    key_folder: Path,
+    signing_key: SigningKey,
+    monkeypatch: pytest.MonkeyPatch,
+) -> tuple[Seen, Seen]:
+    """What is seen of the two populations. The numbers of certificates, which are random, are made to be the same."""
+    found = []
+    for with_hidden in (True, False):
+        numbers = iter(uuid.UUID(int=number) for number in range(1, 100))
+        monkeypatch.setattr(uuid, "uuid4", lambda numbers=numbers: next(numbers))
+        folder = tmp_path / str(with_hidden)
+        (tmp_path / "data").exists() and (tmp_path / "data").rename(tmp_path / "data of the other")
+        found.append(await everything(make_client, folder, key_folder, signing_key, with_hidden=with_hidden))
+    return found[0], found[1]
+
+
+async def test_what_is_shown_of_the_hidden_is_what_would_be_shown_if_nobody_were_there(both: tuple[Seen, Seen]) -> None:
+    first, second = both
+    assert first.keys() == second.keys()
+    assert [place for place in first if first[place] != second[place]] == []
+    assert len(first) > 100
+
+
+async def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_five(both: tuple[Seen, Seen]) -> None:
+    counts = {place: list(_counts(place, content)) for place, content in both[0].items()}
+    for place, numbers in counts.items():
+        assert all(number >= 10 and number % 5 == 0 for number in numbers), (place, numbers)
+    kinds = ("/api/stats/napari", "/dashboard", "export csv", "export json", "export parquet", "certificate", "/certificates/")
+    for kind in kinds:  # the check would pass on nothing, too
+        assert any(place.startswith(kind) and numbers for place, numbers in counts.items()), kind
+
+
+async def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, Seen]) -> None:
+    """The index names plugins, and the lists name values, whoever has them."""
+    for place, content in both[0].items():
+        text = content if isinstance(content, str) else content.decode("latin-1")
+        if "/stats/" in place:
+            assert not any(name in json.dumps(json.loads(text)["rows"]) for name in HIDDEN), place
+        elif place.startswith(("export", "certificate")) and not place.endswith("parquet"):
+            assert not any(re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) for name in HIDDEN), place
+
+
+async def test_how_many_reports_there_were_is_nowhere(both: tuple[Seen, Seen]) -> None:
+    """Run records are the operator's alone: reports read, left out, and how long it took."""
+    for place, content in both[0].items():
+        text = content if isinstance(content, str) else content.decode("latin-1")
+        for word in ("left_out", "duration_s", "catalogue_hash", "code_version", "reports_read"):
+            assert word not in text, (place, word)
+        if "/stats" in place:
+            _only_known_numbers(json.loads(text), place)
+
+
+def _only_known_numbers(value: Any, place: str, name: str = "") -> None:
+    """Fail where JSON has a number that is neither a threshold nor a count of people."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _only_known_numbers(item, place, key)
+    elif isinstance(value, list):
+        for item in value:
+            _only_known_numbers(item, place, name)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        assert name in ("people", "listed_from", "rounded_down_to"), (place, name, value)
+
+
+class _Figures(HTMLParser):
+    """The numbers that a page shows: cells and figures that hold nothing but a number."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.found: list[int] = []
+        self._stack: list[str] = []
+        self._is_count: list[bool] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("meta", "link", "input", "path", "br"):
+            return
+        self._stack.append(tag)
+        self._is_count.append((dict(attrs).get("class") or "") in ("number", "figure"))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._stack:
+            while self._stack.pop() != tag:
+                self._is_count.pop()
+            self._is_count.pop()
+
+    def handle_data(self, data: str) -> None:
+        if any(self._is_count) and data.strip().replace(",", "").isdigit():
+            self.found.append(int(data.strip().replace(",", "")))
+
+
+def _counts(place: str, content: str | bytes) -> Iterator[int]:
+    """All counts of people that a place shows."""
+    if place.endswith(("PDF", ".pdf")):
+        raw = content if isinstance(content, bytes) else content.encode()
+        text = " ".join(page.extract_text() for page in PdfReader(io.BytesIO(raw)).pages)
+        weekly = text[text.index("Weekly installs") : text.index("Python version")]
+        yield from (int(number) for number in re.findall(r"\d{4}-W\d\d (\d+)\b", weekly))
+        return
+    text = content if isinstance(content, str) else content.decode("latin-1")
+    if place.endswith(".csv"):
+        yield from (int(row["people"]) for row in csv.DictReader(io.StringIO(text)) if "people" in row)
+    elif place.endswith(".parquet"):
+        from pyarrow import parquet
+
+        table = parquet.read_table(io.BytesIO(content if isinstance(content, bytes) else content.encode()))
+        yield from (table["people"].to_pylist() if "people" in table.column_names else [])
+    elif (place.startswith("certificate ") and place.endswith(tuple(PEOPLE))) or place.endswith(".jws"):
+        yield from _people_in(_payload(text.strip()))
+    elif text.lstrip().startswith(("{", "[")):
+        yield from _people_in(json.loads(text))
+    elif place in ("/dashboard",):
+        yield from _Figures(text).found
+    elif place.startswith(("certificate ", "/certificates/")):
+        weekly = text[text.index("Weekly installs") :].split("</section>")[0]
+        yield from _Figures(weekly).found
+
+
+def _people_in(value: Any) -> Iterator[int]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in ("people", "median", "peak") and isinstance(item, int):
+                yield item
+            else:
+                yield from _people_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _people_in(item)
+
+
+def _payload(token: str) -> Any:
+    import base64
+
+    part = token.split(".")[1]
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_every_entry_has_something_hidden_in_the_population() -> None:
+    """Else the comparison would show little."""
+    from tests.support.reports import recounted
+
+    reports = [one for one in population(with_hidden=True) if one.week == WEEK]
+    for entry in CATALOGUE:
+        if entry.dimensions and "level" not in {dimension.name for dimension in entry.dimensions}:
+            assert any(people < 10 for people in recounted(entry, reports).values()), entry.id
+
+
+def test_the_signature_does_not_depend_on_chance() -> None:
+    """Ed25519 is deterministic, so that two equal statements have equal certificates."""
+    from aggregation.certificates.signing import sign
+    from tests.support.certificates import statement
+
+    key = OKPKey.generate_key("Ed25519", private=True)
+    assert sign(statement(), key) == sign(statement(), key)
