@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-client check format coverage docs seed lock bench bench-client bench-intake bench-servers clean
+.PHONY: help install run test test-client check format coverage docs seed lock bench bench-aggregate bench-client bench-intake bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,10 @@ bench: install ## Measure serving and building (needs wrk and nginx)
 bench-intake: install ## Measure the intake of reports, and the two schemas (needs wrk)
 	$(BIN)/python -m benchmarks.intake
 	$(BIN)/python -m benchmarks.schema
+
+bench-aggregate: install ## Measure publishing a week of up to a million reports, and engines that could count it
+	$(BIN)/python -m benchmarks.aggregate
+	$(BIN)/python -m benchmarks.counting
 
 bench-client: install ## Measure what the client costs inside napari
 	$(BIN)/python -m benchmarks.client

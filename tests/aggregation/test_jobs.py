@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
-from napari_update_hook.weeks import published_from
+from napari_update_hook.weeks import published_from, start_of
 
-from aggregation import schedule
+from aggregation import publish, schedule
 from aggregation.clock import Clock
-from aggregation.jobs import job_lock, run_job
+from aggregation.compute import CountingError
+from aggregation.jobs import job_lock, run_job, turn
+from aggregation.retention import RETENTION
 from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.aggregate_tables import JobRun
 from aggregation.stores.raw import RawStore
 from tests.support.reports import WEEK, report
 
@@ -91,6 +95,95 @@ async def test_the_jobs_publish_what_is_due_and_purge_what_is_old(
         scheduler.shutdown(wait=False)
     assert WEEK in await aggregate.published_weeks()
     assert await raw.weeks() == [WEEK]
+
+
+async def jobs_ended(aggregate: AggregateStore, number: int = 3) -> dict[str, JobRun]:
+    for _ in range(400):
+        runs = {run.job: run for run in await aggregate.last_job_runs() if run.ended_at}
+        if len(runs) == number:
+            return runs
+        await asyncio.sleep(0.05)
+    pytest.fail("the jobs did not end")
+
+
+async def test_the_purge_waits_for_no_aggregation_that_failed(
+    raw: RawStore, aggregate: AggregateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_: object, **__: object) -> None:
+        raise CountingError("no memory")
+
+    monkeypatch.setattr(publish, "count_week", fails)
+    await raw.put([report(person, week=week) for person in range(12) for week in (WEEK, "2026-W46")])
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    later = start_of(WEEK) + RETENTION - timedelta(minutes=30)  # not purged yet, and due to be within the hour
+    schedule.register(scheduler, raw, aggregate, Clock(later), tmp_path)
+    scheduler.start()
+    try:
+        runs = await jobs_ended(aggregate)
+    finally:
+        scheduler.shutdown(wait=False)
+    assert runs["publish"].error == "CountingError: no memory" or WEEK not in await raw.weeks()
+    assert runs["purge"].error is None
+    assert await raw.weeks() == ["2026-W46"]
+    assert await aggregate.published_weeks() == []
+
+
+async def test_with_approval_the_job_publishes_nothing(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
+    await raw.put([report(person) for person in range(12)])
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    schedule.register(scheduler, raw, aggregate, Clock(published_from(WEEK)), tmp_path, approval=True)
+    scheduler.start()
+    try:
+        runs = await jobs_ended(aggregate)
+    finally:
+        scheduler.shutdown(wait=False)
+    assert runs["publish"].error is None
+    assert await aggregate.published_weeks() == []
+
+
+async def test_a_week_that_a_newer_version_took_is_a_failure_of_the_job(
+    raw: RawStore, aggregate: AggregateStore, tmp_path: Path
+) -> None:
+    await raw.put([msgspec.structs.replace(report(person), schema_version=99) for person in range(12)])
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    schedule.register(scheduler, raw, aggregate, Clock(published_from(WEEK)), tmp_path)
+    scheduler.start()
+    try:
+        runs = await jobs_ended(aggregate)
+    finally:
+        scheduler.shutdown(wait=False)
+    assert "can't be read by this version" in str(runs["publish"].error)
+
+
+async def test_the_record_goes_back_some_months_and_keeps_the_last_run(aggregate: AggregateStore) -> None:
+    for days in (200, 100, 1):
+        run = await aggregate.job_started("publish", now() - timedelta(days=days))
+        await aggregate.job_ended(run, now() - timedelta(days=days), "failed" if days == 100 else None)
+    run = await aggregate.job_started("seldom", now() - timedelta(days=300))
+    await aggregate.job_ended(run, now() - timedelta(days=300), None)
+    assert [(count.job, count.runs, count.failures) for count in await aggregate.job_counts()] == [
+        ("publish", 3, 1), ("seldom", 1, 0),
+    ]  # fmt: skip
+    await aggregate.forget_job_runs(now() - schedule.KEPT_RECORD)
+    assert [(count.job, count.runs, count.failures) for count in await aggregate.job_counts()] == [
+        ("publish", 1, 0), ("seldom", 1, 0),
+    ]  # fmt: skip
+
+
+async def test_a_turn_is_waited_for_and_told_of_once(aggregate: AggregateStore, tmp_path: Path) -> None:
+    told: list[int] = []
+    order: list[str] = []
+
+    async def second() -> None:
+        async with turn(aggregate.engine, "publish", tmp_path, lambda: told.append(1)):
+            order.append("second")
+
+    async with turn(aggregate.engine, "publish", tmp_path, lambda: pytest.fail("it was free")):
+        waiting = asyncio.create_task(second())
+        await asyncio.sleep(1.3)
+        order.append("first")
+    await waiting
+    assert (order, told) == (["first", "second"], [1])
 
 
 async def test_a_job_runs_even_if_it_can_not_be_recorded(tmp_path: Path) -> None:

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
+import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from napari_update_hook.weeks import next_week, start_of, week_of
+from sqlalchemy.exc import DBAPIError
 
 from aggregation.retention import AHEAD, RETENTION, oldest_kept, overdue, purge
-from aggregation.stores.raw import RawStore
+from aggregation.settings import Store
+from aggregation.stores import raw as raw_module
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import REPORTS, RawStore
+from migrations import upgrade
 from tests.support.reports import WEEK, report
 
 
@@ -31,3 +39,45 @@ async def test_old_weeks_go_and_others_stay(raw: RawStore) -> None:
     assert await purge(raw, end - AHEAD) == 1
     assert await raw.weeks() == [next_week(WEEK)]
     assert await overdue(raw, end) == []
+
+
+async def test_the_intake_goes_on_while_a_week_is_purged(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite deletes some at a time; on PostgreSQL a partition is dropped."""
+    monkeypatch.setattr(raw_module, "DELETED_AT_A_TIME", 20)
+    await raw.put([report(person, week=WEEK) for person in range(2000)])
+    purging = asyncio.create_task(purge(raw, start_of(WEEK) + RETENTION))
+    stored = 0
+    while not purging.done():
+        (outcome,) = await raw.put([report(stored, week=next_week(WEEK))])
+        stored += outcome.stored
+        await asyncio.sleep(0)
+    assert await purging == 2000
+    assert stored >= (10 if raw.engine.dialect.name == "sqlite" else 1)
+    assert await raw.weeks() == [next_week(WEEK)]
+
+
+@pytest.mark.postgresql
+async def test_where_somebody_reads_the_purge_tries_again_and_nobody_queues_behind_it(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropping a partition needs a lock on the table; a request that waits for it would hold up everybody who comes after."""
+    monkeypatch.setattr(raw_module, "BETWEEN_ATTEMPTS_S", 0.1)
+    await upgrade(Store.RAW, postgresql_url)
+    raw = RawStore(make_engine(postgresql_url))
+    await raw.put([report(person, week=WEEK) for person in range(10)])
+    async with raw.engine.connect() as reading:
+        await reading.execute(sa.select(REPORTS.c.week))
+        purging = asyncio.create_task(purge(raw, start_of(WEEK) + RETENTION))
+        await asyncio.sleep(0.3)  # it waits for the lock now
+        (outcome,) = await asyncio.wait_for(raw.put([report(1, week=next_week(WEEK))]), 10)
+        assert outcome.stored
+        await asyncio.sleep(1.5)
+        assert not purging.done()
+    assert await purging == 10
+    monkeypatch.setattr(raw_module, "ATTEMPTS", 2)
+    await raw.put([report(person, week=WEEK) for person in range(10)])
+    async with raw.engine.connect() as reading:
+        await reading.execute(sa.select(REPORTS.c.week))
+        with pytest.raises(DBAPIError):  # told, so that the job's record and the alarm show it
+            await purge(raw, start_of(WEEK) + RETENTION)
+    await raw.close()

@@ -1,0 +1,156 @@
+"""A broken promise, a week about to be lost and a job that fails are seen: at /health/ready and in the metrics."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from napari_update_hook.weeks import published_from, start_of
+from prometheus_client import generate_latest
+
+from aggregation.publish import publish_week
+from aggregation.retention import AHEAD, RETENTION, purge
+from aggregation.settings import AggregationSettings
+from aggregation.standing import PURGE, Standing
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.engines import make_engine
+from tests.support.reports import WEEK, report
+from tests.update_server.conftest import Client, MakeClient, services_of
+from update_server.operations.health import standing_of
+from update_server.operations.metrics import Metrics
+from update_server.operations.scheduling import watch_standing
+from update_server.services import Services
+
+END = start_of(WEEK) + RETENTION
+
+
+async def ready(client: Client) -> tuple[int, str, str]:
+    answer = await client.get("/health/ready")
+    return answer.status_code, answer.json()["status"], " ".join(answer.json()["reasons"])
+
+
+async def metrics(services: Services) -> dict[str, float]:
+    services.metrics.show_standing(await standing_of(services), await services.aggregate.job_counts())
+    lines = generate_latest(services.metrics.registry).decode().splitlines()
+    return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
+
+
+async def fill(services: Services, people: int = 12) -> None:
+    assert services.raw is not None
+    await services.raw.put([report(person) for person in range(people)])
+
+
+async def test_raw_reports_that_are_too_old_turn_it_red_until_they_are_gone(make_client: MakeClient) -> None:
+    async with make_client(now=END) as client:
+        services = services_of(client)
+        await fill(services)
+        code, status, reasons = await ready(client)
+        assert (code, status) == (503, "overdue")
+        assert f"Raw reports of {WEEK} are older than 60 days" in reasons
+        assert (await metrics(services))["raw_weeks_overdue"] == 1
+        assert (await client.get("/api/updates?python=3.11")).status_code == 200  # nobody who asks for updates suffers
+        assert services.raw is not None
+        await purge(services.raw, services.clock.now())
+        assert (await ready(client))[:2] == (200, "ok")
+        assert (await metrics(services))["raw_weeks_overdue"] == 0
+
+
+async def test_a_purge_in_time_never_turns_it_red(make_client: MakeClient) -> None:
+    """The job takes what will have to go within the hour; so a run that is late by less is in time."""
+    async with make_client(now=END - AHEAD + timedelta(minutes=1)) as client:
+        services = services_of(client)
+        await fill(services)
+        assert services.raw is not None
+        await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
+        assert (await ready(client))[:2] == (200, "ok")
+        assert await purge(services.raw, services.clock.now()) == 12
+
+
+async def test_a_week_that_is_about_to_be_lost_is_told_of(make_client: MakeClient) -> None:
+    async with make_client(now=END - timedelta(days=6)) as client:
+        services = services_of(client)
+        await fill(services)
+        code, status, reasons = await ready(client)
+        assert (code, status) == (200, "degraded")
+        assert f"{WEEK} is not published" in reasons
+        found = await metrics(services)
+        assert (found["weeks_at_risk"], found["weeks_due"]) == (1, 1)
+        assert services.raw is not None
+        await publish_week(services.raw, services.aggregate, WEEK, services.clock.now())
+        assert (await ready(client))[:2] == (200, "ok")
+        assert (await metrics(services))["weeks_at_risk"] == 0
+
+
+async def test_a_job_that_failed_is_told_of_without_its_error(make_client: MakeClient) -> None:
+    async with make_client() as client:
+        services = services_of(client)
+        now = services.clock.now()
+        run = await services.aggregate.job_started("publish", now - timedelta(hours=1))
+        await services.aggregate.job_ended(run, now - timedelta(hours=1), None)
+        run = await services.aggregate.job_started("publish", now)
+        await services.aggregate.job_ended(run, now, "no rights for user scheduler on db.internal")
+        code, status, reasons = await ready(client)
+        assert (code, status) == (200, "degraded")
+        assert "The job publish failed" in reasons
+        assert "db.internal" not in reasons
+        found = await metrics(services)
+        assert found['job_last_run_failed{job="publish"}'] == 1
+        assert (found['job_runs_recorded{job="publish"}'], found['job_failures_recorded{job="publish"}']) == (2, 1)
+        assert found['job_last_start_timestamp_seconds{job="publish"}'] == pytest.approx(now.timestamp())
+        assert found['job_last_success_timestamp_seconds{job="publish"}'] == pytest.approx(now.timestamp() - 3600)
+
+
+@pytest.mark.postgresql
+async def test_a_web_process_that_may_not_see_the_weeks_goes_by_the_record_of_the_job(
+    make_client: MakeClient, postgresql_url: str
+) -> None:
+    stores = AggregationSettings(raw_url=postgresql_url, aggregate_url=postgresql_url)
+    async with make_client(aggregation=stores) as client:
+        services = services_of(client)
+        code, status, reasons = await ready(client)
+        assert (code, status) == (503, "overdue")
+        assert "is `update-server scheduler` running?" in reasons
+        now = services.clock.now()
+        scheduler = AggregateStore(make_engine(postgresql_url))  # another process
+        run = await scheduler.job_started(PURGE, now - timedelta(minutes=59))
+        await scheduler.job_ended(run, now - timedelta(minutes=59), None)
+        await scheduler.engine.dispose()
+        assert (await ready(client))[:2] == (200, "ok")
+        services.clock._offset = services.clock._offset and services.clock._offset + timedelta(minutes=10)
+        assert (await ready(client))[:2] == (503, "overdue")
+
+
+def test_weeks_that_can_not_be_seen_are_no_zero_in_the_metrics() -> None:
+    shown = Metrics()
+    shown.show_standing(Standing([], None, None, None, None, [], []), [])
+    assert "raw_weeks_overdue NaN" in generate_latest(shown.registry).decode()
+
+
+async def test_without_a_raw_store_there_is_nothing_to_purge(make_client: MakeClient) -> None:
+    async with make_client(aggregation=AggregationSettings(raw_url="")) as client:
+        assert (await ready(client))[:2] == (200, "ok")
+
+
+async def test_a_store_that_is_away_does_not_end_the_watching(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    from update_server.operations import scheduling
+
+    monkeypatch.setattr(scheduling, "SECONDS_BETWEEN_LOOKS", 0.01)
+    looks: list[Any] = []
+
+    async def away(_: Services) -> Any:
+        looks.append(1)
+        raise OSError("the store is away")
+
+    monkeypatch.setattr(scheduling, "standing_of", away)
+    async with make_client() as client:
+        watching = asyncio.create_task(watch_standing(services_of(client)))
+        for _ in range(200):
+            await asyncio.sleep(0.01)
+            if len(looks) > 2:
+                break
+        assert not watching.done()
+        watching.cancel()
+    assert len(looks) > 2
