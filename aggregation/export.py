@@ -31,7 +31,7 @@ RULE = (
     f"Every number counts people who chose to take part, each once, in one ISO week (UTC). A number below {LISTED_FROM} is not "
     f"listed, zero included; every other is rounded down to a multiple of {ROUNDED_DOWN_TO}. Which share of all users takes "
     "part is not known: the numbers are lower bounds and no estimates. A row that is not there, in a week that is published, "
-    f"stands for fewer than {LISTED_FROM} people."
+    f"stands for fewer than {LISTED_FROM} people, or for a number that the table of retractions names."
 )
 
 
@@ -78,6 +78,9 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
         numbers += len(rows)
         tables.append(_numbers(entry, rows))
     folder.mkdir(parents=True, exist_ok=True)
+    for form in Format:  # of an earlier export: what was retracted since must not stay
+        for old in (folder / form).glob(f"*.{form}"):
+            old.unlink()
     resources = []
     for table in tables:
         for form, write in writers.items():

@@ -9,6 +9,8 @@ from msgspec import Struct
 from aggregation.certificates.signing import retraction_text
 from aggregation.certificates.statement import Statement, Summary
 
+PLATFORM_NAMES = {"darwin": "macOS", "win32": "Windows", "linux": "Linux"}
+"""Python's names of platforms, as people know them."""
 STATES = {"retracted": "retracted", "unpublished": "not published"}
 
 
@@ -54,11 +56,14 @@ def document_of(statement: Statement, kid: str) -> Document:
     weeks = [[one.week, STATES.get(one.state) or number(one.people)] for one in statement.weeks]
     sections = [Section("Weekly installs", ["Week", "People"], weeks)]
     for breakdown in statement.breakdowns:
-        rows = [row(one.value, one.summary) for one in breakdown.rows]
-        if rows:
-            sections.append(Section(breakdown.title, [breakdown.title, "Median", "Peak", "Peak week", "Weeks listed"], rows))
-        else:
-            sections.append(Section(breakdown.title, sentences=[f"Nothing is listed: {fewer} people, in every week."]))
+        rows = [row(PLATFORM_NAMES.get(one.value, one.value), one.summary) for one in breakdown.rows]
+        sentences = []
+        if breakdown.retracted:
+            sentences.append("Some of these numbers were retracted; see below.")
+        elif not rows:
+            sentences.append(f"Nothing is listed: {fewer} people, in every week.")
+        columns = [breakdown.title, "Median", "Peak", "Peak week", "Weeks listed"] if rows else []
+        sections.append(Section(breakdown.title, columns, rows, sentences))
     sections.append(Section("How it was counted", sentences=list(statement.how_counted)))
     retracted = [
         f"{retraction_text(one.entry, one.of, one.first_week, one.last_week)} on {one.retracted_at[:10]}: {one.reason}"

@@ -6,6 +6,8 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
+from napari_update_hook.weeks import week_of
+
 from aggregation.catalogue import PLUGIN
 from aggregation.certificates.keys import published, signing_key
 from aggregation.certificates.signing import Verdict, sign, verify
@@ -16,21 +18,26 @@ from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
 
 
-class TooManyWeeksError(Exception):
-    """More weeks than a certificate holds, or none."""
+class WrongWeeksError(Exception):
+    """Weeks that a certificate can't be about."""
 
 
-async def issue(
+async def prepare(
     aggregate: AggregateStore, *, site: str, key_folder: Path, plugin: str, first: str, last: str, now: datetime
 ) -> tuple[Certificate, Statement]:
-    """Sign a statement about ``plugin`` from ``first`` to ``last``, both included, and keep it in the store.
+    """Sign a statement about ``plugin`` from ``first`` to ``last``, both included; nobody sees it before `publish`.
 
-    Raises KeyProblemError, NothingToStateError, TooManyWeeksError, InvalidWeekError.
+    Raises KeyProblemError, NothingToStateError, WrongWeeksError, TooLargeError, InvalidWeekError.
     """
-    if first > last or len(weeks_between(first, last)) > MOST_WEEKS:
-        raise TooManyWeeksError(f"From {first} to {last} are not one to {MOST_WEEKS} weeks.")
-    store = CertificateStore(aggregate.engine)
-    key = signing_key(key_folder, await store.keys())
+    if last < first:
+        raise WrongWeeksError(f"{last} is before {first}: the first week comes first.")
+    if last > week_of(now):
+        raise WrongWeeksError(f"{last} has not begun: it is {week_of(now)}.")
+    if len(weeks_between(first, last)) > MOST_WEEKS:
+        raise WrongWeeksError(f"From {first} to {last} are more than {MOST_WEEKS} weeks, the most that a certificate holds.")
+    key = signing_key(key_folder, await CertificateStore(aggregate.engine).keys())
+    # Retractions first: one that comes in between is then not named, and found when the certificate is checked.
+    retractions = await Records(aggregate.engine).retractions(since=first, until=last)
     rows = {
         dimension: await aggregate.all_rows(entry, {PLUGIN.name: plugin}, since=first, until=last)
         for dimension, entry in entries_needed().items()
@@ -44,7 +51,7 @@ async def issue(
         last=last,
         published=await aggregate.published_weeks(first, last),
         rows=rows,
-        retractions=await Records(aggregate.engine).retractions(since=first, until=last),
+        retractions=retractions,
     )
     certificate = Certificate(
         id=statement.jti,
@@ -55,8 +62,12 @@ async def issue(
         kid=key.thumbprint(),
         token=sign(statement, key),
     )
-    await store.add(certificate)
     return certificate, statement
+
+
+async def publish(aggregate: AggregateStore, certificate: Certificate) -> None:
+    """Keep a certificate in the store, so that everybody who has its number can see it."""
+    await CertificateStore(aggregate.engine).add(certificate)
 
 
 async def verify_here(aggregate: AggregateStore, token: str) -> Verdict:

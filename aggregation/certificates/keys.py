@@ -27,7 +27,8 @@ class KeyProblemError(Exception):
 def new_key(folder: Path, now: datetime) -> SigningKey:
     """Make a key, keep its private half in ``folder``, readable by its owner alone, and return the public half."""
     key = OKPKey.generate_key("Ed25519", private=True)
-    kid = key.thumbprint()
+    while (kid := key.thumbprint()).startswith("-"):  # which a command would take for an option
+        key = OKPKey.generate_key("Ed25519", private=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(private_file(folder, kid), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -13,12 +15,19 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 from msgspec import Struct
 
+from aggregation.catalogue import CATALOGUE
 from aggregation.certificates.statement import Statement, decode, encode, entries_needed, touches
 from aggregation.stores.aggregate_tables import Retraction
 
 ALGORITHM = "Ed25519"
 TYPE = "napari-plugin-certificate+jws"
-MOST_BYTES = 256 * 1024
+MOST_BYTES = 96 * 1024
+"""Of a certificate: some hundred weeks, and room for retractions."""
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class TooLargeError(Exception):
+    """A certificate that would be too large to be checked."""
 
 
 class PublicKey(Struct, frozen=True):
@@ -57,9 +66,23 @@ class Verdict(Struct, frozen=True):
 
 
 def sign(statement: Statement, key: OKPKey) -> str:
-    """Return the certificate: the statement and its signature, as one line of text."""
+    """Return the certificate: the statement and its signature, as one line of text. Raises TooLargeError."""
     header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": TYPE}
-    return jws.serialize_compact(header, encode(statement), key, algorithms=[ALGORITHM])
+    token = jws.serialize_compact(header, encode(statement), key, algorithms=[ALGORITHM])
+    if len(token) > MOST_BYTES:
+        raise TooLargeError(
+            f"The certificate would have {len(token):,} bytes, and the most is {MOST_BYTES:,}: too many weeks, or too many "
+            "retractions. Choose fewer weeks."
+        )
+    return token
+
+
+def text_of(raw: bytes) -> str:
+    """Return the text of a file, as editors of any system write it."""
+    for mark, encoding in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
+        if raw.startswith(mark):
+            return raw.decode(encoding, "replace")
+    return raw.decode("utf-8", "replace")
 
 
 def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retraction] | None) -> Verdict:
@@ -69,20 +92,20 @@ def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retr
         if len(token) > MOST_BYTES:
             raise ValueError("too long")
         header = jws.extract_compact(token.encode("ascii")).headers()
-        kid = header.get("kid")
-        if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not isinstance(kid, str):
+        kid = str(header.get("kid") or "")
+        if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not _THUMBPRINT.fullmatch(kid):
             raise ValueError("no certificate")
-    except (JoseError, ValueError):
+    except (JoseError, ValueError, TypeError):
         return Verdict(
             Outcome.UNREADABLE,
             "This is no certificate, or not the whole of one. A certificate is one long line of text in three parts, divided "
-            "by dots, as `certify` writes it into a file that ends in .jws.",
+            "by dots, in a file that ends in .jws. The PDF carries that file as an attachment.",
         )
     key = keys.get(kid)
     if key is None:
         return Verdict(
             Outcome.UNKNOWN_KEY,
-            f"It is signed with the key {kid[:64]}, which is not among the published ones: this service did not issue it, or "
+            f"It is signed with the key {kid}, which is not among the published ones: this service did not issue it, or "
             "the list of keys is older than the certificate.",
             kid=kid,
         )
@@ -122,22 +145,23 @@ def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retr
         )
     return Verdict(
         Outcome.VALID,
-        f"It is signed by {statement.iss} and unaltered, and none of its numbers was retracted.",
+        f"It is signed by {statement.iss} and unaltered, and no number of it was retracted since it was issued.",
         statement,
         kid,
     )
 
 
 def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> list[str]:
-    """Return what of a statement was retracted after it was issued, in sentences."""
-    issued = datetime.fromtimestamp(statement.iat, UTC)
+    """Return what of a statement was retracted and is not among the retractions that it names, in sentences.
+
+    The times are not compared: a clock may have been behind.
+    """
     needed = {name: entry for name, entry in entries_needed().items() if entry.id in statement.entries}
     return [
         f"{retraction_text(one.entry, one.of, one.first_week, one.last_week)} on {one.retracted_at:%Y-%m-%d}: "
         f"{_sentence(one.reason)}"
         for one in retractions
-        if one.retracted_at >= issued
-        and one.last_week >= statement.first_week
+        if one.last_week >= statement.first_week
         and one.first_week <= statement.last_week
         and touches(one.entry, one.of, needed, statement.sub)
         and not any(_same(one, known) for known in statement.retractions)
@@ -146,9 +170,10 @@ def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> 
 
 def retraction_text(entry: str, of: Mapping[str, str], first: str, last: str) -> str:
     """Return which numbers a retraction is about, in words."""
-    whose = f" of {', '.join(f'{name} {value}' for name, value in of.items())}" if of else ""
+    question = next((one.question for one in CATALOGUE if one.id == entry), entry)
+    whose = f" ({', '.join(f'{name} {value}' for name, value in of.items())})" if of else ""
     weeks = first if first == last else f"{first} to {last}"
-    return f"{entry}{whose}, {weeks},"
+    return f'"{question}"{whose}, {weeks},'
 
 
 def _same(one: Retraction, known: Any) -> bool:

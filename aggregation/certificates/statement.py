@@ -31,6 +31,8 @@ HOW_COUNTED = (
     f"A number below {LISTED_FROM} is not listed, zero included; every other is rounded down to a multiple of "
     f"{ROUNDED_DOWN_TO}. So the true number of people who take part is the one that is given, or up to four more.",
     "A week is published once, 14 days after its end, and can afterwards only be retracted, with a public reason.",
+    "Who used several Python versions or platforms in a week counts in the row of each, so rows may add up to more than the "
+    "weekly number.",
     "Which share of all users takes part is not known and can't be: the numbers are a lower bound, no estimate of all users.",
     "Identifiers are not authenticated: somebody who is determined could have counted more than once. The service limits that "
     "and says how.",
@@ -64,11 +66,15 @@ class Row(Struct, frozen=True):
 
 
 class Breakdown(Struct, frozen=True):
-    """Rows by one dimension. Values that fewer than ten people share in every week have none."""
+    """Rows by one dimension. Values that fewer than ten people share in every week have none.
+
+    ``retracted``: whether some of these numbers were taken back, so that a row may be missing for that.
+    """
 
     dimension: str
     title: str
     rows: list[Row]
+    retracted: bool = False
 
 
 class Retracted(Struct, frozen=True):
@@ -166,7 +172,8 @@ def make_statement(
             value: summary_of(needed[dimension], by_week, {dimension.name: value}) for value, by_week in by_value.items()
         }
         listed = [Row(value, summary) for value, summary in sorted(summaries.items()) if summary is not None]
-        breakdowns.append(Breakdown(dimension.name, dimension.title, listed))
+        taken = any(one.entry == needed[dimension].id for one in mine)
+        breakdowns.append(Breakdown(dimension.name, dimension.title, listed, taken))
     return Statement(
         iss=site,
         jti=number,

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 from packaging.utils import canonicalize_name
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
-from aggregation.certificates.issue import TooManyWeeksError, issue, verify_here
+from aggregation.certificates.issue import WrongWeeksError, prepare, publish, verify_here
 from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, private_file
-from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, verify
+from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError, Verdict, text_of, verify
 from aggregation.certificates.statement import NothingToStateError
 from aggregation.cli.common import (
     NOT_DONE,
@@ -31,9 +34,12 @@ from aggregation.cli.common import (
     run,
     settings,
 )
-from aggregation.stores.certificates import CertificateStore
+from aggregation.jobs import turn
+from aggregation.stores.certificates import CertificateStore, KeyExistsError
 
 SECONDS_TO_FETCH = 10
+LEAST_OF_A_KEY = 8
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -52,11 +58,13 @@ def certify(
     first: Annotated[str, typer.Option("--from", help="First week, such as 2026-W30.")],
     last: Annotated[str, typer.Option("--to", help="Last week, such as 2026-W42.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the files.")] = Path(),
+    yes: YesOption = False,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Issue a signed statement of a plugin's public numbers: a .jws file, and a page and a PDF made from it for people."""
     moment = instant(now)
+    site = settings().public_url
 
     # Here, because drawing libraries take a third of a second to load, and every other command can do without.
     from aggregation.certificates.page import page_of
@@ -67,25 +75,30 @@ def certify(
         if output.exists() and not output.is_dir():
             raise UsageError(f"{output} is no folder. Name another with --output.")
         name = canonicalize_name(plugin)
+        if (urlsplit(site).hostname or "") in LOOPBACK:
+            confirmed(
+                f"It would say that {site} issued it, which is this machine alone: set AGGREGATION_PUBLIC_URL to the address "
+                "of the site. Go on all the same?",
+                yes,
+            )
         async with aggregate_store() as aggregate:
             try:
-                certificate, statement = await issue(
-                    aggregate,
-                    site=settings().public_url,
-                    key_folder=settings().key_folder,
-                    plugin=name,
-                    first=first,
-                    last=last,
-                    now=moment,
+                certificate, statement = await prepare(
+                    aggregate, site=site, key_folder=settings().key_folder, plugin=name, first=first, last=last, now=moment
                 )
-            except (KeyProblemError, NothingToStateError, TooManyWeeksError) as error:
+            except (KeyProblemError, NothingToStateError, WrongWeeksError, TooLargeError) as error:
                 raise UsageError(str(error)) from error
-        output.mkdir(parents=True, exist_ok=True)
-        base = output / f"{name}-{first}-{last}"
-        files = {kind: base.with_name(f"{base.name}.{kind}") for kind in ("jws", "html", "pdf")}
-        files["jws"].write_text(certificate.token + "\n", "utf-8")
-        files["html"].write_text(page_of(statement, certificate.kid, certificate.token), "utf-8")
-        files["pdf"].write_bytes(pdf_of(statement, certificate.kid, certificate.token))
+            base = output / f"{name}-{first}-{last}"
+            contents = {
+                "jws": certificate.token.encode() + b"\n",
+                "html": page_of(statement, certificate.kid, certificate.token).encode(),
+                "pdf": pdf_of(statement, certificate.kid, certificate.token),
+            }
+            files = {kind: base.with_name(f"{base.name}.{kind}") for kind in contents}
+            output.mkdir(parents=True, exist_ok=True)
+            for kind, content in contents.items():
+                files[kind].write_bytes(content)
+            await publish(aggregate, certificate)  # last: nobody shall see one that nobody has
         return {
             "certificate": certificate.id,
             "plugin": name,
@@ -102,8 +115,6 @@ def certify(
     for file in issued["files"].values():
         console.print(f"  {file}", markup=False, soft_wrap=True)
     console.print(f"Everybody can see it at {issued['address']}", markup=False, soft_wrap=True)
-    if "127.0.0.1" in issued["address"]:
-        errors.print("That is an address of this machine alone. Set AGGREGATION_PUBLIC_URL to the site's.", style="yellow")
 
 
 def verify_command(
@@ -124,8 +135,13 @@ def verify_command(
     async def work() -> Verdict:
         if keys is not None:
             return verify(token, parse_key_set(_key_document(keys)), None)
-        async with aggregate_store() as aggregate:
-            return await verify_here(aggregate, token)
+        try:
+            async with aggregate_store() as aggregate:
+                return await verify_here(aggregate, token)
+        except UsageError as error:
+            raise UsageError(
+                f"{error} Or check it without a store: save the service's /.well-known/jwks.json, and name it with --keys."
+            ) from error
 
     try:
         verdict = run(work)
@@ -150,7 +166,7 @@ def verify_command(
     else:
         valid = verdict.outcome is Outcome.VALID
         console.print(f"{verdict.outcome.upper()}: {verdict.explanation}", style="green" if valid else "red", markup=False)
-        if statement is not None:
+        if statement is not None and verdict.outcome in (Outcome.VALID, Outcome.RETRACTED):
             median = f"{statement.installs.median:,}" if statement.installs.median else f"fewer than {statement.listed_from}"
             console.print(
                 f"{statement.sub}, {statement.first_week} to {statement.last_week}: weekly installs, median {median}, peak "
@@ -169,7 +185,7 @@ def _token(file: Path) -> str:
     except OSError as error:
         errors.print(f"{file} can't be read: {error.strerror or error}.", style="red", markup=False)
         raise typer.Exit(2) from error
-    return raw.decode("ascii", "replace")
+    return text_of(raw)
 
 
 def _key_document(where: str) -> Any:
@@ -185,63 +201,72 @@ def _key_document(where: str) -> Any:
         raise UsageError(f"The list of keys {where} can't be read: {error}") from error
 
 
-def create(now: NowOption = None) -> None:
+def create(now: NowOption = None, as_json: JsonOption = False) -> None:
     """Create the first key. Its private half stays in a folder of this machine, its public half goes into the store."""
-    _add_key(now, in_place_of_others=False)
+    _add_key(now, as_json, in_place_of_others=False)
 
 
-def rotate(now: NowOption = None) -> None:
+def rotate(now: NowOption = None, as_json: JsonOption = False) -> None:
     """Create a new key, and retire the one before: what it signed stays valid."""
-    _add_key(now, in_place_of_others=True)
+    _add_key(now, as_json, in_place_of_others=True)
 
 
-def _add_key(now: Any, *, in_place_of_others: bool) -> None:
+def _add_key(now: datetime | None, as_json: bool, *, in_place_of_others: bool) -> None:
     moment = instant(now)
     folder = settings().key_folder
 
     async def work() -> tuple[str, list[str]]:
-        async with aggregate_store() as aggregate:
-            store = CertificateStore(aggregate.engine)
-            active = [key.kid for key in await store.keys() if key.retired_at is None and key.revoked_at is None]
-            if active and not in_place_of_others:
-                raise UsageError(f"There is a key already: {', '.join(active)}. `keys rotate` makes another in its place.")
+        async with aggregate_store() as aggregate, turn(aggregate.engine, "keys", settings().data, lambda: None):
             key = new_key(folder, moment)
-            return key.kid, await store.add_key(key, in_place_of_others=in_place_of_others)
+            try:
+                return key.kid, await CertificateStore(aggregate.engine).add_key(key, in_place_of_others=in_place_of_others)
+            except KeyExistsError as error:
+                private_file(folder, key.kid).unlink()
+                raise UsageError(f"There is a key already: {error}. `keys rotate` makes another in its place.") from error
 
     kid, retired = run(work)
-    console.print(f"Key {kid} signs from now on. Its private half is {private_file(folder, kid)}: keep a copy of it in a safe.",
-                  markup=False, soft_wrap=True)  # fmt: skip
+    if as_json:
+        print_json({"key": kid, "private_half": str(private_file(folder, kid)), "retired": retired})
+        return
+    where = f"Its private half is {private_file(folder, kid)}: keep a copy of it in a safe."
+    console.print(f"Key {kid} signs from now on. {where}", markup=False, soft_wrap=True)
     for old in retired:
         console.print(f"Key {old} is retired. It stays published, and what it signed stays valid.", markup=False)
 
 
 def revoke(
-    kid: Annotated[str, typer.Argument(help="As `keys list` shows it.")],
+    kid: Annotated[str, typer.Argument(help="As `keys list` shows it; the first eight letters are enough.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. It stays public.")],
     yes: YesOption = False,
     now: NowOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Revoke a key, for where somebody else may have its private half: nothing that it signed is valid any more."""
     moment = instant(now)
 
-    async def look() -> None:
+    async def look() -> str:
         checked_reason(reason)
         async with aggregate_store() as aggregate:
             keys = {key.kid: key for key in await CertificateStore(aggregate.engine).keys()}
-            if kid not in keys:
+            meant = [known for known in keys if known.startswith(kid)] if len(kid) >= LEAST_OF_A_KEY else []
+            if len(meant) != 1:
                 raise UsageError(f"There is no key {kid[:64]!r}. `keys list` shows all.")
-            if keys[kid].revoked_at is not None:
-                raise UsageError(f"The key {kid} is revoked already.")
+            if keys[meant[0]].revoked_at is not None:
+                raise UsageError(f"The key {meant[0]} is revoked already.")
+            return meant[0]
 
-    async def work() -> None:
+    async def work(kid: str) -> None:
         async with aggregate_store() as aggregate:
             await CertificateStore(aggregate.engine).revoke(kid, checked_reason(reason), moment)
         private_file(settings().key_folder, kid).unlink(missing_ok=True)
 
-    run(look)
-    confirmed(f"Revoke {kid}? Every certificate that it signed becomes invalid, for ever.", yes)
-    run(work)
-    console.print(f"Key {kid} is revoked. `keys create` makes another, if it was the one that signs.", markup=False)
+    whole = run(look)
+    confirmed(f"Revoke {whole}? Every certificate that it signed becomes invalid, for ever.", yes)
+    run(lambda: work(whole))
+    if as_json:
+        print_json({"revoked": whole})
+        return
+    console.print(f"Key {whole} is revoked. `keys create` makes another, if it was the one that signs.", markup=False)
 
 
 def list_keys(as_json: JsonOption = False) -> None:
@@ -258,7 +283,7 @@ def list_keys(as_json: JsonOption = False) -> None:
     if not keys:
         console.print("There is no key yet. `python -m aggregation keys create` makes one.")
         return
-    table = Table("key", "created", "state", "private half")
+    table = Table(Column("key", overflow="fold"), "created", "state", "private half")
     for key in keys:
         state = "signs"
         if key.revoked_at is not None:
@@ -266,5 +291,5 @@ def list_keys(as_json: JsonOption = False) -> None:
         elif key.retired_at is not None:
             state = f"retired {key.retired_at:%Y-%m-%d}"
         here = "here" if private_file(settings().key_folder, key.kid).exists() else "not here"
-        table.add_row(key.kid, f"{key.created_at:%Y-%m-%d}", state, here)
+        table.add_row(key.kid, f"{key.created_at:%Y-%m-%d}", Text(state), here)
     console.print(table)

@@ -120,17 +120,26 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     except (InvalidWeekError, UsageError, StoreTooNewError, StoreNotMigratedError) as error:
         errors.print(str(error), style="red", markup=False)
         raise typer.Exit(USAGE) from error
-    except (SQLAlchemyError, OSError) as error:
-        reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        errors.print(f"A store or a file can't be used: {reason}", style="red", markup=False)
-        errors.print(
-            "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are; `update-server db migrate` "
-            "prepares them."
-        )
+    except OSError as error:
+        if error.filename is not None:
+            errors.print(f"{error.filename}: {error.strerror or error}. Nothing was finished.", style="red", markup=False)
+            raise typer.Exit(NOT_DONE) from error
+        _tell_of_store(error)
+        raise typer.Exit(NOT_DONE) from error
+    except SQLAlchemyError as error:
+        _tell_of_store(error)
         raise typer.Exit(NOT_DONE) from error
     except CountingError as error:
         errors.print(f"Not done: {error}", style="red", markup=False)
         raise typer.Exit(NOT_DONE) from error
+
+
+def _tell_of_store(error: Exception) -> None:
+    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
+    errors.print(f"A store can't be used: {reason}", style="red", markup=False)
+    errors.print(
+        "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are; `update-server db migrate` prepares them."
+    )
 
 
 def print_json(value: Any) -> None:
@@ -181,7 +190,7 @@ def checked_reason(text: str) -> str:
         raise UsageError("The reason is shown in public, for ever: say in a sentence why, with at least 10 letters.")
     if len(reason) > 500:
         raise UsageError("The reason is shown in public: say it in at most 500 letters.")
-    if re.search(r"[0-9a-f]{32}", reason, re.IGNORECASE):
+    if re.search(r"[0-9a-f]{32}", re.sub(r"[\s:_-]", "", reason), re.IGNORECASE):
         raise UsageError("The reason is shown in public, and names an identifier: leave that out.")
     return reason
 

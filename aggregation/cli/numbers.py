@@ -11,7 +11,8 @@ from typing import Annotated
 
 import msgspec
 import typer
-from napari_update_hook.weeks import week_of
+from napari_update_hook.weeks import next_week
+from packaging.utils import canonicalize_name
 from rich.bar import Bar
 from rich.table import Table
 
@@ -37,8 +38,6 @@ from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.aggregate_tables import Retraction
 from aggregation.stores.records import Records
-
-BAR_WIDTH = 40
 
 
 def add_to(app: typer.Typer) -> None:
@@ -130,14 +129,13 @@ def show(
 
 async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> str:
     """Return the name of a plugin that has public numbers, as they spell it. Raises UsageError."""
-    from packaging.utils import canonicalize_name
-
     if PLUGIN not in entry.dimensions:
         with_plugins = ", ".join(one.id for one in CATALOGUE if PLUGIN in one.dimensions)
         raise UsageError(f"The entry {entry.id} is not about plugins. These are: {with_plugins}.")
     key = canonicalize_name(name)
     names = await aggregate.values_of(entry)
-    if key in names:
+    taken_back = await Records(aggregate.engine).retractions(entry.id)
+    if key in names or any(one.of.get(PLUGIN.name) == key for one in taken_back):
         return key
     near = difflib.get_close_matches(key, names, 3)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
@@ -170,19 +168,21 @@ def _write_csv(entry: Entry, rows: Sequence[PublicRow]) -> None:
 def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
     span = shown.weeks[0] if len(shown.weeks) == 1 else f"{shown.weeks[0]} to {shown.weeks[-1]}"
     if not shown.rows:
-        console.print(f"{entry.question} ({span})\nNothing is listed: fewer than {LISTED_FROM} people, zero included.")
+        why = "what there was is retracted" if shown.retractions else f"fewer than {LISTED_FROM} people, zero included"
+        console.print(f"{entry.question} ({span})\nNothing is listed: {why}.")
         return
     several = len(shown.weeks) > 1
-    table = Table(title=f"{entry.question} ({span})", title_justify="left")
+    table = Table(title=f"{entry.question} ({span})", title_justify="left", expand=chart)
     if several:
         table.add_column("Week")
     for dimension in entry.dimensions:
         table.add_column(dimension.title)
     table.add_column("People", justify="right")
     if chart:
-        table.add_column("", min_width=BAR_WIDTH)
+        table.add_column("", ratio=1, min_width=10)
     most = max(row.people for row in shown.rows)
     lines: list[tuple[str, dict[str, str], int]] = [(row.week, row.values, row.people) for row in shown.rows]
+    taken_back = {week for week in shown.weeks for one in shown.retractions if str(one["from"]) <= week <= str(one["to"])}
     if several and len({tuple(row.values.values()) for row in shown.rows}) == 1:
         # One number a week: the weeks without one are as telling.
         lines += [(week, shown.rows[0].values, 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]
@@ -193,8 +193,9 @@ def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
     ):
         cells = [week] if several else []
         cells += [values[dimension.name] for dimension in entry.dimensions]
-        bars = [Bar(most, 0, people, width=BAR_WIDTH)] if chart else []
-        table.add_row(*cells, f"{people:,}" if people else f"fewer than {LISTED_FROM}", *bars)
+        bars = [Bar(most, 0, people)] if chart else []
+        instead = "retracted" if week in taken_back else f"fewer than {LISTED_FROM}"
+        table.add_row(*cells, f"{people:,}" if people else instead, *bars)
     console.print(table)
     console.print(
         f"People who take part, each once; below {LISTED_FROM} not listed, every number rounded down to a multiple of "
@@ -209,6 +210,7 @@ def export_command(
         list[Format] | None, typer.Option("--format", help="Once for each that is wanted. Default: all three.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write all public numbers into a folder, with a data dictionary and a licence, for Zenodo and the like."""
 
@@ -223,7 +225,11 @@ def export_command(
             except MissingLibraryError as error:
                 raise UsageError(str(error)) from error
 
-    console.print(f"{run(work):,} numbers are in {folder}. README.md there says what they are.", markup=False, soft_wrap=True)
+    numbers = run(work)
+    if as_json:
+        print_json({"numbers": numbers, "folder": str(folder)})
+        return
+    console.print(f"{numbers:,} numbers are in {folder}. README.md there says what they are.", markup=False, soft_wrap=True)
 
 
 def retract(
@@ -240,26 +246,27 @@ def retract(
     as_json: JsonOption = False,
 ) -> None:
     """Take published numbers back, for ever, with a public reason that stays visible beside where they were."""
-    moment = instant(now)
     until = last or first
 
     async def look() -> list[tuple[Entry, dict[str, str], int]]:
-        why = checked_reason(reason)
-        del why
+        checked_reason(reason)
         if not first:
             raise UsageError("Say which weeks: --from 2026-W40, and --to where it is more than one.")
         checked_week(first), checked_week(until)
-        if until < first or first > week_of(moment):
+        if until < first:
             raise UsageError(f"From {first} to {until} there are no weeks that were published.")
         if name is None and plugin is None:
             raise UsageError("Say what: an entry, as `catalogue` lists them, or --plugin for all numbers of a plugin.")
-        entries = [entry_of(name)] if name else [entry for entry in CATALOGUE if PLUGIN in entry.dimensions]
+        entries = [entry_of(name)] if name else [entry for entry in CATALOGUE if _can_be_chosen(entry, where or ())]
         async with aggregate_store() as aggregate:
+            published = await aggregate.published_weeks()
+            if published and until > published[-1]:
+                raise UsageError(f"{until} is not published yet; the last week that is, is {published[-1]}.")
             chosen = []
             for entry in entries:
                 of = _values(entry, where or ())
                 if plugin:
-                    of[PLUGIN.name] = await known_plugin(aggregate, entry, plugin) if name else plugin.lower()
+                    of[PLUGIN.name] = await known_plugin(aggregate, entry, plugin) if name else canonicalize_name(plugin)
                 if count := await Records(aggregate.engine).count(entry, of, first, until):
                     chosen.append((entry, of, count))
             if not chosen:
@@ -267,11 +274,16 @@ def retract(
             return chosen
 
     async def take_back(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
+        moment = instant(now)  # not when the question was asked: somebody may have thought about it for long
+        removed = 0
         async with aggregate_store() as aggregate:
             records = Records(aggregate.engine)
-            return sum(
-                [await records.retract(entry, of, first, until, checked_reason(reason), moment) for entry, of, _ in chosen]
-            )
+            # Of published weeks alone: one in between that comes out later has not been taken back.
+            spans = _spans(await aggregate.published_weeks(first, until))
+            for entry, of, _ in chosen:
+                for begin, end in spans:
+                    removed += await records.retract(entry, of, begin, end, checked_reason(reason), moment)
+        return removed
 
     chosen = run(look)
     for entry, of, count in chosen:
@@ -283,6 +295,23 @@ def retract(
         print_json({"removed": removed, "entries": [entry.id for entry, _, _ in chosen], "from": first, "to": until})
     else:
         console.print(f"{removed:,} numbers were retracted.")
+
+
+def _spans(weeks: Sequence[str]) -> list[tuple[str, str]]:
+    """The first and the last of each run of weeks that follow each other."""
+    spans: list[tuple[str, str]] = []
+    for week in weeks:
+        if spans and next_week(spans[-1][1]) == week:
+            spans[-1] = (spans[-1][0], week)
+        else:
+            spans.append((week, week))
+    return spans
+
+
+def _can_be_chosen(entry: Entry, where: Sequence[str]) -> bool:
+    """Whether an entry is about plugins and has all values that are asked for."""
+    names = {dimension.name for dimension in entry.dimensions}
+    return PLUGIN in entry.dimensions and all(text.partition("=")[0] in names for text in where)
 
 
 def _values(entry: Entry, where: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,10 @@ from aggregation.stores.aggregate_tables import CERTIFICATES, SIGNING_KEYS, Cert
 from aggregation.stores.engines import WRITES
 
 
+class KeyExistsError(Exception):
+    """There is a key that signs already; the argument is its id."""
+
+
 class CertificateStore:
     """Keys and certificates, in the aggregate store."""
 
@@ -27,14 +31,19 @@ class CertificateStore:
         return [SigningKey(**row) for row in rows]
 
     async def add_key(self, key: SigningKey, *, in_place_of_others: bool) -> list[str]:
-        """Publish a key; ``in_place_of_others``: retire those that sign so far. Returns the ids of the retired ones."""
+        """Publish a key; ``in_place_of_others``: retire those that sign so far. Returns the ids of the retired ones.
+
+        Raises KeyExistsError where one signs and is not to be retired.
+        """
         others = SIGNING_KEYS.c.retired_at.is_(None) & SIGNING_KEYS.c.revoked_at.is_(None)
         async with self._engine.execution_options(**WRITES).begin() as connection:
             retired = list((await connection.execute(sa.select(SIGNING_KEYS.c.kid).where(others))).scalars())
+            if retired and not in_place_of_others:
+                raise KeyExistsError(retired[0])
             if in_place_of_others:
                 await connection.execute(sa.update(SIGNING_KEYS).where(others).values(retired_at=key.created_at))
             await connection.execute(sa.insert(SIGNING_KEYS).values(**key.model_dump()))
-        return retired if in_place_of_others else []
+        return retired
 
     async def revoke(self, kid: str, reason: str, now: datetime) -> bool:
         """Mark a key as revoked, with a public reason; tell whether there is one that was not."""

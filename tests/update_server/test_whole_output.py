@@ -23,7 +23,7 @@ from napari_update_hook.weeks import next_week, published_from
 from pypdf import PdfReader
 
 from aggregation.catalogue import CATALOGUE, topics
-from aggregation.certificates.issue import issue
+from aggregation.certificates.issue import prepare, publish
 from aggregation.certificates.keys import new_key
 from aggregation.certificates.page import page_of
 from aggregation.certificates.pdf import pdf_of
@@ -89,10 +89,11 @@ async def everything(make_client: MakeClient, folder: Path, key_folder: Path, ke
             await publish_week(services.raw, services.aggregate, week, published_from(week))
         await CertificateStore(services.aggregate.engine).add_key(SigningKey(**key.model_dump()), in_place_of_others=False)
         for first in PEOPLE:
-            certificate, statement = await issue(
+            certificate, statement = await prepare(
                 services.aggregate, site="https://x.org", key_folder=key_folder, plugin="affinder", first=first, last=SECOND,
                 now=NOW,
             )  # fmt: skip
+            await publish(services.aggregate, certificate)
             seen[f"certificate {first}"] = certificate.token
             seen[f"certificate {first} as a file"] = page_of(statement, certificate.kid, certificate.token)
             seen[f"certificate {first} as PDF"] = pdf_of(statement, certificate.kid, certificate.token)

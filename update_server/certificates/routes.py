@@ -18,7 +18,7 @@ from aggregation.certificates.issue import verify_here
 from aggregation.certificates.keys import key_set
 from aggregation.certificates.page import fragment_of
 from aggregation.certificates.pdf import pdf_of
-from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict
+from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, text_of
 from aggregation.certificates.statement import Statement
 from aggregation.stores.aggregate_tables import Certificate
 from aggregation.stores.certificates import CertificateStore
@@ -115,7 +115,7 @@ async def _brought(request: Request[Any, Any, Any]) -> str:
     fields = await request.form()
     file = fields.get("file")
     if isinstance(file, UploadFile) and (content := await file.read(MOST_BYTES + 1)):
-        return content.decode("ascii", "replace")
+        return text_of(content)
     text = fields.get("certificate")
     return text if isinstance(text, str) else ""
 

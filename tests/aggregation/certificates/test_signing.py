@@ -9,7 +9,7 @@ from joserfc import jws
 from joserfc.jwk import OKPKey
 
 from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, published, signing_key
-from aggregation.certificates.signing import ALGORITHM, TYPE, Outcome, PublicKey, sign, verify
+from aggregation.certificates.signing import ALGORITHM, TYPE, Outcome, PublicKey, TooLargeError, sign, text_of, verify
 from tests.support.certificates import ISSUED, altered, part, retraction, statement
 
 KEY = OKPKey.generate_key("Ed25519", private=True)
@@ -83,7 +83,10 @@ def test_a_revoked_key_says_so_and_why() -> None:
         (retraction(when=ISSUED + timedelta(days=3), plugin="napari-svg"), Outcome.VALID),
         (retraction(when=ISSUED + timedelta(days=3), week="2026-W30"), Outcome.VALID),
         (retraction("people", ISSUED + timedelta(days=3)), Outcome.VALID),
-        (retraction(when=ISSUED - timedelta(days=3)), Outcome.VALID),
+        (retraction(when=ISSUED + timedelta(days=3), week="2026-W50"), Outcome.VALID),
+        (retraction(when=ISSUED), Outcome.RETRACTED),
+        # it is not among those that the certificate names: whatever the clocks say, it came after
+        (retraction(when=ISSUED - timedelta(days=3)), Outcome.RETRACTED),
     ],
 )
 def test_a_number_that_was_retracted_since_says_so(one: object, outcome: Outcome) -> None:
@@ -92,6 +95,31 @@ def test_a_number_that_was_retracted_since_says_so(one: object, outcome: Outcome
     if outcome is Outcome.RETRACTED:
         assert "Forged reports." in verdict.explanation
         assert verdict.statement == statement()
+
+
+def test_a_retraction_that_the_certificate_names_is_none_since() -> None:
+    one = retraction(when=ISSUED - timedelta(days=3))
+    token = sign(statement({"2026-W38": 20}, retractions=(one,)), KEY)
+    assert verify(token, KEYS, [one]).outcome is Outcome.VALID
+    assert verify(token, KEYS, [one, retraction(when=ISSUED, week="2026-W38")]).outcome is Outcome.RETRACTED
+
+
+def test_a_certificate_that_could_not_be_checked_is_not_signed() -> None:
+    many = tuple(retraction(when=ISSUED - timedelta(days=number), plugin="affinder") for number in range(1, 600))
+    with pytest.raises(TooLargeError, match="fewer weeks"):
+        sign(statement(retractions=many), KEY)
+    fits = sign(statement(retractions=many[:300]), KEY)
+    assert verify(fits, KEYS, many).outcome is Outcome.RETRACTED
+    assert verify(fits, KEYS, many[:300]).outcome is Outcome.VALID
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_that_an_editor_wrote_anew_is_still_one(encoding: str) -> None:
+    assert verify(text_of(f"{TOKEN}\r\n".encode(encoding)), KEYS, []).outcome is Outcome.VALID
+
+
+def test_a_pdf_is_told_what_it_carries() -> None:
+    assert "attachment" in verify(text_of(b"%PDF-1.3\n\xff\xfe"), KEYS, []).explanation
 
 
 def test_offline_it_says_what_it_can_not_know() -> None:
@@ -123,6 +151,13 @@ def test_the_public_key_is_no_secret_to_sign_with() -> None:
     """The old confusion: a token "signed" with the public key as an HMAC secret."""
     token = altered(TOKEN, 0, alg="HS256")
     assert verify(token, KEYS, []).outcome is Outcome.UNREADABLE
+
+
+def test_no_key_begins_like_an_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = OKPKey.thumbprint
+    names = iter(["-begins-so", "-and-so"])
+    monkeypatch.setattr(OKPKey, "thumbprint", lambda self: next(names, None) or real(self))
+    assert not new_key(tmp_path, ISSUED).kid.startswith("-")
 
 
 def test_keys_are_made_kept_and_published(tmp_path: Path) -> None:

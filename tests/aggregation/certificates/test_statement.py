@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari_update_hook.weeks import next_week
 
+from aggregation.certificates.document import document_of
 from aggregation.certificates.statement import NothingToStateError, State, decode, encode
 from tests.support.certificates import retraction, statement
 
@@ -68,6 +69,19 @@ def test_a_retracted_week_is_named_and_counts_for_nothing() -> None:
     assert states["2026-W39"] == "retracted"
     assert one.installs.median == 20
     assert one.retractions[0].reason == "Forged reports"
+
+
+def test_a_retraction_of_other_weeks_takes_nothing_from_these() -> None:
+    other = retraction(plugin="affinder", week="2026-W30")
+    one = statement({"2026-W38": 20}, published=("2026-W38", "2026-W39"), retractions=(other,))
+    assert [week.state for week in one.weeks[:2]] == ["listed", "fewer"]
+
+
+def test_a_breakdown_that_was_retracted_is_no_empty_one() -> None:
+    gone = retraction("plugins-by-platform", plugin="affinder")
+    assert [one.retracted for one in statement(retractions=(gone,)).breakdowns] == [False, True]
+    section = next(one for one in document_of(statement(retractions=(gone,)), "k").sections if one.title == "Platform")
+    assert section.sentences == ["Some of these numbers were retracted; see below."]
 
 
 def test_a_retraction_of_another_plugin_is_none_of_its_business() -> None:

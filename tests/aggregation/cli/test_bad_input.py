@@ -18,6 +18,11 @@ from tests.support.reports import WEEK, report
 CERTIFY = ["certify", "affinder", "--from", WEEK, "--to", WEEK]
 
 
+@pytest.fixture(autouse=True)
+def _site(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_PUBLIC_URL", "https://updates.example.org")
+
+
 def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
     """Return all rows of the aggregate store, and the number of raw reports."""
     state = {}
@@ -49,7 +54,9 @@ def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         (["show", "people", "--plugin", "affinder"], "not about plugins"),
         (["show", "plugins", "--plugin", "affinde"], "Did you mean affinder"),
         (["show", "people", "--json", "--csv"], "one of"),
-        (["certify", "affinder", "--from", WEEK, "--to", "2026-W20"], "are not one to"),
+        (["certify", "affinder", "--from", WEEK, "--to", "2026-W20"], "is before"),
+        (["certify", "affinder", "--from", WEEK, "--to", "2035-W20"], "has not begun"),
+        (["certify", "affinder", "--from", "2010-W01", "--to", WEEK], "more than 520 weeks"),
         (["certify", "affinder", "--from", "W40", "--to", WEEK], "W40"),
         (["certify", "unknown", "--from", WEEK, "--to", WEEK], "no public numbers of unknown"),
         (["certify", "affinder", "--from", "2026-W20", "--to", "2026-W21"], "no public numbers of affinder"),

@@ -110,10 +110,50 @@ def test_a_retracted_number_is_gone_and_its_reason_stays(command: Command) -> No
 
 def test_a_plugin_can_be_retracted_as_a_whole(command: Command) -> None:
     command.publish(W39=40, W40=25)
-    removed = command.json("retract", "--plugin", "Affinder", "--from", "2026-W39", "--to", WEEK, "--reason", REASON, "--yes")
+    removed = command.json("retract", "--plugin", "AFFINDER", "--from", "2026-W39", "--to", WEEK, "--reason", REASON, "--yes")
     assert removed["entries"] == [entry.id for entry in CATALOGUE if entry.topic == "plugins"]
     for entry in removed["entries"]:
         assert command.json("show", entry, "--from", "2026-W39")["rows"] == []
+
+
+def test_only_published_weeks_are_retracted_and_one_between_is_not(command: Command) -> None:
+    """A week in between that comes out later must not look as if its numbers had been taken back."""
+    command.publish(W37=40, W38=30, W40=25)
+    command("retract", "people", "--from", "2026-W37", "--to", WEEK, "--reason", REASON, "--yes")
+    command.publish(W39=33)
+    shown = command.json("show", "people", "--from", "2026-W37")
+    assert [(one["from"], one["to"]) for one in shown["retractions"]] == [("2026-W37", "2026-W38"), (WEEK, WEEK)]
+    assert [(row["week"], row["people"]) for row in shown["rows"]] == [("2026-W39", 30)]
+
+
+def test_what_is_retracted_is_not_told_as_fewer_than_ten(command: Command) -> None:
+    command.publish(W39=40, W40=25)
+    command("retract", "plugins", "--plugin", "affinder", "--from", "2026-W39", "--reason", REASON, "--yes")
+    table = command("show", "plugins", "--plugin", "affinder", "--from", "2026-W39").output
+    assert "retracted" in table
+    assert "fewer than 10" not in table
+    command("retract", "plugins", "--plugin", "affinder", "--from", WEEK, "--reason", REASON, "--yes")
+    gone = command("show", "plugins", "--plugin", "affinder", "--from", "2026-W39").output
+    assert "what there was is retracted" in gone
+    assert REASON in gone
+
+
+def test_bars_are_in_proportion_however_narrow_the_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    command.publish(W39=50, W40=25)
+    lines = command("show", "people", "--from", "2026-W39", "--chart").output.splitlines()
+    long, short = (next(line for line in lines if f" {people} " in line).count("█") for people in (50, 25))
+    assert long > 5
+    assert abs(long - 2 * short) <= 2
+
+
+def test_an_export_over_an_older_one_leaves_nothing_of_it(command: Command, tmp_path: Path) -> None:
+    command.publish(W40=25)
+    command("export", str(tmp_path / "export"))
+    command("retract", "people", "--from", WEEK, "--reason", REASON, "--yes")
+    told = command.json("export", str(tmp_path / "export"), "--force", "--format", "csv")
+    assert told["folder"] == str(tmp_path / "export")
+    assert list((tmp_path / "export" / "json").iterdir()) == []
 
 
 def test_one_value_can_be_retracted(command: Command) -> None:
@@ -131,6 +171,7 @@ def test_one_value_can_be_retracted(command: Command) -> None:
         (["peeple", "--from", WEEK, "--reason", REASON], "Did you mean people"),
         (["people", "--from", "2026-W20", "--reason", REASON], "no published number"),
         (["people", "--from", WEEK, "--to", "2026-W30", "--reason", REASON], "no weeks"),
+        (["people", "--from", WEEK, "--to", "2027-W30", "--reason", REASON], "not published yet"),
         (["people", "--from", WEEK, "--where", "python=3.11", "--reason", REASON], "to choose by: none"),
         (["plugins", "--from", WEEK, "--plugin", "unknown", "--reason", REASON], "No public number names 'unknown'"),
         (["--plugin", "unknown", "--from", WEEK, "--reason", REASON], "no published number"),

@@ -71,6 +71,7 @@ def test_nothing_is_shown_that_can_not_be_written_down(command: Command, folder:
         (["--reason", "because"], "at least 10 letters"),
         (["--reason", "x" * 501], "at most 500"),
         (["--reason", f"To look at {report(1).identifier.upper()} again"], "identifier"),
+        (["--reason", f"To look at {'0000-' * 8} again"], "identifier"),
         (["--reason", REASON, "--week", "2026-W41"], f"There are some of: {WEEK}"),
         (["--reason", REASON, "--week", "tomorrow"], "tomorrow"),
         (["--reason", REASON, "--limit", "5000"], "limit"),

@@ -8,7 +8,7 @@ import pytest
 from napari_update_hook.weeks import published_from
 
 from aggregation.catalogue import PLUGIN, topics
-from aggregation.certificates.issue import issue
+from aggregation.certificates.issue import prepare, publish
 from aggregation.certificates.keys import new_key, parse_key_set
 from aggregation.certificates.signing import verify
 from aggregation.publish import publish_week
@@ -32,7 +32,7 @@ async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple
         await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
         key = new_key(tmp_path / "keys", NOW)
         await CertificateStore(services.aggregate.engine).add_key(key, in_place_of_others=False)
-        certificate, _ = await issue(
+        certificate, _ = await prepare(
             services.aggregate,
             site="https://updates.example.org",
             key_folder=tmp_path / "keys",
@@ -41,6 +41,7 @@ async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple
             last=WEEK,
             now=NOW,
         )
+        await publish(services.aggregate, certificate)
         yield client, certificate
 
 
@@ -90,11 +91,16 @@ async def test_an_altered_one_shows_nothing_of_what_it_says(issued: tuple[Client
     assert (await client.post("/api/verify", json={"certificate": forged})).json()["statement"] is None
 
 
-async def test_an_unknown_key_is_named_and_nothing_of_it_becomes_markup(issued: tuple[Client, Certificate]) -> None:
+@pytest.mark.parametrize("kid", ["<b>evil</b>", "\ud800", "\x1b[2J", "", "A" * 43])
+async def test_a_key_that_is_none_is_named_only_where_it_could_be_one(issued: tuple[Client, Certificate], kid: str) -> None:
     client, certificate = issued
-    page = await client.post("/verify", data={"certificate": altered(certificate.token, 0, kid="<b>evil</b>")})
-    assert "Unknown key." in page.text
+    forged = altered(certificate.token, 0, kid=kid)
+    page = await client.post("/verify", data={"certificate": forged})
+    assert page.status_code == 200
+    assert ("Unknown key." if kid == "A" * 43 else "Unreadable.") in page.text
     assert "<b>evil" not in page.text
+    assert "\x1b" not in page.text
+    assert (await client.post("/api/verify", json={"certificate": forged})).status_code == 200
 
 
 async def test_a_retraction_since_is_told_with_its_reason(issued: tuple[Client, Certificate]) -> None:
