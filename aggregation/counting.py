@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from napari_update_hook.wire import SCHEMA_VERSION
+from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
 
@@ -28,6 +28,8 @@ Value = str | int | bool
 Part = tuple[Value, ...] | Value
 """Some of the values of a cell: the value itself where it is one."""
 
+RANKS = {str(level): level.rank for level in TELEMETRY_LEVELS}
+NOT_ASKED: tuple[Part, tuple[Part, ...]] = ((), ())
 _ONE: frozenset[Part] = frozenset({()})
 _decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any]).decode
 _identifier = itemgetter(0)
@@ -90,9 +92,12 @@ class Counting:
         try:
             report = _decode(text)
             report[LEVEL_COLUMN] = level
+            rank = RANKS[level]  # what a level does not send is not counted, should it be there
             items = [lay_out(report) for lay_out in self._lay_out]
             cells = [
                 (plan.key(report), items[plan.layout] if plan.applies is None or report[plan.applies] is True else ())
+                if plan.rank <= rank
+                else NOT_ASKED
                 for plan in self._plans
             ]
             hash(tuple([key for key, _ in cells]))  # a list where a word should be is damage too
@@ -110,6 +115,7 @@ class _Plan:
         shared = [dimension for dimension in entry.dimensions if dimension not in mine]
         self.layout = layouts.index(mine)
         self.applies = entry.only_where
+        self.rank = entry.level.rank
         self.key: Callable[[dict[str, Any]], Any] = _getter([dimension.field for dimension in shared])
         self._order = [(*shared, *mine).index(dimension) for dimension in entry.dimensions]
         self._single_key, self._single_item = len(shared) == 1, len(mine) == 1

@@ -62,7 +62,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
     Raises MissingLibraryError before anything is written, and OSError.
     """
     writers = {one: _writer(one) for one in formats}
-    weeks = await aggregate.published_weeks()
+    weeks = await aggregate.public_weeks()
     tables = [
         _Table(
             "weeks",

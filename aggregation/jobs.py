@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from aggregation.standing import WAS_STOPPED
 from aggregation.stores.aggregate import AggregateStore
 
 T = TypeVar("T")
@@ -87,7 +88,7 @@ async def run_job(
             log.info("job_runs_elsewhere", job=job)
             return False
         run = await _written_down(aggregate.job_started(job, now()), job)
-        error: str | None = "was stopped"
+        error: str | None = WAS_STOPPED
         try:
             error = await work()
         except Exception as failure:

@@ -11,6 +11,7 @@ from apscheduler.schedulers.base import BaseScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
+from aggregation.compute import CountingError
 from aggregation.jobs import run_job
 from aggregation.publish import JOB, Outcome, due_weeks, publish_week
 from aggregation.retention import overdue, purge, put_in_order
@@ -40,13 +41,18 @@ def register(
     """Add the jobs of the aggregation to a scheduler, the first run at once. ``approval``: weeks wait for a person."""
 
     async def publish() -> str | None:
-        trouble = None
+        trouble: list[str] = []
         for week in await due_weeks(raw, aggregate, clock.now()):
-            publication = await publish_week(raw, aggregate, week, clock.now(), approved=not approval)
+            try:
+                publication = await publish_week(raw, aggregate, week, clock.now(), approved=not approval)
+            except (CountingError, SQLAlchemyError, OSError) as error:
+                log.exception("week_not_published", week=week)
+                trouble.append(f"{week}: {type(error).__name__}: {error}")  # and on with the next
+                continue
             if publication.outcome is Outcome.UNREADABLE:
-                trouble = f"{publication.left_out} reports of {week} can't be read by this version: a newer one took them"
+                trouble.append(f"{publication.left_out} reports of {week} can't be read by this version: a newer one took them")
             log.info("week_due", week=week, outcome=publication.outcome, cells=publication.cells, left_out=publication.left_out)
-        return trouble
+        return "; ".join(trouble) or None
 
     async def purge_old() -> str | None:
         if deleted := await purge(raw, clock.now()):

@@ -15,6 +15,16 @@ def _site(text: str) -> str:
     return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/")
 
 
+def _store_url(text: str | None) -> str | None:
+    """A URL of a database that the stores know; empty stays empty."""
+    if text and not text.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
+        raise ValueError(f"{text[:64]!r} is no store: write sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
+    return text
+
+
+StoreUrl = Annotated[str | None, AfterValidator(_store_url)]
+
+
 class Store(StrEnum):
     """The two stores. Each may live on a server of its own."""
 
@@ -43,24 +53,24 @@ class AggregationSettings(BaseSettings):
         validation_alias="UPDATE_SERVER_DATA",
         description="Folder of the SQLite files, made where it is missing",
     )
-    raw_url: str | None = Field(
+    raw_url: StoreUrl = Field(
         None,
         description="Raw store, as the web process opens it. Default: raw.sqlite3 in the data folder. "
         "Set to nothing, this process takes no telemetry and serves everything else",
     )
-    raw_owner_url: str | None = Field(
+    raw_owner_url: StoreUrl = Field(
         None, description="Raw store, as its owner opens it to migrate. Default: as the web process"
     )
-    raw_scheduler_url: str | None = Field(
+    raw_scheduler_url: StoreUrl = Field(
         None, description="Raw store, as the scheduled jobs open it. Default: as the web process"
     )
-    aggregate_url: str | None = Field(
+    aggregate_url: StoreUrl = Field(
         None, description="Aggregate store, as the web process opens it. Default: aggregate.sqlite3 in the data folder"
     )
-    aggregate_owner_url: str | None = Field(
+    aggregate_owner_url: StoreUrl = Field(
         None, description="Aggregate store, as its owner opens it to migrate. Default: as the web process"
     )
-    aggregate_scheduler_url: str | None = Field(
+    aggregate_scheduler_url: StoreUrl = Field(
         None, description="Aggregate store, as the scheduled jobs open it. Default: as the web process"
     )
     approval: bool = Field(

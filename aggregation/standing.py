@@ -17,6 +17,8 @@ from aggregation.stores.aggregate_tables import JobRun
 from aggregation.stores.raw import RawStore
 
 PURGE = "purge"
+WAS_STOPPED = "was stopped"
+"""What the record says of a run that ended with its process, as when that is started anew: no failure."""
 OVERDUE_AFTER = timedelta(hours=1)
 """A purge that did not go well for so long is no late one any more."""
 
@@ -57,12 +59,13 @@ async def standing(raw: RawStore | None, aggregate: AggregateStore, now: datetim
     return Standing(published, weeks, due, at_risk, [week for week in weeks if week < oldest], jobs, good_jobs)
 
 
-def broken_promises(state: Standing, now: datetime, *, purges: bool) -> list[str]:
+def broken_promises(state: Standing, now: datetime, *, keeps_reports: bool) -> list[str]:
     """Return what must not be, in sentences: raw reports that are older than promised.
 
-    ``purges``: whether this service keeps raw reports at all. Where the weeks can't be seen, the record of the job tells.
+    ``keeps_reports``: whether this process knows of a raw store; another may, and then a purge is on record. Where the weeks
+    can't be seen, that record tells.
     """
-    if not purges:
+    if not keeps_reports and not any(run.job == PURGE for run in state.jobs):
         return []
     if state.overdue is not None:
         if not state.overdue:
@@ -88,6 +91,6 @@ def warnings(state: Standing) -> list[str]:
     found += [
         f"The job {run.job} failed on {run.ended_at:%Y-%m-%d %H:%M} UTC; `python -m aggregation status` says why."
         for run in state.jobs
-        if run.error and run.ended_at
+        if run.error and run.ended_at and run.error != WAS_STOPPED
     ]
     return found

@@ -20,7 +20,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
-from aggregation.settings import Role, Store
+from aggregation.settings import AggregationSettings, Role, Store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
 from migrations.rights import grant_raw, role_of
 from update_server import __version__
@@ -75,7 +75,8 @@ def _settings() -> Settings:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
             message = problem["msg"].removeprefix("Value error, ")
-            errors.print(f"[red]UPDATE_SERVER_{name}: {message}[/red]" if name else f"[red]{message}[/red]")
+            prefix = "AGGREGATION_" if error.title == AggregationSettings.__name__ else "UPDATE_SERVER_"
+            errors.print(f"{prefix}{name}: {message}" if name else message, style="red", markup=False)
         raise typer.Exit(2) from error
     logs.configure(settings.log_format, settings.log_level)
     return settings

@@ -49,7 +49,7 @@ async def prepare(
         plugin=plugin,
         first=first,
         last=last,
-        published=await aggregate.published_weeks(first, last),
+        published=await aggregate.public_weeks(first, last),
         rows=rows,
         retractions=retractions,
     )

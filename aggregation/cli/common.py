@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -52,13 +52,14 @@ def settings() -> AggregationSettings:
     except ValidationError as error:
         for problem in error.errors():
             name = "_".join(str(part) for part in problem["loc"]).upper()
-            errors.print(f"AGGREGATION_{name}: {problem['msg']}", style="red", markup=False)
+            errors.print(f"AGGREGATION_{name}: {problem['msg'].removeprefix('Value error, ')}", style="red", markup=False)
         raise typer.Exit(USAGE) from error
 
 
 def instant(now: datetime | None) -> datetime:
     """Return the instant to act at. Another than the true one is for rehearsals, and so refused for stores elsewhere."""
     if now is not None:
+        now = now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)
         urls = [url for store in Store if (url := settings().url(store, Role.SCHEDULER))]
         if any(make_url(url).host not in (None, "", "localhost", "127.0.0.1", "::1") for url in urls):
             errors.print("--now moves the clock, which is refused unless both stores are on this machine.", style="red")
@@ -117,6 +118,9 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Run something, and tell in a sentence why it could not be done."""
     try:
         return asyncio.run(work())
+    except KeyboardInterrupt as error:
+        errors.print("Ended by Ctrl+C. What was not finished was not written.")
+        raise typer.Exit(130) from error
     except (InvalidWeekError, UsageError, StoreTooNewError, StoreNotMigratedError) as error:
         errors.print(str(error), style="red", markup=False)
         raise typer.Exit(USAGE) from error

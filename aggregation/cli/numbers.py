@@ -96,11 +96,13 @@ def show(
         for text in (week, first, last):
             checked_week(text)
         async with aggregate_store() as aggregate:
-            published = await aggregate.published_weeks()
+            published = await aggregate.public_weeks()
             if not published:
                 raise UsageError("No week has been published yet. `python -m aggregation status` shows what is coming.")
             if week and week not in published:
-                raise UsageError(f"{week} is not published. Published are {published[0]} to {published[-1]}.")
+                raise UsageError(
+                    f"{week} is not published, or nothing of it is listed. Published are {published[0]} to {published[-1]}."
+                )
             since, until = (first or published[0], last or published[-1]) if first or last else (week or published[-1],) * 2
             weeks = [one for one in published if since <= one <= until]
             if not weeks:
@@ -218,7 +220,7 @@ def export_command(
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
             raise UsageError(f"{folder} is there already. Name another folder, or write into it with --force.")
         async with aggregate_store() as aggregate:
-            if not await aggregate.published_weeks():
+            if not await aggregate.public_weeks():
                 raise UsageError("No week has been published yet: there is nothing to export.")
             try:
                 return await export(aggregate, folder, list(dict.fromkeys(formats or Format)))
@@ -259,7 +261,7 @@ def retract(
             raise UsageError("Say what: an entry, as `catalogue` lists them, or --plugin for all numbers of a plugin.")
         entries = [entry_of(name)] if name else [entry for entry in CATALOGUE if _can_be_chosen(entry, where or ())]
         async with aggregate_store() as aggregate:
-            published = await aggregate.published_weeks()
+            published = await aggregate.public_weeks()
             if published and until > published[-1]:
                 raise UsageError(f"{until} is not published yet; the last week that is, is {published[-1]}.")
             chosen = []
@@ -279,7 +281,7 @@ def retract(
         async with aggregate_store() as aggregate:
             records = Records(aggregate.engine)
             # Of published weeks alone: one in between that comes out later has not been taken back.
-            spans = _spans(await aggregate.published_weeks(first, until))
+            spans = _spans(await aggregate.public_weeks(first, until))
             for entry, of, _ in chosen:
                 for begin, end in spans:
                     removed += await records.retract(entry, of, begin, end, checked_reason(reason), moment)

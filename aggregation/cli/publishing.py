@@ -207,7 +207,10 @@ def _as_json(publication: Publication) -> dict[str, Any]:
 
 
 def status(now: NowOption = None, as_json: JsonOption = False) -> None:
-    """Show which weeks have raw reports, which are published, what is about to be lost, and how the jobs did."""
+    """Show which weeks have raw reports, which are published, what is about to be lost, and how the jobs did.
+
+    Exit code 1 where raw reports are older than promised.
+    """
     moment = instant(now)
 
     async def work() -> tuple[Standing, list[AggregationRun], list[JobRun]]:
@@ -219,20 +222,30 @@ def status(now: NowOption = None, as_json: JsonOption = False) -> None:
             )
 
     state, runs, failures = run(work)
+    broken = broken_promises(state, moment, keeps_reports=True)
     if as_json:
         print_json(_status_as_json(state, runs, failures, moment))
-        return
+    else:
+        _print_status(state, runs, failures, moment)
+    if broken:
+        raise typer.Exit(NOT_DONE)
+
+
+def _print_status(state: Standing, runs: list[AggregationRun], failures: list[JobRun], moment: datetime) -> None:
     _print_weeks(state, runs, moment)
     good = {job.job: job.ended_at for job in state.good_jobs}
     for job in state.jobs:
-        ended = f"{job.ended_at:%Y-%m-%d %H:%M} UTC" if job.ended_at else "still running"
+        if job.ended_at is None:
+            console.print(f"job {job.job}: running since {job.started_at:%Y-%m-%d %H:%M} UTC", markup=False)
+            continue
+        ended = f"{job.ended_at:%Y-%m-%d %H:%M} UTC"
         last_good = good.get(job.job)
         since = f"; last went well {last_good:%Y-%m-%d %H:%M} UTC" if last_good else "; never went well yet"
         console.print(f"job {job.job}: {f'{job.error}{since}' if job.error else 'went well'} ({ended})", markup=False)
     old = [failure for failure in failures if failure.id not in {job.id for job in state.jobs}]
     for failure in old[:5]:
         console.print(f"before: {failure.job} on {failure.started_at:%Y-%m-%d %H:%M} UTC: {failure.error}", markup=False)
-    for sentence in broken_promises(state, moment, purges=True):
+    for sentence in broken_promises(state, moment, keeps_reports=True):
         errors.print(sentence, style="red", markup=False)
     for sentence in warnings(state):
         errors.print(sentence, style="yellow", markup=False)
@@ -298,6 +311,6 @@ def _status_as_json(state: Standing, runs: list[AggregationRun], failures: list[
         ],
         "jobs": [{**job(one), "last_went_well_at": good.get(one.job)} for one in state.jobs],
         "failures": [job(one) for one in failures],
-        "broken_promises": broken_promises(state, now, purges=True),
+        "broken_promises": broken_promises(state, now, keeps_reports=True),
         "warnings": warnings(state),
     }

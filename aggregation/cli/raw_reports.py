@@ -42,7 +42,7 @@ def add_to(app: typer.Typer) -> None:
 async def _erased(raw: RawStore) -> None:
     """Remove deleted text physically, or say that somebody is in the way."""
     for _ in range(SECONDS_TO_ERASE):
-        if await raw.erase():
+        if await raw.erase(at_once=True):
             return
         await asyncio.sleep(1)
     errors.print("They are deleted, but a process that reads the store keeps them in its log. Run this again later.")

@@ -17,6 +17,7 @@ from aggregation.stores.aggregate_tables import (
     CELLS,
     JOB_RUNS,
     PUBLISHED_WEEKS,
+    RETRACTIONS,
     SHARED_INDEX,
     VALUES,
     AggregationRun,
@@ -58,9 +59,21 @@ class AggregateStore:
         self.engine = engine
 
     async def published_weeks(self, since: str = "", until: str = "9999") -> list[str]:
-        """Return the weeks whose numbers are out, in order, from ``since`` to ``until``, both included."""
+        """Return the weeks that were published, in order, from ``since`` to ``until``, both included. See `public_weeks`."""
         week = PUBLISHED_WEEKS.c.week
         query = sa.select(week).where(week >= since, week <= until).order_by(week)
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    async def public_weeks(self, since: str = "", until: str = "9999") -> list[str]:
+        """Return the published weeks that may be named in public: those with a number, or with one that was retracted.
+
+        A week without a number is not named, whether nobody took part in it or nine people did.
+        """
+        week = PUBLISHED_WEEKS.c.week
+        has_number = sa.exists().where(CELLS.c.week == week)
+        had_number = sa.exists().where(RETRACTIONS.c.first_week <= week, RETRACTIONS.c.last_week >= week)
+        query = sa.select(week).where(week >= since, week <= until, has_number | had_number).order_by(week)
         async with self.engine.connect() as connection:
             return list((await connection.execute(query)).scalars())
 
@@ -142,8 +155,13 @@ class AggregateStore:
             return snapshot
 
     async def job_started(self, job: str, now: datetime) -> int:
-        """Write down that a job begins; return the number of this run."""
+        """Write down that a job begins; return the number of this run.
+
+        For who holds the job's lock: then whatever the record says is still running, was killed.
+        """
+        open_runs = (JOB_RUNS.c.job == job) & JOB_RUNS.c.ended_at.is_(None)
         async with self.engine.execution_options(**WRITES).begin() as connection:
+            await connection.execute(sa.update(JOB_RUNS).where(open_runs).values(ended_at=now, error="was killed"))
             result = await connection.execute(sa.insert(JOB_RUNS).values(job=job, started_at=now).returning(JOB_RUNS.c.id))
             return int(result.scalar_one())
 

@@ -23,7 +23,7 @@ class Cell(AggregateBase, table=True):
     __table_args__ = {"sqlite_with_rowid": False}
 
     entry: str = Field(primary_key=True, max_length=64)
-    week: str = Field(primary_key=True, max_length=8)
+    week: str = Field(primary_key=True, max_length=8, index=True)
     value_1: str = Field(primary_key=True, max_length=256)
     value_2: str = Field(primary_key=True, max_length=256)
     value_3: str = Field(primary_key=True, max_length=256)

@@ -10,6 +10,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -24,8 +25,10 @@ from aggregation.stores.engines import BUSY_TIMEOUT_MS, WRITES
 from aggregation.stores.reports import NewReport, Stored
 from aggregation.stores.sqlite_intake import SqliteIntake
 
-IN_MEMORY = 64 * 2**20
-"""Bytes of a SQLite store up to which it is written anew in memory."""
+SMALL = 64 * 2**20
+"""Bytes of a SQLite store up to which it is written anew in memory, within some tenths of a second, before a deletion is
+answered. A larger one is written anew once a day at most, because reports wait meanwhile."""
+DAY_S = 86_400
 DELETED_AT_A_TIME = 1000
 """Reports of weeks whose time is over, in one transaction on SQLite."""
 PAUSE_S = 0.01
@@ -33,8 +36,6 @@ PAUSE_S = 0.01
 ATTEMPTS, BETWEEN_ATTEMPTS_S = 20, 3.0
 """To drop partitions on PostgreSQL while others read them."""
 LOCK_NOT_AVAILABLE = "55P03"
-QUICK_S = 0.25
-"""An erasure that takes no longer is done before a deletion is answered."""
 
 
 class RawBase(SQLModel, registry=registry()):
@@ -194,16 +195,33 @@ class RawStore:
 
     async def _erase_if_quick(self) -> None:
         self._deletions += 1
-        if self.erasing_takes < QUICK_S:  # else it is done in the background, now and then
+        if self._is_small():  # else it is done in the background, once a day
             await self.erase()
+
+    def _is_small(self) -> bool:
+        """Whether writing the file anew keeps nobody waiting."""
+        file = Path(self.engine.url.database or "")
+        return not file.exists() or file.stat().st_size <= SMALL
+
+    def _is_due(self, at_once: bool) -> bool:
+        """Whether the file may be written anew now. A mark beside it says when that was, for all processes."""
+        if at_once or self._is_small():
+            return True
+        mark = self._mark()
+        return not mark.exists() or time.time() - mark.stat().st_mtime >= DAY_S
+
+    def _mark(self) -> Path:
+        return Path(f"{self.engine.url.database}.written-anew")
 
     @property
     def is_erased(self) -> bool:
         """Whether no deleted text can be in SQLite's log any more."""
         return self._erased == self._deletions
 
-    async def erase(self) -> bool:
-        """Remove deleted text physically; tell whether that was possible, or somebody is reading an older state.
+    async def erase(self, *, at_once: bool = False) -> bool:
+        """Remove deleted text physically; tell whether that was done, or somebody is reading an older state.
+
+        A file of more than 64 MB is written anew once a day, unless it shall be ``at_once``: until then this is False.
 
         ``secure_delete`` overwrites what is deleted, but not the copies that SQLite leaves in the free space of pages when
         it moves rows between them: so the file is written anew (VACUUM). Overwritten pages are in the log until it is
@@ -216,9 +234,14 @@ class RawStore:
                 self._erased = until
             else:
                 before = time.monotonic()
+                is_due = self._rewritten < until
+                if is_due and not self._is_due(at_once):
+                    return False
                 async with self.engine.connect() as connection:
-                    rewritten = await connection.run_sync(_rewrite, self._rewritten < until)
+                    rewritten = await connection.run_sync(_rewrite, is_due)
                 self.erasing_takes = time.monotonic() - before
+                if rewritten.is_rewritten and not self._is_small():
+                    self._mark().touch()
                 self._rewritten = until if rewritten.is_rewritten else self._rewritten
                 self._erased = until if rewritten.is_erased else self._erased
         return self.is_erased
@@ -267,7 +290,7 @@ def _rewrite(connection: sa.Connection, is_due: bool) -> Rewritten:
         try:
             cursor.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
             (size,) = cursor.fetchone() or (0,)
-            cursor.execute(f"PRAGMA temp_store = {'MEMORY' if size <= IN_MEMORY else 'DEFAULT'}")  # else in a file elsewhere
+            cursor.execute(f"PRAGMA temp_store = {'MEMORY' if size <= SMALL else 'DEFAULT'}")  # else in a file elsewhere
             cursor.execute("VACUUM")
         except sqlite3.OperationalError:
             return Rewritten(False, False)

@@ -18,6 +18,8 @@ from sqlalchemy.exc import OperationalError
 from aggregation.stores.engines import prepare_sqlite
 from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport, Stored, held_already, too_many_environments
 
+WAITS_MS = 60_000
+"""So long a group of reports waits while a large file is written anew."""
 REPORTS_PER_MERGE = 2000
 """After so many, the log is merged into the file, in the background: in a commit, all who share it would wait for that."""
 PAGES_BEFORE_COMMITS_MERGE = 20_000
@@ -78,6 +80,7 @@ class SqliteIntake:
         if self._connection is None:
             self._connection = sqlite3.connect(self._file, isolation_level=None, check_same_thread=False)
             prepare_sqlite(self._connection)
+            self._connection.execute(f"PRAGMA busy_timeout = {WAITS_MS}")
             self._connection.execute(f"PRAGMA wal_autocheckpoint = {PAGES_BEFORE_COMMITS_MERGE}")
         return self._connection
 

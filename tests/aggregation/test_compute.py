@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import os
@@ -162,6 +163,35 @@ def test_a_process_that_counts_says_nothing_where_its_input_breaks_off() -> None
     assert count(io.BytesIO(whole), output) == 0
     counts = msgspec.msgpack.decode(output.getvalue(), type=Counts)
     assert (counts.reports, counts.people[0]) == (12, [([], 12)])
+
+
+async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 10)
+    monkeypatch.setattr(compute, "COUNTED_HERE", 0)
+    await raw.put(random_reports(8, 60))
+    started: list[asyncio.subprocess.Process] = []
+    real = asyncio.create_subprocess_exec
+
+    async def noted(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        started.append(await real(*arguments, **options))
+        return started[-1]
+
+    def fails(read: int, _: int) -> None:
+        if started and read > 30:
+            raise RuntimeError("the disk is full")
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    with pytest.raises(RuntimeError):
+        await asyncio.wait_for(count_week(raw.engine, WEEK, CATALOGUE, fails), 20)
+    assert started
+    assert all(process.returncode is not None for process in started)
+
+
+async def test_what_a_level_does_not_send_is_not_counted(raw: RawStore, aggregate: AggregateStore) -> None:
+    plugins = [{"name": "affinder", "version": "0.5.0"}]
+    await raw.put([report(person, level="basic", plugins=plugins) for person in range(12)])
+    await publish_week(raw, aggregate, WEEK, LATER)
+    assert {entry.level for entry in CATALOGUE if await published(aggregate, entry)} == {Level.BASIC}
 
 
 async def test_progress_is_told_as_reports_are_read(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from aggregation.stores import aggregate as aggregate_module
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AGGREGATION_RUNS
 from aggregation.stores.raw import RawStore
+from aggregation.stores.records import Records
 from tests.support.reports import WEEK, report
 
 TIME = published_from(WEEK)
@@ -69,6 +70,23 @@ async def test_a_week_that_a_newer_version_took_waits_for_that_version(raw: RawS
     publication = await publish_week(raw, aggregate, WEEK, TIME)
     assert (publication.outcome, publication.reports, publication.left_out) == (Outcome.UNREADABLE, 13, 1)
     assert await aggregate.published_weeks() == []
+
+
+async def test_a_week_of_which_nothing_can_be_read_is_not_published_empty(raw: RawStore, aggregate: AggregateStore) -> None:
+    await raw.put([report(person, plugins="damaged") for person in range(12)])
+    assert (await publish_week(raw, aggregate, WEEK, TIME)).outcome is Outcome.UNREADABLE
+    assert await aggregate.published_weeks() == []
+
+
+async def test_weeks_without_a_number_are_not_named_in_public(raw: RawStore, aggregate: AggregateStore) -> None:
+    await raw.put([*(report(person, week="2026-W39") for person in range(9)), *(report(person) for person in range(12))])
+    for week in ("2026-W39", WEEK):
+        await publish_week(raw, aggregate, week, TIME)
+    assert await aggregate.published_weeks() == ["2026-W39", WEEK]
+    assert await aggregate.public_weeks() == [WEEK]
+    for entry in CATALOGUE:
+        await Records(aggregate.engine).retract(entry, {}, WEEK, WEEK, "Forged reports", TIME)
+    assert await aggregate.public_weeks() == [WEEK]  # it had numbers, and says why it has none
 
 
 async def test_a_failure_in_the_middle_leaves_no_half_week(

@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import random
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from aggregation.settings import Store
+from aggregation.stores import raw as raw_module
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS, RawStore, _of
 from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport
@@ -113,6 +116,89 @@ async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
     await raw.close()
 
 
+async def test_a_large_file_is_written_anew_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports wait meanwhile; so nobody who deletes, and no job, makes them wait again and again."""
+    monkeypatch.setattr(raw_module, "SMALL", 0)
+    rewritten: list[bool] = []
+    real = raw_module._rewrite
+
+    def noted(connection: sa.Connection, is_due: bool) -> Any:
+        outcome = real(connection, is_due)
+        rewritten.append(outcome.is_rewritten)
+        return outcome
+
+    monkeypatch.setattr(raw_module, "_rewrite", noted)
+    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
+    await upgrade(Store.RAW, url)
+    raw = RawStore(make_engine(url))
+    await raw.put([report(person, sys_name=f"MARK-{person:04}") for person in range(20)])
+    assert await raw.delete(report(1).identifier) == 1
+    assert rewritten == []  # not while somebody waits for the answer
+    assert await raw.erase()
+    await raw.delete(report(2).identifier)
+    assert await raw.erase() is False
+    assert await RawStore(raw.engine).erase() is False  # nor by another process
+    assert rewritten == [True]
+    mark = tmp_path / "raw.sqlite3.written-anew"
+    os.utime(mark, (0, 0))
+    assert await raw.erase()
+    await raw.delete(report(3).identifier)
+    assert await raw.erase(at_once=True)  # as the operator's commands do
+    assert rewritten == [True, True, True]
+    assert b"MARK-0003" not in (tmp_path / "raw.sqlite3").read_bytes()
+    await raw.close()
+
+
+@pytest.mark.postgresql
+async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(postgresql_url: str) -> None:
+    await upgrade(Store.RAW, postgresql_url)
+    stores = [RawStore(make_engine(postgresql_url)) for _ in range(4)]
+    await stores[0].put([report(1, week="2026-W30")])
+    weeks = [f"2026-W{number}" for number in range(31, 38)]
+    dice = random.Random(5)
+    for week in weeks:
+        groups = []
+        for store in stores:
+            group = [report(dice.randrange(50), week=each) for each in ("2026-W30", week, "2026-W29") for _ in range(10)]
+            groups.append(store.put(dice.sample(group, len(group))))
+        await asyncio.gather(*groups)  # raises where one was a deadlock's victim
+    assert await stores[0].weeks() == ["2026-W29", "2026-W30", *weeks]
+    for store in stores:
+        await store.close()
+
+
+@pytest.mark.postgresql
+async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in_order(postgresql_url: str) -> None:
+    await upgrade(Store.RAW, postgresql_url)
+    raw = RawStore(make_engine(postgresql_url))
+    people = list(range(1200))
+    random.Random(6).shuffle(people)
+    for start in range(0, 1200, 100):
+        await raw.put([report(person) for person in people[start : start + 100]])
+
+    async def transactions() -> dict[str, int]:
+        async with raw.engine.connect() as connection:
+            rows = await connection.execute(sa.text("SELECT xmin::text, count(*) FROM reports GROUP BY 1"))
+            return {str(xmin): int(number) for xmin, number in rows}
+
+    assert len(await transactions()) == 12
+    await raw.put_in_order(WEEK)
+    first = await transactions()
+    assert list(first.values()) == [1200]
+    await raw.put_in_order(WEEK)
+    assert await transactions() == first
+    for person in (5003, 5001, 5002):
+        await raw.put([report(person)])
+    await raw.put_in_order(WEEK)
+    then = await transactions()
+    assert sorted(then.values()) == [3, 1200]
+    assert first.items() <= then.items()  # those that were in order are as they were
+    async with raw.engine.connect() as connection:
+        late = (await connection.execute(sa.text("SELECT identifier FROM reports ORDER BY ctid DESC LIMIT 3"))).scalars()
+        assert list(late) == [report(person).identifier for person in (5003, 5002, 5001)]
+    await raw.close()
+
+
 async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in(tmp_path: Path) -> None:
     """SQLite copies rows between pages and leaves the old copies where nothing is stored, whatever secure_delete says."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
@@ -180,6 +266,7 @@ async def test_what_a_killed_process_left_in_the_log_is_erased_by_the_next(tmp_p
     code = """
 import asyncio, os, sys
 import sqlalchemy as sa
+from aggregation.stores import raw as raw_module
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS, RawStore, _of
 from tests.support.reports import report

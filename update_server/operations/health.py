@@ -87,7 +87,7 @@ async def readiness(services: Services) -> Ready:
     broken: list[str] = []
     try:
         weeks_and_jobs = await standing_of(services)
-        broken = broken_promises(weeks_and_jobs, services.clock.now(), purges=services.raw is not None)
+        broken = broken_promises(weeks_and_jobs, services.clock.now(), keeps_reports=services.raw is not None)
         reasons += warnings(weeks_and_jobs)
     except (SQLAlchemyError, OSError) as error:
         if not any(state not in ("ok", "switched off") for state in stores.values()):

@@ -12,7 +12,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
-from aggregation.standing import Standing
+from aggregation.standing import WAS_STOPPED, Standing
 from aggregation.stores.aggregate import JobCount
 
 
@@ -56,7 +56,7 @@ class Metrics:
             gauge.set(float("nan") if weeks is None else len(weeks))
         for run in state.jobs:
             self._job_started.labels(run.job).set(run.started_at.timestamp())
-            self._job_failed.labels(run.job).set(1 if run.error else 0)
+            self._job_failed.labels(run.job).set(1 if run.error and run.error != WAS_STOPPED else 0)
         for run in state.good_jobs:
             if run.ended_at is not None:
                 self._job_went_well.labels(run.job).set(run.ended_at.timestamp())

@@ -61,7 +61,7 @@ def page_handlers(services: Services) -> list[Any]:
     @get("/", include_in_schema=False)
     async def home(request: Request[Any, Any, Any]) -> Template:
         health, reasons, _ = index_health(services)
-        weeks = await services.aggregate.published_weeks()
+        weeks = await services.aggregate.public_weeks()
         context = {
             "health": health,
             "reasons": reasons,
@@ -91,7 +91,7 @@ def page_handlers(services: Services) -> list[Any]:
 
     @get("/dashboard", include_in_schema=False)
     async def dashboard() -> Template:
-        weeks = await services.aggregate.published_weeks()
+        weeks = await services.aggregate.public_weeks()
         last = weeks[-1] if weeks else None
         groups = []
         taken_back = await Records(services.aggregate.engine).retractions()

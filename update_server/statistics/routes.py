@@ -85,7 +85,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
             for group in topics().values()
             for entry in group
         ]
-        return Offer(LISTED_FROM, ROUNDED_DOWN_TO, await services.aggregate.published_weeks(), entries)
+        return Offer(LISTED_FROM, ROUNDED_DOWN_TO, await services.aggregate.public_weeks(), entries)
 
     @get("/api/retractions", summary="Which numbers were taken back, and why?")
     async def all_retractions() -> list[PublicRetraction]:
@@ -171,7 +171,7 @@ async def _numbers(
         question=entry.question,
         listed_from=LISTED_FROM,
         rounded_down_to=ROUNDED_DOWN_TO,
-        weeks=await services.aggregate.published_weeks(since, until),
+        weeks=await services.aggregate.public_weeks(since, until),
         rows=page.rows,
         retractions=[
             public_retraction(one)

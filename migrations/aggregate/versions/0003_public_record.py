@@ -12,6 +12,7 @@ def upgrade() -> None:
         runs.add_column(sa.Column("left_out", sa.Integer(), nullable=False, server_default="0"))
     with op.batch_alter_table("aggregation_runs") as runs:
         runs.alter_column("left_out", server_default=None)
+    op.create_index("ix_cells_week", "cells", ["week"])
     op.create_table(
         "retractions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -60,5 +61,6 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("certificates", "signing_keys", "inspections", "retractions"):
         op.drop_table(table)
+    op.drop_index("ix_cells_week", "cells")
     with op.batch_alter_table("aggregation_runs") as runs:
         runs.drop_column("left_out")

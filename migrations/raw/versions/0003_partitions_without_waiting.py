@@ -1,7 +1,11 @@
-"""On PostgreSQL: a week's partition is made and then attached, which waits for nobody who reads the others.
+"""On PostgreSQL: nobody waits for a week's partition, and a week that is in order already is left alone.
 
-``CREATE TABLE … PARTITION OF`` locks the whole table against everybody; so the first report of a week would wait for an
-aggregation that reads another week, and all other reports behind it. SQLite needs none of it.
+``CREATE TABLE … PARTITION OF`` locks the whole table against everybody: the first report of a week would wait for an
+aggregation that reads another week, all other reports would queue behind it, and two groups that bring first reports could wait
+for each other in a circle. So a partition is made apart and then attached, before anything else of a group is stored.
+
+``put_in_order`` writes anew only what came since the last time: of a week that is over, a few late reports a day. SQLite needs
+none of it.
 """
 
 from alembic import op
@@ -46,13 +50,164 @@ BEGIN
 END $$
 """
 
+PUT = """
+CREATE OR REPLACE FUNCTION put_reports(batch jsonb)
+RETURNS TABLE (place integer, stored boolean, revision integer, reason text, is_new boolean) LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    of_week text;
+    item record;
+    held record;
+BEGIN
+    -- First, so that nobody waits for a partition while others wait for a person that is stored here.
+    FOR of_week IN SELECT DISTINCT value ->> 'week' COLLATE "C" FROM jsonb_array_elements(batch) ORDER BY 1 LOOP
+        PERFORM SCHEMA.make_partition(of_week);
+    END LOOP;
+    -- In the order of the key, so that two processes which store the same reports can't wait for each other in a circle.
+    FOR item IN
+        SELECT * FROM (SELECT ordinality AS number, value ->> 'week' AS week, value ->> 'identifier' AS identifier,
+            value ->> 'environment' AS environment, (value ->> 'revision')::integer AS rev, value ->> 'level' AS level,
+            (value ->> 'schema_version')::integer AS schema_version, value -> 'document' AS document
+        FROM jsonb_array_elements(batch) WITH ORDINALITY) AS items
+        ORDER BY items.week COLLATE "C", items.identifier COLLATE "C", items.environment COLLATE "C", items.rev, items.number
+    LOOP
+        place := item.number;
+        PERFORM pg_advisory_xact_lock(hashtextextended(item.week || item.identifier, 0));
+        SELECT * INTO held FROM SCHEMA.reports r
+        WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
+        IF NOT FOUND THEN
+            IF (SELECT count(*) FROM SCHEMA.reports r WHERE r.week = item.week AND r.identifier = item.identifier) >= 8 THEN
+                stored := false; revision := item.rev; is_new := NULL;
+                reason := 'there are 8 environments of this identifier already';
+            ELSE
+                INSERT INTO SCHEMA.reports VALUES (item.week, item.identifier, item.environment, item.rev, item.level,
+                    item.schema_version, item.document);
+                stored := true; revision := item.rev; reason := NULL; is_new := true;
+            END IF;
+        ELSIF held.revision < item.rev THEN
+            UPDATE SCHEMA.reports r SET revision = item.rev, level = item.level, schema_version = item.schema_version,
+                document = item.document
+            WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
+            stored := true; revision := item.rev; reason := NULL; is_new := false;
+        ELSIF held.revision = item.rev AND held.level = item.level AND held.schema_version = item.schema_version
+            AND held.document = item.document THEN
+            stored := true; revision := held.revision; reason := NULL; is_new := NULL;
+        ELSE
+            stored := false; revision := held.revision; is_new := NULL;
+            reason := format('revision %s of this report is held already', held.revision);
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$
+"""
+
+PUT_BEFORE = """
+CREATE OR REPLACE FUNCTION put_reports(batch jsonb)
+RETURNS TABLE (place integer, stored boolean, revision integer, reason text, is_new boolean) LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    item record;
+    held record;
+BEGIN
+    -- In the order of the key, so that two processes which store the same reports can't wait for each other in a circle.
+    FOR item IN
+        SELECT * FROM (SELECT ordinality AS number, value ->> 'week' AS week, value ->> 'identifier' AS identifier,
+            value ->> 'environment' AS environment, (value ->> 'revision')::integer AS rev, value ->> 'level' AS level,
+            (value ->> 'schema_version')::integer AS schema_version, value -> 'document' AS document
+        FROM jsonb_array_elements(batch) WITH ORDINALITY) AS items
+        ORDER BY items.week COLLATE "C", items.identifier COLLATE "C", items.environment COLLATE "C", items.rev, items.number
+    LOOP
+        place := item.number;
+        PERFORM SCHEMA.make_partition(item.week);
+        PERFORM pg_advisory_xact_lock(hashtextextended(item.week || item.identifier, 0));
+        SELECT * INTO held FROM SCHEMA.reports r
+        WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
+        IF NOT FOUND THEN
+            IF (SELECT count(*) FROM SCHEMA.reports r WHERE r.week = item.week AND r.identifier = item.identifier) >= 8 THEN
+                stored := false; revision := item.rev; is_new := NULL;
+                reason := 'there are 8 environments of this identifier already';
+            ELSE
+                INSERT INTO SCHEMA.reports VALUES (item.week, item.identifier, item.environment, item.rev, item.level,
+                    item.schema_version, item.document);
+                stored := true; revision := item.rev; reason := NULL; is_new := true;
+            END IF;
+        ELSIF held.revision < item.rev THEN
+            UPDATE SCHEMA.reports r SET revision = item.rev, level = item.level, schema_version = item.schema_version,
+                document = item.document
+            WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
+            stored := true; revision := item.rev; reason := NULL; is_new := false;
+        ELSIF held.revision = item.rev AND held.level = item.level AND held.schema_version = item.schema_version
+            AND held.document = item.document THEN
+            stored := true; revision := held.revision; reason := NULL; is_new := NULL;
+        ELSE
+            stored := false; revision := held.revision; is_new := NULL;
+            reason := format('revision %s of this report is held already', held.revision);
+        END IF;
+        RETURN NEXT;
+    END LOOP;
+END $$
+"""
+
+PUT_IN_ORDER = """
+CREATE OR REPLACE FUNCTION put_in_order(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text := 'reports_' || lower(replace(of_week, '-', '_'));
+    in_order xid;
+    counted bigint;
+    of_it bigint;
+BEGIN
+    IF of_week !~ '^[0-9]{4}-W[0-9]{2}$' OR to_regclass('SCHEMA.' || name) IS NULL THEN
+        RETURN;
+    END IF;
+    -- A table keeps rows where they came, and by which transaction. Written anew, all are of one, in the order of their key.
+    -- Whoever reads goes on reading the older state; whoever writes this week waits.
+    EXECUTE format('LOCK TABLE SCHEMA.%I IN SHARE ROW EXCLUSIVE MODE', name);
+    EXECUTE format('SELECT (mode() WITHIN GROUP (ORDER BY xmin::text))::xid, count(*) FROM SCHEMA.%I', name)
+        INTO in_order, counted;
+    EXECUTE format('SELECT count(*) FROM SCHEMA.%I WHERE xmin = $1', name) USING in_order INTO of_it;
+    IF of_it = counted THEN
+        RETURN;  -- nothing came since the last time
+    END IF;
+    IF of_it * 10 < counted * 9 OR counted < 1000 THEN
+        in_order := '0';  -- never put in order, or few: all of it
+    END IF;
+    EXECUTE format('CREATE TEMPORARY TABLE in_order ON COMMIT DROP AS SELECT * FROM SCHEMA.%I WHERE xmin <> $1', name)
+        USING in_order;
+    EXECUTE format('DELETE FROM SCHEMA.%I WHERE xmin <> $1', name) USING in_order;
+    EXECUTE format(
+        'INSERT INTO SCHEMA.%I SELECT * FROM pg_temp.in_order ORDER BY identifier COLLATE "C", environment COLLATE "C"', name);
+END $$
+"""
+
+PUT_IN_ORDER_BEFORE = """
+CREATE OR REPLACE FUNCTION put_in_order(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    name text := 'reports_' || lower(replace(of_week, '-', '_'));
+BEGIN
+    IF of_week !~ '^[0-9]{4}-W[0-9]{2}$' OR to_regclass('SCHEMA.' || name) IS NULL THEN
+        RETURN;
+    END IF;
+    -- A table keeps rows where they came, and by which transaction. Written anew, all are of one, in the order of their key.
+    -- Whoever reads goes on reading the older state; whoever writes this week waits.
+    EXECUTE format('LOCK TABLE SCHEMA.%I IN SHARE ROW EXCLUSIVE MODE', name);
+    EXECUTE format('CREATE TEMPORARY TABLE in_order ON COMMIT DROP AS SELECT * FROM SCHEMA.%I', name);
+    EXECUTE format('DELETE FROM SCHEMA.%I', name);
+    EXECUTE format(
+        'INSERT INTO SCHEMA.%I SELECT * FROM pg_temp.in_order ORDER BY identifier COLLATE "C", environment COLLATE "C"', name);
+END $$
+"""
+
 
 def upgrade() -> None:
-    _replace(MAKE_PARTITION)
+    for function in (MAKE_PARTITION, PUT, PUT_IN_ORDER):
+        _replace(function)
 
 
 def downgrade() -> None:
-    _replace(MAKE_PARTITION_BEFORE)
+    for function in (MAKE_PARTITION_BEFORE, PUT_BEFORE, PUT_IN_ORDER_BEFORE):
+        _replace(function)
 
 
 def _replace(function: str) -> None:

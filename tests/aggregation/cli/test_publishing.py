@@ -65,7 +65,7 @@ def test_a_deletion_counts_until_a_week_is_approved(command: Command, monkeypatc
 
 def test_status_tells_where_things_stand(command: Command) -> None:
     command.prepare(report(person) for person in range(12))
-    told = command.json("status", "--now", "2026-12-24T00:00:00")
+    told = command.json("status", "--now", "2026-12-24T00:00:00", code=1)
     assert (told["raw_weeks"], told["published_weeks"], told["overdue_for_deletion"]) == ([WEEK], [], [WEEK])
     assert "older than 60 days" in told["broken_promises"][0]
     command("purge", "--now", "2026-12-24T00:00:00")
@@ -75,7 +75,7 @@ def test_status_tells_where_things_stand(command: Command) -> None:
 def test_a_week_that_is_about_to_be_lost_is_told_of_a_week_ahead(command: Command) -> None:
     command.prepare(report(person) for person in range(12))
     goes = start_of(WEEK) + RETENTION
-    before = command.json("status", "--now", f"{goes.replace(tzinfo=None):%Y-%m-%dT%H:%M:%S}")
+    before = command.json("status", "--now", f"{goes.replace(tzinfo=None):%Y-%m-%dT%H:%M:%S}", code=1)
     assert before["overdue_for_deletion"] == [WEEK]
     assert command.json("status", "--now", "2026-11-18T00:00:00")["warnings"] == []
     (warning,) = command.json("status", "--now", "2026-11-20T00:00:00")["warnings"]

@@ -18,7 +18,7 @@ def test_purge_deletes_and_says_how_much(command: Command) -> None:
     dry = command("purge", "--dry-run", "--now", LATE).output
     assert f"{WEEK}: 6 reports" in dry
     assert "would be deleted" in dry
-    assert command.json("status", "--now", LATE)["raw_weeks"] == [WEEK, "2026-W50"]
+    assert command.json("status", "--now", LATE, code=1)["raw_weeks"] == [WEEK, "2026-W50"]
     assert command.json("purge", "--dry-run", "--now", LATE)["weeks"] == {WEEK: 6}
     assert "6 raw reports" in command("purge", "--now", LATE).output
     assert command.json("status", "--now", LATE)["raw_weeks"] == ["2026-W50"]

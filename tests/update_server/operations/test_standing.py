@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from aggregation.publish import publish_week
 from aggregation.retention import AHEAD, RETENTION, purge
 from aggregation.settings import AggregationSettings
-from aggregation.standing import PURGE, Standing
+from aggregation.standing import PURGE, WAS_STOPPED, Standing
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from tests.support.reports import WEEK, report
@@ -125,6 +125,24 @@ def test_weeks_that_can_not_be_seen_are_no_zero_in_the_metrics() -> None:
     shown = Metrics()
     shown.show_standing(Standing([], None, None, None, None, [], []), [])
     assert "raw_weeks_overdue NaN" in generate_latest(shown.registry).decode()
+
+
+async def test_a_process_of_the_pages_alone_sees_that_the_purge_of_another_fails(make_client: MakeClient) -> None:
+    async with make_client(aggregation=AggregationSettings(raw_url="")) as client:
+        services = services_of(client)
+        now = services.clock.now()
+        run = await services.aggregate.job_started(PURGE, now - timedelta(hours=2))
+        await services.aggregate.job_ended(run, now - timedelta(hours=2), "no rights")
+        assert (await ready(client))[:2] == (503, "overdue")
+
+
+async def test_a_job_that_ended_with_its_process_is_no_failure(make_client: MakeClient) -> None:
+    async with make_client() as client:
+        services = services_of(client)
+        run = await services.aggregate.job_started("order", services.clock.now())
+        await services.aggregate.job_ended(run, services.clock.now(), WAS_STOPPED)
+        assert (await ready(client))[:2] == (200, "ok")
+        assert (await metrics(services))['job_last_run_failed{job="order"}'] == 0
 
 
 async def test_without_a_raw_store_there_is_nothing_to_purge(make_client: MakeClient) -> None:
