@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -68,15 +68,16 @@ async def count_week(
     workers = workers or min(os.cpu_count() or 1, MOST_WORKERS)
     async with engine.begin() as connection:
         total = await count_reports(connection, week) if progress else 0
-        parts = _whole_people(_rows(connection, week), (lambda read: progress(read, total)) if progress else None)
-        first: list[list[RawRow]] = []
-        async for part in parts:
-            first.append(part)
-            if sum(map(len, first)) > COUNTED_HERE:
-                counted = await _count_elsewhere(catalogue, first, parts, workers)
-                break
-        else:
-            counted = [await asyncio.to_thread(_count_here, catalogue, first)]
+        told = (lambda read: progress(read, total)) if progress else None
+        async with contextlib.aclosing(_whole_people(_rows(connection, week), told)) as parts:
+            first: list[list[RawRow]] = []
+            async for part in parts:
+                first.append(part)
+                if sum(map(len, first)) > COUNTED_HERE:
+                    counted = await _count_elsewhere(catalogue, first, parts, workers)
+                    break
+            else:
+                counted = [await asyncio.to_thread(_count_here, catalogue, first)]
     people: dict[str, Counter[tuple[str, ...]]] = {entry.id: Counter() for entry in catalogue}
     for counts in counted:
         for entry, cells in zip(catalogue, counts.people, strict=True):
@@ -107,7 +108,7 @@ async def count_reports(connection: AsyncConnection, week: str) -> int:
     return int(await connection.scalar(sa.select(sa.func.count()).where(REPORTS.c.week == week)) or 0)
 
 
-async def _rows(connection: AsyncConnection, week: str) -> AsyncIterator[list[RawRow]]:
+async def _rows(connection: AsyncConnection, week: str) -> AsyncGenerator[list[RawRow]]:
     """The reports of a week in the order of their key, some at a time."""
     document = sa.cast(REPORTS.c.document, sa.Text())  # as text: who counts decodes it
     query = (
@@ -115,28 +116,32 @@ async def _rows(connection: AsyncConnection, week: str) -> AsyncIterator[list[Ra
         .where(REPORTS.c.week == week)
         .order_by(REPORTS.c.identifier, REPORTS.c.environment)
     )
-    async with connection.stream(query, execution_options={"yield_per": ROWS_AT_A_TIME}) as result:
+    result = await connection.stream(query, execution_options={"yield_per": ROWS_AT_A_TIME})
+    try:
         async for rows in result.partitions():
             yield [(identifier, level, version, text) for identifier, level, version, text in rows]
+    finally:
+        await result.close()
 
 
 async def _whole_people(
-    parts: AsyncIterator[list[RawRow]], progress: Callable[[int], None] | None
-) -> AsyncIterator[list[RawRow]]:
+    parts: AsyncGenerator[list[RawRow]], progress: Callable[[int], None] | None
+) -> AsyncGenerator[list[RawRow]]:
     """The same reports, cut between two people, so that each person is in one part."""
     held: list[RawRow] = []
     read = 0
-    async for rows in parts:
-        held += rows
-        cut = len(held) - 1
-        while cut and held[cut - 1][0] == held[-1][0]:
-            cut -= 1
-        if cut:
-            yield held[:cut]
-            held = held[cut:]
-        read += len(rows)
-        if progress:
-            progress(read)
+    async with contextlib.aclosing(parts):
+        async for rows in parts:
+            held += rows
+            cut = len(held) - 1
+            while cut and held[cut - 1][0] == held[-1][0]:
+                cut -= 1
+            if cut:
+                yield held[:cut]
+                held = held[cut:]
+            read += len(rows)
+            if progress:
+                progress(read)
     if held:
         yield held
 

@@ -28,5 +28,6 @@ certifying.add_to(app)
 
 def main() -> None:
     """Run the command."""
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # of connections that Ctrl+C cuts, it would tell
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     app()

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -147,7 +147,7 @@ async def test_a_week_is_read_as_one_state_though_reports_keep_coming(
     late = iter(range(100, 1000))
     real = compute._rows
 
-    async def rows(*arguments: Any) -> AsyncIterator[Any]:
+    async def rows(*arguments: Any) -> AsyncGenerator[Any]:
         async for some in real(*arguments):
             yield some
             await raw.put([report(next(late)) for _ in range(10)])

@@ -40,17 +40,24 @@ class Rule:
 
 @dataclass
 class Group:
-    """A group of people and the tables that tell them apart. ``total`` and rows: what is seen, None where hidden."""
+    """A group of people and the tables that tell them apart. ``total`` and rows: what is seen, None where hidden.
+
+    ``partial``: tables in which not everybody of the group needs to be, such as the commands that people used.
+    """
 
     total: int | None
     tables: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
+    partial: frozenset[str] = frozenset()
 
 
-def seen_by_everybody(total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule) -> Group:
+def seen_by_everybody(
+    total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule, partial: frozenset[str] = frozenset()
+) -> Group:
     """Return what is published of true counts."""
     return Group(
         rule.published(total),
         {name: {row: rule.published(count) for row, count in rows.items()} for name, rows in tables.items()},
+        partial,
     )
 
 
@@ -72,8 +79,9 @@ class Attack:
                 if rule.each_once:
                     self._rows.append((whole | {total: -1.0}, (0, 0)))
                     continue
-                self._rows.append((whole | {total: -1.0}, (0, np.inf)))  # everybody is somewhere
-                self._rows.append((whole | {total: -float(MOST_ENVIRONMENTS)}, (-np.inf, 0)))
+                if name not in group.partial:
+                    self._rows.append((whole | {total: -1.0}, (0, np.inf)))  # everybody is somewhere
+                    self._rows.append((whole | {total: -float(MOST_ENVIRONMENTS)}, (-np.inf, 0)))
                 for cell in cells:
                     self._rows.append(({cell: 1.0, total: -1.0}, (-np.inf, 0)))  # nobody is in a row twice
         for inner, outer in (within or {}).items():
