@@ -280,7 +280,7 @@ def retract(
         removed = 0
         async with aggregate_store() as aggregate:
             records = Records(aggregate.engine)
-            # Of published weeks alone: one in between that comes out later has not been taken back.
+            # Of weeks that are named in public alone: one in between that comes out later has not been taken back.
             spans = _spans(await aggregate.public_weeks(first, until))
             for entry, of, _ in chosen:
                 for begin, end in spans:

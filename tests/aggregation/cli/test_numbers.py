@@ -126,6 +126,15 @@ def test_only_published_weeks_are_retracted_and_one_between_is_not(command: Comm
     assert [(row["week"], row["people"]) for row in shown["rows"]] == [("2026-W39", 30)]
 
 
+def test_a_retraction_names_no_week_of_which_nothing_was_listed(command: Command) -> None:
+    """Else it would tell the week of nine people from one of nobody."""
+    command.publish(W38=40, W39=9, W40=25)
+    command("retract", "people", "--from", "2026-W38", "--to", WEEK, "--reason", REASON, "--yes")
+    shown = command.json("show", "people", "--from", "2026-W38")
+    assert shown["weeks"] == ["2026-W38", WEEK]
+    assert [(one["from"], one["to"]) for one in shown["retractions"]] == [("2026-W38", "2026-W38"), (WEEK, WEEK)]
+
+
 def test_what_is_retracted_is_not_told_as_fewer_than_ten(command: Command) -> None:
     command.publish(W39=40, W40=25)
     command("retract", "plugins", "--plugin", "affinder", "--from", "2026-W39", "--reason", REASON, "--yes")
