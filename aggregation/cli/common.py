@@ -154,6 +154,16 @@ def print_json(value: Any) -> None:
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
+def several(count: int, noun: str) -> str:
+    """Return a count with its noun: "1 number", "2 numbers"."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def were(count: int) -> str:
+    """Return the verb for so many."""
+    return "was" if count == 1 else "were"
+
+
 def entry_of(name: str) -> Entry:
     """Return the entry of the catalogue with that id. Raises UsageError."""
     import difflib

@@ -32,6 +32,8 @@ from aggregation.cli.common import (
     instant,
     print_json,
     run,
+    several,
+    were,
 )
 from aggregation.export import Format, MissingLibraryError, export
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
@@ -231,7 +233,11 @@ def export_command(
     if as_json:
         print_json({"numbers": numbers, "folder": str(folder)})
         return
-    console.print(f"{numbers:,} numbers are in {folder}. README.md there says what they are.", markup=False, soft_wrap=True)
+    console.print(
+        f"The public numbers, {numbers:,} of them, are in {folder}. README.md there says what they are.",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def retract(
@@ -290,13 +296,13 @@ def retract(
     chosen = run(look)
     for entry, of, count in chosen:
         whose = "".join(f", {key} {value}" for key, value in of.items())
-        errors.print(f"{entry.id}{whose}: {count:,} numbers from {first} to {until}", markup=False)
+        errors.print(f"{entry.id}{whose}: {several(count, 'number')} from {first} to {until}", markup=False)
     confirmed("Retract them? They are gone for ever, and the reason stays public.", yes)
     removed = run(lambda: take_back(chosen))
     if as_json:
         print_json({"removed": removed, "entries": [entry.id for entry, _, _ in chosen], "from": first, "to": until})
     else:
-        console.print(f"{removed:,} numbers were retracted.")
+        console.print(f"{several(removed, 'number')} {were(removed)} retracted.")
 
 
 def _spans(weeks: Sequence[str]) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ from aggregation.cli.common import (
     progress_bar,
     run,
     settings,
+    several,
     stores,
 )
 from aggregation.compute import count_week, public_cells
@@ -191,7 +192,9 @@ def _sentence(publication: Publication) -> str:
     if publication.outcome is Outcome.ALREADY:
         return f"{week} is published already, and stays as it is."
     left_out = f" {publication.left_out:,} could not be read and were left out." if publication.left_out else ""
-    return f"{week} is published: {publication.cells:,} numbers from {publication.reports:,} reports.{left_out}"
+    return (
+        f"{week} is published: {several(publication.cells, 'number')} from {several(publication.reports, 'report')}.{left_out}"
+    )
 
 
 def _as_json(publication: Publication) -> dict[str, Any]:

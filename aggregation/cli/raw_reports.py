@@ -22,7 +22,9 @@ from aggregation.cli.common import (
     instant,
     print_json,
     run,
+    several,
     stores,
+    were,
 )
 from aggregation.retention import oldest_after_purge, purge
 from aggregation.stores.raw import RawStore, Report
@@ -73,9 +75,10 @@ def purge_command(
         print_json({"dry_run": dry_run, "oldest_week_kept": oldest, "reports": sum(weeks.values()), "weeks": weeks})
         return
     for week, reports in weeks.items() if dry_run else ():
-        console.print(f"{week}: {reports:,} reports")
-    would = "would be" if dry_run else "were"
-    console.print(f"{sum(weeks.values()):,} raw reports from before {oldest} {would} deleted.")
+        console.print(f"{week}: {several(reports, 'report')}")
+    total = sum(weeks.values())
+    would = "would be" if dry_run else were(total)
+    console.print(f"{several(total, 'raw report')} from before {oldest} {would} deleted.")
 
 
 def forget(
@@ -92,7 +95,8 @@ def forget(
             await _erased(raw)
             return deleted
 
-    console.print(f"{run(work)} reports were deleted.")
+    deleted = run(work)
+    console.print(f"{several(deleted, 'report')} {were(deleted)} deleted.")
 
 
 def inspect(
@@ -130,4 +134,6 @@ def inspect(
     else:
         for one in shown:
             console.print(Syntax(json.dumps(one, indent=2), "json", background_color="default", word_wrap=True))
-        errors.print(f"{len(shown)} reports, without identifiers. The privacy page now says that you looked, and why.")
+        errors.print(
+            f"{several(len(shown), 'report')}, without identifiers. The privacy page now says that you looked, and why."
+        )

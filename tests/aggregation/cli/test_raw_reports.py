@@ -37,7 +37,7 @@ def _on_disk(folder: Path) -> bytes:
 
 def test_forget_deletes_and_says_how_much(command: Command) -> None:
     command.prepare(report(person) for person in range(3))
-    assert "1 reports were deleted" in command("forget", report(1).identifier).output
+    assert "1 report was deleted" in command("forget", report(1).identifier).output
     command("forget", "not-an-identifier", code=2)
 
 
