@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from aggregation.compute import CountingError
 from aggregation.jobs import run_job
 from aggregation.publish import JOB, Outcome, due_weeks, publish_week
 from aggregation.retention import overdue, purge, put_in_order
-from aggregation.standing import PURGE
+from aggregation.standing import PURGE, standing, weeks_about_to_be_lost
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
 
@@ -52,6 +53,8 @@ def register(
             if publication.outcome is Outcome.UNREADABLE:
                 trouble.append(f"{publication.left_out} reports of {week} can't be read by this version: a newer one took them")
             log.info("week_due", week=week, outcome=publication.outcome, cells=publication.cells, left_out=publication.left_out)
+        for sentence in weeks_about_to_be_lost(await standing(raw, aggregate, clock.now())):
+            log.warning("week_about_to_be_lost", explanation=sentence)
         return "; ".join(trouble) or None
 
     async def purge_old() -> str | None:
@@ -87,6 +90,8 @@ def add(
     async def run() -> None:
         try:
             await run_job(aggregate, name, work, clock.now, lock_folder)
+        except asyncio.CancelledError:
+            log.info("job_stopped", job=name)  # with its process: the record says so, and there is nobody to tell
         except (SQLAlchemyError, OSError) as error:
             # The store of the locks is away. Not a whole interval later: the job is still due.
             log.error("job_not_run", job=name, error=type(error).__name__)

@@ -1,7 +1,7 @@
 """How things stand: which weeks wait, which are about to be lost, what is older than promised, how the jobs do.
 
-Everything here is for the operator. What of it may be read in public, at ``/health/ready``, names weeks and jobs, never how
-many reports there are.
+Everything here is for the operator. What of it may be read in public, at ``/health/ready``, is which jobs fail and whether a
+promise is broken. No week is named there: that one waits to be published would tell that somebody took part in it.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def broken_promises(state: Standing, now: datetime, *, keeps_reports: bool) -> l
         if not state.overdue:
             return []
         return [
-            f"Raw reports of {', '.join(state.overdue)} are older than {RETENTION.days} days. "
-            "Run `python -m aggregation purge`, and see in `status` why the job did not."
+            f"There are raw reports that are older than {RETENTION.days} days. `python -m aggregation status` names the weeks, "
+            "and says why the job did not delete them; `purge` does."
         ]
     last_good = max((run.ended_at for run in state.good_jobs if run.job == PURGE and run.ended_at), default=None)
     if last_good is None or now - last_good > OVERDUE_AFTER:
@@ -81,16 +81,19 @@ def broken_promises(state: Standing, now: datetime, *, keeps_reports: bool) -> l
     return []
 
 
-def warnings(state: Standing) -> list[str]:
-    """Return what somebody should look at, in sentences."""
-    found = [
+def weeks_about_to_be_lost(state: Standing) -> list[str]:
+    """Return which weeks will be lost unless somebody acts, in sentences, for the operator alone."""
+    return [
         f"{risk.week} is not published, and its raw reports go on {risk.lost_at:%Y-%m-%d %H:%M} UTC: after that its numbers "
         "are lost. Run `python -m aggregation run` or `approve`."
         for risk in state.at_risk or ()
     ]
-    found += [
+
+
+def failing_jobs(state: Standing) -> list[str]:
+    """Return which jobs failed the last time, in sentences without the reason."""
+    return [
         f"The job {run.job} failed on {run.ended_at:%Y-%m-%d %H:%M} UTC; `python -m aggregation status` says why."
         for run in state.jobs
         if run.error and run.ended_at and run.error != WAS_STOPPED
     ]
-    return found

@@ -157,6 +157,11 @@ def make_statement(
     plain = needed[None]
     numbers = {row.week: row.people for row in rows[None]}
     installs = summary_of(plain, numbers, {})
+    if installs is None and mine:
+        reasons = "; ".join(dict.fromkeys(one.reason for one in mine))
+        raise NothingToStateError(
+            f"There are no public numbers of {plugin} from {first} to {last}: they were retracted ({reasons})."
+        )
     if installs is None:
         raise NothingToStateError(
             f"There are no public numbers of {plugin} from {first} to {last}: fewer than {LISTED_FROM} people of those who "

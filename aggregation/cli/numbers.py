@@ -172,7 +172,9 @@ def _write_csv(entry: Entry, rows: Sequence[PublicRow]) -> None:
 def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
     span = shown.weeks[0] if len(shown.weeks) == 1 else f"{shown.weeks[0]} to {shown.weeks[-1]}"
     if not shown.rows:
-        why = "what there was is retracted" if shown.retractions else f"fewer than {LISTED_FROM} people, zero included"
+        why = f"fewer than {LISTED_FROM} people, zero included" + (
+            ", or what there was is retracted" if shown.retractions else ""
+        )
         console.print(f"{entry.question} ({span})\nNothing is listed: {why}.")
         return
     several = len(shown.weeks) > 1
@@ -283,15 +285,12 @@ def retract(
 
     async def take_back(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
         moment = instant(now)  # not when the question was asked: somebody may have thought about it for long
-        removed = 0
         async with aggregate_store() as aggregate:
             records = Records(aggregate.engine)
             # Of weeks that are named in public alone: one in between that comes out later has not been taken back.
             spans = _spans(await aggregate.public_weeks(first, until))
-            for entry, of, _ in chosen:
-                for begin, end in spans:
-                    removed += await records.retract(entry, of, begin, end, checked_reason(reason), moment)
-        return removed
+            parts = [(entry, of, begin, end) for entry, of, _ in chosen for begin, end in spans]
+            return await records.retract_all(parts, checked_reason(reason), moment)
 
     chosen = run(look)
     for entry, of, count in chosen:

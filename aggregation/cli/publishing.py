@@ -36,7 +36,7 @@ from aggregation.compute import count_week, public_cells
 from aggregation.jobs import turn
 from aggregation.publish import JOB, Outcome, Publication, due_weeks, outcome_ahead, publish_week
 from aggregation.retention import RETENTION, oldest_after_purge
-from aggregation.standing import Standing, broken_promises, standing, warnings
+from aggregation.standing import Standing, broken_promises, failing_jobs, standing, weeks_about_to_be_lost
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AggregationRun, JobRun
 
@@ -250,7 +250,9 @@ def _print_status(state: Standing, runs: list[AggregationRun], failures: list[Jo
         console.print(f"before: {failure.job} on {failure.started_at:%Y-%m-%d %H:%M} UTC: {failure.error}", markup=False)
     for sentence in broken_promises(state, moment, keeps_reports=True):
         errors.print(sentence, style="red", markup=False)
-    for sentence in warnings(state):
+    if state.overdue:
+        errors.print(f"They are of {', '.join(state.overdue)}.", style="red", markup=False)
+    for sentence in [*weeks_about_to_be_lost(state), *failing_jobs(state)]:
         errors.print(sentence, style="yellow", markup=False)
 
 
@@ -315,5 +317,5 @@ def _status_as_json(state: Standing, runs: list[AggregationRun], failures: list[
         "jobs": [{**job(one), "last_went_well_at": good.get(one.job)} for one in state.jobs],
         "failures": [job(one) for one in failures],
         "broken_promises": broken_promises(state, now, keeps_reports=True),
-        "warnings": warnings(state),
+        "warnings": [*weeks_about_to_be_lost(state), *failing_jobs(state)],
     }

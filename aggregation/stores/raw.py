@@ -200,15 +200,16 @@ class RawStore:
 
     def _is_small(self) -> bool:
         """Whether writing the file anew keeps nobody waiting."""
-        file = Path(self.engine.url.database or "")
-        return not file.exists() or file.stat().st_size <= SMALL
+        base = self.engine.url.database or ""
+        sizes = [path.stat().st_size for path in (Path(base), Path(f"{base}-wal")) if path.exists()]
+        return sum(sizes) <= SMALL
 
     def _is_due(self, at_once: bool) -> bool:
         """Whether the file may be written anew now. A mark beside it says when that was, for all processes."""
         if at_once or self._is_small():
             return True
         mark = self._mark()
-        return not mark.exists() or time.time() - mark.stat().st_mtime >= DAY_S
+        return not mark.exists() or abs(time.time() - mark.stat().st_mtime) >= DAY_S
 
     def _mark(self) -> Path:
         return Path(f"{self.engine.url.database}.written-anew")

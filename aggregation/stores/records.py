@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,14 +21,22 @@ class Records:
         self._engine = engine
 
     async def retract(self, entry: Entry, of: Mapping[str, str], first: str, last: str, reason: str, now: datetime) -> int:
-        """Remove the numbers of an entry from ``first`` to ``last``, both included, and write down why, in one transaction.
+        """Remove the numbers of an entry from ``first`` to ``last``, both included, and write down why; see `retract_all`."""
+        return await self.retract_all([(entry, of, first, last)], reason, now)
 
-        ``of``: values that some of its dimensions have. Returns how many numbers were removed; where there were none,
+    async def retract_all(self, chosen: Iterable[tuple[Entry, Mapping[str, str], str, str]], reason: str, now: datetime) -> int:
+        """Remove numbers, and write down why, in one transaction; return how many there were.
+
+        ``chosen``: entries, values that some of their dimensions have, the first and the last week. Of what has no number
         nothing is written.
         """
+        removed = 0
         async with self._engine.execution_options(**WRITES).begin() as connection:
-            removed = (await connection.execute(sa.delete(CELLS).where(_chosen(entry, of, first, last)))).rowcount
-            if removed:
+            for entry, of, first, last in chosen:
+                gone = (await connection.execute(sa.delete(CELLS).where(_chosen(entry, of, first, last)))).rowcount
+                removed += gone
+                if not gone:
+                    continue
                 await connection.execute(
                     sa.insert(RETRACTIONS).values(
                         entry=entry.id, of=dict(of), first_week=first, last_week=last, reason=reason, retracted_at=now

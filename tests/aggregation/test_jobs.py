@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from napari_update_hook.weeks import published_from, start_of
+from structlog.testing import capture_logs
 
 from aggregation import publish, schedule
 from aggregation.clock import Clock
@@ -180,6 +181,17 @@ async def test_a_run_that_was_killed_is_known_as_such_by_the_next(aggregate: Agg
     (failed,) = await aggregate.failed_job_runs()
     assert (failed.job, failed.error) == ("publish", "was killed")
     assert [run.error for run in await aggregate.last_job_runs()] == [None]
+
+
+async def test_a_week_that_is_about_to_be_lost_is_in_the_log(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
+    await raw.put([report(person) for person in range(12)])
+    for days, expected in ((8, []), (6, ["week_about_to_be_lost"])):
+        scheduler = AsyncIOScheduler(timezone="UTC")
+        moment = start_of(WEEK) + RETENTION - timedelta(days=days)
+        schedule.register(scheduler, raw, aggregate, Clock(moment), tmp_path / str(days), approval=True)
+        with capture_logs() as lines:
+            await scheduler.get_job("publish").func()
+        assert [line["event"] for line in lines if line["log_level"] == "warning"] == expected
 
 
 async def test_with_approval_the_job_publishes_nothing(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:

@@ -89,6 +89,16 @@ async def test_weeks_without_a_number_are_not_named_in_public(raw: RawStore, agg
     assert await aggregate.public_weeks() == [WEEK]  # it had numbers, and says why it has none
 
 
+async def test_a_week_in_the_middle_of_a_retraction_is_named_too(raw: RawStore, aggregate: AggregateStore) -> None:
+    weeks = ["2026-W38", "2026-W39", WEEK]
+    await raw.put([report(person, week=week) for person in range(12) for week in weeks])
+    for week in weeks:
+        await publish_week(raw, aggregate, week, TIME)
+    for entry in CATALOGUE:
+        await Records(aggregate.engine).retract(entry, {}, weeks[0], weeks[-1], "Forged reports", TIME)
+    assert await aggregate.public_weeks() == weeks
+
+
 async def test_a_failure_in_the_middle_leaves_no_half_week(
     raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

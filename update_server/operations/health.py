@@ -12,7 +12,7 @@ from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from aggregation.standing import Standing, broken_promises, standing, warnings
+from aggregation.standing import Standing, broken_promises, failing_jobs, standing
 from aggregation.stores.raw import RawStore
 from update_server import __version__
 from update_server.index.bodies import instant_text
@@ -88,7 +88,7 @@ async def readiness(services: Services) -> Ready:
     try:
         weeks_and_jobs = await standing_of(services)
         broken = broken_promises(weeks_and_jobs, services.clock.now(), keeps_reports=services.raw is not None)
-        reasons += warnings(weeks_and_jobs)
+        reasons += failing_jobs(weeks_and_jobs)
     except (SQLAlchemyError, OSError) as error:
         if not any(state not in ("ok", "switched off") for state in stores.values()):
             reasons.append(f"How the jobs stand can't be read: {type(error).__name__}.")

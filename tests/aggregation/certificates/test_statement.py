@@ -94,6 +94,12 @@ def test_without_a_number_there_is_nothing_to_state() -> None:
         statement({})
 
 
+def test_where_all_of_it_was_retracted_that_is_said() -> None:
+    gone = tuple(retraction(plugin="affinder", week=week) for week in ("2026-W38", "2026-W39"))
+    with pytest.raises(NothingToStateError, match="they were retracted"):
+        statement({}, retractions=gone)
+
+
 def test_it_says_how_it_was_counted() -> None:
     text = " ".join(statement().how_counted)
     for words in ("people who chose to take part", "below 10", "multiple of 5", "Which share of all users", "retracted"):

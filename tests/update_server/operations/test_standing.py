@@ -47,7 +47,8 @@ async def test_raw_reports_that_are_too_old_turn_it_red_until_they_are_gone(make
         await fill(services)
         code, status, reasons = await ready(client)
         assert (code, status) == (503, "overdue")
-        assert f"Raw reports of {WEEK} are older than 60 days" in reasons
+        assert "older than 60 days" in reasons
+        assert WEEK not in reasons
         assert (await metrics(services))["raw_weeks_overdue"] == 1
         assert (await client.get("/api/updates?python=3.11")).status_code == 200  # nobody who asks for updates suffers
         assert services.raw is not None
@@ -71,9 +72,8 @@ async def test_a_week_that_is_about_to_be_lost_is_told_of(make_client: MakeClien
     async with make_client(now=END - timedelta(days=6)) as client:
         services = services_of(client)
         await fill(services)
-        code, status, reasons = await ready(client)
-        assert (code, status) == (200, "degraded")
-        assert f"{WEEK} is not published" in reasons
+        # not in public: it would tell that somebody took part in that week
+        assert await ready(client) == (200, "ok", "")
         found = await metrics(services)
         assert (found["weeks_at_risk"], found["weeks_due"]) == (1, 1)
         assert services.raw is not None
