@@ -99,12 +99,21 @@ async def test_the_jobs_publish_what_is_due_and_purge_what_is_old(
     assert await raw.weeks() == [WEEK]
 
 
-async def jobs_ended(aggregate: AggregateStore, number: int = 3) -> dict[str, JobRun]:
-    for _ in range(400):
-        runs = {run.job: run for run in await aggregate.last_job_runs() if run.ended_at}
-        if len(runs) == number:
-            return runs
-        await asyncio.sleep(0.05)
+async def jobs_ran(
+    raw: RawStore, aggregate: AggregateStore, moment: datetime, folder: Path, **options: Any
+) -> dict[str, JobRun]:
+    """Schedule the jobs at a moment, wait until each has run once, and return the record."""
+    scheduler = AsyncIOScheduler(timezone="UTC")
+    schedule.register(scheduler, raw, aggregate, Clock(moment), folder, **options)
+    scheduler.start()
+    try:
+        for _ in range(400):
+            runs = {run.job: run for run in await aggregate.last_job_runs() if run.ended_at}
+            if len(runs) == 3:
+                return runs
+            await asyncio.sleep(0.05)
+    finally:
+        scheduler.shutdown(wait=False)
     pytest.fail("the jobs did not end")
 
 
@@ -116,14 +125,8 @@ async def test_the_purge_waits_for_no_aggregation_that_failed(
 
     monkeypatch.setattr(publish, "count_week", fails)
     await raw.put([report(person, week=week) for person in range(12) for week in (WEEK, "2026-W46")])
-    scheduler = AsyncIOScheduler(timezone="UTC")
     later = start_of(WEEK) + RETENTION - timedelta(minutes=30)  # not purged yet, and due to be within the hour
-    schedule.register(scheduler, raw, aggregate, Clock(later), tmp_path)
-    scheduler.start()
-    try:
-        runs = await jobs_ended(aggregate)
-    finally:
-        scheduler.shutdown(wait=False)
+    runs = await jobs_ran(raw, aggregate, later, tmp_path)
     assert runs["publish"].error in (f"{WEEK}: CountingError: no memory", None)  # None: the purge was first
     assert runs["purge"].error is None
     assert await raw.weeks() == ["2026-W46"]
@@ -142,13 +145,7 @@ async def test_a_week_that_fails_keeps_no_other_from_being_published(
 
     monkeypatch.setattr(publish, "count_week", fails)
     await raw.put([report(person, week=week) for person in range(12) for week in ("2026-W39", WEEK)])
-    scheduler = AsyncIOScheduler(timezone="UTC")
-    schedule.register(scheduler, raw, aggregate, Clock(published_from(WEEK)), tmp_path)
-    scheduler.start()
-    try:
-        runs = await jobs_ended(aggregate)
-    finally:
-        scheduler.shutdown(wait=False)
+    runs = await jobs_ran(raw, aggregate, published_from(WEEK), tmp_path)
     assert await aggregate.published_weeks() == [WEEK]
     assert runs["publish"].error == "2026-W39: CountingError: no memory"
 
@@ -161,13 +158,7 @@ async def test_a_purge_that_leaves_something_is_a_failure(
 
     monkeypatch.setattr(raw, "delete_before", nothing)
     await raw.put([report(person, week="2026-W30") for person in range(12)])
-    scheduler = AsyncIOScheduler(timezone="UTC")
-    schedule.register(scheduler, raw, aggregate, Clock(published_from(WEEK)), tmp_path)
-    scheduler.start()
-    try:
-        runs = await jobs_ended(aggregate)
-    finally:
-        scheduler.shutdown(wait=False)
+    runs = await jobs_ran(raw, aggregate, published_from(WEEK), tmp_path)
     assert runs["purge"].error == "raw reports of 2026-W30 are still there"
 
 
@@ -196,13 +187,7 @@ async def test_a_week_that_is_about_to_be_lost_is_in_the_log(raw: RawStore, aggr
 
 async def test_with_approval_the_job_publishes_nothing(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
     await raw.put([report(person) for person in range(12)])
-    scheduler = AsyncIOScheduler(timezone="UTC")
-    schedule.register(scheduler, raw, aggregate, Clock(published_from(WEEK)), tmp_path, approval=True)
-    scheduler.start()
-    try:
-        runs = await jobs_ended(aggregate)
-    finally:
-        scheduler.shutdown(wait=False)
+    runs = await jobs_ran(raw, aggregate, published_from(WEEK), tmp_path, approval=True)
     assert runs["publish"].error is None
     assert await aggregate.published_weeks() == []
 
@@ -211,13 +196,7 @@ async def test_a_week_that_a_newer_version_took_is_a_failure_of_the_job(
     raw: RawStore, aggregate: AggregateStore, tmp_path: Path
 ) -> None:
     await raw.put([msgspec.structs.replace(report(person), schema_version=99) for person in range(12)])
-    scheduler = AsyncIOScheduler(timezone="UTC")
-    schedule.register(scheduler, raw, aggregate, Clock(published_from(WEEK)), tmp_path)
-    scheduler.start()
-    try:
-        runs = await jobs_ended(aggregate)
-    finally:
-        scheduler.shutdown(wait=False)
+    runs = await jobs_ran(raw, aggregate, published_from(WEEK), tmp_path)
     assert "can't be read by this version" in str(runs["publish"].error)
 
 
