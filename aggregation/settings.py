@@ -18,7 +18,8 @@ def _site(text: str) -> str:
 def _store_url(text: str | None) -> str | None:
     """A URL of a database that the stores know; empty stays empty."""
     if text and not text.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
-        raise ValueError(f"{text[:64]!r} is no store: write sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
+        # Without the URL, which may hold a password.
+        raise ValueError("this is no store's URL: write sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
     return text
 
 
@@ -46,7 +47,9 @@ class AggregationSettings(BaseSettings):
     URLs are SQLAlchemy's: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user:password@host/name``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="AGGREGATION_", populate_by_name=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="AGGREGATION_", populate_by_name=True, extra="ignore", hide_input_in_errors=True
+    )
 
     data: Path = Field(
         Path("data"),

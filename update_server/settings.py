@@ -39,7 +39,7 @@ class Upstreams:
 class Settings(BaseSettings):
     """Settings of the service. Each is read from ``UPDATE_SERVER_`` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="UPDATE_SERVER_", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="UPDATE_SERVER_", extra="ignore", hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")

@@ -25,7 +25,9 @@ class WrongWeeksError(Exception):
 async def prepare(
     aggregate: AggregateStore, *, site: str, key_folder: Path, plugin: str, first: str, last: str, now: datetime
 ) -> tuple[Certificate, Statement]:
-    """Sign a statement about ``plugin`` from ``first`` to ``last``, both included; nobody sees it before `publish`.
+    """Sign a statement about ``plugin`` from ``first`` to ``last``, both included.
+
+    Nobody sees it before it is added to the CertificateStore, which is left to the caller.
 
     Raises KeyProblemError, NothingToStateError, WrongWeeksError, TooLargeError, InvalidWeekError.
     """
@@ -63,11 +65,6 @@ async def prepare(
         token=sign(statement, key),
     )
     return certificate, statement
-
-
-async def publish(aggregate: AggregateStore, certificate: Certificate) -> None:
-    """Keep a certificate in the store, so that everybody who has its number can see it."""
-    await CertificateStore(aggregate.engine).add(certificate)
 
 
 async def verify_here(aggregate: AggregateStore, token: str) -> Verdict:

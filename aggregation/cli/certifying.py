@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,12 +14,14 @@ from packaging.utils import canonicalize_name
 from rich.table import Column, Table
 from rich.text import Text
 
-from aggregation.certificates.issue import WrongWeeksError, prepare, publish, verify_here
+from aggregation.certificates.issue import WrongWeeksError, prepare, verify_here
 from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, private_file
 from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError, Verdict, text_of, verify
 from aggregation.certificates.statement import NothingToStateError
 from aggregation.cli.common import (
+    LOOPBACK,
     NOT_DONE,
+    USAGE,
     JsonOption,
     NowOption,
     UsageError,
@@ -39,7 +42,6 @@ from aggregation.stores.certificates import CertificateStore, KeyExistsError
 
 SECONDS_TO_FETCH = 10
 LEAST_OF_A_KEY = 8
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -98,7 +100,7 @@ def certify(
             output.mkdir(parents=True, exist_ok=True)
             for kind, content in contents.items():
                 files[kind].write_bytes(content)
-            await publish(aggregate, certificate)  # last: nobody shall see one that nobody has
+            await CertificateStore(aggregate.engine).add(certificate)  # last: nobody shall see one that nobody has
         return {
             "certificate": certificate.id,
             "plugin": name,
@@ -147,7 +149,7 @@ def verify_command(
         verdict = run(work)
     except KeyProblemError as error:
         errors.print(str(error), style="red", markup=False)
-        raise typer.Exit(2) from error
+        raise typer.Exit(USAGE) from error
     statement = verdict.statement
     if as_json:
         print_json(
@@ -178,13 +180,11 @@ def verify_command(
 
 
 def _token(file: Path) -> str:
-    import sys
-
     try:
         raw = sys.stdin.buffer.read(MOST_BYTES + 1) if str(file) == "-" else file.open("rb").read(MOST_BYTES + 1)
     except OSError as error:
         errors.print(f"{file} can't be read: {error.strerror or error}.", style="red", markup=False)
-        raise typer.Exit(2) from error
+        raise typer.Exit(USAGE) from error
     return text_of(raw)
 
 

@@ -32,7 +32,8 @@ errors = Console(stderr=True, highlight=False)
 
 T = TypeVar("T")
 
-SAID, NOT_DONE, USAGE = 0, 1, 2
+NOT_DONE, USAGE = 1, 2
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 NowOption = Annotated[datetime | None, typer.Option("--now", help="Act as if it were this instant (ISO, UTC), for rehearsals.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -61,7 +62,7 @@ def instant(now: datetime | None) -> datetime:
     if now is not None:
         now = now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)
         urls = [url for store in Store if (url := settings().url(store, Role.SCHEDULER))]
-        if any(make_url(url).host not in (None, "", "localhost", "127.0.0.1", "::1") for url in urls):
+        if any((make_url(url).host or "localhost") not in LOOPBACK for url in urls):
             errors.print("--now moves the clock, which is refused unless both stores are on this machine.", style="red")
             raise typer.Exit(USAGE)
         errors.print(f"Acting as if it were {now:%Y-%m-%d %H:%M} UTC.", style="yellow")

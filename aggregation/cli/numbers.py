@@ -177,9 +177,9 @@ def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
         )
         console.print(f"{entry.question} ({span})\nNothing is listed: {why}.")
         return
-    several = len(shown.weeks) > 1
+    spans_weeks = len(shown.weeks) > 1
     table = Table(title=f"{entry.question} ({span})", title_justify="left", expand=chart)
-    if several:
+    if spans_weeks:
         table.add_column("Week")
     for dimension in entry.dimensions:
         table.add_column(dimension.title)
@@ -189,15 +189,15 @@ def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
     most = max(row.people for row in shown.rows)
     lines: list[tuple[str, dict[str, str], int]] = [(row.week, row.values, row.people) for row in shown.rows]
     taken_back = {week for week in shown.weeks for one in shown.retractions if str(one["from"]) <= week <= str(one["to"])}
-    if several and len({tuple(row.values.values()) for row in shown.rows}) == 1:
+    if spans_weeks and len({tuple(row.values.values()) for row in shown.rows}) == 1:
         # One number a week: the weeks without one are as telling.
         lines += [(week, shown.rows[0].values, 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]
     for week, values, people in (
         sorted(lines, key=lambda line: (line[0], list(line[1].values())))
-        if several
+        if spans_weeks
         else sorted(lines, key=lambda line: -line[2])
     ):
-        cells = [week] if several else []
+        cells = [week] if spans_weeks else []
         cells += [values[dimension.name] for dimension in entry.dimensions]
         bars = [Bar(most, 0, people)] if chart else []
         instead = "retracted" if week in taken_back else f"fewer than {LISTED_FROM}"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
+from pydantic import ValidationError
 
 from aggregation.settings import AggregationSettings, Role, Store
+from aggregation.stores.engines import make_engine
+from migrations import upgrade
 from tests.aggregation.cli.conftest import LATER, Command
 from tests.support.reports import WEEK, report
 
@@ -106,7 +111,49 @@ def test_an_empty_store(command: Command, folder: Path, arguments: list[str], sa
     assert not Path("out").exists()
 
 
-@pytest.mark.parametrize("url", ["nonsense", "mysql://x@y/z", "sqlite:///raw.sqlite3", "postgresql://x@y/z"])
+@pytest.mark.parametrize("store", Store)
+def test_a_store_of_another_version(command: Command, folder: Path, store: Store) -> None:
+    command.publish(W40=25)
+    with sqlite3.connect(folder / f"{store}.sqlite3") as database:
+        database.execute(f"UPDATE alembic_version_{store} SET version_num = '9999'")
+    before = state_of(folder)
+    for arguments in (["run"], ["status"], ["purge"]):
+        assert "newer version" in command(*arguments, code=2).output
+    assert state_of(folder) == before
+
+
+@pytest.mark.postgresql
+def test_a_store_on_postgresql_that_is_not_of_this_version(
+    command: Command, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", postgresql_url)
+    monkeypatch.setenv("AGGREGATION_AGGREGATE_URL", postgresql_url)
+    assert "update-server db migrate" in command("status", code=2).output
+
+    async def newer() -> None:
+        await upgrade(Store.RAW, postgresql_url)
+        engine = make_engine(postgresql_url)
+        async with engine.begin() as connection:
+            await connection.execute(sa.text("UPDATE alembic_version_raw SET version_num = '9999'"))
+        await engine.dispose()
+
+    asyncio.run(newer())
+    assert "not of this version" in command("status", code=2).output
+
+
+def test_a_store_that_is_switched_off_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    command.publish(W40=25)
+    monkeypatch.setenv("AGGREGATION_RAW_URL", "")
+    assert "AGGREGATION_RAW_URL" in command("status", code=2).output
+    assert command.json("show", "people")["rows"][0]["people"] == 25  # what needs the aggregate store alone goes on
+
+
+def test_the_clock_moves_for_stores_on_this_machine_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGGREGATION_RAW_URL", "postgresql+asyncpg://scheduler@db.example.org/raw")
+    assert "on this machine" in command("run", "--now", "2030-01-01T00:00:00", code=2).output
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://x:geheim@y/z", "sqlite:///raw.sqlite3", "postgresql://x:geheim@y/z"])
 @pytest.mark.parametrize("moved", [[], ["--now", LATER]])
 def test_a_url_of_another_kind_says_which_kinds_there_are(
     command: Command, monkeypatch: pytest.MonkeyPatch, url: str, moved: list[str]
@@ -115,6 +162,10 @@ def test_a_url_of_another_kind_says_which_kinds_there_are(
     result = command("status", *moved, code=2)
     assert "AGGREGATION_RAW_URL" in result.output
     assert "postgresql+asyncpg://" in result.output
+    assert "geheim" not in result.output
+    with pytest.raises(ValidationError) as error:
+        AggregationSettings()
+    assert "geheim" not in str(error.value)
 
 
 @pytest.mark.parametrize("url", ["postgresql+asyncpg://x:y@127.0.0.1:9/raw", "sqlite+aiosqlite:////proc/version"])

@@ -8,7 +8,7 @@ import pytest
 from napari_update_hook.weeks import published_from
 
 from aggregation.catalogue import PLUGIN, topics
-from aggregation.certificates.issue import prepare, publish
+from aggregation.certificates.issue import prepare
 from aggregation.certificates.keys import new_key, parse_key_set
 from aggregation.certificates.signing import verify
 from aggregation.publish import publish_week
@@ -41,7 +41,7 @@ async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple
             last=WEEK,
             now=NOW,
         )
-        await publish(services.aggregate, certificate)
+        await CertificateStore(services.aggregate.engine).add(certificate)
         yield client, certificate
 
 
