@@ -38,8 +38,7 @@ from aggregation.cli.common import (
 from aggregation.export import Format, MissingLibraryError, export
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import AggregateStore, PublicRow
-from aggregation.stores.aggregate_tables import Retraction
-from aggregation.stores.records import Records
+from aggregation.stores.records import PublicRetraction, Records, public_retraction
 
 
 def add_to(app: typer.Typer) -> None:
@@ -74,7 +73,7 @@ class Shown(msgspec.Struct, frozen=True):
     rounded_down_to: int
     weeks: list[str]
     rows: list[PublicRow]
-    retractions: list[dict[str, object]]
+    retractions: list[PublicRetraction]
 
 
 def show(
@@ -114,7 +113,7 @@ def show(
             fixed = {PLUGIN.name: await known_plugin(aggregate, entry, plugin)} if plugin else {}
             rows = await aggregate.all_rows(entry, fixed, since=since, until=until)
             taken_back = await Records(aggregate.engine).retractions(entry.id, since, until)
-            mine = [described(one) for one in taken_back if not plugin or one.of.get(PLUGIN.name, plugin) == plugin]
+            mine = [public_retraction(one) for one in taken_back if not plugin or one.of.get(PLUGIN.name, plugin) == plugin]
             return entry, Shown(entry.id, entry.question, LISTED_FROM, ROUNDED_DOWN_TO, weeks, rows, mine)
 
     entry, shown = run(work)
@@ -126,9 +125,7 @@ def show(
         _print_rows(entry, shown, chart)
     if not as_json:
         for one in shown.retractions:
-            errors.print(
-                f"Retracted, {one['from']} to {one['to']} {one['of'] or ''}: {one['reason']}", style="yellow", markup=False
-            )
+            errors.print(f"Retracted, {one.first} to {one.last} {one.of or ''}: {one.reason}", style="yellow", markup=False)
 
 
 async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> str:
@@ -147,18 +144,6 @@ async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> st
         f"No public number names {name[:64]!r}: fewer than {LISTED_FROM} people of those who take part had it in every week, "
         f"or there is no such plugin.{hint}"
     )
-
-
-def described(one: Retraction) -> dict[str, object]:
-    """Return a retraction as it is shown."""
-    return {
-        "entry": one.entry,
-        "of": one.of,
-        "from": one.first_week,
-        "to": one.last_week,
-        "reason": one.reason,
-        "retracted_at": f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}",
-    }
 
 
 def _write_csv(entry: Entry, rows: Sequence[PublicRow]) -> None:
@@ -188,7 +173,7 @@ def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
         table.add_column("", ratio=1, min_width=10)
     most = max(row.people for row in shown.rows)
     lines: list[tuple[str, dict[str, str], int]] = [(row.week, row.values, row.people) for row in shown.rows]
-    taken_back = {week for week in shown.weeks for one in shown.retractions if str(one["from"]) <= week <= str(one["to"])}
+    taken_back = {week for week in shown.weeks for one in shown.retractions if one.first <= week <= one.last}
     if spans_weeks and len({tuple(row.values.values()) for row in shown.rows}) == 1:
         # One number a week: the weeks without one are as telling.
         lines += [(week, shown.rows[0].values, 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]

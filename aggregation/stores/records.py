@@ -7,11 +7,29 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.catalogue import Entry
 from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, VALUES, Inspection, Retraction, aware
 from aggregation.stores.engines import WRITES
+
+
+class PublicRetraction(Struct, frozen=True, rename={"first": "from", "last": "to"}):
+    """Numbers that were taken back, and why. ``of``: values that they had; empty for all numbers of the entry."""
+
+    entry: str
+    of: dict[str, str]
+    first: str
+    last: str
+    reason: str
+    retracted_at: str
+
+
+def public_retraction(one: Retraction) -> PublicRetraction:
+    """Return a retraction as everybody sees it."""
+    at = f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}"
+    return PublicRetraction(one.entry, one.of, one.first_week, one.last_week, one.reason, at)
 
 
 class Records:

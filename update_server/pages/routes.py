@@ -21,14 +21,14 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 from aggregation.catalogue import CATALOGUE, topics
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.retention import RETENTION
-from aggregation.stores.records import Records
+from aggregation.stores.records import Records, public_retraction
 from update_server import __version__
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
 from update_server.pages.example import example_batch
 from update_server.services import Services
-from update_server.statistics.routes import public_retraction, url_of
+from update_server.statistics.routes import url_of
 
 FOLDER = Path(str(files("update_server.pages")))
 

@@ -14,9 +14,7 @@ from napari_update_hook.weeks import InvalidWeekError, start_of
 from aggregation.catalogue import Entry, topics
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import PublicRow
-from aggregation.stores.aggregate_tables import Retraction
-from aggregation.stores.records import Records
-from update_server.index.bodies import instant_text
+from aggregation.stores.records import PublicRetraction, Records, public_retraction
 from update_server.problems import bad_query
 from update_server.services import Services
 
@@ -26,17 +24,6 @@ By = Annotated[str | None, QueryParameter(name="by", description="dimensions, co
 From = Annotated[str | None, QueryParameter(name="from", description="first week, such as 2026-W40")]
 To = Annotated[str | None, QueryParameter(name="to", description="last week, such as 2026-W47")]
 Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to pass over; `next` has it")]
-
-
-class PublicRetraction(Struct, rename={"first": "from", "last": "to"}):
-    """Numbers that were taken back, and why. ``of``: values that they had; empty for all numbers of the entry."""
-
-    entry: str
-    of: dict[str, str]
-    first: str
-    last: str
-    reason: str
-    retracted_at: str
 
 
 class Numbers(Struct):
@@ -180,11 +167,6 @@ async def _numbers(
         ],
         next=f"{path}?{query}" if page.has_more else None,
     )
-
-
-def public_retraction(one: Retraction) -> PublicRetraction:
-    """Return a retraction as everybody sees it."""
-    return PublicRetraction(one.entry, one.of, one.first_week, one.last_week, one.reason, instant_text(one.retracted_at))
 
 
 def _week(name: str, text: str | None) -> str | None:
