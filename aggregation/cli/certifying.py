@@ -18,7 +18,8 @@ from aggregation.certificates.issue import WrongWeeksError, prepare, verify_here
 from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, private_file
 from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError, Verdict, text_of, verify
 from aggregation.certificates.statement import NothingToStateError
-from aggregation.cli.common import (
+from aggregation.cli.opening import aggregate_store, instant, run, settings
+from aggregation.cli.options import (
     LOOPBACK,
     NOT_DONE,
     USAGE,
@@ -26,17 +27,10 @@ from aggregation.cli.common import (
     NowOption,
     UsageError,
     YesOption,
-    aggregate_store,
     checked_reason,
     checked_week,
-    confirmed,
-    console,
-    errors,
-    instant,
-    print_json,
-    run,
-    settings,
 )
+from aggregation.cli.output import confirmed, console, errors, print_json
 from aggregation.jobs import turn
 from aggregation.stores.certificates import CertificateStore, KeyExistsError
 

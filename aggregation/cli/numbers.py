@@ -17,24 +17,9 @@ from rich.bar import Bar
 from rich.table import Table
 
 from aggregation.catalogue import CATALOGUE, PLUGIN, Entry
-from aggregation.cli.common import (
-    JsonOption,
-    NowOption,
-    UsageError,
-    YesOption,
-    aggregate_store,
-    checked_reason,
-    checked_week,
-    confirmed,
-    console,
-    entry_of,
-    errors,
-    instant,
-    print_json,
-    run,
-    several,
-    were,
-)
+from aggregation.cli.opening import aggregate_store, instant, run
+from aggregation.cli.options import JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week, entry_of
+from aggregation.cli.output import confirmed, console, errors, print_json, several, were
 from aggregation.export import Format, MissingLibraryError, export
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import AggregateStore, PublicRow

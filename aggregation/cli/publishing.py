@@ -13,25 +13,9 @@ from napari_update_hook.weeks import end_of, published_from, week_of
 from rich.table import Table
 
 from aggregation.catalogue import CATALOGUE
-from aggregation.cli.common import (
-    NOT_DONE,
-    USAGE,
-    JsonOption,
-    NowOption,
-    UsageError,
-    YesOption,
-    checked_week,
-    confirmed,
-    console,
-    errors,
-    instant,
-    print_json,
-    progress_bar,
-    run,
-    settings,
-    several,
-    stores,
-)
+from aggregation.cli.opening import instant, run, settings, stores
+from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, YesOption, checked_week
+from aggregation.cli.output import confirmed, console, errors, print_json, progress_bar, several
 from aggregation.compute import count_week, public_cells
 from aggregation.jobs import turn
 from aggregation.publish import JOB, Outcome, Publication, due_weeks, outcome_ahead, publish_week

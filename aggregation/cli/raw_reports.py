@@ -10,22 +10,9 @@ import typer
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 
-from aggregation.cli.common import (
-    USAGE,
-    JsonOption,
-    NowOption,
-    UsageError,
-    checked_reason,
-    checked_week,
-    console,
-    errors,
-    instant,
-    print_json,
-    run,
-    several,
-    stores,
-    were,
-)
+from aggregation.cli.opening import instant, run, stores
+from aggregation.cli.options import USAGE, JsonOption, NowOption, UsageError, checked_reason, checked_week
+from aggregation.cli.output import console, errors, print_json, several, were
 from aggregation.retention import oldest_after_purge, purge
 from aggregation.stores.raw import RawStore, Report
 from aggregation.stores.records import Records

@@ -1,24 +1,22 @@
-"""What the commands share: the stores, the clock, options, and how a failure is told."""
+"""Settings, the clock and the stores, opened for a command; and every way in which that can fail, in a sentence."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import typer
-from napari_update_hook.weeks import InvalidWeekError, start_of
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from napari_update_hook.weeks import InvalidWeekError
+from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.catalogue import CATALOGUE, Entry
+from aggregation.cli.options import LOOPBACK, NOT_DONE, USAGE, UsageError
+from aggregation.cli.output import errors
 from aggregation.clock import Clock
 from aggregation.compute import CountingError
 from aggregation.settings import AggregationSettings, Role, Store
@@ -27,27 +25,11 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
-
 T = TypeVar("T")
-
-NOT_DONE, USAGE = 1, 2
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-NowOption = Annotated[datetime | None, typer.Option("--now", help="Act as if it were this instant (ISO, UTC), for rehearsals.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
-
-
-class UsageError(Exception):
-    """Something was asked for that does not exist or can't be; the message says what to do. Nothing was written."""
 
 
 def settings() -> AggregationSettings:
     """Return the settings of the environment, or end with a sentence about each that is wrong."""
-    from pydantic import ValidationError
-
     try:
         return AggregationSettings()
     except ValidationError as error:
@@ -145,88 +127,3 @@ def _tell_of_store(error: Exception) -> None:
     errors.print(
         "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are; `update-server db migrate` prepares them."
     )
-
-
-def print_json(value: Any) -> None:
-    """Print JSON, as it is where it is piped into something."""
-    if console.is_terminal:
-        console.print_json(json.dumps(value))
-    else:
-        sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def several(count: int, noun: str) -> str:
-    """Return a count with its noun: "1 number", "2 numbers"."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def were(count: int) -> str:
-    """Return the verb for so many."""
-    return "was" if count == 1 else "were"
-
-
-def entry_of(name: str) -> Entry:
-    """Return the entry of the catalogue with that id. Raises UsageError."""
-    import difflib
-
-    for entry in CATALOGUE:
-        if entry.id == name:
-            return entry
-    near = difflib.get_close_matches(name, [entry.id for entry in CATALOGUE], 3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    raise UsageError(f"There is no entry {name[:64]!r} in the catalogue.{hint} `python -m aggregation catalogue` lists all.")
-
-
-def checked_week(text: str | None) -> str | None:
-    """Return a week as it is. Raises InvalidWeekError."""
-    if text is not None:
-        start_of(text)
-    return text
-
-
-def confirmed(question: str, yes: bool) -> None:
-    """Ask, unless ``yes``, and end without anything done where the answer is no, or nobody is there to give one."""
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        errors.print(f"{question} Say so with --yes, because nobody can be asked here. Nothing was written.", markup=False)
-        raise typer.Exit(USAGE)
-    if not typer.confirm(question):
-        errors.print("Nothing was written.")
-        raise typer.Exit(NOT_DONE)
-
-
-def checked_reason(text: str) -> str:
-    """Return a reason that can be shown in public. Raises UsageError where it says too little, or what it must not."""
-    import re
-
-    reason = " ".join(text.split())
-    if len(reason) < 10:
-        raise UsageError("The reason is shown in public, for ever: say in a sentence why, with at least 10 letters.")
-    if len(reason) > 500:
-        raise UsageError("The reason is shown in public: say it in at most 500 letters.")
-    if re.search(r"[0-9a-f]{32}", re.sub(r"[\s:_-]", "", reason), re.IGNORECASE):
-        raise UsageError("The reason is shown in public, and names an identifier: leave that out.")
-    return reason
-
-
-@contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar while reports are read, on a terminal; elsewhere there is none, and None comes of it."""
-    if not errors.is_terminal:
-        yield None
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("reports"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True) as progress:
-        task = progress.add_task(what, total=None)
-
-        def told(read: int, total: int) -> None:
-            progress.update(task, completed=read, total=total)
-
-        yield told

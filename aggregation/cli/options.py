@@ -1,0 +1,53 @@
+"""Options, exit codes, and checks of what was asked for."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from napari_update_hook.weeks import start_of
+
+from aggregation.catalogue import CATALOGUE, Entry
+
+NOT_DONE, USAGE = 1, 2
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+NowOption = Annotated[datetime | None, typer.Option("--now", help="Act as if it were this instant (ISO, UTC), for rehearsals.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+
+class UsageError(Exception):
+    """Something was asked for that does not exist or can't be; the message says what to do. Nothing was written."""
+
+
+def entry_of(name: str) -> Entry:
+    """Return the entry of the catalogue with that id. Raises UsageError."""
+    for entry in CATALOGUE:
+        if entry.id == name:
+            return entry
+    near = difflib.get_close_matches(name, [entry.id for entry in CATALOGUE], 3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    raise UsageError(f"There is no entry {name[:64]!r} in the catalogue.{hint} `python -m aggregation catalogue` lists all.")
+
+
+def checked_week(text: str | None) -> str | None:
+    """Return a week as it is. Raises InvalidWeekError."""
+    if text is not None:
+        start_of(text)
+    return text
+
+
+def checked_reason(text: str) -> str:
+    """Return a reason that can be shown in public. Raises UsageError where it says too little, or what it must not."""
+    reason = " ".join(text.split())
+    if len(reason) < 10:
+        raise UsageError("The reason is shown in public, for ever: say in a sentence why, with at least 10 letters.")
+    if len(reason) > 500:
+        raise UsageError("The reason is shown in public: say it in at most 500 letters.")
+    if re.search(r"[0-9a-f]{32}", re.sub(r"[\s:_-]", "", reason), re.IGNORECASE):
+        raise UsageError("The reason is shown in public, and names an identifier: leave that out.")
+    return reason
