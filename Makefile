@@ -45,6 +45,7 @@ coverage: install ## Run all tests and show which lines none of them reaches
 
 docs: install ## Write the pages that are made from the program
 	$(BIN)/update-server settings --markdown > docs/settings.md
+	$(BIN)/python -m aggregation catalogue --questions > client_hook/napari_update_hook/questions.json
 
 seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
 	$(BIN)/update-server index seed

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 import msgspec
-from napari_update_hook.wire import Level
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 MOST_DIMENSIONS = 3
 
@@ -122,6 +122,11 @@ CATALOGUE: tuple[Entry, ...] = (
 def questions_reading(field: str) -> tuple[str, ...]:
     """Return the questions that need a field of the report, in the order of the catalogue."""
     return tuple(entry.question for entry in CATALOGUE if field in entry.fields)
+
+
+def questions_by_level() -> dict[str, list[str]]:
+    """Return the questions by the least level that answers them: what the client shows beside its question about consent."""
+    return {level.value: [entry.question for entry in CATALOGUE if entry.level is level] for level in TELEMETRY_LEVELS}
 
 
 def topics() -> dict[str, tuple[Entry, ...]]:

@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from rich.bar import Bar
 from rich.table import Table
 
-from aggregation.catalogue import CATALOGUE, PLUGIN, Entry
+from aggregation.catalogue import CATALOGUE, PLUGIN, Entry, questions_by_level
 from aggregation.cli.opening import aggregate_store, instant, run
 from aggregation.cli.options import JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week, entry_of
 from aggregation.cli.output import confirmed, console, errors, print_json, several, were
@@ -33,8 +33,16 @@ def add_to(app: typer.Typer) -> None:
     app.command("export")(export_command)
 
 
-def catalogue(as_json: JsonOption = False) -> None:
+QuestionsOption = Annotated[
+    bool, typer.Option("--questions", help="Print the questions by level alone, as JSON: the file that the client ships.")
+]
+
+
+def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False) -> None:
     """List the public questions, and what each needs."""
+    if questions:
+        print_json(questions_by_level())
+        return
     if as_json:
         print_json(
             [

@@ -17,6 +17,16 @@ MOST_ASKINGS = 3
 ASK_AGAIN_AFTER = timedelta(days=30)
 
 
+MEANING = {
+    Level.NONE: "Nothing is sent. Updates are checked all the same.",
+    Level.BASIC: "Versions of napari and Python, and which system they run on.",
+    Level.MIDDLE: "Basic, and which plugins of the public index are installed, with their versions.",
+    Level.FULL: "Middle, and which commands of napari and public plugins were used, and what kinds of layers were opened, "
+    "roughly how often. No names, no paths, no pixels.",
+}
+"""What each level means, in a sentence."""
+
+
 class Why(str, Enum):
     """What the question is put for."""
 
@@ -58,16 +68,25 @@ def due_question(
 
     ``askings``: when it was put so far, in order.
     """
+    unanswered = _unanswered(record, askings)
+    if unanswered and unanswered[-1] <= now < unanswered[-1] + ASK_AGAIN_AFTER:
+        return None
+    return open_question(record, askings, settings, now)
+
+
+def open_question(
+    record: ConsentRecord | None, askings: Sequence[datetime], settings: ClientSettings, now: datetime
+) -> Question | None:
+    """Return the question that waits for an answer, put already or not; None where it was put often enough."""
     if telemetry_switched_off(settings.environ, settings.site) or settings.site.maximum_level is Level.NONE:
         return None
-    question = _reason_to_ask(record, settings, now)
-    if question is None:
+    if len(_unanswered(record, askings)) >= MOST_ASKINGS:
         return None
-    since = record.at if record else None
-    unanswered = [at for at in askings if since is None or at > since]
-    if len(unanswered) >= MOST_ASKINGS or (unanswered and unanswered[-1] <= now < unanswered[-1] + ASK_AGAIN_AFTER):
-        return None
-    return question
+    return _reason_to_ask(record, settings, now)
+
+
+def _unanswered(record: ConsentRecord | None, askings: Sequence[datetime]) -> list[datetime]:
+    return [at for at in askings if record is None or at > record.at]
 
 
 def _reason_to_ask(record: ConsentRecord | None, settings: ClientSettings, now: datetime) -> Question | None:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from napari_update_hook import __version__
-from napari_update_hook.asking import Question, due_question
+from napari_update_hook.asking import Question, due_question, open_question
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.errors import StateError
 from napari_update_hook.pacing import Pause, holds
@@ -18,7 +18,7 @@ from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import ClientStore, SentBatch
 from napari_update_hook.state.answers import check_pause
 from napari_update_hook.state.drafts import Draft
-from napari_update_hook.switches import telemetry_switched_off, update_check_switched_off
+from napari_update_hook.switches import telemetry_switch, update_check_switched_off
 from napari_update_hook.telemetry import Telemetry
 from napari_update_hook.wire import Level
 
@@ -50,7 +50,8 @@ class ClientStatus(Struct, frozen=True):
     """Everything that there is to know about this client in this environment.
 
     ``level``: the one in force; ``reason``: why it is not more; ``switch``: what switches telemetry off whatever was
-    answered, and ``check_switch`` the update check. ``question``: the one that is to be put now. ``pauses``: until when
+    answered, ``switch_name`` in a word or two, and ``check_switch`` what switches the update check off. ``question``: the one
+    that is to be put now; ``open_question``: the one that waits for an answer, put already or not. ``pauses``: until when
     nothing is asked or sent, by ``check`` and by service. ``sent``: how many requests are kept; ``forgotten``: weeks of
     which nothing is sent any more.
     """
@@ -63,9 +64,11 @@ class ClientStatus(Struct, frozen=True):
     reason: str | None
     consent: ConsentRecord | None
     switch: str | None
+    switch_name: str | None
     check_switch: str | None
     site_files: list[str]
     question: Question | None
+    open_question: Question | None
     files: list[FileStatus]
     weeks: list[WeekStatus]
     pauses: dict[str, Pause]
@@ -96,6 +99,8 @@ def client_status(
         name: _read(partial(store.answers.pause, name), None) for name in (check_pause(settings.service), settings.service)
     }
     decision = telemetry.decision()
+    switch = telemetry_switch(settings.environ, settings.site)
+    askings: list[datetime] = _read(store.consents.askings, [])
     return ClientStatus(
         version=__version__,
         server=settings.server,
@@ -104,10 +109,12 @@ def client_status(
         level=decision.level,
         reason=decision.reason,
         consent=record,
-        switch=telemetry_switched_off(settings.environ, settings.site),
+        switch=switch.reason if switch else None,
+        switch_name=switch.name if switch else None,
         check_switch=update_check_switched_off(settings.environ, settings.site),
         site_files=list(settings.site.sources),
-        question=due_question(record, _read(store.consents.askings, []), settings, now),
+        question=due_question(record, askings, settings, now),
+        open_question=open_question(record, askings, settings, now),
         files=[FileStatus(str(file.path), file.exists, file.problem()) for file in store.files],
         weeks=[
             WeekStatus(draft.service, draft.week, draft.level, draft.is_unsent, _counted(store, draft.week), draft.refused)

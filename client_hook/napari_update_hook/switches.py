@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from msgspec import Struct
+
 from napari_update_hook.settings import SiteRules
 
 _OFF = frozenset({"0", "false", "no", "off", "none", "n", "f", "never", "disable", "disabled"})
@@ -19,20 +21,34 @@ CI_VARIABLES = (
 """Set by continuous integration systems: nobody is there who could consent."""
 
 
-def telemetry_switched_off(environ: Mapping[str, str], site: SiteRules) -> str | None:
-    """Return what switches telemetry off whatever the consent record says, for people; None if nothing does."""
+class Switch(Struct, frozen=True):
+    """What switches something off: in a word or two, and in a clause, both for people."""
+
+    name: str
+    reason: str
+
+
+def telemetry_switch(environ: Mapping[str, str], site: SiteRules) -> Switch | None:
+    """Return what switches telemetry off whatever the consent record says; None if nothing does."""
     if _says_off(environ.get("NAPARI_TELEMETRY")):
-        return f"NAPARI_TELEMETRY={environ['NAPARI_TELEMETRY']} is set"
+        return Switch("NAPARI_TELEMETRY", f"NAPARI_TELEMETRY={environ['NAPARI_TELEMETRY']} is set")
     if _says_on(environ.get("DO_NOT_TRACK")):
-        return f"DO_NOT_TRACK={environ['DO_NOT_TRACK']} is set"
+        return Switch("DO_NOT_TRACK", f"DO_NOT_TRACK={environ['DO_NOT_TRACK']} is set")
     for name in CI_VARIABLES:
         if _says_on(environ.get(name)):
-            return f"this is a continuous integration system ({name} is set)"
+            return Switch(name, f"this is a continuous integration system ({name} is set)")
     if site.damaged:
-        return f"the administrator's file can't be read, which counts as off ({', '.join(site.damaged)})"
+        reason = f"the administrator's file can't be read, which counts as off ({', '.join(site.damaged)})"
+        return Switch("the administrator's file", reason)
     if not site.telemetry:
-        return f"the administrator of this computer switched it off ({', '.join(site.sources)})"
+        return Switch("the administrator", f"the administrator of this computer switched it off ({', '.join(site.sources)})")
     return None
+
+
+def telemetry_switched_off(environ: Mapping[str, str], site: SiteRules) -> str | None:
+    """Return in a clause what switches telemetry off whatever the consent record says; None if nothing does."""
+    switch = telemetry_switch(environ, site)
+    return switch.reason if switch else None
 
 
 def update_check_switched_off(environ: Mapping[str, str], site: SiteRules) -> str | None:

@@ -11,21 +11,13 @@ from rich.table import Table
 
 from napari_update_hook import consent
 from napari_update_hook.api import client_here
-from napari_update_hook.asking import changes_since, due_question
+from napari_update_hook.asking import MEANING, changes_since, due_question
 from napari_update_hook.cli.options import JsonOption, ServerOption, print_json
 from napari_update_hook.cli.own_reports import offer_to_forget
 from napari_update_hook.errors import SettingsError
 from napari_update_hook.switches import telemetry_switched_off
 from napari_update_hook.terminal import is_interactive, out, plain, say, warn
 from napari_update_hook.wire import SCHEMA_VERSION, Level
-
-MEANING = {
-    Level.NONE: "Nothing is sent. Updates are checked all the same.",
-    Level.BASIC: "Versions of napari and Python, and which system they run on.",
-    Level.MIDDLE: "Basic, and which plugins of the public index are installed, with their versions.",
-    Level.FULL: "Middle, and which commands of napari and public plugins were used, and what kinds of layers were opened, "
-    "roughly how often. No names, no paths, no pixels.",
-}
 
 consent_app = typer.Typer(
     help="Say what may be sent: none, basic, middle or full. Where nobody answers, nothing is.", no_args_is_help=True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -14,6 +14,8 @@ from napari_update_hook.state.database import StateFile
 from napari_update_hook.state.texts import instant_of, text_of
 from napari_update_hook.wire import Level
 
+ONE_ASKING = timedelta(minutes=10)
+"""Within this time, putting the question again is the same asking."""
 _COLUMNS = "at, level, schema_version, service, until, means"
 
 
@@ -102,10 +104,17 @@ class Consents:
             rows = own.execute("SELECT at FROM askings ORDER BY at").fetchall() if own else []
             return [instant_of(at) for (at,) in rows]
 
-    def note_asking(self, at: datetime) -> None:
-        """Remember that the question was put, whether or not it was answered."""
+    def note_asking(self, at: datetime) -> bool:
+        """Remember that the question is put, whether or not it will be answered.
+
+        False where another process has just put it: of several that start together, one asks.
+        """
         with self._own.change() as own:
+            (last,) = own.execute("SELECT max(at) FROM askings").fetchone()
+            if last is not None and instant_of(last) <= at < instant_of(last) + ONE_ASKING:
+                return False
             own.execute("INSERT INTO askings VALUES (?)", (text_of(at),))
+            return True
 
     def _leave_account(self) -> None:
         with self._account.read() as account:

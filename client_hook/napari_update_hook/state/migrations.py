@@ -35,6 +35,11 @@ ENVIRONMENT_MIGRATIONS = (
     CREATE TABLE askings (at TEXT NOT NULL);
     ALTER TABLE sent ADD COLUMN server TEXT NOT NULL DEFAULT '';
     """,
+    # notices: sets of updates that were told, as a hash. preferences: what a person chose that is no consent.
+    """
+    CREATE TABLE notices (updates TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE preferences (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    """,
 )
 ACCOUNT_MIGRATIONS = (
     """

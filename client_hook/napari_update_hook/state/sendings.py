@@ -122,6 +122,13 @@ class Sendings:
             rows = account.execute("SELECT since FROM in_flight").fetchall() if account else []
             return any(instant_of(at) > since for (at,) in rows)
 
+    def is_sending(self, since: datetime) -> bool:
+        """Tell whether any process of this environment began to send after ``since`` and has not ended."""
+        with self._account.read() as account:
+            query = "SELECT since FROM in_flight WHERE environment = ?"
+            rows = account.execute(query, (self._environment,)).fetchall() if account else []
+            return any(instant_of(at) > since for (at,) in rows)
+
     def sent(self) -> list[SentBatch]:
         """Return the requests that left, the newest last."""
         with self._own.read() as own:

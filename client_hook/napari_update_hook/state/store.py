@@ -10,6 +10,7 @@ from napari_update_hook.state.consents import Consents
 from napari_update_hook.state.database import StateFile
 from napari_update_hook.state.drafts import Drafts
 from napari_update_hook.state.migrations import ACCOUNT_FILE, ACCOUNT_MIGRATIONS, ENVIRONMENT_FILE, ENVIRONMENT_MIGRATIONS
+from napari_update_hook.state.notices import Notices
 from napari_update_hook.state.sendings import Sendings
 from napari_update_hook.state.snoozes import Snoozes
 
@@ -32,6 +33,7 @@ class ClientStore:
         self.sendings = Sendings(self._own, self._account, environment)
         self.answers = Answers(self._own)
         self.snoozes = Snoozes(self._own)
+        self.notices = Notices(self._own)
 
     @property
     def files(self) -> tuple[StateFile, StateFile]:

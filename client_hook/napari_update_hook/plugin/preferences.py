@@ -1,0 +1,110 @@
+"""napari's Preferences as a view of the consent record. The record is the truth: what differs there is set back.
+
+napari 0.9 makes a page of the manifest's ``configurations``, and keeps what is chosen there in a file of its own, which
+"Restore defaults" wipes. Before 0.9 there is no such page.
+
+To make these settings takes napari 50 ms and more, for which it holds the interpreter's lock. So they are not asked for until
+somebody else has, which is when the Preferences are opened; or where their file says something else than the record.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from napari_update_hook.plugin.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from napari_update_hook.plugin.session import Session
+
+PLUGIN = "napari-update-hook"
+MEANS = "napari Preferences"
+DEFAULTS = ("none", True)
+
+
+class Preferences:
+    """Keeps the page in step, in both directions. `follow` is called often, in the GUI thread."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._page: Any = None
+        self._shown: tuple[str, bool] | None = None
+        self._compared: tuple[str, bool] | None = None
+        self._is_setting = False
+
+    def follow(self, snapshot: Snapshot) -> None:
+        """Show the recorded answer."""
+        status = snapshot.status
+        if status is None or status.problems:
+            return
+        wanted = (status.consent.level.value if status.consent is not None else "none", snapshot.notifies)
+        if not _are_made():
+            if wanted != self._compared:
+                self._compared = wanted
+                self._session.run(lambda: _made_where_not(wanted))
+            return
+        page = _page()
+        if page is None or (page is self._page and wanted == self._shown):
+            return
+        if page is not self._page:  # napari makes it anew when plugins come and go
+            self._page = page
+            page.events.level.connect(self._on_level)
+            page.events.notify.connect(self._on_notify)
+        self._is_setting = True
+        try:
+            self._shown = wanted
+            page.level, page.notify = wanted
+        finally:
+            self._is_setting = False
+
+    def _on_level(self, event: Any) -> None:
+        level = _value(event)
+        if not self._is_setting and self._shown is not None and level != self._shown[0]:
+            self._shown = (level, self._shown[1])
+            self._session.answer(level, means=MEANS)
+
+    def _on_notify(self, event: Any) -> None:
+        wanted = bool(_value(event))
+        if not self._is_setting and self._shown is not None and wanted is not self._shown[1]:
+            self._shown = (self._shown[0], wanted)
+            self._session.notify(wanted)
+
+
+def _are_made() -> bool:
+    """Whether napari has made the settings of plugins. It has no public way to tell."""
+    return bool(getattr(sys.modules.get("napari.settings"), "_PLUGIN_SETTINGS", None))
+
+
+def _made_where_not(wanted: tuple[str, bool]) -> None:
+    """Have napari make them where their file does not say what is wanted. Called in the background."""
+    if _saved() != wanted:
+        _page()
+
+
+def _saved() -> tuple[str, bool]:
+    """What the file of this page says: (level, notify)."""
+    import yaml
+    from napari.settings import get_settings
+
+    folder = get_settings().config_path
+    try:
+        text = (folder.parent / f"{PLUGIN}.yaml").read_text("utf-8") if folder is not None else ""
+        said = yaml.safe_load(text)["sharing"]
+        return said.get("level", DEFAULTS[0]), said.get("notify", DEFAULTS[1])
+    except (OSError, TypeError, KeyError, AttributeError, yaml.YAMLError):  # none yet, or nothing in it
+        return DEFAULTS
+
+
+def _page() -> Any:
+    """The settings of this plugin, or None where napari has none."""
+    try:
+        from napari.settings import get_plugin_settings
+
+        return get_plugin_settings(PLUGIN).sharing
+    except (ImportError, KeyError, AttributeError):  # before 0.9; a disabled plugin
+        return None
+
+
+def _value(event: Any) -> Any:
+    value = getattr(event, "value", event)
+    return getattr(value, "value", value)

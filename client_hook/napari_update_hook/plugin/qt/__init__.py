@@ -1,0 +1,1 @@
+"""What is drawn. Widgets draw snapshots and pass on what a person does; none touches a file or the network."""

@@ -1,0 +1,183 @@
+"""Brings snapshots to the GUI thread, and puts a view into each window."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, Qt, QTimer
+from qtpy.QtCore import Signal as _Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
+from qtpy.QtWidgets import QApplication, QMainWindow
+
+from napari_update_hook.plugin.preferences import Preferences
+from napari_update_hook.plugin.qt.indicator import IndicatorButton
+from napari_update_hook.plugin.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from napari_update_hook.plugin.attachment import Attachment
+
+ASK_AFTER_MS = 8_000
+ASK_WHEN_IDLE_MS = 2_000
+LOOK_AT_PREFERENCES_MS = 1_000
+PLUGIN = "napari-update-hook"
+WIDGET = "Updates and telemetry"
+
+
+class Gui(QObject):
+    """Everything that is drawn by one attachment. Lives in the GUI thread."""
+
+    changed = _Signal(object)
+    """A new `Snapshot`."""
+    told = _Signal(object)
+    """Updates to tell of: a list of (name, version)."""
+    question_ready = _Signal(bool)
+    """The question can be shown; whether a person asked for it."""
+
+    def __init__(self, attachment: Attachment) -> None:
+        super().__init__()
+        self.attachment = attachment
+        self.session = attachment.session
+        self._dialog: weakref.ref[Any] | None = None
+        self._is_asking = False
+        self._preferences = Preferences(self.session)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._ask_when_idle)
+        self.changed.connect(self._follow)
+        self.told.connect(self._tell)
+        self.question_ready.connect(self._show_question)
+        self.session.subscribe(self.changed.emit)  # from a thread: Qt queues it
+        self.session.on_notice(self.told.emit)
+        look = QTimer(self)  # napari has no signal for its Preferences being opened
+        look.timeout.connect(self._follow_preferences)
+        look.start(LOOK_AT_PREFERENCES_MS)
+
+    def show_in(self, viewer: Any) -> None:
+        """Put an indicator into the window of a viewer, if it has one and lacks it."""
+        window = _window_of(viewer)
+        bar = window.statusBar() if window is not None else None
+        if window is not None and bar is not None and _indicator_of(window) is None:
+            indicator = IndicatorButton(self, viewer, window)
+            bar.addPermanentWidget(indicator)
+            indicator.draw(self.session.snapshot)
+
+    def ask(self) -> None:
+        """Put the question because a person wants to answer it."""
+        self.session.put_question(lambda: self.question_ready.emit(True), by_hand=True)
+
+    def open_panel(self, viewer: Any, page: str | None = None) -> None:
+        """Show the panel in the window of ``viewer``, and bring it to the front. ``page``: ``updates`` or ``telemetry``."""
+        from napari_update_hook.plugin.qt.panel import Panel
+
+        window = _window_of(viewer)
+        if window is None:
+            return
+        panel = window.findChild(Panel)
+        if panel is None:
+            try:
+                viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
+            except Exception:  # the plugin is disabled, and was started all the same: by the launcher or a script
+                viewer.window.add_dock_widget(Panel(viewer), name=WIDGET)
+            panel = window.findChild(Panel)
+        if panel is not None:
+            panel.bring_to_front(page)
+
+    def _follow(self, snapshot: Snapshot) -> None:
+        self.attachment.follow(snapshot)
+        self._follow_preferences()
+        status = snapshot.status
+        is_due = status is not None and status.question is not None and snapshot.result is not None  # else no plugin is named
+        if is_due and not self._is_asking and not self._timer.isActive():
+            self._timer.start(ASK_AFTER_MS)
+        elif not is_due:
+            self._timer.stop()
+
+    def _follow_preferences(self) -> None:
+        self._preferences.follow(self.session.snapshot)
+
+    def _ask_when_idle(self) -> None:
+        if self._is_asking or _main_window() is None:
+            return
+        if _is_busy():
+            self._timer.start(ASK_WHEN_IDLE_MS)
+            return
+        self._is_asking = True
+        self.session.put_question(lambda: self.question_ready.emit(False))
+
+    def _show_question(self, by_hand: bool) -> None:
+        from napari_update_hook.plugin.qt.question import QuestionDialog
+
+        window = _main_window()
+        open_already = self._dialog() if self._dialog is not None else None
+        if open_already is not None:
+            open_already.raise_()
+        elif window is not None:
+            dialog = QuestionDialog(self.session, window, by_hand=by_hand)
+            self._dialog = weakref.ref(dialog)
+            dialog.finished.connect(self._question_closed)
+            dialog.open()  # does not block
+
+    def _question_closed(self) -> None:
+        self._dialog = None
+
+    def _tell(self, updates: list[tuple[str, str]]) -> None:
+        """Show napari's own notification, with a button that opens the panel."""
+        from napari.utils.notifications import Notification, notification_manager
+
+        from napari_update_hook.plugin.texts import tr
+        from napari_update_hook.plugin.view import notice_text
+
+        actions = [(tr("Show updates"), lambda *_: self._show_updates())]
+        notification_manager.dispatch(Notification(notice_text(updates), severity="info", actions=actions))
+
+    def _show_updates(self) -> None:
+        window = _main_window()
+        indicator = _indicator_of(window) if window is not None else None
+        if indicator is not None:
+            indicator.open_panel("updates")
+
+
+def _window_of(viewer: Any) -> QMainWindow | None:
+    """The main window of a viewer. napari has no public way to it, so Qt is asked where the usual one fails."""
+    window = getattr(getattr(viewer, "window", None), "_qt_window", None)
+    if isinstance(window, QMainWindow):
+        return window
+    without = [found for found in _napari_windows() if _indicator_of(found) is None]
+    return without[0] if len(without) == 1 else None
+
+
+def _indicator_of(window: QMainWindow) -> IndicatorButton | None:
+    bar = window.statusBar()  # a search of the whole window would take milliseconds
+    return bar.findChild(IndicatorButton) if bar is not None else None
+
+
+def _napari_windows() -> list[QMainWindow]:
+    windows = QApplication.topLevelWidgets()
+    return [one for one in windows if isinstance(one, QMainWindow) and type(one).__module__.startswith("napari.")]
+
+
+def _main_window() -> QMainWindow | None:
+    """The napari window that is in front, else one that is visible and attached."""
+    attached = [one for one in _napari_windows() if one.isVisible() and _indicator_of(one) is not None]
+    active = QApplication.activeWindow()
+    return next((one for one in attached if one is active), attached[0] if attached else None)
+
+
+def _is_busy() -> bool:
+    """Whether a question would disturb: a mouse button is down, a dialog or a menu is open, or data is being loaded."""
+    if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+        return True
+    if QApplication.activeModalWidget() is not None or QApplication.activePopupWidget() is not None:
+        return True
+    return any(_is_loading(window) for window in _napari_windows())
+
+
+def _is_loading(window: QMainWindow) -> bool:
+    """Whether a layer of the window is being loaded, or something shows its progress there."""
+    from napari.utils.progress import progress
+
+    if len(getattr(progress, "_all_instances", ())):
+        return True
+    indicator = _indicator_of(window)
+    viewer = indicator.viewer() if indicator is not None else None
+    return viewer is not None and any(not getattr(layer, "loaded", True) for layer in viewer.layers)

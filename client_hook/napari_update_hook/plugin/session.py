@@ -1,0 +1,365 @@
+"""One session of napari: runs what takes time in the background, and tells what came of it.
+
+Every method returns at once. Files are read and written by one daemon thread and the network is used by another, so that an
+answer about consent never waits for a server. Listeners are called in those threads; the GUI passes on by a queued signal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_update_hook.plugin.snapshot import Snapshot, Task
+from napari_update_hook.plugin.workers import Worker
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from napari_update_hook.api import Here
+    from napari_update_hook.client import CheckResult
+    from napari_update_hook.wire import Level
+
+LOOK_EVERY_S = 1.0
+LOOK_WHILE_CHECKING_S = 0.1
+READ_ANEW_EVERY_S = 60.0
+"""Consent for a time ends without a change of any file."""
+FIRST_CHECK_AFTER_S = 5.0
+CHECK_EVERY_S = 3600.0
+"""So often it is asked whether a check is due; the server and earlier failures say when one is."""
+REQUEST_DEADLINE_S = 9.0
+_COUNTER = slice(24, 28)
+"""Where an SQLite file counts its changes (file format, section 1.3.7): finer than any file system's clock."""
+
+Listener = Callable[[Snapshot], object]
+
+
+class Session:
+    """The client of this environment, with a `snapshot` that is true within a second of any change, whoever made it.
+
+    ``make_here``: gives the client, anew for each check, because packages come and go while napari runs.
+    ``first_check_after``: seconds from `start` to the first check.
+    """
+
+    def __init__(self, make_here: Callable[[], Here] | None = None, first_check_after: float = FIRST_CHECK_AFTER_S) -> None:
+        self._make_here = make_here or _client_here
+        self._here: Here | None = None
+        self._first_check_after = first_check_after
+        self._files = Worker("state")
+        self._network = Worker("network")
+        self._listeners: list[Listener] = []
+        self._tellers: list[Callable[[list[tuple[str, str]]], object]] = []
+        self._changing = threading.Lock()
+        self._stopped = threading.Event()
+        self._is_started = False
+        self._seen: list[bytes] = []
+        self.snapshot = Snapshot()
+
+    def start(self) -> None:
+        """Read how everything stands, go on watching, and check for updates soon and from time to time."""
+        if not self._is_started:
+            self._is_started = True
+            threading.Thread(target=self._watch, name="napari-update-hook-watch", daemon=True).start()
+
+    def stop(self) -> None:
+        """Watch and check no more."""
+        self._stopped.set()
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call ``listener`` with every snapshot from now on, in a thread of this session."""
+        self._listeners.append(listener)
+
+    def on_notice(self, teller: Callable[[list[tuple[str, str]]], object]) -> None:
+        """Call ``teller`` with the (name, version) of updates to tell a person of now, in a thread of this session."""
+        self._tellers.append(teller)
+
+    def run(self, job: Callable[[], object]) -> None:
+        """Run what is not of this session, but would take too long on the GUI thread."""
+        self._files.put(job)
+
+    def refresh(self) -> None:
+        """Read everything anew."""
+        self._files.put(self._read)
+
+    def check(self, *, by_hand: bool = True) -> None:
+        """Ask for updates. ``by_hand``: because a person asked, and not because it may be due."""
+        if not self.snapshot.is_busy(Task.CHECK):
+            self._run(self._network, Task.CHECK, lambda: self._check(by_hand))
+
+    def answer(self, level: Level | str, *, lasting: timedelta | None = None, means: str) -> None:
+        """Record an answer to the question. ``lasting``: None means until it is changed. ``means``: for the history."""
+
+        def record() -> None:
+            from napari_update_hook.wire import Level
+
+            self._client().client.set_consent(Level(level), lasting=lasting, means=means)
+            self._read()
+
+        self._run(self._files, Task.ANSWER, record)
+
+    def put_question(self, show: Callable[[], object], *, by_hand: bool = False) -> None:
+        """Make the examples of a question, then call ``show`` in a thread of this session.
+
+        Where it is put by itself, that is written down first, and nothing is shown where another process has just put it.
+        """
+
+        def prepare() -> None:
+            here = self._client()
+            if not by_hand and not here.store.consents.note_asking(here.settings.now()):
+                self._read()
+                return
+            self._change(examples=_examples(here))
+            self._read()
+            show()
+
+        self._files.put(prepare)
+
+    def snooze(self, name: str, version: str, lasting: timedelta | None) -> None:
+        """Do not tell of an update: for a time, or None for ever."""
+
+        def add() -> None:
+            from packaging.utils import canonicalize_name
+
+            from napari_update_hook.state.snoozes import Snooze
+
+            here = self._client()
+            until = here.settings.now() + lasting if lasting is not None else None
+            here.store.snoozes.add(Snooze(canonicalize_name(name), version, until))
+            self._read()
+
+        self._run(self._files, Task.SNOOZE, add)
+
+    def unsnooze(self, name: str) -> None:
+        """Tell of a package's updates again."""
+
+        def remove() -> None:
+            from packaging.utils import canonicalize_name
+
+            self._client().store.snoozes.remove(canonicalize_name(name))
+            self._read()
+
+        self._run(self._files, Task.SNOOZE, remove)
+
+    def notify(self, wanted: bool) -> None:
+        """Remember whether a person wants notifications."""
+
+        def want() -> None:
+            self._client().store.notices.want(wanted)
+            self._read()
+
+        if wanted is not self.snapshot.notifies:
+            self._run(self._files, Task.SNOOZE, want)
+
+    def show_preview(self) -> None:
+        """Make what the next check sends; the public lists are fetched for it."""
+
+        def prepare() -> None:
+            prepared = self._client().client.preview()
+            self._change(preview=_formatted(prepared.body) if prepared else None)
+
+        self._run(self._network, Task.PREVIEW, prepare)
+
+    def ask_servers(self) -> None:
+        """Ask the servers what they hold of this account."""
+
+        def ask() -> None:
+            from napari_update_hook.own_data import server_copy
+
+            here = self._client()
+            self._change(copies=tuple(server_copy(here.settings, here.store, REQUEST_DEADLINE_S)))
+
+        self._run(self._network, Task.SERVER_COPY, ask)
+
+    def forget(self) -> None:
+        """Delete everything that servers hold, and its copies here."""
+
+        def delete() -> None:
+            from napari_update_hook.own_data import forget
+
+            here = self._client()
+            done = forget(here.settings, here.store, REQUEST_DEADLINE_S, progress=lambda text: self._change(progress=text))
+            self._change(forgotten=done, copies=None, preview=None, progress="")
+            self._read()
+
+        self._change(forgotten=None)
+        self._run(self._network, Task.FORGET, delete)
+
+    def _client(self) -> Here:
+        if self._here is None:
+            self._here = self._make_here()
+        return self._here
+
+    def _run(self, worker: Worker, task: Task, job: Callable[[], object]) -> None:
+        """Run a job in the background. While it runs ``busy`` has it, and where it fails ``failures`` says why."""
+        self._change(busy=self.snapshot.busy | {task})
+
+        def run() -> None:
+            failure = None
+            try:
+                job()
+            except Exception as error:
+                failure = _explained(error)
+            failures = {name: text for name, text in self.snapshot.failures.items() if name is not task}
+            if failure is not None:
+                failures[task] = failure
+            self._change(busy=self.snapshot.busy - {task}, failures=failures)
+
+        worker.put(run)
+
+    def _check(self, by_hand: bool) -> None:
+        from napari_update_hook.errors import ServerUnreachableError
+
+        self._here = None  # what is installed may have changed
+        here = self._client()
+        try:
+            result = here.client.check(only_if_due=not by_hand)
+        except Exception as error:
+            self._read()
+            self._change(is_offline=isinstance(error, ServerUnreachableError))
+            raise
+        self._read(result)
+        self._change(is_offline=result.is_offline)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell of updates that were not told before, if a person wants that."""
+        from napari_update_hook.updates import Status
+
+        rows = self.snapshot.result.rows if self.snapshot.result is not None else []
+        updates = [(row.name, row.latest) for row in rows if row.status is Status.UPDATE and row.latest is not None]
+        if not updates or not self.snapshot.notifies or not self._tellers:
+            return
+        here = self._client()
+        with contextlib.suppress(Exception):  # where it can't be remembered, it would be told again and again
+            if here.store.notices.claim(updates, here.settings.now()):
+                for teller in self._tellers:
+                    teller(updates)
+
+    def _read(self, known: CheckResult | None = None) -> None:
+        """Make the snapshot anew from the files."""
+        from napari_update_hook.errors import StateError, UpdateHookError
+        from napari_update_hook.own_data import LONGEST_SENDING, own_ids
+        from napari_update_hook.standing import client_status
+
+        try:
+            here = self._client()
+        except UpdateHookError as error:
+            self._change(problem=str(error), status=None)
+            return
+        self._seen = self._changes_of_files()  # before reading: what changes meanwhile is read again
+        result = known or self._compared(here)
+        _count_only_at_level_full(here)
+        status = client_status(here.settings, here.store, here.client.telemetry, result.fetched_at if result else None)
+        store, now = here.store, here.settings.now()
+        changes: dict[str, Any] = {"status": status, "problem": None, "result": result}
+        with contextlib.suppress(StateError):  # `status.files` says what is wrong
+            changes |= {
+                "is_sending": store.sendings.is_sending(now - LONGEST_SENDING),
+                "notifies": store.notices.wanted(),
+                "snoozes": tuple(store.snoozes.all()),
+                "sent": tuple(store.sendings.sent()),
+                "ids": own_ids(here.settings, store),
+            }
+        self._change(**changes)
+
+    def _compared(self, here: Here) -> CheckResult | None:
+        """What is known, compared anew. The notice of a check that just failed stays: it says why the answer is old."""
+        from msgspec.structs import replace as replaced
+
+        known = here.client.known()
+        before = self.snapshot.result
+        if known is not None and before is not None and before.fetched_at == known.fetched_at:
+            last = {name: getattr(before, name) for name in ("notice", "telemetry", "is_from_cache", "is_offline")}
+            return replaced(known, **last)
+        return known
+
+    def _change(self, **changes: Any) -> None:
+        with self._changing:
+            before = self.snapshot
+            self.snapshot = replace(before, **changes)
+            is_same = self.snapshot == before
+        if is_same:
+            return
+        for listener in list(self._listeners):
+            with contextlib.suppress(Exception):  # a window that is just going away
+                listener(self.snapshot)
+
+    def _watch(self) -> None:
+        """Look whether any file changed, and whether a check may be due."""
+        import time
+
+        self._files.put(self._read)
+        next_read = time.monotonic() + READ_ANEW_EVERY_S
+        next_check = time.monotonic() + self._first_check_after
+        while not self._stopped.wait(LOOK_WHILE_CHECKING_S if self.snapshot.is_busy(Task.CHECK) else LOOK_EVERY_S):
+            now = time.monotonic()
+            with contextlib.suppress(Exception):
+                changes = self._changes_of_files()
+                if now >= next_read or changes != self._seen:
+                    next_read = now + READ_ANEW_EVERY_S
+                    if changes[2:] != self._seen[2:]:  # an administrator's file: it is part of the settings
+                        self._here = None
+                    self._files.put(self._read)
+                if now >= next_check:
+                    next_check = now + CHECK_EVERY_S
+                    status = self.snapshot.status
+                    if status is None or status.check_switch is None:
+                        self.check(by_hand=False)
+
+    def _changes_of_files(self) -> list[bytes]:
+        """What changes with the state files and the administrators' files, whoever writes them."""
+        here = self._here
+        if here is None:
+            return []
+        from napari_update_hook.settings import site_files
+
+        state = [_start_of(file.path)[_COUNTER] for file in here.store.files]
+        return state + [_start_of(path) for path in site_files(here.settings.environ)]
+
+
+def _client_here() -> Here:
+    from napari_update_hook.api import client_here
+
+    return client_here()
+
+
+def _count_only_at_level_full(here: Here) -> None:
+    """Have a collector exactly where level full is in force, before anybody hears of it."""
+    from napari_update_hook.collect import consent_changed, start_counting, stop_counting
+    from napari_update_hook.wire import Level
+
+    if here.client.decision().level is Level.FULL:
+        start_counting()
+        consent_changed()
+    else:
+        stop_counting()
+
+
+def _start_of(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(4096)
+    except OSError:
+        return b""
+
+
+def _examples(here: Here) -> dict[str, str]:
+    from napari_update_hook.wire import TELEMETRY_LEVELS
+
+    return {level.value: _formatted(here.client.example(level)) for level in TELEMETRY_LEVELS}
+
+
+def _formatted(body: bytes) -> str:
+    return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+
+
+def _explained(error: Exception) -> str:
+    from napari_update_hook.errors import UpdateHookError
+
+    if isinstance(error, UpdateHookError):
+        return str(error)
+    return f"Something unforeseen went wrong ({type(error).__name__}: {error}). Please report this."

@@ -1,0 +1,234 @@
+"""What is shown of a snapshot: words and cells. Pure, and without Qt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_update_hook.plugin.snapshot import Snapshot, Task
+from napari_update_hook.plugin.texts import counted, tr
+
+if TYPE_CHECKING:
+    from napari_update_hook.standing import ClientStatus
+    from napari_update_hook.updates import UpdateRow
+
+NAMES_IN_A_NOTICE = 4
+
+
+@dataclass(frozen=True)
+class Indicator:
+    """What the status bar says. ``is_alert``: something is wrong, and the tooltip says what to do."""
+
+    text: str
+    tooltip: str
+    is_alert: bool = False
+
+
+@dataclass(frozen=True)
+class UpdateLine:
+    """A line of the table of updates. ``mark``: ``update``, ``unsafe``, ``waits`` or empty."""
+
+    name: str
+    installed: str
+    fits: str
+    newest: str
+    note: str
+    mark: str
+    command: str | None
+    no_command: str | None
+    version: str | None
+    is_snoozed: bool
+
+    @property
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """The texts, by column."""
+        return self.name, self.installed, self.fits, self.newest, self.note
+
+
+def indicator_of(snapshot: Snapshot) -> Indicator | None:
+    """Return what the status bar shall say; None as long as nothing is known."""
+    if snapshot.problem is not None:
+        return Indicator(tr("telemetry: off"), snapshot.problem, is_alert=True)
+    status = snapshot.status
+    if status is None:
+        return None
+    state = telemetry_state(snapshot, status)
+    updates = _updates(snapshot)
+    text = tr("telemetry: {state}", state=state)
+    if updates:
+        text = counted(updates, "{n} update", "{n} updates") + " \N{MIDDLE DOT} " + text
+    tips = [telemetry_sentence(snapshot, status)]
+    tips += status.problems
+    if updates:
+        tips.append(counted(updates, "{n} update fits your Python.", "{n} updates fit your Python."))
+    tips.append(tr("Click for details."))
+    return Indicator(text, "\n".join(tips), is_alert=bool(status.problems))
+
+
+def telemetry_state(snapshot: Snapshot, status: ClientStatus) -> str:
+    """Return in a word or two how telemetry stands: off, a level, who blocks it, or that an answer is waited for."""
+    if status.switch_name is not None:
+        return tr("blocked by {name}", name=status.switch_name)
+    level = status.level.value
+    if level == "none":
+        return tr("waiting for your answer") if status.open_question is not None else tr("off")
+    return tr("{level}, sending", level=level) if snapshot.is_sending else level
+
+
+def telemetry_sentence(snapshot: Snapshot, status: ClientStatus) -> str:
+    """Return in a sentence or two what is sent, to whom, until when; or why nothing is."""
+    level = status.level.value
+    if level == "none":
+        if status.switch_name is None and status.open_question is not None and status.consent is None:
+            return tr("Nothing is sent: you have not answered yet whether you want to take part.")
+        return status.reason or tr("Nothing is sent.")
+    told = tr("A weekly report of level {level} goes to {service}.", level=level, service=status.service)
+    if snapshot.is_sending:
+        told = tr("A report of level {level} is on its way to {service}.", level=level, service=status.service)
+    if status.consent is not None and status.consent.until is not None:
+        told += " " + tr("You agreed to it until {day}.", day=f"{status.consent.until:%Y-%m-%d}")
+    return f"{told} {status.reason}" if status.reason else told
+
+
+def telemetry_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
+    """Return the lines of the telemetry page: (what, how it stands)."""
+    status = snapshot.status
+    if status is None:
+        return []
+    record = status.consent
+    lines = [(tr("Now"), telemetry_sentence(snapshot, status))]
+    if status.switch is not None:
+        lines.append((tr("Switched off by"), status.switch))
+    if record is not None:
+        until = f"{record.until:%Y-%m-%d}" if record.until else tr("you change it")
+        lines.append((tr("Your answer"), tr("{level}, until {until}", level=record.level.value, until=until)))
+        lines.append((tr("Given"), tr("{at} UTC by {means}", at=f"{record.at:%Y-%m-%d %H:%M}", means=record.means)))
+    last = f"{status.last_sent:%Y-%m-%d %H:%M} UTC" if status.last_sent else tr("never")
+    lines.append((tr("Last report"), last))
+    ids = snapshot.ids
+    if ids is not None and ids.identifier is not None:
+        lines.append((tr("Your identifier in {week}", week=ids.week), ids.identifier))
+    if status.forgotten:
+        lines.append((tr("Forgotten"), tr("{weeks}: nothing more is sent for them", weeks=", ".join(status.forgotten))))
+    return lines + [(tr("Problem"), problem) for problem in status.problems]
+
+
+def update_lines(snapshot: Snapshot) -> list[UpdateLine]:
+    """Return the lines of the table of updates: what needs attention first, then as they come."""
+    rows = snapshot.result.rows if snapshot.result is not None else []
+    return [_line(row) for row in sorted(rows, key=lambda row: not row.needs_attention)]
+
+
+def updates_summary(snapshot: Snapshot) -> str:
+    """Return what to say above the table."""
+    if snapshot.problem is not None:
+        return snapshot.problem
+    status, result = snapshot.status, snapshot.result
+    if status is not None and status.check_switch is not None:
+        return tr("The update check is off: {reason}.", reason=status.check_switch)
+    if snapshot.is_busy(Task.CHECK):
+        return tr("Asking for updates…")
+    failure = snapshot.failures.get(Task.CHECK)
+    if result is None:
+        return failure or tr("Nothing is known yet. Press Check now to ask.")
+    from napari_update_hook.updates import summary_of
+
+    told = summary_of(result.rows)
+    notes = [failure or result.notice or ""]
+    if not failure and not result.notice:
+        notes = [tr("Checked {at} UTC at {server}.", at=f"{result.fetched_at:%Y-%m-%d %H:%M}", server=result.server)]
+    return " ".join([told, *notes])
+
+
+def notice_text(updates: Sequence[tuple[str, str]]) -> str:
+    """Return the text of a notification: how many updates fit, and their names. ``updates``: (name, version)."""
+    names = [f"{name} {version}" for name, version in updates[:NAMES_IN_A_NOTICE]]
+    more = len(updates) - len(names)
+    told = counted(len(updates), "{n} update fits your Python: ", "{n} updates fit your Python: ") + ", ".join(names)
+    return told + (tr(" and {more} more", more=more) if more else "")
+
+
+def sent_text(snapshot: Snapshot) -> str:
+    """Return everything that was sent from this environment, the newest first, each with the server's receipt."""
+    import json
+
+    parts = []
+    for batch in reversed(snapshot.sent):
+        at = f"{batch.at:%Y-%m-%d %H:%M:%S} UTC"
+        receipt = batch.receipt or tr("no answer came; the server may have it or not")
+        body = json.dumps(json.loads(batch.request), indent=2, ensure_ascii=False)
+        head = f"{at}  {batch.week}  {batch.level.value}  {batch.server or batch.service}"
+        parts.append(f"{head}\n{body}\n" + tr("Receipt: {receipt}", receipt=receipt))
+    return "\n\n".join(parts) or tr("Nothing was sent from this environment in the last 60 days.")
+
+
+def copies_text(snapshot: Snapshot) -> str:
+    """Return what servers said that they hold."""
+    import json
+
+    if snapshot.copies is None:
+        return tr("Not asked yet.")
+    parts = []
+    for copy in snapshot.copies:
+        at = copy.asked.server or copy.asked.service
+        head = f"{copy.asked.week}, {at}: " + counted(len(copy.reports), "{n} report", "{n} reports")
+        bodies = [json.dumps(one.report, indent=2, ensure_ascii=False) for one in copy.reports]
+        parts.append("\n".join([head, *bodies, *([copy.problem] if copy.problem else [])]))
+    return "\n\n".join(parts) or tr("No server can hold anything of you: nothing was sent in the last 60 days.")
+
+
+def ids_text(snapshot: Snapshot) -> str:
+    """Return under which pseudonyms reports go, and how they are made."""
+    ids = snapshot.ids
+    if ids is None or ids.identifier is None:
+        lines = [tr("You have none: the secret from which they are made exists only while an environment has your consent.")]
+    else:
+        lines = [
+            tr("{week} at {service}", week=ids.week, service=ids.service),
+            tr("identifier: {identifier}", identifier=ids.identifier),
+            tr("environment: {environment}", environment=ids.environment),
+            "",
+            tr("Both are made with a random secret that never leaves this computer, and are new every week."),
+        ]
+    if ids is not None and ids.sent:
+        lines += ["", tr("A server may hold reports of these:")]
+        lines += [f"{one.week}  {one.level.value}  {one.server or one.service}  {one.identifier}" for one in ids.sent]
+    return "\n".join(lines)
+
+
+def forgotten_text(snapshot: Snapshot) -> str:
+    """Return what became of forgetting, or what is under way; empty where nobody asked for it."""
+    if snapshot.is_busy(Task.FORGET):
+        return snapshot.progress or tr("Deleting…")
+    done = snapshot.forgotten
+    if done is None:
+        return snapshot.failures.get(Task.FORGET, "")
+    deleted = sum(done.on_servers.values())
+    told = counted(deleted, "{n} report was deleted on servers.", "{n} reports were deleted on servers.")
+    if done.problems:
+        told += " " + tr("Not deleted: {problems} Try again later.", problems=" ".join(done.problems))
+    return told
+
+
+def _updates(snapshot: Snapshot) -> int:
+    rows = snapshot.result.rows if snapshot.result is not None else []
+    return sum(row.status.value == "update" for row in rows)
+
+
+def _line(row: UpdateRow) -> UpdateLine:
+    is_update = row.status.value == "update"
+    mark = "unsafe" if row.is_unsafe else "update" if is_update else "waits" if row.waits else ""
+    unknown = "\N{EN DASH}"
+    return UpdateLine(
+        name=row.name,
+        installed=row.installed,
+        fits=row.latest or unknown,
+        newest=row.newest or unknown,
+        note=row.note or (tr("update") if is_update else ""),
+        mark=mark,
+        command=row.command,
+        no_command=row.no_command,
+        version=row.latest,
+        is_snoozed=row.status.value == "snoozed",
+    )
