@@ -6,6 +6,7 @@ installed for its tests: libraries of layers, where they exist for that Python, 
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -16,6 +17,14 @@ PYTHONS = os.environ.get("TEST_PYTHONS", "").split() or ["3.10", "3.11", "3.12",
 TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "respx", "trustme"]
 LAYERS = ["numpy", "dask[array]", "xarray", "zarr", "tensorstore"]
 
+NAPARI = {  # Python and what is installed: the newest with both bindings of Qt, and the oldest that is supported
+    "pyqt6": ("3.12", ["napari[pyqt6]"]),
+    "pyside6": ("3.12", ["napari[pyside6]"]),
+    "oldest": ("3.10", ["napari[pyqt6]==0.7.*"]),
+}
+INSIDE_NAPARI = ["ipython", "napari-console", "napari-plugin-manager", "napari-svg", "pytest", "pytest-qt", "pytest-xvfb"]
+
+nox.options.sessions = ["tests"]
 nox.options.error_on_missing_interpreters = False
 nox.options.reuse_venv = "yes"
 
@@ -31,6 +40,21 @@ def tests(session: nox.Session) -> None:
         )  # there may be none for this Python: its test is skipped
     own = ["--rootdir=.", "-c", "client_hook/pyproject.toml", "--confcutdir=tests/napari_update_hook"]
     session.run("python", "-m", "pytest", *own, "tests/napari_update_hook", *(session.posargs or ["-q"]))
+
+
+def _inside_napari(session: nox.Session, napari: list[str]) -> None:
+    """Run the tests in a real napari; arguments after ``--`` go to pytest. Without a display or Xvfb, Qt draws into memory."""
+    session.chdir(ROOT)
+    session.install("-e", "client_hook", *napari, *INSIDE_NAPARI)
+    own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini"]
+    session.run("python", "-m", "pytest", *own, *(session.posargs or ["-q", "tests/inside_napari"]))
+
+
+for name, (python, packages) in NAPARI.items():
+    path = next((path for path in PYTHONS if f"/{python}." in path or path.endswith(python)), python)
+    nox.session(name=f"napari-{name}", python=path, venv_backend="uv|virtualenv")(
+        functools.partial(_inside_napari, napari=packages)
+    )
 
 
 def _installer(session: nox.Session) -> list[str]:

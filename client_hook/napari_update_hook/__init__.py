@@ -16,13 +16,14 @@ from __future__ import annotations
 TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost more than all of this
 if TYPE_CHECKING:
     from types import ModuleType
+    from typing import Any
 
     from napari_update_hook import consent
     from napari_update_hook.client import CheckResult
     from napari_update_hook.standing import ClientStatus
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "check", "consent", "status"]
+__all__ = ["__version__", "attach", "check", "consent", "status"]
 
 
 def check(*, server: str | None = None, only_if_due: bool = False) -> CheckResult:
@@ -49,6 +50,16 @@ def status(*, server: str | None = None) -> ClientStatus:
     from napari_update_hook import api
 
     return api.status(server=server)
+
+
+def attach(viewer: Any) -> None:
+    """Check for updates while a viewer is open, and show in its window where telemetry stands. See `plugin.attach`.
+
+    ``viewer``: a ``napari.Viewer``. Raises nothing, and may be called again.
+    """
+    from napari_update_hook.plugin import attach
+
+    attach(viewer)
 
 
 def __getattr__(name: str) -> ModuleType:

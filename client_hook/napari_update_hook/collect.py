@@ -138,6 +138,7 @@ class Collector:
 
 
 _active: Collector | None = None
+_starting = threading.Lock()
 
 
 def count_command(command_id: str) -> None:
@@ -162,16 +163,18 @@ def start_counting(collector: Collector | None = None) -> Collector:
     Whether it counts anything is decided by the consent record. Raises SettingsError for settings that can't be used.
     """
     global _active
-    if _active is None:
-        _active = collector or _collector_here()
-        _active.start()
-    return _active
+    with _starting:
+        if _active is None:
+            _active = collector or _collector_here()
+            _active.start()
+        return _active
 
 
 def stop_counting() -> None:
     """Write down what was counted, and take nothing any more."""
     global _active
-    collector, _active = _active, None
+    with _starting:
+        collector, _active = _active, None
     if collector is not None:
         collector.stop()
 

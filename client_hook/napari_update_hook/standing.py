@@ -51,7 +51,8 @@ class ClientStatus(Struct, frozen=True):
 
     ``level``: the one in force; ``reason``: why it is not more; ``switch``: what switches telemetry off whatever was
     answered, ``switch_name`` in a word or two, and ``check_switch`` what switches the update check off. ``question``: the one
-    that is to be put now; ``open_question``: the one that waits for an answer, put already or not. ``pauses``: until when
+    that is to be put now; ``open_question``: the one that waits for an answer, put already or not; none where an answer could
+    not be kept. ``pauses``: until when
     nothing is asked or sent, by ``check`` and by service. ``sent``: how many requests are kept; ``forgotten``: weeks of
     which nothing is sent any more.
     """
@@ -101,6 +102,8 @@ def client_status(
     decision = telemetry.decision()
     switch = telemetry_switch(settings.environ, settings.site)
     askings: list[datetime] = _read(store.consents.askings, [])
+    files = [FileStatus(str(file.path), file.exists, file.problem()) for file in store.files]
+    can_answer = not any(file.problem for file in files)
     return ClientStatus(
         version=__version__,
         server=settings.server,
@@ -113,9 +116,9 @@ def client_status(
         switch_name=switch.name if switch else None,
         check_switch=update_check_switched_off(settings.environ, settings.site),
         site_files=list(settings.site.sources),
-        question=due_question(record, askings, settings, now),
-        open_question=open_question(record, askings, settings, now),
-        files=[FileStatus(str(file.path), file.exists, file.problem()) for file in store.files],
+        question=due_question(record, askings, settings, now) if can_answer else None,
+        open_question=open_question(record, askings, settings, now) if can_answer else None,
+        files=files,
         weeks=[
             WeekStatus(draft.service, draft.week, draft.level, draft.is_unsent, _counted(store, draft.week), draft.refused)
             for draft in drafts

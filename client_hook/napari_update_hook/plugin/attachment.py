@@ -55,6 +55,8 @@ class Attachment:
         """Count and check no more."""
         self.session.stop()
         self.counting.disconnect()
+        if self._gui is not None:
+            self._gui.end()
 
 
 _attachment: Attachment | None = None

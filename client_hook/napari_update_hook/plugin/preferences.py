@@ -9,7 +9,9 @@ somebody else has, which is when the Preferences are opened; or where their file
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from napari_update_hook.plugin.snapshot import Snapshot
@@ -20,13 +22,20 @@ if TYPE_CHECKING:
 PLUGIN = "napari-update-hook"
 MEANS = "napari Preferences"
 DEFAULTS = ("none", True)
+_LEVELS = ("none", "basic", "middle", "full")
 
 
 class Preferences:
-    """Keeps the page in step, in both directions. `follow` is called often, in the GUI thread."""
+    """Keeps the page in step, in both directions. `follow` is called often, in the GUI thread.
 
-    def __init__(self, session: Session) -> None:
+    ``is_open``: tells whether the Preferences are open. Their "Cancel" sets back what they found when they were opened; where
+    the answer was changed elsewhere meanwhile, that must not bring an old consent back.
+    """
+
+    def __init__(self, session: Session, is_open: Callable[[], bool] = lambda: False) -> None:
         self._session = session
+        self._is_open = is_open
+        self._is_overtaken = False
         self._page: Any = None
         self._shown: tuple[str, bool] | None = None
         self._compared: tuple[str, bool] | None = None
@@ -44,24 +53,42 @@ class Preferences:
                 self._session.run(lambda: _made_where_not(wanted))
             return
         page = _page()
+        if self._is_overtaken and not self._is_open():
+            self._is_overtaken = False
         if page is None or (page is self._page and wanted == self._shown):
             return
         if page is not self._page:  # napari makes it anew when plugins come and go
             self._page = page
             page.events.level.connect(self._on_level)
             page.events.notify.connect(self._on_notify)
+        if _value(page.level) != wanted[0] and self._is_open():
+            self._is_overtaken = True
+        self._show(wanted)
+
+    def end(self) -> None:
+        """Listen no more."""
+        if self._page is not None:
+            with contextlib.suppress(Exception):  # the page may be gone
+                self._page.events.level.disconnect(self._on_level)
+                self._page.events.notify.disconnect(self._on_notify)
+
+    def _show(self, wanted: tuple[str, bool]) -> None:
         self._is_setting = True
         try:
             self._shown = wanted
-            page.level, page.notify = wanted
+            self._page.level, self._page.notify = wanted
         finally:
             self._is_setting = False
 
     def _on_level(self, event: Any) -> None:
         level = _value(event)
-        if not self._is_setting and self._shown is not None and level != self._shown[0]:
-            self._shown = (level, self._shown[1])
-            self._session.answer(level, means=MEANS)
+        if self._is_setting or self._shown is None or level == self._shown[0]:
+            return
+        if self._is_overtaken and _LEVELS.index(level) > _LEVELS.index(self._shown[0]):
+            self._show(self._shown)
+            return
+        self._shown = (level, self._shown[1])
+        self._session.answer(level, means=MEANS)
 
     def _on_notify(self, event: Any) -> None:
         wanted = bool(_value(event))

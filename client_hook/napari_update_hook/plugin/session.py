@@ -45,15 +45,16 @@ class Session:
     ``first_check_after``: seconds from `start` to the first check.
     """
 
-    def __init__(self, make_here: Callable[[], Here] | None = None, first_check_after: float = FIRST_CHECK_AFTER_S) -> None:
+    def __init__(self, make_here: Callable[[], Here] | None = None, first_check_after: float | None = None) -> None:
         self._make_here = make_here or _client_here
         self._here: Here | None = None
-        self._first_check_after = first_check_after
+        self._first_check_after = FIRST_CHECK_AFTER_S if first_check_after is None else first_check_after
         self._files = Worker("state")
         self._network = Worker("network")
         self._listeners: list[Listener] = []
         self._tellers: list[Callable[[list[tuple[str, str]]], object]] = []
         self._changing = threading.Lock()
+        self._reading = threading.Lock()
         self._stopped = threading.Event()
         self._is_started = False
         self._seen: list[bytes] = []
@@ -66,8 +67,10 @@ class Session:
             threading.Thread(target=self._watch, name="napari-update-hook-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch and check no more."""
+        """Watch, check and tell no more."""
         self._stopped.set()
+        self._listeners.clear()
+        self._tellers.clear()
 
     def subscribe(self, listener: Listener) -> None:
         """Call ``listener`` with every snapshot from now on, in a thread of this session."""
@@ -240,11 +243,17 @@ class Session:
                     teller(updates)
 
     def _read(self, known: CheckResult | None = None) -> None:
-        """Make the snapshot anew from the files."""
+        """Make the snapshot anew from the files. ``known``: what a check has just found."""
+        with self._reading:  # both threads read: the later one must not publish what it began with
+            self._read_files(known)
+
+    def _read_files(self, known: CheckResult | None) -> None:
         from napari_update_hook.errors import StateError, UpdateHookError
         from napari_update_hook.own_data import LONGEST_SENDING, own_ids
         from napari_update_hook.standing import client_status
 
+        if self._stopped.is_set():
+            return
         try:
             here = self._client()
         except UpdateHookError as error:

@@ -39,7 +39,7 @@ class Gui(QObject):
         self.session = attachment.session
         self._dialog: weakref.ref[Any] | None = None
         self._is_asking = False
-        self._preferences = Preferences(self.session)
+        self._preferences = Preferences(self.session, _are_preferences_open)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._ask_when_idle)
@@ -48,9 +48,9 @@ class Gui(QObject):
         self.question_ready.connect(self._show_question)
         self.session.subscribe(self.changed.emit)  # from a thread: Qt queues it
         self.session.on_notice(self.told.emit)
-        look = QTimer(self)  # napari has no signal for its Preferences being opened
-        look.timeout.connect(self._follow_preferences)
-        look.start(LOOK_AT_PREFERENCES_MS)
+        self._look = QTimer(self)  # napari has no signal for its Preferences being opened
+        self._look.timeout.connect(self._follow_preferences)
+        self._look.start(LOOK_AT_PREFERENCES_MS)
 
     def show_in(self, viewer: Any) -> None:
         """Put an indicator into the window of a viewer, if it has one and lacks it."""
@@ -60,6 +60,12 @@ class Gui(QObject):
             indicator = IndicatorButton(self, viewer, window)
             bar.addPermanentWidget(indicator)
             indicator.draw(self.session.snapshot)
+
+    def end(self) -> None:
+        """Draw and ask no more."""
+        for timer in (self._timer, self._look):
+            timer.stop()
+        self._preferences.end()
 
     def ask(self) -> None:
         """Put the question because a person wants to answer it."""
@@ -161,6 +167,10 @@ def _main_window() -> QMainWindow | None:
     attached = [one for one in _napari_windows() if one.isVisible() and _indicator_of(one) is not None]
     active = QApplication.activeWindow()
     return next((one for one in attached if one is active), attached[0] if attached else None)
+
+
+def _are_preferences_open() -> bool:
+    return any(type(one).__name__ == "PreferencesDialog" and one.isVisible() for one in QApplication.topLevelWidgets())
 
 
 def _is_busy() -> bool:

@@ -158,6 +158,7 @@ class QuestionDialog(QDialog):
         ):
             button = QPushButton(text, self)
             button.setAutoDefault(False)
+            button.setMinimumHeight(2 * button.fontMetrics().height())  # napari's theme makes disabled ones higher
             button.clicked.connect(act)
             row.addWidget(button, 1)  # all of one width
             self.buttons.append(button)

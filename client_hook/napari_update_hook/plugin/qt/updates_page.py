@@ -112,7 +112,7 @@ class UpdatesPage(QWidget):
         header, side = table.horizontalHeader(), table.verticalHeader()
         if header is not None:
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            header.setStretchLastSection(True)
+            header.setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)  # the note takes what is left, and wraps
         if side is not None:
             side.setVisible(False)
         table.itemSelectionChanged.connect(self._enable)
@@ -166,7 +166,8 @@ class UpdatesPage(QWidget):
         self.manager.setEnabled(line is not None and line.name.lower() != "napari")
         self.silence.setEnabled(line is not None and line.mark in ("update", "unsafe") and line.version is not None)
         self.hear.setEnabled(line is not None and line.is_snoozed)
-        self.how.setText((line.command or line.no_command or "") if line is not None else "")
+        told = [line.note, line.command or line.no_command] if line is not None else []
+        self.how.setText("\n".join(text for text in told if text))
         self.how.setVisible(bool(self.how.text()))
 
     def _check(self) -> None:

@@ -1,0 +1,106 @@
+"""A real viewer with this package in it, whose settings, state and server are a test's own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+if not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None and sys.platform == "linux":
+    os.environ["QT_QPA_PLATFORM"] = "offscreen"
+# napari's fixtures write napari's settings: never the ones of whoever runs this
+_OWN = tempfile.mkdtemp(prefix="napari-settings-")
+os.environ["NAPARI_CONFIG"] = str(Path(_OWN) / "settings.yaml")
+
+pytest.importorskip("napari", reason="needs napari, some 900 MB: make test-napari installs it for these tests")
+
+from napari_update_hook import collect
+from napari_update_hook.api import client_here
+from napari_update_hook.plugin import attachment as attachments
+from napari_update_hook.plugin import counting
+from napari_update_hook.plugin.qt import gui as guis
+from napari_update_hook.switches import CI_VARIABLES
+from npe2 import PluginManager, PluginManifest
+from qtpy.QtWidgets import QApplication, QDialog
+
+from tests.inside_napari.made_server import MadeServer
+
+OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY", "DO_NOT_TRACK")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_left() -> Iterator[None]:
+    yield
+    shutil.rmtree(_OWN, ignore_errors=True)
+
+
+@pytest.fixture
+def server() -> Iterator[MadeServer]:
+    """An update server."""
+    made = MadeServer()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeServer) -> Iterator[None]:
+    """Nothing of this machine reaches a test, and nothing of a test the next one."""
+    for name in list(os.environ):
+        if name in CI_VARIABLES or name.startswith(OURS):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "state"))
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", server.url)
+    monkeypatch.setattr(counting, "APPLICATION", "test_app")  # what napari calls itself in its test fixtures
+    monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
+    monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 100)
+    monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
+    monkeypatch.setattr("napari_update_hook.plugin.session.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(attachments, "_attachment", None)
+    yield
+    made = attachments._attachment
+    if made is not None:
+        made.end()
+    collect.stop_counting()
+    application = QApplication.instance()
+    for widget in application.topLevelWidgets() if application is not None else ():
+        if isinstance(widget, QDialog):
+            widget.close()
+
+
+@pytest.fixture
+def answered() -> Callable[[str], None]:
+    """Record an answer before napari starts, so that nobody is asked."""
+
+    def record(level: str) -> None:
+        from napari_update_hook.wire import Level
+
+        client_here().client.set_consent(Level(level), means="test")
+
+    return record
+
+
+@pytest.fixture
+def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any) -> Any:
+    """A viewer in a real window, in which this plugin is known and nothing is attached."""
+    with contextlib.suppress(pytest.FixtureLookupError):  # from 0.9 on: settings of plugins are made anew
+        request.getfixturevalue("plugin_settings")
+    npe2pm.register(PluginManifest.from_distribution("napari-update-hook"))
+    made = make_napari_viewer(show=True)
+    assert PluginManager.instance() is not None
+    return made
+
+
+@pytest.fixture
+def attached(viewer: Any) -> Any:
+    """A viewer with this package attached."""
+    from napari_update_hook.plugin import attach
+
+    attach(viewer)
+    return viewer

@@ -1,0 +1,90 @@
+"""An update server on loopback that answers what a test wants, or never answers, or is not there.
+
+Real sockets, because these tests are about what a window does while it waits. The real service meets a real napari in
+``tests/end_to_end/test_inside_napari.py``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+ALLOWED: dict[str, Any] = {
+    "schema_version": 1,
+    "napari_versions": [], "python_versions": ["3.10", "3.11", "3.12", "3.13"], "platforms": ["linux"],
+    "cpu_architectures": ["x86_64"], "sys_names": [], "plugins": {"napari-svg": ["0.2.1"]},
+    "commands": {"napari": ["napari.viewer.toggle_theme"]}, "layers": ["image", "labels"], "classes": ["ndarray"],
+    "dtypes": ["uint8", "float64"],
+}  # fmt: skip
+
+
+class MadeServer:
+    """``packages``: what the update check answers. ``is_down``: 503. ``requests``: (method, path, body) of all that came."""
+
+    def __init__(self) -> None:
+        self.packages: dict[str, Any] = {"napari-svg": {"latest": "99.0"}, "napari": {"latest": "0.1.0"}}
+        self.is_down = False
+        self.requests: list[tuple[str, str, bytes]] = []
+        self.hold = threading.Event()
+        self.hold.set()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(b"")
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers.get("content-length") or 0))
+                self._answer(gzip.decompress(body) if self.headers.get("content-encoding") == "gzip" else body)
+
+            def _answer(self, body: bytes) -> None:
+                server.requests.append((self.command, self.path, body))
+                server.hold.wait(20)
+                status, value = server.answer(self.path, self.command)
+                content = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, format: str, *args: object) -> None:
+                """Say nothing."""
+
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def answer(self, path: str, method: str) -> tuple[int, Any]:
+        """Return the status and the body for a request."""
+        updates = {"schema_version": 1, "python": "3.12", "channel": "pypi", "index_version": "2026-11-18T08:00:00Z"}
+        if self.is_down:
+            return 503, {}
+        if path.startswith("/api/telemetry/allowed"):
+            return 200, ALLOWED
+        if path.startswith("/api/reports/find"):
+            return 200, {"reports": []}
+        if path.startswith("/api/reports/delete"):
+            return 200, {"deleted": 1}
+        found = {**updates, "check_again_s": 86400, "packages": self.packages}
+        if method == "POST":
+            receipt = {"stored": True, "revision": 1, "reason": None, "left_out": {"plugins": 0, "commands": 0}}
+            return 200, {"receipt": receipt, "updates": found}
+        return 200, found
+
+    def close(self) -> None:
+        """Be gone: a request is refused from now on."""
+        self.hold.set()
+        self._http.shutdown()
+        self._http.server_close()
+
+
+def silent_server() -> tuple[socket.socket, str]:
+    """Return a socket that accepts connections and never answers, and its address."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    return listening, f"http://127.0.0.1:{listening.getsockname()[1]}"

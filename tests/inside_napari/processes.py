@@ -1,0 +1,67 @@
+"""Real napari processes, looked at from inside by ``watched/sitecustomize.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import napari
+from packaging.version import Version
+
+NAPARI = Version(napari.__version__)
+BIN = Path(sys.executable).parent
+WATCHED = Path(__file__).parent / "watched"
+WAITING = "telemetry: waiting for your answer"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A napari that has ended. ``seconds_to_end``: from when its windows were closed to the end of the process."""
+
+    code: int
+    output: str
+    ours: list[str]
+    windows: int
+    indicators: list[str]
+    seconds_to_end: float
+
+
+def run_napari(
+    command: list[str | Path], folder: Path, *, wanted: str = "", seconds: float = 8.0, timeout: float = 120.0, **environ: Any
+) -> Ended:
+    """Run a napari until an indicator says ``wanted``, or for ``seconds`` after its window is there, then close it."""
+    report = folder / "report.json"
+    report.unlink(missing_ok=True)
+    settings = folder / "napari" / "settings.yaml"
+    settings.parent.mkdir(exist_ok=True)
+    paths = [str(WATCHED), *([environ.pop("path")] if "path" in environ else [])]
+    environment = os.environ | {
+        "NAPARI_CONFIG": str(settings),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "WATCH_REPORT": str(report),
+        "WATCH_SECONDS": str(seconds),
+        "WATCH_WANTED": wanted,
+        **{name: str(value) for name, value in environ.items()},
+    }
+    process = subprocess.Popen(
+        [str(part) for part in command],
+        env=environment,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout)
+    finally:
+        process.kill()
+    ended = time.time()
+    said = json.loads(report.read_text("utf-8")) if report.exists() else {"ours": [], "windows": 0, "indicators": []}
+    closed = report.stat().st_mtime if report.exists() else ended
+    return Ended(process.returncode, output, said["ours"], said["windows"], said["indicators"], ended - closed)

@@ -1,0 +1,276 @@
+"""Counting inside napari: what is used is counted once, at level full alone, and napari is left as it was."""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari_update_hook import collect, consent
+from napari_update_hook.plugin import attach
+from napari_update_hook.plugin.attachment import attachment
+from napari_update_hook.plugin.counting import layer_type
+from npe2 import DynamicPlugin, PluginManager
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """What was told to the collector, by id, or by type and class of a layer."""
+    told: Counter[str] = Counter()
+    command, layer = collect.count_command, collect.count_layer
+
+    def count_command(id: str) -> None:
+        told[id] += 1
+        command(id)
+
+    def count_layer(kind: str, data: Any) -> None:
+        told[f"{kind} {type(data).__name__}"] += 1
+        layer(kind, data)
+
+    monkeypatch.setattr(collect, "count_command", count_command)
+    monkeypatch.setattr(collect, "count_layer", count_layer)
+    return told
+
+
+@pytest.fixture
+def counting(viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[[str], None]) -> Any:
+    """A viewer that counts."""
+    answered("full")
+    attach(viewer)
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=10_000)
+    return viewer
+
+
+@pytest.fixture
+def plugin(viewer: Any) -> Iterator[DynamicPlugin]:
+    """A plugin with a reader, a writer, sample data and a widget, whose commands are those contributions alone."""
+    with DynamicPlugin("made-plugin") as made:
+
+        @made.contribute.reader(filename_patterns=["*.made"])
+        def get_reader(path: Any) -> Any:
+            return (lambda path: [(np.zeros((4, 4)),)]) if "no" not in Path(str(path)).stem else None
+
+        @made.contribute.writer(filename_extensions=[".made"], layer_types=["image"])
+        def write(path: str, data: Any, meta: Any) -> list[str]:
+            Path(path).write_bytes(b"")
+            return [path]
+
+        @made.contribute.sample_data(key="zeros")
+        def zeros() -> list[Any]:
+            return [(np.zeros((3, 3)),)]
+
+        yield made
+
+
+def registry() -> Any:
+    from napari._app_model import get_app_model
+
+    return get_app_model().commands
+
+
+ACTIVITY = "napari.window.view.toggle_activity_dock"
+COMMAND_PALETTE = "napari.window.view.toggle_command_palette"
+
+
+def test_a_menu_counts(counting: Any, counted: Counter[str]) -> None:
+    counting.window.view_menu.findAction(ACTIVITY).trigger()
+    assert counted == {ACTIVITY: 1}
+
+
+def test_a_key_binding_counts(counting: Any, counted: Counter[str], qtbot: Any) -> None:
+    window = counting.window._qt_window
+    QApplication.setActiveWindow(window)  # there is no window manager in CI
+    window.setFocus()
+    action = counting.window.view_menu.findAction(COMMAND_PALETTE)
+    key = action.shortcut()
+    assert not key.isEmpty()
+    qtbot.keySequence(window, key)
+    assert counted[COMMAND_PALETTE] == 1
+
+
+def test_the_command_palette_counts_what_it_runs(counting: Any, counted: Counter[str], qtbot: Any) -> None:
+    from napari._qt.widgets.qt_command_palette import QCommandPalette
+
+    counting.window.view_menu.findAction(COMMAND_PALETTE).trigger()
+    palette = counting.window._qt_window.findChild(QCommandPalette)
+    qtbot.keyClicks(palette._line, "toggle activity dock")
+    qtbot.keyClick(palette._line, Qt.Key.Key_Return)
+    assert counted[ACTIVITY] == 1
+
+
+def test_the_widget_of_a_plugin_counts_once(counting: Any, counted: Counter[str]) -> None:
+    registry().execute_command("napari-update-hook.panel").result()
+    assert counted == {"napari-update-hook.panel": 1}
+
+
+def test_sample_data_whose_menu_has_the_id_of_its_command_counts_once(
+    counting: Any, plugin: DynamicPlugin, counted: Counter[str]
+) -> None:
+    """napari names the menu's entry after the plugin and the key, which may be the command's id."""
+    registry().register_command("made-plugin.zeros", lambda: counting.open_sample("made-plugin", "zeros"), "zeros")
+    registry().execute_command("made-plugin.zeros").result()
+    assert counted["made-plugin.zeros"] == 1
+
+
+def test_a_reader_counts_once_where_it_reads_and_not_where_it_declines(
+    counting: Any, plugin: DynamicPlugin, counted: Counter[str], tmp_path: Path
+) -> None:
+    (tmp_path / "a.made").write_bytes(b"")
+    counting.open(tmp_path / "a.made", plugin="made-plugin")
+    assert counted["made-plugin.get_reader"] == 1
+    (tmp_path / "no.made").write_bytes(b"")
+    with pytest.raises(Exception):  # noqa: B017, PT011 - napari's own error for a file that nobody reads
+        counting.open(tmp_path / "no.made", plugin="made-plugin")
+    assert counted["made-plugin.get_reader"] == 1
+
+
+def test_a_writer_and_sample_data_count_once(
+    counting: Any, plugin: DynamicPlugin, counted: Counter[str], tmp_path: Path
+) -> None:
+    layer = counting.add_image(np.zeros((4, 4)))
+    layer.save(str(tmp_path / "out.made"), plugin="made-plugin")
+    assert counted["made-plugin.write"] == 1
+    counting.open_sample("made-plugin", "zeros")
+    assert counted["made-plugin.zeros"] == 1
+
+
+def test_dropping_files_and_opening_them_counts_commands_and_layers(
+    counting: Any, plugin: DynamicPlugin, counted: Counter[str], tmp_path: Path
+) -> None:
+    from qtpy.QtCore import QMimeData, QPointF, QUrl
+    from qtpy.QtGui import QDropEvent
+
+    (tmp_path / "dropped.made").write_bytes(b"")
+    mime = QMimeData()
+    mime.setUrls([QUrl.fromLocalFile(str(tmp_path / "dropped.made"))])
+    event = QDropEvent(
+        QPointF(10, 10), Qt.DropAction.CopyAction, mime, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    )
+    counting.window._qt_viewer.dropEvent(event)
+    assert counted["made-plugin.get_reader"] == 1
+    assert counted["image ndarray"] == 1
+
+
+def test_every_kind_of_layer_counts_when_it_is_inserted(counting: Any, counted: Counter[str]) -> None:
+    import dask.array as da
+
+    counting.add_image(np.zeros((4, 4)))
+    counting.add_image(da.zeros((100, 512, 512), dtype="uint16"))
+    counting.add_image([np.zeros((8, 8)), np.zeros((4, 4))], multiscale=True)
+    counting.add_labels(np.zeros((4, 4), dtype=int))
+    counting.add_points(np.zeros((3, 2)))
+    counting.add_shapes([np.array([[0, 0], [1, 1]])])
+    counting.add_vectors(np.zeros((2, 2, 2)))
+    counting.add_tracks(np.array([[0, 0, 1.0, 1], [0, 1, 1.0, 2]]))
+    counting.add_surface((np.zeros((3, 2)), np.array([[0, 1, 2]])))
+    assert {name.partition(" ")[0] for name in counted} >= {
+        "image", "labels", "points", "shapes", "vectors", "tracks", "surface",
+    }  # fmt: skip
+    assert sum(counted.values()) == 9
+
+
+def test_layers_that_were_there_before_count_where_the_consent_was_older(
+    viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[[str], None]
+) -> None:
+    answered("full")
+    viewer.add_image(np.zeros((4, 4)))
+    attach(viewer)
+    qtbot.waitUntil(lambda: counted["image ndarray"] == 1, timeout=10_000)
+
+
+def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot: Any, counted: Counter[str]) -> None:
+    viewer.add_image(np.zeros((4, 4)))
+    attach(viewer)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.status is not None, timeout=10_000)
+    consent.record("full")
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=5000)
+    assert counted == {}
+    viewer.add_image(np.zeros((4, 4)))
+    assert counted["image ndarray"] == 1
+
+
+@pytest.mark.parametrize("level", ["none", "basic", "middle"])
+def test_nothing_is_connected_below_full(viewer: Any, qtbot: Any, answered: Callable[[str], None], level: str) -> None:
+    answered(level)
+    attach(viewer)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=10_000)
+    assert not attachment().counting.is_connected
+    assert "execute_command" not in vars(registry())
+    assert "get" not in vars(PluginManager.instance().commands)
+    assert collect._active is None
+
+
+def test_lowering_the_level_disconnects_at_once_and_leaves_napari_as_it_was(
+    counting: Any, qtbot: Any, counted: Counter[str]
+) -> None:
+    assert "execute_command" in vars(registry())
+    callbacks = len(counting.layers.events.inserted.callbacks)
+    consent.record("middle")
+    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=3000)
+    assert "execute_command" not in vars(registry())
+    assert "get" not in vars(PluginManager.instance().commands)
+    assert len(counting.layers.events.inserted.callbacks) == callbacks - 1
+    counting.add_image(np.zeros((4, 4)))
+    assert counted == {}
+    consent.record("full")
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=3000)
+
+
+def test_somebody_elses_wrapper_over_ours_stays_and_ours_goes_quiet(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
+    ours = registry().execute_command
+    registry().execute_command = lambda *args, **kwargs: ours(*args, **kwargs)
+    consent.record("none")
+    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=3000)
+    registry().execute_command("napari.window.view.toggle_activity_dock").result()
+    assert counted == {}
+    del registry().__dict__["execute_command"]
+
+
+def test_what_is_counted_lies_in_the_file_when_counting_ends(counting: Any, qtbot: Any) -> None:
+    from napari_update_hook.api import client_here
+
+    registry().execute_command("napari.window.view.toggle_activity_dock").result()
+    counting.add_image(np.zeros((4, 4), dtype="uint8"), name="SECRET patient 42", metadata={"name": "SECRET"})
+    collect.stop_counting()
+    store = client_here().store
+    (draft,) = store.drafts.all()
+    counts = store.drafts.counts(draft.week)
+    assert counts.commands == {"napari.window.view.toggle_activity_dock": 1}
+    assert [(kind.layer, kind.class_, kind.dtype) for kind in counts.layers] == [("image", "ndarray", "uint8")]
+    for file in store.files:
+        assert b"SECRET" not in file.path.read_bytes()
+
+
+def test_a_layer_that_refuses_every_look_still_opens(counting: Any) -> None:
+    class Refusing(np.ndarray):
+        @property
+        def shape(self) -> Any:
+            raise RuntimeError("no")
+
+    attachment().counting._on_inserted(type("Event", (), {"value": object()})())
+    counting.add_image(np.zeros((4, 4)))
+    assert len(counting.layers) == 1
+
+
+def test_a_layer_of_a_class_of_somebody_elses_counts_as_what_it_is() -> None:
+    from napari.layers import Image
+
+    class Theirs(Image):
+        """A plugin's own."""
+
+    assert layer_type(Theirs(np.zeros((2, 2)))) == "image"
+
+
+def test_a_closed_viewer_is_let_go(attached: Any, make_napari_viewer: Any, qtbot: Any) -> None:
+    second = make_napari_viewer(show=True)
+    attach(second)
+    second.close()
+    del second
+    gc.collect()
+    assert len(list(attachment().counting._alive())) <= 2

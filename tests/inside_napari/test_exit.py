@@ -1,0 +1,58 @@
+"""Closing napari waits for no network, and loses no counts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from napari_update_hook import consent
+from napari_update_hook.api import client_here
+
+from tests.inside_napari.made_server import silent_server
+from tests.inside_napari.processes import BIN, run_napari
+
+LAUNCH = (
+    "import napari_update_hook.plugin.session as session\n"
+    "session.FIRST_CHECK_AFTER_S = 0.1\n"
+    "from napari_update_hook.plugin.starting import main\n"
+    "import sys; sys.argv = ['napari-hooked']\n"
+)
+
+
+def test_a_server_that_never_answers_holds_up_nothing(tmp_path: Path) -> None:
+    plain = run_napari([BIN / "napari"], tmp_path, seconds=3)
+    listening, url = silent_server()
+    consent.record("full", server=url)
+    with listening:
+        ended = run_napari([sys.executable, "-c", LAUNCH + "main()"], tmp_path, seconds=4, NAPARI_UPDATE_SERVER=url)
+        listening.settimeout(1)
+        connection, _ = listening.accept()
+        connection.close()
+    assert ended.code == 0, ended.output
+    assert len(ended.indicators) == 1
+    assert ended.seconds_to_end < plain.seconds_to_end + 3, "a request waits for nine seconds"
+    assert "Traceback" not in ended.output
+
+
+def test_counts_are_in_the_file_when_napari_is_closed(tmp_path: Path) -> None:
+    consent.record("full")
+    code = LAUNCH + (
+        "import threading, time\n"
+        "def add():\n"
+        "    import napari, numpy\n"
+        "    from qtpy.QtCore import QTimer\n"
+        "    napari.current_viewer().add_image(numpy.zeros((4, 4), dtype='uint8'))\n"
+        "from napari.viewer import Viewer\n"
+        "make = Viewer.__init__\n"
+        "def made(self, *a, **k):\n"
+        "    make(self, *a, **k)\n"
+        "    from qtpy.QtCore import QTimer\n"
+        "    QTimer.singleShot(4000, add)\n"
+        "Viewer.__init__ = made\n"
+        "main()\n"
+    )
+    ended = run_napari([sys.executable, "-c", code], tmp_path, seconds=7)
+    assert ended.code == 0, ended.output
+    store = client_here().store
+    (draft,) = store.drafts.all()
+    assert [(kind.layer, count) for kind, count in store.drafts.counts(draft.week).layers.items()] == [("image", 1)]

@@ -1,0 +1,160 @@
+"""The indicator: always true, whoever changes what."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari_update_hook import consent
+from napari_update_hook.api import client_here
+from napari_update_hook.plugin import attach
+from napari_update_hook.plugin.attachment import attachment
+from napari_update_hook.plugin.qt.indicator import IndicatorButton
+from napari_update_hook.plugin.qt.panel import Panel
+
+from tests.inside_napari.made_server import MadeServer
+
+SECONDS = 5_000
+
+
+def indicator(viewer: Any) -> IndicatorButton:
+    (found,) = viewer.window._qt_window.statusBar().findChildren(IndicatorButton)
+    return found
+
+
+def says(viewer: Any, text: str) -> Callable[[], bool]:
+    return lambda: indicator(viewer).text().endswith(text)
+
+
+def test_it_says_that_an_answer_is_waited_for_then_what_it_is(attached: Any, qtbot: Any) -> None:
+    qtbot.waitUntil(says(attached, "telemetry: waiting for your answer"), timeout=SECONDS)
+    assert "not answered yet" in indicator(attached).toolTip()
+    consent.record("basic")
+    qtbot.waitUntil(says(attached, "telemetry: basic"), timeout=SECONDS)
+    consent.withdraw()
+    qtbot.waitUntil(says(attached, "telemetry: off"), timeout=SECONDS)
+    assert "your answer was none" in indicator(attached).toolTip()
+
+
+def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: Any) -> None:
+    qtbot.waitUntil(says(attached, "telemetry: waiting for your answer"), timeout=SECONDS)
+    subprocess.run([sys.executable, "-m", "napari_update_hook", "consent", "set", "middle", "--for", "90d"], check=True)
+    began = time.monotonic()
+    qtbot.waitUntil(says(attached, "telemetry: middle"), timeout=SECONDS)
+    assert time.monotonic() - began < 3
+    assert "until" in indicator(attached).toolTip()
+
+
+def test_it_says_when_a_consent_for_a_time_has_ended(
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, answered: Callable[[str], None]
+) -> None:
+    consent.record("full", lasting="1d")
+    attach(viewer)
+    qtbot.waitUntil(says(viewer, "telemetry: full"), timeout=SECONDS)
+    monkeypatch.setenv("NAPARI_UPDATE_NOW", "2099-01-01T00:00:00Z")
+    attachment().session._here = None
+    attachment().session.refresh()
+    qtbot.waitUntil(says(viewer, "telemetry: waiting for your answer"), timeout=SECONDS)
+    assert "ended" in indicator(viewer).toolTip()
+    assert not attachment().counting.is_connected
+
+
+@pytest.mark.parametrize("variable", ["NAPARI_TELEMETRY", "DO_NOT_TRACK"])
+def test_it_names_the_switch_that_blocks(
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, answered: Callable[[str], None], variable: str
+) -> None:
+    answered("full")
+    monkeypatch.setenv(variable, "0" if variable == "NAPARI_TELEMETRY" else "1")
+    attach(viewer)
+    qtbot.waitUntil(says(viewer, f"telemetry: blocked by {variable}"), timeout=SECONDS)
+
+
+def test_it_says_sending_while_a_report_is_on_its_way(
+    viewer: Any, qtbot: Any, answered: Callable[[str], None], server: MadeServer
+) -> None:
+    answered("basic")
+    attach(viewer)
+    posts = [path for method, path, _ in server.requests if method == "POST"]
+    assert posts == []
+    held: list[str] = []
+    original = server.answer
+
+    def slowly(path: str, method: str) -> tuple[int, Any]:
+        if method == "POST" and not held:
+            held.append(path)
+            time.sleep(2)
+        return original(path, method)
+
+    server.answer = slowly  # type: ignore[method-assign]
+    qtbot.waitUntil(says(viewer, "telemetry: basic, sending"), timeout=10_000)
+    assert held == ["/api/updates/basic" + held[0].removeprefix("/api/updates/basic")]
+    qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=10_000)
+    assert client_here().store.sendings.sent()[0].receipt
+
+
+def test_it_says_sending_where_another_process_sends(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> None:
+    answered("basic")
+    attach(viewer)
+    qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=SECONDS)
+    from napari_update_hook.state import SentBatch
+    from napari_update_hook.wire import Level
+
+    here = client_here()
+    batch = SentBatch(here.settings.now(), here.settings.service, here.settings.server, "2026-W48", Level.BASIC, json.dumps({}))
+    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=SECONDS)
+    here.store.sendings.begin(batch, "0" * 32, "another process")
+    qtbot.waitUntil(says(viewer, "telemetry: basic, sending"), timeout=SECONDS)
+    here.store.sendings.end("another process")
+    qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=SECONDS)
+
+
+def test_a_damaged_file_is_off_with_a_warning_and_what_to_do(
+    viewer: Any, qtbot: Any, answered: Callable[[str], None], tmp_path: Path
+) -> None:
+    answered("full")
+    (file,) = (tmp_path / "state" / "environments").glob("*.sqlite3")
+    file.write_bytes(b"no database" * 1000)
+    attach(viewer)
+    qtbot.waitUntil(lambda: "\N{WARNING SIGN}" in indicator(viewer).text(), timeout=SECONDS)
+    assert indicator(viewer).text().endswith("telemetry: off")
+    assert "Delete the file" in indicator(viewer).toolTip()
+
+
+def test_an_address_that_is_none_is_said(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", "http://example.org")
+    attach(viewer)
+    qtbot.waitUntil(lambda: "not encrypted" in indicator(viewer).toolTip(), timeout=SECONDS)
+
+
+def test_it_counts_the_updates_too_and_opens_the_panel(attached: Any, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: indicator(attached).text().startswith("1 update"), timeout=10_000)
+    indicator(attached).click()
+    panels = attached.window._qt_window.findChildren(Panel)
+    assert len(panels) == 1
+    assert panels[0].isVisible()
+    indicator(attached).click()
+    assert len(attached.window._qt_window.findChildren(Panel)) == 1, "it is brought to the front, not opened twice"
+
+
+def test_attaching_again_adds_nothing(attached: Any, qtbot: Any) -> None:
+    attach(attached)
+    attach(attached)
+    assert indicator(attached) is not None
+
+
+def test_each_window_has_one_and_a_closed_window_takes_its_own_away(attached: Any, make_napari_viewer: Any, qtbot: Any) -> None:
+    second = make_napari_viewer(show=True)
+    attach(second)
+    qtbot.waitUntil(says(second, "telemetry: waiting for your answer"), timeout=SECONDS)
+    second.close()
+    consent.record("basic")
+    qtbot.waitUntil(says(attached, "telemetry: basic"), timeout=SECONDS)
+    third = make_napari_viewer(show=True)
+    attach(third)
+    qtbot.waitUntil(says(third, "telemetry: basic"), timeout=SECONDS)

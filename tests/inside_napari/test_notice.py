@@ -1,0 +1,87 @@
+"""The notification: napari's own, once for each set of updates, at most once a day."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from napari.utils.notifications import notification_manager
+from napari_update_hook.api import client_here
+from napari_update_hook.plugin import attach
+from napari_update_hook.plugin.attachment import attachment
+from napari_update_hook.plugin.qt.panel import Panel
+from napari_update_hook.state.snoozes import Snooze
+
+from tests.inside_napari.made_server import MadeServer
+
+
+@pytest.fixture(autouse=True)
+def _nobody_is_asked(answered: Callable[[str], None]) -> None:
+    answered("none")
+    notification_manager.records.clear()
+
+
+def notices() -> list[Any]:
+    return [
+        one for one in notification_manager.records if "fit your Python" in str(one.message) or "fits your" in str(one.message)
+    ]
+
+
+def check(qtbot: Any) -> None:
+    """Ask, and wait for the answer and for what comes of it."""
+    session = attachment().session
+    before = session.snapshot.result
+    session.check()
+    qtbot.waitUntil(lambda: session.snapshot.result is not before and not session.snapshot.busy, timeout=10_000)
+    qtbot.wait(300)
+
+
+def test_it_names_the_updates_and_its_button_opens_the_panel(attached: Any, qtbot: Any, server: MadeServer) -> None:
+    qtbot.waitUntil(lambda: len(notices()) == 1, timeout=10_000)
+    (notice,) = notices()
+    assert notice.message == "1 update fits your Python: napari-svg 99.0"
+    assert str(notice.severity).lower().endswith("info")
+    ((text, act),) = notice.actions
+    assert text == "Show updates"
+    act()
+    panel = attached.window._qt_window.findChild(Panel)
+    assert panel is not None
+    assert panel.pages.currentIndex() == 0
+
+
+def test_the_same_updates_are_told_once_and_others_the_next_day(
+    viewer: Any, qtbot: Any, server: MadeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = datetime(2026, 11, 2, tzinfo=timezone.utc)
+    told = []
+    monkeypatch.setenv("NAPARI_UPDATE_NOW", start.isoformat())
+    attach(viewer)
+    for day, version in ((0, "99.0"), (0.5, "99.1"), (1.1, "99.1"), (2.2, "99.1"), (30, "99.2")):
+        monkeypatch.setenv("NAPARI_UPDATE_NOW", (start + timedelta(days=day)).isoformat())
+        server.packages = {"napari-svg": {"latest": version}}
+        check(qtbot)
+        told.append(len(notices()))
+    assert told == [1, 1, 2, 2, 3]
+
+
+def test_a_snoozed_update_is_not_told(viewer: Any, qtbot: Any) -> None:
+    client_here().store.snoozes.add(Snooze("napari-svg", "99.0"))
+    attach(viewer)
+    check(qtbot)
+    assert notices() == []
+
+
+def test_a_setting_turns_it_off(viewer: Any, qtbot: Any) -> None:
+    client_here().store.notices.want(False)
+    attach(viewer)
+    check(qtbot)
+    assert notices() == []
+
+
+def test_nothing_new_nothing_told(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+    server.packages = {"napari-svg": {"latest": "0.0.1"}}
+    attach(viewer)
+    check(qtbot)
+    assert notices() == []

@@ -1,0 +1,84 @@
+"""Pictures of all that is drawn, in both themes, for people to look at: CI keeps them, and docs/inside-napari.md shows them.
+
+``TEST_PICTURES`` names the folder; else they go to a temporary one. What can be told without a look is asserted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari_update_hook import consent
+from napari_update_hook.api import client_here
+from napari_update_hook.plugin import attach
+from napari_update_hook.plugin.attachment import attachment
+from napari_update_hook.plugin.qt.indicator import IndicatorButton
+from napari_update_hook.plugin.qt.panel import Panel
+from napari_update_hook.plugin.qt.question import QuestionDialog
+from qtpy.QtWidgets import QApplication, QLabel, QWidget
+
+from tests.inside_napari.made_server import MadeServer
+
+
+@pytest.fixture
+def save(tmp_path: Path) -> Callable[[QWidget, str], None]:
+    """Save a picture of a widget, which must show something."""
+    folder = Path(os.environ.get("TEST_PICTURES") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def save(widget: QWidget, name: str) -> None:
+        picture = widget.grab()
+        assert picture.save(str(folder / f"{name}.png"))
+        image = picture.toImage()
+        colours = {image.pixel(x, y) for x in range(0, image.width(), 3) for y in range(0, image.height(), 3)}
+        assert len(colours) > 4, "it shows nothing"
+
+    return save
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_dialog_indicator_and_panel(
+    viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[[QWidget, str], None]
+) -> None:
+    installed = client_here().client.environment.distributions
+    server.packages = {
+        "napari": {"latest": "99.0"},
+        "napari-svg": {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.15"},
+        "napari-console": {"latest": "99.1", "yanked": {installed["napari-console"].version: "broken wheel"}},
+        "napari-plugin-manager": {"latest": installed["napari-plugin-manager"].version},
+    }
+    viewer.theme = theme
+    window = viewer.window._qt_window
+    window.resize(1300, 820)
+    y, x = np.mgrid[:256, :256]
+    viewer.add_image(np.sin(x / 9) * np.cos(y / 13) + (x + y) / 512, name="waves")
+    attach(viewer)
+    qtbot.waitUntil(lambda: any(isinstance(one, QuestionDialog) for one in QApplication.topLevelWidgets()), timeout=15_000)
+    dialog = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog))
+    qtbot.wait(300)
+    save(dialog, f"question-{theme}")
+    dialog.levels.button(2).click()
+    dialog.buttons[1].click()
+    qtbot.waitUntil(lambda: consent.current() is not None, timeout=5000)
+    button = window.findChild(IndicatorButton)
+    qtbot.waitUntil(lambda: button.text().endswith("middle"), timeout=5000)
+    button.click()
+    panel = window.findChild(Panel)
+    panel.updates.choose("napari-svg")
+    qtbot.wait(400)
+    save(window, f"updates-{theme}")
+    save(window.statusBar(), f"indicator-{theme}")
+    panel.pages.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: panel.telemetry.preview.toPlainText().startswith("{"), timeout=10_000)
+    attachment().session.check()
+    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=10_000)
+    panel.telemetry.views.setCurrentIndex(1)
+    qtbot.wait(400)
+    save(window, f"telemetry-{theme}")
+    labels = [label for label in panel.findChildren(QLabel) if label.isVisible() and label.text()]
+    assert labels
+    assert all(label.height() >= label.fontMetrics().height() for label in labels), "none is cut off"

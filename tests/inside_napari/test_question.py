@@ -1,0 +1,177 @@
+"""The question: when it is put, what it shows, what each answer does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from napari_update_hook.api import client_here
+from napari_update_hook.decision import ConsentRecord
+from napari_update_hook.plugin.attachment import attachment
+from napari_update_hook.plugin.qt import gui as guis
+from napari_update_hook.plugin.qt.question import QuestionDialog
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication, QDialog, QPlainTextEdit, QPushButton
+
+from tests.inside_napari.made_server import MadeServer
+
+LEVELS = ["none", "basic", "middle", "full"]
+
+
+def dialogs() -> list[QuestionDialog]:
+    return [one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog) and one.isVisible()]
+
+
+@pytest.fixture
+def question(attached: Any, qtbot: Any) -> QuestionDialog:
+    """The question, as it comes by itself."""
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=10_000)
+    return dialogs()[0]
+
+
+def records() -> list[ConsentRecord]:
+    return client_here().store.consents.history()
+
+
+def test_it_comes_by_itself_once(question: QuestionDialog, qtbot: Any) -> None:
+    question.reject()
+    qtbot.wait(1500)
+    assert dialogs() == []
+    assert len(client_here().store.consents.askings()) == 1
+    assert records() == [], "closing it is no answer"
+
+
+def test_nothing_is_preselected_and_all_answers_look_alike(question: QuestionDialog) -> None:
+    assert question.level is None
+    assert not any(button.isChecked() for button in question.levels.buttons())
+    assert len({button.width() for button in question.buttons}) <= 2, "of one width, but for a pixel of rounding"
+    assert max(b.width() for b in question.buttons) - min(b.width() for b in question.buttons) <= 1
+    assert len({button.height() for button in question.buttons}) == 1
+    assert not any(button.isDefault() or button.autoDefault() for button in question.findChildren(QPushButton))
+
+
+def test_each_level_stands_beside_the_others_with_what_it_sends(question: QuestionDialog) -> None:
+    import json
+
+    tops = {button.mapTo(question, button.rect().topLeft()).y() for button in question.levels.buttons()}
+    assert len(tops) == 1
+    shown = [text.toPlainText() for text in question.findChildren(QPlainTextEdit)]
+    assert shown[0] == "Nothing."
+    bodies = [json.loads(text) for text in shown[1:]]
+    assert [body["consent"]["level"] for body in bodies] == LEVELS[1:]
+    assert "plugins" not in bodies[0]["report"]
+    assert "plugins" in bodies[1]["report"]
+    assert "command_usage" in bodies[2]["report"]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_agreeing_records_the_chosen_level_for_ever(question: QuestionDialog, qtbot: Any, number: int) -> None:
+    assert not question.buttons[0].isEnabled(), "a level must be chosen first"
+    question.levels.button(number).click()
+    question.buttons[0].click()
+    qtbot.waitUntil(lambda: [one.level.value for one in records()] == [LEVELS[number]], timeout=5000)
+    assert records()[0].until is None
+    assert records()[0].means == "napari dialog"
+
+
+def test_agreeing_for_a_time_ends_by_itself(question: QuestionDialog, qtbot: Any) -> None:
+    question.levels.button(1).click()
+    question.buttons[1].click()
+    qtbot.waitUntil(lambda: len(records()) == 1, timeout=5000)
+    until = records()[0].until
+    assert until is not None
+    assert timedelta(days=89) < until - datetime.now(timezone.utc) <= timedelta(days=90)
+
+
+def test_no_is_an_answer(question: QuestionDialog, qtbot: Any) -> None:
+    question.buttons[3].click()
+    qtbot.waitUntil(lambda: [one.level.value for one in records()] == ["none"], timeout=5000)
+
+
+@pytest.mark.parametrize("key", [Qt.Key.Key_Escape, Qt.Key.Key_Return])
+def test_neither_escape_nor_enter_agrees(question: QuestionDialog, qtbot: Any, key: Qt.Key) -> None:
+    question.levels.button(3).click()
+    qtbot.keyClick(question, key)
+    qtbot.wait(300)
+    assert records() == []
+    assert question in dialogs() or key is Qt.Key.Key_Escape
+
+
+def test_everything_can_be_reached_and_read_without_a_mouse(question: QuestionDialog, qtbot: Any) -> None:
+    for button in question.levels.buttons():
+        assert button.accessibleDescription()
+    for text in question.findChildren(QPlainTextEdit):
+        assert text.accessibleName()
+        assert text.tabChangesFocus()
+    question.levels.button(0).setFocus()
+    qtbot.keyClick(question.levels.button(0), Qt.Key.Key_Space)
+    assert question.level is not None
+    mnemonics = [button.text()[button.text().index("&") + 1].lower() for button in question.buttons]
+    assert len(set(mnemonics)) == len(mnemonics)
+
+
+def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
+    busy = QDialog()
+    busy.setModal(True)
+    busy.show()
+    qtbot.wait(2500)
+    assert dialogs() == []
+    assert client_here().store.consents.askings() == []
+    busy.close()
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=5000)
+
+
+def test_it_waits_while_data_is_loaded_or_a_button_is_down(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari.utils.progress import progress
+
+    monkeypatch.setattr(QApplication, "mouseButtons", staticmethod(lambda: Qt.MouseButton.LeftButton))
+    qtbot.wait(1500)
+    assert dialogs() == []
+    monkeypatch.undo()
+    assert not guis._is_busy() or len(progress._all_instances)
+    with progress(range(3)):
+        assert guis._is_busy()
+
+
+def test_nobody_is_asked_where_a_switch_is_off(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_update_hook.plugin import attach
+
+    monkeypatch.setenv("NAPARI_TELEMETRY", "0")
+    attach(viewer)
+    qtbot.wait(2500)
+    assert dialogs() == []
+
+
+def test_nobody_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Callable[[str], None], server: MadeServer) -> None:
+    from napari_update_hook.plugin import attach
+
+    answered("none")
+    attach(viewer)
+    qtbot.waitUntil(lambda: any(path.startswith("/api/updates") for _, path, _ in server.requests), timeout=10_000)
+    qtbot.wait(1000)
+    assert dialogs() == []
+
+
+def test_it_is_put_again_after_thirty_days_three_times_in_all(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_update_hook.plugin import attach
+    from napari_update_hook.plugin import attachment as attachments
+
+    asked = []
+    for day in (0, 29, 31, 62, 93):
+        monkeypatch.setenv("NAPARI_UPDATE_NOW", (datetime(2026, 11, 2, tzinfo=timezone.utc) + timedelta(days=day)).isoformat())
+        made = attachments._attachment
+        if made is not None:
+            made.end()
+        monkeypatch.setattr(attachments, "_attachment", None)
+        for button in viewer.window._qt_window.statusBar().findChildren(guis.IndicatorButton):
+            button.setParent(None)
+            button.deleteLater()
+        attach(viewer)
+        qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=10_000)
+        qtbot.wait(1200)
+        asked.append(len(dialogs()))
+        for dialog in dialogs():
+            dialog.reject()
+    assert asked == [1, 0, 1, 1, 0]

@@ -1,0 +1,62 @@
+"""Much use with counting on: memory must not grow. ``TEST_SOAK_S`` says for how many seconds (``make soak``: 30 minutes)."""
+
+from __future__ import annotations
+
+import gc
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari_update_hook import collect
+from napari_update_hook.plugin import attach
+from napari_update_hook.plugin.attachment import attachment
+
+SECONDS = float(os.environ.get("TEST_SOAK_S") or 30)
+MOST_GROWTH_MB = 12.0
+"""From the middle of the run to its end; one leaked layer a round would be some 100 MB."""
+
+
+def resident_mb() -> float:
+    """Return how much memory this process has, in MB."""
+    gc.collect()
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory from /proc, as Linux has it")
+def test_counting_does_not_let_memory_grow(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> None:
+    from napari._app_model import get_app_model
+
+    answered("full")
+    attach(viewer)
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=10_000)
+    panel = None
+    commands, collector = get_app_model().commands, collect._active
+    assert collector is not None
+    began, rounds, half = time.monotonic(), 0, 0.0
+    while (elapsed := time.monotonic() - began) < SECONDS:
+        viewer.add_image(np.zeros((256, 256), dtype="uint8"))
+        viewer.add_points(np.zeros((10, 2)))
+        for _ in range(20):
+            commands.execute_command("napari.window.view.toggle_activity_dock").result()
+        viewer.layers.clear()
+        attachment().session.refresh()
+        if rounds % 10 == 0:
+            attachment().session.check()
+            collector.flush()
+        if panel is None:
+            attachment().gui().open_panel(viewer)
+            panel = True
+        qtbot.wait(30)
+        rounds += 1
+        if not half and elapsed > SECONDS / 2:
+            half = resident_mb()
+    grown = resident_mb() - half
+    print(f"\n{rounds} rounds in {SECONDS:.0f} s: {half:.0f} MB in the middle, {grown:+.1f} MB since")
+    assert rounds > 10
+    assert grown < MOST_GROWTH_MB
+    assert len(collector._events) < 100

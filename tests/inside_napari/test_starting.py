@@ -1,0 +1,156 @@
+"""Every way by which napari starts with this package attached, and that nothing of it runs without one: real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from napari_update_hook.plugin.starting import SCRIPT
+
+from tests.inside_napari.processes import BIN, NAPARI, WAITING, Ended, run_napari
+
+STARTS_SCRIPTS = pytest.mark.skipif(NAPARI.release < (0, 6, 5), reason="napari runs start-up scripts from 0.6.5 on")
+
+
+def napari_alone(folder: Path, *arguments: str, **environ: str) -> Ended:
+    wanted = environ.pop("wanted", "")
+    return run_napari([BIN / "napari", *arguments], folder, wanted=wanted, seconds=4.0 if not wanted else 15.0, **environ)
+
+
+def test_plain_napari_runs_and_imports_nothing_of_ours(tmp_path: Path) -> None:
+    ended = napari_alone(tmp_path)
+    assert (ended.code, ended.windows, ended.indicators) == (0, 1, []), ended.output
+    assert ended.ours == []
+
+
+def test_not_even_where_the_plugin_is_disabled(tmp_path: Path) -> None:
+    (tmp_path / "napari").mkdir()
+    (tmp_path / "napari" / "settings.yaml").write_text("plugins:\n  disabled_plugins:\n  - napari-update-hook\n")
+    ended = napari_alone(tmp_path)
+    assert (ended.code, ended.windows, ended.indicators, ended.ours) == (0, 1, [], []), ended.output
+
+
+def test_the_widget_attaches_for_that_run(tmp_path: Path) -> None:
+    ended = napari_alone(tmp_path, "-w", "napari-update-hook", wanted=WAITING)
+    assert ended.code == 0, ended.output
+    assert len(ended.indicators) == 1
+    assert ended.indicators[0].endswith(WAITING)
+
+
+def test_the_launcher_takes_every_argument_of_napari(tmp_path: Path) -> None:
+    image = tmp_path / "image.csv"
+    image.write_text("index,axis-0,axis-1\n0,1,2\n")
+    command = [BIN / "napari-hooked", "--layer-type", "points", image]
+    ended = run_napari(command, tmp_path, wanted=WAITING, seconds=15)
+    assert ended.code == 0, ended.output
+    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
+    version = subprocess.run([BIN / "napari-hooked", "--version"], capture_output=True, text=True, check=True)
+    assert str(NAPARI) in version.stdout
+    without_a_display = {"PATH": str(BIN), "HOME": str(tmp_path), "NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
+    helped = subprocess.run(
+        [BIN / "napari-hooked", "--help"], env=without_a_display, capture_output=True, text=True, check=False
+    )
+    assert helped.returncode == 0, helped.stderr
+    assert "usage:" in helped.stdout
+
+
+@STARTS_SCRIPTS
+def test_the_script_of_an_administrator_is_run(tmp_path: Path) -> None:
+    ended = napari_alone(tmp_path, wanted=WAITING, NAPARI_APPLICATION_STARTUP_SCRIPT=str(SCRIPT))
+    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
+
+
+@STARTS_SCRIPTS
+def test_the_script_that_is_chosen_in_preferences_is_run_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    (tmp_path / "napari").mkdir()
+    settings = tmp_path / "napari" / "settings.yaml"
+    settings.write_text(f"application:\n  startup_script: {SCRIPT}\n")
+    ended = napari_alone(tmp_path, wanted=WAITING)
+    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
+    monkeypatch.setenv("NAPARI_CONFIG", str(settings))
+    command = [sys.executable, "-m", "napari_update_hook", "startup", "--json"]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert told == {"script": str(SCRIPT), "in_force": True, "set_by": "napari's Preferences", "other": None, "problem": None}
+    settings.write_text("application:\n  startup_script: /another/script.py\n")
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert (told["in_force"], told["other"]) == (False, "/another/script.py")
+
+
+def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
+    """The diff of docs/napari-integration.md, applied to a copy of the installed napari."""
+    import napari
+
+    root = Path(__file__).parents[2]
+    text = (root / "docs" / "napari-integration.md").read_text("utf-8")
+    diff = text.split("```diff\n", 1)[1].split("```", 1)[0]
+    copy = tmp_path / "patched" / "site-packages"  # by another name, napari takes it for a second installation
+    subprocess.run(["cp", "-r", Path(napari.__file__).parent, tmp_path / "napari-copy"], check=True)
+    copy.mkdir(parents=True)
+    (tmp_path / "napari-copy").rename(copy / "napari")
+    patch = subprocess.run(["patch", "-p1", "--batch"], input=diff, cwd=copy, capture_output=True, text=True, check=False)
+    assert patch.returncode == 0, patch.stdout + patch.stderr
+    two_viewers = "import napari; one, two = napari.Viewer(), napari.Viewer(); napari.run()"
+    ended = run_napari([sys.executable, "-c", two_viewers], tmp_path, wanted=WAITING, seconds=15, path=str(copy))
+    assert ended.windows == 2, ended.output
+    assert [text.endswith(WAITING) for text in ended.indicators] == [True, True], ended.output
+    switched_off = napari_alone(tmp_path, path=str(copy), wanted="blocked by NAPARI_TELEMETRY", NAPARI_TELEMETRY="0")
+    assert "blocked by NAPARI_TELEMETRY" in switched_off.indicators[0], switched_off.output
+    broken = tmp_path / "broken" / "napari_update_hook"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise RuntimeError('broken')")
+    ended = napari_alone(tmp_path, path=f"{broken.parent}:{copy}")
+    assert (ended.code, ended.windows) == (0, 1), ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_a_failure_of_ours_shows_nothing_and_stops_nothing(tmp_path: Path) -> None:
+    code = (
+        "import napari_update_hook.plugin.session as session\n"
+        "def fail(*_, **__): raise RuntimeError('broken')\n"
+        "session.Session.__init__ = fail\n"
+        "from napari_update_hook.plugin.starting import main\n"
+        "import sys; sys.argv = ['napari-hooked']; main()\n"
+    )
+    ended = run_napari([sys.executable, "-c", code], tmp_path, seconds=3)
+    assert (ended.code, ended.windows, ended.indicators) == (0, 1, []), ended.output
+    assert "Traceback" not in ended.output
+
+
+def test_in_ipython_a_viewer_is_attached_closed_and_made_again(tmp_path: Path) -> None:
+    pytest.importorskip("IPython")
+    code = (
+        "import napari, napari_update_hook\n"
+        "viewer = napari.Viewer(); napari_update_hook.attach(viewer)\n"
+        "viewer.close()\n"
+        "viewer = napari.Viewer(); napari_update_hook.attach(viewer); napari_update_hook.attach(viewer)\n"
+        "napari.run()\n"
+    )
+    ended = run_napari([sys.executable, "-m", "IPython", "--gui=qt", "-c", code], tmp_path, wanted=WAITING, seconds=15)
+    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
+
+
+def test_without_qt_the_check_and_the_counting_alone_run(tmp_path: Path) -> None:
+    code = (
+        "import sys, time, napari_update_hook, numpy\n"
+        "from napari.components import ViewerModel\n"
+        "napari_update_hook.consent.record('full')\n"
+        "viewer = ViewerModel(); napari_update_hook.attach(viewer)\n"
+        "from napari_update_hook.plugin.attachment import attachment\n"
+        "ends = time.time() + 15\n"
+        "while not attachment().counting.is_connected and time.time() < ends: time.sleep(0.05)\n"
+        "viewer.add_image(numpy.zeros((2, 2)))\n"
+        "while attachment().session.snapshot.result is None and time.time() < ends: time.sleep(0.05)\n"
+        "print('QT', [name for name in sys.modules if name.startswith(('PyQt', 'PySide'))])\n"
+        "print('WAITING', len(__import__('napari_update_hook').collect._active._events))\n"
+        "print('KNOWN', attachment().session.snapshot.result is not None)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert "QT []" in ended.stdout
+    assert "WAITING 1" in ended.stdout
+    assert "KNOWN True" in ended.stdout
+    assert "Traceback" not in ended.stderr
