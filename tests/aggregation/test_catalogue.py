@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from napari_update_hook.wire import KEY_FIELDS, TELEMETRY_LEVELS, Level, fields_of
 
-from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MOST_DIMENSIONS, Entry, questions_reading, topics
+from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MOST_DIMENSIONS, Entry, questions_by_level, questions_reading, topics
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
@@ -49,3 +49,11 @@ def test_no_other_code_knows_the_id_of_an_entry() -> None:
         if path.name != "catalogue.py":
             text = path.read_text("utf-8")
             assert [name for name in distinctive if f'"{name}"' in text] == [], path
+
+
+def test_the_client_ships_the_questions_of_this_catalogue() -> None:
+    import json
+    from importlib.resources import files
+
+    shipped = json.loads(files("napari_update_hook").joinpath("questions.json").read_text("utf-8"))
+    assert shipped == questions_by_level(), "make docs writes it anew"

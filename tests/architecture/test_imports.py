@@ -98,3 +98,51 @@ def test_no_top_level_folder_but_those_that_the_design_sets() -> None:
     if not listed:
         pytest.skip("needs a git checkout: in an unpacked archive there is no list of tracked files")
     assert {name.split("/")[0] for name in listed if "/" in name} <= set_by_design
+
+
+CLIENT = PACKAGES["napari_update_hook"]
+
+
+def all_imports(path: Path) -> set[str]:
+    """Return the top names of everything that a file imports, at its beginning or later."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_qt_is_known_to_widgets_alone() -> None:
+    allowed = {"plugin/attachment.py", "plugin/starting.py"}  # which ask whether a Qt runs, and wait for its event loop
+    strays = [
+        str(path.relative_to(CLIENT))
+        for path in modules_of("napari_update_hook")
+        if all_imports(path) & {"qtpy", "PyQt6", "PySide6"} and path.parent != CLIENT / "plugin" / "qt"
+    ]
+    assert set(strays) == allowed
+
+
+def test_widgets_know_neither_files_nor_the_network() -> None:
+    forbidden = {f"napari_update_hook.{name}" for name in ("state", "transport", "client", "telemetry", "own_data", "api")}
+    strays = [
+        f"{path.name} imports {name}"
+        for path in (CLIENT / "plugin" / "qt").glob("*.py")
+        for name in imports_of(path)
+        if any(name == one or name.startswith(one + ".") for one in forbidden)
+    ]
+    assert strays == []
+    assert not any(all_imports(path) & {"sqlite3", "httpx", "socket"} for path in (CLIENT / "plugin" / "qt").glob("*.py"))
+
+
+def test_attaching_loads_the_client_in_the_background_alone() -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from napari_update_hook.plugin import attachment, view, preferences; "
+        "print(*[name for name in ('httpx', 'rich', 'typer', 'sqlite3', 'napari_update_hook.client') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""

@@ -68,7 +68,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     if made is not None:
         made.end()
     collect.stop_counting()
-    application = QApplication.instance()
+    application: Any = QApplication.instance()
     for widget in application.topLevelWidgets() if application is not None else ():
         if isinstance(widget, QDialog):
             widget.close()

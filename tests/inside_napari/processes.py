@@ -62,6 +62,8 @@ def run_napari(
     finally:
         process.kill()
     ended = time.time()
-    said = json.loads(report.read_text("utf-8")) if report.exists() else {"ours": [], "windows": 0, "indicators": []}
+    said: dict[str, Any] = {"ours": [], "windows": 0, "indicators": []}
+    if report.exists():
+        said = json.loads(report.read_text("utf-8"))
     closed = report.stat().st_mtime if report.exists() else ended
     return Ended(process.returncode, output, said["ours"], said["windows"], said["indicators"], ended - closed)

@@ -24,6 +24,7 @@ SECONDS = 5_000
 
 
 def indicator(viewer: Any) -> IndicatorButton:
+    found: IndicatorButton
     (found,) = viewer.window._qt_window.statusBar().findChildren(IndicatorButton)
     return found
 

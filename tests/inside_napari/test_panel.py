@@ -72,7 +72,7 @@ def test_the_install_command_is_copied(panel: Panel) -> None:
 
 def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
     panel.updates.choose(NAME)
-    menu = panel.updates.silence.menu()
+    menu: Any = panel.updates.silence.menu()
     texts = [action.text() for action in menu.actions()]
     assert texts[1] == "Snooze this version for 3 weeks"
     menu.actions()[1].trigger()
@@ -185,7 +185,9 @@ def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: Mad
     panel.telemetry.forget.click()
     box = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QMessageBox))
     assert box.defaultButton() is box.button(QMessageBox.StandardButton.No)
-    box.button(QMessageBox.StandardButton.Yes).click()
+    yes = box.button(QMessageBox.StandardButton.Yes)
+    assert yes is not None
+    yes.click()
     qtbot.waitUntil(lambda: "1 report was deleted" in panel.telemetry.outcome.text(), timeout=20_000)
     assert client_here().store.sendings.sent() == []
     assert any(path == "/api/reports/delete" for _, path, _ in server.requests)
@@ -197,7 +199,9 @@ def test_the_answer_is_changed_by_the_same_question(panel: Panel, qtbot: Any) ->
     dialog = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog))
     assert dialog.level is None
     assert dialog.buttons[2].text() == "Cancel"
-    dialog.levels.button(2).click()
+    middle = dialog.levels.button(2)
+    assert middle is not None
+    middle.click()
     dialog.buttons[0].click()
     qtbot.waitUntil(lambda: consent.history()[-1].level.value == "middle", timeout=5000)
     assert client_here().store.consents.askings() == [], "a person asked, not we"
@@ -235,7 +239,8 @@ def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(
     monkeypatch.setattr(httpx.Client, "send", watched_send)
     panel.updates.check.click()
     panel.updates.choose(NAME)
-    panel.updates.silence.menu().actions()[0].trigger()
+    snooze_menu: Any = panel.updates.silence.menu()
+    snooze_menu.actions()[0].trigger()
     panel.pages.setCurrentIndex(1)
     for button in (panel.telemetry.withdraw, panel.telemetry.ask, panel.telemetry.change):
         button.click()

@@ -11,6 +11,7 @@ from napari_update_hook.api import client_here
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt import gui as guis
+from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.question import QuestionDialog
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDialog, QPlainTextEdit, QPushButton
@@ -165,7 +166,7 @@ def test_it_is_put_again_after_thirty_days_three_times_in_all(viewer: Any, qtbot
         if made is not None:
             made.end()
         monkeypatch.setattr(attachments, "_attachment", None)
-        for button in viewer.window._qt_window.statusBar().findChildren(guis.IndicatorButton):
+        for button in viewer.window._qt_window.statusBar().findChildren(IndicatorButton):
             button.setParent(None)
             button.deleteLater()
         attach(viewer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from napari_update_hook.plugin.starting import SCRIPT
@@ -14,8 +15,7 @@ from tests.inside_napari.processes import BIN, NAPARI, WAITING, Ended, run_napar
 STARTS_SCRIPTS = pytest.mark.skipif(NAPARI.release < (0, 6, 5), reason="napari runs start-up scripts from 0.6.5 on")
 
 
-def napari_alone(folder: Path, *arguments: str, **environ: str) -> Ended:
-    wanted = environ.pop("wanted", "")
+def napari_alone(folder: Path, *arguments: str, wanted: str = "", **environ: Any) -> Ended:
     return run_napari([BIN / "napari", *arguments], folder, wanted=wanted, seconds=4.0 if not wanted else 15.0, **environ)
 
 
@@ -42,7 +42,7 @@ def test_the_widget_attaches_for_that_run(tmp_path: Path) -> None:
 def test_the_launcher_takes_every_argument_of_napari(tmp_path: Path) -> None:
     image = tmp_path / "image.csv"
     image.write_text("index,axis-0,axis-1\n0,1,2\n")
-    command = [BIN / "napari-hooked", "--layer-type", "points", image]
+    command: list[str | Path] = [BIN / "napari-hooked", "--layer-type", "points", image]
     ended = run_napari(command, tmp_path, wanted=WAITING, seconds=15)
     assert ended.code == 0, ended.output
     assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output

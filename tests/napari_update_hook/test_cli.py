@@ -52,9 +52,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
 
 def _modules_with_consoles() -> list[Any]:
     from napari_update_hook import terminal
-    from napari_update_hook.cli import checking, consenting, options, own_reports, snoozing
+    from napari_update_hook.cli import checking, consenting, options, own_reports, snoozing, starting
 
-    return [terminal, checking, consenting, options, own_reports, snoozing]
+    return [terminal, checking, consenting, options, own_reports, snoozing, starting]
 
 
 @pytest.fixture
@@ -253,3 +253,15 @@ def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> Non
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
     assert answer.returncode == 0, answer.stderr
     assert b"name" in answer.stdout
+
+
+def test_startup_says_how_and_whether_it_is_in_force(command: Any) -> None:
+    from napari_update_hook.plugin.starting import SCRIPT
+
+    assert SCRIPT.is_file()
+    told = command("startup")
+    assert told.code == 0
+    assert "napari-hooked" in told.out
+    assert str(SCRIPT) in told.out
+    assert "napari is not installed in this environment." in told.err
+    assert command("startup", "--json").json["in_force"] is False

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 
 def _watch(report: Path, seconds: float, wanted: str) -> None:
@@ -29,7 +30,7 @@ def _watch(report: Path, seconds: float, wanted: str) -> None:
     QMetaObject.invokeMethod(QApplication.instance(), "quit", Qt.ConnectionType.QueuedConnection)
 
 
-def _windows() -> list:
+def _windows() -> list[Any]:
     widgets = sys.modules.get("qtpy.QtWidgets")
     if widgets is None or getattr(widgets, "QApplication", None) is None or widgets.QApplication.instance() is None:
         return []
@@ -37,7 +38,7 @@ def _windows() -> list:
     return [one for one in shown if one.isVisible()]
 
 
-def _indicators() -> list:
+def _indicators() -> list[str]:
     found = []
     for window in _windows():
         for button in window.statusBar().findChildren(sys.modules["qtpy.QtWidgets"].QToolButton):

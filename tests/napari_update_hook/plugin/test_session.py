@@ -1,0 +1,216 @@
+"""A session: snapshots that are true whoever changes what, and nothing that waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from napari_update_hook import collect
+from napari_update_hook.api import Here
+from napari_update_hook.plugin import session as sessions
+from napari_update_hook.plugin.session import Session
+from napari_update_hook.plugin.snapshot import Snapshot, Task
+from napari_update_hook.wire import Level
+
+from tests.support.client import SERVER, UPDATES_BODY, Machine, taking_server
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "state")
+
+
+@pytest.fixture
+def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(sessions, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(collect, "_collector_here", lambda: collect.Collector(machine.settings, machine.store, lambda: None))  # type: ignore[arg-type, return-value]
+    made = Session(lambda: Here(machine.settings, machine.store, machine.client), first_check_after=3600)
+    yield made
+    made.stop()
+    collect.stop_counting()
+
+
+def answer() -> httpx.Response:
+    return httpx.Response(200, content=UPDATES_BODY, headers={"content-type": "application/json"})
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "it did not come about"
+        time.sleep(0.01)
+
+
+def test_it_says_how_everything_stands_without_a_request(session: Session, respx_mock: respx.MockRouter) -> None:
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    assert session.snapshot.status is not None
+    assert session.snapshot.status.level is Level.NONE
+    assert session.snapshot.result is None
+    assert not respx_mock.calls
+
+
+def test_it_follows_what_another_process_writes(session: Session, machine: Machine) -> None:
+    heard: list[Snapshot] = []
+    session.subscribe(heard.append)
+    session.start()
+    wait_until(lambda: heard)
+    machine.consent(Level.MIDDLE)
+    wait_until(lambda: heard[-1].status is not None and heard[-1].status.level is Level.MIDDLE)
+    machine.consent(Level.NONE)
+    wait_until(lambda: heard[-1].status is not None and heard[-1].status.level is Level.NONE)
+
+
+def test_reading_makes_it_read_no_more(session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.consent(Level.BASIC)
+    reads: list[Any] = []
+    read = session._read_files
+
+    def counted(known: Any) -> None:
+        reads.append(known)
+        read(known)
+
+    monkeypatch.setattr(session, "_read_files", counted)
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    time.sleep(0.3)
+    assert len(reads) <= 2
+
+
+def test_a_check_tells_what_is_under_way_then_what_it_found(session: Session, respx_mock: respx.MockRouter) -> None:
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    session.check()
+    assert session.snapshot.is_busy(Task.CHECK)
+    wait_until(lambda: not session.snapshot.busy)
+    result = session.snapshot.result
+    assert result is not None
+    assert [row.name for row in result.rows if row.needs_attention] == ["affinder"]
+    assert session.snapshot.failures == {}
+
+
+def test_offline_is_told_and_ends(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    route = respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=httpx.ConnectError("no network"))
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert session.snapshot.is_offline
+    assert "reach" in session.snapshot.failures[Task.CHECK]
+    route.mock(return_value=answer())
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert not session.snapshot.is_offline
+    assert session.snapshot.failures == {}
+
+
+def test_an_answer_waits_for_no_server(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    held = threading.Event()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        held.wait(10)
+        return answer()
+
+    respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=slow)
+    session.check()
+    session.answer("basic", means="test")
+    wait_until(lambda: machine.store.consents.current() is not None, 2)
+    assert session.snapshot.is_busy(Task.CHECK)
+    held.set()
+    wait_until(lambda: not session.snapshot.busy)
+
+
+def test_counting_begins_and_ends_with_level_full(session: Session, machine: Machine) -> None:
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    assert collect._active is None
+    session.answer("full", means="test")
+    wait_until(lambda: collect._active is not None)
+    session.answer("middle", means="test")
+    wait_until(lambda: collect._active is None)
+
+
+def test_the_question_is_written_down_before_it_is_shown_and_one_process_shows_it(session: Session, machine: Machine) -> None:
+    shown: list[int] = []
+    session.put_question(lambda: shown.append(len(machine.store.consents.askings())))
+    wait_until(lambda: shown)
+    assert shown == [1]
+    assert set(session.snapshot.examples) == {"basic", "middle", "full"}
+    session.put_question(lambda: shown.append(-1))
+    session.put_question(lambda: shown.append(0), by_hand=True)
+    wait_until(lambda: len(shown) == 2)
+    assert shown == [1, 0], "another process has just put it; a person may always ask for it"
+
+
+def test_updates_are_told_once(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    told: list[list[tuple[str, str]]] = []
+    session.on_notice(told.append)
+    for _ in range(2):
+        session.check()
+        wait_until(lambda: not session.snapshot.busy)
+    assert told == [[("affinder", "0.5.0")]]
+
+
+def test_snoozed_updates_are_not_told_and_come_back(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    told: list[Any] = []
+    session.on_notice(told.append)
+    session.snooze("affinder", "0.5.0", timedelta(days=7))
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert told == []
+    assert session.snapshot.result is not None
+    assert session.snapshot.result.rows[0].status.value == "snoozed"
+    session.unsnooze("affinder")
+    wait_until(lambda: session.snapshot.result is not None and session.snapshot.result.rows[0].status.value == "update")
+
+
+def test_what_is_sent_is_shown_and_forgotten(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    taking_server(respx_mock, SERVER)
+    respx_mock.post(f"{SERVER}/api/reports/find").respond(200, json={"reports": []})
+    respx_mock.post(f"{SERVER}/api/reports/delete").respond(200, json={"deleted": 1})
+    machine.consent(Level.BASIC)
+    session.show_preview()
+    wait_until(lambda: session.snapshot.preview is not None)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert len(session.snapshot.sent) == 1
+    session.ask_servers()
+    wait_until(lambda: session.snapshot.copies is not None)
+    session.forget()
+    wait_until(lambda: session.snapshot.forgotten is not None)
+    wait_until(lambda: session.snapshot.sent == ())
+    assert machine.store.sendings.sent() == []
+
+
+def test_a_job_that_fails_says_why_and_the_next_one_runs(session: Session, machine: Machine) -> None:
+    machine.folder.mkdir(parents=True)
+    (machine.folder / "environments").write_text("in the way")
+    session.answer("basic", means="test")
+    wait_until(lambda: Task.ANSWER in session.snapshot.failures)
+    assert "Cannot use" in session.snapshot.failures[Task.ANSWER]
+    (machine.folder / "environments").unlink()
+    session.answer("basic", means="test")
+    wait_until(lambda: not session.snapshot.failures and not session.snapshot.busy)
+    assert machine.store.consents.current() is not None
+
+
+def test_settings_that_cannot_be_used_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", "http://example.org")
+    session = Session(first_check_after=3600)
+    session.refresh()
+    wait_until(lambda: session.snapshot.problem is not None)
+    assert "not encrypted" in str(session.snapshot.problem)
+
+
+def test_all_threads_are_daemons(session: Session, machine: Machine) -> None:
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    ours = [thread for thread in threading.enumerate() if thread.name.startswith("napari-update-hook")]
+    assert ours
+    assert all(thread.daemon for thread in ours), "the exit waits for no other"
