@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-client check format coverage docs seed lock bench bench-aggregate bench-client bench-intake bench-servers clean
+.PHONY: help install run test test-client test-napari check format coverage docs pictures soak seed lock
+.PHONY: bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -28,6 +29,15 @@ test: install ## Run all tests; those that need what is not here are skipped, an
 
 test-client: install ## Run the client's tests alone, on every Python that it supports and that is here
 	$(BIN)/nox -f client_hook/noxfile.py $(if $(PYTEST),-- $(PYTEST))
+
+test-napari: install ## Run the client's tests in real napari, 900 MB each: the newest with PyQt6 and with PySide6, and the oldest
+	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
+
+pictures: install ## Make the pictures of docs/inside-napari.md, in real napari
+	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q tests/inside_napari/test_pictures.py
+
+soak: install ## Use napari for 30 minutes with counting on, and see that memory does not grow
+	TEST_SOAK_S=$${TEST_SOAK_S:-1800} $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q -s tests/inside_napari/test_soak.py
 
 check: install ## Check format, style and types
 	$(BIN)/ruff format --check .
@@ -69,6 +79,9 @@ bench-aggregate: install ## Measure publishing a week of up to a million reports
 
 bench-client: install ## Measure what the client costs inside napari
 	$(BIN)/python -m benchmarks.client
+
+bench-napari: install ## Measure what attaching costs napari
+	$(BIN)/nox -f client_hook/noxfile.py -s napari-bench
 
 bench-servers: install ## Compare ASGI servers on the update check (needs wrk)
 	$(BIN)/python -m benchmarks.servers

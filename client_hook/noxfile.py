@@ -42,19 +42,21 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *own, "tests/napari_update_hook", *(session.posargs or ["-q"]))
 
 
-def _inside_napari(session: nox.Session, napari: list[str]) -> None:
+def _inside_napari(session: nox.Session, napari: list[str], module: str = "pytest") -> None:
     """Run the tests in a real napari; arguments after ``--`` go to pytest. Without a display or Xvfb, Qt draws into memory."""
     session.chdir(ROOT)
     session.install("-e", "client_hook", *napari, *INSIDE_NAPARI)
-    own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini"]
-    session.run("python", "-m", "pytest", *own, *(session.posargs or ["-q", "tests/inside_napari"]))
+    own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini", *(session.posargs or ["-q", "tests/inside_napari"])]
+    session.run("python", "-m", module, *(own if module == "pytest" else session.posargs))
 
 
 for name, (python, packages) in NAPARI.items():
     path = next((path for path in PYTHONS if f"/{python}." in path or path.endswith(python)), python)
-    nox.session(name=f"napari-{name}", python=path, venv_backend="uv|virtualenv")(
-        functools.partial(_inside_napari, napari=packages)
-    )
+    run = functools.partial(_inside_napari, napari=packages)
+    nox.session(name=f"napari-{name}", python=path, venv_backend="uv|virtualenv")(run)
+    if name == "pyqt6":
+        bench = functools.partial(_inside_napari, napari=packages, module="benchmarks.inside_napari")
+        nox.session(name="napari-bench", python=path, venv_backend="uv|virtualenv")(bench)
 
 
 def _installer(session: nox.Session) -> list[str]:

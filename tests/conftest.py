@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import upgrade
 
+collect_ignore = [] if find_spec("napari") else ["inside_napari"]
+"""`make test-napari` runs these, in environments of their own."""
 OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 
 

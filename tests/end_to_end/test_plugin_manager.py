@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import venv
 from pathlib import Path
 
 import pytest
@@ -28,18 +27,6 @@ summaries = npe2api.plugin_summaries()
 plugins = [(meta.name, meta.version, on_conda, extra) for meta, on_conda, extra in npe2api.iter_napari_plugin_info()]
 json.dump({"summaries": summaries, "conda": npe2api.conda_map(), "plugins": plugins}, sys.stdout)
 """
-
-
-@pytest.fixture(scope="module")
-def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with napari and its plugin manager, from PyPI as they are."""
-    if not os.environ.get("TEST_NAPARI"):
-        pytest.skip("needs napari and its plugin manager, some 600 MB: set TEST_NAPARI=1 to install them for this test")
-    folder = tmp_path_factory.mktemp("napari") / "environment"
-    venv.create(folder, with_pip=True)
-    python = folder / "bin" / "python"
-    subprocess.run([python, "-m", "pip", "install", "-q", "napari", "napari-plugin-manager"], check=True, timeout=900)
-    return python
 
 
 def test_the_plugin_manager_works_and_offers_only_what_fits(napari_python: Path, tmp_path: Path) -> None:

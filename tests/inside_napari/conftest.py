@@ -19,8 +19,8 @@ if not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None and sys.platfo
 _OWN = tempfile.mkdtemp(prefix="napari-settings-")
 os.environ["NAPARI_CONFIG"] = str(Path(_OWN) / "settings.yaml")
 
-pytest.importorskip("napari", reason="needs napari, some 900 MB: make test-napari installs it for these tests")
-
+import napari
+import napari.settings
 from napari_update_hook import collect
 from napari_update_hook.api import client_here
 from napari_update_hook.plugin import attachment as attachments
@@ -32,6 +32,8 @@ from qtpy.QtWidgets import QApplication, QDialog
 
 from tests.inside_napari.made_server import MadeServer
 
+collect_ignore = [] if hasattr(napari.settings, "get_plugin_settings") else ["test_preferences.py"]
+"""napari has pages for plugins in its Preferences from 0.9 on."""
 OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY", "DO_NOT_TRACK")
 
 
@@ -104,3 +106,11 @@ def attached(viewer: Any) -> Any:
 
     attach(viewer)
     return viewer
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure."""
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line("tests were skipped, which TEST_NOTHING_SKIPPED forbids", red=True)

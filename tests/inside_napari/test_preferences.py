@@ -12,9 +12,6 @@ from napari_update_hook.api import client_here
 from napari_update_hook.plugin import attach
 from napari_update_hook.plugin.attachment import attachment
 
-if not hasattr(napari.settings, "get_plugin_settings"):
-    pytest.skip("napari has pages for plugins in its Preferences from 0.9 on", allow_module_level=True)
-
 PLUGIN = "napari-update-hook"
 
 

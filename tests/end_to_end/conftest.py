@@ -1,0 +1,25 @@
+"""What end-to-end tests share: an environment with a real napari, made once, and only where it is wanted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import venv
+from pathlib import Path
+
+import pytest
+
+CLIENT = Path(__file__).parents[2] / "client_hook"
+
+
+@pytest.fixture(scope="session")
+def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment with napari, its plugin manager and the client, from PyPI as they are."""
+    if not os.environ.get("TEST_NAPARI"):
+        pytest.skip("needs napari, some 900 MB: set TEST_NAPARI=1 to install it for this test (more of it: make test-napari)")
+    folder = tmp_path_factory.mktemp("napari") / "environment"
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    wanted = ["napari[pyqt6]", "napari-plugin-manager", "napari-svg", str(CLIENT)]
+    subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True, timeout=900)
+    return python
