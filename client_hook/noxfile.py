@@ -1,5 +1,7 @@
 """The client's tests alone, on every Python that it supports: ``nox -f client_hook/noxfile.py`` from the repository's root.
 
+By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``), and a benchmark (``napari-bench``).
+
 The Pythons are those on the path, or those that ``TEST_PYTHONS`` names by path. What the client does not depend on is
 installed for its tests: libraries of layers, where they exist for that Python, and npe2.
 """

@@ -41,8 +41,7 @@ class CheckResult(Struct, frozen=True):
 
     ``python``: full version; ``channel``: pypi or conda-forge; ``index_version``: None where the server can't tell;
     ``fetched_at``: of the answer that was used; ``rows``: one for each installed package of the index, napari first, and
-    ``packages`` in JSON; ``is_offline``: no server could be reached, and the answer is from before; ``notice``: what people
-    should know about the answer, such as its age.
+    ``packages`` in JSON; ``notice``: what people should know about the answer, such as its age.
     """
 
     server: str
@@ -53,7 +52,6 @@ class CheckResult(Struct, frozen=True):
     rows: list[UpdateRow] = msgspec.field(name="packages")
     telemetry: TelemetryOutcome
     is_from_cache: bool = False
-    is_offline: bool = False
     notice: str | None = None
 
 
@@ -162,7 +160,6 @@ class UpdateClient:
             rows=update_rows(found.packages, sight),
             telemetry=outcome,
             is_from_cache=is_from_cache,
-            is_offline=isinstance(found.failure, ServerUnreachableError),
             notice=found.notice,
         )
 

@@ -118,3 +118,18 @@ def test_without_a_difference_the_settings_are_not_even_made(viewer: Any, qtbot:
     qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=10_000)
     qtbot.wait(500)
     assert not napari.settings._PLUGIN_SETTINGS
+
+
+def test_a_choice_is_not_set_back_while_it_is_written_down(made: Any, qtbot: Any) -> None:
+    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+
+    dialog = PreferencesDialog(made.window._qt_window)
+    dialog.show()
+    for chosen in ("middle", "full"):
+        page().level = chosen
+        assert level() == chosen
+        qtbot.waitUntil(lambda chosen=chosen: level_recorded() == chosen, timeout=5000)
+        qtbot.wait(300)
+        assert level() == chosen
+    dialog.accept()
+    dialog.deleteLater()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import msgspec
@@ -15,6 +14,7 @@ from napari_update_hook.asking import MEANING, changes_since, due_question
 from napari_update_hook.cli.options import JsonOption, ServerOption, print_json
 from napari_update_hook.cli.own_reports import offer_to_forget
 from napari_update_hook.errors import SettingsError
+from napari_update_hook.formatting import pretty_json
 from napari_update_hook.switches import telemetry_switched_off
 from napari_update_hook.terminal import is_interactive, out, plain, say, warn
 from napari_update_hook.wire import SCHEMA_VERSION, Level
@@ -49,7 +49,7 @@ def ask(server: ServerOption = None) -> None:
         out.print()
         out.print(plain(f"{level.value}:", "bold"), plain(MEANING[level]))
         if level is not Level.NONE:
-            out.print(_pretty(here.client.example(level)), markup=False, soft_wrap=True)
+            out.print(pretty_json(here.client.example(level)), markup=False, soft_wrap=True)
     out.print()
     if not is_interactive():
         say("To answer: napari-updates consent set none, basic, middle or full.")
@@ -130,7 +130,3 @@ def difference(
         say(f"This version collects what you agreed to, and nothing else (schema version {SCHEMA_VERSION}).")
     for change in changes:
         say(change.sentence)
-
-
-def _pretty(body: bytes) -> str:
-    return json.dumps(json.loads(body), indent=2, ensure_ascii=False)

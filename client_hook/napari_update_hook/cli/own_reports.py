@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -11,6 +10,7 @@ from rich.table import Table
 from napari_update_hook.api import Here, client_here
 from napari_update_hook.cli.options import FAILURE, JsonOption, ServerOption, print_json
 from napari_update_hook.errors import StateError
+from napari_update_hook.formatting import pretty, pretty_json
 from napari_update_hook.own_data import Forgotten, forget, own_ids, server_copy
 from napari_update_hook.terminal import counted, err, is_interactive, out, plain, say, waiting, warn
 from napari_update_hook.wire import Level
@@ -115,7 +115,7 @@ def show_server_copy(server: ServerOption = None, as_json: JsonOption = False) -
             at = copy.asked.server or copy.asked.service
             out.print(plain(f"{copy.asked.week} at {at}: {counted(len(copy.reports), 'report')}", "bold"))
             for report in copy.reports:
-                out.print(json.dumps(report.report, indent=2, ensure_ascii=False), markup=False, soft_wrap=True)
+                out.print(pretty(report.report), markup=False, soft_wrap=True)
             if copy.problem:
                 warn(copy.problem)
     if any(copy.problem for copy in copies):
@@ -181,5 +181,5 @@ def _print_forgotten(done: Forgotten) -> None:
 
 
 def _print_body(body: bytes, as_json: bool) -> None:
-    text = body.decode() if as_json else json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    text = body.decode() if as_json else pretty_json(body)
     out.print(text, markup=False, soft_wrap=True)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from napari_update_hook.plugin.snapshot import Snapshot
+from napari_update_hook.plugin.snapshot import Snapshot, Task
 
 if TYPE_CHECKING:
     from napari_update_hook.plugin.session import Session
@@ -44,8 +44,8 @@ class Preferences:
     def follow(self, snapshot: Snapshot) -> None:
         """Show the recorded answer."""
         status = snapshot.status
-        if status is None or status.problems:
-            return
+        if status is None or status.problems or snapshot.is_busy(Task.ANSWER, Task.SNOOZE):
+            return  # while an answer is written down, the record is still the old one
         wanted = (status.consent.level.value if status.consent is not None else "none", snapshot.notifies)
         if not _are_made():
             if wanted != self._compared:

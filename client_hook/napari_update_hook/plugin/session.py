@@ -7,13 +7,13 @@ answer about consent never waits for a server. Listeners are called in those thr
 from __future__ import annotations
 
 import contextlib
-import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_update_hook.formatting import pretty_json
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.plugin.workers import Worker
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from napari_update_hook.api import Here
+    from napari_update_hook.asking import Question
     from napari_update_hook.client import CheckResult
     from napari_update_hook.wire import Level
 
@@ -53,7 +54,7 @@ class Session:
         self._network = Worker("network")
         self._listeners: list[Listener] = []
         self._tellers: list[Callable[[list[tuple[str, str]]], object]] = []
-        self._changing = threading.Lock()
+        self._changing = threading.RLock()  # a listener may change something itself
         self._reading = threading.Lock()
         self._stopped = threading.Event()
         self._is_started = False
@@ -104,20 +105,25 @@ class Session:
 
         self._run(self._files, Task.ANSWER, record)
 
-    def put_question(self, show: Callable[[], object], *, by_hand: bool = False) -> None:
+    def put_question(self, show: Callable[[Question | None], object], *, by_hand: bool = False) -> None:
         """Make the examples of a question, then call ``show`` in a thread of this session.
 
-        Where it is put by itself, that is written down first, and nothing is shown where another process has just put it.
+        ``show`` is given why it is put, and what has changed since the last answer; None where that answer holds. Where it is
+        put by itself, that is written down first, and nothing is shown where another process has just put it.
         """
 
         def prepare() -> None:
+            from napari_update_hook.asking import due_question
+
             here = self._client()
-            if not by_hand and not here.store.consents.note_asking(here.settings.now()):
+            now = here.settings.now()
+            question = due_question(here.store.consents.current(), [], here.settings, now)  # however often it was put
+            if not by_hand and not here.store.consents.note_asking(now):
                 self._read()
                 return
             self._change(examples=_examples(here))
             self._read()
-            show()
+            show(question)
 
         self._files.put(prepare)
 
@@ -162,7 +168,7 @@ class Session:
 
         def prepare() -> None:
             prepared = self._client().client.preview()
-            self._change(preview=_formatted(prepared.body) if prepared else None)
+            self._change(preview=pretty_json(prepared.body) if prepared else None)
 
         self._run(self._network, Task.PREVIEW, prepare)
 
@@ -198,7 +204,8 @@ class Session:
 
     def _run(self, worker: Worker, task: Task, job: Callable[[], object]) -> None:
         """Run a job in the background. While it runs ``busy`` has it, and where it fails ``failures`` says why."""
-        self._change(busy=self.snapshot.busy | {task})
+        with self._changing:
+            self._change(busy=self.snapshot.busy | {task})
 
         def run() -> None:
             failure = None
@@ -206,26 +213,23 @@ class Session:
                 job()
             except Exception as error:
                 failure = _explained(error)
-            failures = {name: text for name, text in self.snapshot.failures.items() if name is not task}
-            if failure is not None:
-                failures[task] = failure
-            self._change(busy=self.snapshot.busy - {task}, failures=failures)
+            with self._changing:  # the other thread may begin or end something at the same time
+                failures = {name: text for name, text in self.snapshot.failures.items() if name is not task}
+                if failure is not None:
+                    failures[task] = failure
+                self._change(busy=self.snapshot.busy - {task}, failures=failures)
 
         worker.put(run)
 
     def _check(self, by_hand: bool) -> None:
-        from napari_update_hook.errors import ServerUnreachableError
-
         self._here = None  # what is installed may have changed
         here = self._client()
         try:
             result = here.client.check(only_if_due=not by_hand)
-        except Exception as error:
+        except Exception:
             self._read()
-            self._change(is_offline=isinstance(error, ServerUnreachableError))
             raise
         self._read(result)
-        self._change(is_offline=result.is_offline)
         self._tell()
 
     def _tell(self) -> None:
@@ -269,7 +273,6 @@ class Session:
             changes |= {
                 "is_sending": store.sendings.is_sending(now - LONGEST_SENDING),
                 "notifies": store.notices.wanted(),
-                "snoozes": tuple(store.snoozes.all()),
                 "sent": tuple(store.sendings.sent()),
                 "ids": own_ids(here.settings, store),
             }
@@ -282,20 +285,18 @@ class Session:
         known = here.client.known()
         before = self.snapshot.result
         if known is not None and before is not None and before.fetched_at == known.fetched_at:
-            last = {name: getattr(before, name) for name in ("notice", "telemetry", "is_from_cache", "is_offline")}
+            last = {name: getattr(before, name) for name in ("notice", "telemetry", "is_from_cache")}
             return replaced(known, **last)
         return known
 
     def _change(self, **changes: Any) -> None:
+        """Publish a new snapshot. Listeners hear of it before the next is made: the last that they hear is the newest."""
         with self._changing:
             before = self.snapshot
             self.snapshot = replace(before, **changes)
-            is_same = self.snapshot == before
-        if is_same:
-            return
-        for listener in list(self._listeners):
-            with contextlib.suppress(Exception):  # a window that is just going away
-                listener(self.snapshot)
+            for listener in list(self._listeners) if self.snapshot != before else ():
+                with contextlib.suppress(Exception):  # a window that is just going away
+                    listener(self.snapshot)
 
     def _watch(self) -> None:
         """Look whether any file changed, and whether a check may be due."""
@@ -359,11 +360,7 @@ def _start_of(path: Path) -> bytes:
 def _examples(here: Here) -> dict[str, str]:
     from napari_update_hook.wire import TELEMETRY_LEVELS
 
-    return {level.value: _formatted(here.client.example(level)) for level in TELEMETRY_LEVELS}
-
-
-def _formatted(body: bytes) -> str:
-    return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
+    return {level.value: pretty_json(here.client.example(level)) for level in TELEMETRY_LEVELS}
 
 
 def _explained(error: Exception) -> str:

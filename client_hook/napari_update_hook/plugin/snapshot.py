@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from napari_update_hook.own_data import Forgotten, OwnIds, ServerCopy
     from napari_update_hook.standing import ClientStatus
     from napari_update_hook.state import SentBatch
-    from napari_update_hook.state.snoozes import Snooze
 
 
 class Task(Enum):
@@ -35,17 +34,15 @@ class Snapshot:
 
     ``status`` is None until it has been read; ``problem``: why it can't be, such as an address that is none. ``result``: of
     the last check, or what is known from before. ``is_sending``: a report of this environment is on its way right now, from
-    this process or another. ``busy``: what is under way here; ``failures``: why the last try of a task failed, for people,
-    and ``is_offline`` whether the last check did because no server answered.
+    this process or another. ``notifies``: whether a person wants notifications. ``busy``: what is under way here;
+    ``failures``: why the last try of a task failed, for people.
     """
 
     status: ClientStatus | None = None
     problem: str | None = None
     result: CheckResult | None = None
     is_sending: bool = False
-    is_offline: bool = False
     notifies: bool = True
-    snoozes: tuple[Snooze, ...] = ()
     busy: frozenset[Task] = frozenset()
     failures: Mapping[Task, str] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)

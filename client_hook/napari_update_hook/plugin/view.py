@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from napari_update_hook.formatting import pretty, pretty_json
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.plugin.texts import counted, tr
 
 if TYPE_CHECKING:
     from napari_update_hook.standing import ClientStatus
+    from napari_update_hook.state import SentBatch
     from napari_update_hook.updates import UpdateRow
 
 NAMES_IN_A_NOTICE = 4
@@ -23,27 +26,6 @@ class Indicator:
     text: str
     tooltip: str
     is_alert: bool = False
-
-
-@dataclass(frozen=True)
-class UpdateLine:
-    """A line of the table of updates. ``mark``: ``update``, ``unsafe``, ``waits`` or empty."""
-
-    name: str
-    installed: str
-    fits: str
-    newest: str
-    note: str
-    mark: str
-    command: str | None
-    no_command: str | None
-    version: str | None
-    is_snoozed: bool
-
-    @property
-    def cells(self) -> tuple[str, str, str, str, str]:
-        """The texts, by column."""
-        return self.name, self.installed, self.fits, self.newest, self.note
 
 
 def indicator_of(snapshot: Snapshot) -> Indicator | None:
@@ -114,10 +96,22 @@ def telemetry_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     return lines + [(tr("Problem"), problem) for problem in status.problems]
 
 
-def update_lines(snapshot: Snapshot) -> list[UpdateLine]:
-    """Return the lines of the table of updates: what needs attention first, then as they come."""
+def shown_rows(snapshot: Snapshot) -> list[UpdateRow]:
+    """Return the rows of the table of updates: what needs attention first, then as they come."""
     rows = snapshot.result.rows if snapshot.result is not None else []
-    return [_line(row) for row in sorted(rows, key=lambda row: not row.needs_attention)]
+    return sorted(rows, key=lambda row: not row.needs_attention)
+
+
+def cells_of(row: UpdateRow) -> tuple[str, str, str, str, str]:
+    """Return the texts of a row: name, installed, fits your Python, newest, note."""
+    none = "\N{EN DASH}"
+    note = row.note or (tr("update") if row.status.value == "update" else "")
+    return row.name, row.installed, row.latest or none, row.newest or none, note
+
+
+def mark_of(row: UpdateRow) -> str:
+    """Return how a row is marked: ``unsafe``, ``update``, or not at all."""
+    return "unsafe" if row.is_unsafe else "update" if row.status.value == "update" else ""
 
 
 def updates_summary(snapshot: Snapshot) -> str:
@@ -151,29 +145,26 @@ def notice_text(updates: Sequence[tuple[str, str]]) -> str:
 
 def sent_text(snapshot: Snapshot) -> str:
     """Return everything that was sent from this environment, the newest first, each with the server's receipt."""
-    import json
-
-    parts = []
-    for batch in reversed(snapshot.sent):
-        at = f"{batch.at:%Y-%m-%d %H:%M:%S} UTC"
-        receipt = batch.receipt or tr("no answer came; the server may have it or not")
-        body = json.dumps(json.loads(batch.request), indent=2, ensure_ascii=False)
-        head = f"{at}  {batch.week}  {batch.level.value}  {batch.server or batch.service}"
-        parts.append(f"{head}\n{body}\n" + tr("Receipt: {receipt}", receipt=receipt))
+    parts = [_batch_text(batch) for batch in reversed(snapshot.sent)]
     return "\n\n".join(parts) or tr("Nothing was sent from this environment in the last 60 days.")
+
+
+@lru_cache(maxsize=128)  # drawn with every snapshot, and it never changes
+def _batch_text(batch: SentBatch) -> str:
+    receipt = batch.receipt or tr("no answer came; the server may have it or not")
+    head = f"{batch.at:%Y-%m-%d %H:%M:%S} UTC  {batch.week}  {batch.level.value}  {batch.server or batch.service}"
+    return "\n".join([head, pretty_json(batch.request), tr("Receipt: {receipt}", receipt=receipt)])
 
 
 def copies_text(snapshot: Snapshot) -> str:
     """Return what servers said that they hold."""
-    import json
-
     if snapshot.copies is None:
         return tr("Not asked yet.")
     parts = []
     for copy in snapshot.copies:
         at = copy.asked.server or copy.asked.service
         head = f"{copy.asked.week}, {at}: " + counted(len(copy.reports), "{n} report", "{n} reports")
-        bodies = [json.dumps(one.report, indent=2, ensure_ascii=False) for one in copy.reports]
+        bodies = [pretty(one.report) for one in copy.reports]
         parts.append("\n".join([head, *bodies, *([copy.problem] if copy.problem else [])]))
     return "\n\n".join(parts) or tr("No server can hold anything of you: nothing was sent in the last 60 days.")
 
@@ -214,21 +205,3 @@ def forgotten_text(snapshot: Snapshot) -> str:
 def _updates(snapshot: Snapshot) -> int:
     rows = snapshot.result.rows if snapshot.result is not None else []
     return sum(row.status.value == "update" for row in rows)
-
-
-def _line(row: UpdateRow) -> UpdateLine:
-    is_update = row.status.value == "update"
-    mark = "unsafe" if row.is_unsafe else "update" if is_update else "waits" if row.waits else ""
-    unknown = "\N{EN DASH}"
-    return UpdateLine(
-        name=row.name,
-        installed=row.installed,
-        fits=row.latest or unknown,
-        newest=row.newest or unknown,
-        note=row.note or (tr("update") if is_update else ""),
-        mark=mark,
-        command=row.command,
-        no_command=row.no_command,
-        version=row.latest,
-        is_snoozed=row.status.value == "snoozed",
-    )

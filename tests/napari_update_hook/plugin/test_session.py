@@ -14,6 +14,8 @@ import pytest
 import respx
 from napari_update_hook import collect
 from napari_update_hook.api import Here
+from napari_update_hook.asking import Question, Why
+from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.plugin.snapshot import Snapshot, Task
@@ -99,12 +101,10 @@ def test_offline_is_told_and_ends(session: Session, machine: Machine, respx_mock
     route = respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=httpx.ConnectError("no network"))
     session.check()
     wait_until(lambda: not session.snapshot.busy)
-    assert session.snapshot.is_offline
     assert "reach" in session.snapshot.failures[Task.CHECK]
     route.mock(return_value=answer())
     session.check()
     wait_until(lambda: not session.snapshot.busy)
-    assert not session.snapshot.is_offline
     assert session.snapshot.failures == {}
 
 
@@ -136,14 +136,47 @@ def test_counting_begins_and_ends_with_level_full(session: Session, machine: Mac
 
 def test_the_question_is_written_down_before_it_is_shown_and_one_process_shows_it(session: Session, machine: Machine) -> None:
     shown: list[int] = []
-    session.put_question(lambda: shown.append(len(machine.store.consents.askings())))
+    session.put_question(lambda _: shown.append(len(machine.store.consents.askings())))
     wait_until(lambda: shown)
     assert shown == [1]
     assert set(session.snapshot.examples) == {"basic", "middle", "full"}
-    session.put_question(lambda: shown.append(-1))
-    session.put_question(lambda: shown.append(0), by_hand=True)
+    session.put_question(lambda _: shown.append(-1))
+    session.put_question(lambda _: shown.append(0), by_hand=True)
     wait_until(lambda: len(shown) == 2)
     assert shown == [1, 0], "another process has just put it; a person may always ask for it"
+
+
+def test_also_the_third_asking_says_what_has_changed(session: Session, machine: Machine) -> None:
+    """A person who is asked because more is collected must see what: the last time as well as the first."""
+    machine.store.consents.record(ConsentRecord(machine.clock(), Level.BASIC, 0, SERVER, None, "test"))
+    asked: list[Question | None] = []
+    for number in range(3):
+        machine.clock.forward(days=31)
+        session.put_question(asked.append)
+        wait_until(lambda: len(asked) > number)  # noqa: B023 - it is waited for in this very round
+    assert [question.why if question else None for question in asked] == [Why.GROWN] * 3
+    assert all(question is not None and question.changes for question in asked)
+
+
+def test_what_is_under_way_in_two_threads_ends(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    for number in range(30):
+        session.check()
+        session.snooze("affinder", f"0.{number}", None)
+        session.notify(number % 2 == 0)
+    wait_until(lambda: not session.snapshot.busy)
+    assert session.snapshot.failures == {}
+
+
+def test_the_last_snapshot_that_is_heard_is_the_newest(session: Session, machine: Machine) -> None:
+    heard: list[Snapshot] = []
+    session.subscribe(heard.append)
+    threads = [threading.Thread(target=session._change, kwargs={"progress": str(number)}) for number in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heard[-1] is session.snapshot
 
 
 def test_updates_are_told_once(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:

@@ -13,14 +13,16 @@ from napari_update_hook.plugin.questions import questions_of
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.plugin.texts import tr
 from napari_update_hook.plugin.view import (
+    cells_of,
     copies_text,
     forgotten_text,
     ids_text,
     indicator_of,
+    mark_of,
     notice_text,
     sent_text,
+    shown_rows,
     telemetry_facts,
-    update_lines,
     updates_summary,
 )
 from napari_update_hook.settings import SiteRules
@@ -106,11 +108,11 @@ def test_updates_are_counted_beside_it(tmp_path: Path) -> None:
 
 
 def test_what_needs_attention_stands_first_and_is_marked() -> None:
-    lines = update_lines(Snapshot(result=result(CURRENT, WAITS, UPDATE, UNSAFE)))
-    assert [(line.name, line.mark) for line in lines] == [
-        ("affinder", "update"), ("bad", "unsafe"), ("current", ""), ("napari-harpy", "waits"),
+    rows = shown_rows(Snapshot(result=result(CURRENT, WAITS, UPDATE, UNSAFE)))
+    assert [(row.name, mark_of(row)) for row in rows] == [
+        ("affinder", "update"), ("bad", "unsafe"), ("current", ""), ("napari-harpy", ""),
     ]  # fmt: skip
-    assert lines[3].cells == ("napari-harpy", "0.1.2", "\N{EN DASH}", "0.1.3", "0.1.3 needs Python >=3.12; this is 3.10")
+    assert cells_of(WAITS) == ("napari-harpy", "0.1.2", "\N{EN DASH}", "0.1.3", "0.1.3 needs Python >=3.12; this is 3.10")
 
 
 def test_the_sentence_above_the_table(tmp_path: Path) -> None:

@@ -11,9 +11,11 @@ from qtpy.QtWidgets import QApplication, QMainWindow
 
 from napari_update_hook.plugin.preferences import Preferences
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
+from napari_update_hook.plugin.qt.quiet import quiet
 from napari_update_hook.plugin.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from napari_update_hook.asking import Question
     from napari_update_hook.plugin.attachment import Attachment
 
 ASK_AFTER_MS = 8_000
@@ -30,8 +32,8 @@ class Gui(QObject):
     """A new `Snapshot`."""
     told = _Signal(object)
     """Updates to tell of: a list of (name, version)."""
-    question_ready = _Signal(bool)
-    """The question can be shown; whether a person asked for it."""
+    question_ready = _Signal(object, bool)
+    """A `Question` can be shown, or None where the last answer holds; whether a person wants to answer it."""
 
     def __init__(self, attachment: Attachment) -> None:
         super().__init__()
@@ -69,7 +71,7 @@ class Gui(QObject):
 
     def ask(self) -> None:
         """Put the question because a person wants to answer it."""
-        self.session.put_question(lambda: self.question_ready.emit(True), by_hand=True)
+        self.session.put_question(lambda question: self.question_ready.emit(question, True), by_hand=True)
 
     def open_panel(self, viewer: Any, page: str | None = None) -> None:
         """Show the panel in the window of ``viewer``, and bring it to the front. ``page``: ``updates`` or ``telemetry``."""
@@ -88,6 +90,7 @@ class Gui(QObject):
         if panel is not None:
             panel.bring_to_front(page)
 
+    @quiet
     def _follow(self, snapshot: Snapshot) -> None:
         self.attachment.follow(snapshot)
         self._follow_preferences()
@@ -98,9 +101,11 @@ class Gui(QObject):
         elif not is_due:
             self._timer.stop()
 
+    @quiet
     def _follow_preferences(self) -> None:
         self._preferences.follow(self.session.snapshot)
 
+    @quiet
     def _ask_when_idle(self) -> None:
         if self._is_asking or _main_window() is None:
             return
@@ -108,9 +113,10 @@ class Gui(QObject):
             self._timer.start(ASK_WHEN_IDLE_MS)
             return
         self._is_asking = True
-        self.session.put_question(lambda: self.question_ready.emit(False))
+        self.session.put_question(lambda question: self.question_ready.emit(question, False))
 
-    def _show_question(self, by_hand: bool) -> None:
+    @quiet
+    def _show_question(self, question: Question | None, by_hand: bool) -> None:
         from napari_update_hook.plugin.qt.question import QuestionDialog
 
         window = _main_window()
@@ -118,7 +124,7 @@ class Gui(QObject):
         if open_already is not None:
             open_already.raise_()
         elif window is not None:
-            dialog = QuestionDialog(self.session, window, by_hand=by_hand)
+            dialog = QuestionDialog(self.session, window, question, by_hand=by_hand)
             self._dialog = weakref.ref(dialog)
             dialog.finished.connect(self._question_closed)
             dialog.open()  # does not block
@@ -126,6 +132,7 @@ class Gui(QObject):
     def _question_closed(self) -> None:
         self._dialog = None
 
+    @quiet
     def _tell(self, updates: list[tuple[str, str]]) -> None:
         """Show napari's own notification, with a button that opens the panel."""
         from napari.utils.notifications import Notification, notification_manager
@@ -136,6 +143,7 @@ class Gui(QObject):
         actions = [(tr("Show updates"), lambda *_: self._show_updates())]
         notification_manager.dispatch(Notification(notice_text(updates), severity="info", actions=actions))
 
+    @quiet
     def _show_updates(self) -> None:
         window = _main_window()
         indicator = _indicator_of(window) if window is not None else None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QToolButton, QWidget
 
+from napari_update_hook.plugin.qt.quiet import quiet
 from napari_update_hook.plugin.snapshot import Snapshot
 from napari_update_hook.plugin.view import indicator_of
 
@@ -29,6 +30,7 @@ class IndicatorButton(QToolButton):
         self.clicked.connect(self._on_clicked)
         gui.changed.connect(self.draw)
 
+    @quiet
     def draw(self, snapshot: Snapshot) -> None:
         """Show how everything stands."""
         shown = indicator_of(snapshot)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtWidgets import QDockWidget, QLabel, QTabWidget, QVBoxLayout, QWidget
 
+from napari_update_hook.plugin.qt.quiet import quiet
 from napari_update_hook.plugin.snapshot import Snapshot
 from napari_update_hook.plugin.texts import tr
 
@@ -46,6 +47,7 @@ class Panel(QWidget):
         self.draw(gui.session.snapshot)
         gui.session.refresh()
 
+    @quiet
     def draw(self, snapshot: Snapshot) -> None:
         """Show how everything stands."""
         self.updates.draw(snapshot)

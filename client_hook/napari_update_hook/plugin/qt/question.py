@@ -21,7 +21,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_update_hook.asking import MEANING
+from napari_update_hook.asking import MEANING, Question
 from napari_update_hook.plugin.questions import questions_of
 from napari_update_hook.plugin.texts import tr
 from napari_update_hook.wire import Level
@@ -37,12 +37,14 @@ _TOP = Qt.AlignmentFlag.AlignTop
 class QuestionDialog(QDialog):
     """Asks once. Whatever closes it without an answer means "ask me later", and sends nothing.
 
-    ``by_hand``: a person opened it to change the answer, so there is no later: closing changes nothing.
+    ``question``: why it is put, None where the last answer holds. ``by_hand``: a person opened it to change the answer, so
+    there is no later: closing changes nothing.
     """
 
-    def __init__(self, session: Session, parent: QWidget, *, by_hand: bool = False) -> None:
+    def __init__(self, session: Session, parent: QWidget, question: Question | None = None, *, by_hand: bool = False) -> None:
         super().__init__(parent)
         self._session = session
+        self._question = question
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(tr("Updates and telemetry"))
         self.setObjectName("napari-update-hook-question")
@@ -88,7 +90,7 @@ class QuestionDialog(QDialog):
     def _introduction(self) -> list[str]:
         status = self._session.snapshot.status
         service = status.service if status is not None else ""
-        question = status.open_question if status is not None else None
+        question = self._question
         paragraphs = [
             tr(
                 "May this environment send a weekly report to {service}? Public numbers come of it, for those who maintain "

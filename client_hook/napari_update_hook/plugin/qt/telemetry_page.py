@@ -36,7 +36,7 @@ class TelemetryPage(QWidget):
         self._gui = gui
         self._session = gui.session
         self._facts: list[tuple[str, str]] = []
-        self._was_full_of: object = None
+        self._previewed: object = None
         layout = QVBoxLayout(self)
         self.facts = QFormLayout()
         self.facts.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -103,8 +103,8 @@ class TelemetryPage(QWidget):
         if status is None or not self.isVisible():
             return
         made_of = (status.level, status.weeks, status.sent, status.consent)
-        if made_of != self._was_full_of and not snapshot.is_busy(Task.PREVIEW, Task.CHECK):
-            self._was_full_of = made_of
+        if made_of != self._previewed and not snapshot.is_busy(Task.PREVIEW, Task.CHECK):
+            self._previewed = made_of
             if status.level.value != "none":
                 self._session.show_preview()
 
@@ -114,10 +114,10 @@ class TelemetryPage(QWidget):
             return ""
         if status.level.value == "none":
             return status.reason or tr("Nothing is sent.")
-        if snapshot.preview is not None:
-            return snapshot.preview
         if snapshot.is_busy(Task.PREVIEW):
             return tr("Fetching the public lists…")
+        if snapshot.preview is not None:
+            return snapshot.preview
         return snapshot.failures.get(Task.PREVIEW) or tr("Nothing goes out next: the server has everything of this week.")
 
     def _view(self, title: str) -> QPlainTextEdit:

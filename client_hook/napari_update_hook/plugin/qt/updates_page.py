@@ -26,27 +26,26 @@ from qtpy.QtWidgets import (
 from napari_update_hook.plugin.qt.plugin_manager import has_plugin_manager, open_plugin_manager
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.plugin.texts import tr
-from napari_update_hook.plugin.view import UpdateLine, update_lines, updates_summary
+from napari_update_hook.plugin.view import cells_of, mark_of, shown_rows, updates_summary
 
 if TYPE_CHECKING:
     from napari_update_hook.plugin.session import Session
+    from napari_update_hook.updates import UpdateRow
 
 SNOOZES = {"1 week": timedelta(weeks=1), "3 weeks": timedelta(weeks=3), "3 months": timedelta(days=90)}
 _MARKS = {
     "update": ("\N{UPWARDS ARROW} ", "#2e9d5b"),
     "unsafe": ("\N{WARNING SIGN} ", "#d8453f"),
-    "waits": ("", None),
-    "": ("", None),
 }
 
 
 class UpdatesPage(QWidget):
-    """Draws `view.update_lines`, and passes on what a person wants done with the chosen line."""
+    """Draws `view.shown_rows`, and passes on what a person wants done with the chosen row."""
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._session = session
-        self._lines: list[UpdateLine] = []
+        self._rows: list[UpdateRow] = []
         layout = QVBoxLayout(self)
         self.summary = QLabel(self)
         self.summary.setWordWrap(True)
@@ -69,7 +68,7 @@ class UpdatesPage(QWidget):
         layout.addWidget(self.notifies)
 
     def draw(self, snapshot: Snapshot) -> None:
-        """Show the snapshot; the chosen line stays chosen."""
+        """Show the snapshot; the chosen row stays chosen."""
         chosen = self.chosen
         is_checking = snapshot.is_busy(Task.CHECK)
         self.summary.setText(updates_summary(snapshot))
@@ -79,26 +78,26 @@ class UpdatesPage(QWidget):
         self.notifies.blockSignals(True)
         self.notifies.setChecked(snapshot.notifies)
         self.notifies.blockSignals(False)
-        lines = update_lines(snapshot)
-        if lines != self._lines:
-            self._lines = lines
+        rows = shown_rows(snapshot)
+        if rows != self._rows:
+            self._rows = rows
             self._fill()
             if chosen is not None:
                 self.choose(chosen.name)
-        self.table.setVisible(bool(lines))
+        self.table.setVisible(bool(rows))
         self._enable()
 
     @property
-    def chosen(self) -> UpdateLine | None:
-        """The line that is chosen in the table."""
-        row = self.table.currentRow()
-        return self._lines[row] if 0 <= row < len(self._lines) else None
+    def chosen(self) -> UpdateRow | None:
+        """The row that is chosen in the table."""
+        number = self.table.currentRow()
+        return self._rows[number] if 0 <= number < len(self._rows) else None
 
     def choose(self, name: str) -> None:
-        """Choose the line of a package."""
-        row = next((row for row, line in enumerate(self._lines) if line.name == name), None)
-        if row is not None:
-            self.table.selectRow(row)
+        """Choose the row of a package."""
+        number = next((number for number, row in enumerate(self._rows) if row.name == name), None)
+        if number is not None:
+            self.table.selectRow(number)
 
     def _make_table(self) -> QTableWidget:
         table = QTableWidget(0, 5, self)
@@ -145,28 +144,29 @@ class UpdatesPage(QWidget):
         return row
 
     def _fill(self) -> None:
-        self.table.setRowCount(len(self._lines))
-        for row, line in enumerate(self._lines):
-            sign, colour = _MARKS[line.mark]
-            for column, text in enumerate(line.cells):
-                item = QTableWidgetItem((sign if column == 2 or (column == 1 and line.mark == "unsafe") else "") + text)
+        self.table.setRowCount(len(self._rows))
+        for number, row in enumerate(self._rows):
+            mark = mark_of(row)
+            sign, colour = _MARKS.get(mark, ("", None))
+            for column, text in enumerate(cells_of(row)):
+                item = QTableWidgetItem((sign if column == 2 or (column == 1 and mark == "unsafe") else "") + text)
                 item.setToolTip(text)
                 if colour is not None and column in (1, 2):
                     item.setForeground(QBrush(QColor(colour)))
                     font = QFont()
                     font.setBold(True)
                     item.setFont(font)
-                self.table.setItem(row, column, item)
+                self.table.setItem(number, column, item)
         self.table.resizeRowsToContents()
 
     def _enable(self) -> None:
-        line = self.chosen
-        self.copy.setEnabled(line is not None and line.command is not None)
+        row = self.chosen
+        self.copy.setEnabled(row is not None and row.command is not None)
         self.manager.setVisible(has_plugin_manager())
-        self.manager.setEnabled(line is not None and line.name.lower() != "napari")
-        self.silence.setEnabled(line is not None and line.mark in ("update", "unsafe") and line.version is not None)
-        self.hear.setEnabled(line is not None and line.is_snoozed)
-        told = [line.note, line.command or line.no_command] if line is not None else []
+        self.manager.setEnabled(row is not None and row.name.lower() != "napari")
+        self.silence.setEnabled(row is not None and row.needs_attention and row.latest is not None)
+        self.hear.setEnabled(row is not None and row.status.value == "snoozed")
+        told = [row.note, row.command or row.no_command] if row is not None else []
         self.how.setText("\n".join(text for text in told if text))
         self.how.setVisible(bool(self.how.text()))
 
@@ -184,8 +184,8 @@ class UpdatesPage(QWidget):
             open_plugin_manager(self.window(), self.chosen.name)
 
     def _snooze(self, lasting: timedelta | None, *, every: bool = False) -> None:
-        if self.chosen is not None and self.chosen.version is not None:
-            self._session.snooze(self.chosen.name, "*" if every else self.chosen.version, lasting)
+        if self.chosen is not None and self.chosen.latest is not None:
+            self._session.snooze(self.chosen.name, "*" if every else self.chosen.latest, lasting)
 
     def _hear(self) -> None:
         if self.chosen is not None:
