@@ -20,6 +20,6 @@ def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("napari") / "environment"
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    wanted = ["napari[pyqt6]", "napari-plugin-manager", "napari-svg", str(CLIENT)]
+    wanted = ["napari[pyqt6]", "napari-plugin-manager", "napari-svg", "pyvirtualdisplay", str(CLIENT)]
     subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True, timeout=900)
     return python

@@ -25,13 +25,13 @@ from tests.inside_napari.made_server import MadeServer
 
 
 @pytest.fixture
-def save(tmp_path: Path) -> Callable[[QWidget, str], None]:
-    """Save a picture of a widget, which must show something."""
+def save(tmp_path: Path) -> Callable[..., None]:
+    """Save a picture of a widget, or of ``part`` of it, which must show something."""
     folder = Path(os.environ.get("TEST_PICTURES") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
 
-    def save(widget: QWidget, name: str) -> None:
-        picture = widget.grab()
+    def save(widget: QWidget, name: str, part: QWidget | None = None) -> None:
+        picture = widget.grab(part.geometry()) if part is not None else widget.grab()
         assert picture.save(str(folder / f"{name}.png"))
         image = picture.toImage()
         colours = {image.pixel(x, y) for x in range(0, image.width(), 3) for y in range(0, image.height(), 3)}
@@ -42,8 +42,9 @@ def save(tmp_path: Path) -> Callable[[QWidget, str], None]:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_dialog_indicator_and_panel(
-    viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[[QWidget, str], None]
+    viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")  # it stands in a picture that others see
     installed = client_here().client.environment.distributions
     server.packages = {
         "napari": {"latest": "99.0"},
@@ -71,7 +72,7 @@ def test_dialog_indicator_and_panel(
     panel.updates.choose("napari-svg")
     qtbot.wait(400)
     save(window, f"updates-{theme}")
-    save(window.statusBar(), f"indicator-{theme}")
+    save(window, f"indicator-{theme}", window.statusBar())
     panel.pages.setCurrentIndex(1)
     qtbot.waitUntil(lambda: panel.telemetry.preview.toPlainText().startswith("{"), timeout=10_000)
     attachment().session.check()

@@ -6,10 +6,13 @@ import sys
 
 
 def tr(text: str, **values: object) -> str:
-    """Return ``text`` in the language of napari, with ``values`` in place of ``{names}``."""
+    """Return ``text`` in the language of napari, with ``values`` in place of ``{names}``.
+
+    napari 0.7 translates and fills in; 0.9 hands back what it is given.
+    """
     translations = sys.modules.get("napari.utils.translations")
-    if translations is not None:
-        text = str(translations.trans._(text))
+    if translations is not None and (translated := str(translations.trans._(text, **values))) != text:
+        return translated
     return text.format(**values) if values else text
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from napari_update_hook.plugin.questions import questions_of
 from napari_update_hook.plugin.snapshot import Snapshot, Task
-from napari_update_hook.plugin.texts import tr
+from napari_update_hook.plugin.texts import counted, tr
 from napari_update_hook.plugin.view import (
     cells_of,
     copies_text,
@@ -158,10 +158,18 @@ def test_levels_say_which_questions_they_answer() -> None:
     assert questions_of("none") == []
 
 
-def test_texts_go_through_napari_s_translator_where_it_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    translations = SimpleNamespace(trans=SimpleNamespace(_=lambda text: text.replace("Nothing", "Nichts")))
+@pytest.mark.parametrize("fills_in", [True, False], ids=["napari 0.7", "napari 0.9"])
+def test_texts_go_through_napari_s_translator(monkeypatch: pytest.MonkeyPatch, fills_in: bool) -> None:
+    def translate(text: str, n: int | None = None, **values: object) -> str:
+        return text.replace("Nothing", "Nichts").format(n=n, **values) if fills_in else text
+
+    translations = SimpleNamespace(trans=SimpleNamespace(_=translate))
     monkeypatch.setitem(sys.modules, "napari.utils.translations", translations)
-    assert tr("Nothing at {place}", place="home {here}") == "Nichts at home {here}"
+    nothing = "Nichts" if fills_in else "Nothing"
+    assert tr("Nothing at {place}", place="home {here}") == f"{nothing} at home {{here}}"
+    assert tr("Nothing.") == f"{nothing}."
+    assert counted(1, "{n} update", "{n} updates") == "1 update"
+    assert counted(2, "{n} update", "{n} updates") == "2 updates"
 
 
 def test_an_ended_consent_and_a_day_are_said(tmp_path: Path) -> None:
