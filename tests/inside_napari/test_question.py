@@ -127,10 +127,10 @@ def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
 def test_it_waits_while_data_is_loaded_or_a_button_is_down(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari.utils.progress import progress
 
-    monkeypatch.setattr(QApplication, "mouseButtons", staticmethod(lambda: Qt.MouseButton.LeftButton))
-    qtbot.wait(1500)
-    assert dialogs() == []
-    monkeypatch.undo()
+    with monkeypatch.context() as held:
+        held.setattr(QApplication, "mouseButtons", staticmethod(lambda: Qt.MouseButton.LeftButton))
+        qtbot.wait(1500)
+        assert dialogs() == []
     assert not guis._is_busy() or len(progress._all_instances)
     with progress(range(3)):
         assert guis._is_busy()

@@ -265,3 +265,11 @@ def test_startup_says_how_and_whether_it_is_in_force(command: Any) -> None:
     assert str(SCRIPT) in told.out
     assert "napari is not installed in this environment." in told.err
     assert command("startup", "--json").json["in_force"] is False
+
+
+def test_the_launcher_says_where_napari_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari_update_hook.plugin import starting
+
+    monkeypatch.setattr("sys.argv", ["napari-hooked"])
+    with pytest.raises(SystemExit, match="napari is not installed in this environment"):
+        starting.main()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ def main() -> None:
     """Start napari, attached, with every argument that ``napari`` takes."""
     if not WITHOUT_A_VIEWER.intersection(sys.argv[1:]):
         _quietly(attach_to_every_viewer)
-    from napari._main import main as start_napari  # what the command `napari` runs
-
-    start_napari()
+    try:  # what the command `napari` runs: its place differs from one napari to another
+        (command,) = metadata.distribution("napari").entry_points.select(group="console_scripts", name="napari")
+    except metadata.PackageNotFoundError:
+        sys.exit("napari is not installed in this environment: pip install 'napari[all]'")
+    command.load()()
 
 
 def attach_to_every_viewer() -> None:
