@@ -61,7 +61,6 @@ seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
 	$(BIN)/update-server index seed
 
 lock: install ## Resolve the dependencies anew
-	@$(BIN)/python -m pip install --quiet uv
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --extra parquet pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
 

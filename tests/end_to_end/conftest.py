@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import venv
 from pathlib import Path
 
@@ -18,8 +19,8 @@ def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not os.environ.get("TEST_NAPARI"):
         pytest.skip("needs napari, some 900 MB: set TEST_NAPARI=1 to install it for this test (more of it: make test-napari)")
     folder = tmp_path_factory.mktemp("napari") / "environment"
-    venv.create(folder, with_pip=True)
+    venv.create(folder)
     python = folder / "bin" / "python"
     wanted = ["napari[pyqt6]", "napari-plugin-manager", "napari-svg", "pyvirtualdisplay", str(CLIENT)]
-    subprocess.run([python, "-m", "pip", "install", "-q", *wanted], check=True, timeout=900)
+    subprocess.run([sys.executable, "-m", "uv", "pip", "install", "-q", "--python", python, *wanted], check=True, timeout=900)
     return python
