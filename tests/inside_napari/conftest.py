@@ -38,7 +38,8 @@ OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY", "DO_NOT_TRACK")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_settings_left() -> Iterator[None]:
+def _loaded_and_nothing_left() -> Iterator[None]:
+    client_here()  # loads all of the client, which the first session would do while a test waits for it
     yield
     shutil.rmtree(_OWN, ignore_errors=True)
 

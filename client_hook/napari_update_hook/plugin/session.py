@@ -6,6 +6,7 @@ answer about consent never waits for a server. Listeners are called in those thr
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import threading
 from collections.abc import Callable
@@ -65,10 +66,12 @@ class Session:
         """Read how everything stands, go on watching, and check for updates soon and from time to time."""
         if not self._is_started:
             self._is_started = True
+            atexit.register(self.stop)  # before Qt takes its objects away: nobody must be told any more
             threading.Thread(target=self._watch, name="napari-update-hook-watch", daemon=True).start()
 
     def stop(self) -> None:
         """Watch, check and tell no more."""
+        atexit.unregister(self.stop)
         self._stopped.set()
         self._listeners.clear()
         self._tellers.clear()

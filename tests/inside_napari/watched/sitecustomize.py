@@ -10,41 +10,74 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
 def _watch(report: Path, seconds: float, wanted: str) -> None:
     ends = time.monotonic() + 60
-    while time.monotonic() < ends and not _windows():
+    while time.monotonic() < ends and _application() is None:
         time.sleep(0.1)
+    look = _look_of_gui_thread()
+    seen = look()
+    while time.monotonic() < ends and not seen["windows"]:
+        time.sleep(0.1)
+        seen = look()
     ends = time.monotonic() + seconds
-    while time.monotonic() < ends and not (wanted and all(wanted in text for text in _indicators() or [""])):
+    while time.monotonic() < ends and not (wanted and all(wanted in text for text in seen["indicators"] or [""])):
         time.sleep(0.1)
+        seen = look()
     ours = sorted(name for name in sys.modules if name.startswith("napari_update_hook"))
-    report.write_text(json.dumps({"ours": ours, "windows": len(_windows()), "indicators": _indicators()}), "utf-8")
+    report.write_text(json.dumps({"ours": ours, **seen}), "utf-8")
     from qtpy.QtCore import QMetaObject, Qt
-    from qtpy.QtWidgets import QApplication
 
-    QMetaObject.invokeMethod(QApplication.instance(), "closeAllWindows", Qt.ConnectionType.QueuedConnection)
-    QMetaObject.invokeMethod(QApplication.instance(), "quit", Qt.ConnectionType.QueuedConnection)
+    for slot in ("closeAllWindows", "quit"):
+        QMetaObject.invokeMethod(_application(), slot, Qt.ConnectionType.QueuedConnection)
 
 
-def _windows() -> list[Any]:
+def _application() -> Any:
     widgets = sys.modules.get("qtpy.QtWidgets")
-    if widgets is None or getattr(widgets, "QApplication", None) is None or widgets.QApplication.instance() is None:
-        return []
-    shown = [one for one in widgets.QApplication.topLevelWidgets() if isinstance(one, widgets.QMainWindow)]
-    return [one for one in shown if one.isVisible()]
+    kind = getattr(widgets, "QApplication", None)
+    return kind.instance() if kind is not None else None
 
 
-def _indicators() -> list[str]:
-    found = []
-    for window in _windows():
-        for button in window.statusBar().findChildren(sys.modules["qtpy.QtWidgets"].QToolButton):
-            if button.objectName() == "napari-update-hook-indicator" and button.text():
-                found.append(button.text())
-    return found
+def _look_of_gui_thread() -> Callable[[], dict[str, Any]]:
+    """Return a function that has the GUI thread look at the windows: no other may touch a widget."""
+    from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
+
+    class Look(QObject):
+        asked = Signal()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.seen: dict[str, Any] = {"windows": 0, "indicators": []}
+            self.done = threading.Event()
+
+        def look(self) -> None:
+            self.seen = _seen()
+            self.done.set()
+
+    one = Look()
+    one.moveToThread(_application().thread())
+    one.asked.connect(one.look)
+
+    def look() -> dict[str, Any]:
+        one.done.clear()
+        one.asked.emit()
+        one.done.wait(20)
+        return one.seen
+
+    return look
+
+
+def _seen() -> dict[str, Any]:
+    from qtpy.QtWidgets import QApplication, QMainWindow, QToolButton
+
+    windows = [one for one in QApplication.topLevelWidgets() if isinstance(one, QMainWindow) and one.isVisible()]
+    buttons = [button for window in windows for button in window.statusBar().findChildren(QToolButton)]
+    texts = [one.text() for one in buttons if one.objectName() == "napari-update-hook-indicator" and one.text()]
+    return {"windows": len(windows), "indicators": texts}
 
 
 if os.environ.get("WATCH_REPORT"):
