@@ -15,7 +15,7 @@ $(VENV)/installed: requirements-dev.lock pyproject.toml client_hook/pyproject.to
 	  || { echo "Python >= 3.11 is needed; name one with make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Creating $(VENV), which takes a minute the first time"
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e client_hook -e .
 	@touch $@
 
@@ -61,8 +61,8 @@ seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
 	$(BIN)/update-server index seed
 
 lock: install ## Resolve the dependencies anew
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --extra parquet pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --extra parquet pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
 
 bench: install ## Measure serving and building (needs wrk and nginx)
 	$(BIN)/python -m benchmarks.serve

@@ -16,6 +16,10 @@ import pytest
 from tests.support.processes import free_port
 
 
+class ClusterError(Exception):
+    """A program of PostgreSQL failed; its output is the message."""
+
+
 @dataclass
 class Cluster:
     """A server: its programs, its folder, its port. ``url``: of its database, for SQLAlchemy."""
@@ -33,10 +37,14 @@ class Cluster:
         full = [str(self.programs / command[0]), *command[1:]]
         if os.geteuid() == 0:
             full = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *full]
-        subprocess.run(full, check=True, capture_output=True, cwd="/", timeout=60)
+        patient = os.environ | {"PGCTLTIMEOUT": "120"}
+        ended = subprocess.run(full, capture_output=True, text=True, cwd="/", timeout=150, env=patient)
+        if ended.returncode:
+            raise ClusterError(f"{' '.join(full)} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
 
     def start(self) -> None:
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=60"
+        # fsync=off: what a crash of the server leaves is the same, and a busy disk holds up no test
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=60 -c fsync=off"
         self.call("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:
@@ -66,7 +74,7 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
         yield cluster
     finally:
         for _ in range(3):
-            with contextlib.suppress(subprocess.CalledProcessError):
+            with contextlib.suppress(ClusterError):
                 cluster.stop("immediate")
                 break
             time.sleep(1)
