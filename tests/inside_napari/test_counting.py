@@ -18,6 +18,8 @@ from npe2 import DynamicPlugin, PluginManager
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
+from tests.inside_napari.waiting import PATIENCE_MS
+
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
@@ -43,7 +45,7 @@ def counting(viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[
     """A viewer that counts."""
     answered("full")
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=10_000)
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
     return viewer
 
 
@@ -181,15 +183,15 @@ def test_layers_that_were_there_before_count_where_the_consent_was_older(
     answered("full")
     viewer.add_image(np.zeros((4, 4)))
     attach(viewer)
-    qtbot.waitUntil(lambda: counted["image ndarray"] == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: counted["image ndarray"] == 1, timeout=PATIENCE_MS)
 
 
 def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot: Any, counted: Counter[str]) -> None:
     viewer.add_image(np.zeros((4, 4)))
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.status is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.status is not None, timeout=PATIENCE_MS)
     consent.record("full")
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=5000)
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
     assert counted == {}
     viewer.add_image(np.zeros((4, 4)))
     assert counted["image ndarray"] == 1
@@ -199,7 +201,7 @@ def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot
 def test_nothing_is_connected_below_full(viewer: Any, qtbot: Any, answered: Callable[[str], None], level: str) -> None:
     answered(level)
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
     assert not attachment().counting.is_connected
     assert "execute_command" not in vars(registry())
     assert "get" not in vars(PluginManager.instance().commands)
@@ -212,21 +214,21 @@ def test_lowering_the_level_disconnects_at_once_and_leaves_napari_as_it_was(
     assert "execute_command" in vars(registry())
     callbacks = len(counting.layers.events.inserted.callbacks)
     consent.record("middle")
-    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=3000)
+    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=PATIENCE_MS)
     assert "execute_command" not in vars(registry())
     assert "get" not in vars(PluginManager.instance().commands)
     assert len(counting.layers.events.inserted.callbacks) == callbacks - 1
     counting.add_image(np.zeros((4, 4)))
     assert counted == {}
     consent.record("full")
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=3000)
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
 
 
 def test_somebody_elses_wrapper_over_ours_stays_and_ours_goes_quiet(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
     ours = registry().execute_command
     registry().execute_command = lambda *args, **kwargs: ours(*args, **kwargs)
     consent.record("none")
-    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=3000)
+    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=PATIENCE_MS)
     registry().execute_command("napari.window.view.toggle_activity_dock").result()
     assert counted == {}
     del registry().__dict__["execute_command"]

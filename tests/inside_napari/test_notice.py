@@ -15,6 +15,7 @@ from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.state.snoozes import Snooze
 
 from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.waiting import PATIENCE_MS
 
 
 @pytest.fixture(autouse=True)
@@ -34,12 +35,12 @@ def check(qtbot: Any) -> None:
     session = attachment().session
     before = session.snapshot.result
     session.check()
-    qtbot.waitUntil(lambda: session.snapshot.result is not before and not session.snapshot.busy, timeout=10_000)
+    qtbot.waitUntil(lambda: session.snapshot.result is not before and not session.snapshot.busy, timeout=PATIENCE_MS)
     qtbot.wait(300)
 
 
 def test_it_names_the_updates_and_its_button_opens_the_panel(attached: Any, qtbot: Any, server: MadeServer) -> None:
-    qtbot.waitUntil(lambda: len(notices()) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(notices()) == 1, timeout=PATIENCE_MS)
     (notice,) = notices()
     assert notice.message == "1 update fits your Python: napari-svg 99.0"
     assert str(notice.severity).lower().endswith("info")

@@ -15,6 +15,7 @@ from napari_update_hook.plugin.qt.question import QuestionDialog
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.waiting import PATIENCE_MS
 
 NAME = "napari-svg"
 
@@ -24,9 +25,9 @@ def panel(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> Panel:
     """The panel, opened as a person opens it, after the first check."""
     answered("none")
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Updates and telemetry")
-    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=10_000)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
     found: Panel = viewer.window._qt_window.findChild(Panel)
-    qtbot.waitUntil(lambda: found.updates.table.rowCount() > 0 and found.updates.check.isEnabled(), timeout=5000)
+    qtbot.waitUntil(lambda: found.updates.table.rowCount() > 0 and found.updates.check.isEnabled(), timeout=PATIENCE_MS)
     return found
 
 
@@ -43,7 +44,7 @@ def test_opening_the_widget_attaches(panel: Panel) -> None:
 def test_it_shows_what_fits_what_is_newest_and_why_not(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     server.packages = {NAME: {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.99"}}
     panel.updates.check.click()
-    qtbot.waitUntil(lambda: row(panel, NAME)[3] == "100.0", timeout=5000)
+    qtbot.waitUntil(lambda: row(panel, NAME)[3] == "100.0", timeout=PATIENCE_MS)
     name, installed, fits, newest, note = row(panel, NAME)
     assert (name, newest) == (NAME, "100.0")
     assert installed[0].isdigit()
@@ -57,7 +58,7 @@ def test_withdrawn_and_vulnerable_releases_are_marked(panel: Panel, server: Made
         NAME: {"latest": "99.0", "yanked": {installed: "it broke"}, "vulnerabilities": {installed: ["PYSEC-2026-1"]}}
     }
     panel.updates.check.click()
-    qtbot.waitUntil(lambda: "it broke" in row(panel, NAME)[4], timeout=5000)
+    qtbot.waitUntil(lambda: "it broke" in row(panel, NAME)[4], timeout=PATIENCE_MS)
     assert "PYSEC-2026-1" in row(panel, NAME)[4]
     assert "\N{WARNING SIGN}" in row(panel, NAME)[1]
 
@@ -76,13 +77,13 @@ def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
     texts = [action.text() for action in menu.actions()]
     assert texts[1] == "Snooze this version for 3 weeks"
     menu.actions()[1].trigger()
-    qtbot.waitUntil(lambda: "snoozed until" in row(panel, NAME)[4], timeout=5000)
+    qtbot.waitUntil(lambda: "snoozed until" in row(panel, NAME)[4], timeout=PATIENCE_MS)
     assert panel.updates.chosen is not None
     assert panel.updates.chosen.name == NAME, "the line stays chosen"
     panel.updates.hear.click()
-    qtbot.waitUntil(lambda: "snoozed" not in row(panel, NAME)[4], timeout=5000)
+    qtbot.waitUntil(lambda: "snoozed" not in row(panel, NAME)[4], timeout=PATIENCE_MS)
     menu.actions()[texts.index("Ignore every version")].trigger()
-    qtbot.waitUntil(lambda: "ignored" in row(panel, NAME)[4], timeout=5000)
+    qtbot.waitUntil(lambda: "ignored" in row(panel, NAME)[4], timeout=PATIENCE_MS)
     (snooze,) = client_here().store.snoozes.all()
     assert (snooze.version, snooze.until) == ("*", None)
 
@@ -96,28 +97,28 @@ def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Pa
     panel.pages.setCurrentIndex(1)
     panel.pages.setCurrentIndex(0)
     server.hold.set()
-    qtbot.waitUntil(lambda: panel.updates.check.isEnabled(), timeout=15_000)
+    qtbot.waitUntil(lambda: panel.updates.check.isEnabled(), timeout=PATIENCE_MS)
     assert not panel.updates.progress.isVisible()
 
 
 def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     server.close()
     panel.updates.check.click()
-    qtbot.waitUntil(lambda: "This is the answer of" in panel.updates.summary.text(), timeout=15_000)
+    qtbot.waitUntil(lambda: "This is the answer of" in panel.updates.summary.text(), timeout=PATIENCE_MS)
     assert row(panel, NAME)[2].endswith("99.0")
 
 
 def test_a_failing_server_is_said(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     server.is_down = True
     panel.updates.check.click()
-    qtbot.waitUntil(lambda: "503" in panel.updates.summary.text(), timeout=15_000)
+    qtbot.waitUntil(lambda: "503" in panel.updates.summary.text(), timeout=PATIENCE_MS)
 
 
 def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, server: MadeServer) -> None:
     server.close()
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Updates and telemetry")
     found: Panel = viewer.window._qt_window.findChild(Panel)
-    qtbot.waitUntil(lambda: "reach" in found.updates.summary.text(), timeout=15_000)
+    qtbot.waitUntil(lambda: "reach" in found.updates.summary.text(), timeout=PATIENCE_MS)
     assert not found.updates.table.isVisible()
 
 
@@ -125,7 +126,7 @@ def test_where_the_check_is_switched_off_it_says_by_whom(viewer: Any, qtbot: Any
     monkeypatch.setenv("NAPARI_UPDATE_CHECK", "0")
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Updates and telemetry")
     found: Panel = viewer.window._qt_window.findChild(Panel)
-    qtbot.waitUntil(lambda: "NAPARI_UPDATE_CHECK=0" in found.updates.summary.text(), timeout=5000)
+    qtbot.waitUntil(lambda: "NAPARI_UPDATE_CHECK=0" in found.updates.summary.text(), timeout=PATIENCE_MS)
     assert not found.updates.check.isEnabled()
 
 
@@ -136,7 +137,7 @@ def test_the_plugin_manager_opens_at_the_plugin(panel: Panel, viewer: Any, qtbot
     panel.updates.choose(NAME)
     panel.updates.manager.click()
     opened = viewer.window._qt_window._plugin_dialog
-    qtbot.waitUntil(opened.isVisible, timeout=5000)
+    qtbot.waitUntil(opened.isVisible, timeout=PATIENCE_MS)
     assert opened.packages_search.text() == NAME
     opened.hide()
     opened.deleteLater()
@@ -145,11 +146,22 @@ def test_the_plugin_manager_opens_at_the_plugin(panel: Panel, viewer: Any, qtbot
 def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel: Panel, qtbot: Any) -> None:
     panel.pages.setCurrentIndex(1)
     consent.record("middle", lasting="90d")
-    qtbot.waitUntil(lambda: '"level": "middle"' in panel.telemetry.preview.toPlainText(), timeout=10_000)
+    qtbot.waitUntil(lambda: '"level": "middle"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
     facts = dict(panel.telemetry._facts)
     assert facts["Your answer"].startswith("middle, until 20")
     consent.record("full")
-    qtbot.waitUntil(lambda: '"level": "full"' in panel.telemetry.preview.toPlainText(), timeout=10_000)
+    qtbot.waitUntil(lambda: '"level": "full"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
+
+
+def test_a_preview_that_failed_is_made_when_somebody_looks_again(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+    panel.pages.setCurrentIndex(1)
+    server.is_down = True
+    consent.record("basic")
+    qtbot.waitUntil(lambda: "503" in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
+    server.is_down = False
+    panel.telemetry.views.setCurrentIndex(1)
+    panel.telemetry.views.setCurrentIndex(0)
+    qtbot.waitUntil(lambda: '"level": "basic"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
 
 
 def test_what_was_sent_is_shown_byte_for_byte_with_the_receipt(panel: Panel, server: MadeServer, qtbot: Any) -> None:
@@ -158,7 +170,7 @@ def test_what_was_sent_is_shown_byte_for_byte_with_the_receipt(panel: Panel, ser
     consent.record("basic")
     panel.pages.setCurrentIndex(1)
     panel.updates.check.click()
-    qtbot.waitUntil(lambda: "Receipt: {" in panel.telemetry.sent.toPlainText(), timeout=10_000)
+    qtbot.waitUntil(lambda: "Receipt: {" in panel.telemetry.sent.toPlainText(), timeout=PATIENCE_MS)
     (body,) = [body for method, _, body in server.requests if method == "POST"]
     text = panel.telemetry.sent.toPlainText()
     assert json.loads(text[text.index("{") : text.index("\nReceipt")]) == json.loads(body)
@@ -168,33 +180,33 @@ def test_what_was_sent_is_shown_byte_for_byte_with_the_receipt(panel: Panel, ser
 
 def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
     consent.record("full")
-    qtbot.waitUntil(panel.telemetry.withdraw.isEnabled, timeout=5000)
+    qtbot.waitUntil(panel.telemetry.withdraw.isEnabled, timeout=PATIENCE_MS)
     panel.telemetry.withdraw.click()
-    qtbot.waitUntil(lambda: consent.history()[-1].level.value == "none", timeout=5000)
-    qtbot.waitUntil(lambda: not panel.telemetry.withdraw.isEnabled(), timeout=5000)
+    qtbot.waitUntil(lambda: consent.history()[-1].level.value == "none", timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not panel.telemetry.withdraw.isEnabled(), timeout=PATIENCE_MS)
 
 
 def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     consent.record("basic")
     panel.pages.setCurrentIndex(1)
     panel.updates.check.click()
-    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=PATIENCE_MS)
     panel.telemetry.ask.click()
-    qtbot.waitUntil(lambda: "0 reports" in panel.telemetry.copies.toPlainText(), timeout=10_000)
+    qtbot.waitUntil(lambda: "0 reports" in panel.telemetry.copies.toPlainText(), timeout=PATIENCE_MS)
     panel.telemetry.forget.click()
     box = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QMessageBox))
     assert box.defaultButton() is box.button(QMessageBox.StandardButton.No)
     yes = box.button(QMessageBox.StandardButton.Yes)
     assert yes is not None
     yes.click()
-    qtbot.waitUntil(lambda: "1 report was deleted" in panel.telemetry.outcome.text(), timeout=20_000)
+    qtbot.waitUntil(lambda: "1 report was deleted" in panel.telemetry.outcome.text(), timeout=PATIENCE_MS)
     assert client_here().store.sendings.sent() == []
     assert any(path == "/api/reports/delete" for _, path, _ in server.requests)
 
 
 def test_the_answer_is_changed_by_the_same_question(panel: Panel, qtbot: Any) -> None:
     panel.telemetry.change.click()
-    qtbot.waitUntil(lambda: any(isinstance(one, QuestionDialog) for one in QApplication.topLevelWidgets()), timeout=5000)
+    qtbot.waitUntil(lambda: any(isinstance(one, QuestionDialog) for one in QApplication.topLevelWidgets()), timeout=PATIENCE_MS)
     dialog = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog))
     assert dialog.level is None
     assert dialog.buttons[2].text() == "Cancel"
@@ -202,7 +214,7 @@ def test_the_answer_is_changed_by_the_same_question(panel: Panel, qtbot: Any) ->
     assert middle is not None
     middle.click()
     dialog.buttons[0].click()
-    qtbot.waitUntil(lambda: consent.history()[-1].level.value == "middle", timeout=5000)
+    qtbot.waitUntil(lambda: consent.history()[-1].level.value == "middle", timeout=PATIENCE_MS)
     assert client_here().store.consents.askings() == [], "a person asked, not we"
 
 

@@ -22,6 +22,7 @@ from napari_update_hook.plugin.qt.question import QuestionDialog
 from qtpy.QtWidgets import QApplication, QLabel, QWidget
 
 from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.waiting import PATIENCE_MS
 
 
 @pytest.fixture
@@ -58,15 +59,15 @@ def test_dialog_indicator_and_panel(
     y, x = np.mgrid[:256, :256]
     viewer.add_image(np.sin(x / 9) * np.cos(y / 13) + (x + y) / 512, name="waves")
     attach(viewer)
-    qtbot.waitUntil(lambda: any(isinstance(one, QuestionDialog) for one in QApplication.topLevelWidgets()), timeout=15_000)
+    qtbot.waitUntil(lambda: any(isinstance(one, QuestionDialog) for one in QApplication.topLevelWidgets()), timeout=PATIENCE_MS)
     dialog = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog))
     qtbot.wait(300)
     save(dialog, f"question-{theme}")
     dialog.levels.button(2).click()
     dialog.buttons[1].click()
-    qtbot.waitUntil(lambda: consent.current() is not None, timeout=5000)
+    qtbot.waitUntil(lambda: consent.current() is not None, timeout=PATIENCE_MS)
     button = window.findChild(IndicatorButton)
-    qtbot.waitUntil(lambda: button.text().endswith("middle"), timeout=5000)
+    qtbot.waitUntil(lambda: button.text().endswith("middle"), timeout=PATIENCE_MS)
     button.click()
     panel = window.findChild(Panel)
     panel.updates.choose("napari-svg")
@@ -74,9 +75,9 @@ def test_dialog_indicator_and_panel(
     save(window, f"updates-{theme}")
     save(window, f"indicator-{theme}", window.statusBar())
     panel.pages.setCurrentIndex(1)
-    qtbot.waitUntil(lambda: panel.telemetry.preview.toPlainText().startswith("{"), timeout=10_000)
+    qtbot.waitUntil(lambda: panel.telemetry.preview.toPlainText().startswith("{"), timeout=PATIENCE_MS)
     attachment().session.check()
-    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=PATIENCE_MS)
     panel.telemetry.views.setCurrentIndex(1)
     qtbot.wait(400)
     save(window, f"telemetry-{theme}")

@@ -17,6 +17,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QDialog, QPlainTextEdit, QPushButton
 
 from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.waiting import PATIENCE_MS
 
 LEVELS = ["none", "basic", "middle", "full"]
 
@@ -28,7 +29,7 @@ def dialogs() -> list[QuestionDialog]:
 @pytest.fixture
 def question(attached: Any, qtbot: Any) -> QuestionDialog:
     """The question, as it comes by itself."""
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=10_000)
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
     return dialogs()[0]
 
 
@@ -72,7 +73,7 @@ def test_agreeing_records_the_chosen_level_for_ever(question: QuestionDialog, qt
     assert not question.buttons[0].isEnabled(), "a level must be chosen first"
     question.levels.button(number).click()
     question.buttons[0].click()
-    qtbot.waitUntil(lambda: [one.level.value for one in records()] == [LEVELS[number]], timeout=5000)
+    qtbot.waitUntil(lambda: [one.level.value for one in records()] == [LEVELS[number]], timeout=PATIENCE_MS)
     assert records()[0].until is None
     assert records()[0].means == "napari dialog"
 
@@ -80,7 +81,7 @@ def test_agreeing_records_the_chosen_level_for_ever(question: QuestionDialog, qt
 def test_agreeing_for_a_time_ends_by_itself(question: QuestionDialog, qtbot: Any) -> None:
     question.levels.button(1).click()
     question.buttons[1].click()
-    qtbot.waitUntil(lambda: len(records()) == 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(records()) == 1, timeout=PATIENCE_MS)
     until = records()[0].until
     assert until is not None
     assert timedelta(days=89) < until - datetime.now(timezone.utc) <= timedelta(days=90)
@@ -88,7 +89,7 @@ def test_agreeing_for_a_time_ends_by_itself(question: QuestionDialog, qtbot: Any
 
 def test_no_is_an_answer(question: QuestionDialog, qtbot: Any) -> None:
     question.buttons[3].click()
-    qtbot.waitUntil(lambda: [one.level.value for one in records()] == ["none"], timeout=5000)
+    qtbot.waitUntil(lambda: [one.level.value for one in records()] == ["none"], timeout=PATIENCE_MS)
 
 
 @pytest.mark.parametrize("key", [Qt.Key.Key_Escape, Qt.Key.Key_Return])
@@ -121,7 +122,7 @@ def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
     assert dialogs() == []
     assert client_here().store.consents.askings() == []
     busy.close()
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=5000)
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
 
 
 def test_it_waits_while_data_is_loaded_or_a_button_is_down(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +151,7 @@ def test_nobody_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Cal
 
     answered("none")
     attach(viewer)
-    qtbot.waitUntil(lambda: any(path.startswith("/api/updates") for _, path, _ in server.requests), timeout=10_000)
+    qtbot.waitUntil(lambda: any(path.startswith("/api/updates") for _, path, _ in server.requests), timeout=PATIENCE_MS)
     qtbot.wait(1000)
     assert dialogs() == []
 
@@ -170,7 +171,7 @@ def test_it_is_put_again_after_thirty_days_three_times_in_all(viewer: Any, qtbot
             button.setParent(None)
             button.deleteLater()
         attach(viewer)
-        qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=10_000)
+        qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
         qtbot.wait(1200)
         asked.append(len(dialogs()))
         for dialog in dialogs():

@@ -15,6 +15,8 @@ from napari_update_hook import collect
 from napari_update_hook.plugin import attach
 from napari_update_hook.plugin.attachment import attachment
 
+from tests.inside_napari.waiting import PATIENCE_MS
+
 SECONDS = float(os.environ.get("TEST_SOAK_S") or 30)
 MOST_GROWTH_MB = 12.0
 """From the middle of the run to its end; one leaked layer a round would be some 100 MB."""
@@ -33,7 +35,7 @@ def test_counting_does_not_let_memory_grow(viewer: Any, qtbot: Any, answered: Ca
 
     answered("full")
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=10_000)
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
     panel = None
     commands, collector = get_app_model().commands, collect._active
     assert collector is not None

@@ -130,7 +130,10 @@ class TelemetryPage(QWidget):
         return text
 
     def _on_view(self) -> None:
-        self.draw(self._session.snapshot)
+        snapshot = self._session.snapshot
+        if Task.PREVIEW in snapshot.failures:  # whoever looks again wants to know whether it works by now
+            self._previewed = None
+        self.draw(snapshot)
 
     def _withdraw(self) -> None:
         self._session.answer("none", means=MEANS)
