@@ -47,7 +47,7 @@ class MissingLibraryError(Exception):
     """A format needs a library that is not installed; the message names it."""
 
 
-class _Table(msgspec.Struct, frozen=True):
+class Table(msgspec.Struct, frozen=True):
     """What goes into files: columns as (name, type, description), and rows in their order."""
 
     name: str
@@ -61,10 +61,10 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
 
     Raises MissingLibraryError before anything is written, and OSError.
     """
-    writers = {one: _writer(one) for one in formats}
+    writers = {one: writer_of(one) for one in formats}
     weeks = await aggregate.public_weeks()
     tables = [
-        _Table(
+        Table(
             "weeks",
             "The weeks that are published",
             [("week", "string", "ISO week, such as 2026-W47")],
@@ -76,7 +76,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
     for entry in CATALOGUE:
         rows = await aggregate.all_rows(entry, {})
         numbers += len(rows)
-        tables.append(_numbers(entry, rows))
+        tables.append(numbers_table(entry, rows))
     folder.mkdir(parents=True, exist_ok=True)
     for form in Format:  # of an earlier export: what was retracted since must not stay
         for old in (folder / form).glob(f"*.{form}"):
@@ -108,19 +108,20 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
     return numbers
 
 
-def _numbers(entry: Entry, rows: Sequence[PublicRow]) -> _Table:
+def numbers_table(entry: Entry, rows: Sequence[PublicRow]) -> Table:
+    """Return public numbers of an entry as a table, with what its columns mean."""
     names = [dimension.name for dimension in entry.dimensions]
     columns = [
         ("week", "string", "ISO week, such as 2026-W47"),
         *((dimension.name, "string", dimension.title) for dimension in entry.dimensions),
         ("people", "integer", f"People, at least {LISTED_FROM}, rounded down to a multiple of {ROUNDED_DOWN_TO}"),
     ]
-    return _Table(
+    return Table(
         entry.id, entry.question, columns, [[row.week, *(row.values[name] for name in names), row.people] for row in rows]
     )
 
 
-def _retractions(found: Sequence[Retraction]) -> _Table:
+def _retractions(found: Sequence[Retraction]) -> Table:
     columns = [
         ("entry", "string", "Of which numbers some were taken back"),
         ("of", "string", "Which of them, as JSON; {} for all"),
@@ -140,10 +141,10 @@ def _retractions(found: Sequence[Retraction]) -> _Table:
         ]
         for one in found
     ]
-    return _Table("retractions", "Numbers that were taken back, and why", columns, rows)
+    return Table("retractions", "Numbers that were taken back, and why", columns, rows)
 
 
-def _resource(table: _Table, form: Format, path: str, data: bytes) -> dict[str, Any]:
+def _resource(table: Table, form: Format, path: str, data: bytes) -> dict[str, Any]:
     kinds = {Format.CSV: "text/csv", Format.JSON: "application/json", Format.PARQUET: "application/vnd.apache.parquet"}
     fields = [{"name": name, "type": kind, "description": description} for name, kind, description in table.columns]
     return {
@@ -158,7 +159,8 @@ def _resource(table: _Table, form: Format, path: str, data: bytes) -> dict[str, 
     }
 
 
-def _writer(form: Format) -> Callable[[_Table], bytes]:
+def writer_of(form: Format) -> Callable[[Table], bytes]:
+    """Return what turns a table into the bytes of a file. Raises MissingLibraryError."""
     if form is Format.CSV:
         return _csv
     if form is Format.JSON:
@@ -172,7 +174,7 @@ def _writer(form: Format) -> Callable[[_Table], bytes]:
     return _parquet
 
 
-def _csv(table: _Table) -> bytes:
+def _csv(table: Table) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([name for name, _, _ in table.columns])
@@ -180,13 +182,13 @@ def _csv(table: _Table) -> bytes:
     return text.getvalue().encode()
 
 
-def _json(table: _Table) -> bytes:
+def _json(table: Table) -> bytes:
     names = [name for name, _, _ in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
     return msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n"
 
 
-def _parquet(table: _Table) -> bytes:
+def _parquet(table: Table) -> bytes:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -203,7 +205,7 @@ def _parquet(table: _Table) -> bytes:
     return sink.getvalue()
 
 
-def _readme(tables: Sequence[_Table], weeks: Sequence[str], formats: Sequence[Format]) -> str:
+def _readme(tables: Sequence[Table], weeks: Sequence[str], formats: Sequence[Format]) -> str:
     span = f"Weeks {weeks[0]} to {weeks[-1]}." if weeks else "No week is published yet."
     lines = [
         "# Use of napari and its plugins",

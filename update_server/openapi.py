@@ -16,6 +16,10 @@ from napari_update_hook.wire import REPORT_TYPES, TELEMETRY_LEVELS, Batch, Ident
 from update_server.index.bodies import CHANNELS
 from update_server.pages.example import example_batch
 
+_TABLES: dict[str, Any] = {
+    "text/csv": {"schema": {"type": "string"}, "example": "week,plugin,people\n2026-W40,affinder,45\n"},
+    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+}
 REFERENCE = "#/components/schemas/{name}"
 
 
@@ -29,6 +33,11 @@ def description(app: Litestar) -> dict[str, Any]:
     document.setdefault("components", {}).setdefault("schemas", {}).update(components)
     *of_batches, of_identifier, of_updates = references
     paths = document["paths"]
+    for path, operations in paths.items():
+        operations.pop("options", None)  # a preflight is between a browser and the service
+        operations.pop("head", None)
+        if path.startswith("/api/stats/") and any(one["name"] == "format" for one in operations["get"]["parameters"]):
+            operations["get"]["responses"]["200"]["content"] |= _TABLES
     paths["/api/updates"] = {"get": _update_check(of_updates)}
     examples = {str(level): {"value": msgspec.json.decode(example_batch(level))} for level in TELEMETRY_LEVELS}
     send = paths["/api/updates/{level}"]["post"]

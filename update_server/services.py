@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from difflib import get_close_matches
 
 from packaging.utils import canonicalize_name
 
@@ -12,7 +13,7 @@ from aggregation.settings import Role, Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
-from update_server.index.bodies import Body
+from update_server.caching import AnswerCache
 from update_server.index.keeper import IndexKeeper, Served
 from update_server.index.pythons import PythonVersion
 from update_server.index.query import UpdatesQuery
@@ -22,9 +23,12 @@ from update_server.intake.limiting import AddressLimits
 from update_server.intake.writer import ReportWriter
 from update_server.operations.metrics import Metrics
 from update_server.problems import Problem
+from update_server.representations import Body
 from update_server.settings import Settings
 
 RETRY_AFTER_S = 60
+LONGEST_NAME = 214
+"""Characters of a package's name; the index admits no longer ones."""
 
 
 class Services:
@@ -40,6 +44,7 @@ class Services:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
+        self.cache = AnswerCache(self.keeper, self.aggregate.revision)
         self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw, settings.report_queue) if self.raw else None
         self.metrics = Metrics()
@@ -111,8 +116,11 @@ class Services:
             return await asyncio.to_thread(make, python)
 
     def package_key(self, name: str) -> str:
-        """Return the normalized name of a package of the index. Raises Problem 404."""
-        key = canonicalize_name(name)
-        if key not in self.served().packages:
-            raise Problem(404, f"The index lists no package {name[:64]!r}.", pointer="name")
+        """Return the normalized name of a package of the index. Raises Problem 404, which names the nearest."""
+        key = canonicalize_name(name[:LONGEST_NAME])
+        packages = self.served().packages
+        if key not in packages:
+            near = get_close_matches(key, packages, n=3, cutoff=0.6)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise Problem(404, f"The index lists no package {name[:64]!r}.{hint}", pointer="name")
         return key

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -15,6 +15,8 @@ from aggregation.catalogue import Entry
 from aggregation.stores.aggregate_tables import (
     AGGREGATION_RUNS,
     CELLS,
+    CERTIFICATES,
+    INSPECTIONS,
     JOB_RUNS,
     PUBLISHED_WEEKS,
     RETRACTIONS,
@@ -86,16 +88,18 @@ class AggregateStore:
         until: str = "9999",
         offset: int = 0,
         limit: int = 1000,
+        any_of: Mapping[str, Collection[str]] | None = None,
     ) -> Page:
         """Return public numbers of an entry, by week and values.
 
-        ``fixed``: the values that some of its dimensions shall have. ``since``, ``until``: weeks, both included.
+        ``fixed``: the values that some of its dimensions shall have; ``any_of``: of some others, which ones are wanted.
+        ``since``, ``until``: weeks, both included.
         """
-        columns = dict(zip((dimension.name for dimension in entry.dimensions), VALUES, strict=False))
+        columns = _columns_of(entry)
         query = (
             sa.select(CELLS)
-            .where(CELLS.c.entry == entry.id, CELLS.c.week >= since, CELLS.c.week <= until)
-            .where(*(columns[name] == value for name, value in fixed.items()))
+            .where(*_chosen(entry, fixed, since, until))
+            .where(*(columns[name].in_(values) for name, values in (any_of or {}).items()))
             .order_by(CELLS.c.week, *VALUES)
             .offset(offset)
             .limit(limit + 1)
@@ -113,6 +117,32 @@ class AggregateStore:
     ) -> list[PublicRow]:
         """Return all public numbers of an entry, as `rows` does."""
         return (await self.rows(entry, fixed, since=since, until=until, limit=2**31 - 2)).rows
+
+    async def largest(
+        self, entry: Entry, fixed: Mapping[str, str], *, since: str = "", until: str = "9999"
+    ) -> list[tuple[dict[str, str], int]]:
+        """Return each combination of values with the largest number that it had in any of the weeks, the largest first."""
+        columns = _columns_of(entry)
+        people = sa.func.max(CELLS.c.people).label("people")
+        query = (
+            sa.select(*VALUES, people)
+            .where(*_chosen(entry, fixed, since, until))
+            .group_by(*VALUES)
+            .order_by(people.desc(), *VALUES)
+        )
+        async with self.engine.connect() as connection:
+            found = (await connection.execute(query)).mappings().all()
+        return [({name: row[column.name] for name, column in columns.items()}, row["people"]) for row in found]
+
+    async def revision(self) -> tuple[str, ...]:
+        """Return a token that changes whenever anything does that the public can see."""
+        counted = [
+            sa.select(sa.func.count()).select_from(table).scalar_subquery()
+            for table in (PUBLISHED_WEEKS, RETRACTIONS, INSPECTIONS, CERTIFICATES)
+        ]
+        newest = sa.select(sa.func.max(PUBLISHED_WEEKS.c.published_at)).scalar_subquery()
+        async with self.engine.connect() as connection:
+            return tuple(str(value) for value in (await connection.execute(sa.select(newest, *counted))).one())
 
     async def values_of(self, entry: Entry) -> list[str]:
         """Return the values of an entry's first dimension that have a public number, in order."""
@@ -209,6 +239,18 @@ class AggregateStore:
         query = sa.select(JOB_RUNS).where(JOB_RUNS.c.id.in_(last)).order_by(JOB_RUNS.c.job)
         async with self.engine.connect() as connection:
             return [_job_run(dict(row)) for row in (await connection.execute(query)).mappings()]
+
+
+def _columns_of(entry: Entry) -> dict[str, sa.Column[Any]]:
+    """The columns of an entry's values, by the name of their dimension."""
+    return dict(zip((dimension.name for dimension in entry.dimensions), VALUES, strict=False))
+
+
+def _chosen(entry: Entry, fixed: Mapping[str, str], since: str, until: str) -> list[sa.ColumnElement[bool]]:
+    """The conditions under which a cell is one of an entry's, in a span of weeks, with some values fixed."""
+    columns = _columns_of(entry)
+    wanted = [CELLS.c.entry == entry.id, CELLS.c.week >= since, CELLS.c.week <= until]
+    return [*wanted, *(columns[name] == value for name, value in fixed.items())]
 
 
 def _job_run(row: Mapping[str, Any]) -> JobRun:

@@ -7,18 +7,14 @@ they become ready: until then the identity body is the answer, which is right fo
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-import brotli
 import msgspec
-import zstandard
 from cachetools import LRUCache
-from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 from napari_update_hook.wire import SCHEMA_VERSION, PackageUpdate, Updates
 from packaging.version import Version
 
@@ -27,14 +23,10 @@ from update_server.index.conda import admits_napari as _admits_on_conda
 from update_server.index.conda import conda_classes, conda_updates, name_of
 from update_server.index.model import Facts
 from update_server.index.napari_needs import admits as _admits_on_pypi
-from update_server.index.negotiation import accepted_encodings
 from update_server.index.pythons import FIRST_PREPARED_MINOR, PythonClass, PythonClasses, PythonVersion
+from update_server.representations import Body
 
 CHANNELS = ("pypi", "conda-forge")
-ENCODINGS = ("br", "zstd", "gzip")
-"""In the order of preference: the smallest first."""
-
-CACHE_CONTROL = b"public, max-age=300"
 
 NEWEST_PLAUSIBLE_MINOR = 40
 """A bound such as ``<3.99`` means "any": it names no Python that somebody has."""
@@ -47,72 +39,6 @@ MOST_NAPARIS = 2048
 
 MINORS_AHEAD = 4
 """So many minors beyond the newest that the index names are prepared too."""
-
-
-class Representation:
-    """A body in one encoding, with the headers that go with it, and the messages that send it, as ASGI takes them."""
-
-    __slots__ = ("content", "headers", "messages", "not_modified")
-
-    def __init__(self, content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        self.content = content
-        self.headers = headers
-        kept = [pair for pair in headers if pair[0] in (b"etag", b"cache-control", b"vary")]
-        self.messages = _messages(200, headers, content)
-        self.not_modified = _messages(304, kept, b"")
-
-
-def _messages(
-    status: int, headers: list[tuple[bytes, bytes]], content: bytes
-) -> tuple[HTTPResponseStartEvent, HTTPResponseBodyEvent]:
-    return (
-        {"type": "http.response.start", "status": status, "headers": headers},
-        {"type": "http.response.body", "body": content, "more_body": False},
-    )
-
-
-class Body:
-    """One answer: its bytes in each encoding that is ready, and its ETag without quotes or suffix."""
-
-    __slots__ = ("etag", "identity", "is_encoded", "representations")
-
-    def __init__(self, identity: bytes) -> None:
-        self.identity = identity
-        self.is_encoded = False
-        self.etag = hashlib.sha256(identity).hexdigest()[:32]
-        self.representations = {"identity": self._representation(identity)}
-
-    def encode(self, encodings: Iterable[str] = ENCODINGS) -> None:
-        """Add encodings, each at its best ratio. The same bytes on every replica: gzip's header gets no time."""
-        self.representations |= {name: self._representation(_COMPRESS[name](self.identity), name) for name in encodings}
-        self.is_encoded = True
-
-    def accepted_by(self, accept_encoding: str) -> Representation:
-        """Return the smallest representation that is ready and that an Accept-Encoding header allows."""
-        accepted = accepted_encodings(accept_encoding)
-        for encoding in ENCODINGS:
-            if encoding in accepted and encoding in self.representations:
-                return self.representations[encoding]
-        return self.representations["identity"]
-
-    def _representation(self, content: bytes, encoding: str | None = None) -> Representation:
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"cache-control", CACHE_CONTROL),
-            (b"vary", b"accept-encoding"),
-            (b"etag", f'"{self.etag}{f"-{encoding}" if encoding else ""}"'.encode()),
-            (b"content-length", str(len(content)).encode()),
-        ]
-        if encoding:
-            headers.append((b"content-encoding", encoding.encode()))
-        return Representation(content, headers)
-
-
-_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "br": lambda text: bytes(brotli.compress(text, quality=11)),
-    "zstd": lambda text: zstandard.ZstdCompressor(level=19).compress(text),
-    "gzip": lambda text: gzip.compress(text, 9, mtime=0),
-}
 
 
 class ChannelBodies:

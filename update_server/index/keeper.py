@@ -18,10 +18,11 @@ from cachetools import FIFOCache
 from msgspec import Struct
 
 from update_server.index import seed, snapshot
-from update_server.index.bodies import Representation, UpdateBodies
+from update_server.index.bodies import UpdateBodies
 from update_server.index.fitting import FittingLists
 from update_server.index.model import Package
 from update_server.index.snapshot import BrokenSnapshotError, Index
+from update_server.representations import Representation
 
 MOST_ANSWERS = 4096
 

@@ -11,13 +11,13 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import PathParameter, QueryParameter
 from packaging.utils import canonicalize_name
 
-from update_server.index.bodies import CACHE_CONTROL, instant_text
+from update_server.index.bodies import instant_text
 from update_server.index.fitting import python_named_by
-from update_server.index.negotiation import accepted_encodings, matches
 from update_server.index.query import parsed_python
 from update_server.index.snapshot import Document, Origin
 from update_server.index.sources.reading import ADVISORIES
 from update_server.problems import Problem
+from update_server.representations import CACHE_CONTROL, accepted_encodings, matches
 from update_server.services import RETRY_AFTER_S, Services
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
@@ -140,7 +140,7 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
 def _answer(request: Asked, document: Document, vary: str = "accept-encoding") -> Response[bytes]:
     """A JSON text, compressed as it lies in memory where the client takes that, or 304 where it has it."""
     etag = hashlib.sha256(document.body).hexdigest()[:32]
-    headers = {"cache-control": CACHE_CONTROL.decode(), "vary": vary, "etag": f'"{etag}"'}
+    headers = {"cache-control": CACHE_CONTROL, "vary": vary, "etag": f'"{etag}"'}
     if matches(etag, request.headers.get("if-none-match", "")):
         return Response(b"", status_code=304, headers=headers)
     if "gzip" in accepted_encodings(request.headers.get("accept-encoding", "")):

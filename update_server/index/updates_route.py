@@ -12,10 +12,9 @@ from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
 
-from update_server.index.bodies import Representation
-from update_server.index.negotiation import matches
 from update_server.index.query import LONGEST_QUERY, parsed_query
 from update_server.problems import MEDIA_TYPE, Problem, as_problem
+from update_server.representations import Representation, matches
 from update_server.services import Services
 
 Answer = tuple[bytes, Representation]

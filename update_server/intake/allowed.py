@@ -10,9 +10,9 @@ from collections.abc import Mapping
 import msgspec
 from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, AllowList, Level
 
-from update_server.index.bodies import Body
 from update_server.index.model import Facts
 from update_server.intake import vocabulary
+from update_server.representations import Body
 
 
 class Allowed:

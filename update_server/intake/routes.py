@@ -34,13 +34,13 @@ from aggregation.catalogue import questions_reading
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.retention import RETENTION
 from aggregation.stores.raw import RawStore
-from update_server.index.negotiation import matches
 from update_server.index.query import parsed_query
 from update_server.intake.decoding import json_text
 from update_server.intake.limiting import AddressLimits, client_address
 from update_server.intake.validation import SCHEMA_VERSIONS, accepted
 from update_server.operations.metrics import outcome_of
 from update_server.problems import Problem, ProblemBody
+from update_server.representations import matches
 from update_server.services import RETRY_AFTER_S, Services
 
 Asked = Request[Any, Any, Any]

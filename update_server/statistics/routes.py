@@ -1,97 +1,127 @@
-"""The statistics API, generated from the catalogue: one path for each topic, ``by=`` for its dimensions."""
+"""The statistics API, generated from the catalogue: one path for each topic, ``by=`` for its dimensions.
+
+Anybody may read it, also from a page elsewhere (CORS): the numbers are public, and no answer depends on who asks.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from litestar import get
+import msgspec
+from litestar import HttpMethod, Request, Response, route
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, QueryParameter
+from litestar.types import OperationIDCreator
 from msgspec import Struct
 from napari_update_hook.weeks import InvalidWeekError, start_of
 
 from aggregation.catalogue import Entry, topics
+from aggregation.export import Format
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.stores.aggregate import PublicRow
-from aggregation.stores.records import PublicRetraction, Records, public_retraction
+from aggregation.stores.records import Records, public_retraction
 from update_server.problems import bad_query
+from update_server.representations import Body, respond
 from update_server.services import Services
+from update_server.statistics import described
+from update_server.statistics.badge import badge_of
+from update_server.statistics.described import EntryDescription, Offer
+from update_server.statistics.formats import MEDIA_TYPES, Numbers, encoded
 
-MOST_ROWS = 1000
+ROWS_A_PAGE = 1000
+MOST_ROWS = 10_000
+ALL_ROWS = 2**31 - 2
+"""Of CSV and Parquet, where no ``limit`` is given: who loads a table wants the whole."""
 
+READ = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS]
+CROSS_ORIGIN = {"access-control-allow-origin": "*", "access-control-expose-headers": "etag, link"}
+PREFLIGHT = CROSS_ORIGIN | {
+    "access-control-allow-methods": "GET, HEAD",
+    "access-control-allow-headers": "if-none-match",
+    "access-control-max-age": "86400",
+}
+
+Asked = Request[Any, Any, Any]
 By = Annotated[str | None, QueryParameter(name="by", description="dimensions, comma-separated")]
 From = Annotated[str | None, QueryParameter(name="from", description="first week, such as 2026-W40")]
 To = Annotated[str | None, QueryParameter(name="to", description="last week, such as 2026-W47")]
 Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to pass over; `next` has it")]
+Limit = Annotated[
+    int | None,
+    QueryParameter(name="limit", ge=1, le=MOST_ROWS, description=f"rows of a page. Default: {ROWS_A_PAGE} as JSON, else all"),
+]
+Form = Annotated[Format, QueryParameter(name="format", description="json, csv or parquet")]
 
 
-class Numbers(Struct):
-    """Public numbers of one entry. Cells with fewer people than ``listed_from`` have no row; ``next`` is null at the end.
-
-    ``retractions``: what of these numbers was taken back, and why.
-    """
-
-    entry: str
-    question: str
-    listed_from: int
-    rounded_down_to: int
-    weeks: list[str]
-    rows: list[PublicRow]
-    retractions: list[PublicRetraction]
-    next: str | None
+def _operation(name: str) -> OperationIDCreator:
+    """Name the methods of a handler apart, as OpenAPI wants it; GET, the only one that is shown, has the plain name."""
+    return lambda _, method, __: name if method == HttpMethod.GET else f"{name}{method.title()}"
 
 
-class EntryDescription(Struct):
-    """One question that the numbers answer, and where."""
-
-    entry: str
-    question: str
-    level: str
-    by: list[str]
-    url: str
-
-
-class Offer(Struct):
-    """All questions."""
-
-    listed_from: int
-    rounded_down_to: int
-    weeks: list[str]
-    entries: list[EntryDescription]
+async def _preflight(request: Asked) -> Response[None] | None:
+    """Answer a browser that asks whether a page elsewhere may read this; anything else goes on to the handler."""
+    return Response(None, status_code=204, headers=PREFLIGHT) if request.method == HttpMethod.OPTIONS else None
 
 
 def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
-    """Return the handlers of statistics: what there is, and one for each topic of the catalogue."""
+    """Return the handlers of statistics: what there is, and for each topic of the catalogue its numbers."""
 
-    @get("/api/stats", summary="What numbers there are")
-    async def offer() -> Offer:
+    @route(
+        "/api/stats",
+        http_method=READ,
+        before_request=_preflight,
+        summary="What numbers there are",
+        responses={200: described.OFFER},
+    )
+    async def offer(request: Asked) -> Response[bytes]:
         """Return every question of the catalogue, with the address of its numbers."""
-        entries = [
-            EntryDescription(entry.id, entry.question, entry.level, list(entry.by), url_of(entry))
-            for group in topics().values()
-            for entry in group
-        ]
-        return Offer(LISTED_FROM, ROUNDED_DOWN_TO, await services.aggregate.public_weeks(), entries)
 
-    @get("/api/retractions", summary="Which numbers were taken back, and why?")
-    async def all_retractions() -> list[PublicRetraction]:
+        async def make() -> Body:
+            entries = [
+                EntryDescription(entry.id, entry.question, entry.level, list(entry.by), url_of(entry))
+                for group in topics().values()
+                for entry in group
+            ]
+            weeks = await services.aggregate.public_weeks()
+            return _json(Offer(LISTED_FROM, ROUNDED_DOWN_TO, list(Format), weeks, entries))
+
+        return respond(request, await services.cache.body("/api/stats", make))
+
+    @route(
+        "/api/retractions",
+        http_method=READ,
+        before_request=_preflight,
+        summary="Which numbers were taken back, and why?",
+        responses={200: described.RETRACTIONS},
+    )
+    async def all_retractions(request: Asked) -> Response[bytes]:
         """Return every retraction there has been, oldest first."""
-        return [public_retraction(one) for one in await Records(services.aggregate.engine).retractions()]
+
+        async def make() -> Body:
+            found = await Records(services.aggregate.engine).retractions()
+            return _json([public_retraction(one) for one in found])
+
+        return respond(request, await services.cache.body("/api/retractions", make))
 
     handlers: list[BaseRouteHandler] = [offer, all_retractions]
     for topic, entries in topics().items():
         handlers.append(_listing(services, topic, tuple(_with_free_subject(entries))))
         if subjects := [entry for entry in entries if entry.fixed]:
             handlers.append(_about_one(services, topic, tuple(subjects)))
+            if plain := next((entry for entry in subjects if not entry.by), None):
+                handlers.append(_badge(services, topic, plain))
     return handlers
 
 
-def url_of(entry: Entry) -> str:
-    """Return the path and query under which the numbers of an entry are found."""
-    subject = "".join(f"/{{{dimension.name}}}" for dimension in entry.dimensions[: entry.fixed])
-    query = f"?by={','.join(entry.by)}" if entry.by else ""
-    return f"/api/stats/{entry.topic}{subject}{query}"
+def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str:
+    """Return the path and query under which the numbers of an entry are found.
+
+    ``subject``: what an entry with a fixed dimension is about; without one the path holds a placeholder.
+    """
+    fixed = "".join(f"/{subject or f'{{{dimension.name}}}'}" for dimension in entry.dimensions[: entry.fixed])
+    asked = {"by": ",".join(entry.by) or None, **query}
+    text = urlencode({name: value for name, value in asked.items() if value}, safe=",")
+    return f"/api/stats/{entry.topic}{fixed}{f'?{text}' if text else ''}"
 
 
 def _with_free_subject(entries: tuple[Entry, ...]) -> list[Entry]:
@@ -100,29 +130,84 @@ def _with_free_subject(entries: tuple[Entry, ...]) -> list[Entry]:
 
 
 def _listing(services: Services, topic: str, entries: tuple[Entry, ...]) -> BaseRouteHandler:
-    @get(f"/api/stats/{topic}", summary=entries[0].question, operation_id=f"Stats{topic.title()}")
-    async def listing(by: By = None, first: From = None, last: To = None, offset: Offset = 0) -> Numbers:
+    path = f"/api/stats/{topic}"
+
+    @route(
+        path,
+        http_method=READ,
+        before_request=_preflight,
+        summary=entries[0].question,
+        operation_id=_operation(f"Stats{topic.title()}"),
+        responses={200: described.numbers_of(entries[0])},
+    )
+    async def listing(
+        request: Asked,
+        by: By = None,
+        first: From = None,
+        last: To = None,
+        form: Form = Format.JSON,
+        offset: Offset = 0,
+        limit: Limit = None,
+    ) -> Response[bytes]:
         """Return the numbers of a topic, by the dimensions that are asked for."""
-        entry = _chosen(entries, by)
-        return await _numbers(services, entry, {}, f"/api/stats/{topic}", by, first, last, offset)
+        asked = _Asked(_chosen(entries, by), path, {}, by, _week("from", first), _week("to", last), form, offset, limit)
+        return await _answer(services, request, asked)
 
     return listing
 
 
 def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> BaseRouteHandler:
-    @get(
+    @route(
         f"/api/stats/{topic}/{{name:str}}",
+        http_method=READ,
+        before_request=_preflight,
         summary=f"{entries[0].question} (one)",
-        operation_id=f"Stats{topic.title()}One",
+        operation_id=_operation(f"Stats{topic.title()}One"),
+        responses={200: described.numbers_of(entries[-1])},
     )
-    async def about_one(name: FromPath[str], by: By = None, first: From = None, last: To = None, offset: Offset = 0) -> Numbers:
+    async def about_one(
+        request: Asked,
+        name: FromPath[str],
+        by: By = None,
+        first: From = None,
+        last: To = None,
+        form: Form = Format.JSON,
+        offset: Offset = 0,
+        limit: Limit = None,
+    ) -> Response[bytes]:
         """Return the numbers about one package of the index, by the dimensions that are asked for."""
         key = services.package_key(name)
         entry = _chosen(entries, by)
-        fixed = {entry.dimensions[0].name: key}
-        return await _numbers(services, entry, fixed, f"/api/stats/{topic}/{key}", by, first, last, offset)
+        fixed = {entry.dimensions[0].name: str(key)}
+        path = f"/api/stats/{topic}/{key}"
+        asked = _Asked(entry, path, fixed, by, _week("from", first), _week("to", last), form, offset, limit)
+        return await _answer(services, request, asked)
 
     return about_one
+
+
+def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
+    @route(
+        f"/api/stats/{topic}/{{name:str}}/badge",
+        http_method=READ,
+        before_request=_preflight,
+        summary="Badge with the number of people, for shields.io",
+        operation_id=_operation(f"Stats{topic.title()}Badge"),
+        responses={200: described.BADGE},
+    )
+    async def badge(request: Asked, name: FromPath[str]) -> Response[bytes]:
+        """Return the number of the last published week, as the endpoint badge of shields.io reads it."""
+        key = services.package_key(name)
+
+        async def make() -> Body:
+            weeks = await services.aggregate.public_weeks()
+            last = weeks[-1] if weeks else ""
+            page = await services.aggregate.rows(entry, {entry.dimensions[0].name: key}, since=last, until=last)
+            return _json(badge_of(page.rows[0].people if page.rows else None))
+
+        return respond(request, await services.cache.body(("badge", entry.id, key), make))
+
+    return badge
 
 
 def _chosen(entries: tuple[Entry, ...], by: str | None) -> Entry:
@@ -138,21 +223,65 @@ def _chosen(entries: tuple[Entry, ...], by: str | None) -> Entry:
     raise bad_query("by", f"There are no numbers by {by[:64]!r}: {hint}.")
 
 
-async def _numbers(
-    services: Services,
-    entry: Entry,
-    fixed: dict[str, str],
-    path: str,
-    by: str | None,
-    first: str | None,
-    last: str | None,
-    offset: int,
-) -> Numbers:
-    since, until = _week("from", first) or "", _week("to", last) or "9999"
-    page = await services.aggregate.rows(entry, fixed, since=since, until=until, offset=offset, limit=MOST_ROWS)
+class _Asked(Struct, frozen=True):
+    """A question to the statistics, checked. ``fixed``: values that the path names."""
+
+    entry: Entry
+    path: str
+    fixed: dict[str, str]
+    by: str | None
+    since: str | None
+    until: str | None
+    form: Format
+    offset: int
+    limit: int | None
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Under which the answer is kept."""
+        return ("stats", self.path, self.entry.id, self.since, self.until, self.form, self.offset, self.limit)
+
+    @property
+    def rows(self) -> int:
+        """How many rows go into the answer at most."""
+        return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else ALL_ROWS)
+
+    def next(self) -> str:
+        """The address of the rows behind these."""
+        asked = {
+            "by": self.by,
+            "from": self.since,
+            "to": self.until,
+            "format": None if self.form is Format.JSON else str(self.form),
+            "limit": self.limit,
+            "offset": self.offset + self.rows,
+        }
+        return f"{self.path}?{urlencode({name: value for name, value in asked.items() if value is not None})}"
+
+
+async def _answer(services: Services, request: Asked, asked: _Asked) -> Response[bytes]:
+    async def make() -> Body:
+        numbers = await _numbers(services, asked)
+        headers = dict(CROSS_ORIGIN)
+        if numbers.next:
+            headers["link"] = f'<{numbers.next}>; rel="next"'
+        if asked.form is not Format.JSON:
+            name = "-".join((asked.entry.id, *asked.fixed.values()))
+            headers["content-disposition"] = f'attachment; filename="{name}.{asked.form}"'
+        return Body(encoded(numbers, asked.entry, asked.form), MEDIA_TYPES[asked.form], headers=headers)
+
+    return respond(request, await services.cache.body(asked.key, make))
+
+
+def _json(value: Any) -> Body:
+    """A public answer that pages elsewhere may read."""
+    return Body(msgspec.json.encode(value), headers=CROSS_ORIGIN)
+
+
+async def _numbers(services: Services, asked: _Asked) -> Numbers:
+    entry, since, until = asked.entry, asked.since or "", asked.until or "9999"
+    page = await services.aggregate.rows(entry, asked.fixed, since=since, until=until, offset=asked.offset, limit=asked.rows)
     taken_back = await Records(services.aggregate.engine).retractions(entry.id, since, until)
-    asked = {"by": by, "from": first, "to": last, "offset": offset + MOST_ROWS}
-    query = urlencode({name: value for name, value in asked.items() if value is not None})
     return Numbers(
         entry=entry.id,
         question=entry.question,
@@ -163,9 +292,9 @@ async def _numbers(
         retractions=[
             public_retraction(one)
             for one in taken_back
-            if all(one.of.get(name, value) == value for name, value in fixed.items())
+            if all(one.of.get(name, value) == value for name, value in asked.fixed.items())
         ],
-        next=f"{path}?{query}" if page.has_more else None,
+        next=asked.next() if page.has_more else None,
     )
 
 

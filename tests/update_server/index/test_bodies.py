@@ -12,8 +12,9 @@ from napari_update_hook.wire import Updates
 
 from tests.support.facts import AS_OF, facts_of, package_of
 from tests.support.made_upstream import PLUGINS, MadeCondaFile, MadeFile, MadeProject
-from update_server.index.bodies import Body, UpdateBodies, prepared_minors
+from update_server.index.bodies import UpdateBodies, prepared_minors
 from update_server.index.pythons import PythonVersion
+from update_server.representations import Body
 
 
 def body(bodies: UpdateBodies, python: str, channel: str = "pypi") -> Body:

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import csv
+import io
+import json
+import re
+from typing import Any
+
 import pytest
 from napari_update_hook.weeks import published_from
 
@@ -76,14 +82,121 @@ async def test_weeks_are_a_range(client: Client) -> None:
     assert [row["week"] for row in numbers["rows"]] == ["2026-W41"]
 
 
-async def test_many_rows_come_in_pages(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", ["json", "csv", "parquet"])
+async def test_many_rows_come_in_pages_and_a_header_says_where_the_next_is(client: Client, form: str) -> None:
     await fill(client, "2026-W40", "2026-W41", "2026-W42")
-    monkeypatch.setattr(statistics, "MOST_ROWS", 2)
-    first = (await client.get("/api/stats/napari?from=2026-W40")).json()
-    assert [row["week"] for row in first["rows"]] == ["2026-W40", "2026-W41"]
-    second = (await client.get(first["next"])).json()
-    assert [row["week"] for row in second["rows"]] == ["2026-W42"]
-    assert second["next"] is None
+    weeks: list[str] = []
+    address: str | None = f"/api/stats/napari?from=2026-W40&limit=2&format={form}"
+    while address:
+        response = await client.get(address)
+        weeks += [row["week"] for row in rows_of(response.content, form)]
+        following = re.fullmatch(r'<(.+)>; rel="next"', response.headers.get("link", ""))
+        address = following[1] if following else None
+        if form == "json":
+            assert response.json()["next"] == address
+    assert weeks == ["2026-W40", "2026-W41", "2026-W42"]
+
+
+def rows_of(content: bytes, form: str) -> list[dict[str, Any]]:
+    """The rows of an answer."""
+    if form == "json":
+        rows: list[dict[str, Any]] = json.loads(content)["rows"]
+        return rows
+    if form == "csv":
+        return list(csv.DictReader(io.StringIO(content.decode())))
+    from pyarrow import parquet
+
+    found: list[dict[str, Any]] = parquet.read_table(io.BytesIO(content)).to_pylist()
+    return found
+
+
+async def test_a_table_is_whole_unless_a_limit_is_given(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(statistics, "ROWS_A_PAGE", 2)
+    await fill(client, "2026-W40", "2026-W41", "2026-W42")
+    assert len((await client.get("/api/stats/napari")).json()["rows"]) == 2
+    response = await client.get("/api/stats/napari?format=csv")
+    assert response.text == "week,people\n2026-W40,20\n2026-W41,20\n2026-W42,20\n"
+    assert response.headers["content-type"] == "text/csv; charset=utf-8"
+    assert response.headers["content-disposition"] == 'attachment; filename="people.csv"'
+    assert "link" not in response.headers
+
+
+async def test_the_same_numbers_come_in_every_format(client: Client) -> None:
+    await fill(client, WEEK)
+    tables = []
+    for form in ("json", "csv", "parquet"):
+        response = await client.get(f"/api/stats/plugins/affinder?by=python&format={form}")
+        rows = rows_of(response.content, form)
+        tables.append([{name: str(value) for name, value in (row | row.pop("values", {})).items()} for row in rows])
+    assert tables == [[{"week": WEEK, "plugin": "affinder", "python": "3.11", "people": "15"}]] * 3
+
+
+async def test_numbers_that_a_client_has_are_a_304_until_there_are_others(client: Client) -> None:
+    await fill(client, "2026-W40")
+    etag = (await client.get("/api/stats/napari")).headers["etag"]
+    again = await client.get("/api/stats/napari", headers={"if-none-match": etag})
+    assert (again.status_code, again.content) == (304, b"")
+    await fill(client, "2026-W41")
+    services_of(client).cache._looked_at = 0
+    assert (await client.get("/api/stats/napari", headers={"if-none-match": etag})).status_code == 200
+
+
+async def test_a_retraction_is_seen_at_once_and_not_when_a_cache_runs_out(client: Client) -> None:
+    from aggregation.stores.records import Records
+
+    await fill(client, WEEK)
+    assert (await client.get("/api/stats/napari")).json()["rows"]
+    entry = next(one for one in CATALOGUE if one.id == "people")
+    await Records(services_of(client).aggregate.engine).retract(entry, {}, WEEK, WEEK, "a test", published_from(WEEK))
+    services_of(client).cache._looked_at = 0  # which it does once a second
+    assert (await client.get("/api/stats/napari")).json()["rows"] == []
+
+
+@pytest.mark.parametrize("path", ["/api/stats", "/api/stats/napari", "/api/stats/plugins/affinder", "/api/retractions"])
+async def test_a_page_elsewhere_may_read_numbers_and_nothing_else_of_us(client: Client, path: str) -> None:
+    await fill(client, WEEK)
+    asked = {"origin": "https://elsewhere.example", "access-control-request-method": "GET"}
+    preflight = await client.options(path, headers=asked | {"access-control-request-headers": "if-none-match"})
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-headers"] == "if-none-match"
+    answer = await client.get(path, headers=asked)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    same = await client.get(path, headers=asked | {"if-none-match": answer.headers["etag"]})
+    assert (same.status_code, same.headers["access-control-allow-origin"]) == (304, "*")
+    for other in ("/api/reports/find", "/api/updates/basic"):
+        refused = await client.options(other, headers=asked | {"access-control-request-method": "POST"})
+        assert "access-control-allow-origin" not in refused.headers
+
+
+async def test_a_misspelled_name_is_a_404_with_the_nearest(client: Client) -> None:
+    response = await client.get("/api/stats/plugins/afinder")
+    assert response.status_code == 404
+    assert "Did you mean affinder?" in response.json()["detail"]
+
+
+async def test_a_badge_shows_what_is_public_and_no_more(client: Client) -> None:
+    hidden = (await client.get("/api/stats/plugins/affinder/badge")).json()
+    assert hidden["message"] == "fewer than 10"
+    await fill(client, WEEK)
+    services_of(client).cache._looked_at = 0
+    badge = (await client.get("/api/stats/plugins/Affinder/badge")).json()
+    assert badge == {
+        "schemaVersion": 1, "label": "installs", "message": "20+", "color": "#00629b", "isError": False, "cacheSeconds": 86400,
+    }  # fmt: skip
+    assert (await client.get("/api/stats/plugins/afinder/badge")).status_code == 404
+
+
+async def test_the_description_shows_an_example_of_each_answer_in_each_format(client: Client) -> None:
+    paths = (await client.get("/api/openapi.json")).json()["paths"]
+    of_numbers = {path: item["get"] for path, item in paths.items() if path.startswith("/api/stats/") and "badge" not in path}
+    assert len(of_numbers) >= 6
+    for path, operation in of_numbers.items():
+        content = operation["responses"]["200"]["content"]
+        assert set(content) == {"application/json", "text/csv", "application/vnd.apache.parquet"}, path
+        (example,) = content["application/json"]["examples"].values()
+        assert example["value"]["rows"][0]["people"] == 45
+        assert {one["name"] for one in operation["parameters"]} >= {"by", "from", "to", "format", "offset", "limit"}
+        assert set(paths[path]) == {"get"}
 
 
 async def test_everything_that_the_catalogue_offers_is_found_where_it_says(client: Client) -> None:

@@ -1,0 +1,64 @@
+"""Answers that change only with the index and the public numbers: made once, kept while both stay as they are.
+
+Pages and statistics are such answers. What nobody asked for is not made; what was asked for costs one small query a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+
+from cachetools import TTLCache
+
+from update_server.index.keeper import IndexKeeper, Served
+from update_server.representations import Body
+
+MOST_BYTES = 64 * 2**20
+KEPT_FOR_S = 60.0
+"""At most: what a page says of the age of the index changes by the clock alone."""
+LOOKED_AT_EVERY_S = 1.0
+LARGEST_KEPT = 4 * 2**20
+"""Larger answers are made for each request: a handful would fill the cache."""
+
+
+class AnswerCache:
+    """Bodies by what they answer. ``revision``: tells a token that changes with the public numbers."""
+
+    def __init__(self, keeper: IndexKeeper, revision: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+        self._keeper = keeper
+        self._read_revision = revision
+        self._bodies: TTLCache[Hashable, Body] = TTLCache(MOST_BYTES, KEPT_FOR_S, getsizeof=lambda body: body.size)
+        self._making = asyncio.Lock()
+        self._state: tuple[Served | None, tuple[str, ...]] | None = None
+        self._looked_at = float("-inf")
+
+    async def body(self, key: Hashable, make: Callable[[], Awaitable[Body]]) -> Body:
+        """Return the body for ``key``, which ``make`` makes where there is none that is still true.
+
+        Raises what ``make`` raises, and SQLAlchemyError where the store is away: an answer is not given out of it then, because
+        a number may have been retracted.
+        """
+        await self._forget_if_changed()
+        if (body := self._bodies.get(key)) is not None:
+            return body
+        async with self._making:  # one at a time, and only the first of those who wait for the same
+            if (body := self._bodies.get(key)) is not None:
+                return body
+            state = self._state
+            body = await make()
+            await asyncio.to_thread(body.encode, quickly=True)
+            if state is self._state and body.size <= LARGEST_KEPT:
+                self._bodies[key] = body
+            return body
+
+    async def _forget_if_changed(self) -> None:
+        now = time.monotonic()
+        served = self._keeper.served
+        if self._state is not None and self._state[0] is served and now - self._looked_at < LOOKED_AT_EVERY_S:
+            return
+        revision = await self._read_revision()
+        self._looked_at = now
+        if self._state is None or self._state[0] is not served or self._state[1] != revision:
+            self._state = (served, revision)
+            self._bodies.clear()
