@@ -52,9 +52,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
 
 def _modules_with_consoles() -> list[Any]:
     from napari_update_hook import terminal
-    from napari_update_hook.cli import checking, consenting, options, own_reports, snoozing, starting
+    from napari_update_hook.cli import checking, consenting, options, own_reports, public_numbers, snoozing, starting
 
-    return [terminal, checking, consenting, options, own_reports, snoozing, starting]
+    return [terminal, checking, consenting, options, own_reports, public_numbers, snoozing, starting]
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_update_hook import __version__
-from napari_update_hook.cli import checking, consenting, own_reports, snoozing, starting
+from napari_update_hook.cli import checking, consenting, own_reports, public_numbers, snoozing, starting
 from napari_update_hook.cli.options import FAILURE, UNREACHABLE, USAGE
 from napari_update_hook.errors import ServerUnreachableError, SettingsError, UpdateHookError
 from napari_update_hook.terminal import fail, say
@@ -44,6 +44,7 @@ checking.add_to(app)
 snoozing.add_to(app)
 consenting.add_to(app)
 own_reports.add_to(app)
+public_numbers.add_to(app)
 starting.add_to(app)
 
 
