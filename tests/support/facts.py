@@ -29,7 +29,7 @@ def package_of(project: MadeProject) -> Package:
             yanked = None if file.yanked is False else ("" if file.yanked is True else str(file.yanked))
             tags = None if file.tag is None else ("-".join(file.tag.split("-")[:2]).replace("py2.py3", "py3"),)
             made.append(File(file.requires_python, yanked, tags))
-        releases.append(Release(version, tuple(made)))
+        releases.append(Release(version, tuple(made), uploaded=project.uploaded.get(version)))
     conda = None
     if project.conda:
         conda = CondaPackage(

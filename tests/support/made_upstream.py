@@ -37,7 +37,8 @@ class MadeCondaFile:
 class MadeProject:
     """A project: its files by version, the commands of its manifest, its package on conda-forge.
 
-    ``requires_dist`` by version: offered as metadata beside the wheel. ``advisories``: affected versions by id.
+    ``uploaded``: days by version. ``requires_dist`` by version: offered as metadata beside the wheel. ``advisories``: affected
+    versions by id.
     """
 
     name: str
@@ -48,6 +49,7 @@ class MadeProject:
     conda_name: str = ""
     requires_dist: Mapping[str, Sequence[str]] = field(default_factory=dict)
     advisories: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    uploaded: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def newest(self) -> str:
@@ -65,14 +67,16 @@ PLUGINS = (
             "0.8.0": [MadeFile(">=3.11")],
         },
         commands=["napari.get_reader"],
+        uploaded={"0.5.6": "2025-01-15", "0.6.1": "2025-05-30", "0.7.1": "2026-02-10", "0.8.0": "2026-09-01"},
     ),
     MadeProject(
         "affinder",
         {"0.4.0": [MadeFile(">=3.8")], "0.5.0rc1": [MadeFile(">=3.9")], "0.5.0": [MadeFile(">=3.9"), MadeFile(">=3.9", None)]},
         commands=["affinder.start_affinder"],
         conda=[MadeCondaFile("0.4.0", ["python >=3.8", "napari"]), MadeCondaFile("0.5.0", ["python >=3.10", "napari"])],
+        uploaded={"0.4.0": "2025-03-01", "0.5.0rc1": "2026-05-01", "0.5.0": "2026-06-01"},
     ),
-    MadeProject("napari-harpy", {"0.1.3": [MadeFile(">=3.12")]}),
+    MadeProject("napari-harpy", {"0.1.3": [MadeFile(">=3.12")]}, uploaded={"0.1.3": "2026-01-20"}),
     MadeProject(
         "micro_sam",
         {"1.5.0": [MadeFile(">=3.9")], "1.8.10": [MadeFile(">=3.11")]},
@@ -167,6 +171,7 @@ class MadeUpstream:
                     "hashes": {},
                     "requires-python": file.requires_python,
                     "yanked": file.yanked,
+                    **({"upload-time": f"{project.uploaded[version]}T10:00:00.5Z"} if version in project.uploaded else {}),
                 }
 
     def _conda(self, project: MadeProject) -> dict[str, Any]:

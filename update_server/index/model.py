@@ -14,7 +14,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-FACTS_FORMAT = 2
+FACTS_FORMAT = 3
 
 
 class File(Struct, frozen=True, array_like=True):
@@ -33,12 +33,14 @@ class File(Struct, frozen=True, array_like=True):
 class Release(Struct, frozen=True, array_like=True):
     """A version of a package on PyPI. ``version`` parses by PEP 440.
 
-    ``needs_napari``: its requirements on napari, as published; None where its metadata was never read.
+    ``needs_napari``: its requirements on napari, as published; None where its metadata was never read. ``uploaded``: the day of
+    its first file, such as ``"2026-08-22"``, UTC; None where the upstream does not say.
     """
 
     version: str
     files: tuple[File, ...]
     needs_napari: tuple[str, ...] | None = None
+    uploaded: str | None = None
 
 
 class CondaFile(Struct, frozen=True, array_like=True):

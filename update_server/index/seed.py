@@ -35,7 +35,10 @@ def pack(facts: Facts) -> bytes:
             package,
             conda=None,
             vulnerabilities={},
-            releases=tuple(Release(release.version, tuple(dict.fromkeys(release.files))) for release in package.releases),
+            releases=tuple(
+                Release(release.version, tuple(dict.fromkeys(release.files)), uploaded=release.uploaded)
+                for release in package.releases
+            ),
         )
         for package in facts.packages
     )

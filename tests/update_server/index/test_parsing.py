@@ -30,6 +30,15 @@ def test_a_project_page_becomes_releases_in_descending_order() -> None:
     )
 
 
+def test_a_release_is_as_old_as_its_first_file() -> None:
+    page = simple(
+        {"filename": "made-1.0-py3-none-any.whl", "upload-time": "2026-03-02T08:00:00.123Z"},
+        {"filename": "made-1.0.tar.gz", "upload-time": "2026-03-01T23:59:59Z"},
+        {"filename": "made-2.0.tar.gz", "upload-time": "yesterday"},
+    )
+    assert [release.uploaded for release in project_page(page, ADDRESS).releases] == [None, "2026-03-01"]
+
+
 @pytest.mark.parametrize("filename", ["made-1.0-py3.6.egg", "made-1.0.exe", "made-one-py3-none-any.whl", "README.txt"])
 def test_files_that_pip_would_not_take_are_passed_over(filename: str) -> None:
     assert project_page(simple({"filename": filename}), ADDRESS).releases == ()

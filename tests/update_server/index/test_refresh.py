@@ -33,7 +33,8 @@ def without_needs(packages: Iterable[Package]) -> tuple[Package, ...]:
     """Return packages without what was read of their releases' metadata."""
     return tuple(
         msgspec.structs.replace(
-            package, releases=tuple(Release(release.version, release.files) for release in package.releases)
+            package,
+            releases=tuple(Release(release.version, release.files, uploaded=release.uploaded) for release in package.releases),
         )
         for package in packages
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin
@@ -15,6 +16,7 @@ from update_server.index.model import CondaFile, CondaPackage, File, Release, in
 from update_server.index.pythons import is_specifier
 
 MOST_SKIPPED = 20
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -23,6 +25,7 @@ class _SimpleFile(Struct):
     requires_python: str | None = msgspec.field(name="requires-python", default=None)
     yanked: bool | str = False
     url: str = ""
+    upload_time: str = msgspec.field(name="upload-time", default="")
     core_metadata: bool | dict[str, str] = msgspec.field(name="core-metadata", default=False)
     dist_info_metadata: bool | dict[str, str] = msgspec.field(name="data-dist-info-metadata", default=False)
 
@@ -72,12 +75,13 @@ class ProjectPage(Struct, frozen=True):
 
 
 def project_page(text: bytes, address: str) -> ProjectPage:
-    """Read a project page of the simple API (PEP 691, 714) that came from ``address``.
+    """Read a project page of the simple API (PEP 691, 700, 714) that came from ``address``.
 
     That page is what pip itself reads. Files whose names pip would not take either (eggs, other names) are passed over.
     Raises msgspec.MsgspecError for another form.
     """
     by_version: dict[str, list[File]] = {}
+    uploaded: dict[str, str] = {}
     metadata_urls: dict[str, str] = {}
     skipped: dict[str, None] = {}
     for item in msgspec.json.decode(text, type=_SimpleProject).files:
@@ -93,13 +97,17 @@ def project_page(text: bytes, address: str) -> ProjectPage:
             skipped[
                 f"Requires-Python {item.requires_python[:100]!r} of {version} is no specifier, and so admits every Python"
             ] = None
+        if _DAY.match(day := item.upload_time[:10]):
+            uploaded[version] = min(day, uploaded.get(version, day))
         yanked = None if item.yanked is False else ("" if item.yanked is True else item.yanked)
         by_version.setdefault(version, []).append(File(item.requires_python or None, yanked, tags))
         if item.url and (item.core_metadata or item.dist_info_metadata):
             hashes = item.core_metadata or item.dist_info_metadata
             digest = hashes.get("sha256", "") if isinstance(hashes, dict) else ""
             metadata_urls.setdefault(version, f"{urljoin(address, item.url)}.metadata#{digest}")
-    releases = in_descending_order(Release(version, tuple(dict.fromkeys(files))) for version, files in by_version.items())
+    releases = in_descending_order(
+        Release(version, tuple(dict.fromkeys(files)), uploaded=uploaded.get(version)) for version, files in by_version.items()
+    )
     return ProjectPage(releases, metadata_urls, "; ".join(list(skipped)[:MOST_SKIPPED]))
 
 
