@@ -148,6 +148,13 @@ def count_command(command_id: str) -> None:
             collector.command(command_id)
 
 
+def flush_counts() -> None:
+    """Add what waits to the state file now, so that whoever reads it finds it there. Never raises."""
+    with contextlib.suppress(Exception):
+        if (collector := _active) is not None:
+            collector.flush()
+
+
 def count_layer(layer_type: str, data: Any) -> None:
     """Count that a layer was added. ``layer_type``: such as ``"image"``; ``data``: its ``layer.data``, of which only class,
     shape and dtype are read. Never raises, never waits.

@@ -27,12 +27,13 @@ class Decision(Struct, frozen=True):
     """What may be sent now.
 
     ``reason`` says in a sentence why that is nothing, or less than the person agreed to. ``is_restricted``: whether they agreed
-    to more, and so should hear the reason unasked.
+    to more, and so should hear the reason unasked. ``is_busy``: the record could not be read just now, so nothing may be sent.
     """
 
     level: Level
     reason: str | None = None
     is_restricted: bool = False
+    is_busy: bool = False
 
 
 def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime) -> Decision:
@@ -57,6 +58,13 @@ def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime
         files = ", ".join(settings.site.sources)
         return Decision(maximum, f"The administrator of this computer allows level {maximum} at most ({files}).", True)
     return Decision(record.level)
+
+
+def agreed_level(record: ConsentRecord | None, settings: ClientSettings, now: datetime) -> Level:
+    """Return what a person agreed to and what still holds, whatever switches and administrators say."""
+    if record is None or record.service != settings.service or has_ended(record, now) or record.schema_version < SCHEMA_VERSION:
+        return Level.NONE
+    return record.level
 
 
 def is_continued(previous: ConsentRecord | None, record: ConsentRecord) -> bool:

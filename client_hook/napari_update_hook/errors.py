@@ -37,3 +37,7 @@ class ServerAnswerError(UpdateHookError):
 
 class StateError(UpdateHookError):
     """The files in which this package keeps its state can't be used."""
+
+
+class StateBusyError(StateError):
+    """They can't be used right now, because another process or thread does: to try again is right."""

@@ -11,12 +11,13 @@ from msgspec import Struct
 
 from napari_update_hook import __version__
 from napari_update_hook.asking import Question, due_question, open_question
-from napari_update_hook.decision import ConsentRecord
-from napari_update_hook.errors import StateError
+from napari_update_hook.decision import ConsentRecord, agreed_level
+from napari_update_hook.errors import StateBusyError, StateError
 from napari_update_hook.pacing import Pause, holds
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import ClientStore, SentBatch
 from napari_update_hook.state.answers import check_pause
+from napari_update_hook.state.database import StateFile
 from napari_update_hook.state.drafts import Draft
 from napari_update_hook.switches import telemetry_switch, update_check_switched_off
 from napari_update_hook.telemetry import Telemetry
@@ -34,8 +35,8 @@ class FileStatus(Struct, frozen=True):
 
 
 class WeekStatus(Struct, frozen=True):
-    """A week that is collected. ``counted``: how many different commands and kinds of layers; ``refused``: why a server did
-    not take it.
+    """A week that is collected. ``counted``: how many different commands and kinds of layers, ``uses``: how often in all;
+    ``refused``: why a server did not take it.
     """
 
     service: str
@@ -43,18 +44,20 @@ class WeekStatus(Struct, frozen=True):
     level: Level
     is_unsent: bool
     counted: int
+    uses: int
     refused: str | None
 
 
 class ClientStatus(Struct, frozen=True):
     """Everything that there is to know about this client in this environment.
 
-    ``level``: the one in force; ``reason``: why it is not more; ``switch``: what switches telemetry off whatever was
-    answered, ``switch_name`` in a word or two, and ``check_switch`` what switches the update check off. ``question``: the one
-    that is to be put now; ``open_question``: the one that waits for an answer, put already or not; none where an answer could
-    not be kept. ``pauses``: until when
-    nothing is asked or sent, by ``check`` and by service. ``sent``: how many requests are kept; ``forgotten``: weeks of
-    which nothing is sent any more.
+    ``level``: the one in force; ``agreed``: the one that a person agreed to, as long as that holds; ``reason``: why it is
+    not more; ``switch``: what switches telemetry off whatever was answered, ``switch_name`` in a word or two, and
+    ``check_switch`` what switches the update check off. ``question``: the one that is to be put now; ``open_question``: the
+    one that waits for an answer, put already or not; none where an answer could not be kept. ``pauses``: until when nothing
+    is asked or sent, by ``check`` and by service. ``sent``: how many requests are kept; ``forgotten``: weeks of which
+    nothing is sent any more. ``is_busy``: something could not be read just now, so this is not how things stand; read it
+    again.
     """
 
     version: str
@@ -62,6 +65,7 @@ class ClientStatus(Struct, frozen=True):
     service: str
     level_servers: dict[str, str]
     level: Level
+    agreed: Level
     reason: str | None
     consent: ConsentRecord | None
     switch: str | None
@@ -77,6 +81,7 @@ class ClientStatus(Struct, frozen=True):
     last_sent: datetime | None
     forgotten: list[str]
     last_check: datetime | None
+    is_busy: bool = False
 
     @property
     def problems(self) -> list[str]:
@@ -85,24 +90,33 @@ class ClientStatus(Struct, frozen=True):
 
 
 def client_status(
-    settings: ClientSettings, store: ClientStore, telemetry: Telemetry, cached_at: datetime | None
+    settings: ClientSettings, store: ClientStore, telemetry: Telemetry, cached_at: datetime | None, *, examine: bool = True
 ) -> ClientStatus:
     """Return how everything stands now. Reads alone, and raises nothing: what can't be read is empty and named in ``files``.
 
-    ``cached_at``: when the answer that is known was fetched.
+    ``cached_at``: when the answer that is known was fetched. ``examine``: look at every page of the files, and whether they can
+    be written, which takes the lock; else they are looked at only where something in them can't be read.
     """
     now = settings.now()
-    record = _read(store.consents.current, None)
-    sent: list[SentBatch] = _read(store.sendings.sent, [])
-    drafts: list[Draft] = _read(store.drafts.all, [])
-    forgotten: set[tuple[str, str]] = _read(store.sendings.forgotten, set())
+    read = _Reading()
+    record = read(store.consents.current, None)
+    sent: list[SentBatch] = read(store.sendings.sent, [])
+    drafts: list[Draft] = read(store.drafts.all, [])
+    forgotten: set[tuple[str, str]] = read(store.sendings.forgotten, set())
     pauses = {
-        name: _read(partial(store.answers.pause, name), None) for name in (check_pause(settings.service), settings.service)
+        name: read(partial(store.answers.pause, name), None) for name in (check_pause(settings.service), settings.service)
     }
     decision = telemetry.decision()
     switch = telemetry_switch(settings.environ, settings.site)
-    askings: list[datetime] = _read(store.consents.askings, [])
-    files = [FileStatus(str(file.path), file.exists, file.problem()) for file in store.files]
+    askings: list[datetime] = read(store.consents.askings, [])
+    weeks = [
+        WeekStatus(draft.service, draft.week, draft.level, draft.is_unsent, *_counted(read, store, draft.week), draft.refused)
+        for draft in drafts
+    ]
+    files = [
+        FileStatus(str(file.path), file.exists, read.problem_of(file) if examine or read.has_failed else None)
+        for file in store.files
+    ]
     can_answer = not any(file.problem for file in files)
     return ClientStatus(
         version=__version__,
@@ -110,6 +124,7 @@ def client_status(
         service=settings.service,
         level_servers={level.value: server for level, server in settings.level_servers.items()},
         level=decision.level,
+        agreed=agreed_level(record, settings, now),
         reason=decision.reason,
         consent=record,
         switch=switch.reason if switch else None,
@@ -119,25 +134,43 @@ def client_status(
         question=due_question(record, askings, settings, now) if can_answer else None,
         open_question=open_question(record, askings, settings, now) if can_answer else None,
         files=files,
-        weeks=[
-            WeekStatus(draft.service, draft.week, draft.level, draft.is_unsent, _counted(store, draft.week), draft.refused)
-            for draft in drafts
-        ],
+        weeks=weeks,
         pauses={name: pause for name, pause in pauses.items() if pause is not None and holds(pause, now)},
         sent=len(sent),
         last_sent=sent[-1].at if sent else None,
         forgotten=[week for service, week in sorted(forgotten) if service == settings.service],
         last_check=cached_at,
+        is_busy=read.is_busy or decision.is_busy,
     )
 
 
-def _counted(store: ClientStore, week: str) -> int:
-    counts = _read(partial(store.drafts.counts, week), None)
-    return len(counts.commands) + len(counts.layers) if counts else 0
+class _Reading:
+    """Reads the state files as far as they can be read. ``is_busy``: something could not be read, just now."""
+
+    def __init__(self) -> None:
+        self.has_failed = False
+        self.is_busy = False
+
+    def __call__(self, read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except StateError as error:
+            self.has_failed = True
+            self.is_busy |= isinstance(error, StateBusyError)
+            return otherwise
+
+    def problem_of(self, file: StateFile) -> str | None:
+        """What is wrong with a file, and what to do about it."""
+        try:
+            file.examine()
+        except StateError as error:
+            self.is_busy |= isinstance(error, StateBusyError)
+            return str(error)
+        return None
 
 
-def _read(read: Callable[[], T], otherwise: T) -> T:
-    try:
-        return read()
-    except StateError:
-        return otherwise
+def _counted(read: _Reading, store: ClientStore, week: str) -> tuple[int, int]:
+    """How many kinds, and how often in all."""
+    counts = read(partial(store.drafts.counts, week), None)
+    found = [*counts.commands.values(), *counts.layers.values()] if counts else []
+    return len(found), sum(found)

@@ -19,7 +19,7 @@ from msgspec import Struct
 
 from napari_update_hook.decision import ConsentRecord, Decision, decide, has_ended
 from napari_update_hook.environment import Environment
-from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, StateError, UpdateHookError
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, StateBusyError, StateError, UpdateHookError
 from napari_update_hook.facts import Facts, facts_of
 from napari_update_hook.identity import environment_id, identifier, new_secret
 from napari_update_hook.pacing import DAY, Pause, after_failure, after_success, retry_after_seconds
@@ -119,7 +119,7 @@ class Telemetry:
             if decision.level is not Level.NONE and self._store.consents.secrets() is None:
                 return Decision(Level.NONE, f"{NOBODY_TO_BE} To agree anew: napari-updates consent set {decision.level}", True)
         except StateError as error:
-            return Decision(Level.NONE, f"Telemetry is off: {error}", True)
+            return Decision(Level.NONE, f"Telemetry is off: {error}", True, isinstance(error, StateBusyError))
         return decision
 
     def tidy(self) -> None:

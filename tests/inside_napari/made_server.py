@@ -23,11 +23,13 @@ ALLOWED: dict[str, Any] = {
 
 
 class MadeServer:
-    """``packages``: what the update check answers. ``is_down``: 503. ``requests``: (method, path, body) of all that came."""
+    """``packages``: what the update check answers. ``is_down``: 503. ``is_todays_index``: it
+    knows no more than the plugin index of today. ``requests``: (method, path, body) of all that came."""
 
     def __init__(self) -> None:
         self.packages: dict[str, Any] = {"napari-svg": {"latest": "99.0"}, "napari": {"latest": "0.1.0"}}
         self.is_down = False
+        self.is_todays_index = False
         self.requests: list[tuple[str, str, bytes]] = []
         self.hold = threading.Event()
         self.hold.set()
@@ -65,6 +67,9 @@ class MadeServer:
         updates = {"schema_version": 1, "python": "3.12", "channel": "pypi", "index_version": "2026-11-18T08:00:00Z"}
         if self.is_down:
             return 503, {}
+        if self.is_todays_index:
+            summaries = [{"name": name, "version": told["latest"]} for name, told in self.packages.items()]
+            return (200, summaries) if path.startswith("/api/extended_summary") else (404, {})
         if path.startswith("/api/telemetry/allowed"):
             return 200, ALLOWED
         if path.startswith("/api/reports/find"):

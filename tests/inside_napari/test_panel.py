@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
-from napari_update_hook import consent
+from napari_update_hook import api, collect, consent
 from napari_update_hook.api import client_here
+from napari_update_hook.plugin import attach
 from napari_update_hook.plugin.attachment import attachment
+from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.plugin.qt.question import QuestionDialog
 from qtpy.QtWidgets import QApplication, QMessageBox
@@ -164,7 +169,7 @@ def test_a_preview_that_failed_is_made_when_somebody_looks_again(panel: Panel, s
     qtbot.waitUntil(lambda: '"level": "basic"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
 
 
-def test_what_was_sent_is_shown_byte_for_byte_with_the_receipt(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     import json
 
     consent.record("basic")
@@ -257,3 +262,46 @@ def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(
         button.click()
     qtbot.wait(2000)
     assert strays == []
+
+
+def test_the_preview_has_what_was_counted_just_now(panel: Panel, viewer: Any, qtbot: Any) -> None:
+    panel.pages.setCurrentIndex(1)
+    consent.record("full")
+    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
+    viewer.add_labels(np.zeros((4, 4), dtype="uint8"))
+    panel.telemetry.views.setCurrentIndex(1)
+    attachment().session.show_preview()
+    qtbot.waitUntil(lambda: '"layer": "labels"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
+    assert '"count": 1' in panel.telemetry.preview.toPlainText()
+    for _ in range(10):
+        viewer.add_labels(np.zeros((4, 4), dtype="uint8"))
+    collect.flush_counts()
+    qtbot.waitUntil(lambda: '"count": 10' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
+
+
+def test_what_was_updated_meanwhile_is_seen_when_the_panel_is_opened(
+    attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
+    known = client_here().client.environment
+    newer = msgspec.structs.replace(known.distributions[NAME], version="99.0")
+    updated = msgspec.structs.replace(known, distributions={**known.distributions, NAME: newer})
+    monkeypatch.setattr(api, "read_environment", lambda: updated)
+    attachment().gui().open_panel(attached)
+    panel = attached.window._qt_window.findChild(Panel)
+    qtbot.waitUntil(lambda: panel.updates.table.rowCount() and row(panel, NAME)[1] == "99.0", timeout=PATIENCE_MS)
+
+
+def test_a_damaged_file_is_said_when_somebody_wants_to_answer(panel: Panel, qtbot: Any) -> None:
+    panel.pages.setCurrentIndex(1)
+    client_here().store.files[0].path.write_bytes(b"no database " * 1000)
+    panel.telemetry.change.click()
+    qtbot.waitUntil(lambda: "damaged" in panel.telemetry.outcome.text(), timeout=PATIENCE_MS)
+
+
+def test_attaching_from_another_thread_is_done_on_the_right_one(viewer: Any, qtbot: Any) -> None:
+    thread = threading.Thread(target=attach, args=(viewer,))
+    thread.start()
+    thread.join()
+    qtbot.waitUntil(lambda: viewer.window._qt_window.findChild(IndicatorButton) is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
 import pytest
 from napari_update_hook.api import client_here
 from napari_update_hook.decision import ConsentRecord
+from napari_update_hook.plugin import attach
+from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt import gui as guis
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.question import QuestionDialog
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication, QDialog, QPlainTextEdit, QPushButton
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtWidgets import QApplication, QDialog, QLabel, QMenu, QPlainTextEdit, QPushButton
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -177,3 +181,90 @@ def test_it_is_put_again_after_thirty_days_three_times_in_all(viewer: Any, qtbot
         for dialog in dialogs():
             dialog.reject()
     assert asked == [1, 0, 1, 1, 0]
+
+
+def test_it_does_not_come_over_what_was_opened_while_it_was_prepared(
+    attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = sessions._examples
+
+    def slowly(here: Any) -> dict[str, str]:
+        time.sleep(1)
+        return prepare(here)
+
+    monkeypatch.setattr(sessions, "_examples", slowly)
+    qtbot.waitUntil(lambda: len(client_here().store.consents.askings()) == 1, timeout=PATIENCE_MS)
+    busy = QDialog()
+    busy.setModal(True)
+    busy.show()
+    qtbot.wait(2000)
+    assert dialogs() == []
+    busy.close()
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+    assert len(client_here().store.consents.askings()) == 1
+
+
+def test_it_waits_while_a_menu_is_open(attached: Any, qtbot: Any) -> None:
+    menu = QMenu()
+    menu.addAction("something")
+    menu.popup(QPoint(10, 10))
+    qtbot.wait(2000)
+    assert dialogs() == []
+    menu.close()
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+
+
+def test_it_waits_while_a_layer_is_loaded(attached: Any, qtbot: Any) -> None:
+    layer = attached.add_image(np.zeros((4, 4)))
+    layer._slicing_state._set_loaded(False)
+    assert not layer.loaded
+    qtbot.wait(2000)
+    assert dialogs() == []
+    layer._slicing_state._set_loaded(True)
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+
+
+def test_its_links_lead_to_pages_that_the_service_has(question: QuestionDialog, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[str] = []
+    desktop = "napari_update_hook.plugin.qt.question.QDesktopServices"
+    monkeypatch.setattr(f"{desktop}.openUrl", lambda url: opened.append(url.toString()))
+    for link in question.findChildren(QPushButton):
+        if link.isFlat():
+            link.click()
+    server = client_here().settings.server
+    assert opened == [f"{server}/dashboard", f"{server}/privacy"]
+
+
+def test_an_index_that_takes_no_reports_is_nothing_to_be_asked_about(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+    server.is_todays_index = True
+    attach(viewer)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
+    qtbot.wait(1500)
+    assert dialogs() == []
+    assert client_here().store.consents.askings() == []
+    indicator = viewer.window._qt_window.findChild(IndicatorButton)
+    assert "telemetry: off" in indicator.text()
+    assert "takes no reports" in indicator.toolTip()
+    attachment().gui().ask()
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+    (dialog,) = dialogs()
+    assert "takes no reports so far" in " ".join(label.text() for label in dialog.findChildren(QLabel))
+    assert not any(link.isEnabled() for link in dialog.findChildren(QPushButton) if link.isFlat())
+
+
+def test_an_answer_that_could_not_be_recorded_is_told(
+    question: QuestionDialog, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari.utils.notifications import notification_manager
+
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", "https://other.example.org")
+    attachment().session.refresh()
+    qtbot.waitUntil(lambda: attachment().session.snapshot.status.service == "https://other.example.org", timeout=PATIENCE_MS)
+    question.levels.button(3).click()
+    question.buttons[0].click()
+
+    def told() -> list[str]:
+        return [str(one.message) for one in notification_manager.records if "Nothing was recorded" in str(one.message)]
+
+    qtbot.waitUntil(lambda: len(told()) == 1, timeout=PATIENCE_MS)
+    assert records() == []

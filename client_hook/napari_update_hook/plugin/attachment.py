@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from napari_update_hook.plugin.counting import Counting
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.plugin.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 class Attachment:
@@ -21,7 +25,12 @@ class Attachment:
         self._has_followed = False
 
     def add(self, viewer: Any) -> None:
-        """Take a viewer in, and start what was not started yet. May be called again for the same one."""
+        """Take a viewer in, and start what was not started yet. May be called again for the same one.
+
+        Called in another thread than the GUI's, it is done there, as soon as that one has time.
+        """
+        if _has_qt_application() and _posted_to_gui_thread(lambda: self.add(viewer)):
+            return
         viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's widget is handed a proxy
         self.counting.add(viewer)
         gui = self.gui()
@@ -47,7 +56,8 @@ class Attachment:
             return
         is_first, self._has_followed = not self._has_followed, True
         if snapshot.status.level.value == "full":
-            self.counting.connect(present_layers=is_first)
+            consent = snapshot.status.consent
+            self.counting.connect(present_layers=is_first and consent is not None and _began_after(consent.at))
         else:
             self.counting.disconnect()
 
@@ -59,6 +69,19 @@ class Attachment:
             self._gui.end()
 
 
+def _began_after(instant: datetime) -> bool:
+    """Whether this process began after an instant. Where that can't be told, it did not.
+
+    Layers that are there when counting begins may be older than the consent: nothing from before one is ever sent.
+    """
+    try:
+        import psutil  # which napari brings
+
+        return bool(psutil.Process().create_time() > instant.timestamp())
+    except Exception:
+        return False
+
+
 _attachment: Attachment | None = None
 
 
@@ -68,6 +91,20 @@ def attachment() -> Attachment:
     if _attachment is None:
         _attachment = Attachment()
     return _attachment
+
+
+def _posted_to_gui_thread(work: Callable[[], None]) -> bool:
+    """Have the GUI thread do this, where another one calls; tell whether that is so."""
+    from qtpy.QtCore import QThread
+    from qtpy.QtWidgets import QApplication
+
+    application = QApplication.instance()
+    if application is None or QThread.currentThread() == application.thread():
+        return False
+    from superqt.utils import ensure_main_thread  # which napari brings
+
+    ensure_main_thread(work)()
+    return True
 
 
 def _has_qt_application() -> bool:

@@ -3,6 +3,11 @@
 napari 0.9 makes a page of the manifest's ``configurations``, and keeps what is chosen there in a file of its own, which
 "Restore defaults" wipes. Before 0.9 there is no such page.
 
+What is chosen there is in napari's settings at once, also where somebody only scrolls over it, and "Cancel" sets back what was
+found when the Preferences were opened. So a lower level counts at once, and a higher one is no answer yet: when the Preferences
+are closed and it was kept, the question is put with that level chosen, which shows what it sends. What a program writes into
+these settings is set back.
+
 To make these settings takes napari 50 ms and more, for which it holds the interpreter's lock. So they are not asked for until
 somebody else has, which is when the Preferences are opened; or where their file says something else than the record.
 """
@@ -24,18 +29,23 @@ MEANS = "napari Preferences"
 DEFAULTS = ("none", True)
 _LEVELS = ("none", "basic", "middle", "full")
 
+WhenClosed = Callable[[Callable[[bool], None]], bool]
+"""Has a function called once the Preferences are closed, with whether what was chosen is kept. False: they are not open."""
+
 
 class Preferences:
     """Keeps the page in step, in both directions. `follow` is called often, in the GUI thread.
 
-    ``is_open``: tells whether the Preferences are open. Their "Cancel" sets back what they found when they were opened; where
-    the answer was changed elsewhere meanwhile, that must not bring an old consent back.
+    ``ask``: puts the question with a level chosen.
     """
 
-    def __init__(self, session: Session, is_open: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, session: Session, when_closed: WhenClosed = lambda _: False, ask: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._session = session
-        self._is_open = is_open
-        self._is_overtaken = False
+        self._when_closed = when_closed
+        self._ask = ask
+        self._waits = False
         self._page: Any = None
         self._shown: tuple[str, bool] | None = None
         self._compared: tuple[str, bool] | None = None
@@ -46,23 +56,19 @@ class Preferences:
         status = snapshot.status
         if status is None or status.problems or snapshot.is_busy(Task.ANSWER, Task.SNOOZE):
             return  # while an answer is written down, the record is still the old one
-        wanted = (status.consent.level.value if status.consent is not None else "none", snapshot.notifies)
+        wanted = (status.agreed.value, snapshot.notifies)
         if not _are_made():
             if wanted != self._compared:
                 self._compared = wanted
                 self._session.run(lambda: _made_where_not(wanted))
             return
         page = _page()
-        if self._is_overtaken and not self._is_open():
-            self._is_overtaken = False
         if page is None or (page is self._page and wanted == self._shown):
             return
         if page is not self._page:  # napari makes it anew when plugins come and go
             self._page = page
             page.events.level.connect(self._on_level)
             page.events.notify.connect(self._on_notify)
-        if _value(page.level) != wanted[0] and self._is_open():
-            self._is_overtaken = True
         self._show(wanted)
 
     def end(self) -> None:
@@ -84,11 +90,30 @@ class Preferences:
         level = _value(event)
         if self._is_setting or self._shown is None or level == self._shown[0]:
             return
-        if self._is_overtaken and _LEVELS.index(level) > _LEVELS.index(self._shown[0]):
-            self._show(self._shown)
+        if _LEVELS.index(level) < _LEVELS.index(self._shown[0]):
+            self._answer(level)
+        elif not self._waits:
+            self._waits = self._when_closed(self._closed)
+            if not self._waits:
+                self._show(self._shown)
+
+    def _closed(self, is_kept: bool) -> None:
+        """Ask about a level that was raised, and show what holds until that is answered."""
+        self._waits = False
+        if self._page is None or self._shown is None:
             return
+        level = _value(self._page.level)
+        if level != self._shown[0]:
+            self._show(self._shown)
+            if is_kept:
+                self._ask(level)
+
+    def _answer(self, level: str) -> None:
+        assert self._shown is not None
         self._shown = (level, self._shown[1])
-        self._session.answer(level, means=MEANS)
+        status = self._session.snapshot.status
+        service = status.service if status is not None else ""
+        self._session.answer(level, means=MEANS, service=service, for_as_long_as_before=True)
 
     def _on_notify(self, event: Any) -> None:
         wanted = bool(_value(event))

@@ -34,6 +34,8 @@ FIRST_CHECK_AFTER_S = 5.0
 CHECK_EVERY_S = 3600.0
 """So often it is asked whether a check is due; the server and earlier failures say when one is."""
 REQUEST_DEADLINE_S = 9.0
+TRIES_WHILE_BUSY = 20
+"""So often, a second apart, what a person wants is tried where another process or thread uses the files."""
 _COUNTER = slice(24, 28)
 """Where an SQLite file counts its changes (file format, section 1.3.7): finer than any file system's clock."""
 
@@ -60,6 +62,7 @@ class Session:
         self._stopped = threading.Event()
         self._is_started = False
         self._seen: list[bytes] = []
+        self._is_anew = True
         self.snapshot = Snapshot()
 
     def start(self) -> None:
@@ -89,21 +92,50 @@ class Session:
         self._files.put(job)
 
     def refresh(self) -> None:
-        """Read everything anew."""
-        self._files.put(self._read)
+        """Read everything anew, also what is installed."""
+
+        def read() -> None:
+            self._here = None
+            self._is_anew = True
+            self._read()
+
+        self._files.put(read)
 
     def check(self, *, by_hand: bool = True) -> None:
         """Ask for updates. ``by_hand``: because a person asked, and not because it may be due."""
         if not self.snapshot.is_busy(Task.CHECK):
             self._run(self._network, Task.CHECK, lambda: self._check(by_hand))
 
-    def answer(self, level: Level | str, *, lasting: timedelta | None = None, means: str) -> None:
-        """Record an answer to the question. ``lasting``: None means until it is changed. ``means``: for the history."""
+    def answer(
+        self,
+        level: Level | str,
+        *,
+        lasting: timedelta | None = None,
+        means: str,
+        service: str,
+        for_as_long_as_before: bool = False,
+    ) -> None:
+        """Record an answer to the question. ``lasting``: None means until it is changed. ``means``: for the history.
+
+        ``service``: the one that the person was told of; where it is another by now, nothing is recorded.
+        ``for_as_long_as_before``: where an answer holds that ends, this one ends with it.
+        """
 
         def record() -> None:
+            from napari_update_hook.decision import agreed_level
+            from napari_update_hook.errors import UpdateHookError
             from napari_update_hook.wire import Level
 
-            self._client().client.set_consent(Level(level), lasting=lasting, means=means)
+            here = self._client()
+            if service != here.settings.service:
+                raise UpdateHookError(
+                    f"Nothing was recorded: reports would go to {here.settings.service} by now, and not to {service}. "
+                    "Please answer again."
+                )
+            until, now = None, here.settings.now()
+            if for_as_long_as_before and (before := here.store.consents.current()) is not None:
+                until = before.until if agreed_level(before, here.settings, now) is not Level.NONE else None
+            here.client.set_consent(Level(level), lasting=until - now if until else lasting, means=means)
             self._read()
 
         self._run(self._files, Task.ANSWER, record)
@@ -128,7 +160,7 @@ class Session:
             self._read()
             show(question)
 
-        self._files.put(prepare)
+        self._run(self._files, Task.ANSWER, prepare)
 
     def snooze(self, name: str, version: str, lasting: timedelta | None) -> None:
         """Do not tell of an update: for a time, or None for ever."""
@@ -170,6 +202,9 @@ class Session:
         """Make what the next check sends; the public lists are fetched for it."""
 
         def prepare() -> None:
+            from napari_update_hook.collect import flush_counts
+
+            flush_counts()
             prepared = self._client().client.preview()
             self._change(preview=pretty_json(prepared.body) if prepared else None)
 
@@ -213,7 +248,7 @@ class Session:
         def run() -> None:
             failure = None
             try:
-                job()
+                self._patiently(job) if worker is self._files else job()
             except Exception as error:
                 failure = _explained(error)
             with self._changing:  # the other thread may begin or end something at the same time
@@ -223,6 +258,19 @@ class Session:
                 self._change(busy=self.snapshot.busy - {task}, failures=failures)
 
         worker.put(run)
+
+    def _patiently(self, job: Callable[[], object]) -> None:
+        """Run a job that changes files or nothing: again while somebody else uses them, because no answer may get lost."""
+        from napari_update_hook.errors import StateBusyError
+
+        for tries in range(TRIES_WHILE_BUSY, 0, -1):
+            try:
+                job()
+            except StateBusyError:
+                if tries == 1 or self._stopped.wait(LOOK_EVERY_S):
+                    raise
+            else:
+                return
 
     def _check(self, by_hand: bool) -> None:
         self._here = None  # what is installed may have changed
@@ -255,7 +303,7 @@ class Session:
             self._read_files(known)
 
     def _read_files(self, known: CheckResult | None) -> None:
-        from napari_update_hook.errors import StateError, UpdateHookError
+        from napari_update_hook.errors import StateBusyError, StateError, UpdateHookError
         from napari_update_hook.own_data import LONGEST_SENDING, own_ids
         from napari_update_hook.standing import client_status
 
@@ -268,17 +316,33 @@ class Session:
             return
         self._seen = self._changes_of_files()  # before reading: what changes meanwhile is read again
         result = known or self._compared(here)
-        _count_only_at_level_full(here)
-        status = client_status(here.settings, here.store, here.client.telemetry, result.fetched_at if result else None)
+        before = self.snapshot.status
+        status = client_status(
+            here.settings,
+            here.store,
+            here.client.telemetry,
+            result.fetched_at if result else None,
+            examine=self._is_anew or before is None or bool(before.problems),
+        )
+        if status.is_busy:  # what is shown stays as it was, and is read again within a second
+            self._seen = []
+            self._change(result=result)
+            return
+        self._is_anew = False
+        _count_only_at_level_full(status.level)
         store, now = here.store, here.settings.now()
         changes: dict[str, Any] = {"status": status, "problem": None, "result": result}
-        with contextlib.suppress(StateError):  # `status.files` says what is wrong
+        try:
             changes |= {
                 "is_sending": store.sendings.is_sending(now - LONGEST_SENDING),
                 "notifies": store.notices.wanted(),
                 "sent": tuple(store.sendings.sent()),
                 "ids": own_ids(here.settings, store),
             }
+        except StateBusyError:
+            self._seen = []
+        except StateError:  # `status.files` says what is wrong
+            pass
         self._change(**changes)
 
     def _compared(self, here: Here) -> CheckResult | None:
@@ -312,8 +376,10 @@ class Session:
             now = time.monotonic()
             with contextlib.suppress(Exception):
                 changes = self._changes_of_files()
-                if now >= next_read or changes != self._seen:
+                if now >= next_read:
                     next_read = now + READ_ANEW_EVERY_S
+                    self.refresh()  # packages come and go
+                elif changes != self._seen:
                     if changes[2:] != self._seen[2:]:  # an administrator's file: it is part of the settings
                         self._here = None
                     self._files.put(self._read)
@@ -340,12 +406,12 @@ def _client_here() -> Here:
     return client_here()
 
 
-def _count_only_at_level_full(here: Here) -> None:
+def _count_only_at_level_full(level: Level) -> None:
     """Have a collector exactly where level full is in force, before anybody hears of it."""
     from napari_update_hook.collect import consent_changed, start_counting, stop_counting
     from napari_update_hook.wire import Level
 
-    if here.client.decision().level is Level.FULL:
+    if level is Level.FULL:
         start_counting()
         consent_changed()
     else:

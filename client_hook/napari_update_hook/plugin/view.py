@@ -48,19 +48,27 @@ def indicator_of(snapshot: Snapshot) -> Indicator | None:
     return Indicator(text, "\n".join(tips), is_alert=bool(status.problems))
 
 
+def takes_reports(snapshot: Snapshot) -> bool:
+    """Return whether the server is known to take reports: today's plugin index takes none, and has no pages about them."""
+    return snapshot.result is not None and snapshot.result.index_version is not None
+
+
 def telemetry_state(snapshot: Snapshot, status: ClientStatus) -> str:
     """Return in a word or two how telemetry stands: off, a level, who blocks it, or that an answer is waited for."""
     if status.switch_name is not None:
         return tr("blocked by {name}", name=status.switch_name)
     level = status.level.value
     if level == "none":
-        return tr("waiting for your answer") if status.open_question is not None else tr("off")
+        waits = status.open_question is not None and (snapshot.result is None or takes_reports(snapshot))
+        return tr("waiting for your answer") if waits else tr("off")
     return tr("{level}, sending", level=level) if snapshot.is_sending else level
 
 
 def telemetry_sentence(snapshot: Snapshot, status: ClientStatus) -> str:
     """Return in a sentence or two what is sent, to whom, until when; or why nothing is."""
     level = status.level.value
+    if snapshot.result is not None and not takes_reports(snapshot) and status.switch_name is None:
+        return tr("Nothing is sent: {service} is a plugin index that takes no reports.", service=status.service)
     if level == "none":
         if status.switch_name is None and status.open_question is not None and status.consent is None:
             return tr("Nothing is sent: you have not answered yet whether you want to take part.")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from napari_update_hook.errors import StateError
+from napari_update_hook.errors import StateBusyError, StateError
 
 BUSY_TIMEOUT_S = 1.0
 
@@ -80,24 +80,20 @@ class StateFile:
         ):
             connection.execute("VACUUM")
 
-    def problem(self) -> str | None:
-        """Return what is wrong with the file and what to do about it, or None where it can be read and written.
+    def examine(self) -> None:
+        """Raise StateError, with what to do about it, unless the file can be read and written.
 
         Every page is looked at, and a write is begun and taken back, which is how a full disk or a missing right shows. A file
         that is not there is not made; then its folder must be one where it could be.
         """
-        try:
-            if not self.exists:
-                self._explain_missing_folder()
-                return None
-            with self.read() as connection:
-                verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if connection else "ok"
-                if verdict != "ok":
-                    raise StateError(_explained(self.path, sqlite3.DatabaseError("malformed")))
-            self._rehearse_writing()
-        except StateError as error:
-            return str(error)
-        return None
+        if not self.exists:
+            self._explain_missing_folder()
+            return
+        with self.read() as connection:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if connection else "ok"
+            if verdict != "ok":
+                raise StateError(_explained(self.path, sqlite3.DatabaseError("malformed")))
+        self._rehearse_writing()
 
     def _rehearse_writing(self) -> None:
         with (
@@ -166,13 +162,19 @@ class StateFile:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError) as error:  # or what it holds is no sense
-            raise StateError(_explained(self.path, error)) from error
+            kind = StateBusyError if _is_busy(error) else StateError
+            raise kind(_explained(self.path, error)) from error
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether somebody else uses the file. SQLite has no codes for it before Python 3.11, so its words decide."""
+    return isinstance(error, sqlite3.OperationalError) and ("lock" in str(error).lower() or "busy" in str(error).lower())
 
 
 def _explained(path: Path, error: Exception) -> str:
-    """Say what happened to a file, and what to do. SQLite has no codes for it before Python 3.11, so its words decide."""
+    """Say what happened to a file, and what to do, from SQLite's words."""
     said = str(error).lower()
-    if "lock" in said or "busy" in said:
+    if _is_busy(error):
         return f"Cannot use {path} right now: another process is using it. Try again."
     if "full" in said or getattr(error, "errno", None) == 28:
         return f"Cannot write {path}: the disk is full. Free some space; until then nothing is counted or remembered."

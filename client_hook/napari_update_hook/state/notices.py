@@ -22,16 +22,17 @@ class Notices:
     def claim(self, updates: Iterable[tuple[str, str]], now: datetime) -> bool:
         """Tell whether these (name, version) may be told at ``now``, and remember that they are.
 
-        Of several processes, one alone gets True. The same set is told once, anything at most once a day. Raises StateError.
+        Of several processes, one alone gets True. They are told where one of them is new, and at most once a day. Raises
+        StateError.
         """
-        digest = hashlib.sha256(repr(sorted(updates)).encode()).hexdigest()
+        digests = {hashlib.sha256(f"{name} {version}".encode()).hexdigest() for name, version in updates}
         with self._own.read() as known:
-            if known is not None and not _may_be_told(known.execute(_SELECT).fetchall(), digest, now):
+            if known is not None and not _may_be_told(known.execute(_SELECT).fetchall(), digests, now):
                 return False
         with self._own.change() as own:
-            if not _may_be_told(own.execute(_SELECT).fetchall(), digest, now):
+            if not _may_be_told(own.execute(_SELECT).fetchall(), digests, now):
                 return False
-            own.execute("INSERT INTO notices VALUES (?, ?)", (digest, text_of(now)))
+            own.executemany("INSERT OR REPLACE INTO notices VALUES (?, ?)", [(digest, text_of(now)) for digest in digests])
         return True
 
     def wanted(self) -> bool:
@@ -49,5 +50,6 @@ class Notices:
 _SELECT = "SELECT updates, at FROM notices"
 
 
-def _may_be_told(told: Iterable[tuple[str, str]], digest: str, now: datetime) -> bool:
-    return all(known != digest and not instant_of(at) <= now < instant_of(at) + AT_MOST_EVERY for known, at in told)
+def _may_be_told(told: list[tuple[str, str]], digests: set[str], now: datetime) -> bool:
+    is_new = bool(digests - {known for known, _ in told})
+    return is_new and not any(instant_of(at) <= now < instant_of(at) + AT_MOST_EVERY for _, at in told)

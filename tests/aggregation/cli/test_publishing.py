@@ -29,7 +29,7 @@ def test_run_publishes_what_is_due(command: Command) -> None:
 def test_asked_too_early_it_says_when(command: Command) -> None:
     command.prepare(report(person) for person in range(25))
     assert "2026-10-19 01:00 UTC" in command("run", "--week", WEEK, "--now", "2026-10-10T00:00:00", code=2).output
-    assert command.json("status")["published_weeks"] == []
+    assert command.json("status", "--now", "2026-10-10T00:00:00")["published_weeks"] == []
 
 
 def test_since_a_week_means_those_that_are_due_from_there_on(command: Command) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +23,8 @@ from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.wire import Level
 
 from tests.support.client import SERVER, UPDATES_BODY, Machine, taking_server
+
+SERVICE = SERVER
 
 
 @pytest.fixture
@@ -117,7 +120,7 @@ def test_an_answer_waits_for_no_server(session: Session, machine: Machine, respx
 
     respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=slow)
     session.check()
-    session.answer("basic", means="test")
+    session.answer("basic", means="test", service=SERVICE)
     wait_until(lambda: machine.store.consents.current() is not None, 2)
     assert session.snapshot.is_busy(Task.CHECK)
     held.set()
@@ -128,9 +131,9 @@ def test_counting_begins_and_ends_with_level_full(session: Session, machine: Mac
     session.start()
     wait_until(lambda: session.snapshot.status is not None)
     assert collect._active is None
-    session.answer("full", means="test")
+    session.answer("full", means="test", service=SERVICE)
     wait_until(lambda: collect._active is not None)
-    session.answer("middle", means="test")
+    session.answer("middle", means="test", service=SERVICE)
     wait_until(lambda: collect._active is None)
 
 
@@ -224,11 +227,11 @@ def test_what_is_sent_is_shown_and_forgotten(session: Session, machine: Machine,
 def test_a_job_that_fails_says_why_and_the_next_one_runs(session: Session, machine: Machine) -> None:
     machine.folder.mkdir(parents=True)
     (machine.folder / "environments").write_text("in the way")
-    session.answer("basic", means="test")
+    session.answer("basic", means="test", service=SERVICE)
     wait_until(lambda: Task.ANSWER in session.snapshot.failures)
     assert "Cannot use" in session.snapshot.failures[Task.ANSWER]
     (machine.folder / "environments").unlink()
-    session.answer("basic", means="test")
+    session.answer("basic", means="test", service=SERVICE)
     wait_until(lambda: not session.snapshot.failures and not session.snapshot.busy)
     assert machine.store.consents.current() is not None
 
@@ -247,3 +250,58 @@ def test_all_threads_are_daemons(session: Session, machine: Machine) -> None:
     ours = [thread for thread in threading.enumerate() if thread.name.startswith("napari-update-hook")]
     assert ours
     assert all(thread.daemon for thread in ours), "the exit waits for no other"
+
+
+def test_an_answer_for_another_server_than_the_one_that_was_named_is_not_recorded(session: Session, machine: Machine) -> None:
+    session.start()
+    session.answer("full", means="test", service="https://named.example.org")
+    wait_until(lambda: Task.ANSWER in session.snapshot.failures)
+    assert SERVICE in session.snapshot.failures[Task.ANSWER]
+    assert machine.store.consents.current() is None
+
+
+def test_an_answer_may_end_when_the_one_before_does(session: Session, machine: Machine) -> None:
+    session.start()
+    session.answer("full", lasting=timedelta(days=90), means="test", service=SERVICE)
+    session.answer("basic", means="test", service=SERVICE, for_as_long_as_before=True)
+    wait_until(lambda: level_recorded(machine) is Level.BASIC)
+    record = machine.store.consents.current()
+    assert record is not None
+    assert record.until is not None
+    assert abs(record.until - machine.settings.now() - timedelta(days=90)) < timedelta(hours=1)
+
+
+def level_recorded(machine: Machine) -> Level | None:
+    record = machine.store.consents.current()
+    return record.level if record is not None else None
+
+
+def test_an_answer_is_not_lost_while_another_process_uses_the_files(session: Session, machine: Machine) -> None:
+    session.answer("basic", means="test", service=SERVICE)
+    wait_until(lambda: level_recorded(machine) is Level.BASIC)
+    other = sqlite3.connect(machine.store.files[0].path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    session.answer("full", means="test", service=SERVICE)
+    time.sleep(1.3)  # longer than a state file is waited for
+    assert session.snapshot.is_busy(Task.ANSWER)
+    other.execute("ROLLBACK")
+    other.close()
+    wait_until(lambda: level_recorded(machine) is Level.FULL)
+    assert Task.ANSWER not in session.snapshot.failures
+
+
+def test_what_could_not_be_read_is_not_shown_and_is_read_again(session: Session, machine: Machine) -> None:
+    machine.client.set_consent(Level.MIDDLE, means="test")
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.MIDDLE)
+    other = sqlite3.connect(machine.store.files[0].path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    seen: list[Level] = []
+    session.subscribe(lambda snapshot: seen.append(snapshot.status.level) if snapshot.status else None)
+    session.refresh()
+    time.sleep(1.3)
+    other.execute("UPDATE consent SET level = 'basic'")
+    other.execute("COMMIT")
+    other.close()
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
+    assert Level.NONE not in seen

@@ -45,7 +45,9 @@ def shown(snapshot: Snapshot) -> str:
 
 
 def result(*rows: UpdateRow, notice: str | None = None) -> Any:
-    return SimpleNamespace(rows=list(rows), notice=notice, fetched_at=NOON, server="https://updates.example")
+    return SimpleNamespace(
+        rows=list(rows), notice=notice, fetched_at=NOON, server="https://updates.example", index_version="2026-11-18T08:00:00Z"
+    )
 
 
 UPDATE = UpdateRow("affinder", "0.4.0", "0.5.0", "0.5.0", Status.UPDATE, command="pip install affinder==0.5.0")

@@ -25,6 +25,14 @@ def test_the_order_of_updates_is_no_difference(tmp_path: Path) -> None:
     assert not notices.claim([("b", "1"), *A], NOON + timedelta(days=2))
 
 
+def test_what_was_told_is_not_told_again_when_others_went_away(tmp_path: Path) -> None:
+    notices = Machine(tmp_path).store.notices
+    assert notices.claim([*A, ("b", "1")], NOON)
+    assert not notices.claim(A, NOON + timedelta(days=2))
+    assert not notices.claim([("b", "1")], NOON + timedelta(days=4))
+    assert notices.claim([*A, ("c", "1")], NOON + timedelta(days=6))
+
+
 def test_of_several_at_once_one_tells(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     with ThreadPoolExecutor(8) as pool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, Qt, QTimer
 from qtpy.QtCore import Signal as _Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
-from qtpy.QtWidgets import QApplication, QMainWindow
+from qtpy.QtWidgets import QApplication, QDialog, QMainWindow
 
 from napari_update_hook.plugin.preferences import Preferences
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.quiet import quiet
-from napari_update_hook.plugin.snapshot import Snapshot
+from napari_update_hook.plugin.snapshot import Snapshot, Task
+from napari_update_hook.plugin.view import takes_reports
 
 if TYPE_CHECKING:
     from napari_update_hook.asking import Question
@@ -32,8 +34,8 @@ class Gui(QObject):
     """A new `Snapshot`."""
     told = _Signal(object)
     """Updates to tell of: a list of (name, version)."""
-    question_ready = _Signal(object, bool)
-    """A `Question` can be shown, or None where the last answer holds; whether a person wants to answer it."""
+    question_ready = _Signal(object, bool, str)
+    """A `Question` can be shown, or None where the last answer holds; whether a person wants to, and which level they chose."""
 
     def __init__(self, attachment: Attachment) -> None:
         super().__init__()
@@ -41,7 +43,9 @@ class Gui(QObject):
         self.session = attachment.session
         self._dialog: weakref.ref[Any] | None = None
         self._is_asking = False
-        self._preferences = Preferences(self.session, _are_preferences_open)
+        self._told_failure: str | None = None
+        self._put_off: Question | None = None
+        self._preferences = Preferences(self.session, _when_preferences_are_closed, self.ask)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._ask_when_idle)
@@ -69,9 +73,9 @@ class Gui(QObject):
             timer.stop()
         self._preferences.end()
 
-    def ask(self) -> None:
-        """Put the question because a person wants to answer it."""
-        self.session.put_question(lambda question: self.question_ready.emit(question, True), by_hand=True)
+    def ask(self, level: str = "") -> None:
+        """Put the question because a person wants to answer it. ``level``: the one that they chose already."""
+        self.session.put_question(lambda question: self.question_ready.emit(question, True, level), by_hand=True)
 
     def open_panel(self, viewer: Any, page: str | None = None) -> None:
         """Show the panel in the window of ``viewer``, and bring it to the front. ``page``: ``updates`` or ``telemetry``."""
@@ -93,12 +97,13 @@ class Gui(QObject):
     @quiet
     def _follow(self, snapshot: Snapshot) -> None:
         self.attachment.follow(snapshot)
+        self._tell_failure(snapshot.failures.get(Task.ANSWER))
         self._follow_preferences()
         status = snapshot.status
-        is_due = status is not None and status.question is not None and snapshot.result is not None  # else no plugin is named
+        is_due = status is not None and status.question is not None and takes_reports(snapshot)
         if is_due and not self._is_asking and not self._timer.isActive():
             self._timer.start(ASK_AFTER_MS)
-        elif not is_due:
+        elif not is_due and self._put_off is None:
             self._timer.stop()
 
     @quiet
@@ -107,24 +112,32 @@ class Gui(QObject):
 
     @quiet
     def _ask_when_idle(self) -> None:
-        if self._is_asking or _main_window() is None:
+        if _main_window() is None:
             return
         if _is_busy():
             self._timer.start(ASK_WHEN_IDLE_MS)
-            return
-        self._is_asking = True
-        self.session.put_question(lambda question: self.question_ready.emit(question, False))
+        elif self._is_asking:
+            question, self._put_off = self._put_off, None
+            if question is not None:
+                self._show_question(question, False, "")
+        else:
+            self._is_asking = True
+            self.session.put_question(lambda question: self.question_ready.emit(question, False, ""))
 
     @quiet
-    def _show_question(self, question: Question | None, by_hand: bool) -> None:
+    def _show_question(self, question: Question | None, by_hand: bool, level: str) -> None:
         from napari_update_hook.plugin.qt.question import QuestionDialog
 
+        if not by_hand and _is_busy():  # since it was asked for
+            self._put_off = question
+            self._timer.start(ASK_WHEN_IDLE_MS)
+            return
         window = _main_window()
         open_already = self._dialog() if self._dialog is not None else None
         if open_already is not None:
             open_already.raise_()
         elif window is not None:
-            dialog = QuestionDialog(self.session, window, question, by_hand=by_hand)
+            dialog = QuestionDialog(self.session, window, question, by_hand=by_hand, level=level)
             self._dialog = weakref.ref(dialog)
             dialog.finished.connect(self._question_closed)
             dialog.open()  # does not block
@@ -135,13 +148,21 @@ class Gui(QObject):
     @quiet
     def _tell(self, updates: list[tuple[str, str]]) -> None:
         """Show napari's own notification, with a button that opens the panel."""
-        from napari.utils.notifications import Notification, notification_manager
+        from napari.utils.notifications import notification_manager
 
         from napari_update_hook.plugin.texts import tr
         from napari_update_hook.plugin.view import notice_text
 
         actions = [(tr("Show updates"), lambda *_: self._show_updates())]
-        notification_manager.dispatch(Notification(notice_text(updates), severity="info", actions=actions))
+        notification_manager.dispatch(_notice(notice_text(updates), "info", actions))
+
+    def _tell_failure(self, failure: str | None) -> None:
+        """Say that an answer was not recorded: whoever gave it believes that it was."""
+        if failure is not None and failure != self._told_failure:
+            from napari.utils.notifications import notification_manager
+
+            notification_manager.dispatch(_notice(failure, "warning"))
+        self._told_failure = failure
 
     @quiet
     def _show_updates(self) -> None:
@@ -149,6 +170,14 @@ class Gui(QObject):
         indicator = _indicator_of(window) if window is not None else None
         if indicator is not None:
             indicator.open_panel("updates")
+
+
+def _notice(text: str, severity: str, actions: Sequence[tuple[str, Callable[..., object]]] = ()) -> Any:
+    """A notification of napari's. It shows a source, which is the representation of its own manager unless another is named."""
+    from napari.utils.notifications import Notification
+
+    kind = type("Notice", (Notification,), {"source": PLUGIN})
+    return kind(text, severity=severity, actions=actions)
 
 
 def _window_of(viewer: Any) -> QMainWindow | None:
@@ -177,8 +206,13 @@ def _main_window() -> QMainWindow | None:
     return next((one for one in attached if one is active), attached[0] if attached else None)
 
 
-def _are_preferences_open() -> bool:
-    return any(type(one).__name__ == "PreferencesDialog" and one.isVisible() for one in QApplication.topLevelWidgets())
+def _when_preferences_are_closed(tell: Callable[[bool], None]) -> bool:
+    """Call ``tell`` once napari's Preferences are closed, with whether they were accepted. False where they are not open."""
+    for one in QApplication.topLevelWidgets():
+        if type(one).__name__ == "PreferencesDialog" and isinstance(one, QDialog) and one.isVisible():
+            one.finished.connect(lambda result: tell(result == int(QDialog.DialogCode.Accepted)))
+            return True
+    return False
 
 
 def _is_busy() -> bool:

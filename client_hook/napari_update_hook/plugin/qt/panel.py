@@ -63,6 +63,7 @@ class Panel(QWidget):
         if dock is not None:
             dock.show()
             dock.raise_()
+        self._session.refresh()
         self.pages.setFocus()
 
     def _on_page(self) -> None:

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 from napari_update_hook.asking import MEANING, Question
 from napari_update_hook.plugin.questions import questions_of
 from napari_update_hook.plugin.texts import tr
+from napari_update_hook.plugin.view import takes_reports
 from napari_update_hook.wire import Level
 
 if TYPE_CHECKING:
@@ -38,13 +39,24 @@ class QuestionDialog(QDialog):
     """Asks once. Whatever closes it without an answer means "ask me later", and sends nothing.
 
     ``question``: why it is put, None where the last answer holds. ``by_hand``: a person opened it to change the answer, so
-    there is no later: closing changes nothing.
+    there is no later: closing changes nothing. ``level``: what they chose elsewhere already.
     """
 
-    def __init__(self, session: Session, parent: QWidget, question: Question | None = None, *, by_hand: bool = False) -> None:
+    def __init__(
+        self,
+        session: Session,
+        parent: QWidget,
+        question: Question | None = None,
+        *,
+        by_hand: bool = False,
+        level: str = "",
+    ) -> None:
         super().__init__(parent)
         self._session = session
         self._question = question
+        status = session.snapshot.status
+        self._service = status.service if status is not None else ""
+        self._takes_reports = takes_reports(session.snapshot)
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(tr("Updates and telemetry"))
         self.setObjectName("napari-update-hook-question")
@@ -56,9 +68,9 @@ class QuestionDialog(QDialog):
         columns = QGridLayout()  # a grid, so that the same things stand beside each other
         columns.setHorizontalSpacing(12)
         columns.setRowStretch(3, 1)
-        for number, level in enumerate(Level):
+        for number, one in enumerate(Level):
             columns.setColumnStretch(number, 1)
-            for row, widget in enumerate(self._column(number, level)):
+            for row, widget in enumerate(self._column(number, one)):
                 columns.addWidget(widget, row, number, _TOP if row < 3 else Qt.AlignmentFlag(0))
         layout.addLayout(columns, 1)
         layout.addLayout(self._links())
@@ -68,9 +80,13 @@ class QuestionDialog(QDialog):
         screen = parent.screen()
         room = screen.availableSize() if screen is not None else QSize(1024, 768)
         self.resize(min(1080, room.width() - 40), min(640, room.height() - 80))
-        first = self.levels.button(0)
+        chosen = next((number for number, one in enumerate(Level) if one.value == level), None)
+        first = self.levels.button(chosen or 0)
         if first is not None:
             first.setFocus()
+            if chosen is not None:
+                first.setChecked(True)
+                self._enable()
 
     @property
     def level(self) -> Level | None:
@@ -88,15 +104,13 @@ class QuestionDialog(QDialog):
         super().keyPressEvent(event)
 
     def _introduction(self) -> list[str]:
-        status = self._session.snapshot.status
-        service = status.service if status is not None else ""
         question = self._question
         paragraphs = [
             tr(
                 "May this environment send a weekly report to {service}? Public numbers come of it, for those who maintain "
                 "napari and its plugins: counts of people, never fewer than ten. Reports are deleted 60 days after their week "
                 "began.",
-                service=service,
+                service=self._service,
             ),
             tr(
                 "Below is what each level would send from here right now, but for the identifier, which is made up. "
@@ -105,10 +119,22 @@ class QuestionDialog(QDialog):
         ]
         if self._session.snapshot.result is None:
             paragraphs.append(tr("The public index is not known yet, so no plugin is named below: check for updates first."))
+        if not self._takes_reports:
+            paragraphs.insert(
+                0,
+                tr("{service} takes no reports so far: whatever you answer, nothing can be sent there.", service=self._service),
+            )
         if question is not None and question.before is not None:
-            paragraphs.insert(0, tr("You are asked again: {why}.", why=question.why.value))
+            paragraphs.insert(0, tr("You are asked again: {why}.", why=tr(question.why.value)))
         paragraphs += [
-            tr("New since you answered: {change}", change=change.sentence) for change in (question.changes if question else [])
+            tr(
+                "New since you answered: level {level} now also sends {name}: {description} ({type}).",
+                level=change.level.value,
+                name=change.name,
+                description=change.description,
+                type=change.type,
+            )
+            for change in (question.changes if question else [])
         ]
         return paragraphs
 
@@ -144,6 +170,7 @@ class QuestionDialog(QDialog):
             link.setFlat(True)
             link.setAutoDefault(False)
             link.setToolTip(f"{server}/{path}")
+            link.setEnabled(self._takes_reports)
             link.clicked.connect(partial(_open, f"{server}/{path}"))
             row.addWidget(link)
         row.addStretch(1)
@@ -186,7 +213,7 @@ class QuestionDialog(QDialog):
 
     def _answer(self, level: Level | None, lasting: timedelta | None) -> None:
         if level is not None:
-            self._session.answer(level, lasting=lasting, means=MEANS)
+            self._session.answer(level, lasting=lasting, means=MEANS, service=self._service)
             self.accept()
 
 

@@ -42,7 +42,7 @@ class TelemetryPage(QWidget):
         self.facts.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         layout.addLayout(self.facts)
         self.change = QPushButton(tr("&Change my answer…"), self)
-        self.change.clicked.connect(gui.ask)
+        self.change.clicked.connect(lambda: gui.ask())
         self.withdraw = QPushButton(tr("&Withdraw"), self)
         self.withdraw.setToolTip(tr("Nothing is sent from now on."))
         self.withdraw.clicked.connect(self._withdraw)
@@ -136,7 +136,8 @@ class TelemetryPage(QWidget):
         self.draw(snapshot)
 
     def _withdraw(self) -> None:
-        self._session.answer("none", means=MEANS)
+        status = self._session.snapshot.status
+        self._session.answer("none", means=MEANS, service=status.service if status is not None else "")
 
     def _forget(self) -> None:
         """Ask first, without blocking: it can't be undone."""

@@ -80,8 +80,8 @@ class UpdatesPage(QWidget):
         self.notifies.blockSignals(False)
         rows = shown_rows(snapshot)
         if rows != self._rows:
-            self._rows = rows
-            self._fill()
+            before, self._rows = self._rows, rows
+            self._fill(before)
             if chosen is not None:
                 self.choose(chosen.name)
         self.table.setVisible(bool(rows))
@@ -143,9 +143,12 @@ class UpdatesPage(QWidget):
         row.addStretch(1)
         return row
 
-    def _fill(self) -> None:
+    def _fill(self, before: list[UpdateRow]) -> None:
+        """Write the rows that are others than before."""
         self.table.setRowCount(len(self._rows))
-        for number, row in enumerate(self._rows):
+        changed = [number for number, row in enumerate(self._rows) if number >= len(before) or before[number] != row]
+        for number in changed:
+            row = self._rows[number]
             mark = mark_of(row)
             sign, colour = _MARKS.get(mark, ("", None))
             for column, text in enumerate(cells_of(row)):
@@ -157,7 +160,7 @@ class UpdatesPage(QWidget):
                     font.setBold(True)
                     item.setFont(font)
                 self.table.setItem(number, column, item)
-        self.table.resizeRowsToContents()
+            self.table.resizeRowToContents(number)
 
     def _enable(self) -> None:
         row = self.chosen
