@@ -20,13 +20,14 @@ class Dimension:
     """Something by which people are told apart in a number.
 
     ``name``: as the statistics API has it. ``field``: of the report. ``part``: where the field is a list, which key of its
-    items; where it is a mapping, ``"@key"`` or ``"@value"``; where it is one value, None.
+    items; where it is a mapping, ``"@key"`` or ``"@value"``; where it is one value, None. ``form``: how people read a value.
     """
 
     name: str
     title: str
     field: str
     part: str | None = None
+    form: str = "{}"
 
 
 @dataclass(frozen=True)
@@ -70,13 +71,13 @@ SYSTEM = Dimension("system", "Operating system", "sys_name")
 PLUGIN = Dimension("plugin", "Plugin", "plugins", "name")
 VERSION = Dimension("version", "Version", "plugins", "version")
 COMMAND = Dimension("command", "Command", "command_usage", "@key")
-TIMES = Dimension("times", "At least so often", "command_usage", "@value")
+TIMES = Dimension("times", "At least so often", "command_usage", "@value", "≥ {} times")
 LAYER = Dimension("layer", "Layer type", "data_size_info", "layer")
 CLASS = Dimension("class", "Data class", "data_size_info", "class")
 DTYPE = Dimension("dtype", "Data type", "data_size_info", "dtype")
 SIZE = Dimension("size", "Size", "data_size_info", "size_category")
-NDIM = Dimension("ndim", "Dimensions", "data_size_info", "ndim")
-COUNT = Dimension("count", "At least so many", "data_size_info", "count")
+NDIM = Dimension("ndim", "Dimensions", "data_size_info", "ndim", "{}D")
+COUNT = Dimension("count", "At least so many", "data_size_info", "count", "≥ {}")
 
 CATALOGUE: tuple[Entry, ...] = (
     Entry("people", "napari", "How many people use napari?", Level.BASIC),

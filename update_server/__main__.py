@@ -257,6 +257,29 @@ def openapi() -> None:
     console.print_json(json.dumps(description(create_app(settings))))
 
 
+@app.command()
+def demo(
+    weeks: Annotated[int, typer.Option(min=1, max=260, help="How many published weeks.")] = 104,
+    people: Annotated[int, typer.Option(min=20, max=20_000, help="How many people take part in the end.")] = 900,
+) -> None:
+    """Fill the data folder with made-up weeks, to see the dashboard with something in it. Every page says that it is a demo.
+
+    It begins anew each time, and refuses a folder with numbers that may be real.
+    """
+    from update_server.demo.filling import NotADemoError, fill
+
+    settings = _settings()
+    logs.configure(settings.log_format, "error")
+    now = Clock(settings.now).now()
+    try:
+        with shown_progress("making weeks up", "demo_filling", "weeks") as progress:
+            sent = asyncio.run(fill(settings, now, weeks=weeks, people=people, progress=progress))
+    except NotADemoError as error:
+        errors.print(f"[red]{error}[/red]")
+        raise typer.Exit(2) from error
+    console.print(f"{settings.data}: {weeks} weeks of made-up numbers from {sent:,} reports. Look at them: update-server run")
+
+
 @index_app.command("seed")
 def make_seed(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("update_server/index/seed.json.xz"),

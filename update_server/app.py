@@ -21,8 +21,8 @@ from update_server.intake.routes import intake_handlers
 from update_server.operations.accounting import accounted
 from update_server.operations.health import health_handlers
 from update_server.operations.scheduling import make_scheduler, watch_snapshot, watch_standing
-from update_server.pages.routes import SECURITY_HEADERS, page_handlers, template_config
-from update_server.problems import answer_problem
+from update_server.pages.rendering import SECURITY_HEADERS, Pages
+from update_server.pages.routes import page_handlers
 from update_server.services import Services
 from update_server.settings import Settings
 from update_server.statistics.routes import statistics_handlers
@@ -33,11 +33,14 @@ SECONDS_BETWEEN_ERASURES = 2
 def create_app(settings: Settings | None = None) -> Litestar:
     """Return the application. The stores must have been migrated; ``settings`` default to the environment's."""
     services = Services(settings or Settings())
+    pages = Pages(services)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with running(services):
+            packing = asyncio.create_task(pages.pack_assets())
             yield
+            await _cancel([packing])
 
     app = Litestar(
         [
@@ -47,11 +50,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
             *statistics_handlers(services),
             *certificate_handlers(services),
             *health_handlers(services),
-            *page_handlers(services),
+            *page_handlers(services, pages),
         ],
         lifespan=[lifespan],
-        exception_handlers={Exception: answer_problem},
-        template_config=template_config(),
+        exception_handlers={Exception: pages.answer_error},
+        template_config=pages.config,
         after_request=_add_security_headers,
         request_max_body_size=MOST_BYTES_SENT * 2,
         openapi_config=OpenAPIConfig(

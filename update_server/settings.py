@@ -22,6 +22,9 @@ def _base_url(text: str) -> str:
     return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/") if text else ""
 
 
+DEMO_MARK = "made-up-numbers"
+"""A file in the data folder."""
+
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 
 
@@ -118,6 +121,11 @@ class Settings(BaseSettings):
     aggregation: AggregationSettings = Field(
         default_factory=AggregationSettings, description="Where the stores are (AGGREGATION_…)"
     )
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether the numbers in the data folder are made up: `python -m update_server demo` leaves a mark beside them."""
+        return (self.data / DEMO_MARK).exists()
 
     @model_validator(mode="before")
     @classmethod

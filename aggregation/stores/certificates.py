@@ -57,6 +57,13 @@ class CertificateStore:
         async with self._engine.execution_options(**WRITES).begin() as connection:
             await connection.execute(sa.insert(CERTIFICATES).values(**certificate.model_dump()))
 
+    async def of_plugin(self, plugin: str) -> list[Certificate]:
+        """Return the certificates of a plugin, the newest first."""
+        async with self._engine.connect() as connection:
+            query = sa.select(CERTIFICATES).where(CERTIFICATES.c.plugin == plugin).order_by(CERTIFICATES.c.issued_at.desc())
+            rows = (await connection.execute(query)).mappings()
+            return [Certificate(**{**row, "issued_at": aware(row["issued_at"])}) for row in rows]
+
     async def find(self, number: str) -> Certificate | None:
         """Return the certificate with a number."""
         async with self._engine.connect() as connection:

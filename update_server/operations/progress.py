@@ -1,4 +1,4 @@
-"""How a build of the index shows that it is alive: a bar on a terminal, a log line now and then elsewhere."""
+"""How what takes long shows that it is alive: a bar on a terminal, a log line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -19,10 +19,12 @@ log = structlog.get_logger()
 
 
 @contextlib.contextmanager
-def shown_progress() -> Iterator[Report]:
-    """Give a function to report progress to, while inside."""
+def shown_progress(
+    text: str = "reading the plugin index", event: str = "index_building", what: str = "projects"
+) -> Iterator[Report]:
+    """Give a function to report progress to, while inside. ``text``: beside a bar; ``event`` and ``what``: of the log lines."""
     if sys.stderr.isatty():
-        columns = (TextColumn("reading the plugin index"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=None)
             yield lambda done, total: bar.update(task, completed=done, total=total)
@@ -33,6 +35,6 @@ def shown_progress() -> Iterator[Report]:
         nonlocal last
         if done in (0, total) or time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
-            log.info("index_building", projects=done, of=total)
+            log.info(event, **{what: done}, of=total)
 
     yield report

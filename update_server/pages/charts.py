@@ -86,9 +86,9 @@ async def chart_of(
     """
     fixed = {dimension.name: subject for dimension in entry.dimensions[: entry.fixed] if subject is not None}
     free = [dimension for dimension in entry.dimensions if dimension.name not in fixed]
-    since, until = (weeks[0], weeks[-1]) if weeks else ("9999", "")
     mine = [one for one in retractions if _touches(one, entry, fixed, weeks)]
-    urls = {form: url_of(entry, subject, **{"from": since, "to": until, "format": form}) for form in ("json", "csv")}
+    asked = {"from": weeks[0], "to": weeks[-1]} if weeks else {}
+    urls = {form: url_of(entry, subject, **asked, format=form) for form in ("json", "csv")}
     if len(free) <= 1:
         heads: tuple[str, ...] = ("Week",)
         columns, rows, left_out = await _lines(aggregate, entry, fixed, free, weeks, mine)
@@ -151,7 +151,7 @@ def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> tuple[tuple[
     ordered = sorted(found, key=lambda row: (-row.people, tuple(row.values.values())))
     rows = []
     for row in ordered[:MOST_ROWS]:
-        head = tuple(row.values[dimension.name] for dimension in free)
+        head = tuple(dimension.form.format(row.values[dimension.name]) for dimension in free)
         links = {place: f"/plugins/{head[place]}" for place, dimension in enumerate(free) if dimension == PLUGIN}
         rows.append(Row(head, (Cell(row.people, f"{row.people:,}"),), links))
     return tuple(rows), max(0, len(ordered) - MOST_ROWS)

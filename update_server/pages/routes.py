@@ -1,125 +1,203 @@
-"""The pages, and the headers that keep them what they are: nothing from anywhere else, no script that we did not ship."""
+"""The pages, each made from the catalogue, the index and the public numbers, and kept until one of them changes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from litestar import Litestar, Request, get
-from litestar.datastructures import CacheControlHeader
-from litestar.handlers import BaseRouteHandler
-from litestar.plugins.jinja import JinjaTemplateEngine
-from litestar.response import Template
-from litestar.static_files import create_static_files_router
-from litestar.template.config import TemplateConfig
+from litestar import HttpMethod, Litestar, Request, Response, get, route
+from litestar.params import FromPath, QueryParameter
 from napari_update_hook.weeks import CLOSES_AFTER
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
-from aggregation.catalogue import CATALOGUE, topics
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, Entry
 from aggregation.retention import RETENTION
-from aggregation.stores.records import Records, public_retraction
-from update_server import __version__
+from aggregation.stores.certificates import CertificateStore
+from aggregation.stores.records import Records
+from update_server.index.coverage import pythons_supported, releases_of, shown_pythons, support_by_month
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
+from update_server.pages.charts import chart_of
 from update_server.pages.example import example_batch
+from update_server.pages.listing import Order, listing
+from update_server.pages.promises import PROMISES
+from update_server.pages.rendering import Context, Pages
+from update_server.problems import Problem, bad_query
 from update_server.services import Services
+from update_server.statistics.badge import badge_markdown, badge_of
 from update_server.statistics.routes import url_of
 
-FOLDER = Path(str(files("update_server.pages")))
+READ = [HttpMethod.GET, HttpMethod.HEAD]
+WEEKS_SHOWN = 52
+RELEASES_SHOWN = 25
 
-SECURITY_HEADERS = {
-    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-    "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "permissions-policy": "interest-cohort=()",
-}
-
-
-def template_config() -> TemplateConfig[JinjaTemplateEngine]:
-    """Return where the templates are, and how they address an asset: by its content, so that it may be kept for ever."""
-    engine = JinjaTemplateEngine(FOLDER / "templates")
-    engine.engine.globals["asset"] = asset_url
-    engine.engine.globals["version"] = __version__
-    engine.engine.trim_blocks = engine.engine.lstrip_blocks = True
-    return TemplateConfig(instance=engine)
+Asked = Request[Any, Any, Any]
+From = Annotated[str | None, QueryParameter(name="from")]
+To = Annotated[str | None, QueryParameter(name="to")]
+Search = Annotated[str, QueryParameter(name="q", max_length=100)]
+Sort = Annotated[Order, QueryParameter(name="sort")]
 
 
-def asset_url(name: str) -> str:
-    """Return the address of a file in the static folder, which changes with its content."""
-    return f"/static/{name}?v={hashlib.sha256((FOLDER / 'static' / name).read_bytes()).hexdigest()[:12]}"
-
-
-def page_handlers(services: Services) -> list[Any]:
+def page_handlers(services: Services, pages: Pages) -> list[Any]:
     """Return the handlers of the pages and of their assets."""
 
-    @get("/", include_in_schema=False)
-    async def home(request: Request[Any, Any, Any]) -> Template:
-        health, reasons, _ = index_health(services)
+    async def span(first: str | None, last: str | None) -> tuple[list[str], list[str]]:
+        """All published weeks, and those from ``first`` to ``last``: by default the last year. Raises Problem 400."""
         weeks = await services.aggregate.public_weeks()
-        context = {
-            "health": health,
-            "reasons": reasons,
-            "last_week": weeks[-1] if weeks else None,
-            "here": str(request.base_url).rstrip("/"),
-        }
-        return Template("home.html", context=context)
+        for name, week in (("from", first), ("to", last)):
+            if week and week not in weeks:
+                raise bad_query(name, f"{week[:16]!r} is no published week.")
+        last = last or (weeks[-1] if weeks else None)
+        until = [week for week in weeks if last is None or week <= last]
+        return weeks, [week for week in until if week >= first] if first else until[-WEEKS_SHOWN:]
 
-    @get("/privacy", include_in_schema=False)
-    async def privacy() -> Template:
-        settings = services.settings
-        return Template(
-            "privacy.html",
-            context={
+    async def charts(entries: list[Entry], weeks: list[str], subject: str | None = None) -> list[Any]:
+        taken_back = await Records(services.aggregate.engine).retractions()
+        return [await chart_of(services.aggregate, entry, weeks, taken_back, subject) for entry in entries]
+
+    @route("/", http_method=READ, include_in_schema=False)
+    async def home(request: Asked) -> Response[bytes]:
+        here = pages.site(request)
+
+        async def context() -> Context:
+            health, reasons, _ = index_health(services)
+            weeks = await services.aggregate.public_weeks()
+            plain = [entry for entry in CATALOGUE if not entry.dimensions]
+            return {
+                "health": health,
+                "reasons": reasons,
+                "last_week": weeks[-1] if weeks else None,
+                "figures": await charts(plain, weeks[-1:]),
+                "charts": await charts([_by(NAPARI), _by(PYTHON)], weeks[-WEEKS_SHOWN:]),
+                "plugins": await charts([_installs()], weeks[-WEEKS_SHOWN:]),
+                "here": here,
+            }
+
+        return await pages.answer(request, here, "home.html", context)
+
+    @route("/dashboard", http_method=READ, include_in_schema=False)
+    async def dashboard(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
+        async def context() -> Context:
+            weeks, chosen = await span(first, last)
+            shown = [entry for entry in CATALOGUE if not entry.fixed or not entry.by]
+            about_each = [(entry.question, url_of(entry)) for entry in CATALOGUE if entry not in shown]
+            return {"weeks": weeks, "chosen": chosen, "charts": await charts(shown, chosen), "about_each": about_each}
+
+        return await pages.answer(request, (first, last), "dashboard.html", context)
+
+    @route("/plugins", http_method=READ, include_in_schema=False)
+    async def plugins(request: Asked, q: Search = "", sort: Sort = Order.INSTALLS) -> Response[bytes]:
+        async def context() -> Context:
+            served = services.served()
+            weeks = await services.aggregate.public_weeks()
+            last = weeks[-1] if weeks else None
+            entry = _installs()
+            found = await services.aggregate.all_rows(entry, {}, since=last, until=last) if last else []
+            people = {row.values[PLUGIN.name]: row.people for row in found}
+            rows = listing(served.index, people, q, sort)
+            return {"rows": rows, "q": q, "sort": sort, "orders": list(Order), "last_week": last, "entry": entry}
+
+        return await pages.answer(request, (q.strip().lower(), sort), "plugins.html", context)
+
+    @route("/plugins/{name:str}", http_method=READ, include_in_schema=False)
+    async def plugin(request: Asked, name: FromPath[str], first: From = None, last: To = None) -> Response[bytes]:
+        key, here = services.package_key(name), pages.site(request)
+
+        async def context() -> Context:
+            served = services.served()
+            weeks, chosen = await span(first, last)
+            package = served.packages[key]
+            pythons = shown_pythons(served.index.facts)
+            releases = releases_of(package, served.bodies.channels["pypi"].classes, pythons)
+            entries = [entry for entry in CATALOGUE if entry.fixed and entry.dimensions[0] == PLUGIN]
+            about = next((one for one in listing(served.index, {}, "", Order.NAME) if one.key == key), None)
+            shown = await charts(entries, chosen, key)
+            last_figure = shown[0].figure if shown else None
+            return {
+                "package": package,
+                "about": about,
+                "weeks": weeks,
+                "chosen": chosen,
+                "charts": shown,
+                "pythons": pythons,
+                "releases": releases[:RELEASES_SHOWN],
+                "more_releases": max(0, len(releases) - RELEASES_SHOWN),
+                "badge": badge_of(last_figure.people if last_figure else None),
+                "badge_code": badge_markdown(here, key),
+                "certificates": await CertificateStore(services.aggregate.engine).of_plugin(key),
+            }
+
+        return await pages.answer(request, (key, here, first, last), "plugin.html", context)
+
+    @route("/pythons", http_method=READ, include_in_schema=False)
+    async def pythons(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
+        async def context() -> Context:
+            served = services.served()
+            weeks, chosen = await span(first, last)
+            facts, classes = served.index.facts, served.bodies.channels["pypi"].classes
+            shown = shown_pythons(facts)
+            listed = [package for package in facts.packages if package.key != "napari"]
+            return {
+                "weeks": weeks,
+                "chosen": chosen,
+                "pythons": shown,
+                "supports": pythons_supported(listed, classes, shown),
+                "months": support_by_month(listed, classes, shown, facts.as_of.date()),
+                "charts": await charts([_by(PYTHON)], chosen),
+                "total": len(listed),
+                "as_of": facts.as_of,
+            }
+
+        return await pages.answer(request, (first, last), "pythons.html", context)
+
+    @route("/privacy", http_method=READ, include_in_schema=False)
+    async def privacy(request: Asked) -> Response[bytes]:
+        async def context() -> Context:
+            settings = services.settings
+            return {
                 "levels": described_levels(settings.levels, settings.level_hosts).levels,
                 "examples": {str(level): example_batch(level) for level in TELEMETRY_LEVELS},
                 "retention_days": RETENTION.days,
                 "closes_after_days": CLOSES_AFTER.days,
-                "listed_from": LISTED_FROM,
-                "rounded_down_to": ROUNDED_DOWN_TO,
                 "contact": settings.contact,
                 "catalogue": CATALOGUE,
                 "none": Level.NONE,
+                "promises": PROMISES,
                 "inspections": await Records(services.aggregate.engine).inspections(),
-            },
-        )
+            }
 
-    @get("/dashboard", include_in_schema=False)
-    async def dashboard() -> Template:
-        weeks = await services.aggregate.public_weeks()
-        last = weeks[-1] if weeks else None
-        groups = []
-        taken_back = await Records(services.aggregate.engine).retractions()
-        for topic, entries in topics().items():
-            tables = []
-            for entry in entries:
-                free = not entry.fixed or not entry.by
-                page = await services.aggregate.rows(entry, {}, since=last, until=last, limit=50) if last and free else None
-                mine = [public_retraction(one) for one in taken_back if one.entry == entry.id]
-                tables.append({"entry": entry, "url": url_of(entry), "page": page, "retractions": mine})
-            groups.append({"topic": topic, "tables": tables})
-        context = {"last_week": last, "groups": groups, "listed_from": LISTED_FROM, "rounded_down_to": ROUNDED_DOWN_TO}
-        return Template("dashboard.html", context=context)
+        return await pages.answer(request, None, "privacy.html", context)
 
     @get("/api/docs", include_in_schema=False)
-    async def api_description(request: Request[Any, Any, Any]) -> Template:
-        return Template("api.html", context={"operations": _operations(request.app)})
+    async def api_description(request: Asked) -> Response[bytes]:
+        async def context() -> Context:
+            return {"operations": _operations(request.app)}
+
+        return await pages.answer(request, None, "api.html", context)
 
     @get("/api/openapi.json", include_in_schema=False)
-    async def openapi(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    async def openapi(request: Asked) -> dict[str, Any]:
         return description(request.app)
 
-    handlers: list[BaseRouteHandler] = [home, privacy, dashboard, api_description, openapi]
-    for_ever = CacheControlHeader(public=True, max_age=365 * 86400, immutable=True)
-    assets = create_static_files_router(
-        path="/static", directories=[FOLDER / "static"], cache_control=for_ever, include_in_schema=False
-    )
-    return [*handlers, assets]
+    @route("/static/{path:path}", http_method=READ, include_in_schema=False)
+    async def asset(request: Asked, path: FromPath[str]) -> Response[bytes]:
+        found = await pages.asset(request, str(path).lstrip("/"))
+        if found is None:
+            raise Problem(404, "There is no such file.")
+        return found
+
+    return [home, dashboard, plugins, plugin, pythons, privacy, api_description, openapi, asset]
+
+
+def _by(dimension: Any) -> Entry:
+    """The question that tells all people apart by one dimension alone."""
+    return next(entry for entry in CATALOGUE if entry.dimensions == (dimension,) and not entry.fixed)
+
+
+def _installs() -> Entry:
+    """The question how many people have a plugin."""
+    return next(entry for entry in CATALOGUE if entry.dimensions == (PLUGIN,))
 
 
 def _operations(app: Litestar) -> list[dict[str, Any]]:
@@ -133,6 +211,10 @@ def _operations(app: Litestar) -> list[dict[str, Any]]:
 
 
 def _examples(operation: dict[str, Any]) -> dict[str, str]:
-    """The examples of an operation's body, as indented JSON by name."""
+    """The examples of an operation's body and of its answer, as indented JSON by name."""
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
-    return {name: json.dumps(example["value"], indent=2) for name, example in content.get("examples", {}).items()}
+    of_body = {f"Body, for example ({name})": one["value"] for name, one in content.get("examples", {}).items()}
+    answer = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})
+    first = next(iter(answer.get("examples", {}).values()), None)
+    of_answer = {"Answer, for example": first["value"]} if first else {}
+    return {name: json.dumps(value, indent=2) for name, value in (of_body | of_answer).items()}

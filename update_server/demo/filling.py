@@ -1,0 +1,140 @@
+"""Fills a data folder with made-up weeks, each through intake, publication and retention as they are in use.
+
+The batches are posted to the application itself, in this process, on a clock that walks through the weeks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from datetime import date, datetime, timedelta
+
+import httpx
+import msgspec
+from napari_update_hook.weeks import next_week, published_from, start_of, week_of
+
+from aggregation.clock import Clock
+from aggregation.publish import Outcome, publish_week
+from aggregation.retention import purge
+from aggregation.settings import AggregationSettings, Store
+from migrations import upgrade
+from update_server.app import create_app, running
+from update_server.demo.population import World, people_of, reports_of
+from update_server.index.model import is_prerelease
+from update_server.services import Services
+from update_server.settings import DEMO_MARK, Settings
+
+WEEKS = 104
+PEOPLE = 900
+AT_ONCE = 200
+"""Requests under way at the same time; they share commits, as in use."""
+LONG_AGO = date(2020, 1, 1)
+"""When a release came out of which the index does not know."""
+
+Progress = Callable[[int, int], None]
+
+
+class NotADemoError(Exception):
+    """The folder holds numbers that may be real."""
+
+
+class WalkingClock(Clock):
+    """Time that is what it was last set to."""
+
+    def __init__(self, instant: datetime) -> None:
+        super().__init__()
+        self.instant = instant
+
+    def now(self) -> datetime:
+        """Return the instant."""
+        return self.instant
+
+
+async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people: int = PEOPLE, progress: Progress) -> int:
+    """Fill the stores in the data folder with the last published ``weeks`` before ``now``; return how many reports there were.
+
+    Raises NotADemoError where there are stores without the mark of made-up numbers.
+    """
+    mark = settings.data / DEMO_MARK
+    stores = [settings.data / name for name in ("raw.sqlite3", "aggregate.sqlite3")]
+    if any(store.exists() for store in stores) and not mark.exists():
+        raise NotADemoError(f"{settings.data} holds numbers that may be real. Name another folder in UPDATE_SERVER_DATA.")
+    settings.data.mkdir(parents=True, exist_ok=True)
+    for store in stores:
+        for path in settings.data.glob(f"{store.name}*"):
+            path.unlink()
+    mark.write_text("The numbers in this folder are made up: every page says so as long as this file is here.\n", "utf-8")
+    changes = {"jobs": False, "now": None, "reports_per_minute": 0, "reports_per_day": 0, "metrics_port": None}
+    own = settings.model_copy(update=changes | {"aggregation": AggregationSettings(data=settings.data)})
+    for kind in Store:
+        url = own.aggregation.url(kind)
+        assert url is not None
+        await upgrade(kind, url)
+    app = create_app(own)
+    services: Services = app.state.services
+    async with running(services), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://demo") as client:  # type: ignore[arg-type]
+        return await _walk(services, client, list(_last_weeks(now, weeks)), people, progress)
+
+
+async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str], people: int, progress: Progress) -> int:
+    world = _world(services)
+    crowd = people_of(world, len(weeks), people)
+    clock = services.clock = WalkingClock(start_of(weeks[0]))
+    assert services.raw is not None
+    room = asyncio.Semaphore(AT_ONCE)
+    sent = 0
+
+    async def post(body: dict[str, object], level: str) -> None:
+        async with room:
+            answer = await client.post(
+                f"/api/updates/{level}?python=3.11",
+                content=msgspec.json.encode(body),
+                headers={"content-type": "application/json"},
+            )
+        if answer.status_code != 200:
+            raise RuntimeError(f"the intake refused a made-up report: {answer.text}")
+
+    for number, week in enumerate(weeks):
+        clock.instant = start_of(week) + timedelta(days=6)
+        batches = list(reports_of(world, crowd, week, number))
+        await asyncio.gather(*(post(batch, str(batch["consent"]["level"])) for batch in batches))
+        sent += len(batches)
+        clock.instant = published_from(week)
+        published = await publish_week(services.raw, services.aggregate, week, clock.now())
+        if published.outcome is not Outcome.PUBLISHED:
+            raise RuntimeError(f"{week} was not published: {published.outcome}")
+        await purge(services.raw, clock.now())
+        progress(number + 1, len(weeks))
+    return sent
+
+
+def _last_weeks(now: datetime, weeks: int) -> Iterator[str]:
+    """The last weeks that may have been published by ``now``, in order."""
+    last = week_of(now)
+    while published_from(last) > now:
+        last = week_of(start_of(last) - timedelta(days=1))
+    week = week_of(start_of(last) - timedelta(weeks=weeks - 1))
+    for _ in range(weeks):
+        yield week
+        week = next_week(week)
+
+
+def _world(services: Services) -> World:
+    packages = services.served().packages
+    allowed = services.allowed()
+
+    def versions(name: str) -> list[tuple[str, date]]:
+        found = []
+        for release in packages[name].releases:
+            if release.files and not is_prerelease(release.version):
+                out = date.fromisoformat(release.uploaded) if release.uploaded else LONG_AGO
+                found.append((release.version, out))
+        return found[::-1]
+
+    plugins = {name: found for name in allowed.plugins if (found := versions(name))}
+    commands: dict[str, list[str]] = {}
+    for command in sorted(allowed.commands):
+        commands.setdefault(command.partition(".")[0], []).append(command)
+    napari = versions("napari") if "napari" in packages else [("development", LONG_AGO)]
+    commands.setdefault("napari", [])
+    return World(napari, plugins, commands)

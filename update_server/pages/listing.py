@@ -1,0 +1,78 @@
+"""The list of plugins as a person looks through it: searched and sorted. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from packaging.utils import canonicalize_name
+
+from update_server.index.snapshot import Document, Index
+
+
+class Order(StrEnum):
+    """How the list is sorted."""
+
+    INSTALLS = "installs"
+    NAME = "name"
+    RELEASED = "released"
+
+
+class Plugin(Struct, frozen=True):
+    """A plugin of the list. ``people``: the public number of the last week, None where none is listed. ``released``: the day
+    of its newest release, where that is known.
+    """
+
+    key: str
+    name: str
+    summary: str
+    author: str
+    version: str
+    released: str | None
+    people: int | None
+
+
+def listing(index: Index, people: Mapping[str, int], search: str = "", order: Order = Order.INSTALLS) -> list[Plugin]:
+    """Return the plugins of the index whose name, summary or author has all the words of ``search``, in an order.
+
+    ``people``: the public numbers by normalized name.
+    """
+    texts = _texts(index.documents.get("/api/extended_summary"))
+    words = search.lower().split()
+    found = []
+    for package in index.facts.packages:
+        if package.key == "napari":
+            continue
+        text = texts.get(package.key, {})
+        released = next((one.uploaded for one in package.releases if one.version == package.version), None)
+        plugin = Plugin(
+            package.key,
+            str(text.get("display_name") or package.name),
+            str(text.get("summary") or ""),
+            str(text.get("author") or ""),
+            package.version,
+            released,
+            people.get(package.key),
+        )
+        haystack = f"{package.name} {plugin.key} {plugin.name} {plugin.summary} {plugin.author}".lower()
+        if all(word in haystack for word in words):
+            found.append(plugin)
+    found.sort(key=lambda one: one.key)
+    if order is Order.INSTALLS:
+        found.sort(key=lambda one: -(one.people or 0))
+    elif order is Order.RELEASED:
+        found.sort(key=lambda one: one.released or "", reverse=True)
+    return found
+
+
+@lru_cache(maxsize=2)
+def _texts(document: Document | None) -> dict[str, dict[str, Any]]:
+    """What today's index says of each plugin, by normalized name; nothing as long as the seed is served."""
+    if document is None:
+        return {}
+    summaries = msgspec.json.decode(document.text(), type=list[dict[str, Any]])
+    return {canonicalize_name(str(summary.get("name", ""))): summary for summary in summaries}

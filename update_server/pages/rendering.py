@@ -1,0 +1,129 @@
+"""Templates into pages, and assets into answers: both made once, sent from memory, addressed by their content."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+from collections.abc import Awaitable, Callable, Hashable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar import Request, Response
+from litestar.plugins.jinja import JinjaTemplateEngine
+from litestar.template.config import TemplateConfig
+
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from update_server import __version__
+from update_server.problems import answer_problem, as_problem
+from update_server.representations import Body, respond
+from update_server.services import Services
+
+FOLDER = Path(str(files("update_server.pages")))
+STATIC = FOLDER / "static"
+VENDORED = {
+    "vendor/echarts-6.1.0.common.min.js": "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5",
+}
+"""What others wrote, with the SHA-256 of the file in its npm package."""
+FOR_EVER = "public, max-age=31536000, immutable"
+SOON_AGAIN = "public, max-age=60"
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "testserver.local")
+
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "interest-cohort=()",
+    "cross-origin-opener-policy": "same-origin",
+}
+
+Context = dict[str, Any]
+Asked = Request[Any, Any, Any]
+
+
+@cache
+def asset_url(name: str) -> str:
+    """Return the address of a file in the static folder, which changes with its content."""
+    return f"/static/{name}?v={hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
+
+
+class Pages:
+    """Pages of one application, from its cache. ``config``: where the templates are, for the framework."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._assets: dict[str, Body] = {}
+        engine = JinjaTemplateEngine(FOLDER / "templates")
+        self._templates = engine.engine
+        self._templates.globals |= {
+            "asset": asset_url,
+            "version": __version__,
+            "listed_from": LISTED_FROM,
+            "rounded_down_to": ROUNDED_DOWN_TO,
+            "echarts": next(iter(VENDORED)),
+            "is_demo": services.settings.is_demo,
+        }
+        self._templates.trim_blocks = self._templates.lstrip_blocks = True
+        self._templates.filters["thousands"] = lambda number: f"{number:,}"
+        self.config: TemplateConfig[JinjaTemplateEngine] = TemplateConfig(instance=engine)
+
+    async def answer(
+        self, request: Asked, key: Hashable, template: str, context: Callable[[], Awaitable[Context]]
+    ) -> Response[bytes]:
+        """Return a page. ``key``: everything of the request that it depends on; ``context`` is asked where it is to be made."""
+
+        async def make() -> Body:
+            values = await context() | {"current": request.url.path}
+            return Body(await asyncio.to_thread(self.rendered, template, values), "text/html", SOON_AGAIN)
+
+        return respond(request, await self._services.cache.body((template, key), make))
+
+    def site(self, request: Asked) -> str:
+        """Return the address of the site as everybody sees it, without a slash behind."""
+        named = self._services.settings.aggregation.public_url
+        return str(request.base_url).rstrip("/") if (urlsplit(named).hostname or "") in LOOPBACK else named
+
+    async def asset(self, request: Asked, name: str) -> Response[bytes] | None:
+        """Return a file of the static folder, packed once for all clients; None where there is none."""
+        path = (STATIC / name).resolve()
+        if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
+            return None
+        if name not in self._assets:
+            body = await asyncio.to_thread(_loaded, path)
+            await asyncio.to_thread(body.encode, quickly=True)
+            self._assets.setdefault(name, body)
+        return respond(request, self._assets[name])
+
+    async def pack_assets(self) -> None:
+        """Pack all files of the static folder as small as they get. Takes seconds, in a thread, once for a process."""
+        for path in sorted(STATIC.rglob("*")):
+            if path.is_file():
+                self._assets[path.relative_to(STATIC).as_posix()] = await asyncio.to_thread(_packed, path)
+
+    def rendered(self, template: str, context: Context) -> bytes:
+        """Return a page as bytes."""
+        return self._templates.get_template(template).render(**context).encode()
+
+    def answer_error(self, request: Asked, error: Exception) -> Response[bytes]:
+        """Answer any exception of a handler: a person who looks at pages gets one that says where to go on, a program JSON."""
+        wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/api/", "/health/"))
+        if not wants_page:
+            return answer_problem(request, error)
+        problem = as_problem(error)
+        content = self.rendered("problem.html", {"problem": problem.body})
+        return Response(content, status_code=problem.status, media_type="text/html", headers=problem.headers)
+
+
+def _loaded(path: Path) -> Body:
+    return Body(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "text/plain", FOR_EVER)
+
+
+@cache
+def _packed(path: Path) -> Body:
+    body = _loaded(path)
+    body.encode()
+    return body

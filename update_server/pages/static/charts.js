@@ -1,0 +1,252 @@
+// Draws each chart from the table below it, so that the two can't differ, and puts its legend and a switch to the table beside it.
+// Colours are the page's own; what is switched off in a legend is in the address, so that a view can be shared.
+"use strict";
+
+const REDRAWS = [];
+const HIDDEN_PARAMETER = "hide";
+
+function colours() {
+  const style = getComputedStyle(document.documentElement);
+  const value = (name) => style.getPropertyValue(name).trim();
+  return {
+    ink: value("--ink"),
+    quiet: value("--quiet"),
+    line: value("--line"),
+    raised: value("--raised"),
+    series: Array.from({ length: 8 }, (_, number) => value(`--series-${number + 1}`)),
+  };
+}
+
+// "1,235" is a number; "<10" and "retracted" are none, and never drawn as zero.
+function numberOf(text) {
+  const plain = text.trim().replaceAll(",", "");
+  return /^\d+$/.test(plain) ? Number(plain) : null;
+}
+
+function readTable(table) {
+  const heads = Array.from(table.tHead.rows[0].cells);
+  const columns = heads.filter((cell) => cell.classList.contains("count")).map((cell) => cell.textContent.trim());
+  const rows = Array.from(table.tBodies[0].rows, (row) => {
+    const cells = Array.from(row.cells);
+    const names = cells.slice(0, cells.length - columns.length).map((cell) => cell.textContent.trim());
+    const texts = cells.slice(cells.length - columns.length).map((cell) => cell.textContent.trim());
+    return { name: names.join(" · "), texts };
+  });
+  return { columns, rows, unit: table.dataset.unit || "" };
+}
+
+function hiddenIn(id) {
+  const entries = new URL(location.href).searchParams.getAll(HIDDEN_PARAMETER);
+  return new Set(entries.filter((entry) => entry.startsWith(`${id}:`)).map((entry) => entry.slice(id.length + 1)));
+}
+
+function rememberHidden(id, hidden) {
+  const url = new URL(location.href);
+  const others = url.searchParams.getAll(HIDDEN_PARAMETER).filter((entry) => !entry.startsWith(`${id}:`));
+  url.searchParams.delete(HIDDEN_PARAMETER);
+  for (const entry of [...others, ...Array.from(hidden, (name) => `${id}:${name}`)]) url.searchParams.append(HIDDEN_PARAMETER, entry);
+  history.replaceState(null, "", url);
+}
+
+function common(palette) {
+  const text = { color: palette.quiet, fontSize: 12 };
+  return {
+    animation: false,
+    color: palette.series,
+    textStyle: { color: palette.ink, fontFamily: getComputedStyle(document.body).fontFamily },
+    grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
+    tooltip: {
+      renderMode: "richText", // drawn, not written into the page: the policy forbids styles from a script's text
+      backgroundColor: palette.raised,
+      borderColor: palette.line,
+      textStyle: { color: palette.ink, fontSize: 13 },
+      confine: true,
+    },
+    axis: {
+      axisLabel: text,
+      axisLine: { lineStyle: { color: palette.line } },
+      axisTick: { show: false },
+      splitLine: { lineStyle: { color: palette.line } },
+    },
+  };
+}
+
+// One week has no course: its values stand beside each other.
+function ofOneWeek(data) {
+  const [row] = data.rows;
+  return { ...data, columns: ["People"], rows: data.columns.map((name, number) => ({ name, texts: [row.texts[number]] })) };
+}
+
+function lines(data, palette, hidden) {
+  const base = common(palette);
+  const isSparse = data.rows.length < 3;
+  const series = data.columns.map((name, number) => ({
+    name,
+    type: "line",
+    data: data.rows.map((row) => (hidden.has(name) ? null : numberOf(row.texts[number]))),
+    symbol: isSparse ? "circle" : ["circle", "rect", "triangle", "diamond"][number % 4],
+    symbolSize: 6,
+    showSymbol: data.rows.length <= 60,
+    lineStyle: { width: 2, type: number < 4 ? "solid" : "dashed" },
+    color: palette.series[number % palette.series.length],
+    connectNulls: false,
+  }));
+  return {
+    ...base,
+    xAxis: { type: "category", data: data.rows.map((row) => row.name), boundaryGap: isSparse, ...base.axis, splitLine: { show: false } },
+    yAxis: { type: "value", min: 0, ...base.axis, axisLabel: { ...base.axis.axisLabel, formatter: `{value}${data.unit}` } },
+    tooltip: {
+      ...base.tooltip,
+      trigger: "axis",
+      formatter: (points) => {
+        const row = data.rows[points[0].dataIndex];
+        const shown = data.columns.map((name, number) => [name, row.texts[number]]).filter(([name]) => !hidden.has(name));
+        return [row.name, ...shown.map(([name, text]) => `${name}: ${text}${numberOf(text) === null ? "" : data.unit}`)].join("\n");
+      },
+    },
+    series,
+  };
+}
+
+function bars(data, palette, hidden, drawn, isStacked) {
+  const base = common(palette);
+  const rows = (isStacked ? data.rows : data.rows.slice(0, drawn)).slice().reverse();
+  const width = window.innerWidth < 600 ? 130 : 260;
+  return {
+    ...base,
+    xAxis: { type: "value", min: 0, ...base.axis },
+    yAxis: {
+      type: "category",
+      data: rows.map((row) => row.name),
+      ...base.axis,
+      axisLabel: { color: palette.ink, fontSize: 12, width, overflow: "truncate" },
+      splitLine: { show: false },
+    },
+    tooltip: {
+      ...base.tooltip,
+      trigger: "axis",
+      axisPointer: { type: "shadow" },
+      formatter: (points) => {
+        const row = rows[points[0].dataIndex];
+        return [row.name, ...data.columns.map((name, number) => `${name}: ${row.texts[number]}`)].join("\n");
+      },
+    },
+    series: data.columns.map((name, number) => ({
+      name,
+      type: "bar",
+      stack: isStacked ? "all" : undefined,
+      barMaxWidth: 22,
+      color: isStacked ? palette.series[[0, 4, 7][number]] : palette.series[0],
+      data: rows.map((row) => (hidden.has(name) ? null : numberOf(row.texts[number]))),
+    })),
+  };
+}
+
+function makeLegend(plot, id, data, hidden, redraw) {
+  if (data.columns.length < 2) return;
+  const legend = document.createElement("div");
+  legend.className = "legend";
+  legend.setAttribute("role", "group");
+  legend.setAttribute("aria-label", "What is drawn");
+  data.columns.forEach((name, number) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    const place = plot.dataset.kind === "stack" ? [0, 4, 7][number] : number % 8;
+    button.className = `series series-${place + 1}`;
+    button.textContent = name;
+    button.setAttribute("aria-pressed", String(!hidden.has(name)));
+    button.addEventListener("click", () => {
+      if (!hidden.delete(name)) hidden.add(name);
+      button.setAttribute("aria-pressed", String(!hidden.has(name)));
+      rememberHidden(id, hidden);
+      redraw();
+    });
+    legend.append(button);
+  });
+  plot.after(legend);
+}
+
+function makeSwitch(plot, region) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "switch";
+  const tell = () => {
+    const isShown = region.classList.contains("shown");
+    button.textContent = isShown ? "Hide the table" : "Show the table";
+    button.setAttribute("aria-expanded", String(isShown));
+  };
+  if (!region.id) region.id = `${plot.dataset.table}-region`;
+  button.setAttribute("aria-controls", region.id);
+  button.addEventListener("click", () => {
+    region.classList.toggle("shown");
+    tell();
+  });
+  tell();
+  region.before(button);
+}
+
+function draw(plot) {
+  const table = document.getElementById(plot.dataset.table);
+  const read = readTable(table);
+  const isOneWeek = plot.dataset.kind === "lines" && read.rows.length === 1;
+  const data = isOneWeek ? ofOneWeek(read) : read;
+  const id = plot.dataset.table.replace(/-table$/, "");
+  const hidden = hiddenIn(id);
+  const kind = isOneWeek ? "bars" : plot.dataset.kind;
+  const drawn = isOneWeek ? data.rows.length : Number(plot.dataset.drawn || data.rows.length);
+  if (kind !== "lines") {
+    const rows = kind === "stack" ? data.rows.length : Math.min(drawn, data.rows.length);
+    plot.style.height = `${60 + rows * 26}px`;
+  }
+  const chart = echarts.init(plot, null, { renderer: "canvas" });
+  const redraw = () => {
+    const palette = colours();
+    const option = kind === "lines" ? lines(data, palette, hidden) : bars(data, palette, hidden, drawn, kind === "stack");
+    chart.setOption(option, true);
+  };
+  redraw();
+  REDRAWS.push(() => {
+    chart.resize();
+    redraw();
+  });
+  makeLegend(plot, id, data, hidden, redraw);
+  const region = table.closest(".numbers");
+  if (region) makeSwitch(plot, region);
+  plot.classList.add("drawn");
+}
+
+function begin() {
+  const plots = Array.from(document.querySelectorAll(".plot"));
+  if (typeof echarts === "undefined") {
+    document.documentElement.classList.remove("js"); // the library did not come: the tables are there
+    return;
+  }
+  // What can be seen first, then the others when they come near: a page of fifteen charts shows its first at once.
+  const watcher = new IntersectionObserver(
+    (entries) => {
+      for (const entry of entries.filter((one) => one.isIntersecting)) {
+        watcher.unobserve(entry.target);
+        draw(entry.target);
+      }
+    },
+    { rootMargin: "600px" },
+  );
+  for (const plot of plots) watcher.observe(plot);
+  const all = () => REDRAWS.forEach((redraw) => redraw());
+  let waiting = null;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(all, 150);
+  });
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
+  window.addEventListener("beforeprint", () => document.documentElement.classList.remove("js"));
+  // Weeks are chosen by a form; what is switched off stays so.
+  for (const form of document.querySelectorAll("form.weeks")) {
+    for (const select of form.querySelectorAll("select")) select.addEventListener("change", () => form.requestSubmit());
+    form.addEventListener("formdata", (event) => {
+      for (const entry of new URL(location.href).searchParams.getAll(HIDDEN_PARAMETER)) event.formData.append(HIDDEN_PARAMETER, entry);
+    });
+  }
+}
+
+begin();
