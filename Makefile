@@ -55,6 +55,7 @@ coverage: install ## Run all tests and show which lines none of them reaches
 
 docs: install ## Write the pages that are made from the program
 	$(BIN)/update-server settings --markdown > docs/settings.md
+	$(BIN)/update-server promises > docs/promises.md
 	$(BIN)/python -m aggregation catalogue --questions > client_hook/napari_update_hook/questions.json
 
 seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM

@@ -17,6 +17,7 @@ from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import upgrade
+from tests.support import promised
 
 collect_ignore = [] if find_spec("napari") else ["inside_napari"]
 """`make test-napari` runs these, in environments of their own."""
@@ -84,6 +85,17 @@ async def aggregate(store_urls: dict[Store, str]) -> AsyncIterator[AggregateStor
     await engine.dispose()
 
 
+OUTCOMES: dict[str, str] = {}
+"""Of the tests that the privacy page names."""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write down how each promised test ended, its worst case counting."""
+    name = report.nodeid.partition("[")[0].removeprefix("tests/")
+    if name in promised.tests() and (report.when == "call" or report.outcome != "passed"):
+        OUTCOMES[name] = promised.worst(OUTCOMES.get(name), report.outcome)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure: nothing may hide behind a missing service."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -91,3 +103,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if reporter and skipped and os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"{len(skipped)} tests were skipped, which TEST_NOTHING_SKIPPED forbids", red=True)
+    if reporter and os.environ.get("TEST_NOTHING_SKIPPED") and promised.is_whole_suite(session.config.args):
+        here = {name for name in promised.tests() if not name.startswith(promised.ELSEWHERE)}
+        for line in promised.missing(OUTCOMES, here):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+            reporter.write_line(f"a promise of the privacy page is not held: {line}", red=True)

@@ -248,6 +248,14 @@ def print_settings(
 
 
 @app.command()
+def promises() -> None:
+    """Print what the privacy page promises, with the test that holds each: the page docs/promises.md."""
+    from update_server.pages.promises import markdown
+
+    sys.stdout.write(markdown())
+
+
+@app.command()
 def openapi() -> None:
     """Print the OpenAPI description as JSON."""
     from update_server.app import create_app

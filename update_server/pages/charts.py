@@ -88,7 +88,7 @@ async def chart_of(
     free = [dimension for dimension in entry.dimensions if dimension.name not in fixed]
     mine = [one for one in retractions if _touches(one, entry, fixed, weeks)]
     asked = {"from": weeks[0], "to": weeks[-1]} if weeks else {}
-    urls = {form: url_of(entry, subject, **asked, format=form) for form in ("json", "csv")}
+    urls = {form: url_of(entry, subject or "", **asked, format=form) for form in ("json", "csv")}
     if len(free) <= 1:
         heads: tuple[str, ...] = ("Week",)
         columns, rows, left_out = await _lines(aggregate, entry, fixed, free, weeks, mine)

@@ -1,10 +1,11 @@
-"""An example of what a level sends, made from the examples that the wire types carry: it can't show less than is sent."""
+"""What a level sends, by example, and since when: made from what the wire types carry, so it can't show less than is sent."""
 
 from __future__ import annotations
 
 import json
 
-from napari_update_hook.wire import SCHEMA_VERSION, Level, fields_of
+from msgspec import Struct
+from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
 
 
 def example_batch(level: Level) -> str:
@@ -16,3 +17,24 @@ def example_batch(level: Level) -> str:
         "report": report,
     }
     return json.dumps(batch, indent=2)
+
+
+class SchemaChange(Struct, frozen=True):
+    """Fields that a version of the schema brought, by the lowest level that sends them."""
+
+    version: int
+    level: str
+    fields: list[str]
+
+
+def schema_history() -> list[SchemaChange]:
+    """Return what each version of the schema added, the newest first."""
+    changes = []
+    for version in range(SCHEMA_VERSION, 0, -1):
+        told: set[str] = set()
+        for level in TELEMETRY_LEVELS:
+            new = [field.name for field in fields_of(level) if field.since == version and field.name not in told]
+            told.update(new)
+            if new:
+                changes.append(SchemaChange(version, str(level), new))
+    return changes

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from litestar import HttpMethod, Litestar, Request, Response, get, route
 from litestar.params import FromPath, QueryParameter
 from napari_update_hook.weeks import CLOSES_AFTER
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level, fields_of
 
 from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, Entry
 from aggregation.retention import RETENTION
@@ -19,7 +19,7 @@ from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
 from update_server.pages.charts import chart_of
-from update_server.pages.example import example_batch
+from update_server.pages.example import example_batch, schema_history
 from update_server.pages.listing import Order, listing
 from update_server.pages.promises import PROMISES
 from update_server.pages.rendering import Context, Pages
@@ -158,6 +158,11 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             return {
                 "levels": described_levels(settings.levels, settings.level_hosts).levels,
                 "examples": {str(level): example_batch(level) for level in TELEMETRY_LEVELS},
+                "field_examples": {
+                    str(level): {field.name: json.dumps(field.example) for field in fields_of(level)}
+                    for level in TELEMETRY_LEVELS
+                },
+                "history": schema_history(),
                 "retention_days": RETENTION.days,
                 "closes_after_days": CLOSES_AFTER.days,
                 "contact": settings.contact,

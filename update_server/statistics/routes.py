@@ -116,9 +116,10 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
 def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str:
     """Return the path and query under which the numbers of an entry are found.
 
-    ``subject``: what an entry with a fixed dimension is about; without one the path holds a placeholder.
+    ``subject``: what an entry with a fixed dimension is about; None for a placeholder, empty for all subjects at once.
     """
-    fixed = "".join(f"/{subject or f'{{{dimension.name}}}'}" for dimension in entry.dimensions[: entry.fixed])
+    places = [f"/{{{dimension.name}}}" if subject is None else f"/{subject}" for dimension in entry.dimensions[: entry.fixed]]
+    fixed = "".join(places) if subject != "" else ""
     asked = {"by": ",".join(entry.by) or None, **query}
     text = urlencode({name: value for name, value in asked.items() if value}, safe=",")
     return f"/api/stats/{entry.topic}{fixed}{f'?{text}' if text else ''}"

@@ -1,0 +1,107 @@
+"""The privacy page can't differ from what the wire types, the client's question and the API say."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+
+from napari_update_hook.plugin.questions import questions_of
+from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, fields_of
+
+from aggregation.catalogue import CATALOGUE, questions_reading
+from tests.update_server.conftest import Client, MakeClient
+from update_server.pages.example import schema_history
+from update_server.pages.promises import PROMISES
+
+Table = dict[str, tuple[str, str, str, list[str]]]
+
+
+def tables(page: str) -> dict[str, Table]:
+    """What the page says of each field, by level: description, form, example, questions."""
+    found = {}
+    for level, text in re.findall(r'<h3 id="(\w+)">Level \w+</h3>(.*?)</section>', page, flags=re.DOTALL):
+        rows = re.findall(
+            r'<th scope="row"><code>(\w+)</code></th>\s*<td>(.*?)</td>\s*<td>(.*?)</td>\s*'
+            r"<td><code>(.*?)</code></td>\s*<td>(.*?)</td>",
+            text,
+            flags=re.DOTALL,
+        )
+        found[level] = {
+            name: (
+                unescape(meaning),
+                unescape(form),
+                unescape(example),
+                [unescape(one) for one in re.findall("<li>(.*?)</li>", why)],
+            )
+            for name, meaning, form, example, why in rows
+        }
+    return found
+
+
+async def test_page_wire_client_and_api_say_the_same(client: Client) -> None:
+    page = tables((await client.get("/privacy")).text)
+    told = {level["name"]: level for level in (await client.get("/api/telemetry/levels")).json()["levels"]}
+    assert list(page) == list(told) == [str(level) for level in TELEMETRY_LEVELS]
+    for level in TELEMETRY_LEVELS:
+        wire = {field.name: field for field in fields_of(level)}
+        of_api = {field["name"]: field for field in told[level]["fields"]}
+        assert list(page[level]) == list(wire) == list(of_api)
+        for name, (meaning, form, example, questions) in page[level].items():
+            assert (
+                (meaning, form)
+                == (wire[name].description, wire[name].type)
+                == (of_api[name]["description"], of_api[name]["type"])
+            )
+            assert example
+            assert questions == of_api[name]["questions"] == list(questions_reading(name))
+
+
+async def test_the_question_in_napari_names_the_questions_that_the_page_does(client: Client) -> None:
+    page = (await client.get("/privacy")).text
+    asked = [question for level in TELEMETRY_LEVELS for question in questions_of(str(level))]
+    assert sorted(asked) == sorted(entry.question for entry in CATALOGUE)
+    for entry in CATALOGUE:
+        assert entry.question in unescape(page)
+        assert entry.question in questions_of(str(entry.level))
+
+
+async def test_every_field_is_in_the_history_of_the_schema_once(client: Client) -> None:
+    history = schema_history()
+    names = [name for one in history for name in one.fields]
+    assert sorted(names) == sorted({field.name for level in TELEMETRY_LEVELS for field in fields_of(level)})
+    assert {one.version for one in history} <= set(range(1, SCHEMA_VERSION + 1))
+    page = (await client.get("/privacy")).text
+    assert page.index('id="history"') < page.index('id="promises"')
+
+
+async def test_every_promise_stands_there_with_its_tests(client: Client) -> None:
+    page = unescape((await client.get("/privacy")).text)
+    for group in PROMISES:
+        for promise in group.promises:
+            assert promise.text in page
+            assert all(test in page for test in promise.tests)
+
+
+async def test_every_way_off_is_named_with_the_host_of_each_level_and_whom_to_write_to(make_client: MakeClient) -> None:
+    hosts = {"basic": "basic.example.org", "middle": "middle.example.org", "full": "full.example.org"}
+    async with make_client(contact="privacy@example.org", level_hosts=hosts) as client:
+        page = (await client.get("/privacy")).text
+    off = page[page.index('id="off"') : page.index('id="yours"')]
+    ways = (
+        "Withdraw",
+        "consent set none",
+        "Uninstalling",
+        "NAPARI_TELEMETRY=0",
+        "DO_NOT_TRACK=1",
+        "NAPARI_UPDATE_CHECK=0",
+        "site.json",
+    )
+    for way in ways:
+        assert way in off
+    for host in hosts.values():
+        assert host in page
+    assert "writes to privacy@example.org" in page
+
+
+async def test_where_no_contact_is_set_the_page_says_so(client: Client) -> None:
+    assert "UPDATE_SERVER_CONTACT" in (await client.get("/privacy")).text
