@@ -115,12 +115,17 @@ async def everything(make_client: MakeClient, folder: Path, key_folder: Path, ke
 async def _paths(client: Client) -> list[str]:
     """Every address that shows numbers, or might: all pages, all entries, all plugins of the index, each with all its `by`."""
     names = sorted((await client.get("/api/plugins")).json())
-    paths = ["/", "/dashboard", "/privacy", "/api/stats", "/api/retractions", "/api/telemetry/levels", "/.well-known/jwks.json"]
+    paths = ["/", "/dashboard", "/plugins", "/pythons", "/privacy", "/api/stats", "/api/retractions", "/api/telemetry/levels"]
+    paths += ["/.well-known/jwks.json", *(f"/plugins/{name}" for name in names)]
     for topic, entries in topics().items():
         for entry in entries:
             query = "?" + urlencode({"by": ",".join(entry.by)}) if entry.by else ""
             subjects = [f"/{name}" for name in names] if entry.fixed else [""]
             paths += [f"/api/stats/{topic}{subject}{query}" for subject in subjects]
+            separator = "&" if query else "?"
+            paths += [f"/api/stats/{topic}{subject}{query}{separator}format=csv" for subject in subjects]
+        if any(entry.fixed for entry in entries):
+            paths += [f"/api/stats/{topic}/{name}/badge" for name in names]
         paths.append(f"/api/stats/{topic}")
     return [*paths, *(f"/api/shields/{name}" for name in names)]
 
@@ -155,7 +160,10 @@ async def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_fiv
     counts = {place: list(_counts(place, content)) for place, content in both[0].items()}
     for place, numbers in counts.items():
         assert all(number >= 10 and number % 5 == 0 for number in numbers), (place, numbers)
-    kinds = ("/api/stats/napari", "/dashboard", "export csv", "export json", "export parquet", "certificate", "/certificates/")
+    pages = ("/dashboard", "/plugins", "/plugins/affinder", "/pythons")
+    answers = ("/api/stats/napari", "/api/stats/plugins/affinder/badge")
+    files = ("export csv", "export json", "export parquet", "certificate", "/certificates/")
+    kinds = (*pages, *answers, *files)
     for kind in kinds:  # the check would pass on nothing, too
         assert any(place.startswith(kind) and numbers for place, numbers in counts.items()), kind
 
@@ -164,7 +172,9 @@ async def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[See
     """The index names plugins, and the lists name values, whoever has them."""
     for place, content in both[0].items():
         text = content if isinstance(content, str) else content.decode("latin-1")
-        if "/stats/" in place:
+        if "/stats/" in place and place.endswith("format=csv"):
+            assert not any(name in text for name in HIDDEN), place
+        elif "/stats/" in place and not place.endswith("/badge"):
             assert not any(name in json.dumps(json.loads(text)["rows"]) for name in HIDDEN), place
         elif place.startswith(("export", "certificate")) and not place.endswith("parquet"):
             assert not any(re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) for name in HIDDEN), place
@@ -176,7 +186,7 @@ async def test_how_many_reports_there_were_is_nowhere(both: tuple[Seen, Seen]) -
         text = content if isinstance(content, str) else content.decode("latin-1")
         for word in ("left_out", "duration_s", "catalogue_hash", "code_version", "reports_read"):
             assert word not in text, (place, word)
-        if "/stats" in place:
+        if "/stats" in place and not place.endswith(("/badge", "format=csv")):
             _only_known_numbers(json.loads(text), place)
 
 
@@ -228,7 +238,9 @@ def _counts(place: str, content: str | bytes) -> Iterator[int]:
         yield from (int(number) for number in re.findall(r"\d{4}-W\d\d (\d+)\b", weekly))
         return
     text = content if isinstance(content, str) else content.decode("latin-1")
-    if place.endswith(".csv"):
+    if place.endswith("/badge"):
+        yield from (int(number) for number in re.findall(r'"message":"([0-9]+)\+"', text))
+    elif place.endswith(("csv",)):
         yield from (int(row["people"]) for row in csv.DictReader(io.StringIO(text)) if "people" in row)
     elif place.endswith(".parquet"):
         from pyarrow import parquet
@@ -239,7 +251,7 @@ def _counts(place: str, content: str | bytes) -> Iterator[int]:
         yield from _people_in(_payload(text.strip()))
     elif text.lstrip().startswith(("{", "[")):
         yield from _people_in(json.loads(text))
-    elif place in ("/dashboard",):
+    elif place in ("/", "/dashboard", "/pythons") or place.startswith("/plugins"):
         yield from _Figures(text).found
     elif place.startswith(("certificate ", "/certificates/")):
         weekly = text[text.index("Weekly installs") :].split("</section>")[0]

@@ -111,11 +111,14 @@ class Pages:
     def answer_error(self, request: Asked, error: Exception) -> Response[bytes]:
         """Answer any exception of a handler: a person who looks at pages gets one that says where to go on, a program JSON."""
         wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/api/", "/health/"))
-        if not wants_page:
-            return answer_problem(request, error)
-        problem = as_problem(error)
-        content = self.rendered("problem.html", {"problem": problem.body})
-        return Response(content, status_code=problem.status, media_type="text/html", headers=problem.headers)
+        if wants_page:
+            problem = as_problem(error)
+            content = self.rendered("problem.html", {"problem": problem.body})
+            response = Response(content, status_code=problem.status, media_type="text/html", headers=problem.headers)
+        else:
+            response = answer_problem(request, error)
+        response.headers.update(SECURITY_HEADERS)  # what is done after each request is not done after an error
+        return response
 
 
 def _loaded(path: Path) -> Body:

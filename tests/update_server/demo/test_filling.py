@@ -1,0 +1,51 @@
+"""Made-up weeks go through the real intake and the real rule, and never beside real numbers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import RawStore
+from tests.support.facts import write_snapshot
+from update_server.demo.filling import NotADemoError, fill
+from update_server.settings import Settings
+
+NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
+
+
+async def filled(folder: Path, weeks: int = 12) -> list[tuple[int, int]]:
+    """Fill a folder, and return the progress that was told."""
+    told: list[tuple[int, int]] = []
+    await fill(Settings(data=folder), NOW, weeks=weeks, people=60, progress=lambda done, of: told.append((done, of)))
+    return told
+
+
+async def test_weeks_are_published_by_the_rule_and_old_reports_deleted(tmp_path: Path) -> None:
+    write_snapshot(tmp_path)
+    assert (await filled(tmp_path))[-1] == (12, 12)
+    settings = Settings(data=tmp_path)
+    assert settings.is_demo
+    aggregate = AggregateStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'aggregate.sqlite3'}"))
+    raw = RawStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"))
+    weeks = await aggregate.published_weeks()
+    assert (len(weeks), weeks[-1]) == (12, "2026-W44")
+    assert len(await raw.weeks()) < 12
+    await aggregate.engine.dispose()
+    await raw.close()
+
+
+async def test_it_begins_anew_and_makes_the_same(tmp_path: Path) -> None:
+    write_snapshot(tmp_path)
+    await filled(tmp_path, 3)
+    await filled(tmp_path, 3)
+
+
+async def test_a_folder_with_numbers_that_may_be_real_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "aggregate.sqlite3").write_bytes(b"real")
+    with pytest.raises(NotADemoError, match="may be real"):
+        await filled(tmp_path)
+    assert (tmp_path / "aggregate.sqlite3").read_bytes() == b"real"

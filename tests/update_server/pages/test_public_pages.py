@@ -1,0 +1,160 @@
+"""Dashboard, plugins and Pythons: what a person finds there, without a browser."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from napari_update_hook.weeks import published_from
+
+from aggregation.catalogue import CATALOGUE
+from aggregation.publish import publish_week
+from tests.support.reports import report
+from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+from update_server.settings import DEMO_MARK
+
+WEEKS = ["2026-W38", "2026-W39", "2026-W40"]
+
+
+async def fill(client: Client) -> None:
+    services = services_of(client)
+    assert services.raw is not None
+    for number, week in enumerate(WEEKS):
+        await services.raw.put([report(person, week=week) for person in range(20 + 10 * number)])
+        await publish_week(services.raw, services.aggregate, week, published_from(week))
+
+
+async def text(client: Client, path: str) -> str:
+    response = await client.get(path, headers={"accept": "text/html"})
+    assert response.status_code == 200, path
+    return re.sub(r"\s+", " ", unescape(response.text))
+
+
+async def test_the_dashboard_has_a_chart_and_a_table_for_each_question(client: Client) -> None:
+    await fill(client)
+    page = await text(client, "/dashboard")
+    for entry in CATALOGUE:
+        if not entry.fixed or not entry.by:
+            assert f'id="{entry.id}"' in page
+            assert entry.question in page
+        else:
+            assert entry.question in page[page.index("For each plugin") :]
+    assert page.count('class="plot"') == page.count("<caption>")
+
+
+async def test_weeks_are_chosen_in_the_address(client: Client) -> None:
+    await fill(client)
+    page = await text(client, f"/dashboard?from={WEEKS[0]}&to={WEEKS[1]}")
+    assert "2 of 3 published weeks" in page
+    table = page[page.index('id="people-table"') : page.index("</table>")]
+    assert WEEKS[1] in table
+    assert WEEKS[2] not in table
+    bad = await client.get("/dashboard?from=2020-W01", headers={"accept": "text/html"})
+    assert (bad.status_code, "no published week" in bad.text) == (400, True)
+
+
+async def test_the_list_of_plugins_is_searched_and_sorted_in_the_address(client: Client) -> None:
+    await fill(client)
+    page = await text(client, "/plugins")
+    names = re.findall(r'<th scope="row"><a href="/plugins/([^"]+)"', page)
+    assert names[0] == "affinder", "the one with a number comes first"
+    assert "napari" not in names
+    assert names == [names[0], *sorted(names[1:])]
+    assert len(names) == len(services_of(client).served().packages) - 1
+    assert re.findall(r'<a href="/plugins/([^"]+)"', await text(client, "/plugins?q=What+HARPY")) == ["napari-harpy"]
+    assert "No plugin of the index matches" in await text(client, "/plugins?q=zzz")
+    released = re.findall(r'<a href="/plugins/([^"]+)"', await text(client, "/plugins?sort=released"))
+    assert released[:2] == ["affinder", "napari-harpy"]
+    assert (await client.get("/plugins?sort=colour", headers={"accept": "text/html"})).status_code == 400
+
+
+async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certificates(client: Client) -> None:
+    await fill(client)
+    page = await text(client, "/plugins/Affinder")
+    for question in (entry.question for entry in CATALOGUE if entry.fixed):
+        assert question in page
+    assert '<p class="figure">40</p>' in page
+    row = page[page.index('<th scope="row">0.5.0</th>') :]
+    assert row.startswith('<th scope="row">0.5.0</th><td>2026-06-01</td><td class="no">no</td><td class="yes">yes</td>')
+    assert "40+" in page
+    assert (
+        "https://img.shields.io/endpoint?url=http%3A%2F%2Ftestserver.local%2Fapi%2Fstats%2Fplugins%2Faffinder%2Fbadge" in page
+    )
+    assert "None has been issued" in page
+    hidden = await text(client, "/plugins/napari-harpy")
+    assert "Nothing is listed from 2026-W38 to 2026-W40: fewer than 10 people in each week, or nobody." in hidden
+
+
+async def test_the_page_of_pythons_counts_what_each_can_install(client: Client) -> None:
+    await fill(client)
+    page = await text(client, "/pythons")
+    row = re.search(r'<th scope="row"><a href="#python-3.11">3.11</a></th>(.*?)</tr>', page)
+    assert row is not None
+    assert re.findall(r">(\d+)<", row[1]) == ["3", "0", "2"]  # napari-harpy and compiled-plugin are not for it
+    assert "Plugins whose newest final release" in page
+    details = page[page.index('<details id="python-3.11">') :]
+    assert "napari-harpy" in details[: details.index("</details>")]
+
+
+@pytest.mark.parametrize("path", ["/nowhere", "/plugins/afinder", "/static/../routes.py"])
+async def test_what_is_not_there_is_a_page_for_people_and_json_for_programs(client: Client, path: str) -> None:
+    page = await client.get(path, headers={"accept": "text/html,*/*"})
+    assert (page.status_code, page.headers["content-type"]) == (404, "text/html; charset=utf-8")
+    assert 'href="/plugins"' in page.text
+    assert "content-security-policy" in page.headers
+    assert "script-src 'self'" in (await client.get(path)).headers["content-security-policy"]
+    program = await client.get(path)
+    assert (program.status_code, program.headers["content-type"]) == (404, "application/problem+json")
+    if "afinder" in path:
+        assert "Did you mean affinder?" in page.text
+
+
+async def test_pages_come_from_a_cache_with_an_etag_until_something_is_published(client: Client) -> None:
+    await fill(client)
+    for path in ("/", "/dashboard", "/plugins", "/plugins/affinder", "/pythons", "/privacy"):
+        first = await client.get(path, headers={"accept-encoding": "br"})
+        assert first.headers["content-encoding"] == "br"
+        again = await client.get(path, headers={"if-none-match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await client.head(path)).status_code == 200
+    services = services_of(client)
+    assert services.raw is not None
+    etag = (await client.get("/dashboard")).headers["etag"]
+    await services.raw.put([report(person, week="2026-W41") for person in range(30)])
+    await publish_week(services.raw, services.aggregate, "2026-W41", NOW)
+    services.cache._looked_at = 0
+    assert (await client.get("/dashboard", headers={"if-none-match": etag})).status_code == 200
+
+
+async def test_a_plugin_page_is_small_over_the_wire(client: Client) -> None:
+    await fill(client)
+    response = await client.get("/plugins/affinder", headers={"accept-encoding": "gzip"})
+    assert int(response.headers["content-length"]) < 50_000
+
+
+async def test_made_up_numbers_are_marked_on_every_page(make_client: MakeClient, tmp_path: object) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path)) / "data"
+    folder.mkdir()
+    (folder / DEMO_MARK).touch()
+    async with make_client() as client:
+        for path in ("/", "/dashboard", "/plugins", "/plugins/affinder", "/pythons", "/privacy", "/verify", "/api/docs"):
+            assert "Every number here is made up." in await text(client, path)
+        missing = await client.get("/nowhere", headers={"accept": "text/html"})
+        assert "Every number here is made up." in missing.text
+
+
+async def test_where_the_seed_is_served_pages_do_without_texts(make_client: MakeClient) -> None:
+    async with make_client(snapshot=False) as client:
+        assert "affinder" in await text(client, "/plugins?q=affinder")
+        assert "0.5.0" in await text(client, "/plugins/affinder")
+        await text(client, "/pythons")
+
+
+def test_a_year_is_shown_unless_more_is_asked_for() -> None:
+    from update_server.pages import routes
+
+    assert timedelta(weeks=routes.WEEKS_SHOWN) == timedelta(days=364)
