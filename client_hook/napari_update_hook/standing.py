@@ -99,14 +99,13 @@ def client_status(
     """
     now = settings.now()
     read = _Reading()
-    record = read(store.consents.current, None)
     sent: list[SentBatch] = read(store.sendings.sent, [])
     drafts: list[Draft] = read(store.drafts.all, [])
     forgotten: set[tuple[str, str]] = read(store.sendings.forgotten, set())
     pauses = {
         name: read(partial(store.answers.pause, name), None) for name in (check_pause(settings.service), settings.service)
     }
-    decision = telemetry.decision()
+    decision, record = telemetry.decision_and_record()
     switch = telemetry_switch(settings.environ, settings.site)
     askings: list[datetime] = read(store.consents.askings, [])
     weeks = [

@@ -31,6 +31,8 @@ from napari_update_hook.transport import Transport, decoded
 from napari_update_hook.weeks import is_open, week_of
 from napari_update_hook.wire import SCHEMA_VERSION, AllowList, BasicReport, Batch, Level, Receipt
 
+TRIES_TO_READ = 5
+"""The record and the secrets lie in two files, which change one after the other."""
 NOBODY_TO_BE = "Telemetry is off: the secret of your account is gone, because its file was deleted or your consent had ended."
 LEASE = timedelta(minutes=2)
 """So long one process alone may try to send; longer than any try takes."""
@@ -109,18 +111,26 @@ class Telemetry:
         self._process = f"{os.getpid()}-{threading.get_ident()}"
 
     def decision(self) -> Decision:
-        """Return which level is in force, and why it is not more.
+        """Return which level is in force, and why it is not more; see `decision_and_record`."""
+        return self.decision_and_record()[0]
+
+    def decision_and_record(self) -> tuple[Decision, ConsentRecord | None]:
+        """Return which level is in force, and why it is not more, with the record from which that follows.
 
         Where the record can't be read, or the secret that came with it is gone, nothing may be sent.
         """
         try:
-            record = self._store.consents.current()
-            decision = decide(record, self._settings, self._settings.now())
-            if decision.level is not Level.NONE and self._store.consents.secrets() is None:
-                return Decision(Level.NONE, f"{NOBODY_TO_BE} To agree anew: napari-updates consent set {decision.level}", True)
+            for _ in range(TRIES_TO_READ):
+                record = self._store.consents.current()
+                decision = decide(record, self._settings, self._settings.now())
+                if decision.level is Level.NONE or self._store.consents.secrets() is not None:
+                    return decision, record
+                if record == self._store.consents.current():  # else it was withdrawn between the two
+                    reason = f"{NOBODY_TO_BE} To agree anew: napari-updates consent set {decision.level}"
+                    return Decision(Level.NONE, reason, True), record
         except StateError as error:
-            return Decision(Level.NONE, f"Telemetry is off: {error}", True, isinstance(error, StateBusyError))
-        return decision
+            return Decision(Level.NONE, f"Telemetry is off: {error}", True, isinstance(error, StateBusyError)), None
+        return Decision(Level.NONE, "Telemetry is off: your answer is changing all the time.", True, True), None
 
     def tidy(self) -> None:
         """Remove what an ended consent left, weeks that closed, and what no server can have any more. Raises StateError."""

@@ -20,7 +20,7 @@ from napari_update_hook.plugin.qt.question import QuestionDialog
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from tests.inside_napari.made_server import MadeServer
-from tests.inside_napari.waiting import PATIENCE_MS
+from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 NAME = "napari-svg"
 
@@ -199,7 +199,7 @@ def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: Mad
     panel.telemetry.ask.click()
     qtbot.waitUntil(lambda: "0 reports" in panel.telemetry.copies.toPlainText(), timeout=PATIENCE_MS)
     panel.telemetry.forget.click()
-    box = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QMessageBox))
+    (box,) = shown(QMessageBox)
     assert box.defaultButton() is box.button(QMessageBox.StandardButton.No)
     yes = box.button(QMessageBox.StandardButton.Yes)
     assert yes is not None
@@ -211,8 +211,8 @@ def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: Mad
 
 def test_the_answer_is_changed_by_the_same_question(panel: Panel, qtbot: Any) -> None:
     panel.telemetry.change.click()
-    qtbot.waitUntil(lambda: any(isinstance(one, QuestionDialog) for one in QApplication.topLevelWidgets()), timeout=PATIENCE_MS)
-    dialog = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog))
+    qtbot.waitUntil(lambda: len(shown(QuestionDialog)) == 1, timeout=PATIENCE_MS)
+    (dialog,) = shown(QuestionDialog)
     assert dialog.level is None
     assert dialog.buttons[2].text() == "Cancel"
     middle = dialog.levels.button(2)

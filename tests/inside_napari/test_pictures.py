@@ -19,10 +19,10 @@ from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.plugin.qt.question import QuestionDialog
-from qtpy.QtWidgets import QApplication, QLabel, QWidget
+from qtpy.QtWidgets import QLabel, QWidget
 
 from tests.inside_napari.made_server import MadeServer
-from tests.inside_napari.waiting import PATIENCE_MS
+from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 
 @pytest.fixture
@@ -59,8 +59,8 @@ def test_dialog_indicator_and_panel(
     y, x = np.mgrid[:256, :256]
     viewer.add_image(np.sin(x / 9) * np.cos(y / 13) + (x + y) / 512, name="waves")
     attach(viewer)
-    qtbot.waitUntil(lambda: any(isinstance(one, QuestionDialog) for one in QApplication.topLevelWidgets()), timeout=PATIENCE_MS)
-    dialog = next(one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog))
+    qtbot.waitUntil(lambda: len(shown(QuestionDialog)) == 1, timeout=PATIENCE_MS)
+    (dialog,) = shown(QuestionDialog)
     qtbot.wait(300)
     save(dialog, f"question-{theme}")
     dialog.levels.button(2).click()

@@ -16,9 +16,9 @@ from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt.question import QuestionDialog
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
-from qtpy.QtWidgets import QApplication, QComboBox
+from qtpy.QtWidgets import QComboBox
 
-from tests.inside_napari.waiting import PATIENCE_MS
+from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 PLUGIN = "napari-update-hook"
 
@@ -68,7 +68,7 @@ def choice(dialog: Any) -> QComboBox:
 
 
 def questions() -> list[QuestionDialog]:
-    return [one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog) and one.isVisible()]
+    return shown(QuestionDialog)
 
 
 def recorded() -> list[tuple[str, datetime | None]]:

@@ -21,13 +21,13 @@ from qtpy.QtCore import QPoint, Qt
 from qtpy.QtWidgets import QApplication, QDialog, QLabel, QMenu, QPlainTextEdit, QPushButton
 
 from tests.inside_napari.made_server import MadeServer
-from tests.inside_napari.waiting import PATIENCE_MS
+from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 LEVELS = ["none", "basic", "middle", "full"]
 
 
 def dialogs() -> list[QuestionDialog]:
-    return [one for one in QApplication.topLevelWidgets() if isinstance(one, QuestionDialog) and one.isVisible()]
+    return shown(QuestionDialog)
 
 
 @pytest.fixture

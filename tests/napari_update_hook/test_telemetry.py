@@ -15,6 +15,7 @@ from napari_update_hook.collect import Collector
 from napari_update_hook.environment import Distribution
 from napari_update_hook.facts import facts_of
 from napari_update_hook.layers import LayerKind
+from napari_update_hook.state.consents import Consents
 from napari_update_hook.state.drafts import Counts, Draft
 from napari_update_hook.telemetry import next_to_send
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
@@ -540,3 +541,17 @@ def test_a_secret_that_is_gone_is_told_and_nothing_is_sent(machine: Machine, ser
     assert "consent set full" in str(result.telemetry.reason)
     machine.consent(Level.FULL)
     assert machine.client.check().telemetry.receipt is not None
+
+
+def test_an_answer_that_changes_while_it_is_read_is_read_whole(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.consent(Level.BASIC)
+    read_secrets = Consents.secrets
+
+    def secrets_of_just_after(self: Consents) -> tuple[bytes, bytes] | None:
+        if (record := self.current()) is not None and record.level is Level.BASIC:
+            machine.consent(Level.NONE)
+        return read_secrets(self)
+
+    monkeypatch.setattr(Consents, "secrets", secrets_of_just_after)
+    decision, record = machine.client.telemetry.decision_and_record()
+    assert (decision.reason, record and record.level) == ("Telemetry is off: your answer was none.", Level.NONE)

@@ -25,7 +25,7 @@ def _watch(report: Path, seconds: float, wanted: str) -> None:
         time.sleep(0.1)
         seen = look()
     ends = time.monotonic() + seconds
-    while time.monotonic() < ends and not (wanted and all(wanted in text for text in seen["indicators"] or [""])):
+    while time.monotonic() < ends and not (wanted and _say_all(wanted, seen)):
         time.sleep(0.1)
         seen = look()
     ours = sorted(name for name in sys.modules if name.startswith("napari_update_hook"))
@@ -34,6 +34,11 @@ def _watch(report: Path, seconds: float, wanted: str) -> None:
 
     for slot in ("closeAllWindows", "quit"):
         QMetaObject.invokeMethod(_application(), slot, Qt.ConnectionType.QueuedConnection)
+
+
+def _say_all(wanted: str, seen: dict[str, Any]) -> bool:
+    """Whether each window has an indicator that says it."""
+    return len(seen["indicators"]) == seen["windows"] and all(wanted in text for text in seen["indicators"])
 
 
 def _application() -> Any:

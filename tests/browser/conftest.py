@@ -1,0 +1,110 @@
+"""The service with made-up weeks, as a process, and a real browser before it: Debian's Chromium, driven by Playwright."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.facts import write_snapshot
+from tests.support.processes import run, running_server
+
+WEEKS, PEOPLE = 30, 250
+WIDE, PHONE = 1280, 390
+NOW = "2026-11-18T12:00:00Z"
+
+
+def chromium() -> str | None:
+    """Return the path of a Chromium or Chrome of this machine."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    return os.environ.get("TEST_BROWSER") or next((path for name in names if (path := shutil.which(name))), None)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service that has something to show."""
+    folder = tmp_path_factory.mktemp("site")
+    write_snapshot(folder)
+    own = {"UPDATE_SERVER_DATA": str(folder), "UPDATE_SERVER_NOW": NOW, "UPDATE_SERVER_JOBS": "false"}
+    made = run("update_server", "demo", "--weeks", str(WEEKS), "--people", str(PEOPLE), **own)
+    assert made.returncode == 0, made.stdout + made.stderr
+    with running_server(folder, **own) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser without a window. Of a module alone: as long as it runs, no other event loop can in this thread."""
+    path = chromium()
+    if path is None:
+        pytest.skip("needs a browser: apt-get install chromium, or name one in TEST_BROWSER")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Visit:
+    """A page as one person sees it, and all that went wrong or out while they did."""
+
+    def __init__(self, context: Any, site: str) -> None:
+        self.context = context
+        self.site = site
+        self.page = context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def go(self, path: str) -> Any:
+        """Open a page of the site, and wait until nothing is loaded any more."""
+        self.page.goto(self.site + path)
+        self.page.wait_for_load_state("networkidle")
+        return self.page
+
+    def see_all(self) -> None:
+        """Scroll to the end and back, so that everything is drawn."""
+        height = self.page.evaluate("document.documentElement.scrollHeight")
+        for top in range(0, int(height), 500):
+            self.page.evaluate(f"scrollTo(0, {top})")
+            self.page.wait_for_timeout(30)
+        self.page.evaluate("scrollTo(0, 0)")
+
+
+@pytest.fixture
+def visit(browser: Any, site: str) -> Iterator[Callable[..., Visit]]:
+    """Open a browser of somebody's own: ``width`` in pixels, ``dark``, ``javascript``."""
+    contexts = []
+
+    def opened(width: int = WIDE, *, dark: bool = False, javascript: bool = True) -> Visit:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=javascript,
+        )
+        context.set_default_timeout(30_000)
+        contexts.append(context)
+        return Visit(context, site)
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def save() -> Callable[[Any, str], None]:
+    """Keep a picture where TEST_PICTURES says, to be looked at."""
+
+    def keep(page: Any, name: str) -> None:
+        if folder := os.environ.get("TEST_PICTURES"):
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+    return keep
