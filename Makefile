@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-client test-napari check format coverage docs pictures soak seed lock
-.PHONY: bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
+.PHONY: demo bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -56,6 +56,7 @@ coverage: install ## Run all tests and show which lines none of them reaches
 docs: install ## Write the pages that are made from the program
 	$(BIN)/update-server settings --markdown > docs/settings.md
 	$(BIN)/update-server promises > docs/promises.md
+	$(BIN)/python -m aggregation catalogue --grafana deploy/grafana/dashboards > /dev/null
 	$(BIN)/python -m aggregation catalogue --questions > client_hook/napari_update_hook/questions.json
 
 seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
@@ -64,6 +65,12 @@ seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
 lock: install ## Resolve the dependencies anew
 	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --extra parquet pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
+
+demo: install ## Fill ./demo-data with two years of made-up weeks, start the service on them and open the dashboard
+	@export UPDATE_SERVER_DATA=$${UPDATE_SERVER_DATA:-demo-data} UPDATE_SERVER_PORT=$${UPDATE_SERVER_PORT:-8000}; \
+	[ -f $$UPDATE_SERVER_DATA/made-up-numbers ] && [ -z "$$ANEW" ] || $(BIN)/update-server demo || exit; \
+	( sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$$UPDATE_SERVER_PORT/dashboard" >/dev/null 2>&1 ) & \
+	exec $(BIN)/update-server run
 
 bench: install ## Measure serving and building (needs wrk and nginx)
 	$(BIN)/python -m benchmarks.serve

@@ -1,4 +1,4 @@
-"""Who may do what in the raw store on PostgreSQL.
+"""Who may do what in the stores on PostgreSQL.
 
 The web process stores, finds and deletes reports through the functions of migration 0002 and has no right on the table; the
 scheduler reads weeks and drops them. Granted anew by every ``update-server db migrate``, so that it holds also where roles
@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from aggregation.grafana import PUBLIC_TABLES
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
 from migrations import version_table
@@ -17,6 +18,8 @@ from migrations import version_table
 WEB_FUNCTIONS = ("put_reports(jsonb)", "find_reports(text)", "delete_reports(text)")
 OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)", "weeks_of_reports()")
 SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)")
+READER = "grafana"
+"""The role that deploy/postgres/roles.sh makes for it."""
 FUNCTIONS = tuple(dict.fromkeys((*WEB_FUNCTIONS, *OWNERS_FUNCTIONS, *SCHEDULER_FUNCTIONS)))
 
 
@@ -43,6 +46,22 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
                 functions = dict.fromkeys((*WEB_FUNCTIONS * is_web, *SCHEDULER_FUNCTIONS * is_scheduler))
                 await connection.run_sync(_grant, role, "SELECT" if is_scheduler else "", tuple(functions))
         return granted
+    finally:
+        await engine.dispose()
+
+
+async def grant_public(owner_url: str) -> list[str]:
+    """Let the role `READER`, where there is one, read the tables of public numbers in the aggregate store, and no other."""
+    engine = make_engine(owner_url)
+    try:
+        async with engine.begin() as connection:
+            if await connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": READER}) is None:
+                return []
+            await connection.execute(sa.text(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {READER}"))
+            await connection.execute(sa.text(f"GRANT USAGE ON SCHEMA public TO {READER}"))
+            for table in PUBLIC_TABLES:
+                await connection.execute(sa.text(f"GRANT SELECT ON {table} TO {READER}"))
+        return [READER]
     finally:
         await engine.dispose()
 

@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregation.clock import Clock
 from aggregation.settings import AggregationSettings, Role, Store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
-from migrations.rights import grant_raw, role_of
+from migrations.rights import grant_public, grant_raw, role_of
 from update_server import __version__
 from update_server.index import seed
 from update_server.index.refresh import build
@@ -211,7 +211,7 @@ def migrate() -> None:
             continue
         try:
             asyncio.run(upgrade(store, url))
-            granted = _grant_raw(settings, url) if store is Store.RAW else []
+            granted = _grant_raw(settings, url) if store is Store.RAW else _grant_public(url)
         except (StoreTooNewError, SQLAlchemyError, OSError) as error:
             errors.print(f"[red]Cannot migrate the {store} store: {_reason(error)}[/red]")
             raise typer.Exit(1) from error
@@ -224,6 +224,11 @@ def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
         return []
     web, scheduler = (role_of(settings.aggregation.url(Store.RAW, role)) for role in (Role.WEB, Role.SCHEDULER))
     return asyncio.run(grant_raw(owner_url, web, scheduler))
+
+
+def _grant_public(owner_url: str) -> list[str]:
+    """Let Grafana read the public numbers, where the store is PostgreSQL and has a role for it."""
+    return [] if role_of(owner_url) is None else asyncio.run(grant_public(owner_url))
 
 
 @app.command("settings")

@@ -21,6 +21,7 @@ from aggregation.cli.opening import aggregate_store, instant, run
 from aggregation.cli.options import JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week, entry_of
 from aggregation.cli.output import confirmed, console, errors, print_json, several, were
 from aggregation.export import Format, MissingLibraryError, export
+from aggregation.grafana import write as write_dashboards
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.records import PublicRetraction, Records, public_retraction
@@ -38,8 +39,17 @@ QuestionsOption = Annotated[
 ]
 
 
-def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False) -> None:
+GrafanaOption = Annotated[
+    Path | None, typer.Option("--grafana", help="Write Grafana's dashboards, a panel for each question, into this folder.")
+]
+
+
+def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False, grafana: GrafanaOption = None) -> None:
     """List the public questions, and what each needs."""
+    if grafana is not None:
+        for file in write_dashboards(grafana):
+            console.print(str(file))
+        return
     if questions:
         print_json(questions_by_level())
         return

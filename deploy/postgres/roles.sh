@@ -13,6 +13,12 @@ GRANT CREATE, USAGE ON SCHEMA public TO owner;
 GRANT USAGE ON SCHEMA public TO web, scheduler;
 SQL
 if [ "$POSTGRES_DB" != raw ]; then
+  # Grafana: "update-server db migrate" lets it read the tables of public numbers, and no other.
+  psql -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB" <<SQL
+CREATE ROLE grafana LOGIN PASSWORD '$GRAFANA_PASSWORD';
+GRANT CONNECT ON DATABASE $POSTGRES_DB TO grafana;
+GRANT USAGE ON SCHEMA public TO grafana;
+SQL
   # In the raw store the web process has no right on any table: "update-server db migrate" grants it the functions that it needs.
   psql -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB" <<SQL
 ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT SELECT ON TABLES TO web;

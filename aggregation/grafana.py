@@ -1,0 +1,143 @@
+"""Dashboards for Grafana, made from the catalogue: a panel for each question, on the public numbers alone.
+
+Grafana reads the aggregate store as a role of its own that may see `PUBLIC_TABLES` and nothing else. Its macros can't hold a
+parenthesis, so what a filter is on is named in a query of its own first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aggregation.catalogue import CATALOGUE, Entry
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+
+PUBLIC_TABLES = ("cells", "retractions")
+"""What anybody may see. Which weeks were published without a number is not among it, nor what an aggregation ran on."""
+
+SOURCE = {"type": "grafana-postgresql-datasource", "uid": "aggregate"}
+SCHEMA_VERSION = 39
+"""Of dashboards, as Grafana 11 writes them; newer ones read it."""
+WIDTH, HEIGHT, COLUMNS = 12, 9, 24
+MOST_BARS = 20
+DAY = "to_date(week, 'IYYY\"-W\"IW')"
+"""The Monday of a week, in PostgreSQL."""
+NOTE = (
+    f"Counted are people who chose to take part, each once a week: never all users. Fewer than {LISTED_FROM} are not listed, "
+    f"zero included; every number is rounded down to a multiple of {ROUNDED_DOWN_TO}."
+)
+
+
+def dashboards() -> dict[str, dict[str, Any]]:
+    """Return the dashboards as JSON values, by the name of their file."""
+    of_all = [entry for entry in CATALOGUE if not entry.fixed or not entry.by]
+    of_one = [entry for entry in CATALOGUE if entry.fixed]
+    subject = of_one[0].dimensions[0]
+    choice = {
+        "name": subject.name,
+        "label": subject.title,
+        "type": "query",
+        "datasource": SOURCE,
+        "query": f"SELECT DISTINCT value_1 FROM cells WHERE entry = '{of_one[0].id}' ORDER BY 1",  # noqa: S608 - our own
+        "refresh": 2,
+        "sort": 1,
+        "includeAll": False,
+        "multi": False,
+    }
+    return {
+        "napari.json": _dashboard("napari-usage", "Use of napari", [(entry, False) for entry in of_all], []),
+        "plugin.json": _dashboard("napari-plugin", "Use of a plugin", [(entry, True) for entry in of_one], [choice]),
+    }
+
+
+def write(folder: Path) -> list[Path]:
+    """Write the dashboards into a folder; return the files. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, dashboard in dashboards().items():
+        files.append(folder / name)
+        files[-1].write_bytes(msgspec.json.format(msgspec.json.encode(dashboard), indent=2) + b"\n")
+    return files
+
+
+def queries() -> Iterator[tuple[str, Entry, str]]:
+    """Return every panel's SQL: dashboard, entry, query with Grafana's macros and variables."""
+    entries = {entry.question: entry for entry in CATALOGUE}
+    for name, dashboard in dashboards().items():
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", ()):
+                yield name, entries[panel["title"]], target["rawSql"]
+
+
+def _dashboard(uid: str, title: str, shown: list[tuple[Entry, bool]], variables: list[dict[str, Any]]) -> dict[str, Any]:
+    note = {
+        "id": 1,
+        "type": "text",
+        "title": "",
+        "transparent": True,
+        "gridPos": {"x": 0, "y": 0, "w": COLUMNS, "h": 2},
+        "options": {"mode": "markdown", "content": NOTE},
+    }
+    panels = [note]
+    for number, (entry, is_of_one) in enumerate(shown):
+        place = {"x": number * WIDTH % COLUMNS, "y": 2 + number * WIDTH // COLUMNS * HEIGHT, "w": WIDTH, "h": HEIGHT}
+        panels.append(_panel(number + 2, entry, is_of_one) | {"gridPos": place})
+    return {
+        "uid": uid,
+        "title": title,
+        "tags": ["napari"],
+        "schemaVersion": SCHEMA_VERSION,
+        "version": 1,
+        "editable": False,
+        "timezone": "utc",
+        "time": {"from": "now-1y", "to": "now"},
+        "templating": {"list": variables},
+        "panels": panels,
+    }
+
+
+def _panel(number: int, entry: Entry, is_of_one: bool) -> dict[str, Any]:
+    free = entry.dimensions[entry.fixed :] if is_of_one else entry.dimensions
+    is_course = len(free) <= 1
+    query = _course(entry, is_of_one) if is_course else _last_week(entry)
+    target = {"refId": "A", "datasource": SOURCE, "rawSql": query, "rawQuery": True}
+    defaults = {"min": 0, "unit": "short", "decimals": 0, "custom": {"spanNulls": False}}
+    of_course = {
+        "legend": {"displayMode": "list", "placement": "bottom"},
+        "tooltip": {"mode": "multi", "sort": "desc"},
+    }
+    of_week = {"orientation": "horizontal", "xField": "what", "legend": {"showLegend": False}}
+    return {
+        "id": number,
+        "title": entry.question,
+        "description": f"{NOTE} Level {entry.level}.",
+        "datasource": SOURCE,
+        "type": "timeseries" if is_course else "barchart",
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "targets": [target | {"format": "time_series" if is_course else "table"}],
+        "options": of_course if is_course else of_week,
+    }
+
+
+def _course(entry: Entry, is_of_one: bool) -> str:
+    """People by week, a line for each value of the one free dimension; lines break where a number is not listed."""
+    place = entry.fixed + 1 if is_of_one else 1
+    has_lines = len(entry.dimensions) >= place
+    metric = f"value_{place}" if has_lines else "'people'"
+    where = f" AND value_1 = ${{{entry.dimensions[0].name}:sqlstring}}" if is_of_one else ""
+    numbers = f"SELECT {DAY} AS day, {metric} AS metric, people FROM cells WHERE entry = '{entry.id}'{where}"  # noqa: S608 - our own
+    return f'SELECT day AS "time", metric, people AS value FROM ({numbers}) AS numbers WHERE $__timeFilter(day) ORDER BY 1, 2'  # noqa: S608
+
+
+def _last_week(entry: Entry) -> str:
+    """The largest numbers of the last published week in the span."""
+    what = " || ' \N{MIDDLE DOT} ' || ".join(f"value_{number}" for number in range(1, len(entry.dimensions) + 1))
+    numbers = f"SELECT {DAY} AS day, {what} AS what, people FROM cells WHERE entry = '{entry.id}'"  # noqa: S608 - our own
+    last = "SELECT max(day) FROM chosen"
+    return (
+        f"WITH numbers AS ({numbers}), chosen AS (SELECT * FROM numbers WHERE $__timeFilter(day)) "  # noqa: S608
+        f"SELECT what, people FROM chosen WHERE day = ({last}) ORDER BY people DESC, what LIMIT {MOST_BARS}"
+    )
