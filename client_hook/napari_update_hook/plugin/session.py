@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,7 @@ class Session:
         self._is_started = False
         self._seen: list[bytes] = []
         self._is_anew = True
+        self._under_way: Counter[Task] = Counter()
         self.snapshot = Snapshot()
 
     def start(self) -> None:
@@ -243,7 +245,8 @@ class Session:
     def _run(self, worker: Worker, task: Task, job: Callable[[], object]) -> None:
         """Run a job in the background. While it runs ``busy`` has it, and where it fails ``failures`` says why."""
         with self._changing:
-            self._change(busy=self.snapshot.busy | {task})
+            self._under_way[task] += 1
+            self._change(busy=frozenset(+self._under_way))
 
         def run() -> None:
             failure = None
@@ -255,7 +258,8 @@ class Session:
                 failures = {name: text for name, text in self.snapshot.failures.items() if name is not task}
                 if failure is not None:
                     failures[task] = failure
-                self._change(busy=self.snapshot.busy - {task}, failures=failures)
+                self._under_way[task] -= 1  # the same may wait once more
+                self._change(busy=frozenset(+self._under_way), failures=failures)
 
         worker.put(run)
 
