@@ -33,7 +33,8 @@ test-client: install ## Run the client's tests alone, on every Python that it su
 test-napari: install ## Run the client's tests in real napari, 900 MB each: the newest with PyQt6 and with PySide6, and the oldest
 	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
 
-pictures: install ## Make the pictures of docs/inside-napari.md, in real napari
+pictures: install ## Make the pictures of the documentation: of the pages in a browser, and of real napari
+	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q tests/browser -k readme
 	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q tests/inside_napari/test_pictures.py
 
 soak: install ## Use napari for 30 minutes with counting on, and see that memory does not grow

@@ -203,3 +203,24 @@ def test_the_vendored_library_is_the_one_that_was_published(visit: Open) -> None
         assert hashlib.sha256((STATIC / name).read_bytes()).hexdigest() == digest
     page = visit().go("/dashboard")
     assert page.evaluate("echarts.version") in next(iter(VENDORED))
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "width", "dark", "what"),
+    [
+        ("dashboard", "/dashboard", WIDE, False, ".charts"),
+        ("dashboard-dark", "/dashboard", WIDE, True, ".charts"),
+        ("pythons", "/pythons", WIDE, False, "h1"),
+        ("plugin-phone", "/plugins/affinder", PHONE, True, "#plugins-by-version"),
+    ],
+)
+def test_pictures_for_the_readme(visit: Open, save: Save, name: str, path: str, width: int, dark: bool, what: str) -> None:
+    """`make pictures` puts these into docs/pictures."""
+    person = visit(width, dark=dark)
+    page = person.go(path)
+    person.see_all()
+    page.wait_for_selector(".plot.drawn canvas")
+    page.evaluate(f"document.querySelector({what!r}).scrollIntoView()")
+    page.wait_for_timeout(200)
+    assert page.locator(what).first.is_visible()
+    save(page, f"site-{name}")
