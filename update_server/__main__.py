@@ -282,7 +282,6 @@ def demo(
     from update_server.demo.filling import NotADemoError, fill
 
     settings = _settings()
-    logs.configure(settings.log_format, "error")
     now = Clock(settings.now).now()
     try:
         with shown_progress("making weeks up", "demo_filling", "weeks") as progress:

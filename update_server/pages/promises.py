@@ -165,7 +165,8 @@ PROMISES: tuple[Group, ...] = (
                 ),
             ),
             Promise(
-                "Nobody can tell from all public numbers together whether fewer than five people are in a group.",
+                "From all public numbers together nobody can tell that fewer than nine people are in a group, unless they know "
+                "more: that nobody in it has two environments, say.",
                 ("aggregation/test_disclosure.py::test_every_hidden_cell_of_every_entry_can_be_nine",),
             ),
             Promise(

@@ -48,6 +48,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
         for name, week in (("from", first), ("to", last)):
             if week and week not in weeks:
                 raise bad_query(name, f"{week[:16]!r} is no published week.")
+        if first and last and first > last:
+            first, last = last, first
         last = last or (weeks[-1] if weeks else None)
         until = [week for week in weeks if last is None or week <= last]
         return weeks, [week for week in until if week >= first] if first else until[-WEEKS_SHOWN:]

@@ -51,6 +51,7 @@ async def test_weeks_are_chosen_in_the_address(client: Client) -> None:
     table = page[page.index('id="people-table"') : page.index("</table>")]
     assert WEEKS[1] in table
     assert WEEKS[2] not in table
+    assert "2 of 3 published weeks" in await text(client, f"/dashboard?from={WEEKS[1]}&to={WEEKS[0]}"), "either way round"
     bad = await client.get("/dashboard?from=2020-W01", headers={"accept": "text/html"})
     assert (bad.status_code, "no published week" in bad.text) == (400, True)
 

@@ -242,7 +242,6 @@ function begin() {
   window.addEventListener("beforeprint", () => document.documentElement.classList.remove("js"));
   // Weeks are chosen by a form; what is switched off stays so.
   for (const form of document.querySelectorAll("form.weeks")) {
-    for (const select of form.querySelectorAll("select")) select.addEventListener("change", () => form.requestSubmit());
     form.addEventListener("formdata", (event) => {
       for (const entry of new URL(location.href).searchParams.getAll(HIDDEN_PARAMETER)) event.formData.append(HIDDEN_PARAMETER, entry);
     });
