@@ -31,15 +31,15 @@ class Told:
         return json.loads(self.out)
 
 
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Told:
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str, width: int = 200) -> Told:
     """Run the command in this process, so that its requests meet the recorded server."""
     from napari_update_hook import terminal
     from rich.console import Console
 
     for module in _modules_with_consoles():
-        monkeypatch.setattr(module, "out", Console(highlight=False, width=200), raising=False)
-        monkeypatch.setattr(module, "err", Console(stderr=True, highlight=False, width=200), raising=False)
-    assert terminal.out.width == 200
+        monkeypatch.setattr(module, "out", Console(highlight=False, width=width), raising=False)
+        monkeypatch.setattr(module, "err", Console(stderr=True, highlight=False, width=width), raising=False)
+    assert terminal.out.width == width
     monkeypatch.setattr("sys.argv", ["napari-updates", *arguments])
     code: Any = 0
     try:

@@ -60,6 +60,20 @@ def test_a_table_has_a_line_for_each_value_and_a_column_for_each_of_the_last_wee
 
 
 @respx.mock
+def test_on_a_narrow_terminal_the_last_weeks_that_fit_are_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from napari_update_hook import terminal
+
+    respx.get(f"{SERVER}/api/stats/plugins/affinder").respond(json=answer(ROWS))
+    told = run(capsys, monkeypatch, *COMMAND, width=60)
+    assert terminal.out.width == 60
+    heading = next(line for line in told.out.splitlines() if "python" in line)
+    assert heading.split() == ["┃", "python", *(part for week in WEEKS[-4:] for part in ("┃", week)), "┃"]
+    assert "4 earlier weeks found no room" in told.out
+
+
+@respx.mock
 def test_nothing_but_the_question_goes_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     route = respx.get(f"{SERVER}/api/stats/napari").respond(json=answer([]))
     run(capsys, monkeypatch, "stats", "--from", "2026-W39", "--to", "2026-W40")

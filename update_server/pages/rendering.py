@@ -96,7 +96,10 @@ class Pages:
             body = await asyncio.to_thread(_loaded, path)
             await asyncio.to_thread(body.encode, quickly=True)
             self._assets.setdefault(name, body)
-        return respond(request, self._assets[name])
+        response = respond(request, self._assets[name])
+        if request.query_params.get("v") != asset_url(name).partition("?v=")[2]:  # of another version, or of none
+            response.headers["cache-control"] = "no-cache"
+        return response
 
     async def pack_assets(self) -> None:
         """Pack all files of the static folder as small as they get. Takes seconds, in a thread, once for a process."""

@@ -105,6 +105,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
     @route("/plugins/{name:str}", http_method=READ, include_in_schema=False)
     async def plugin(request: Asked, name: FromPath[str], first: From = None, last: To = None) -> Response[bytes]:
         key, here = services.package_key(name), pages.site(request)
+        if key == "napari":  # which is in the index, and no plugin
+            return Response(b"", status_code=302, headers={"location": "/dashboard"})
 
         async def context() -> Context:
             served = services.served()

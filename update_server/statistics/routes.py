@@ -50,7 +50,7 @@ Limit = Annotated[
     int | None,
     QueryParameter(name="limit", ge=1, le=MOST_ROWS, description=f"rows of a page. Default: {ROWS_A_PAGE} as JSON, else all"),
 ]
-Form = Annotated[Format, QueryParameter(name="format", description="json, csv or parquet")]
+Form = Annotated[str, QueryParameter(name="format", description="json, csv or parquet")]
 
 
 def _operation(name: str) -> OperationIDCreator:
@@ -146,12 +146,14 @@ def _listing(services: Services, topic: str, entries: tuple[Entry, ...]) -> Base
         by: By = None,
         first: From = None,
         last: To = None,
-        form: Form = Format.JSON,
+        form: Form = "json",
         offset: Offset = 0,
         limit: Limit = None,
     ) -> Response[bytes]:
         """Return the numbers of a topic, by the dimensions that are asked for."""
-        asked = _Asked(_chosen(entries, by), path, {}, by, _week("from", first), _week("to", last), form, offset, limit)
+        asked = _Asked(
+            _chosen(entries, by), path, {}, by, _week("from", first), _week("to", last), _format(form), offset, limit
+        )
         return await _answer(services, request, asked)
 
     return listing
@@ -172,7 +174,7 @@ def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> Ba
         by: By = None,
         first: From = None,
         last: To = None,
-        form: Form = Format.JSON,
+        form: Form = "json",
         offset: Offset = 0,
         limit: Limit = None,
     ) -> Response[bytes]:
@@ -181,7 +183,7 @@ def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> Ba
         entry = _chosen(entries, by)
         fixed = {entry.dimensions[0].name: str(key)}
         path = f"/api/stats/{topic}/{key}"
-        asked = _Asked(entry, path, fixed, by, _week("from", first), _week("to", last), form, offset, limit)
+        asked = _Asked(entry, path, fixed, by, _week("from", first), _week("to", last), _format(form), offset, limit)
         return await _answer(services, request, asked)
 
     return about_one
@@ -297,6 +299,13 @@ async def _numbers(services: Services, asked: _Asked) -> Numbers:
         ],
         next=asked.next() if page.has_more else None,
     )
+
+
+def _format(text: str) -> Format:
+    try:
+        return Format(text)
+    except ValueError as error:
+        raise bad_query("format", f"There is no format {text[:16]!r}: choose {', '.join(MEDIA_TYPES)}.") from error
 
 
 def _week(name: str, text: str | None) -> str | None:

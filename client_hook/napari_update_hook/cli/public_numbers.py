@@ -13,10 +13,12 @@ from rich.table import Table
 from napari_update_hook.cli.options import JsonOption, ServerOption, print_json
 from napari_update_hook.settings import settings_from
 from napari_update_hook.statistics import WEEKS_SHOWN, Numbers, fetch, pivot
-from napari_update_hook.terminal import out, plain, say, waiting
+from napari_update_hook.terminal import counted, out, plain, say, waiting
 from napari_update_hook.transport import Transport
 
 DEADLINE_S = 60.0
+WEEK_WIDTH = 11
+"""Characters of a column: a week, and what stands between two."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -70,15 +72,21 @@ def _print(numbers: Numbers, most_weeks: int | None) -> None:
         span = f"{table.weeks[0]} to {table.weeks[-1]}"
         say(f"Nothing is listed from {span}: fewer than {numbers.listed_from} people, or nobody.")
         return
+    values = [values for values, _ in table.lines]
+    heads = [max(len(title), *(len(one[number]) for one in values)) + 3 for number, title in enumerate(table.titles)]
+    room = out.width - sum(heads) - 1
+    fitting = max(1, room // WEEK_WIDTH)
     shown = Table()
     for title in table.titles:
-        shown.add_column(plain(title))
-    for week in table.weeks:
-        shown.add_column(plain(week), justify="right")
-    for values, counts in table.lines:
-        cells = [f"{count:,}" if count is not None else f"<{numbers.listed_from}" for count in counts]
-        shown.add_row(*(plain(value) for value in values), *cells)
+        shown.add_column(plain(title), no_wrap=True)
+    for week in table.weeks[-fitting:]:
+        shown.add_column(plain(week), justify="right", no_wrap=True)
+    for names, counts in table.lines:
+        cells = [f"{count:,}" if count is not None else f"<{numbers.listed_from}" for count in counts[-fitting:]]
+        shown.add_row(*(plain(name) for name in names), *cells)
     out.print(shown)
+    if left_out := len(table.weeks[:-fitting]):
+        say(f"{counted(left_out, 'earlier week')} found no room: --csv has all.")
     say(
         f"People who take part, each once a week; rounded down to a multiple of {numbers.rounded_down_to}. "
         f"<{numbers.listed_from}: fewer than {numbers.listed_from}, zero included, or taken back."

@@ -88,6 +88,25 @@ async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certifica
     assert "Nothing is listed from 2026-W38 to 2026-W40: fewer than 10 people in each week, or nobody." in hidden
 
 
+async def test_napari_is_no_plugin_and_has_the_dashboard(client: Client) -> None:
+    answer = await client.get("/plugins/napari", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (302, "/dashboard")
+
+
+async def test_where_a_number_is_not_listed_it_is_not_called_a_few_more(client: Client) -> None:
+    await fill(client)
+    hidden = await text(client, "/plugins/napari-harpy")
+    assert "people, or nobody, in 2026-W40" in hidden
+    assert "people or a few more" not in hidden
+
+
+async def test_only_an_asset_of_this_version_is_kept_for_ever(client: Client) -> None:
+    (style,) = re.findall(r"/static/style.css\?v=\w+", (await client.get("/")).text)
+    assert "immutable" in (await client.get(style)).headers["cache-control"]
+    for other in ("/static/style.css", "/static/style.css?v=0123456789ab"):
+        assert (await client.get(other)).headers["cache-control"] == "no-cache"
+
+
 async def test_the_page_of_pythons_counts_what_each_can_install(client: Client) -> None:
     await fill(client)
     page = await text(client, "/pythons")

@@ -240,6 +240,7 @@ function begin() {
   });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
   window.addEventListener("beforeprint", () => document.documentElement.classList.remove("js"));
+  window.addEventListener("afterprint", () => document.documentElement.classList.add("js"));
   // Weeks are chosen by a form; what is switched off stays so.
   for (const form of document.querySelectorAll("form.weeks")) {
     form.addEventListener("formdata", (event) => {
