@@ -69,7 +69,7 @@ lock: install ## Resolve the dependencies anew
 
 demo: install ## Fill ./demo-data with two years of made-up weeks, start the service on them and open the dashboard
 	@export UPDATE_SERVER_DATA=$${UPDATE_SERVER_DATA:-demo-data} UPDATE_SERVER_PORT=$${UPDATE_SERVER_PORT:-8000}; \
-	[ -f $$UPDATE_SERVER_DATA/made-up-numbers ] && [ -z "$$ANEW" ] || $(BIN)/update-server demo || exit; \
+	grep -qs "All weeks" $$UPDATE_SERVER_DATA/made-up-numbers || $(BIN)/update-server demo || exit; \
 	( sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$$UPDATE_SERVER_PORT/dashboard" >/dev/null 2>&1 ) & \
 	exec $(BIN)/update-server run
 

@@ -23,6 +23,8 @@ SCHEMA_VERSION = 39
 """Of dashboards, as Grafana 11 writes them; newer ones read it."""
 WIDTH, HEIGHT, COLUMNS = 12, 9, 24
 MOST_BARS = 20
+GAP_MS = 8 * 86400 * 1000
+"""Longer than a week: a line breaks where a number is not listed."""
 DAY = "to_date(week, 'IYYY\"-W\"IW')"
 """The Monday of a week, in PostgreSQL."""
 NOTE = (
@@ -104,7 +106,7 @@ def _panel(number: int, entry: Entry, is_of_one: bool) -> dict[str, Any]:
     is_course = len(free) <= 1
     query = _course(entry, is_of_one) if is_course else _last_week(entry)
     target = {"refId": "A", "datasource": SOURCE, "rawSql": query, "rawQuery": True}
-    defaults = {"min": 0, "unit": "short", "decimals": 0, "custom": {"spanNulls": False}}
+    defaults = {"min": 0, "unit": "short", "decimals": 0, "custom": {"spanNulls": False, "insertNulls": GAP_MS}}
     of_course = {
         "legend": {"displayMode": "list", "placement": "bottom"},
         "tooltip": {"mode": "multi", "sort": "desc"},

@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from update_server import __version__
 from update_server.certificates.routes import certificate_handlers
+from update_server.index.coverage_route import coverage_handler
 from update_server.index.routes import index_handlers
 from update_server.index.updates_route import before_the_framework, updates_handler
 from update_server.intake.decoding import MOST_BYTES_SENT
@@ -46,6 +47,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         [
             updates_handler(services),
             *index_handlers(services),
+            coverage_handler(services),
             *intake_handlers(services),
             *statistics_handlers(services),
             *certificate_handlers(services),

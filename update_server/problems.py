@@ -12,6 +12,7 @@ import msgspec
 import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException, NotFoundException, ValidationException
+from sqlalchemy.exc import SQLAlchemyError
 
 MEDIA_TYPE = "application/problem+json"
 UNFORESEEN = "Something went wrong here. Try again later."
@@ -83,6 +84,9 @@ def as_problem(error: Exception) -> Problem:
         return error
     if isinstance(error, HTTPException):
         return _of_litestar(error)
+    if isinstance(error, SQLAlchemyError):
+        log.error("store_away", error=type(error).__name__)
+        return Problem(503, "The public numbers can't be reached right now. Try again in a minute.", retry_after=60)
     log.error("request_failed", exc_info=error)
     return Problem(500, UNFORESEEN)
 

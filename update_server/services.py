@@ -45,6 +45,9 @@ class Services:
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
         self.cache = AnswerCache(self.keeper, self.aggregate.revision)
+        self.page_cache = AnswerCache(
+            self.keeper, self.aggregate.revision
+        )  # of its own: who asks for many pages holds up no number
         self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw, settings.report_queue) if self.raw else None
         self.metrics = Metrics()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -109,8 +110,28 @@ def attached(viewer: Any) -> Any:
     return viewer
 
 
+PASSED: set[str] = set()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Write down which tests passed."""
+    if report.when == "call" and report.passed:
+        PASSED.add(report.nodeid.partition("[")[0].removeprefix("tests/"))
+
+
+def _promised() -> set[str]:
+    """The tests here that the privacy page names, and that this napari has the means for."""
+    page = (Path(__file__).parents[2] / "docs" / "promises.md").read_text("utf-8")
+    named = set(re.findall(r"`(inside_napari/\w+\.py::\w+)`", page))
+    return {name for name in named if name.partition("/")[2].partition("::")[0] not in collect_ignore}
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure."""
+    """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure, and so is a promise whose test did not pass."""
+    is_whole = session.config.args == ["tests/inside_napari"]
+    if os.environ.get("TEST_NOTHING_SKIPPED") and is_whole and (missing := _promised() - PASSED):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        print(f"promises of the privacy page are not held: {', '.join(sorted(missing))} did not pass")
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

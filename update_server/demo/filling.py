@@ -31,6 +31,10 @@ AT_ONCE = 200
 LONG_AGO = date(2020, 1, 1)
 """When a release came out of which the index does not know."""
 
+MARKED = "The numbers in this folder are made up: every page says so as long as this file is here."
+WHOLE = "All weeks are there."
+"""Where this is missing, making them up was interrupted: `make demo` begins anew."""
+
 Progress = Callable[[int, int], None]
 
 
@@ -63,7 +67,7 @@ async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people:
     for store in stores:
         for path in settings.data.glob(f"{store.name}*"):
             path.unlink()
-    mark.write_text("The numbers in this folder are made up: every page says so as long as this file is here.\n", "utf-8")
+    mark.write_text(f"{MARKED}\n", "utf-8")
     changes = {"jobs": False, "now": None, "reports_per_minute": 0, "reports_per_day": 0, "metrics_port": None}
     own = settings.model_copy(update=changes | {"aggregation": AggregationSettings(data=settings.data)})
     for kind in Store:
@@ -73,7 +77,9 @@ async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people:
     app = create_app(own)
     services: Services = app.state.services
     async with running(services), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://demo") as client:  # type: ignore[arg-type]
-        return await _walk(services, client, list(_last_weeks(now, weeks)), people, progress)
+        sent = await _walk(services, client, list(_last_weeks(now, weeks)), people, progress)
+    mark.write_text(f"{MARKED} {WHOLE}\n", "utf-8")
+    return sent
 
 
 async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str], people: int, progress: Progress) -> int:

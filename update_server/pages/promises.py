@@ -9,21 +9,23 @@ from msgspec import Struct
 
 
 class Promise(Struct, frozen=True):
-    """A promise in a sentence, and the tests that hold it: files and names under ``tests/``, as pytest has them."""
+    """A promise in a sentence or two, code in backticks, and the tests that hold it, as pytest names them under ``tests/``."""
 
     text: str
     tests: tuple[str, ...]
 
 
 class Group(Struct, frozen=True):
-    """Promises about one thing."""
+    """Promises about one thing. ``key``: under which the page finds them."""
 
+    key: str
     title: str
     promises: tuple[Promise, ...]
 
 
 PROMISES: tuple[Group, ...] = (
     Group(
+        "consent",
         "Nothing without a yes",
         (
             Promise(
@@ -58,16 +60,13 @@ PROMISES: tuple[Group, ...] = (
                 ),
             ),
             Promise(
-                "Each switch ends it whatever you answered: variables, continuous integration, an administrator's file.",
-                ("napari_update_hook/test_ways_off.py::test_nothing_leaves_and_nothing_is_counted",),
-            ),
-            Promise(
                 "Nothing of it runs in napari unless you start it there.",
                 ("inside_napari/test_starting.py::test_plain_napari_runs_and_imports_nothing_of_ours",),
             ),
         ),
     ),
     Group(
+        "sent",
         "What is sent",
         (
             Promise(
@@ -116,6 +115,7 @@ PROMISES: tuple[Group, ...] = (
         ),
     ),
     Group(
+        "kept",
         "What is kept",
         (
             Promise(
@@ -155,6 +155,7 @@ PROMISES: tuple[Group, ...] = (
         ),
     ),
     Group(
+        "published",
         "What is published",
         (
             Promise(
@@ -190,6 +191,52 @@ PROMISES: tuple[Group, ...] = (
         ),
     ),
     Group(
+        "off",
+        "How to switch it off",
+        (
+            Promise(
+                "In napari: click on the indicator in the status bar, then *Withdraw*; or choose *none* in Preferences.",
+                (
+                    "inside_napari/test_panel.py::test_withdrawing_takes_one_click",
+                    "inside_napari/test_preferences.py::test_a_lower_level_counts_at_once",
+                ),
+            ),
+            Promise(
+                "`napari-updates consent set none` withdraws your consent, and offers to delete what is here.",
+                ("napari_update_hook/test_cli.py::test_consent_preview_send_see_forget",),
+            ),
+            Promise(
+                "Uninstalling `napari-update-hook` ends everything.",
+                ("end_to_end/test_wheels.py::test_uninstalled_nothing_is_left_that_could_run",),
+            ),
+            Promise(
+                "`NAPARI_TELEMETRY=0` or `DO_NOT_TRACK=1` in the environment, whatever your consent says. Nothing is ever sent "
+                "from continuous integration.",
+                (
+                    "napari_update_hook/test_ways_off.py::test_nothing_leaves_and_nothing_is_counted",
+                    "napari_update_hook/test_switches.py::test_each_variable_switches_telemetry_off_and_is_named",
+                ),
+            ),
+            Promise(
+                "`NAPARI_UPDATE_CHECK=0` ends the update check, too: then nothing at all is asked.",
+                ("napari_update_hook/test_client.py::test_the_check_itself_can_be_switched_off",),
+            ),
+            Promise(
+                "An administrator can switch it off for a whole computer, or allow a level at most, with a `site.json`: "
+                "`napari-updates status` names the folder.",
+                ("napari_update_hook/test_ways_off.py::test_an_administrator_can_set_the_server_and_the_highest_level",),
+            ),
+            Promise(
+                "A firewall can block a level by its host, named above; updates are checked all the same.",
+                (
+                    "napari_update_hook/test_telemetry.py::"
+                    "test_a_blocked_level_host_leaves_the_check_alone_and_the_week_waits_until_it_closes",
+                ),
+            ),
+        ),
+    ),
+    Group(
+        "pages",
         "These pages",
         (
             Promise(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
+import re
 from collections.abc import Awaitable, Callable, Hashable
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from litestar import Request, Response
 from litestar.plugins.jinja import JinjaTemplateEngine
 from litestar.template.config import TemplateConfig
+from markupsafe import Markup, escape
 
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from update_server import __version__
@@ -68,7 +70,7 @@ class Pages:
             "is_demo": services.settings.is_demo,
         }
         self._templates.trim_blocks = self._templates.lstrip_blocks = True
-        self._templates.filters["thousands"] = lambda number: f"{number:,}"
+        self._templates.filters |= {"thousands": lambda number: f"{number:,}", "with_code": with_code}
         self.config: TemplateConfig[JinjaTemplateEngine] = TemplateConfig(instance=engine)
 
     async def answer(
@@ -80,7 +82,12 @@ class Pages:
             values = await context() | {"current": request.url.path}
             return Body(await asyncio.to_thread(self.rendered, template, values), "text/html", SOON_AGAIN)
 
-        return respond(request, await self._services.cache.body((template, key), make))
+        return respond(request, await self._services.page_cache.body((template, key), make))
+
+    async def answer_once(self, request: Asked, template: str, context: Context) -> Response[bytes]:
+        """Return a page that is not kept."""
+        content = await asyncio.to_thread(self.rendered, template, context | {"current": request.url.path})
+        return respond(request, Body(content, "text/html", "no-store"))
 
     def site(self, request: Asked) -> str:
         """Return the address of the site as everybody sees it, without a slash behind."""
@@ -122,6 +129,12 @@ class Pages:
             response = answer_problem(request, error)
         response.headers.update(SECURITY_HEADERS)  # what is done after each request is not done after an error
         return response
+
+
+def with_code(text: str) -> Markup:
+    """Return a sentence for a page: what stands in backticks is code, what stands in asterisks is stressed."""
+    marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", marked))  # noqa: S704 - escaped above
 
 
 def _loaded(path: Path) -> Body:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Annotated, Any
 
@@ -9,12 +10,14 @@ from litestar import HttpMethod, Litestar, Request, Response, get, route
 from litestar.params import FromPath, QueryParameter
 from napari_update_hook.weeks import CLOSES_AFTER
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level, fields_of
+from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, Entry
 from aggregation.retention import RETENTION
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
-from update_server.index.coverage import pythons_supported, releases_of, shown_pythons, support_by_month
+from update_server.index.coverage import releases_of, shown_pythons
+from update_server.index.coverage_route import coverage_of
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
@@ -36,7 +39,7 @@ Asked = Request[Any, Any, Any]
 From = Annotated[str | None, QueryParameter(name="from")]
 To = Annotated[str | None, QueryParameter(name="to")]
 Search = Annotated[str, QueryParameter(name="q", max_length=100)]
-Sort = Annotated[Order, QueryParameter(name="sort")]
+Sort = Annotated[str, QueryParameter(name="sort")]
 
 
 def page_handlers(services: Services, pages: Pages) -> list[Any]:
@@ -89,7 +92,11 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
         return await pages.answer(request, (first, last), "dashboard.html", context)
 
     @route("/plugins", http_method=READ, include_in_schema=False)
-    async def plugins(request: Asked, q: Search = "", sort: Sort = Order.INSTALLS) -> Response[bytes]:
+    async def plugins(request: Asked, q: Search = "", sort: Sort = Order.INSTALLS.value) -> Response[bytes]:
+        if sort not in list(Order):
+            raise bad_query("sort", f"There is no order {sort[:16]!r}: choose {', '.join(Order)}.")
+        order = Order(sort)
+
         async def context() -> Context:
             served = services.served()
             weeks = await services.aggregate.public_weeks()
@@ -97,8 +104,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             entry = _installs()
             found = await services.aggregate.all_rows(entry, {}, since=last, until=last) if last else []
             people = {row.values[PLUGIN.name]: row.people for row in found}
-            rows = listing(served.index, people, q, sort)
-            return {"rows": rows, "q": q, "sort": sort, "orders": list(Order), "last_week": last, "entry": entry}
+            rows = listing(served.index, people, q, order)
+            return {"rows": rows, "q": q, "sort": order, "orders": list(Order), "last_week": last, "entry": entry}
 
         return await pages.answer(request, (q.strip().lower(), sort), "plugins.html", context)
 
@@ -137,27 +144,16 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
     @route("/pythons", http_method=READ, include_in_schema=False)
     async def pythons(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
         async def context() -> Context:
-            served = services.served()
             weeks, chosen = await span(first, last)
-            facts, classes = served.index.facts, served.bodies.channels["pypi"].classes
-            shown = shown_pythons(facts)
-            listed = [package for package in facts.packages if package.key != "napari"]
-            return {
-                "weeks": weeks,
-                "chosen": chosen,
-                "pythons": shown,
-                "supports": pythons_supported(listed, classes, shown),
-                "months": support_by_month(listed, classes, shown, facts.as_of.date()),
-                "charts": await charts([_by(PYTHON)], chosen),
-                "total": len(listed),
-                "as_of": facts.as_of,
-            }
+            coverage = await asyncio.to_thread(coverage_of, services.served())
+            shown = await charts([_by(PYTHON)], chosen)
+            return {"weeks": weeks, "chosen": chosen, "coverage": coverage, "charts": shown}
 
         return await pages.answer(request, (first, last), "pythons.html", context)
 
     @route("/privacy", http_method=READ, include_in_schema=False)
     async def privacy(request: Asked) -> Response[bytes]:
-        async def context() -> Context:
+        def context() -> Context:
             settings = services.settings
             return {
                 "levels": described_levels(settings.levels, settings.level_hosts).levels,
@@ -172,11 +168,16 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
                 "contact": settings.contact,
                 "catalogue": CATALOGUE,
                 "none": Level.NONE,
-                "promises": PROMISES,
-                "inspections": await Records(services.aggregate.engine).inspections(),
+                "promises": {group.key: group for group in PROMISES},
             }
 
-        return await pages.answer(request, None, "privacy.html", context)
+        async def with_inspections() -> Context:
+            return context() | {"inspections": await Records(services.aggregate.engine).inspections()}
+
+        try:
+            return await pages.answer(request, None, "privacy.html", with_inspections)
+        except SQLAlchemyError:  # what is promised can be read whatever is wrong
+            return await pages.answer_once(request, "privacy.html", context() | {"inspections": None})
 
     @get("/api/docs", include_in_schema=False)
     async def api_description(request: Asked) -> Response[bytes]:

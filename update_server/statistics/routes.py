@@ -151,6 +151,7 @@ def _listing(services: Services, topic: str, entries: tuple[Entry, ...]) -> Base
         limit: Limit = None,
     ) -> Response[bytes]:
         """Return the numbers of a topic, by the dimensions that are asked for."""
+        _in_order(first, last)
         asked = _Asked(
             _chosen(entries, by), path, {}, by, _week("from", first), _week("to", last), _format(form), offset, limit
         )
@@ -181,6 +182,7 @@ def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> Ba
         """Return the numbers about one package of the index, by the dimensions that are asked for."""
         key = services.package_key(name)
         entry = _chosen(entries, by)
+        _in_order(first, last)
         fixed = {entry.dimensions[0].name: str(key)}
         path = f"/api/stats/{topic}/{key}"
         asked = _Asked(entry, path, fixed, by, _week("from", first), _week("to", last), _format(form), offset, limit)
@@ -299,6 +301,11 @@ async def _numbers(services: Services, asked: _Asked) -> Numbers:
         ],
         next=asked.next() if page.has_more else None,
     )
+
+
+def _in_order(first: str | None, last: str | None) -> None:
+    if first is not None and last is not None and first > last:
+        raise bad_query("from", f"The first week, {first[:8]}, is after the last, {last[:8]}.")
 
 
 def _format(text: str) -> Format:

@@ -11,8 +11,8 @@ from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from tests.support.facts import write_snapshot
-from update_server.demo.filling import NotADemoError, fill
-from update_server.settings import Settings
+from update_server.demo.filling import WHOLE, NotADemoError, fill
+from update_server.settings import DEMO_MARK, Settings
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
 
@@ -29,6 +29,7 @@ async def test_weeks_are_published_by_the_rule_and_old_reports_deleted(tmp_path:
     assert (await filled(tmp_path))[-1] == (12, 12)
     settings = Settings(data=tmp_path)
     assert settings.is_demo
+    assert WHOLE in (tmp_path / DEMO_MARK).read_text("utf-8")
     aggregate = AggregateStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'aggregate.sqlite3'}"))
     raw = RawStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"))
     weeks = await aggregate.published_weeks()

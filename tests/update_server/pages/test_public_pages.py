@@ -8,6 +8,7 @@ from html import unescape
 
 import pytest
 from napari_update_hook.weeks import published_from
+from sqlalchemy.exc import OperationalError
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.publish import publish_week
@@ -68,7 +69,8 @@ async def test_the_list_of_plugins_is_searched_and_sorted_in_the_address(client:
     assert "No plugin of the index matches" in await text(client, "/plugins?q=zzz")
     released = re.findall(r'<a href="/plugins/([^"]+)"', await text(client, "/plugins?sort=released"))
     assert released[:2] == ["affinder", "napari-harpy"]
-    assert (await client.get("/plugins?sort=colour", headers={"accept": "text/html"})).status_code == 400
+    refused = await client.get("/plugins?sort=colour", headers={"accept": "text/html"})
+    assert (refused.status_code, "choose installs, name, released" in refused.text) == (400, True)
 
 
 async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certificates(client: Client) -> None:
@@ -86,6 +88,32 @@ async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certifica
     assert "None has been issued" in page
     hidden = await text(client, "/plugins/napari-harpy")
     assert "Nothing is listed from 2026-W38 to 2026-W40: fewer than 10 people in each week, or nobody." in hidden
+
+
+async def test_what_the_page_of_pythons_shows_can_be_taken_along(client: Client) -> None:
+    told = (await client.get("/api/pythons")).json()
+    assert (told["packages"], told["pythons"][0]) == (5, "3.8")
+    support = (await client.get("/api/pythons?format=csv")).text.splitlines()
+    assert support[:2] == ["python,newest_fits,only_older_fits,nothing_fits", "3.8,1,1,3"]
+    months = (await client.get("/api/pythons?format=months-csv")).text.splitlines()
+    assert months[0] == "day,packages,3.8,3.9,3.10,3.11,3.12"
+    assert (await client.get("/api/pythons?format=xml")).status_code == 400
+
+
+async def test_a_store_that_is_away_is_a_503_that_says_when_to_come_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object) -> tuple[str, ...]:
+        raise OperationalError("", {}, Exception("gone"))
+
+    for cache in (services_of(client).cache, services_of(client).page_cache):
+        monkeypatch.setattr(cache, "_read_revision", away)
+        cache._looked_at = 0
+    assert "The record can't be read right now" in await text(client, "/privacy")
+    for path in ("/dashboard", "/plugins/affinder", "/api/stats/napari"):
+        answer = await client.get(path, headers={"accept": "text/html"})
+        assert (answer.status_code, int(answer.headers["retry-after"]) > 0) == (503, True), path
+    assert (await client.get("/api/updates?python=3.11")).status_code == 200
 
 
 async def test_napari_is_no_plugin_and_has_the_dashboard(client: Client) -> None:
@@ -144,7 +172,7 @@ async def test_pages_come_from_a_cache_with_an_etag_until_something_is_published
     etag = (await client.get("/dashboard")).headers["etag"]
     await services.raw.put([report(person, week="2026-W41") for person in range(30)])
     await publish_week(services.raw, services.aggregate, "2026-W41", NOW)
-    services.cache._looked_at = 0
+    services.page_cache._looked_at = 0
     assert (await client.get("/dashboard", headers={"if-none-match": etag})).status_code == 200
 
 

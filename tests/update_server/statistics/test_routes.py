@@ -59,6 +59,7 @@ async def test_a_name_outside_the_index_is_a_404(client: Client) -> None:
         ("/api/stats/napari?by=plugin", "by=napari"),
         ("/api/stats/napari?from=yesterday", "2026-W47"),
         ("/api/stats/napari?format=xml", "json, csv"),
+        ("/api/stats/plugins/affinder?from=2026-W41&to=2026-W40", "after the last"),
         ("/api/stats/napari?to=2025-W53", "2026-W47"),
     ],
 )

@@ -143,7 +143,7 @@ function bars(data, palette, hidden, drawn, isStacked) {
 }
 
 function makeLegend(plot, id, data, hidden, redraw) {
-  if (data.columns.length < 2) return;
+  if (data.columns.length < 2 && data.columns[0] === "People") return; // which the question says
   const legend = document.createElement("div");
   legend.className = "legend";
   legend.setAttribute("role", "group");
