@@ -51,6 +51,7 @@ class Services:
         self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw, settings.report_queue) if self.raw else None
         self.metrics = Metrics()
+        self.metrics.watch_index(self.keeper, self.clock)
         if self.writer:
             self.metrics.watch_queue(lambda: self.writer.waiting if self.writer else 0)
         self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)

@@ -8,12 +8,17 @@ level.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from napari_update_hook.weeks import start_of
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
+from aggregation.clock import Clock
 from aggregation.standing import WAS_STOPPED, Standing
 from aggregation.stores.aggregate import JobCount
+from update_server.index.bodies import CHANNELS
+from update_server.index.keeper import IndexKeeper
 
 
 class Metrics:
@@ -34,6 +39,23 @@ class Metrics:
         )
         self._queue = Gauge("report_queue_length", "Reports that wait for the next commit", registry=self.registry)
 
+        self._index_age = Gauge("index_age_seconds", "How old the index is that is served", registry=self.registry)
+        self._index_packages = Gauge(
+            "index_packages", "Packages of the index that is served; 0: none", registry=self.registry
+        )
+        self._index_stale = Gauge("index_packages_stale", "Packages that a refresh could not read anew", registry=self.registry)
+        self._index_classes = Gauge(
+            "index_compatibility_classes", "Python versions that are told apart", ["channel"], registry=self.registry
+        )
+        self._refresh_ended = Gauge(
+            "index_last_refresh_timestamp_seconds", "When this process last ended a refresh", registry=self.registry
+        )
+        self._refresh_failed = Gauge(
+            "index_last_refresh_failed", "Whether the last refresh of this process failed: 1, else 0", registry=self.registry
+        )
+        self._oldest_raw_week = Gauge(
+            "raw_oldest_week_timestamp_seconds", "When the oldest week with raw reports began", registry=self.registry
+        )
         self._overdue = Gauge(
             "raw_weeks_overdue", "Weeks whose raw reports should have been deleted: must be 0", registry=self.registry
         )
@@ -54,6 +76,8 @@ class Metrics:
         """Show how weeks and jobs stand. Weeks that this process can't see are not shown: nothing would look like zero."""
         for gauge, weeks in ((self._overdue, state.overdue), (self._due, state.due), (self._at_risk, state.at_risk)):
             gauge.set(float("nan") if weeks is None else len(weeks))
+        began = [start_of(week).timestamp() for week in state.raw_weeks or ()]
+        self._oldest_raw_week.set(min(began, default=float("nan")))
         for run in state.jobs:
             self._job_started.labels(run.job).set(run.started_at.timestamp())
             self._job_failed.labels(run.job).set(1 if run.error and run.error != WAS_STOPPED else 0)
@@ -63,6 +87,22 @@ class Metrics:
         for count in counts:
             self._job_runs.labels(count.job).set(count.runs)
             self._job_failures.labels(count.job).set(count.failures)
+
+    def watch_index(self, keeper: IndexKeeper, clock: Clock) -> None:
+        """Show the index as it is when somebody looks."""
+        self._index_age.set_function(
+            lambda: (clock.now() - keeper.served.index.facts.as_of).total_seconds() if keeper.served else float("nan")
+        )
+        self._index_packages.set_function(lambda: len(keeper.served.packages) if keeper.served else 0)
+        self._index_stale.set_function(lambda: len(keeper.served.index.stale) if keeper.served else float("nan"))
+        for channel in CHANNELS:
+            self._index_classes.labels(channel).set_function(partial(_classes, keeper, channel))
+        self._refresh_ended.set_function(
+            lambda: keeper.last_refresh.ended_at.timestamp() if keeper.last_refresh else float("nan")
+        )
+        self._refresh_failed.set_function(
+            lambda: float(keeper.last_refresh.error is not None) if keeper.last_refresh else float("nan")
+        )
 
     def watch_queue(self, length: Callable[[], int]) -> None:
         """Show the length of the queue as it is when somebody looks."""
@@ -78,6 +118,11 @@ class Metrics:
             thread.join(5)
 
         return stop
+
+
+def _classes(keeper: IndexKeeper, channel: str) -> float:
+    bodies = keeper.served.bodies.channels.get(channel) if keeper.served else None
+    return len(bodies.classes.classes) if bodies else 0
 
 
 def outcome_of(stored: Any) -> str:

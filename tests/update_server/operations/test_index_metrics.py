@@ -1,0 +1,70 @@
+"""The metrics of the index, and alerts that name nothing that is not measured."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from napari_update_hook.weeks import start_of
+from prometheus_client import generate_latest
+
+from aggregation.standing import standing
+from tests.support.reports import WEEK, report
+from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+from update_server.index.keeper import RefreshOutcome
+from update_server.operations.metrics import Metrics
+
+ALERTS = Path(__file__).parents[3] / "deploy" / "prometheus" / "alerts.yaml"
+
+
+def values(metrics: Metrics) -> dict[str, str]:
+    """The lines that Prometheus reads, by name and labels."""
+    lines = generate_latest(metrics.registry).decode().splitlines()
+    return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+
+
+async def test_the_index_is_measured_when_somebody_looks(client: Client) -> None:
+    services = services_of(client)
+    assert services.keeper.served is not None
+    told = values(services.metrics)
+    age = (services.clock.now() - services.keeper.served.index.facts.as_of).total_seconds()
+    assert float(told["index_age_seconds"]) == pytest.approx(age, abs=5)
+    assert float(told["index_packages"]) == len(services.served().packages)
+    assert float(told['index_compatibility_classes{channel="pypi"}']) >= 5
+    assert told["index_last_refresh_failed"] == "NaN"
+    services.keeper.last_refresh = RefreshOutcome(NOW, "the upstream is away")
+    told = values(services.metrics)
+    assert told["index_last_refresh_failed"] == "1.0"
+    assert float(told["index_last_refresh_timestamp_seconds"]) == NOW.timestamp()
+
+
+async def test_without_an_index_that_is_what_is_told(make_client: MakeClient, tmp_path: Path) -> None:
+    (tmp_path / "broken.xz").write_bytes(b"no seed")
+    async with make_client(snapshot=False, seed=tmp_path / "broken.xz") as client:
+        told = values(services_of(client).metrics)
+    assert (told["index_packages"], told["index_age_seconds"]) == ("0.0", "NaN")
+
+
+async def test_the_oldest_raw_week_is_told_and_nothing_where_there_is_none(client: Client) -> None:
+    services = services_of(client)
+    assert services.raw is not None
+    for weeks, expected in (([], "NaN"), ([WEEK, "2026-W42"], str(start_of(WEEK).timestamp()))):
+        await services.raw.put([report(1, week=week) for week in weeks])
+        services.metrics.show_standing(await standing(services.raw, services.aggregate, NOW), [])
+        told = values(services.metrics)["raw_oldest_week_timestamp_seconds"]
+        assert told == expected or float(told) == float(expected)
+
+
+def test_an_alert_is_on_what_is_measured_and_says_what_to_do() -> None:
+    measured = {re.split(r"[{ ]", name)[0] for name in values(Metrics())} | {"requests_total"}
+    families = {family.name for family in Metrics().registry.collect()}
+    (group,) = yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]
+    assert len(group["rules"]) >= 8
+    for rule in group["rules"]:
+        named = set(re.findall(r"\b([a-z]+(?:_[a-z]+)+)\b(?=[\[{)]| |$)", rule["expr"]))
+        assert named, rule["alert"]
+        assert named <= measured | families, rule["alert"]
+        assert {"summary", "action"} <= set(rule["annotations"])
+        assert rule["labels"]["severity"] in ("page", "ticket")
