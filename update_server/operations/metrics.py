@@ -40,9 +40,7 @@ class Metrics:
         self._queue = Gauge("report_queue_length", "Reports that wait for the next commit", registry=self.registry)
 
         self._index_age = Gauge("index_age_seconds", "How old the index is that is served", registry=self.registry)
-        self._index_packages = Gauge(
-            "index_packages", "Packages of the index that is served; 0: none", registry=self.registry
-        )
+        self._index_packages = Gauge("index_packages", "Packages of the index that is served; 0: none", registry=self.registry)
         self._index_stale = Gauge("index_packages_stale", "Packages that a refresh could not read anew", registry=self.registry)
         self._index_classes = Gauge(
             "index_compatibility_classes", "Python versions that are told apart", ["channel"], registry=self.registry
