@@ -218,6 +218,42 @@ def migrate() -> None:
         console.print(f"{store}: up to date" + (f", rights granted to {', '.join(granted)}" if granted else ""))
 
 
+@db_app.command()
+def copy(
+    folder: Annotated[Path, typer.Argument(help="Data folder with the SQLite stores to be copied.")],
+) -> None:
+    """Copy both stores from SQLite files into the (empty) stores that the owner's URLs name. Stop the service first."""
+    from migrations.copying import CopyError, copy_store
+
+    settings = _settings()
+    for store in Store:
+        source = folder / f"{store}.sqlite3"
+        if not source.exists():
+            errors.print(f"[red]There is no SQLite store {source}.[/red]")
+            raise typer.Exit(2)
+    migrate()
+    for store in Store:
+        source_url = f"sqlite+aiosqlite:///{(folder / f'{store}.sqlite3').resolve()}"
+        url = settings.aggregation.url(store, Role.OWNER)
+        if url is None:
+            continue
+        try:
+            asyncio.run(upgrade(store, source_url))
+            with console.status(f"copying the {store} store") as status:
+                copied = asyncio.run(
+                    copy_store(store, source_url, url, lambda table, rows: status.update(f"copying {table}: {rows:,} rows"))
+                )
+        except (CopyError, StoreNotMigratedError, StoreTooNewError, SQLAlchemyError, OSError) as error:
+            reason = _reason(error) if isinstance(error, SQLAlchemyError) else error
+            errors.print(f"[red]Cannot copy the {store} store: {reason}[/red]")
+            raise typer.Exit(1) from error
+        console.print(f"{store}: copied " + ", ".join(f"{rows:,} {table}" for table, rows in copied.items()))
+    console.print(
+        f"Copy {folder / 'keys'} by hand, which signs certificates, if it is there. Delete {folder / 'raw.sqlite3'} (with -wal "
+        "and -shm) once the service runs on the new stores: raw reports are kept in one place, and for 60 days."
+    )
+
+
 def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
     """Give the web process and the scheduler their rights in the raw store, where that is PostgreSQL."""
     if role_of(owner_url) is None:

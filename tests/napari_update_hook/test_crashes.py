@@ -45,7 +45,7 @@ def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_tw
         counted = machine.store.drafts.counts(WEEK).commands.get(EVENT, 0)
         assert done <= counted <= begun
         done = begun = counted
-    assert done > KILLS
+    assert done > KILLS // 3, "some were written in every round, or this tells nothing"
 
 
 @pytest.fixture

@@ -1,0 +1,115 @@
+"""From SQLite to PostgreSQL: every row arrives, numbers go on, and nothing that is there is touched."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from napari_update_hook.weeks import published_from
+
+from aggregation.catalogue import CATALOGUE
+from aggregation.publish import publish_week
+from aggregation.settings import Store
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.aggregate_tables import AggregateBase, Certificate, SigningKey
+from aggregation.stores.certificates import CertificateStore
+from aggregation.stores.engines import make_engine
+from aggregation.stores.raw import REPORTS, RawStore
+from aggregation.stores.records import Records
+from migrations import StoreNotMigratedError, upgrade
+from migrations.copying import CopyError, copy_store
+from tests.support.processes import run
+from tests.support.reports import WEEK, random_reports
+
+NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
+TABLES = [REPORTS, *AggregateBase.metadata.sorted_tables]
+
+
+def sqlite(folder: Path, store: Store) -> str:
+    return f"sqlite+aiosqlite:///{folder / f'{store}.sqlite3'}"
+
+
+@pytest.fixture
+async def filled(tmp_path: Path) -> Path:
+    """A data folder with something in every table."""
+    for store in Store:
+        await upgrade(store, sqlite(tmp_path, store))
+    raw = RawStore(make_engine(sqlite(tmp_path, Store.RAW)))
+    aggregate = AggregateStore(make_engine(sqlite(tmp_path, Store.AGGREGATE)))
+    await raw.put([*random_reports(1, 60), *random_reports(2, 30, week="2026-W41")])
+    await publish_week(raw, aggregate, WEEK, published_from(WEEK))
+    records = Records(aggregate.engine)
+    assert await records.retract(CATALOGUE[0], {}, WEEK, WEEK, "a test", NOW)
+    await records.note_inspection(WEEK, 5, "a test", NOW)
+    certificates = CertificateStore(aggregate.engine)
+    await certificates.add_key(SigningKey(kid="k", public={"kty": "OKP"}, created_at=NOW), in_place_of_others=False)
+    await certificates.add(
+        Certificate(id="1", plugin="affinder", first_week=WEEK, last_week=WEEK, issued_at=NOW, kid="k", token="t")
+    )
+    await aggregate.share_index(NOW, b"an index")
+    await aggregate.job_ended(await aggregate.job_started("refresh", NOW), NOW, None)
+    await raw.close()
+    await aggregate.engine.dispose()
+    return tmp_path
+
+
+async def rows_of(url: str, table: sa.Table) -> list[dict[str, Any]]:
+    engine = make_engine(url)
+    async with engine.connect() as connection:
+        found = (await connection.execute(sa.select(table).order_by(*table.primary_key.columns))).mappings().all()
+    await engine.dispose()
+    return [{name: _in_utc(value) for name, value in row.items()} for row in found]
+
+
+def _in_utc(value: Any) -> Any:
+    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value
+
+
+@pytest.mark.postgresql
+async def test_every_row_arrives_as_it_was_and_numbers_go_on(filled: Path, postgresql_url: str) -> None:
+    for store in Store:
+        await upgrade(store, postgresql_url)
+        await copy_store(store, sqlite(filled, store), postgresql_url)
+    for table in TABLES:
+        source = sqlite(filled, Store.RAW if table is REPORTS else Store.AGGREGATE)
+        copied = await rows_of(postgresql_url, table)
+        assert copied, table.name
+        assert copied == await rows_of(source, table), table.name
+    aggregate = AggregateStore(make_engine(postgresql_url))
+    assert await aggregate.job_started("refresh", NOW) == 2
+    await aggregate.engine.dispose()
+
+
+@pytest.mark.postgresql
+async def test_a_store_that_holds_anything_is_left_alone(filled: Path, postgresql_url: str) -> None:
+    for store in Store:
+        await upgrade(store, postgresql_url)
+    raw = RawStore(make_engine(postgresql_url))
+    await raw.put(random_reports(3, 1))
+    before = await rows_of(postgresql_url, REPORTS)
+    with pytest.raises(CopyError, match="must be empty"):
+        await copy_store(Store.RAW, sqlite(filled, Store.RAW), postgresql_url)
+    assert await rows_of(postgresql_url, REPORTS) == before
+    await raw.close()
+
+
+async def test_an_old_store_is_migrated_first(filled: Path, tmp_path: Path) -> None:
+    target = f"sqlite+aiosqlite:///{tmp_path / 'target.sqlite3'}"
+    with pytest.raises(StoreNotMigratedError):
+        await copy_store(Store.RAW, sqlite(filled, Store.RAW), target)
+
+
+@pytest.mark.postgresql
+async def test_the_command_copies_both_stores_and_says_what_is_left_to_do(filled: Path, postgresql_url: str) -> None:
+    urls = dict.fromkeys(("AGGREGATION_RAW_URL", "AGGREGATION_AGGREGATE_URL"), postgresql_url)
+    told = run("update_server", "db", "copy", str(filled), **urls)
+    assert told.returncode == 0, told.stderr
+    assert "reports" in told.stdout
+    assert "keys" in told.stdout
+    again = run("update_server", "db", "copy", str(filled), **urls)
+    assert (again.returncode, "must be empty" in again.stderr) == (1, True)
+    nowhere = run("update_server", "db", "copy", str(filled / "nowhere"), **urls)
+    assert (nowhere.returncode, "no SQLite store" in nowhere.stderr) == (2, True)
