@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-client test-napari check format coverage docs pictures soak seed lock
-.PHONY: audit demo bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
+.PHONY: audit build demo bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -72,6 +72,10 @@ demo: install ## Fill ./demo-data with two years of made-up weeks, start the ser
 	grep -qs "All weeks" $$UPDATE_SERVER_DATA/made-up-numbers || $(BIN)/update-server demo || exit; \
 	( sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$$UPDATE_SERVER_PORT/dashboard" >/dev/null 2>&1 ) & \
 	exec $(BIN)/update-server run
+
+build: install ## Make the wheels of both distributions, in dist/
+	$(BIN)/python -m build --wheel --outdir dist client_hook
+	$(BIN)/python -m build --wheel --outdir dist .
 
 audit: install ## Look for known vulnerabilities of what is locked (needs a network)
 	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip --require-hashes

@@ -254,6 +254,22 @@ def copy(
     )
 
 
+@db_app.command()
+def backup(folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")]) -> None:
+    """Save public numbers, keys and index of a service on SQLite, also while it runs. Raw reports are in no backup."""
+    from migrations.backing_up import BackupError, back_up
+
+    settings = _settings()
+    try:
+        files = back_up(settings.data, folder, settings.aggregation.key_folder)
+    except (BackupError, OSError) as error:
+        errors.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    for file in files:
+        console.print(f"{file} ({file.stat().st_size:,} bytes)")
+    console.print("To restore it, put these files into an empty data folder and start the service.")
+
+
 def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
     """Give the web process and the scheduler their rights in the raw store, where that is PostgreSQL."""
     if role_of(owner_url) is None:

@@ -1,0 +1,75 @@
+"""A backup holds what must not be lost and no raw report, and a service that is started on it says the same."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from napari_update_hook.weeks import published_from
+
+from aggregation.certificates.issue import prepare
+from aggregation.certificates.keys import new_key
+from aggregation.publish import publish_week
+from aggregation.stores.certificates import CertificateStore
+from migrations.backing_up import BackupError, back_up
+from tests.support.processes import run
+from tests.support.reports import WEEK, report
+from tests.update_server.conftest import MakeClient, make_client, services_of
+
+__all__ = ["make_client"]  # the fixture
+NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
+PATHS = (
+    "/api/stats/napari?by=python",
+    "/api/stats/plugins/affinder",
+    "/api/retractions",
+    "/api/plugins",
+    "/.well-known/jwks.json",
+)
+
+
+async def test_a_restored_service_says_the_same_and_has_no_raw_report(
+    make_client: MakeClient,
+    tmp_path: Path,
+) -> None:
+    data, saved, restored = tmp_path / "data", tmp_path / "saved", tmp_path / "restored"
+    async with make_client() as client:
+        services = services_of(client)
+        assert services.raw is not None
+        await services.raw.put([report(person) for person in range(40)])
+        await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
+        await CertificateStore(services.aggregate.engine).add_key(new_key(data / "keys", NOW), in_place_of_others=False)
+        files = back_up(data, saved)  # while it runs
+        before = {path: (await client.get(path)).json() for path in PATHS}
+    assert {path.name for path in files} >= {"aggregate.sqlite3", "index.sqlite3"}
+    identifiers = [report(person).identifier.encode() for person in range(40)]
+    assert not [path for path in files if any(one in path.read_bytes() for one in identifiers)]
+    assert not [path for path in saved.rglob("*") if "raw" in path.name]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files), "for nobody else on this machine"
+    saved.rename(restored)
+    async with make_client(data=restored, snapshot=False) as client:
+        assert {path: (await client.get(path)).json() for path in PATHS} == before
+        aggregate = services_of(client).aggregate
+        certificate, _ = await prepare(
+            aggregate, site="https://x.org", key_folder=restored / "keys", plugin="affinder", first=WEEK, last=WEEK, now=NOW
+        )
+        assert certificate.token
+
+
+def test_it_says_why_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="pg_dump"):
+        back_up(tmp_path, tmp_path / "saved")
+    (tmp_path / "aggregate.sqlite3").touch()
+    (tmp_path / "saved").mkdir()
+    with pytest.raises(BackupError, match="is there already"):
+        back_up(tmp_path, tmp_path / "saved")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    assert run("update_server", "db", "migrate", UPDATE_SERVER_DATA=str(data)).returncode == 0
+    told = run("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
+    assert told.returncode == 0, told.stderr
+    assert "aggregate.sqlite3" in told.stdout
+    again = run("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
+    assert (again.returncode, "is there already" in again.stderr) == (1, True)
