@@ -85,6 +85,7 @@ async def reader(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncI
     assert await rights.grant_public(postgresql_url) == [name]
     yield sa.make_url(postgresql_url).set(username=name, password=PASSWORD).render_as_string(hide_password=False)
     async with engine.begin() as connection:
+        await connection.execute(sa.text(f"GRANT {name} TO CURRENT_USER"))
         await connection.execute(sa.text(f"DROP OWNED BY {name}"))
         await connection.execute(sa.text(f"DROP ROLE {name}"))
     await engine.dispose()

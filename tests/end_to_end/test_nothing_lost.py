@@ -186,7 +186,7 @@ def test_on_sqlite_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
 
 @pytest.fixture
 def cluster_url(tmp_path: Path) -> Iterator[Any]:
-    with running_cluster(tmp_path / "cluster") as cluster:
+    with running_cluster() as cluster:
         for store in Store:
             asyncio.run(upgrade(store, cluster.url))
         yield cluster

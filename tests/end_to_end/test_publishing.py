@@ -146,7 +146,7 @@ def test_the_running_service_publishes_a_large_week_by_itself_and_goes_on_answer
 def two_servers(tmp_path: Path) -> Iterator[dict[Store, Cluster]]:
     """Two PostgreSQL servers, one for each store."""
     with ExitStack() as stack:
-        yield {store: stack.enter_context(running_cluster(tmp_path / f"{store}-server")) for store in Store}
+        yield {store: stack.enter_context(running_cluster()) for store in Store}
 
 
 ROLES = {

@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,20 +54,20 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster(folder: Path) -> Iterator[Cluster]:
-    """Make and run a server in ``folder`` while inside; skip the test where PostgreSQL's programs are missing."""
+def running_cluster() -> Iterator[Cluster]:
+    """Make and run a server while inside; skip the test where PostgreSQL's programs are missing.
+
+    In a folder of its own: pytest closes its temporary folders to other users whenever another pytest starts.
+    """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     programs = found[-1].parent if found else Path(shutil.which("initdb") or "/nowhere/initdb").parent
     if not (programs / "initdb").exists():
         pytest.skip("needs PostgreSQL's programs: apt-get install postgresql")
     if os.geteuid() == 0 and shutil.which("setpriv") is None:
         pytest.skip("needs setpriv to run PostgreSQL as another user: apt-get install util-linux")
-    folder.mkdir(parents=True)
+    folder = Path(tempfile.mkdtemp(prefix="cluster-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and "pytest" in str(parent):
-                parent.chmod(0o755)
     cluster = Cluster(programs, folder, free_port())
     cluster.call("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
     cluster.start()
@@ -78,3 +79,4 @@ def running_cluster(folder: Path) -> Iterator[Cluster]:
                 cluster.stop("immediate")
                 break
             time.sleep(1)
+        shutil.rmtree(folder, ignore_errors=True)

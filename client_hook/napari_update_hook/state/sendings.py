@@ -180,8 +180,8 @@ class Sendings:
             in_account = set(_weeks(account, "identifiers"))
             old_weeks = {week for week in in_own | in_account if start_of(week) + KEPT <= now}
         for file, weeks, tables in (
+            (self._account, in_account, ("identifiers",)),  # first: at no kill is there one without what was sent
             (self._own, in_own, ("sent", "revisions")),
-            (self._account, in_account, ("identifiers",)),
         ):
             old = sorted(weeks & old_weeks)
             if old:

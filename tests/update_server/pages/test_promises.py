@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,6 @@ def test_a_run_of_everything_in_which_a_promised_test_did_not_pass_is_a_failure(
     assert promised.missing({one: "failed", other: "passed"}, {one, other}) == [f"{one} failed"]
 
 
-@pytest.mark.skipif("TEST_NOTHING_SKIPPED" in os.environ, reason="there it is looked at in the run itself")
-def test_outside_ci_a_part_of_the_suite_may_run() -> None:
+def test_only_a_run_of_everything_is_asked_for_all_promises() -> None:
     assert promised.is_whole_suite(["tests"])
     assert not promised.is_whole_suite(["tests/update_server"])
