@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -68,7 +69,10 @@ class Gui(QObject):
             indicator.draw(self.session.snapshot)
 
     def end(self) -> None:
-        """Draw and ask no more."""
+        """Draw and ask no more, nor what a thread still has in hand."""
+        for signal in (self.changed, self.told, self.question_ready):
+            with contextlib.suppress(TypeError, RuntimeError):  # nothing is connected any more
+                signal.disconnect()
         for timer in (self._timer, self._look):
             timer.stop()
         self._preferences.end()
