@@ -9,6 +9,9 @@ from typing import Annotated
 from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Hosts that are this machine alone."""
+
 
 def _site(text: str) -> str:
     """An http or https address without a slash at its end."""

@@ -20,7 +20,6 @@ from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError,
 from aggregation.certificates.statement import NothingToStateError
 from aggregation.cli.opening import aggregate_store, instant, run, settings
 from aggregation.cli.options import (
-    LOOPBACK,
     NOT_DONE,
     USAGE,
     JsonOption,
@@ -32,6 +31,7 @@ from aggregation.cli.options import (
 )
 from aggregation.cli.output import confirmed, console, errors, print_json
 from aggregation.jobs import turn
+from aggregation.settings import LOOPBACK
 from aggregation.stores.certificates import CertificateStore, KeyExistsError
 
 SECONDS_TO_FETCH = 10

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.cli.options import LOOPBACK, NOT_DONE, USAGE, UsageError
+from aggregation.cli.options import NOT_DONE, USAGE, UsageError
 from aggregation.cli.output import errors
 from aggregation.clock import Clock
 from aggregation.compute import CountingError
-from aggregation.settings import AggregationSettings, Role, Store
+from aggregation.settings import LOOPBACK, AggregationSettings, Role, Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore

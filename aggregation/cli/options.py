@@ -13,7 +13,6 @@ from napari_update_hook.weeks import start_of
 from aggregation.catalogue import CATALOGUE, Entry
 
 NOT_DONE, USAGE = 1, 2
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 NowOption = Annotated[datetime | None, typer.Option("--now", help="Act as if it were this instant (ISO, UTC), for rehearsals.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]

@@ -37,15 +37,16 @@ def integrity(folder: Path) -> None:
 def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_twice(machine: Machine) -> None:
     machine.consent(Level.FULL)
     dice = random.Random(13)
-    begun = done = 0
-    for _ in range(KILLS // 3):
+    begun = done = kills = 0
+    while kills < KILLS // 3 or (done <= KILLS and kills < 3 * KILLS):  # a busy machine writes less between two kills
+        kills += 1
         told = killed_after(count_for_ever, (str(machine.folder),), dice.random() / 30)
         begun, done = begun + told.count("counting"), done + told.count("counted")
         integrity(machine.folder)
         counted = machine.store.drafts.counts(WEEK).commands.get(EVENT, 0)
         assert done <= counted <= begun
         done = begun = counted
-    assert done > KILLS // 3, "some were written in every round, or this tells nothing"
+    assert done > KILLS
 
 
 @pytest.fixture

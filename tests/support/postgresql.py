@@ -44,8 +44,7 @@ class Cluster:
             raise ClusterError(f"{' '.join(full)} ended with {ended.returncode}: {ended.stdout}{ended.stderr}")
 
     def start(self) -> None:
-        # fsync=off: what a crash of the server leaves is the same, and a busy disk holds up no test
-        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=60 -c fsync=off"
+        options = f"-p {self.port} -k {self.folder} -c listen_addresses=127.0.0.1 -c max_connections=60"
         self.call("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:

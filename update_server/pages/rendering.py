@@ -19,6 +19,7 @@ from litestar.template.config import TemplateConfig
 from markupsafe import Markup, escape
 
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.settings import LOOPBACK
 from update_server import __version__
 from update_server.problems import answer_problem, as_problem
 from update_server.representations import Body, respond
@@ -32,7 +33,6 @@ VENDORED = {
 """What others wrote, with the SHA-256 of the file in its npm package."""
 FOR_EVER = "public, max-age=31536000, immutable"
 SOON_AGAIN = "public, max-age=60"
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "testserver.local")
 
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "

@@ -149,15 +149,19 @@ class Session:
         put by itself, that is written down first, and nothing is shown where another process has just put it.
         """
 
+        is_noted = by_hand
+
         def prepare() -> None:
+            nonlocal is_noted  # where a file is busy, this runs again
             from napari_update_hook.asking import due_question
 
             here = self._client()
             now = here.settings.now()
             question = due_question(here.store.consents.current(), [], here.settings, now)  # however often it was put
-            if not by_hand and not here.store.consents.note_asking(now):
+            if not is_noted and not here.store.consents.note_asking(now):
                 self._read()
                 return
+            is_noted = True
             self._change(examples=_examples(here))
             self._read()
             show(question)

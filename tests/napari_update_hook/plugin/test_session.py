@@ -17,6 +17,7 @@ from napari_update_hook import collect
 from napari_update_hook.api import Here
 from napari_update_hook.asking import Question, Why
 from napari_update_hook.decision import ConsentRecord
+from napari_update_hook.errors import StateBusyError
 from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.plugin.snapshot import Snapshot, Task
@@ -305,3 +306,23 @@ def test_what_could_not_be_read_is_not_shown_and_is_read_again(session: Session,
     other.close()
     wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
     assert Level.NONE not in seen
+
+
+def test_a_question_that_met_a_busy_file_is_shown_all_the_same_and_counts_once(
+    session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, tries = sessions._examples, 0
+    shown: list[Any] = []
+
+    def busy_at_first(here: Here) -> dict[str, str]:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise StateBusyError("another process is using it")
+        return make(here)
+
+    monkeypatch.setattr(sessions, "_examples", busy_at_first)
+    session.put_question(shown.append)
+    wait_until(lambda: shown)
+    assert [question.why for question in shown] == [Why.FIRST]
+    assert len(machine.store.consents.askings()) == 1

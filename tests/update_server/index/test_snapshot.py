@@ -110,7 +110,7 @@ def test_the_shipped_seed_is_good_and_small() -> None:
     index = seed.read(seed.shipped())
     assert len(index.facts.packages) > 600
     assert index.facts.as_of < datetime.now(UTC)
-    assert seed.shipped().stat().st_size < 60_000
+    assert seed.shipped().stat().st_size < 45_000
 
 
 def test_the_snapshot_goes_before_the_seed(tmp_path: Path) -> None:
