@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS
+from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
 
@@ -29,6 +29,8 @@ Part = tuple[Value, ...] | Value
 """Some of the values of a cell: the value itself where it is one."""
 
 RANKS = {str(level): level.rank for level in TELEMETRY_LEVELS}
+_SINCE = {field.name: field.since for field in fields_of(Level.FULL)}
+"""The schema version with which each field came: reports of an older one are counted for all other questions."""
 NOT_ASKED: tuple[Part, tuple[Part, ...]] = ((), ())
 _ONE: frozenset[Part] = frozenset({()})
 _decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any]).decode
@@ -96,7 +98,7 @@ class Counting:
             items = [lay_out(report) for lay_out in self._lay_out]
             cells = [
                 (plan.key(report), items[plan.layout] if plan.applies is None or report[plan.applies] is True else ())
-                if plan.rank <= rank
+                if plan.rank <= rank and plan.since <= schema_version
                 else NOT_ASKED
                 for plan in self._plans
             ]
@@ -116,6 +118,7 @@ class _Plan:
         self.layout = layouts.index(mine)
         self.applies = entry.only_where
         self.rank = entry.level.rank
+        self.since = max((_SINCE.get(field, 1) for field in entry.fields), default=1)
         self.key: Callable[[dict[str, Any]], Any] = _getter([dimension.field for dimension in shared])
         self._order = [(*shared, *mine).index(dimension) for dimension in entry.dimensions]
         self._single_key, self._single_item = len(shared) == 1, len(mine) == 1

@@ -15,11 +15,12 @@ import typing
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 SCHEMA_VERSION = 1
-"""Of the report that this release makes. It grows with every field that is collected: a new field's ``Meta`` says
-``extra={"since": VERSION}``, and everybody is asked again."""
+"""Of the report that this release makes. It grows with every field that is collected: a new field is declared as
+``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older clients, which lack it,
+are still taken; and everybody is asked again."""
 
 
 class Level(str, enum.Enum):
@@ -360,6 +361,19 @@ def fields_of(level: Level) -> tuple[WireField, ...]:
     return tuple(described)
 
 
+def misplaced_field(report: BasicReport, level: Level, schema_version: int) -> tuple[str, str] | None:
+    """Return the name of a field that reports of ``schema_version`` lack and this one has, or the other way round, and what is
+    wrong with it in a sentence; None where all is well.
+    """
+    for described in fields_of(level):
+        is_there = getattr(report, described.name) is not UNSET
+        if is_there and described.since > schema_version:
+            return described.name, f"Reports of schema version {schema_version} have no field {described.name}."
+        if not is_there and described.since <= schema_version:
+            return described.name, f"Object missing required field `{described.name}`."
+    return None
+
+
 def _merged_meta(hint: Any) -> tuple[str, Any, int]:
     """The last description, example and ``extra={"since": VERSION}`` that the annotations of a field carry."""
     description, example, since = "", None, 1
@@ -383,7 +397,7 @@ def _in_words(hint: Any) -> str:
     if origin is Literal:
         return " or ".join(str(value) for value in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_in_words(argument) for argument in arguments)
+        return " or ".join(_in_words(argument) for argument in arguments if argument is not UnsetType)
     if isinstance(hint, type) and issubclass(hint, Struct):
         return "{" + ", ".join(item.encode_name for item in msgspec.structs.fields(hint)) + "}"
     return {str: "text", bool: "yes or no", int: "whole number"}[hint]

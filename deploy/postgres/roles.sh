@@ -1,8 +1,9 @@
 #!/bin/sh
 # Runs once, when a database is empty: a role for the owner, who migrates, and one each for the web process and the scheduler.
 # What web and scheduler may do with the tables of public numbers, which the owner makes, is granted here, ahead of time.
+# Without containers: POSTGRES_DB=raw ROLE_PASSWORDS_FILE=... sh roles.sh, with PGHOST and the like as psql knows them.
 set -eu
-. /run/secrets/role-passwords
+. "${ROLE_PASSWORDS_FILE:-/run/secrets/role-passwords}"
 psql -v ON_ERROR_STOP=1 --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB" <<SQL
 CREATE ROLE owner LOGIN PASSWORD '$OWNER_PASSWORD';
 CREATE ROLE web LOGIN PASSWORD '$WEB_PASSWORD';

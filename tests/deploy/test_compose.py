@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import configparser
+import json
 import re
 import subprocess
 import sys
@@ -30,8 +32,7 @@ def test_it_follows_the_compose_specification() -> None:
 def test_every_service_is_restarted_watched_and_on_a_network(name: str) -> None:
     service = SERVICES[name]
     assert {"restart", "networks", "healthcheck"} <= set(service)
-    assert ("image" in service) != ("build" in service)
-    if "image" in service:
+    if "build" not in service:
         assert re.fullmatch(r"[a-z0-9./_-]+:[0-9][a-z0-9._-]*", service["image"]), "a version, not latest"
 
 
@@ -90,8 +91,7 @@ def test_every_setting_exists() -> None:
 
 def test_the_port_of_the_server_is_the_one_that_caddy_and_the_health_check_use() -> None:
     port = str(SERVICES["server"]["environment"]["UPDATE_SERVER_PORT"])
-    caddyfile = (ROOT / "deploy" / "Caddyfile").read_text("utf-8")
-    assert set(re.findall(r"server:([0-9]+)", caddyfile)) == {port}
+    assert SERVICES["caddy"]["environment"]["SERVERS"] == f"server:{port}"
     assert f":{port}/health/live" in " ".join(SERVICES["server"]["healthcheck"]["test"])
     inside = {published.split(":")[1] for published in SERVICES["caddy"]["ports"]}
     assert inside == {"80", "443", "443/udp"}
@@ -108,7 +108,72 @@ def test_grafana_and_the_public_are_kept_from_the_raw_store() -> None:
 def test_there_is_a_host_for_each_level() -> None:
     caddyfile = (ROOT / "deploy" / "Caddyfile").read_text("utf-8")
     for level in ("basic", "middle", "full"):
-        assert f"handle /api/updates/{level}" in caddyfile or f"/api/updates/{level}" in caddyfile
+        paths = f"/api/updates/{level} /api/telemetry/allowed/{level} /api/reports/find /api/reports/delete"
+        assert f"@level path {paths}\n" in caddyfile
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_nothing_runs_as_root_or_writes_but_where_it_must(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert re.fullmatch(r"[1-9][0-9]+:[1-9][0-9]+", service["user"]), "a user that is not root"
+    assert not [key for key in ("privileged", "network_mode", "pid", "devices", "env_file") if key in service]
+    for volume in service.get("volumes", []):
+        assert not volume.startswith(".") or volume.endswith(":ro"), volume
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_logs_go_where_they_are_deleted_after_14_days(name: str) -> None:
+    assert SERVICES[name]["logging"]["driver"] == "journald"
+    journal = configparser.ConfigParser()
+    journal.read(ROOT / "deploy" / "systemd" / "journald-containers.conf")
+    assert (journal["Journal"]["MaxRetentionSec"], journal["Journal"]["MaxFileSec"]) == ("14day", "1day")
+
+
+def test_no_secret_is_written_in_it() -> None:
+    for name, service in SERVICES.items():
+        for key, value in service.get("environment", {}).items():
+            assert "PASSWORD" not in key or str(value).startswith("/run/secrets/"), (name, key)
+            assert not re.search(r"//[a-z]+:", str(value)), (name, key)
+
+
+def test_who_reaches_whom() -> None:
+    members = {
+        network: {name for name, service in SERVICES.items() if network in service["networks"]}
+        for network in COMPOSE["networks"]
+    }
+    assert members == {
+        "public": {"caddy"},
+        "upstream": {"scheduler"},
+        "proxy": {"caddy", "server"},
+        "dashboards": {"caddy", "grafana"},
+        "raw": {"server", "scheduler", "migrate", "postgres-raw"},
+        "aggregate": {"server", "scheduler", "migrate", "postgres-aggregate"},
+        "numbers": {"grafana", "postgres-aggregate"},
+        "metrics": {"server", "scheduler"},
+    }
+    inside = {name for name, network in COMPOSE["networks"].items() if network and network.get("internal")}
+    assert inside == set(members) - {"public", "upstream"}
+    (subnet,) = COMPOSE["networks"]["proxy"]["ipam"]["config"]
+    assert SERVICES["server"]["environment"]["UPDATE_SERVER_TRUSTED_PROXIES"] == subnet["subnet"]
+
+
+def test_the_server_tells_the_hosts_that_caddy_serves() -> None:
+    hosts = json.loads(SERVICES["server"]["environment"]["UPDATE_SERVER_LEVEL_HOSTS"])
+    site = SERVICES["caddy"]["environment"]["SITE_HOST"]
+    assert hosts == {level: f"{level}.{site}" for level in ("basic", "middle", "full")}
+    caddyfile = (ROOT / "deploy" / "Caddyfile").read_text("utf-8")
+    for level in hosts:
+        assert f"\n{level}.{{$SITE_HOST:localhost}} {{" in caddyfile
+
+
+def test_the_raw_store_keeps_no_archive_and_logs_no_statement() -> None:
+    command = " ".join(SERVICES["postgres-raw"]["command"])
+    for option in ("archive_mode=off", "max_wal_senders=0", "log_connections=off", "log_statement=none"):
+        assert option in command
 
 
 def test_roles_differ() -> None:

@@ -53,8 +53,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running_cluster() -> Iterator[Cluster]:
+def running_cluster(password: str | None = None) -> Iterator[Cluster]:
     """Make and run a server while inside; skip the test where PostgreSQL's programs are missing.
+
+    ``password``: of its superuser; everybody needs one then, as in production.
 
     In a folder of its own: pytest closes its temporary folders to other users whenever another pytest starts.
     """
@@ -68,7 +70,13 @@ def running_cluster() -> Iterator[Cluster]:
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     cluster = Cluster(programs, folder, free_port())
-    cluster.call("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "postgres", "--no-sync")
+    how = ["-A", "trust"]
+    if password is not None:
+        secret = folder / "password"
+        secret.write_text(password, "utf-8")
+        secret.chmod(0o644)
+        how = ["-A", "scram-sha-256", f"--pwfile={secret}"]
+    cluster.call("initdb", "-D", str(folder / "data"), *how, "-U", "postgres", "--no-sync")
     cluster.start()
     try:
         yield cluster

@@ -25,6 +25,7 @@ from napari_update_hook.wire import (
     MiddleReport,
     PluginInstall,
     batch_decoder,
+    misplaced_field,
 )
 from packaging.utils import canonicalize_name
 
@@ -33,8 +34,8 @@ from update_server.intake import vocabulary
 from update_server.intake.allowed import Allowed
 from update_server.problems import Problem
 
-SCHEMA_VERSIONS = (SCHEMA_VERSION,)
-"""Versions that are taken, old ones included."""
+SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
+"""Versions that are taken, old ones included: an old client goes on working."""
 
 
 class AcceptedBatch(Struct, frozen=True):
@@ -65,6 +66,9 @@ def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> Acce
         raise Problem(
             422, f"The consent is for another level than this endpoint's, which is {level}.", pointer="/consent/level"
         )
+    if (misplaced := misplaced_field(batch.report, level, batch.schema_version)) is not None:
+        name, detail = misplaced
+        raise Problem(422, detail, pointer=f"/report/{name}")
     _check_week(batch.report.week, now)
     report, left_out = _on_public_lists(batch.report, allowed)
     document = {name: value for name, value in _plain(report).items() if name not in KEY_FIELDS}

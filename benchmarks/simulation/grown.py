@@ -1,0 +1,66 @@
+"""The program of a later release, which collects one field more: a copy of this one with four declarations added.
+
+What a release must change for a new field is all that is changed here. Each place must be found once, so that this fails
+where the program has moved on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+FIELD = "channel"
+ENTRY = "people-by-channel"
+
+_CHANGES = {
+    "napari_update_hook/wire.py": [
+        ("\nSCHEMA_VERSION = 1\n", "\nSCHEMA_VERSION = 2\n"),
+        (
+            "\n\nclass MiddleReport(",
+            """
+    channel: Annotated[
+        Literal["pypi", "conda-forge"] | UnsetType,
+        Meta(description="where the packages come from", examples=["pypi"], extra={"since": 2}),
+    ] = UNSET
+
+
+class MiddleReport(""",
+        ),
+    ],
+    "napari_update_hook/facts.py": [
+        ("    plugins: dict[str, str] = {}\n", '    plugins: dict[str, str] = {}\n    channel: str = "pypi"\n'),
+        (
+            "        plugins=plugins if level.includes(Level.MIDDLE) else {},\n",
+            "        plugins=plugins if level.includes(Level.MIDDLE) else {},\n        channel=environment.channel,\n",
+        ),
+    ],
+    "napari_update_hook/report.py": [
+        (
+            '        "first_report": first_report,\n',
+            '        "first_report": first_report,\n        "channel": facts.channel,\n',
+        )
+    ],
+    "aggregation/catalogue.py": [
+        (
+            '    Entry("new-people",',
+            '    Entry("people-by-channel", "napari", "Where do the packages come from?", Level.BASIC,\n'
+            '          (Dimension("channel", "Channel", "channel"),)),\n    Entry("new-people",',
+        )
+    ],
+}
+
+
+def make_grown(folder: Path) -> Path:
+    """Write the later release into a folder, and return what goes on the path of a Python that shall run it."""
+    for name in ("client_hook/napari_update_hook", "update_server", "aggregation", "migrations"):
+        shutil.copytree(ROOT / name, folder / Path(name).name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, changes in _CHANGES.items():
+        path = folder / name
+        text = path.read_text("utf-8")
+        for before, after in changes:
+            if text.count(before) != 1:
+                raise ValueError(f"{name} has changed: {before.strip()!r} is there {text.count(before)} times")
+            text = text.replace(before, after)
+        path.write_text(text, "utf-8")
+    return folder

@@ -1,0 +1,276 @@
+"""What must come of a simulated year: a plain model of consent, collection, sending and deletion, apart from the client's code.
+
+It knows the rules of design and documentation, not how the client keeps them: every sitting of the real client is compared
+with it, and the public numbers at the end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from benchmarks.simulation.world import COMMANDS, LAYERS, Acts
+
+RANK = {"none": 0, "basic": 1, "middle": 2, "full": 3}
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+
+Key = tuple[int, int, str, int]
+"""Who a report is of: account, how many secrets it had before, environment, how many it had."""
+
+
+def week_of(at: datetime) -> str:
+    """Return the ISO week."""
+    year, week, _ = at.isocalendar()
+    return f"{year:04}-W{week:02}"
+
+
+def monday_of(week: str) -> datetime:
+    """Return the first instant of a week."""
+    return datetime.strptime(f"{week}-1 +0000", "%G-W%V-%u %z")
+
+
+def takes(week: str, at: datetime) -> bool:
+    """Tell whether a report of a week is taken: from a day before it begins until 14 days after its end."""
+    return monday_of(week) - DAY <= at < monday_of(week) + 3 * WEEK
+
+
+def rounded(count: int) -> int:
+    """Return how often something happened as a report tells it."""
+    return next(step for step in (1000, 100, 10, 1) if count >= step)
+
+
+@dataclass
+class Draft:
+    """A week that is collected, and not known to be with the server as it is."""
+
+    level: str
+    facts: dict[str, Any]
+    commands: Counter[str] = field(default_factory=Counter)
+    layers: Counter[int] = field(default_factory=Counter)
+    is_unsent: bool = True
+    was_refused: bool = False
+
+
+@dataclass
+class AccountModel:
+    """What the environments of a person share."""
+
+    number: int
+    secrets: int = 0
+    consenting: set[str] = field(default_factory=set)
+    first_week: str | None = None
+    begun: set[str] = field(default_factory=set)
+    forgotten: set[str] = field(default_factory=set)
+    environments: dict[str, EnvironmentModel] = field(default_factory=dict)
+
+    def leave(self, name: str) -> None:
+        """An environment consents no more; the secret goes with the last."""
+        if name in self.consenting:
+            self.consenting.discard(name)
+            self.secrets += not self.consenting
+
+
+@dataclass
+class Consent:
+    """An answer."""
+
+    level: str
+    until: datetime | None
+    schema: int
+
+
+@dataclass
+class EnvironmentModel:
+    """One environment of an account."""
+
+    name: str
+    account: AccountModel
+    secrets: int = 0
+    consent: Consent | None = None
+    drafts: dict[str, Draft] = field(default_factory=dict)
+    lists: set[str] = field(default_factory=set)
+
+    def has_ended(self, at: datetime) -> bool:
+        """Whether there is no consent any more."""
+        one = self.consent
+        return one is None or one.level == "none" or (one.until is not None and at >= one.until)
+
+    def level(self, at: datetime, schema: int) -> str | None:
+        """The level in force for a client of a schema version."""
+        if self.consent is None or self.has_ended(at) or self.consent.schema < schema:
+            return None
+        return self.consent.level
+
+    def _clear(self) -> None:
+        self.drafts.clear()
+        self.lists.clear()
+
+    def answer(self, level: str, until: datetime | None, schema: int, at: datetime) -> None:
+        """Somebody answers the question."""
+        before, ended = self.consent, self.has_ended(at)
+        continues = before is not None and not ended and level != "none" and before.schema == schema
+        if level != "none":
+            self.account.consenting.add(self.name)
+        if continues:
+            self._cut(level)
+        else:
+            self._clear()
+            self.secrets += 1
+        self.consent = Consent(level, until, schema)
+        if level == "none":
+            self.account.leave(self.name)
+
+    def _cut(self, level: str) -> None:
+        for draft in self.drafts.values():
+            if RANK[draft.level] > RANK[level]:
+                draft.level, draft.is_unsent = level, True
+            if RANK[level] < RANK["middle"]:
+                draft.facts = draft.facts | {"plugins": {}}
+            if RANK[level] < RANK["full"]:
+                draft.commands, draft.layers = Counter(), Counter()
+
+    def forget(self, at: datetime) -> set[str]:
+        """Delete everything, of all environments; return the weeks of which nothing may be there any more."""
+        account = self.account
+        weeks = set(account.begun) | {week_of(at)}
+        for one in account.environments.values():
+            weeks |= set(one.drafts)
+        account.forgotten |= weeks
+        for one in account.environments.values():
+            one.drafts.clear()
+        return weeks
+
+    def note(self, week: str, level: str, facts: dict[str, Any]) -> None:
+        """How the environment looks in a week is written down, where something changed."""
+        mine = facts if RANK[level] >= RANK["middle"] else facts | {"plugins": {}}
+        draft = self.drafts.get(week)
+        if draft is None:
+            self.drafts[week] = Draft(level, mine)
+        elif (draft.level, draft.facts) != (level, mine):
+            draft.level, draft.facts, draft.is_unsent, draft.was_refused = level, mine, True, False
+
+    def tidy(self, at: datetime) -> None:
+        """What ended, closed or is too old goes."""
+        if self.has_ended(at):
+            if self.drafts or self.name in self.account.consenting:
+                self._clear()
+                self.secrets += 1
+            self.account.leave(self.name)
+        for week in [week for week in self.drafts if at >= monday_of(week) + 3 * WEEK]:
+            del self.drafts[week]
+        self.account.begun = {week for week in self.account.begun if monday_of(week) + 60 * DAY > at}
+
+    def next_week(self, at: datetime) -> str | None:
+        """Which week goes out next."""
+        ready = [
+            (draft.was_refused, week)
+            for week, draft in self.drafts.items()
+            if draft.is_unsent and week <= week_of(at) and takes(week, at) and week not in self.account.forgotten
+        ]
+        return min(ready)[1] if ready else None
+
+
+@dataclass
+class Outcome:
+    """What a check must end with: the week that was stored, or refused; both None where nothing was to be sent."""
+
+    stored: str | None = None
+    refused: str | None = None
+
+
+class Model:
+    """All accounts, and what the server must hold of them. ``stored``: by week, who, and the level with the report."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[int, AccountModel] = {}
+        self.stored: dict[str, dict[Key, tuple[str, dict[str, Any]]]] = {}
+
+    def environment(self, person: int, name: str) -> EnvironmentModel:
+        """Return an environment, made where it is new."""
+        account = self.accounts.setdefault(person, AccountModel(person))
+        return account.environments.setdefault(name, EnvironmentModel(name, account))
+
+    def act(self, one: EnvironmentModel, acts: Acts, at: datetime, schema: int) -> None:
+        """Somebody answers, or has everything deleted. ``at``: by their clock."""
+        if acts.consent is not None:
+            level, days = acts.consent
+            one.answer(level, at + timedelta(days=days) if days else None, schema, at)
+        if acts.forget:
+            for week in one.forget(at):
+                reports = self.stored.get(week, {})
+                for key in [key for key in reports if key[0] == one.account.number]:
+                    del reports[key]
+
+    def check(
+        self,
+        one: EnvironmentModel,
+        facts: dict[str, Any],
+        at: datetime,
+        server_at: datetime,
+        schema: int,
+        listed: Mapping[str, frozenset[str]],
+        *,
+        reached: bool,
+    ) -> Outcome:
+        """A check for updates. ``at``, ``server_at``: by the client's and by the server's clock; ``listed``: the public list.
+
+        ``reached``: whether the server answered to the end.
+        """
+        one.tidy(at)
+        level = one.level(at, schema)
+        if level is None:
+            return Outcome()
+        account = one.account
+        if week_of(at) not in account.forgotten:
+            one.note(week_of(at), level, facts)
+        week = one.next_week(at)
+        if week is None:
+            return Outcome()
+        draft = one.drafts[week]
+        sent = min(draft.level, level, key=RANK.__getitem__)
+        if not reached and sent not in one.lists:
+            return Outcome()
+        if reached:
+            one.lists.add(sent)
+        is_first = account.first_week in (None, week)
+        account.first_week = account.first_week or week
+        account.begun.add(week)
+        if not reached:
+            return Outcome()
+        if not takes(week, server_at):
+            draft.was_refused = True
+            return Outcome(refused=week)
+        draft.is_unsent, draft.was_refused = False, False
+        key = (account.number, account.secrets, one.name, one.secrets)
+        self.stored.setdefault(week, {})[key] = (sent, report_of(sent, draft, is_first, listed, schema))
+        return Outcome(stored=week)
+
+    def use(self, one: EnvironmentModel, acts: Acts, facts: dict[str, Any], at: datetime, schema: int) -> None:
+        """Somebody uses napari."""
+        if one.level(at, schema) != "full" or week_of(at) in one.account.forgotten or not (acts.commands or acts.layers):
+            return
+        one.note(week_of(at), "full", facts)
+        draft = one.drafts[week_of(at)]
+        draft.is_unsent = True
+        draft.commands.update(acts.commands)
+        draft.layers.update(acts.layers)
+
+
+def report_of(level: str, draft: Draft, is_first: bool, listed: Mapping[str, frozenset[str]], schema: int) -> dict[str, Any]:
+    """Return what a report of a level must tell."""
+    facts = draft.facts
+    napari = facts["napari"] if facts["napari"] in listed["napari"] else "development"
+    platform, architecture, system = facts["system"]
+    report = {"napari": napari, "python": facts["python"], "platform": platform, "architecture": architecture,
+              "system": system, "first": is_first}  # fmt: skip
+    if schema >= 2:
+        report["channel"] = facts["channel"]
+    if RANK[level] >= RANK["middle"]:
+        report["plugins"] = {name: version for name, version in facts["plugins"].items() if version in listed.get(name, ())}
+    if level == "full":
+        report["commands"] = {name: rounded(count) for name, count in draft.commands.items() if name in COMMANDS}
+        report["layers"] = {LAYERS[place]: rounded(count) for place, count in draft.layers.items()}
+    return report

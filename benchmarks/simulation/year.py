@@ -1,0 +1,423 @@
+"""Lives a simulated year and checks it as it goes: `Year.live` raises SimulationError at the first thing that is wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from benchmarks.simulation.grown import make_grown
+from benchmarks.simulation.model import EnvironmentModel, Model, Outcome, monday_of, week_of
+from benchmarks.simulation.numbers import CELLS, public_numbers
+from benchmarks.simulation.processes import ROOT, Clients, ServerProcess, SimulationError, Upstream, wait_until
+from benchmarks.simulation.world import (
+    LAYERS,
+    SECRET_COMMAND,
+    SECRET_PLUGIN,
+    Acts,
+    MadeEnvironment,
+    Person,
+    answer_of,
+    had_on,
+    is_active,
+    made_people,
+    releases_of,
+    uses,
+)
+
+FIRST = datetime(2025, 7, 21, tzinfo=UTC)
+"""A Monday. The snapshot that is replayed is of August 2026."""
+SITTINGS = (
+    (timedelta(days=1, hours=10), 0.75),
+    (timedelta(days=3, hours=16), 0.65),
+    (timedelta(days=6, hours=12), 0.2),
+)
+"""When in a week people sit down, and which share of those who use napari in it does."""
+KEPT = timedelta(days=60)
+PUBLISHED_AFTER = timedelta(days=21, hours=1)
+RETRY_AFTER = timedelta(hours=3)
+TAIL_WEEKS = 10
+"""So long the service goes on without anybody, until everything raw must be gone."""
+
+
+@dataclass
+class Report:
+    """What a year came to. ``happened``: how often what was done to clients and service; sizes in bytes."""
+
+    people: int = 0
+    environments: int = 0
+    weeks: int = 0
+    numbers: int = 0
+    numbers_listed: int = 0
+    sittings: int = 0
+    reports: int = 0
+    most_raw_rows: int = 0
+    most_raw_bytes: int = 0
+    aggregate_bytes: int = 0
+    log_bytes: int = 0
+    server_cpu_s: float = 0.0
+    identifiers: int = 0
+    happened: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of the three times a week at which people sit down."""
+
+    number: int
+    week: int
+    at: datetime
+    share: float
+    is_first_of_week: bool
+
+
+Progress = Callable[[str, int, int], None]
+
+
+class Year:
+    """``folder``: for the server's data and the clients' state. ``script``: the replay of the real index."""
+
+    def __init__(self, folder: Path, script: Path, *, people: int, weeks: int, seed: int = 1) -> None:
+        self._folder, self._weeks, self._seed = folder, weeks, seed
+        self._grows_in = weeks // 2
+        self._upstream = Upstream(script)
+        self._server = ServerProcess(folder / "data", folder / "server.log")
+        self._model = Model()
+        self._people = made_people(people, weeks, seed)
+        self._due: dict[str, dict[str, dict[tuple[str, ...], int]]] = {}
+        self._identifiers: dict[str, set[str]] = defaultdict(set)
+        self._gone: set[str] = set()
+        self._asked = 0
+        self._grown: Path | None = None
+        self.report = Report(people=people, environments=sum(len(person.environments) for person in self._people), weeks=weeks)
+
+    def live(self, progress: Progress = lambda *_: None) -> Report:
+        """Live the year, and the weeks after it; return what it came to. Raises SimulationError."""
+        grown = make_grown(self._folder / "later-release")
+        clients = {1: Clients(None, 2), 2: Clients(grown, 2)}
+        try:
+            self._upstream.show(FIRST.date())
+            self._releases = releases_of(self._upstream.url)
+            steps = list(self._steps())
+            for step in steps:
+                if step.is_first_of_week and step.week == self._grows_in:
+                    self._grown = grown
+                    self.report.happened["releases of the service with one field more"] += 1
+                self._step(step, clients)
+                progress(f"{week_of(step.at)}", step.number + 1, len(steps) + TAIL_WEEKS)
+            for number in range(TAIL_WEEKS):
+                self._quiet_week(FIRST + timedelta(weeks=self._weeks + number, days=1))
+                progress("afterwards", len(steps) + number + 1, len(steps) + TAIL_WEEKS)
+            self._compare()
+            self._nothing_is_left()
+        finally:
+            self._server.stop(signal.SIGKILL)
+            self._upstream.stop()
+            for pool in clients.values():
+                pool.close()
+        self.report.server_cpu_s = self._server.cpu_s
+        return self.report
+
+    def _steps(self) -> Iterator[Step]:
+        number = 0
+        for week in range(self._weeks):
+            for place, (offset, share) in enumerate(SITTINGS):
+                yield Step(number, week, FIRST + timedelta(weeks=week) + offset, share, place == 0)
+                number += 1
+
+    def _step(self, step: Step, clients: dict[int, Clients]) -> None:
+        """One sitting of everybody: the service comes up, is brought to the day, serves, and goes."""
+        if step.is_first_of_week:
+            self._change_upstream(step)
+        is_down = step.number % 23 == 11
+        killed_after = 0.4 if step.number % 17 == 8 and not is_down else None
+        if is_down:
+            self.report.happened["times that the service was away for a whole day"] += 1
+        else:
+            self._start(step.at)
+            self._read_lists(step)
+        persons = list(self._who_sits_down(step, may_forget=not is_down and killed_after is None))
+        total = sum(len(sittings) for _, sittings in persons)
+        told = self._sit(persons, clients, kill_when=int(total * killed_after) if killed_after and total else None, step=step)
+        self._account_for(persons, told, step, clients, is_down=is_down, was_killed=killed_after is not None)
+        if not is_down:
+            self._look(step.at)
+            self._server.stop()
+            self._deleted_is_gone()
+
+    def _change_upstream(self, step: Step) -> None:
+        day = step.at.date()
+        if step.week % 9 == 4:
+            self._upstream.stop()
+            self.report.happened["weeks in which the upstream was away"] += 1
+        elif step.week % 9 == 7:
+            self._upstream.show(day, fail_rate=0.2, truncate_rate=0.02)
+            self.report.happened["weeks in which the upstream failed now and then"] += 1
+        else:
+            self._upstream.show(day)
+
+    def _start(self, at: datetime) -> None:
+        self._server.start(self._grown, at, self._upstream.url)
+        due = [week for week in self._model.stored if monday_of(week) + PUBLISHED_AFTER <= at and self._model.stored[week]]
+        for week in sorted(set(due) - set(self._due)):
+            self._due[week] = public_numbers(self._model.stored[week])
+        wait_until(
+            lambda: set(self._due) <= set(self._in_store("aggregate", "SELECT week, 1 FROM published_weeks")),
+            lambda: f"not published at {at}: {sorted(self._due)[-3:]}",
+        )
+
+    def _read_lists(self, step: Step) -> None:
+        """Wait for the refresh, and read the public lists, which must have what was out on that day."""
+        if self._upstream.process is not None:
+            wait_until(
+                lambda: (self._server.ask("/health/ready")["index"]["last_refresh_at"] or "") >= f"{step.at:%Y-%m-%dT%H:%M}",
+                lambda: f"no refresh at {step.at}",
+            )
+        lists = self._server.ask("/api/telemetry/allowed/full")
+        self._listed = {name: frozenset(versions) for name, versions in lists["plugins"].items()}
+        self._listed["napari"] = frozenset(lists["napari_versions"])
+        if step.week % 9 not in (4, 7):
+            for name, releases in self._releases.items():
+                newest = had_on(releases, step.at.date())
+                if newest is not None and newest not in self._listed.get(name, ()):
+                    raise SimulationError(f"{name} {newest} is out on {step.at.date()}, and the public list lacks it")
+
+    def _who_sits_down(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
+        monday = FIRST + timedelta(weeks=step.week)
+        for person in self._people:
+            dice = random.Random(f"{self._seed} {person.number} {step.number}")
+            if is_active(person, step.week, monday) and dice.random() < step.share:
+                yield (
+                    person,
+                    [
+                        self._sitting(person, made, step, dice, may_forget=may_forget)
+                        for made in person.environments
+                        if made is person.environments[0] or dice.random() < 0.6
+                    ],
+                )
+
+    def _schema(self, person: Person, step: Step) -> int:
+        return 2 if step.week >= self._grows_in + 1 + person.upgrades else 1
+
+    def _sitting(
+        self, person: Person, made: MadeEnvironment, step: Step, dice: random.Random, *, may_forget: bool
+    ) -> dict[str, Any]:
+        own, at = self._model.environment(person.number, made.name), step.at + person.skew
+        schema = self._schema(person, step)
+        decided = answer_of(
+            dice,
+            was_asked_before=own.consent is not None,
+            level=own.level(at, schema),
+            is_over=own.consent is not None
+            and own.consent.level != "none"
+            and (own.has_ended(at) or own.consent.schema < schema),
+        )
+        used = uses(dice)
+        self._asked += 1
+        return {
+            "number": self._asked,
+            "folder": str(self._folder / "clients" / str(person.number)),
+            "environment": made.name,
+            "now": at.isoformat(),
+            "server": self._server.url,
+            "seed": self._asked,
+            "seen": {
+                "python": made.python, "system": made.system, "channel": made.channel,
+                "installed": made.installed(self._releases, step.at.date()),
+            },
+            "consent": decided.consent,
+            "forget": decided.forget and may_forget,
+            "commands": used.commands,
+            "layers": [[*LAYERS[place][:3], count] for place, count in used.layers.items()],
+            "used": used.layers,
+        }  # fmt: skip
+
+    def _sit(
+        self,
+        persons: list[tuple[Person, list[dict[str, Any]]]],
+        clients: dict[int, Clients],
+        *,
+        kill_when: int | None,
+        step: Step,
+    ) -> dict[int, dict[str, Any]]:
+        told: dict[int, dict[str, Any]] = {}
+        counts: Counter[int] = Counter()
+        for person, sittings in persons:
+            schema = self._schema(person, step)
+            clients[schema].send(sittings)
+            counts[schema] += len(sittings)
+        for schema, count in counts.items():
+            for answer in clients[schema].take(count):
+                told[answer["number"]] = answer
+                if kill_when is not None and len(told) == kill_when:
+                    self._server.stop(signal.SIGKILL)
+                    self.report.happened["times that the service was killed"] += 1
+        if kill_when is not None:
+            self._server.stop(signal.SIGKILL)
+            self._server.start(self._grown, step.at + RETRY_AFTER, self._upstream.url)
+        return told
+
+    def _account_for(
+        self,
+        persons: list[tuple[Person, list[dict[str, Any]]]],
+        told: dict[int, dict[str, Any]],
+        step: Step,
+        clients: dict[int, Clients],
+        *,
+        is_down: bool,
+        was_killed: bool,
+    ) -> None:
+        """Tell the model what everybody did, and compare what it says with what became of it."""
+        again: list[tuple[Person, list[dict[str, Any]]]] = []
+        for person, sittings in persons:
+            repeated = []
+            for asked in sittings:
+                answer = told[asked["number"]]
+                got_through = answer.get("failure") is None and answer.get("stored") is not None
+                reached = not is_down and (got_through or not was_killed)
+                expected = self._lived(person, asked, step, reached=reached)
+                self._compare_sitting(person, asked, answer, expected, may_fail=is_down or was_killed)
+                if was_killed and not reached:
+                    self._asked += 1
+                    later = datetime.fromisoformat(asked["now"]) + RETRY_AFTER
+                    nothing: dict[str, Any] = {"consent": None, "forget": False, "commands": {}, "layers": [], "used": {}}
+                    repeated.append(asked | nothing | {"number": self._asked, "seed": self._asked, "now": later.isoformat()})
+            if repeated:
+                again.append((person, repeated))
+        if again:
+            self.report.happened["sittings that had to be repeated after a kill"] += sum(len(one) for _, one in again)
+            self._account_for(again, self._sit(again, clients, kill_when=None, step=step), step, clients,
+                              is_down=False, was_killed=False)  # fmt: skip
+
+    def _lived(self, person: Person, asked: dict[str, Any], step: Step, *, reached: bool) -> Outcome:
+        own: EnvironmentModel = self._model.environment(person.number, asked["environment"])
+        at, schema = datetime.fromisoformat(asked["now"]), self._schema(person, step)
+        acts = Acts(asked["consent"], asked["forget"], asked["commands"], asked["used"])
+        seen = asked["seen"]
+        plugins = {name: version for name, version in seen["installed"].items() if name != "napari"}
+        facts = {
+            "napari": seen["installed"].get("napari"), "python": seen["python"], "system": seen["system"],
+            "channel": seen["channel"], "plugins": plugins,
+        }  # fmt: skip
+        self._count(acts, own, at)
+        self._model.act(own, acts, at, schema)
+        outcome = self._model.check(own, facts, at, at - person.skew, schema, self._listed, reached=reached)
+        self._model.use(own, acts, facts, at, schema)
+        return outcome
+
+    def _count(self, acts: Acts, own: EnvironmentModel, at: datetime) -> None:
+        happened = self.report.happened
+        if acts.forget:
+            happened["deletions"] += 1
+        if acts.consent is None:
+            return
+        before = own.consent
+        if acts.consent[0] == "none":
+            happened["consents refused" if before is None else "consents withdrawn"] += 1
+        elif before is None or before.level == "none":
+            happened["consents given"] += 1
+        elif own.has_ended(at):
+            happened["consents renewed after they had ended"] += 1
+        else:
+            happened["consents changed, or given anew for one field more"] += 1
+
+    def _compare_sitting(
+        self, person: Person, asked: dict[str, Any], answer: dict[str, Any], expected: Outcome, *, may_fail: bool
+    ) -> None:
+        self.report.sittings += 1
+        self.report.reports += answer.get("stored") is not None
+        told = f"person {person.number}, {asked}: {answer}"
+        if "crash" in answer or answer["problems"]:
+            raise SimulationError(f"a client failed: {told}")
+        if answer["failure"] and not may_fail:
+            raise SimulationError(f"a check failed while the service was there: {told}")
+        if answer["stored"] != expected.stored:
+            raise SimulationError(f"{expected} was expected, and came otherwise: {told}")
+        for week, identifier in answer["identifiers"]:
+            self._identifiers[week].add(identifier)
+        self._gone.update(answer["gone"])
+
+    def _look(self, at: datetime) -> None:
+        """What must hold while the service is up: nothing raw is older than 60 days; what lies there is noted."""
+
+        def weeks() -> dict[str, int]:
+            return self._in_store("raw", "SELECT week, count(*) FROM reports GROUP BY week")
+
+        wait_until(
+            lambda: all(monday_of(week) + KEPT > at for week in weeks()), lambda: f"still there at {at}: {weeks()}", seconds=60
+        )
+        self.report.most_raw_rows = max(self.report.most_raw_rows, sum(weeks().values()))
+        size = sum(path.stat().st_size for path in (self._folder / "data").glob("raw.sqlite3*"))
+        self.report.most_raw_bytes = max(self.report.most_raw_bytes, size)
+
+    def _in_store(self, store: str, query: str) -> dict[str, int]:
+        path = self._folder / "data" / f"{store}.sqlite3"
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return dict(connection.execute(query).fetchall())
+
+    def _deleted_is_gone(self) -> None:
+        """No file of the service holds an identifier that was deleted in this sitting."""
+        if self._gone and (left := self._gone & self._identifiers_on_disk()):
+            raise SimulationError(f"deleted, and still on disk: {sorted(left)[:3]}")
+        self._gone.clear()
+
+    def _identifiers_on_disk(self) -> set[str]:
+        found: set[str] = set()
+        for path in (*(self._folder / "data").rglob("*"), self._folder / "server.log"):
+            if path.is_file():
+                for run in re.findall(rb"[0-9a-f]{32,}", path.read_bytes()):
+                    found |= {run[place : place + 32].decode() for place in range(len(run) - 31)}
+        return found
+
+    def _quiet_week(self, at: datetime) -> None:
+        self._start(at)
+        self._look(at)
+        self._server.stop()
+
+    def _compare(self) -> None:
+        """Public numbers, as anybody can export them, against those of the model."""
+        folder = self._folder / "export"
+        command = [sys.executable, "-m", "aggregation", "export", str(folder), "--format", "json"]
+        environment = os.environ | {
+            "UPDATE_SERVER_DATA": str(self._folder / "data"),
+            "PYTHONPATH": str(self._grown or ROOT),
+        }
+        subprocess.run(command, env=environment, cwd=self._grown or ROOT, check=True, capture_output=True)
+        found: dict[str, dict[str, dict[tuple[str, ...], int]]] = {week: defaultdict(dict) for week in self._due}
+        for entry in CELLS:
+            for row in json.loads((folder / "json" / f"{entry}.json").read_text("utf-8")):
+                values = tuple(str(value) for name, value in row.items() if name not in ("week", "people"))
+                found[row["week"]][entry][values] = row["people"]
+        for week, numbers in self._due.items():
+            for entry, cells in numbers.items():
+                public = found[week][entry]
+                differ = {key: (cells.get(key), public.get(key)) for key in cells | public if cells.get(key) != public.get(key)}
+                if differ:
+                    raise SimulationError(f"{week}, {entry}: expected and found differ: {differ}")
+                self.report.numbers_listed += len(cells)
+        self.report.numbers = sum(len(cells) for numbers in self._due.values() for cells in numbers.values())
+
+    def _nothing_is_left(self) -> None:
+        """After the year nothing raw is there, and no file holds an identifier that ever was, or anything private."""
+        ever = set().union(*self._identifiers.values())
+        self.report.identifiers = len(ever)
+        if left := ever & self._identifiers_on_disk():
+            raise SimulationError(f"{len(left)} identifiers are still on disk, such as {sorted(left)[0]}")
+        for path in (*(self._folder / "data").rglob("*"), *(self._folder / "export").rglob("*"), self._folder / "server.log"):
+            if path.is_file() and any(one.encode() in path.read_bytes() for one in (SECRET_COMMAND, SECRET_PLUGIN)):
+                raise SimulationError(f"{path.name} names what nobody published")
+        data = self._folder / "data"
+        self.report.aggregate_bytes = sum(path.stat().st_size for path in data.glob("aggregate.sqlite3*"))
+        self.report.log_bytes = (self._folder / "server.log").stat().st_size

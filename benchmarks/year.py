@@ -1,0 +1,84 @@
+"""A simulated year: does everything that is promised hold, and what does a year cost?
+
+    python -m benchmarks.year --replay serve_upstream.py [--people N] [--weeks N] [--json] [--keep FOLDER]
+
+Thousands of people with the real client, a real server process on SQLite, and releases that arrive as they did. People
+answer the question, change their minds, let consent run out, withdraw, have everything deleted; clocks are wrong; the service
+is killed, away, and replaced in the middle by a release that collects one field more; upstream services fail. Every sitting
+is compared with a model that knows the rules apart from the client's code; at the end the public numbers must be those of the
+model, and nothing raw may be left. Ends with 1 at the first thing that is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from benchmarks.simulation.processes import SimulationError
+from benchmarks.simulation.year import Report, Year
+
+
+def main() -> int:
+    """Read the arguments, live the year, print what it came to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    replay = os.environ.get("NAPARI_INDEX_REPLAY")
+    parser.add_argument("--replay", type=Path, default=replay, help="the program that replays the real plugin index")
+    parser.add_argument("--people", type=int, default=2000)
+    parser.add_argument("--weeks", type=int, default=52)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.add_argument("--keep", type=Path, help="keep data and state in this folder, which must not exist")
+    arguments = parser.parse_args()
+    if arguments.replay is None:
+        parser.error("--replay names the program that replays the real plugin index")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = arguments.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=arguments.keep is None)
+        year = Year(folder, arguments.replay, people=arguments.people, weeks=arguments.weeks, seed=arguments.seed)
+        started = time.monotonic()
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended also then
+        try:
+            with Progress(console=Console(stderr=True)) as bar:
+                task = bar.add_task("starting")
+                report = year.live(lambda what, done, of: bar.update(task, description=what, completed=done, total=of))
+        except SimulationError as error:
+            print(error, file=sys.stderr)
+            return 1
+    print(json.dumps(asdict(report), indent=2)) if arguments.json else show(report, time.monotonic() - started)
+    return 0
+
+
+def show(report: Report, seconds: float) -> None:
+    """Print what a year came to."""
+    console = Console()
+    table = Table("what", "how much", title=f"{report.weeks} weeks, {report.people} people, {report.environments} environments")
+    for what, much in {
+        "sittings, each as the model says": f"{report.sittings:,}",
+        "reports that were stored": f"{report.reports:,}",
+        "public numbers, all equal to the model's": f"{report.numbers_listed:,}",
+        "identifiers that ever were, none on disk at the end": f"{report.identifiers:,}",
+        **{what: f"{count:,}" for what, count in sorted(report.happened.items())},
+        "most raw reports at a time": f"{report.most_raw_rows:,}",
+        "raw store, at most": f"{report.most_raw_bytes / 1e6:.1f} MB",
+        "aggregate store at the end, with the index": f"{report.aggregate_bytes / 1e6:.1f} MB",
+        "log of the year, with a line for each report": f"{report.log_bytes / 1e6:.1f} MB",
+        "processor time of the service": f"{report.server_cpu_s:,.0f} s",
+        "the simulation took": f"{seconds / 60:.0f} min",
+    }.items():
+        table.add_row(what, much)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,333 @@
+"""The pieces of compose.yaml for real, without containers: Caddy with the very Caddyfile, two web processes, a scheduler, and
+two PostgreSQL servers with the very role script.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+
+from tests.support.batches import batch_json
+from tests.support.machine import LEVELS, SITE, Machine, migrating, running_machine
+from tests.support.made_upstream import MadeUpstream
+from tests.support.processes import end
+
+pytestmark = pytest.mark.end_to_end
+
+NOW = "2026-11-18T12:00:00Z"
+HERE, THERE = "127.0.0.77", "127.0.0.78"
+"""Addresses of people who ask: no program of the machine has them."""
+
+
+class _Dashboards(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"dashboards")
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    folder = tmp_path_factory.mktemp("machine")
+    grafana = ThreadingHTTPServer(("127.0.0.1", 0), _Dashboards)
+    threading.Thread(target=grafana.serve_forever, daemon=True).start()
+    with (
+        MadeUpstream().served() as upstream,
+        running_machine(
+            folder,
+            upstream,
+            UPDATE_SERVER_NOW=NOW,
+            UPDATE_SERVER_QUESTIONS_PER_MINUTE="40",
+            UPDATE_SERVER_REPORTS_PER_MINUTE="0",
+            UPDATE_SERVER_REPORTS_PER_DAY="0",
+            GRAFANA=f"127.0.0.1:{grafana.server_port}",
+        ) as running,
+    ):
+        yield running
+    grafana.shutdown()
+
+
+def host_of(level: str) -> str:
+    return f"{level}.{SITE}"
+
+
+def test_the_site_serves_pages_index_and_update_check(machine: Machine) -> None:
+    site = machine.client()
+    for path in ("/", "/dashboard", "/privacy", "/api/plugins", "/extended_summary.json", "/api/stats/napari", "/health/live"):
+        answer = site.get(path)
+        assert answer.status_code == 200, path
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert site.get("/api/updates?python=3.12").json()["python"] == "3.12"
+
+
+@pytest.mark.parametrize("encoding", ["identity", "gzip", "br", "zstd"])
+def test_prepared_bodies_go_through_as_they_are(machine: Machine, encoding: str) -> None:
+    (port, *_) = machine.servers
+    asked = {"accept-encoding": encoding}
+    path = "/api/updates?python=3.12"
+    direct = httpx.get(f"http://127.0.0.1:{port}{path}", headers=asked)
+    proxied = machine.client().get(path, headers=asked)
+    for name in ("etag", "content-encoding", "content-length", "vary", "cache-control", "content-type"):
+        assert proxied.headers.get(name) == direct.headers.get(name), name
+    assert proxied.content == direct.content
+    again = machine.client().get(path, headers=asked | {"if-none-match": direct.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_who_names_no_encoding_gets_none(machine: Machine) -> None:
+    """A proxy that asks for gzip by itself and unpacks it would do work, and change the ETag."""
+    answer = machine.client().get("/api/updates?python=3.12", headers={"accept-encoding": ""})
+    assert "content-encoding" not in answer.headers
+    assert not answer.headers["etag"].strip('"').endswith("-gzip")
+
+
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+def test_the_host_of_a_level_takes_finds_and_deletes_its_reports(machine: Machine, level: Level) -> None:
+    own = machine.client(host_of(level), HERE)
+    identifier = f"{level.rank}" * 32
+    sent = own.post(f"/api/updates/{level}?python=3.12", batch_json(level, identifier=identifier))
+    assert sent.status_code == 200, sent.text
+    assert sent.json()["receipt"]["stored"] is True
+    assert own.get(f"/api/telemetry/allowed/{level}").status_code == 200
+    found = own.post("/api/reports/find", {"identifier": identifier}).json()["reports"]
+    assert [report["level"] for report in found] == [level]
+    assert own.post("/api/reports/delete", {"identifier": identifier}).json() == {"deleted": 1}
+    assert own.post("/api/reports/find", {"identifier": identifier}).json() == {"reports": []}
+
+
+def every_path(machine: Machine) -> list[str]:
+    described = machine.client().get("/api/openapi.json")
+    assert described.status_code == 200
+    templates = [path.replace("{level}", level) for path in described.json()["paths"] for level in LEVELS]
+    paths = [re.sub(r"{[^}]*}", "napari", path) for path in dict.fromkeys(templates)]
+    return [*paths, "/", "/dashboard", "/plugins", "/privacy", "/verify", "/metrics", "/static/style.css", "/api"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_host_of_a_level_serves_nothing_else(machine: Machine, level: str) -> None:
+    own = {f"/api/updates/{level}", f"/api/telemetry/allowed/{level}", "/api/reports/find", "/api/reports/delete"}
+    paths = every_path(machine)
+    assert own <= set(paths)
+    others = {f"/api/{kind}/{one}" for one in LEVELS if one != level for kind in ("updates", "telemetry/allowed")}
+    tricks = {f"/api/updates/{level}/../middle", f"/api/updates//{level}x", f"/x/api/updates/{level}", f"/api/updates/{level}/"}
+    tricks -= {"/api/updates/middle/../middle"}  # that is its own
+    for path in sorted((set(paths) | others | tricks) - own):
+        for method in ("GET", "POST"):
+            answer = machine.client(host_of(level)).request(method, path, json={} if method == "POST" else None)
+            assert answer.status_code == 404, (method, path, answer.text)
+    problem = machine.client(host_of(level)).get("/")
+    assert problem.headers["content-type"] == "application/problem+json"
+    assert problem.json()["status"] == 404
+
+
+def test_there_is_no_way_around_a_blocked_level(machine: Machine) -> None:
+    for level in TELEMETRY_LEVELS:
+        answer = machine.client().post(f"/api/updates/{level}?python=3.12", batch_json(level))
+        assert answer.status_code == 404
+        assert "has a host of its own" in answer.json()["detail"]
+        assert machine.client().get(f"/api/telemetry/allowed/{level}").status_code == 404
+    for verb in ("find", "delete"):
+        assert machine.client().post(f"/api/reports/{verb}", {"identifier": "0" * 32}).status_code == 404
+    hosts = {level["name"]: level["host"] for level in machine.client().get("/api/telemetry/levels").json()["levels"]}
+    assert hosts == {level: host_of(level) for level in LEVELS}
+
+
+def test_other_hosts_are_not_served(machine: Machine) -> None:
+    with pytest.raises((httpx.ConnectError, ssl.SSLError)):
+        machine.client("somewhere.else.localhost").get("/")
+
+
+def test_dashboards_have_a_host(machine: Machine) -> None:
+    assert machine.client(f"dashboards.{SITE}").get("/").text == "dashboards"
+
+
+def test_sizes_are_limited(machine: Machine) -> None:
+    full = machine.client("full." + SITE)
+    just_too_large = full.request("POST", "/api/updates/full?python=3.12", content=b" " * 100_000)
+    assert just_too_large.status_code in (413, 415)
+    huge = full.request(
+        "POST", "/api/updates/full?python=3.12", content=b" " * 3_000_000, headers={"content-type": "application/json"}
+    )
+    assert huge.status_code in (413, 502), huge.status_code
+    assert machine.client().get("/", headers={"x-long": "x" * 40_000}).status_code == 431
+    assert full.get("/api/telemetry/allowed/full").status_code == 200
+
+
+def test_one_address_cannot_use_up_the_questions_of_another(machine: Machine) -> None:
+    full, body = host_of("full"), {"identifier": "e" * 32}
+    statuses = [machine.client(full, "127.0.0.79").post("/api/reports/find", body).status_code for _ in range(100)]
+    assert {200, 429} == set(statuses), "each of two web processes takes 40 a minute"
+    forged = {"x-forwarded-for": THERE}
+    assert 429 in [
+        machine.client(full, "127.0.0.79").post("/api/reports/find", body, headers=forged).status_code for _ in range(8)
+    ]
+    assert machine.client(full, THERE).post("/api/reports/find", body).status_code == 200
+
+
+def test_a_web_process_that_ends_costs_nobody_an_answer(machine: Machine) -> None:
+    port = next(iter(machine.servers))
+    end(machine.servers[port])
+    try:
+        assert {machine.client().get("/api/updates?python=3.11").status_code for _ in range(30)} == {200}
+        time.sleep(2.5)  # the health check of the Caddyfile: what has a body is not tried again before that
+        assert {sent_report(machine).status_code for _ in range(10)} == {200}
+    finally:
+        machine.start_server(port)
+
+
+def sent_report(machine: Machine) -> httpx.Response:
+    return machine.client(host_of("basic")).post("/api/updates/basic?python=3.11", batch_json(Level.BASIC))
+
+
+def test_migrating_disturbs_nobody(machine: Machine) -> None:
+    migrated = machine.run("migrate-again", ["update_server", "db", "migrate"], migrating(machine))
+    statuses = []
+    while migrated.poll() is None:
+        statuses.append(sent_report(machine).status_code)
+    assert migrated.returncode == 0, machine.logs["migrate-again"].read_text()
+    assert set(statuses) == {200}
+
+
+DENIED = {
+    ("raw", "web"): [
+        "SELECT * FROM reports", "SELECT count(*) FROM reports", "INSERT INTO reports SELECT * FROM reports",
+        "DELETE FROM reports", "TRUNCATE reports", "DROP TABLE reports", "CREATE TABLE mine (x int)",
+        "SELECT delete_reports_before('2099-W01')", "SELECT weeks_of_reports()", "CREATE ROLE mine",
+        "COPY (SELECT 1) TO PROGRAM 'true'", "SELECT pg_read_file('/etc/passwd')",
+    ],
+    ("raw", "scheduler"): [
+        "DELETE FROM reports", "DROP TABLE reports", "SELECT put_reports('[]'::jsonb)", "CREATE TABLE mine (x int)",
+        "CREATE ROLE mine",
+    ],
+    ("raw", "owner"): ["CREATE ROLE mine", "SELECT pg_read_file('/etc/passwd')", "CREATE DATABASE mine"],
+    ("aggregate", "web"): [
+        "INSERT INTO published_weeks VALUES ('2026-W01', now())", "UPDATE cells SET people = 10", "DELETE FROM cells",
+        "DROP TABLE cells", "CREATE TABLE mine (x int)",
+    ],
+    ("aggregate", "scheduler"): ["DROP TABLE cells", "CREATE TABLE mine (x int)", "CREATE ROLE mine"],
+    ("aggregate", "grafana"): [
+        "SELECT * FROM aggregation_runs", "SELECT * FROM published_weeks", "SELECT * FROM job_runs",
+        "SELECT * FROM shared_index", "UPDATE cells SET people = 10", "DELETE FROM retractions", "CREATE TABLE mine (x int)",
+    ],
+}  # fmt: skip
+
+
+Ended = subprocess.CompletedProcess[str]
+
+
+def asked(machine: Machine, store: str, role: str, statement: str, password: str | None = None) -> Ended:
+    cluster = machine.raw if store == "raw" else machine.aggregate
+    return subprocess.run(
+        [
+            "psql",
+            "-At",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(cluster.port),
+            "-U",
+            role,
+            store,
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            statement,
+        ],
+        env=os.environ | {"PGPASSWORD": machine.secrets.password(role) if password is None else password},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("store", "role"), DENIED)
+def test_roles_are_denied_what_they_do_not_need(machine: Machine, store: str, role: str) -> None:
+    for statement in DENIED[store, role]:
+        told = asked(machine, store, role, statement)
+        assert told.returncode != 0, statement
+        assert re.search("permission denied|must be (owner|superuser)", told.stderr), (statement, told.stderr)
+
+
+def test_roles_may_do_their_work(machine: Machine) -> None:
+    for store, role, statement in (
+        ("raw", "scheduler", "SELECT count(*) FROM reports"),
+        ("raw", "web", "SELECT * FROM find_reports('x')"),
+        ("aggregate", "grafana", "SELECT count(*) FROM cells"),
+        ("aggregate", "web", "SELECT count(*) FROM cells"),
+    ):
+        told = asked(machine, store, role, statement)
+        assert told.returncode == 0, told.stderr
+
+
+def test_grafana_has_no_role_in_the_raw_store_and_nobody_comes_in_without_a_password(machine: Machine) -> None:
+    assert "authentication failed" in asked(machine, "raw", "grafana", "SELECT 1").stderr
+    for role in ("owner", "web", "scheduler"):
+        for store in ("raw", "aggregate"):
+            assert "authentication failed" in asked(machine, store, role, "SELECT 1", password="wrong").stderr
+    told = subprocess.run(
+        ["psql", "-At", "-h", "127.0.0.1", "-p", str(machine.raw.port), "-U", "web", "raw", "-c",
+         "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls FROM pg_roles"
+         " WHERE rolname IN ('owner', 'web', 'scheduler')"],
+        env=os.environ | {"PGPASSWORD": machine.secrets.password("web")}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert set(told.stdout.split()) == {"f"}
+
+
+def lines_of(log: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.startswith("{")]
+
+
+def test_no_log_of_any_program_holds_an_address(machine: Machine) -> None:
+    """Also not those of requests that go wrong: cut off, refused, answered by nobody."""
+    marked = "a10c0ffee0" + "0" * 22
+    machine.client(address=HERE).get("/api/updates?python=3.11&secret=marked-in-query")
+    machine.client(host_of("full"), HERE).post("/api/reports/find", {"identifier": marked})
+    machine.client(host_of("full"), HERE).get("/nothing-here")
+    begun = "POST /api/updates/full HTTP/1.1\r\nHost: full.updates.localhost\r\nContent-Type: application/json\r\n"
+    for end_of_it in (f"{begun}Content-Length: 4000\r\n\r\nbegun", "no http at all\r\n\r\n"):
+        trust = ssl.create_default_context()
+        trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+        with (
+            socket.create_connection(("127.0.0.1", machine.https), 10, source_address=(HERE, 0)) as plain,
+            trust.wrap_socket(plain, server_hostname=host_of("full")) as cut_off,
+        ):
+            cut_off.sendall(end_of_it.encode())
+    with socket.create_connection(("127.0.0.1", machine.https), 10, source_address=(HERE, 0)) as no_tls:
+        no_tls.sendall(b"hello\r\n")
+    ports = list(machine.servers)
+    for port in ports:
+        end(machine.servers[port])
+    assert machine.client(address=HERE).get("/api/plugins").status_code == 502
+    for port in ports:
+        machine.start_server(port)
+
+    told = lines_of(machine.logs["caddy"])
+    requests = [line for line in told if str(line.get("logger", "")).startswith("http.log.access")]
+    paths = [line["request"]["uri"] for line in requests]  # type: ignore[index]
+    assert "/api/updates" in paths, "there is a line for each request, without its query"
+    assert "/api/reports/find" in paths
+    assert 502 in [line["status"] for line in requests]
+    known = {"level", "ts", "logger", "msg", "request", "duration", "size", "status"}
+    assert {key for line in requests for key in line} <= known
+    assert {key for line in requests for key in line["request"]} <= {"proto", "method", "host", "uri"}  # type: ignore[attr-defined]
+    logs = {**machine.logs, "raw": machine.raw.folder / "log", "aggregate": machine.aggregate.folder / "log"}
+    for name, log in logs.items():
+        text = log.read_text("utf-8", "replace")
+        for private in (HERE, THERE, "127.0.0.79", "marked-in-query", marked, "python-httpx"):
+            assert private not in text, f"the log of {name} holds {private}"

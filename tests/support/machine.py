@@ -1,0 +1,272 @@
+"""A machine as compose.yaml describes it, without containers: the very Caddyfile and role script, with Debian's Caddy,
+two PostgreSQL servers, a scheduler and web processes, each with the role and the secrets of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.postgresql import Cluster, running_cluster
+from tests.support.processes import clean_environment, end, free_port, wait_until
+
+ROOT = Path(__file__).parents[2]
+SITE = "updates.localhost"
+LEVELS = ("basic", "middle", "full")
+
+
+@dataclass
+class Secrets:
+    """What ``deploy/make-secrets.sh`` made, in a folder."""
+
+    folder: Path
+
+    @classmethod
+    def made_in(cls, folder: Path) -> Secrets:
+        """Run the script."""
+        subprocess.run(["sh", str(ROOT / "deploy" / "make-secrets.sh"), str(folder)], check=True, capture_output=True)
+        return cls(folder)
+
+    def read(self, name: str) -> str:
+        """Return one."""
+        return (self.folder / name).read_text("utf-8").strip()
+
+    def password(self, role: str) -> str:
+        """Return the password of a role."""
+        lines = dict(line.split("=", 1) for line in self.read("role-passwords").splitlines())
+        return lines[f"{role.upper()}_PASSWORD"]
+
+    def pgpass(self, role: str) -> str:
+        """Return a password file of a role that this very user may read, which PostgreSQL's clients insist on."""
+        copy = self.folder / f"{role}-pgpass.here"
+        copy.write_text((self.folder / f"{role}-pgpass").read_text("utf-8"), "utf-8")
+        copy.chmod(0o600)
+        return str(copy)
+
+
+@dataclass
+class Machine:
+    """A running machine. ``servers``: the web processes by their port; ``logs``: the file of each program."""
+
+    folder: Path
+    secrets: Secrets
+    raw: Cluster
+    aggregate: Cluster
+    https: int
+    servers: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    logs: dict[str, Path] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def url(self, store: str, role: str, *, password: bool = False) -> str:
+        """Return the URL of a store for a role."""
+        cluster = self.raw if store == "raw" else self.aggregate
+        secret = f":{self.secrets.password(role)}" if password else ""
+        return f"postgresql+asyncpg://{role}{secret}@127.0.0.1:{cluster.port}/{store}"
+
+    def client(self, host: str = SITE, address: str = "127.0.0.1", **options: Any) -> Visitor:
+        """Return somebody who asks a host from an address of loopback."""
+        return Visitor(self, host, address, options)
+
+    def start_server(self, port: int) -> None:
+        """Start a web process, or start it again."""
+        own = {
+            "UPDATE_SERVER_DATA": str(self.folder / f"data-{port}"),
+            "UPDATE_SERVER_PORT": str(port),
+            "UPDATE_SERVER_JOBS": "false",
+            "UPDATE_SERVER_LEVEL_HOSTS": str({level: f"{level}.{SITE}" for level in LEVELS}).replace("'", '"'),
+            "AGGREGATION_RAW_URL": self.url("raw", "web"),
+            "AGGREGATION_AGGREGATE_URL": self.url("aggregate", "web"),
+            "PGPASSFILE": self.secrets.pgpass("web"),
+        }
+        self.servers[port] = self.run(f"server-{port}", ["update_server", "run"], own | self.settings)
+        wait_until(
+            lambda: _answers(f"http://127.0.0.1:{port}/health/live"),
+            f"a web process did not start:\n{self.logs[f'server-{port}'].read_text()[-2000:]}",
+            self.servers[port],
+        )
+
+    def run(self, name: str, module: list[str], settings: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start a program of ours, with a log of its own."""
+        self.logs[name] = self.folder / f"{name}.log"
+        environment = clean_environment(UPDATE_SERVER_LOG_FORMAT="json", UPDATE_SERVER_ACCESS_LOG="true", **settings)
+        with self.logs[name].open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", *module],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+
+@dataclass
+class Visitor:
+    """Asks one host of a machine from one address."""
+
+    machine: Machine
+    host: str
+    address: str
+    options: dict[str, Any]
+
+    def request(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
+        """Ask, over HTTPS, trusting the local certificates of the machine's Caddy alone."""
+        root = self.machine.folder / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+        trust = ssl.create_default_context(cafile=str(root))
+        transport = httpx.HTTPTransport(verify=trust, local_address=self.address)
+        with httpx.Client(transport=transport, timeout=30, headers={"accept-encoding": "identity"}) as client:
+            return client.request(
+                method,
+                f"https://127.0.0.1:{self.machine.https}{path}",
+                headers={"Host": self.host} | (headers or {}),
+                extensions={"sni_hostname": self.host},
+                **more,
+            )
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        """Ask with GET."""
+        return self.request("GET", path, **more)
+
+    def post(self, path: str, body: Any, **more: Any) -> httpx.Response:
+        """Send JSON."""
+        return self.request("POST", path, json=body, **more)
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url, timeout=5).status_code == 200
+    return False
+
+
+def set_up_roles(cluster: Cluster, database: str, secrets: Secrets) -> None:
+    """Do what the image of PostgreSQL does with an empty database: make it, and run the role script."""
+    known = os.environ | {
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(cluster.port),
+        "PGPASSWORD": secrets.read(f"postgres-{database}-password"),
+        "POSTGRES_DB": database,
+        "ROLE_PASSWORDS_FILE": str(secrets.folder / "role-passwords"),
+    }
+    programs = str(cluster.programs)
+    known["PATH"] = f"{programs}{os.pathsep}{known['PATH']}"
+    subprocess.run(["createdb", "-U", "postgres", database], env=known, check=True, capture_output=True)
+    script = str(ROOT / "deploy" / "postgres" / "roles.sh")
+    subprocess.run(["sh", script], env=known, check=True, capture_output=True)
+
+
+@contextlib.contextmanager
+def running_machine(folder: Path, upstream: str, *, servers: int = 2, **settings: str) -> Iterator[Machine]:
+    """Run everything while inside; skip the test where Caddy or PostgreSQL are missing. ``settings``: of the web processes."""
+    caddy = shutil.which("caddy")
+    if caddy is None:
+        pytest.skip("needs Caddy: apt-get install caddy")
+    secrets = Secrets.made_in(folder / "secrets")
+    with contextlib.ExitStack() as stack:
+        raw = stack.enter_context(running_cluster(secrets.read("postgres-raw-password")))
+        aggregate = stack.enter_context(running_cluster(secrets.read("postgres-aggregate-password")))
+        set_up_roles(raw, "raw", secrets)
+        set_up_roles(aggregate, "aggregate", secrets)
+        machine = Machine(folder, secrets, raw, aggregate, free_port(), settings=settings)
+        migrated = machine.run("migrate", ["update_server", "db", "migrate"], migrating(machine))
+        assert migrated.wait(120) == 0, machine.logs["migrate"].read_text()
+        scheduler = machine.run("scheduler", ["update_server", "scheduler"], scheduling(machine, upstream))
+        stack.callback(end, scheduler)
+        wait_until(
+            lambda: "index_shared" in machine.logs["scheduler"].read_text() or _is_shared(machine),
+            "the scheduler did not share an index",
+            scheduler,
+        )
+        for _ in range(servers):
+            machine.start_server(free_port())
+        stack.callback(lambda: [end(process) for process in machine.servers.values()])
+        stack.enter_context(running_caddy(machine, caddy))
+        wait_until(
+            lambda: all(
+                (httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).json()["index"]["origin"] or "") == "snapshot"
+                for port in machine.servers
+            ),
+            "the web processes did not take over the index",
+        )
+        yield machine
+
+
+def _is_shared(machine: Machine) -> bool:
+    query = "SELECT count(*) FROM shared_index"
+    told = subprocess.run(
+        ["psql", "-At", "-h", "127.0.0.1", "-p", str(machine.aggregate.port), "-U", "scheduler", "aggregate", "-c", query],
+        env=os.environ | {"PGPASSFILE": machine.secrets.pgpass("scheduler")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout.strip() not in ("", "0")
+
+
+def migrating(machine: Machine) -> dict[str, str]:
+    """Return the settings of ``update-server db migrate``, as compose.yaml has them."""
+    return {
+        "AGGREGATION_RAW_URL": machine.url("raw", "web"),
+        "AGGREGATION_RAW_SCHEDULER_URL": machine.url("raw", "scheduler"),
+        "AGGREGATION_RAW_OWNER_URL": machine.url("raw", "owner"),
+        "AGGREGATION_AGGREGATE_URL": machine.url("aggregate", "owner"),
+        "PGPASSFILE": machine.secrets.pgpass("owner"),
+    }
+
+
+def scheduling(machine: Machine, upstream: str) -> dict[str, str]:
+    """Return the settings of the scheduler."""
+    return {
+        "UPDATE_SERVER_DATA": str(machine.folder / "data-scheduler"),
+        "UPDATE_SERVER_UPSTREAM": upstream,
+        "AGGREGATION_RAW_URL": machine.url("raw", "scheduler"),
+        "AGGREGATION_AGGREGATE_URL": machine.url("aggregate", "scheduler"),
+        "PGPASSFILE": machine.secrets.pgpass("scheduler"),
+    }
+
+
+@contextlib.contextmanager
+def running_caddy(machine: Machine, caddy: str) -> Iterator[None]:
+    """Run Caddy with the very Caddyfile; for hosts below localhost it makes certificates of its own."""
+    machine.logs["caddy"] = machine.folder / "caddy.log"
+    environment = (
+        os.environ
+        | {
+            "SITE_HOST": SITE,
+            "SERVERS": " ".join(f"127.0.0.1:{port}" for port in machine.servers),
+            "MORE_SITES": str(ROOT / "deploy" / "grafana" / "grafana.caddy"),
+            "GRAFANA": f"127.0.0.1:{free_port()}",
+            "HTTPS_PORT": str(machine.https),
+            "HTTP_PORT": str(free_port()),
+            "CADDY_ADMIN": f"127.0.0.1:{free_port()}",
+            "XDG_DATA_HOME": str(machine.folder / "caddy"),
+            "XDG_CONFIG_HOME": str(machine.folder / "caddy-config"),
+        }
+        | {name: machine.settings[name] for name in ("GRAFANA",) if name in machine.settings}
+    )
+    command = [caddy, "run", "--config", str(ROOT / "deploy" / "Caddyfile"), "--adapter", "caddyfile"]
+    with machine.logs["caddy"].open("ab") as log:
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+
+        def serves() -> bool:
+            with contextlib.suppress(httpx.HTTPError, OSError):
+                return machine.client().get("/health/live").status_code == 200
+            return False
+
+        wait_until(serves, f"Caddy does not serve:\n{machine.logs['caddy'].read_text()[-3000:]}", process)
+        yield
+    finally:
+        end(process)
