@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-client test-napari check format coverage docs pictures soak seed lock
-.PHONY: audit build demo bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
+.PHONY: audit build demo site year bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ docs: install ## Write the pages that are made from the program
 	$(BIN)/python -m aggregation catalogue --grafana deploy/grafana/dashboards > /dev/null
 	$(BIN)/python -m aggregation catalogue --questions > client_hook/napari_update_hook/questions.json
 
+site: docs ## Build the documentation site in docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
+
 seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
 	$(BIN)/update-server index seed
 
@@ -87,6 +90,9 @@ bench: install ## Measure serving and building (needs wrk and nginx)
 bench-intake: install ## Measure the intake of reports, and the two schemas (needs wrk)
 	$(BIN)/python -m benchmarks.intake
 	$(BIN)/python -m benchmarks.schema
+
+year: install ## Live a simulated year: 2,000 people with the real client, about an hour (needs NAPARI_INDEX_REPLAY)
+	$(BIN)/python -m benchmarks.year
 
 bench-aggregate: install ## Measure publishing a week of up to a million reports, and engines that could count it
 	$(BIN)/python -m benchmarks.aggregate

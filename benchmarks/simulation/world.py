@@ -21,8 +21,8 @@ NAMES = (
 """Plugins that some people have, as far as the upstream knows them; the first ones are had by most."""
 
 COMMANDS = (
-    "napari.window.file.open_files_dialog", "napari.window.file.save_layers_dialog", "napari.viewer.toggle_grid",
-    "napari.viewer.reset_view", "napari.layer.duplicate", "napari.viewer.toggle_ndisplay",
+    "napari.window.file.open_files_dialog", "napari.window.file.save_layers_dialog", "napari.canvas.toggle_axes",
+    "napari.canvas.toggle_scale_bar", "napari.layer.duplicate", "napari.layer.convert_to_labels",
 )  # fmt: skip
 SECRET_COMMAND = "my-unpublished-plugin.analyse_patients"
 SECRET_PLUGIN = "my-unpublished-plugin"

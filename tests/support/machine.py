@@ -182,11 +182,7 @@ def running_machine(folder: Path, upstream: str, *, servers: int = 2, **settings
         assert migrated.wait(120) == 0, machine.logs["migrate"].read_text()
         scheduler = machine.run("scheduler", ["update_server", "scheduler"], scheduling(machine, upstream))
         stack.callback(end, scheduler)
-        wait_until(
-            lambda: "index_shared" in machine.logs["scheduler"].read_text() or _is_shared(machine),
-            "the scheduler did not share an index",
-            scheduler,
-        )
+        _wait_for_the_index(machine, scheduler)
         for _ in range(servers):
             machine.start_server(free_port())
         stack.callback(lambda: [end(process) for process in machine.servers.values()])
@@ -197,8 +193,17 @@ def running_machine(folder: Path, upstream: str, *, servers: int = 2, **settings
                 for port in machine.servers
             ),
             "the web processes did not take over the index",
+            seconds=90,  # they look every half minute
         )
         yield machine
+
+
+def _wait_for_the_index(machine: Machine, scheduler: subprocess.Popen[bytes]) -> None:
+    try:
+        wait_until(lambda: _is_shared(machine), "", scheduler, seconds=180)
+    except AssertionError:
+        log = machine.logs["scheduler"].read_text("utf-8")
+        raise AssertionError(f"the scheduler did not share an index:\n{log[-3000:]}") from None
 
 
 def _is_shared(machine: Machine) -> bool:

@@ -1,0 +1,30 @@
+"""The simulated year in short: `make year` lives a whole one, with thousands of people."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks.simulation.year import Year
+
+pytestmark = [pytest.mark.end_to_end, pytest.mark.real_index]
+
+
+def test_some_weeks_of_a_year(tmp_path: Path) -> None:
+    """Every sitting is as the model says, public numbers are those of the model, nothing raw and no identifier is left."""
+    replay = os.environ.get("NAPARI_INDEX_REPLAY")
+    if replay is None:
+        pytest.skip("needs the replay of the real plugin index: set NAPARI_INDEX_REPLAY to serve_upstream.py")
+    report = Year(tmp_path, Path(replay), people=180, weeks=5).live()
+    assert report.sittings > 500
+    assert report.reports > 300
+    assert report.numbers_listed > 100
+    happened = report.happened
+    for what in (
+        "consents given", "consents changed, or given anew for one field more", "consents withdrawn", "deletions",
+        "times that the service was killed", "times that the service was away for a whole day",
+        "weeks in which the upstream was away", "releases of the service with one field more",
+    ):  # fmt: skip
+        assert happened[what] > 0, f"{what}: {happened}"
