@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-client test-napari check format coverage docs pictures soak seed lock
-.PHONY: audit build demo site year bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
+.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -76,9 +76,16 @@ demo: install ## Fill ./demo-data with two years of made-up weeks, start the ser
 	( sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$$UPDATE_SERVER_PORT/dashboard" >/dev/null 2>&1 ) & \
 	exec $(BIN)/update-server run
 
-build: install ## Make the wheels of both distributions, in dist/
-	$(BIN)/python -m build --wheel --outdir dist client_hook
-	$(BIN)/python -m build --wheel --outdir dist .
+build: install ## Make source distributions and wheels of both, in dist/, and look whether PyPI would take them
+	$(BIN)/python -m build --outdir dist client_hook
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python deploy/conda/make_recipe.py dist/napari_update_hook-*.tar.gz > dist/recipe.yaml
+
+version: ## Write the version of a release into both distributions: make version VERSION=0.2.0
+	@test -n "$(VERSION)" || { echo "make version VERSION=0.2.0"; exit 2; }
+	sed -i.before 's/^__version__ = ".*"/__version__ = "$(VERSION)"/' aggregation/__init__.py client_hook/napari_update_hook/__init__.py
+	rm aggregation/__init__.py.before client_hook/napari_update_hook/__init__.py.before
 
 audit: install ## Look for known vulnerabilities of what is locked (needs a network)
 	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip --require-hashes

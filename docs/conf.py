@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 import json
-import re
+import logging
 from pathlib import Path
 
-from docutils import nodes
 from sphinx.application import Sphinx
 
 from aggregation import __version__
 
 ROOT = Path(__file__).parents[1]
+
+GROUPS = {
+    "/api/updates": "Updates, and reports with them",
+    "/api/telemetry": "Telemetry",
+    "/api/reports": "Telemetry",
+    "/api/stats": "Public numbers",
+    "/api/shields": "Public numbers",
+    "/api/pythons": "Public numbers",
+    "/certificates": "Certificates",
+    "/api/verify": "Certificates",
+    "/.well-known": "Certificates",
+    "/verify": "Certificates",
+    "/health": "Health",
+    "/": "The plugin index",
+}
+"""What an address belongs to, by its beginning."""
 
 project = "napari update service"
 author = "the napari community"
@@ -34,40 +49,27 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 add_module_names = False
 pygments_dark_style = "github-dark"
-suppress_warnings = ["myst.xref_missing"]  # files of the repository beside this folder: `mark_repository_files` turns them to text
 
 
 def write_openapi(app: Sphinx) -> None:
     """Write the description of the HTTP interface, as the program gives it, where a page shows it."""
+    from update_server.app import create_app
     from update_server.openapi import description
+    from update_server.settings import Settings
 
-    document = description()
+    document = description(create_app(Settings(jobs=False)))
+    logging.disable(logging.INFO)  # what the application set up writes to the terminal
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            operation["tags"] = [next(tag for prefix, tag in GROUPS.items() if path.startswith(prefix))]
+            for parameter in operation.get("parameters", []):
+                kinds = [one for one in parameter["schema"].get("oneOf", []) if one.get("type") != "null"]
+                parameter["schema"] = kinds[0] if len(kinds) == 1 else parameter["schema"]  # which the renderer can't name
     target = Path(app.srcdir) / "_build" / "openapi.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(document), "utf-8")
 
 
-def mark_repository_files(app: Sphinx, tree: nodes.document, name: str) -> None:
-    """Links to files of the repository that are no page of the site lose their link here, and keep their text.
-
-    Fails for those that do not exist.
-    """
-    from sphinx.addnodes import download_reference, pending_xref
-
-    for node in list(tree.findall(lambda one: isinstance(one, (pending_xref, download_reference, nodes.reference)))):
-        target = node.get("reftarget") or node.get("refuri") or ""
-        if not re.match(r"(\.\./|[a-z_]+/)", target) or "://" in target:
-            continue
-        path = (Path(app.srcdir) / name).parent / target.partition("#")[0]
-        is_page = path.suffix == ".md" and Path(app.srcdir) in path.resolve().parents
-        if is_page:
-            continue
-        if not path.exists():
-            raise ValueError(f"docs/{name}.md links to {target}, which does not exist")
-        node.replace_self(node.children)
-
-
 def setup(app: Sphinx) -> None:
     """Register what is made at each build."""
     app.connect("builder-inited", write_openapi)
-    app.connect("doctree-resolved", mark_repository_files)

@@ -1,3 +1,5 @@
 """The service: plugin index, updates that fit your Python, telemetry intake, public statistics."""
 
-__version__ = "0.1.0"
+from aggregation import __version__
+
+__all__ = ["__version__"]

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import venv
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
+import napari_update_hook
 import pytest
+import rattler_build
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+
+import aggregation
 
 pytestmark = pytest.mark.end_to_end
 
@@ -26,7 +36,7 @@ def call(*command: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels of client and service, built from copies, so that nothing is left in the tree."""
+    """The wheels of client and service, each built from its source distribution, which is built from a copy of the tree."""
     folder = tmp_path_factory.mktemp("wheels")
     built = {}
     for name, source in (("client", ROOT / "client_hook"), ("service", ROOT)):
@@ -35,9 +45,48 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             ".*", "data", "dist", "build", "__pycache__", "*.egg-info", "docs", "tests", "benchmarks"
         )
         shutil.copytree(source, copy, ignore=ignored)
-        call(sys.executable, "-m", "build", "--wheel", "--outdir", folder / f"{name}-dist", copy)
+        call(sys.executable, "-m", "build", "--outdir", folder / f"{name}-dist", copy)
         (built[name],) = (folder / f"{name}-dist").glob("*.whl")
     return built
+
+
+@pytest.fixture(scope="module")
+def sources(wheels: dict[str, Path]) -> dict[str, Path]:
+    """The source distributions from which the wheels were built."""
+    return {name: next(wheel.parent.glob("*.tar.gz")) for name, wheel in wheels.items()}
+
+
+def test_pypi_would_take_what_is_built(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
+    told = call(sys.executable, "-m", "twine", "check", "--strict", *wheels.values(), *sources.values())
+    assert told.count("PASSED") == 4
+
+
+def test_the_version_is_the_same_everywhere(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
+    """`make version` writes it; the changelog says what is in it, or what will be."""
+    versions = {parse_wheel_filename(wheel.name)[1] for wheel in wheels.values()}
+    versions |= {parse_sdist_filename(source.name)[1] for source in sources.values()}
+    assert versions == {Version(aggregation.__version__)} == {Version(napari_update_hook.__version__)}
+    assert call(sys.executable, "-m", "update_server", "--version").strip() == aggregation.__version__
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert "## [Unreleased]" in changelog or f"## [{aggregation.__version__}]" in changelog
+
+
+def test_rattler_build_renders_the_recipe_for_conda_forge(sources: dict[str, Path], tmp_path: Path) -> None:
+    text = call(sys.executable, ROOT / "deploy" / "conda" / "make_recipe.py", sources["client"])
+    parsed = rattler_build.Stage0Recipe.from_yaml(text, recipe_dir=tmp_path)
+    (variant,) = parsed.render()
+    package = variant.recipe.package
+    assert (str(package.name), str(package.version)) == ("napari-update-hook", aggregation.__version__)
+    rendered = variant.recipe.to_dict()
+    digest = hashlib.sha256(sources["client"].read_bytes()).hexdigest()
+    assert digest in str(rendered["source"])
+    run = [str(one) for one in rendered["requirements"]["run"]]
+    needed = [Requirement(one) for one in metadata.requires("napari-update-hook") or []]
+    assert {one.split()[0] for one in run} == {"python", "socksio", *(one.name for one in needed)}
+    for one in needed:
+        (told,) = [line for line in run if line.split()[0] == one.name]
+        assert SpecifierSet(told.partition(" ")[2]) == one.specifier
+    assert "python >=3.10" in run
 
 
 def empty_environment(folder: Path) -> Path:
