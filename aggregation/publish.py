@@ -84,6 +84,7 @@ async def publish_week(
         reports=counts.reports,
         left_out=counts.left_out,
         cells=len(cells),
+        hidden=sum(map(len, counts.people.values())) - len(cells),
         catalogue_hash=catalogue_hash(catalogue),
         code_version=__version__,
     )

@@ -22,6 +22,10 @@ class StoreTooNewError(Exception):
     """A store that a newer version of this program has migrated."""
 
 
+class UnknownRevisionError(Exception):
+    """A revision that a store's history does not have."""
+
+
 class StoreNotMigratedError(Exception):
     """A store that its owner has still to migrate."""
 
@@ -61,6 +65,40 @@ def _upgrade(connection: Connection, store: Store) -> None:
     command.upgrade(config, "head")
 
 
+async def downgrade(store: Store, url: str, revision: str) -> None:
+    """Take a store back to an older revision, with the loss of what newer ones added. Raises UnknownRevisionError."""
+    if revision not in {script.revision for script in ScriptDirectory.from_config(config_for(store)).walk_revisions()}:
+        raise UnknownRevisionError(f"the {store} store has no revision {revision}")
+
+    def go(connection: Connection) -> None:
+        config = config_for(store)
+        config.attributes["connection"] = connection
+        command.downgrade(config, revision)
+
+    engine = make_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(go)
+    finally:
+        await engine.dispose()
+
+
+async def history(store: Store, url: str) -> list[tuple[str, str, bool]]:
+    """Return the revisions of a store, newest first: name, meaning, and whether it is at that one."""
+    engine = make_engine(url)
+    try:
+        async with engine.connect() as connection:
+            current = await connection.run_sync(_current, store)
+    finally:
+        await engine.dispose()
+    scripts = ScriptDirectory.from_config(config_for(store)).walk_revisions()
+    return [(script.revision, script.doc or "", script.revision == current) for script in scripts]
+
+
+def _current(connection: Connection, store: Store) -> str | None:
+    return MigrationContext.configure(connection, opts={"version_table": version_table(store)}).get_current_revision()
+
+
 async def is_current(store: Store, url: str) -> bool:
     """Tell whether a store is at the newest revision."""
     engine = make_engine(url)
@@ -73,5 +111,4 @@ async def is_current(store: Store, url: str) -> bool:
 
 def _is_current(connection: Connection, store: Store) -> bool:
     head = ScriptDirectory.from_config(config_for(store)).get_current_head()
-    context = MigrationContext.configure(connection, opts={"version_table": version_table(store)})
-    return context.get_current_revision() == head
+    return _current(connection, store) == head

@@ -14,29 +14,25 @@ from typing import Annotated
 
 import structlog
 import typer
-from pydantic import ValidationError
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
-from aggregation.settings import AggregationSettings, Role, Store
+from aggregation.settings import Role, Store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
-from migrations.rights import grant_public, grant_raw, role_of
 from update_server import __version__
+from update_server.databases import db_app
 from update_server.index import seed
 from update_server.index.refresh import build
 from update_server.index.sources.fetching import UpstreamError
-from update_server.operations import logs
 from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
+from update_server.terminal import console, errors, read_settings, reason_of
 
 MOST_CONNECTIONS = 20_000
 """Open at the same time; each costs some kilobytes."""
 
 log = structlog.get_logger()
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
 app = typer.Typer(
     help="A plugin index for napari that knows which version your Python can install, with opt-in telemetry. "
@@ -46,7 +42,6 @@ app = typer.Typer(
 )
 index_app = typer.Typer(help="Make things from the plugin index.", no_args_is_help=True)
 lists_app = typer.Typer(help="Make the public lists of telemetry that the repository keeps.", no_args_is_help=True)
-db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 app.add_typer(lists_app, name="lists")
 app.add_typer(db_app, name="db")
@@ -67,25 +62,10 @@ def options(
     """Options of the command itself; each acts by its callback."""
 
 
-def _settings() -> Settings:
-    """The settings, or a message for each that is wrong, and exit code 2."""
-    try:
-        settings = Settings()
-    except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            message = problem["msg"].removeprefix("Value error, ")
-            prefix = "AGGREGATION_" if error.title == AggregationSettings.__name__ else "UPDATE_SERVER_"
-            errors.print(f"{prefix}{name}: {message}" if name else message, style="red", markup=False)
-        raise typer.Exit(2) from error
-    logs.configure(settings.log_format, settings.log_level)
-    return settings
-
-
 @app.command()
 def run() -> None:
     """Start the service: migrate SQLite stores, serve at once, build the index in the background."""
-    settings = _settings()
+    settings = read_settings()
     _check_port(settings)
     _prepare(settings)
     _raise_open_files()
@@ -143,7 +123,7 @@ def _check_port(settings: Settings) -> None:
 @app.command()
 def scheduler() -> None:
     """Run the scheduled jobs alone: refresh, publish, purge. Set UPDATE_SERVER_JOBS=false in the web processes."""
-    settings = _settings()
+    settings = read_settings()
     _prepare(settings)
 
     async def work() -> None:
@@ -189,98 +169,10 @@ def _prepare(settings: Settings) -> None:
             raise typer.Exit(1) from error
         except (SQLAlchemyError, OSError) as error:
             if url.startswith("sqlite"):
-                errors.print(f"[red]Cannot use the {store} store in {settings.data}: {_reason(error)}[/red]")
+                errors.print(f"[red]Cannot use the {store} store in {settings.data}: {reason_of(error)}[/red]")
                 raise typer.Exit(1) from error
             # Update checks need no store: the service starts, says so at /health/ready, and goes on when the store is back.
-            log.warning("store_away", store=store, error=_reason(error))
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what a database driver says, without the statement and its documentation."""
-    return str(getattr(error, "orig", None) or error).splitlines()[0]
-
-
-@db_app.command()
-def migrate() -> None:
-    """Bring both stores to the newest revision, with the owner's URLs."""
-    settings = _settings()
-    for store in Store:
-        url = settings.aggregation.url(store, Role.OWNER)
-        if url is None:
-            console.print(f"{store}: switched off")
-            continue
-        try:
-            asyncio.run(upgrade(store, url))
-            granted = _grant_raw(settings, url) if store is Store.RAW else _grant_public(url)
-        except (StoreTooNewError, SQLAlchemyError, OSError) as error:
-            errors.print(f"[red]Cannot migrate the {store} store: {_reason(error)}[/red]")
-            raise typer.Exit(1) from error
-        console.print(f"{store}: up to date" + (f", rights granted to {', '.join(granted)}" if granted else ""))
-
-
-@db_app.command()
-def copy(
-    folder: Annotated[Path, typer.Argument(help="Data folder with the SQLite stores to be copied.")],
-) -> None:
-    """Copy both stores from SQLite files into the (empty) stores that the owner's URLs name. Stop the service first."""
-    from migrations.copying import CopyError, copy_store
-
-    settings = _settings()
-    for store in Store:
-        source = folder / f"{store}.sqlite3"
-        if not source.exists():
-            errors.print(f"[red]There is no SQLite store {source}.[/red]")
-            raise typer.Exit(2)
-    migrate()
-    for store in Store:
-        source_url = f"sqlite+aiosqlite:///{(folder / f'{store}.sqlite3').resolve()}"
-        url = settings.aggregation.url(store, Role.OWNER)
-        if url is None:
-            continue
-        try:
-            asyncio.run(upgrade(store, source_url))
-            with console.status(f"copying the {store} store") as status:
-                copied = asyncio.run(
-                    copy_store(store, source_url, url, lambda table, rows: status.update(f"copying {table}: {rows:,} rows"))
-                )
-        except (CopyError, StoreNotMigratedError, StoreTooNewError, SQLAlchemyError, OSError) as error:
-            reason = _reason(error) if isinstance(error, SQLAlchemyError) else error
-            errors.print(f"[red]Cannot copy the {store} store: {reason}[/red]")
-            raise typer.Exit(1) from error
-        console.print(f"{store}: copied " + ", ".join(f"{rows:,} {table}" for table, rows in copied.items()))
-    console.print(
-        f"Copy {folder / 'keys'} by hand, which signs certificates, if it is there. Delete {folder / 'raw.sqlite3'} (with -wal "
-        "and -shm) once the service runs on the new stores: raw reports are kept in one place, and for 60 days."
-    )
-
-
-@db_app.command()
-def backup(folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")]) -> None:
-    """Save public numbers, keys and index of a service on SQLite, also while it runs. Raw reports are in no backup."""
-    from migrations.backing_up import BackupError, back_up
-
-    settings = _settings()
-    try:
-        files = back_up(settings.data, folder, settings.aggregation.key_folder)
-    except (BackupError, OSError) as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
-    for file in files:
-        console.print(f"{file} ({file.stat().st_size:,} bytes)")
-    console.print("To restore it, put these files into an empty data folder and start the service.")
-
-
-def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
-    """Give the web process and the scheduler their rights in the raw store, where that is PostgreSQL."""
-    if role_of(owner_url) is None:
-        return []
-    web, scheduler = (role_of(settings.aggregation.url(Store.RAW, role)) for role in (Role.WEB, Role.SCHEDULER))
-    return asyncio.run(grant_raw(owner_url, web, scheduler))
-
-
-def _grant_public(owner_url: str) -> list[str]:
-    """Let Grafana read the public numbers, where the store is PostgreSQL and has a role for it."""
-    return [] if role_of(owner_url) is None else asyncio.run(grant_public(owner_url))
+            log.warning("store_away", store=store, error=reason_of(error))
 
 
 @app.command("settings")
@@ -318,7 +210,7 @@ def openapi() -> None:
     from update_server.app import create_app
     from update_server.openapi import description
 
-    settings = _settings()
+    settings = read_settings()
     console.print_json(json.dumps(description(create_app(settings))))
 
 
@@ -333,7 +225,7 @@ def demo(
     """
     from update_server.demo.filling import NotADemoError, fill
 
-    settings = _settings()
+    settings = read_settings()
     now = Clock(settings.now).now()
     try:
         with shown_progress("making weeks up", "demo_filling", "weeks") as progress:
@@ -352,7 +244,7 @@ def make_seed(
     """Make the seed index from an upstream: the bare facts that a service has before its first refresh."""
     if upstream is not None:
         os.environ["UPDATE_SERVER_UPSTREAM"] = upstream
-    settings = _settings()
+    settings = read_settings()
     try:
         with shown_progress() as progress:
             index = asyncio.run(build(settings, None, Clock(settings.now), progress))

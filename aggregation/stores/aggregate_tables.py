@@ -42,7 +42,8 @@ class PublishedWeek(AggregateBase, table=True):
 class AggregationRun(AggregateBase, table=True):
     """What an aggregation ran on. For the operator alone: how many reports there were is no public number.
 
-    ``reports``: how many were read. ``left_out``: how many of them this program could not read.
+    ``reports``: how many were read. ``left_out``: how many of them this program could not read. ``cells``, ``hidden``: how many
+    numbers it published, and withheld; None where that was not noted yet.
     """
 
     __tablename__ = "aggregation_runs"
@@ -54,6 +55,7 @@ class AggregationRun(AggregateBase, table=True):
     reports: int
     left_out: int
     cells: int
+    hidden: int | None = None
     catalogue_hash: str = Field(max_length=64)
     code_version: str = Field(max_length=64)
 

@@ -80,7 +80,7 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
     return {
         "number": asked["number"],
         "stored": outcome.week if outcome and receipt and receipt.stored else None,
-        "reason": outcome.reason if outcome else None,
+        "refused": bool(outcome and outcome.reason and "was not taken" in outcome.reason),
         "failure": failure,
         "rows": rows,
         "problems": problems,

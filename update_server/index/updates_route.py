@@ -46,6 +46,8 @@ def before_the_framework(services: Services, app: ASGIApp) -> ASGIApp:
 def updates_app(services: Services) -> ASGIApp:
     """Return the bare ASGI application that answers update checks."""
 
+    checks = services.metrics.checks
+
     async def updates(scope: Scope, receive: Receive, send: Send) -> None:
         del receive  # a GET has no body that matters
         accept_encoding = if_none_match = b""
@@ -62,10 +64,16 @@ def updates_app(services: Services) -> ASGIApp:
             try:
                 answer = await find(method, *asked)
             except Exception as error:
+                checks.refused += 1
                 await _send_problem(send, as_problem(error))
                 return
         etag, chosen = answer
-        start, body = chosen.not_modified if if_none_match and matches(etag, if_none_match) else chosen.messages
+        if if_none_match and matches(etag, if_none_match):
+            start, body = chosen.not_modified
+            checks.not_modified += 1
+        else:
+            start, body = chosen.messages
+            checks.answered += 1
         await send(start)
         await send(body if method == "GET" else NO_BODY)
 

@@ -7,18 +7,35 @@ level.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 from napari_update_hook.weeks import start_of
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from aggregation.clock import Clock
 from aggregation.standing import WAS_STOPPED, Standing
 from aggregation.stores.aggregate import JobCount
+from aggregation.stores.aggregate_tables import AggregationRun
 from update_server.index.bodies import CHANNELS
 from update_server.index.keeper import IndexKeeper
+
+
+class UpdateChecks(Collector):
+    """Update checks by what became of them. Plain numbers, because each is answered in some microseconds."""
+
+    def __init__(self) -> None:
+        self.answered = self.not_modified = self.refused = 0
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """Return the numbers as they are."""
+        family = CounterMetricFamily("update_checks", "Update checks, by the status of the answer", labels=["status"])
+        for status, number in (("200", self.answered), ("304", self.not_modified), ("refused", self.refused)):
+            family.add_metric([status], number)
+        yield family
 
 
 class Metrics:
@@ -61,6 +78,14 @@ class Metrics:
         self._at_risk = Gauge(
             "weeks_at_risk", "Weeks not published whose raw reports go within seven days", registry=self.registry
         )
+        self._cells_published = Gauge(
+            "last_week_cells_published", "Public numbers of the week that was published last", registry=self.registry
+        )
+        self._cells_hidden = Gauge(
+            "last_week_cells_hidden", "Numbers of that week that are hidden, of fewer than ten people", registry=self.registry
+        )
+        self.checks = UpdateChecks()
+        self.registry.register(self.checks)
         self._job_started = self._of_job("job_last_start_timestamp_seconds", "When a job last began")
         self._job_went_well = self._of_job("job_last_success_timestamp_seconds", "When a job last went well")
         self._job_failed = self._of_job("job_last_run_failed", "Whether a job's last run failed: 1, else 0")
@@ -85,6 +110,12 @@ class Metrics:
         for count in counts:
             self._job_runs.labels(count.job).set(count.runs)
             self._job_failures.labels(count.job).set(count.failures)
+
+    def show_publication(self, run: AggregationRun | None) -> None:
+        """Show what the last aggregation published and hid."""
+        if run is not None:
+            self._cells_published.set(run.cells)
+            self._cells_hidden.set(float("nan") if run.hidden is None else run.hidden)
 
     def watch_index(self, keeper: IndexKeeper, clock: Clock) -> None:
         """Show the index as it is when somebody looks."""

@@ -65,6 +65,7 @@ async def watch_standing(services: Services) -> None:
     while True:
         try:
             services.metrics.show_standing(await standing_of(services), await services.aggregate.job_counts())
+            services.metrics.show_publication(next(iter(await services.aggregate.last_aggregation_runs(1)), None))
         except (SQLAlchemyError, OSError) as error:
             log.warning("standing_not_read", error=type(error).__name__)
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
