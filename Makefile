@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-client test-napari check format coverage docs pictures soak seed lock
-.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-intake bench-napari bench-servers clean
+.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-intake bench-napari bench-scale bench-servers clean
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -110,6 +110,9 @@ bench-client: install ## Measure what the client costs inside napari
 
 bench-napari: install ## Measure what attaching costs napari
 	$(BIN)/nox -f client_hook/noxfile.py -s napari-bench
+
+bench-scale: install ## Measure two and four web processes behind Caddy on PostgreSQL (needs NAPARI_INDEX_REPLAY, wrk, caddy, postgresql)
+	$(BIN)/python -m benchmarks.scale
 
 bench-servers: install ## Compare ASGI servers on the update check (needs wrk)
 	$(BIN)/python -m benchmarks.servers

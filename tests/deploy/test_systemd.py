@@ -44,4 +44,5 @@ def test_its_logs_are_kept_for_14_days_and_its_data_are_its_own() -> None:
     journal.read(FOLDER / f"journald@{namespace}.conf")
     assert journal["Journal"]["MaxRetentionSec"] == "14day"
     assert "StateDirectory=napari-updates" in text
+    assert f"LogNamespace={namespace}\n" in (FOLDER / "caddy-logs.conf").read_text("utf-8"), "the proxy's log lies there too"
     assert "UPDATE_SERVER_DATA=%S/napari-updates" in text

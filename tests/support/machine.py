@@ -57,7 +57,9 @@ class Secrets:
 
 @dataclass
 class Machine:
-    """A running machine. ``servers``: the web processes by their port; ``logs``: the file of each program."""
+    """A running machine. ``servers``: the web processes by their port; ``logs``: the file of each program; ``caddy``: its
+    process.
+    """
 
     folder: Path
     secrets: Secrets
@@ -66,6 +68,7 @@ class Machine:
     https: int
     servers: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     logs: dict[str, Path] = field(default_factory=dict)
+    caddy: int = 0
     settings: dict[str, str] = field(default_factory=dict)
 
     def url(self, store: str, role: str, *, password: bool = False) -> str:
@@ -99,7 +102,8 @@ class Machine:
     def run(self, name: str, module: list[str], settings: dict[str, str]) -> subprocess.Popen[bytes]:
         """Start a program of ours, with a log of its own."""
         self.logs[name] = self.folder / f"{name}.log"
-        environment = clean_environment(UPDATE_SERVER_LOG_FORMAT="json", UPDATE_SERVER_ACCESS_LOG="true", **settings)
+        logs = {"UPDATE_SERVER_LOG_FORMAT": "json", "UPDATE_SERVER_ACCESS_LOG": "true"}
+        environment = clean_environment(**(logs | settings))
         with self.logs[name].open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", *module],
@@ -264,6 +268,7 @@ def running_caddy(machine: Machine, caddy: str) -> Iterator[None]:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
+    machine.caddy = process.pid
     try:
 
         def serves() -> bool:

@@ -134,6 +134,15 @@ PROMISES: tuple[Group, ...] = (
                 ),
             ),
             Promise(
+                "No log holds an address, neither of the service nor of the proxy before it. Set up as it is delivered, logs "
+                "are deleted after 14 days.",
+                (
+                    "deploy/test_machine.py::test_no_log_of_any_program_holds_an_address",
+                    "deploy/test_compose.py::test_logs_go_where_they_are_deleted_after_14_days",
+                    "deploy/test_systemd.py::test_its_logs_are_kept_for_14_days_and_its_data_are_its_own",
+                ),
+            ),
+            Promise(
                 "Once a week is over, not even the files of the database show in which order its reports came.",
                 (
                     "aggregation/test_raw_store.py::"

@@ -1,0 +1,201 @@
+"""What carries how much? One, two and four web processes behind Caddy on PostgreSQL, as compose.yaml has it, in one run.
+
+    python -m benchmarks.scale --replay serve_upstream.py [--seconds N] [--json]
+
+The very Caddyfile (HTTPS), the very roles; wrk asks as clients do: update checks of which 99 of 100 are answered with 304,
+then reports of 12 plugins, each of an identifier of its own. On a machine where programs compete for the cores, requests a
+second say little; so the processor time of each program is read, and the table shows what *one core* of each would carry.
+Linux alone. Needs wrk, Caddy, PostgreSQL and nss_wrapper, by which wrk finds the hosts (Debian: apt-get install wrk caddy
+postgresql libnss-wrapper).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.intake import SCRIPT, body_with_plugins
+from benchmarks.loading import need
+from benchmarks.simulation.processes import Upstream
+from tests.support.machine import SITE, Machine, running_machine
+from tests.support.processes import wait_until
+
+CHECKS = """
+local turn = 0
+function request()
+  turn = turn + 1
+  local headers = {["accept-encoding"] = "gzip"}
+  if turn %% 100 ~= 0 then headers["if-none-match"] = [==[%s]==] end
+  return wrk.format("GET", nil, headers)
+end
+function done(summary, latency)
+  io.write(string.format("\\nFIGURES %%f %%f %%f %%d\\n", summary.requests / summary.duration * 1e6,
+    latency:percentile(50) / 1000, latency:percentile(99) / 1000, summary.errors.status))
+end
+"""
+CLOCK = os.sysconf("SC_CLK_TCK")
+PROCESSES = (1, 2, 4)
+CONNECTIONS = 32
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of one kind of request with so many web processes. ``per_core``: requests a second of processor time of
+    each program."""
+
+    kind: str
+    processes: int
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+    per_core: dict[str, float]
+
+
+def family_of(root: int) -> set[int]:
+    """Return a process and everything that it started."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text("utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found, waiting = set(), [root]
+    while waiting:
+        one = waiting.pop()
+        found.add(one)
+        waiting += parents.get(one, [])
+    return found
+
+
+def cpu_seconds(roots: Iterable[int]) -> float:
+    """Return the processor time that processes and their descendants have used, with that of those which ended."""
+    total = 0
+    for root in roots:
+        for one in family_of(root):
+            try:
+                fields = (Path("/proc") / str(one) / "stat").read_text("utf-8").rpartition(")")[2].split()
+            except OSError:
+                continue
+            total += sum(map(int, fields[11:15]))
+    return total / CLOCK
+
+
+def programs_of(machine: Machine, caddy: int) -> dict[str, list[int]]:
+    """Return the process numbers of each program."""
+    postgres = [int((cluster.folder / "data" / "postmaster.pid").read_text().split()[0]) for cluster in (machine.raw,)]
+    return {"web": [process.pid for process in machine.servers.values()], "Caddy": [caddy], "PostgreSQL": postgres}
+
+
+def wrk(folder: Path, machine: Machine, host: str, path: str, script: Path, seconds: int) -> tuple[float, float, float, int]:
+    """Run wrk against a host of the machine; return rate, two percentiles in ms, and the number of requests."""
+    hosts = folder / "hosts"
+    hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in (SITE, f"middle.{SITE}")), "utf-8")
+    library = next(Path("/usr/lib").glob("**/libnss_wrapper.so"), None)
+    if library is None:
+        raise SystemExit("nss_wrapper is missing: apt-get install libnss-wrapper")
+    command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--latency", "-s", str(script)]
+    answer = subprocess.run(
+        [*command, f"https://{host}:{machine.https}{path}"],
+        env=os.environ | {"LD_PRELOAD": str(library), "NSS_WRAPPER_HOSTS": str(hosts)},
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout
+    match = re.search(r"FIGURES ([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9]+)", answer)
+    total = re.search(r"([0-9]+) requests in", answer)
+    if match is None or total is None or match[4] != "0":
+        raise SystemExit(f"{host}{path}: not every request was answered well\n{answer}")
+    return float(match[1]), float(match[2]), float(match[3]), int(total[1])
+
+
+def is_encoded(port: int) -> bool:
+    """Tell whether a web process has compressed the answers of update checks."""
+    answer = httpx.get(f"http://127.0.0.1:{port}/api/updates?python=3.11", headers={"accept-encoding": "br"}, timeout=30)
+    return bool(answer.headers.get("content-encoding") == "br")
+
+
+def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[Figures]:
+    """Measure both kinds of requests with so many web processes."""
+    own = folder / str(processes)
+    own.mkdir()
+    unlimited = {
+        "UPDATE_SERVER_REPORTS_PER_MINUTE": "0",
+        "UPDATE_SERVER_REPORTS_PER_DAY": "0",
+        "UPDATE_SERVER_ACCESS_LOG": "false",
+    }
+    figures = []
+    with running_machine(own, upstream, servers=processes, **unlimited) as machine:
+        etag = machine.client().get("/api/updates?python=3.11", headers={"accept-encoding": "gzip"}).headers["etag"]
+        for port in machine.servers:  # all bodies are compressed after a start, which takes seconds of a core
+            wait_until(partial(is_encoded, port), "the bodies were not compressed", seconds=180)
+        checks, reports = own / "checks.lua", own / "reports.lua"
+        checks.write_text(CHECKS % etag, "utf-8")
+        reports.write_text(SCRIPT % (body_with_plugins(), processes), "utf-8")
+        for kind, host, path, script in (
+            ("update checks, 99 of 100 unchanged", SITE, "/api/updates?python=3.11", checks),
+            ("reports of 12 plugins", f"middle.{SITE}", "/api/updates/middle?python=3.11&channel=pypi", reports),
+        ):
+            wrk(own, machine, host, path, script, 1)
+            programs = programs_of(machine, machine.caddy)
+            before = {name: cpu_seconds(numbers) for name, numbers in programs.items()}
+            rate, p50, p99, total = wrk(own, machine, host, path, script, seconds)
+            used = {name: cpu_seconds(numbers) - before[name] for name, numbers in programs.items()}
+            per_core = {name: total / spent for name, spent in used.items() if spent > 0.05}
+            figures.append(Figures(kind, processes, rate, p50, p99, per_core))
+    return figures
+
+
+def show(figures: list[Figures]) -> None:
+    """Print the table."""
+    programs = ("web", "Caddy", "PostgreSQL")
+    table = Table("", "web processes", "/s here", "p50", "p99", *(f"/s and core of {name}" for name in programs))
+    for one in sorted(figures, key=lambda one: (one.kind, one.processes), reverse=False):
+        cores = [f"{one.per_core[name]:,.0f}" if name in one.per_core else "" for name in programs]
+        table.add_row(
+            one.kind, str(one.processes), f"{one.per_second:,.0f}", f"{one.p50_ms:.1f} ms", f"{one.p99_ms:.1f} ms", *cores
+        )
+    Console(width=140).print(table)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=int, default=8, help="how long each measurement takes")
+    replay = os.environ.get("NAPARI_INDEX_REPLAY")
+    parser.add_argument("--replay", type=Path, default=replay, help="the program that replays the real plugin index")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    options = parser.parse_args()
+    need("wrk", "wrk")
+    need("caddy", "caddy")
+    figures: list[Figures] = []
+    if options.replay is None:
+        parser.error("--replay names the program that replays the real plugin index")
+    upstream = Upstream(options.replay)
+    upstream.show(datetime.now(UTC).date())
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            for processes in PROCESSES:
+                print(f"measuring {processes} web processes", file=sys.stderr)
+                figures += measure(Path(name), upstream.url, options.seconds, processes)
+    finally:
+        upstream.stop()
+    print(json.dumps([asdict(one) for one in figures], indent=2)) if options.json else show(figures)
+
+
+if __name__ == "__main__":
+    main()
