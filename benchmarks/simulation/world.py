@@ -166,10 +166,11 @@ def uses(dice: random.Random) -> Acts:
     return Acts(commands=commands, layers=layers)
 
 
-def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None, is_over: bool) -> Acts:
+def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None, is_over: bool, restless: float) -> Acts:
     """Return what somebody decides about telemetry in a sitting, by what they agreed to before.
 
-    ``level``: in force, None where nothing is; ``is_over``: an answer has ended, or a newer client collects more.
+    ``level``: in force, None where nothing is; ``is_over``: an answer has ended, or a newer client collects more. ``restless``:
+    how many times as often as usual they change their minds.
     """
     chosen = dice.choices(("basic", "middle", "full"), (25, 40, 35))[0]
     days = dice.choices((None, 30, 90), (7, 1, 2))[0]
@@ -179,7 +180,7 @@ def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None,
         return Acts(consent=(chosen, days)) if dice.random() < 0.5 else Acts()
     if level is None:
         return Acts(consent=(chosen, days)) if dice.random() < 0.02 else Acts()
-    act = dice.random()
+    act = dice.random() / restless
     if act < 0.012:
         return Acts(consent=(chosen, days))
     if act < 0.018:

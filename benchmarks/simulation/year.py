@@ -48,8 +48,8 @@ SITTINGS = (
 KEPT = timedelta(days=60)
 PUBLISHED_AFTER = timedelta(days=21, hours=1)
 RETRY_AFTER = timedelta(hours=3)
-TAIL_WEEKS = 10
-"""So long the service goes on without anybody, until everything raw must be gone."""
+TAIL = (0, 2, 4, 9)
+"""Weeks after the last at which the service is looked at without anybody, until everything raw must be gone."""
 
 
 @dataclass
@@ -87,9 +87,12 @@ Progress = Callable[[str, int, int], None]
 
 
 class Year:
-    """``folder``: for the server's data and the clients' state. ``script``: the replay of the real index."""
+    """``folder``: for the server's data and the clients' state. ``script``: the replay of the real index. ``restless``: how
+    many times as often as usual people change their minds, for a year of few people and weeks.
+    """
 
-    def __init__(self, folder: Path, script: Path, *, people: int, weeks: int, seed: int = 1) -> None:
+    def __init__(self, folder: Path, script: Path, *, people: int, weeks: int, seed: int = 1, restless: float = 1.0) -> None:
+        self._restless = restless
         self._folder, self._weeks, self._seed = folder, weeks, seed
         self._grows_in = weeks // 2
         self._upstream = Upstream(script)
@@ -116,10 +119,10 @@ class Year:
                     self._grown = grown
                     self.report.happened["releases of the service with one field more"] += 1
                 self._step(step, clients)
-                progress(f"{week_of(step.at)}", step.number + 1, len(steps) + TAIL_WEEKS)
-            for number in range(TAIL_WEEKS):
-                self._quiet_week(FIRST + timedelta(weeks=self._weeks + number, days=1))
-                progress("afterwards", len(steps) + number + 1, len(steps) + TAIL_WEEKS)
+                progress(f"{week_of(step.at)}", step.number + 1, len(steps) + len(TAIL))
+            for number, weeks_later in enumerate(TAIL):
+                self._quiet_week(FIRST + timedelta(weeks=self._weeks + weeks_later, days=1))
+                progress("afterwards", len(steps) + number + 1, len(steps) + len(TAIL))
             self._compare()
             self._nothing_is_left()
         finally:
@@ -223,6 +226,7 @@ class Year:
             is_over=own.consent is not None
             and own.consent.level != "none"
             and (own.has_ended(at) or own.consent.schema < schema),
+            restless=self._restless,
         )
         used = uses(dice)
         self._asked += 1
