@@ -18,7 +18,6 @@ import signal
 import sys
 import tempfile
 import time
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -55,7 +54,7 @@ def main() -> int:
         except SimulationError as error:
             print(error, file=sys.stderr)
             return 1
-    print(json.dumps(asdict(report), indent=2)) if arguments.json else show(report, time.monotonic() - started)
+    print(json.dumps(report.as_json(), indent=2)) if arguments.json else show(report, time.monotonic() - started)
     return 0
 
 

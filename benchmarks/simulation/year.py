@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,12 @@ class Report:
     server_cpu_s: float = 0.0
     identifiers: int = 0
     happened: Counter[str] = field(default_factory=Counter)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            one.name: dict(value) if isinstance(value := getattr(self, one.name), Counter) else value for one in fields(self)
+        }
 
 
 @dataclass(frozen=True)

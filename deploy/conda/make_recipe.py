@@ -62,7 +62,7 @@ def recipe(sdist: Path) -> dict[str, Any]:
             },
         ],
         "about": {
-            "homepage": "https://github.com/napari/update-service",
+            **({"homepage": homepage} if (homepage := about.get("urls", {}).get("Homepage")) else {}),
             "summary": about["description"],
             "license": about["license"],
             "license_file": "LICENSE",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import configparser
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "deploy" / "systemd"
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "systemd"
 UNIT = FOLDER / "napari-updates.service"
 
 
@@ -35,6 +38,25 @@ def test_it_is_hardened(unit: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout[-600:] + told.stderr
+
+
+def test_commands_run_as_the_user_of_the_service_with_its_settings(tmp_path: Path) -> None:
+    """What operators type: JSON among the settings, in quotes as systemd and a shell read them."""
+    user = re.search(r"^User=(.+)$", UNIT.read_text("utf-8"), re.MULTILINE)
+    script = (FOLDER / "napari-updates-admin").read_text("utf-8")
+    assert user
+    assert f"runuser -u {user[1]} -- " in script
+    settings = tmp_path / "settings"
+    settings.write_text("""UPDATE_SERVER_LEVEL_HOSTS='{"basic": "basic.example.org"}'\nUPDATE_SERVER_PORT=8123\n""", "utf-8")
+    copy = tmp_path / "admin"
+    copy.write_text(script.replace(f"runuser -u {user[1]} -- ", "").replace("cd /\n", f"cd {ROOT}\n"), "utf-8")
+    code = "import os, sys; sys.stdout.write(os.environ['UPDATE_SERVER_LEVEL_HOSTS'] + os.environ['UPDATE_SERVER_DATA'])"
+    (tmp_path / "probe.py").write_text(code, "utf-8")
+    environment = os.environ | {
+        "NAPARI_UPDATES_SETTINGS": str(settings), "NAPARI_UPDATES_PYTHON": sys.executable, "PYTHONPATH": str(tmp_path),
+    }  # fmt: skip
+    told = subprocess.run(["sh", str(copy), "probe"], env=environment, capture_output=True, text=True, check=False)
+    assert told.stdout == '{"basic": "basic.example.org"}/var/lib/napari-updates', told.stderr
 
 
 def test_its_logs_are_kept_for_14_days_and_its_data_are_its_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -21,10 +22,10 @@ def test_some_weeks_of_a_year(tmp_path: Path) -> None:
     assert report.sittings > 400
     assert report.reports > 200
     assert report.numbers_listed > 80
-    happened = report.happened
+    happened = json.loads(json.dumps(report.as_json()))["happened"]
     for what in (
         "consents given", "consents changed, or given anew for one field more", "consents withdrawn", "deletions",
         "times that the service was killed", "times that the service was away for a whole day",
         "weeks in which the upstream was away", "releases of the service with one field more",
     ):  # fmt: skip
-        assert happened[what] > 0, f"{what}: {happened}"
+        assert happened.get(what, 0) > 0, f"{what}: {happened}"
