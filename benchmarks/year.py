@@ -54,6 +54,9 @@ def main() -> int:
         except SimulationError as error:
             print(error, file=sys.stderr)
             return 1
+    if not report.numbers_listed or not report.reports:
+        print("Nothing was published: take more people or more weeks.", file=sys.stderr)
+        return 1
     print(json.dumps(report.as_json(), indent=2)) if arguments.json else show(report, time.monotonic() - started)
     return 0
 

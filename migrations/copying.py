@@ -40,10 +40,8 @@ async def copy_store(store: Store, source_url: str, target_url: str, progress: P
             raise StoreNotMigratedError(f"The {store} store is not migrated: run `update-server db migrate` for it first.")
     source, target = make_engine(source_url), make_engine(target_url)
     try:
-        tables = [REPORTS] if store is Store.RAW else list(AggregateBase.metadata.sorted_tables)
-        for table, rows in (await _counted(target, tables)).items():
-            if rows:
-                raise CopyError(f"The {store} store that is copied to holds {rows} rows in {table}: it must be empty.")
+        tables = _tables(store)
+        await _check_empty(store, target)
         if store is Store.RAW:
             await _copy_reports(source, target, progress)
         else:
@@ -57,6 +55,25 @@ async def copy_store(store: Store, source_url: str, target_url: str, progress: P
     finally:
         await source.dispose()
         await target.dispose()
+
+
+async def check_empty(store: Store, target_url: str) -> None:
+    """Raises CopyError where a store that is to be copied to holds anything."""
+    target = make_engine(target_url)
+    try:
+        await _check_empty(store, target)
+    finally:
+        await target.dispose()
+
+
+def _tables(store: Store) -> list[sa.Table]:
+    return [REPORTS] if store is Store.RAW else list(AggregateBase.metadata.sorted_tables)
+
+
+async def _check_empty(store: Store, target: AsyncEngine) -> None:
+    for table, rows in (await _counted(target, _tables(store))).items():
+        if rows:
+            raise CopyError(f"The {store} store that is copied to holds {rows} rows in {table}: it must be empty.")
 
 
 async def _counted(engine: AsyncEngine, tables: list[sa.Table]) -> dict[str, int]:

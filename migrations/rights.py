@@ -20,6 +20,12 @@ OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)", "weeks_of_r
 SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)")
 READER = "grafana"
 """The role that deploy/postgres/roles.sh makes for it."""
+FOR_EVER = {
+    "inspections": "UPDATE, DELETE, TRUNCATE",
+    "retractions": "UPDATE, DELETE, TRUNCATE",
+    version_table(Store.AGGREGATE): "INSERT, UPDATE, DELETE, TRUNCATE",
+}
+"""Tables of the aggregate store, and what nobody but the owner may do with them."""
 FUNCTIONS = tuple(dict.fromkeys((*WEB_FUNCTIONS, *OWNERS_FUNCTIONS, *SCHEDULER_FUNCTIONS)))
 
 
@@ -51,10 +57,19 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
 
 
 async def grant_public(owner_url: str) -> list[str]:
-    """Let the role `READER`, where there is one, read the tables of public numbers in the aggregate store, and no other."""
+    """Let the role `READER`, where there is one, read the tables of public numbers in the aggregate store, and no other; and
+    nobody but the owner change what stays for ever.
+    """
     engine = make_engine(owner_url)
     try:
         async with engine.begin() as connection:
+            grantees = sa.text(
+                "SELECT DISTINCT quote_ident(pg_get_userbyid(entry.grantee)) FROM pg_class c, aclexplode(c.relacl) AS entry "
+                "WHERE c.oid = CAST(:table AS regclass) AND entry.grantee NOT IN (0, c.relowner)"
+            )
+            for table, rights in FOR_EVER.items():
+                for role in (await connection.scalars(grantees, {"table": table})).all():
+                    await connection.execute(sa.text(f"REVOKE {rights} ON {table} FROM {role}"))
             if await connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": READER}) is None:
                 return []
             await connection.execute(sa.text(f"REVOKE ALL ON ALL TABLES IN SCHEMA public FROM {READER}"))

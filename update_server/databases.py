@@ -41,7 +41,7 @@ def copy(
     folder: Annotated[Path, typer.Argument(help="Data folder with the SQLite stores to be copied.")],
 ) -> None:
     """Copy both stores from SQLite files into the (empty) stores that the owner's URLs name. Stop the service first."""
-    from migrations.copying import CopyError, copy_store
+    from migrations.copying import CopyError, check_empty, copy_store
 
     settings = read_settings()
     for store in Store:
@@ -50,6 +50,13 @@ def copy(
             errors.print(f"[red]There is no SQLite store {source}.[/red]")
             raise typer.Exit(2)
     migrate()
+    try:
+        for store in Store:  # both before anything is copied
+            if (url := settings.aggregation.url(store, Role.OWNER)) is not None:
+                asyncio.run(check_empty(store, url))
+    except (CopyError, SQLAlchemyError, OSError) as error:
+        errors.print(f"[red]Nothing was copied: {reason_of(error)}[/red]")
+        raise typer.Exit(1) from error
     for store in Store:
         source_url = f"sqlite+aiosqlite:///{(folder / f'{store}.sqlite3').resolve()}"
         url = settings.aggregation.url(store, Role.OWNER)

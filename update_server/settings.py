@@ -81,7 +81,8 @@ class Settings(BaseSettings):
     )
     level_hosts: dict[Level, str] = Field(
         default_factory=dict,
-        description='Host name of each level, as JSON: {"basic": "basic.updates.example.org"}. Default: the host of the site',
+        description='Host name of each level, as JSON: {"basic": "basic.updates.example.org"}; what comes to another host is '
+        "refused. Default: the host of the site",
     )
     reports_per_minute: int = Field(
         120, ge=0, le=1_000_000, description="Reports that one address may send in a minute; 0: any number"

@@ -6,6 +6,7 @@ with it, and the public numbers at the end.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -274,3 +275,29 @@ def report_of(level: str, draft: Draft, is_first: bool, listed: Mapping[str, fro
         report["commands"] = {name: rounded(count) for name, count in draft.commands.items() if name in COMMANDS}
         report["layers"] = {LAYERS[place]: rounded(count) for place, count in draft.layers.items()}
     return report
+
+
+def document_of(report: dict[str, Any]) -> dict[str, Any]:
+    """Return a report as it must lie in the raw store."""
+    names = {"napari": "napari_version", "python": "python_version", "platform": "platform", "architecture": "cpu_architecture",
+             "system": "sys_name", "first": "first_report", "channel": "channel"}  # fmt: skip
+    document: dict[str, Any] = {stored: report[name] for name, stored in names.items() if name in report}
+    if "plugins" in report:
+        document["plugins"] = [{"name": name, "version": version} for name, version in report["plugins"].items()]
+    if "commands" in report:
+        document["command_usage"] = report["commands"]
+        document["data_size_info"] = [
+            {"layer": kind, "size_category": size, "ndim": shape[-1] if kind == "points" else len(shape), "class": "ndarray",
+             "dtype": dtype, "count": count}
+            for (kind, dtype, shape, size), count in report["layers"].items()
+        ]  # fmt: skip
+    return document
+
+
+def in_order(document: dict[str, Any]) -> str:
+    """Return a document as text that does not depend on the order of anything."""
+    plain = {
+        name: sorted(value, key=lambda one: json.dumps(one, sort_keys=True)) if isinstance(value, list) else value
+        for name, value in document.items()
+    }
+    return json.dumps(plain, sort_keys=True)

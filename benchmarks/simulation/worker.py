@@ -82,6 +82,7 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
         "stored": outcome.week if outcome and receipt and receipt.stored else None,
         "refused": bool(outcome and outcome.reason and "was not taken" in outcome.reason),
         "failure": failure,
+        "has_secret": store.consents.secrets() is not None,
         "rows": rows,
         "problems": problems,
         "gone": gone,

@@ -18,8 +18,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from benchmarks.simulation.grown import make_grown
-from benchmarks.simulation.model import EnvironmentModel, Model, Outcome, monday_of, week_of
+from benchmarks.simulation.grown import ENTRY, make_grown
+from benchmarks.simulation.model import EnvironmentModel, Model, Outcome, document_of, in_order, monday_of, week_of
 from benchmarks.simulation.numbers import CELLS, public_numbers
 from benchmarks.simulation.processes import ROOT, Clients, ServerProcess, SimulationError, Upstream, wait_until
 from benchmarks.simulation.world import (
@@ -108,6 +108,7 @@ class Year:
         self._due: dict[str, dict[str, dict[tuple[str, ...], int]]] = {}
         self._identifiers: dict[str, set[str]] = defaultdict(set)
         self._gone: set[str] = set()
+        self._week_of: dict[str, str] = {}
         self._asked = 0
         self._grown: Path | None = None
         self.report = Report(people=people, environments=sum(len(person.environments) for person in self._people), weeks=weeks)
@@ -163,6 +164,7 @@ class Year:
         self._account_for(persons, told, step, clients, is_down=is_down, was_killed=killed_after is not None)
         if not is_down:
             self._look(step.at)
+            self._compare_stored()
             self._server.stop()
             self._deleted_is_gone()
 
@@ -355,7 +357,14 @@ class Year:
             raise SimulationError(f"a check failed while the service was there: {told}")
         if answer["stored"] != expected.stored:
             raise SimulationError(f"{expected} was expected, and came otherwise: {told}")
+        if answer["refused"] and expected.refused is None:
+            raise SimulationError(f"a report was refused that should be taken: {told}")
+        own = self._model.environment(person.number, asked["environment"])
+        if answer["has_secret"] != (own.name in own.account.consenting):
+            raise SimulationError(f"a secret is there without consent, or the other way round: {told}")
         for week, identifier in answer["identifiers"]:
+            if self._week_of.setdefault(identifier, week) != week:
+                raise SimulationError(f"one identifier for two weeks: {told}")
             self._identifiers[week].add(identifier)
         self._gone.update(answer["gone"])
 
@@ -371,6 +380,23 @@ class Year:
         self.report.most_raw_rows = max(self.report.most_raw_rows, sum(weeks().values()))
         size = sum(path.stat().st_size for path in (self._folder / "data").glob("raw.sqlite3*"))
         self.report.most_raw_bytes = max(self.report.most_raw_bytes, size)
+
+    def _compare_stored(self) -> None:
+        """Every raw report, whole, against what the model says must be stored, and of whom."""
+        path = self._folder / "data" / "raw.sqlite3"
+        found: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
+        people: dict[str, set[str]] = defaultdict(set)
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            query = "SELECT week, identifier, level, schema_version, document FROM reports"
+            for week, identifier, level, schema, document in connection.execute(query):
+                found[week].append((level, schema, in_order(json.loads(document))))
+                people[week].add(identifier)
+        for week, reports in found.items():
+            expected = self._model.stored.get(week, {})
+            wanted = [(level, 2 if "channel" in one else 1, in_order(document_of(one))) for level, one in expected.values()]
+            if sorted(reports) != sorted(wanted) or len(people[week]) != len({key[:2] for key in expected}):
+                extra = [one for one in reports if one not in wanted][:2], [one for one in wanted if one not in reports][:2]
+                raise SimulationError(f"{week}: stored and expected reports differ, such as {extra}")
 
     def _in_store(self, store: str, query: str) -> dict[str, int]:
         path = self._folder / "data" / f"{store}.sqlite3"
@@ -405,6 +431,9 @@ class Year:
             "PYTHONPATH": str(self._grown or ROOT),
         }
         subprocess.run(command, env=environment, cwd=self._grown or ROOT, check=True, capture_output=True)
+        written = {path.stem for path in (folder / "json").iterdir()} - {"weeks", "retractions"}
+        if written - set(CELLS) or set(CELLS) - written - {ENTRY}:
+            raise SimulationError(f"the model and the catalogue have other entries: {sorted(written ^ set(CELLS))}")
         found: dict[str, dict[str, dict[tuple[str, ...], int]]] = {week: defaultdict(dict) for week in self._due}
         for entry in CELLS:
             for row in json.loads((folder / "json" / f"{entry}.json").read_text("utf-8")):

@@ -91,7 +91,9 @@ def test_every_setting_exists() -> None:
 
 def test_the_port_of_the_server_is_the_one_that_caddy_and_the_health_check_use() -> None:
     port = str(SERVICES["server"]["environment"]["UPDATE_SERVER_PORT"])
-    assert SERVICES["caddy"]["environment"]["SERVERS"] == f"server:{port}"
+    replicas = range(1, SERVICES["server"]["deploy"]["replicas"] + 1)
+    names = [f"{COMPOSE['name']}-server-{number}:{port}" for number in replicas]
+    assert SERVICES["caddy"]["environment"]["SERVERS"].split() == names
     assert f":{port}/health/live" in " ".join(SERVICES["server"]["healthcheck"]["test"])
     inside = {published.split(":")[1] for published in SERVICES["caddy"]["ports"]}
     assert inside == {"80", "443", "443/udp"}

@@ -33,6 +33,17 @@ def test_systemd_can_read_it(unit: Path) -> None:
     assert unit.name not in told.stderr, told.stderr
 
 
+@pytest.mark.parametrize("name", ["napari-updates-backup.service", "napari-updates-backup.timer"])
+def test_systemd_can_read_the_backup(name: str, tmp_path: Path) -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze: apt-get install systemd")
+    for file in FOLDER.glob("napari-updates-backup.*"):
+        (tmp_path / file.name).write_text(file.read_text("utf-8"), "utf-8")
+    told = subprocess.run(["systemd-analyze", "verify", str(tmp_path / name)], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "napari-updates-backup" not in told.stderr, told.stderr
+
+
 def test_it_is_hardened(unit: Path) -> None:
     """An exposure of 10 is a plain unit; systemd calls below 5 medium, and below 2 safe."""
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]

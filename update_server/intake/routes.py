@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -55,7 +56,15 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     """Return the handlers of telemetry."""
     proxies = services.settings.proxy_networks
 
-    def taken_level(text: str) -> Level:
+    def on_own_host(request: Asked, *levels: Level) -> None:
+        """Refuse what came to another host than that of a level: whoever blocks its host has blocked it, whatever a proxy lets
+        through. Raises Problem 421.
+        """
+        own = [services.settings.level_hosts.get(level) for level in levels]
+        if None not in own and _host_name(request.headers.get("host", "")) not in {_host_name(str(one)) for one in own}:
+            raise Problem(421, f"This is served at {' and '.join(map(str, own))} alone, so that a firewall can block it.")
+
+    def taken_level(request: Asked, text: str) -> Level:
         try:
             level = Level(text)
         except ValueError:
@@ -64,6 +73,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
             raise Problem(404, f"There is no such level: choose {', '.join(TELEMETRY_LEVELS)}.", pointer="level")
         if level not in services.settings.levels:
             raise Problem(410, f"This server does not take the level {level} any more.", pointer="level")
+        on_own_host(request, level)
         return level
 
     def limited(request: Asked, limits: AddressLimits) -> None:
@@ -101,7 +111,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
 
         The query is that of ``GET /api/updates``; ``known`` names the ETag of the answer that the client holds already.
         """
-        checked = taken_level(level)
+        checked = taken_level(request, level)
         limited(request, services.report_limits)
         query = parsed_query(request.scope["query_string"])
         body = await services.updates(query)
@@ -128,6 +138,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     )
     async def find(request: Asked) -> Response[bytes]:
         """Return the raw reports of one identifier, which travels in the body: URLs end up in logs."""
+        on_own_host(request, *TELEMETRY_LEVELS)
         limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
         reports = [
@@ -150,6 +161,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     )
     async def delete(request: Asked) -> Response[bytes]:
         """Delete the raw reports of one identifier. Deleted is gone: there is no copy."""
+        on_own_host(request, *TELEMETRY_LEVELS)
         limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
         deleted = DeletedReports(await in_raw_store(lambda raw: raw.delete(identifier)))
@@ -167,7 +179,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     )
     async def allowed(request: Asked, level: FromPath[str]) -> Response[bytes]:
         """Return the public lists from which every string of a report of this level must come."""
-        body = services.allowed().bodies[taken_level(level)]
+        body = services.allowed().bodies[taken_level(request, level)]
         chosen = body.accepted_by(request.headers.get("accept-encoding", ""))
         headers = {name.decode(): value.decode() for name, value in chosen.headers if name != b"content-length"}
         if matches(body.etag, request.headers.get("if-none-match", "")):
@@ -199,6 +211,14 @@ def described_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Lev
             for level in TELEMETRY_LEVELS
         ],
     )
+
+
+def _host_name(host: str) -> str | None:
+    """The name in a Host header, without port and in lower case."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
 
 
 def _identifier(text: bytes) -> str:
