@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from napari_update_hook.wire import Level
 
 from aggregation import compute
+from aggregation import counting as counting_module
 from aggregation.catalogue import CATALOGUE, Dimension, Entry
 from aggregation.compute import CountingError, WeekCounts, count_week, public_cells
 from aggregation.counting import Counting, Counts
@@ -206,3 +207,14 @@ def test_an_entry_that_lays_out_two_lists_is_refused() -> None:
     dimensions = (Dimension("plugin", "Plugin", "plugins", "name"), Dimension("command", "Command", "command_usage", "@key"))
     with pytest.raises(ValueError, match="more than one field"):
         Counting((Entry("bad", "x", "?", Level.FULL, dimensions),))
+
+
+def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A field that came later: old clients go on being counted for everything else."""
+    monkeypatch.setitem(counting_module._SINCE, "channel", 2)
+    monkeypatch.setattr(counting_module, "KNOWN_SCHEMA_VERSIONS", frozenset({1, 2}))
+    dimensions = (Dimension("channel", "Channel", "channel"),)
+    counting = Counting((Entry("all", "x", "?", Level.BASIC), Entry("by-channel", "x", "?", Level.BASIC, dimensions)))
+    counting.add([("1", "basic", 1, "{}"), ("2", "basic", 2, '{"channel": "pypi"}')])
+    counts = counting.counts()
+    assert (counts.people, counts.left_out, counts.newer) == ([[([], 2)], [(["pypi"], 1)]], 0, 0)

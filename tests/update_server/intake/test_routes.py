@@ -270,6 +270,23 @@ async def test_levels_tell_what_an_organisation_needs(make_client: MakeClient) -
     assert "How many people have a plugin installed?" in plugins.questions
 
 
+async def test_a_level_with_a_host_is_served_there_alone(make_client: MakeClient) -> None:
+    """Whoever blocks the host of a level has blocked the level, whatever a proxy lets through."""
+    hosts = {str(level): f"{level}.example.org" for level in TELEMETRY_LEVELS}
+    async with make_client(level_hosts=hosts) as client:
+        for host, status in (("example.org", 421), ("full.example.org", 421), ("Basic.Example.org:443", 200), ("[::1", 421)):
+            at = {"host": host}
+            sent = await client.post(f"/api/updates/basic?{QUERY}", json=batch_json(Level.BASIC), headers=at)
+            listed = await client.get("/api/telemetry/allowed/basic", headers=at)
+            assert (sent.status_code, listed.status_code) == (status, status), host
+        assert "basic.example.org alone" in sent.json()["detail"]
+        for verb in ("find", "delete"):
+            query = {"identifier": IDENTIFIER}
+            assert (await client.post(f"/api/reports/{verb}", json=query, headers={"host": "example.org"})).status_code == 421
+            assert (await client.post(f"/api/reports/{verb}", json=query, headers={"host": hosts["full"]})).status_code == 200
+        assert (await client.get(f"/api/updates?{QUERY}", headers={"host": "example.org"})).status_code == 200
+
+
 async def test_without_a_raw_store_everything_is_served_but_intake(make_client: MakeClient) -> None:
     async with make_client(aggregation=without_raw_store()) as client:
         assert (await send(client, batch_json(Level.FULL))).status_code == 503
