@@ -59,7 +59,6 @@ class Report:
     people: int = 0
     environments: int = 0
     weeks: int = 0
-    numbers: int = 0
     numbers_listed: int = 0
     sittings: int = 0
     reports: int = 0
@@ -446,7 +445,6 @@ class Year:
                 if differ:
                     raise SimulationError(f"{week}, {entry}: expected and found differ: {differ}")
                 self.report.numbers_listed += len(cells)
-        self.report.numbers = sum(len(cells) for numbers in self._due.values() for cells in numbers.values())
 
     def _nothing_is_left(self) -> None:
         """After the year nothing raw is there, and no file holds an identifier that ever was, or anything private."""
