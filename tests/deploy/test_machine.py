@@ -139,9 +139,9 @@ def test_the_host_of_a_level_serves_nothing_else(machine: Machine, level: str) -
 def test_there_is_no_way_around_a_blocked_level(machine: Machine) -> None:
     for level in TELEMETRY_LEVELS:
         answer = machine.client().post(f"/api/updates/{level}?python=3.12", batch_json(level))
-        assert answer.status_code == 404
-        assert "has a host of its own" in answer.json()["detail"]
-        assert machine.client().get(f"/api/telemetry/allowed/{level}").status_code == 404
+        assert answer.status_code == 421
+        assert "has a host of its own" in answer.json()["detail"], "clients show it to their users"
+        assert machine.client().get(f"/api/telemetry/allowed/{level}").status_code == 421
     for path in ("/api/updates/full/", "//api/updates/full", "/api//updates/full", "/api/updates%2ffull", "/API/updates/full",
                  "/api/./updates/full", "/x/../api/updates/full", "/api/updates/full;x", "/api%2fupdates%2ffull"):  # fmt: skip
         answer = machine.client().post(f"{path}?python=3.12", batch_json(Level.FULL))
@@ -149,7 +149,7 @@ def test_there_is_no_way_around_a_blocked_level(machine: Machine) -> None:
         direct = httpx.post(f"http://127.0.0.1:{next(iter(machine.servers))}{path}?python=3.12", json=batch_json(Level.FULL))
         assert direct.status_code in (404, 405, 421), "the service itself refuses it on another host"
     for verb in ("find", "delete"):
-        assert machine.client().post(f"/api/reports/{verb}", {"identifier": "0" * 32}).status_code == 404
+        assert machine.client().post(f"/api/reports/{verb}", {"identifier": "0" * 32}).status_code == 421
     hosts = {level["name"]: level["host"] for level in machine.client().get("/api/telemetry/levels").json()["levels"]}
     assert hosts == {level: host_of(level) for level in LEVELS}
 
