@@ -77,9 +77,10 @@ demo: install ## Fill ./demo-data with two years of made-up weeks, start the ser
 	exec $(BIN)/update-server run
 
 build: install ## Make source distributions and wheels of both, in dist/, and look whether PyPI would take them
+	rm -rf dist
 	$(BIN)/python -m build --outdir dist client_hook
 	$(BIN)/python -m build --outdir dist .
-	$(BIN)/twine check --strict dist/*
+	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 	$(BIN)/python deploy/conda/make_recipe.py dist/napari_update_hook-*.tar.gz > dist/recipe.yaml
 
 version: ## Write the version of a release into both distributions: make version VERSION=0.2.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -18,15 +19,21 @@ from update_server.terminal import console, errors, read_settings, reason_of
 db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
 
 
-@db_app.command()
-def migrate() -> None:
-    """Bring both stores to the newest revision, with the owner's URLs."""
-    settings = read_settings()
+def _stores(settings: Settings) -> Iterator[tuple[Store, str]]:
+    """The stores with their owner's URLs; one that is switched off is said to be."""
     for store in Store:
         url = settings.aggregation.url(store, Role.OWNER)
         if url is None:
             console.print(f"{store}: switched off")
-            continue
+        else:
+            yield store, url
+
+
+@db_app.command()
+def migrate() -> None:
+    """Bring both stores to the newest revision, with the owner's URLs."""
+    settings = read_settings()
+    for store, url in _stores(settings):
         try:
             asyncio.run(upgrade(store, url))
             granted = _grant_raw(settings, url) if store is Store.RAW else _grant_public(url)
@@ -112,11 +119,7 @@ def _grant_public(owner_url: str) -> list[str]:
 def revisions() -> None:
     """List the revisions of each store, newest first, and at which it is."""
     settings = read_settings()
-    for store in Store:
-        url = settings.aggregation.url(store, Role.OWNER)
-        if url is None:
-            console.print(f"{store}: switched off")
-            continue
+    for store, url in _stores(settings):
         try:
             known = asyncio.run(history(store, url))
         except (SQLAlchemyError, OSError) as error:
