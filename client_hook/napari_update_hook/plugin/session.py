@@ -12,10 +12,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_update_hook.formatting import pretty_json
+from napari_update_hook.plugin.marks import Marks
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.plugin.workers import Worker
 
@@ -37,8 +37,6 @@ CHECK_EVERY_S = 3600.0
 REQUEST_DEADLINE_S = 9.0
 TRIES_WHILE_BUSY = 20
 """So often, a second apart, what a person wants is tried where another process or thread uses the files."""
-_COUNTER = slice(24, 28)
-"""Where an SQLite file counts its changes (file format, section 1.3.7): finer than any file system's clock."""
 
 Listener = Callable[[Snapshot], object]
 
@@ -62,7 +60,8 @@ class Session:
         self._reading = threading.Lock()
         self._stopped = threading.Event()
         self._is_started = False
-        self._seen: list[bytes] = []
+        self._read_marks: Marks | None = None
+        self._site_marks: Marks | None = None
         self._is_anew = True
         self._under_way: Counter[Task] = Counter()
         self.snapshot = Snapshot()
@@ -242,9 +241,11 @@ class Session:
         self._run(self._network, Task.FORGET, delete)
 
     def _client(self) -> Here:
-        if self._here is None:
-            self._here = self._make_here()
-        return self._here
+        here = self._here  # another thread may have it made anew meanwhile
+        if here is None:
+            here = self._here = self._make_here()
+            self._site_marks = _marks_of_site(here)  # what changed meanwhile has changed just now: it is not settled
+        return here
 
     def _run(self, worker: Worker, task: Task, job: Callable[[], object]) -> None:
         """Run a job in the background. While it runs ``busy`` has it, and where it fails ``failures`` says why."""
@@ -322,7 +323,7 @@ class Session:
         except UpdateHookError as error:
             self._change(problem=str(error), status=None)
             return
-        self._seen = self._changes_of_files()  # before reading: what changes meanwhile is read again
+        marks: Marks | None = _marks_of_state(here)  # before reading: what changes meanwhile is read again
         result = known or self._compared(here)
         before = self.snapshot.status
         status = client_status(
@@ -333,7 +334,7 @@ class Session:
             examine=self._is_anew or before is None or bool(before.problems),
         )
         if status.is_busy:  # what is shown stays as it was, and is read again within a second
-            self._seen = []
+            self._read_marks = None
             self._change(result=result)
             return
         self._is_anew = False
@@ -348,9 +349,10 @@ class Session:
                 "ids": own_ids(here.settings, store),
             }
         except StateBusyError:
-            self._seen = []
+            marks = None
         except StateError:  # `status.files` says what is wrong
             pass
+        self._read_marks = marks
         self._change(**changes)
 
     def _compared(self, here: Here) -> CheckResult | None:
@@ -383,13 +385,10 @@ class Session:
         while not self._stopped.wait(LOOK_WHILE_CHECKING_S if self.snapshot.is_busy(Task.CHECK) else LOOK_EVERY_S):
             now = time.monotonic()
             with contextlib.suppress(Exception):
-                changes = self._changes_of_files()
                 if now >= next_read:
                     next_read = now + READ_ANEW_EVERY_S
                     self.refresh()  # packages come and go
-                elif changes != self._seen:
-                    if changes[2:] != self._seen[2:]:  # an administrator's file: it is part of the settings
-                        self._here = None
+                elif self._may_have_changed():
                     self._files.put(self._read)
                 if now >= next_check:
                     next_check = now + CHECK_EVERY_S
@@ -397,15 +396,25 @@ class Session:
                     if status is None or status.check_switch is None:
                         self.check(by_hand=False)
 
-    def _changes_of_files(self) -> list[bytes]:
-        """What changes with the state files and the administrators' files, whoever writes them."""
-        here = self._here
-        if here is None:
-            return []
-        from napari_update_hook.settings import site_files
+    def _may_have_changed(self) -> bool:
+        """Whether what the snapshot was read from may be another by now: the state files, or an administrator's file."""
+        here, site, read = self._here, self._site_marks, self._read_marks
+        if here is None or site is None or read is None:
+            return True
+        if site.may_differ(_marks_of_site(here)):  # it is part of the settings
+            self._here = None
+            return True
+        return read.may_differ(_marks_of_state(here))
 
-        state = [_start_of(file.path)[_COUNTER] for file in here.store.files]
-        return state + [_start_of(path) for path in site_files(here.settings.environ)]
+
+def _marks_of_state(here: Here) -> Marks:
+    return Marks.of(file.path for file in here.store.files)
+
+
+def _marks_of_site(here: Here) -> Marks:
+    from napari_update_hook.settings import site_files
+
+    return Marks.of(site_files(here.settings.environ))
 
 
 def _client_here() -> Here:
@@ -424,14 +433,6 @@ def _count_only_at_level_full(level: Level) -> None:
         consent_changed()
     else:
         stop_counting()
-
-
-def _start_of(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(4096)
-    except OSError:
-        return b""
 
 
 def _examples(here: Here) -> dict[str, str]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -76,6 +79,8 @@ def test_it_follows_what_another_process_writes(session: Session, machine: Machi
 
 def test_reading_makes_it_read_no_more(session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.consent(Level.BASIC)
+    for file in machine.store.files:
+        os.utime(file.path, (1_600_000_000, 1_600_000_000))  # just after a change, files are read once more
     reads: list[Any] = []
     read = session._read_files
 
@@ -88,6 +93,38 @@ def test_reading_makes_it_read_no_more(session: Session, machine: Machine, monke
     wait_until(lambda: session.snapshot.status is not None)
     time.sleep(0.3)
     assert len(reads) <= 2
+
+
+def test_watching_ends_no_lock_that_a_writer_of_this_process_holds(session: Session, machine: Machine) -> None:
+    machine.consent(Level.BASIC)
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
+    with machine.store.files[0].change():
+        time.sleep(0.2)  # ten looks
+        attempt = subprocess.run(
+            [sys.executable, "-c", other, str(machine.store.files[0].path)], capture_output=True, text=True, check=False
+        )
+    assert "database is locked" in attempt.stderr
+
+
+def test_a_client_that_was_made_anew_while_files_were_read_hides_no_later_change(
+    session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    marks = sessions._marks_of_state
+    is_first = True
+
+    def marks_while_another_thread_checks(here: Here) -> Any:
+        nonlocal is_first
+        if is_first:
+            session._here, is_first = None, False
+        return marks(here)
+
+    monkeypatch.setattr(sessions, "_marks_of_state", marks_while_another_thread_checks)
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    machine.consent(Level.FULL)
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.FULL)
 
 
 def test_a_check_tells_what_is_under_way_then_what_it_found(session: Session, respx_mock: respx.MockRouter) -> None:
