@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from typing import Any
 from urllib.parse import urlsplit
 
 from platformdirs import site_config_path, user_data_path
@@ -26,11 +27,15 @@ DEFAULT_SERVER = "https://api.napari.org"
 
 @dataclass(frozen=True)
 class SiteRules:
-    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: those that can't be read."""
+    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: those that can't be read.
+
+    ``level_servers``: the hosts of the levels of ``server``, and of no other.
+    """
 
     telemetry: bool = True
     update_check: bool = True
     server: str | None = None
+    level_servers: Mapping[Level, str] = field(default_factory=dict)
     maximum_level: Level = Level.FULL
     sources: tuple[str, ...] = ()
     damaged: tuple[str, ...] = ()
@@ -61,7 +66,11 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
     """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
-    levels = {level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or base) for level in TELEMETRY_LEVELS}
+    of_base = site.level_servers if base == (site.server or "").rstrip("/") else {}
+    levels = {
+        level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or of_base.get(level) or base)
+        for level in TELEMETRY_LEVELS
+    }
     state = environ.get("NAPARI_UPDATE_STATE")
     return ClientSettings(
         server=base,
@@ -148,19 +157,35 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
             said = json.loads(path.read_text("utf-8-sig"))  # editors on Windows may begin it with a mark
             if not isinstance(said, dict):
                 raise ValueError("it holds no JSON object")
-            if not isinstance(said.get("server", ""), str):
-                raise ValueError("server is no text")
+            server, levels = _said_servers(said)
             maximum = Level(said.get("maximum_level", Level.FULL))
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError):
             said, maximum, damaged = {"telemetry": False}, Level.NONE, (*damaged, str(path))
+            server, levels = "", {}
         rules = SiteRules(
             telemetry=rules.telemetry and said.get("telemetry", True) is True,
             update_check=rules.update_check and said.get("update_check", True) is True,
-            server=said.get("server") or rules.server,
+            server=server or rules.server,
+            level_servers=levels if server else rules.level_servers,
             maximum_level=min(rules.maximum_level, maximum, key=lambda level: level.rank),
             sources=(*rules.sources, str(path)),
             damaged=damaged,
         )
     return rules
+
+
+def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
+    """Return the server that a file names, and the hosts of its levels. Raises ValueError."""
+    server, levels = said.get("server", ""), said.get("level_servers", {})
+    if not isinstance(server, str):
+        raise ValueError("server is no text")
+    if not isinstance(levels, dict) or not all(isinstance(url, str) and url for url in levels.values()):
+        raise ValueError("level_servers is no object of texts")
+    if levels and not server:
+        raise ValueError("level_servers are those of a server, which it does not name")
+    found = {Level(name): url for name, url in levels.items()}
+    if Level.NONE in found:
+        raise ValueError("at level none nothing is sent")
+    return server, found

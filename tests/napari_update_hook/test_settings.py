@@ -95,6 +95,11 @@ def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
     [
         "not json",
         '{"server": 5}',
+        '{"level_servers": {"full": "https://full.example"}}',
+        '{"server": "https://a.example", "level_servers": ["https://full.example"]}',
+        '{"server": "https://a.example", "level_servers": {"full": 5}}',
+        '{"server": "https://a.example", "level_servers": {"all": "https://full.example"}}',
+        '{"server": "https://a.example", "level_servers": {"none": "https://full.example"}}',
         "[]",
         '{"maximum_level": "everything"}',
         '{"telemetry": "off"}',
@@ -108,6 +113,46 @@ def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, 
     rules = read_site_rules([path])
     assert rules.telemetry is False
     assert telemetry_switched_off({}, rules) is not None
+
+
+def test_an_administrator_names_the_hosts_of_a_services_levels_and_of_no_other_service(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    levels = {"middle": "https://middle.site.example/", "full": "https://full.site.example"}
+    path.write_text(json.dumps({"server": "https://site.example/", "level_servers": levels}))
+    site = read_site_rules([path])
+    assert settings_from({}, site=site).level_servers == {
+        Level.BASIC: "https://site.example",
+        Level.MIDDLE: "https://middle.site.example",
+        Level.FULL: "https://full.site.example",
+    }
+    assert (
+        settings_from({"NAPARI_UPDATE_SERVER_FULL": "https://own.example"}, site=site).level_servers[Level.FULL]
+        == "https://own.example"
+    )
+    others = [
+        settings_from({}, "https://other.example", site),
+        settings_from({"NAPARI_UPDATE_SERVER": "https://other.example"}, site=site),
+    ]
+    for settings in others:
+        assert set(settings.level_servers.values()) == {"https://other.example"}, "consent names whom reports go to"
+
+
+def test_hosts_of_levels_go_with_the_server_that_a_file_names(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "https://full.a.example"}}))
+    second.write_text(json.dumps({"server": "https://b.example"}))
+    settings = settings_from({}, site=read_site_rules([first, second]))
+    assert settings.level_servers[Level.FULL] == settings.server == "https://b.example"
+    second.write_text(json.dumps({"maximum_level": "full"}))
+    settings = settings_from({}, site=read_site_rules([first, second]))
+    assert settings.level_servers[Level.FULL] == "https://full.a.example"
+
+
+def test_an_administrators_host_of_a_level_is_asked_for_encrypted(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "http://full.a.example"}}))
+    with pytest.raises(SettingsError, match="not encrypted"):
+        settings_from({}, site=read_site_rules([path]))
 
 
 def test_a_site_file_that_cannot_be_read_is_not_called_an_administrators_decision(tmp_path: Path) -> None:
