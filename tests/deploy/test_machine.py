@@ -10,11 +10,13 @@ import re
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -23,7 +25,7 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 from tests.support.batches import batch_json
 from tests.support.machine import LEVELS, SITE, Machine, migrating, running_machine
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import end
+from tests.support.processes import clean_environment, end
 
 pytestmark = pytest.mark.end_to_end
 
@@ -109,6 +111,71 @@ def test_the_host_of_a_level_takes_finds_and_deletes_its_reports(machine: Machin
     assert [report["level"] for report in found] == [level]
     assert own.post("/api/reports/delete", {"identifier": identifier}).json() == {"deleted": 1}
     assert own.post("/api/reports/find", {"identifier": identifier}).json() == {"reports": []}
+
+
+PERSONS_COMPUTER = f"""
+import socket
+from datetime import datetime
+
+resolve = socket.getaddrinfo
+
+
+def on_this_machine(host, *arguments, **options):
+    return resolve("127.0.0.1" if str(host).endswith("{SITE}") else host, *arguments, **options)
+
+
+socket.getaddrinfo = on_this_machine  # not every system knows names below localhost
+from napari_update_hook import clock
+
+server, here = datetime.fromisoformat("{NOW.replace("Z", "+00:00")}"), clock.system_now
+offset = server - here()
+clock.system_now = lambda: here() + offset
+"""
+
+
+def test_the_client_of_an_installation_sends_each_level_to_its_own_host(machine: Machine, tmp_path: Path) -> None:
+    """The real client over HTTPS, with an administrator's file that names the hosts: agree, check, look, forget."""
+    (tmp_path / "computer").mkdir()
+    (tmp_path / "computer" / "sitecustomize.py").write_text(PERSONS_COMPUTER, "utf-8")
+    site = tmp_path / "site" / "napari-update-hook" / "site.json"
+    site.parent.mkdir(parents=True)
+    levels = {level: f"https://{host_of(level)}:{machine.https}" for level in LEVELS}
+    site.write_text(json.dumps({"server": f"https://{SITE}:{machine.https}", "level_servers": levels}), "utf-8")
+    environment = clean_environment(
+        PYTHONPATH=str(tmp_path / "computer"),
+        XDG_CONFIG_DIRS=str(tmp_path / "site"),
+        SSL_CERT_FILE=str(machine.root_certificate),
+        NAPARI_UPDATE_STATE=str(tmp_path / "state"),
+    )
+
+    def client(*arguments: str, succeeds_with: int = 0) -> Any:
+        command = [sys.executable, "-m", "napari_update_hook", *arguments, "--json"]
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert told.returncode == succeeds_with, told.stderr + told.stdout
+        return json.loads(told.stdout)
+
+    for level in LEVELS:
+        client("consent", "set", level)
+        seen_before = len(lines_of(machine.logs["caddy"]))
+        checked = client("check")
+        assert checked["telemetry"] is not None, checked
+        hosts = {
+            line["request"]["host"].split(":")[0]  # type: ignore[index]
+            for line in lines_of(machine.logs["caddy"])[seen_before:]
+            if "request" in line
+        }
+        assert hosts <= {SITE, host_of(level)}, "a level's reports go to its own host and no other"
+        assert host_of(level) in hosts
+        copy = {one["asked"]["server"]: one["reports"] for one in client("server-copy")}[levels[level]]
+        assert [report["level"] for report in copy] == [level], "found where it was sent"
+    assert checked["telemetry"]["receipt"]["revision"] == len(LEVELS), "one week, each report in the place of the one before"
+    client("forget", "--yes")
+    assert client("server-copy") == []
+    assert found_by(machine, copy[0]["report"]["identifier"]) == []
+
+
+def found_by(machine: Machine, identifier: str) -> Any:
+    return machine.client(host_of("full")).post("/api/reports/find", {"identifier": identifier}).json()["reports"]
 
 
 def every_path(machine: Machine) -> list[str]:

@@ -71,6 +71,11 @@ class Machine:
     caddy: int = 0
     settings: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def root_certificate(self) -> Path:
+        """Return what Caddy's local certificates are to be trusted by."""
+        return self.folder / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+
     def url(self, store: str, role: str, *, password: bool = False) -> str:
         """Return the URL of a store for a role."""
         cluster = self.raw if store == "raw" else self.aggregate
@@ -126,8 +131,7 @@ class Visitor:
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """Ask, over HTTPS, trusting the local certificates of the machine's Caddy alone."""
-        root = self.machine.folder / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-        trust = ssl.create_default_context(cafile=str(root))
+        trust = ssl.create_default_context(cafile=str(self.machine.root_certificate))
         transport = httpx.HTTPTransport(verify=trust, local_address=self.address)
         with httpx.Client(transport=transport, timeout=30, headers={"accept-encoding": "identity"}) as client:
             return client.request(
