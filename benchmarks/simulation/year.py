@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import random
-import re
 import signal
-import sqlite3
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
+
+from benchmarks.simulation.data import ServiceData, by_week
 from benchmarks.simulation.grown import ENTRY, make_grown
 from benchmarks.simulation.model import EnvironmentModel, Model, Outcome, document_of, in_order, monday_of, week_of
 from benchmarks.simulation.numbers import CELLS, public_numbers
+from benchmarks.simulation.offers import read_offers
 from benchmarks.simulation.processes import ROOT, Clients, ServerProcess, SimulationError, Upstream, wait_until
 from benchmarks.simulation.world import (
     LAYERS,
+    NAMES,
     SECRET_COMMAND,
     SECRET_PLUGIN,
     Acts,
@@ -33,7 +32,6 @@ from benchmarks.simulation.world import (
     had_on,
     is_active,
     made_people,
-    releases_of,
     uses,
 )
 
@@ -62,6 +60,7 @@ class Report:
     numbers_listed: int = 0
     sittings: int = 0
     reports: int = 0
+    offers: int = 0
     most_raw_rows: int = 0
     most_raw_bytes: int = 0
     aggregate_bytes: int = 0
@@ -101,7 +100,8 @@ class Year:
         self._folder, self._weeks, self._seed = folder, weeks, seed
         self._grows_in = weeks // 2
         self._upstream = Upstream(script)
-        self._server = ServerProcess(folder / "data", folder / "server.log")
+        self._data = ServiceData(folder)
+        self._server = ServerProcess(self._data.data, self._data.log)
         self._model = Model()
         self._people = made_people(people, weeks, seed)
         self._due: dict[str, dict[str, dict[tuple[str, ...], int]]] = {}
@@ -109,6 +109,8 @@ class Year:
         self._gone: set[str] = set()
         self._week_of: dict[str, str] = {}
         self._asked = 0
+        self._shown: date | None = None
+        """The day that the index shows, None where upstream failed for some projects and not for others."""
         self._grown: Path | None = None
         self.report = Report(people=people, environments=sum(len(person.environments) for person in self._people), weeks=weeks)
 
@@ -117,8 +119,10 @@ class Year:
         grown = make_grown(self._folder / "later-release")
         clients = {1: Clients(None, 2), 2: Clients(grown, 2)}
         try:
+            self._upstream.show((FIRST + timedelta(weeks=self._weeks)).date())
+            self._offers = read_offers(self._upstream.url, ("napari", *NAMES))
+            self._releases = self._offers.releases
             self._upstream.show(FIRST.date())
-            self._releases = releases_of(self._upstream.url)
             steps = list(self._steps())
             for step in steps:
                 if step.is_first_of_week and step.week == self._grows_in:
@@ -169,6 +173,7 @@ class Year:
 
     def _change_upstream(self, step: Step) -> None:
         day = step.at.date()
+        self._shown = None if step.week % 9 == 7 else self._shown if step.week % 9 == 4 else day
         if step.week % 9 == 4:
             self._upstream.stop()
             self.report.happened["weeks in which the upstream was away"] += 1
@@ -184,7 +189,7 @@ class Year:
         for week in sorted(set(due) - set(self._due)):
             self._due[week] = public_numbers(self._model.stored[week])
         wait_until(
-            lambda: set(self._due) <= set(self._in_store("aggregate", "SELECT week, 1 FROM published_weeks")),
+            lambda: set(self._due) <= self._data.published_weeks(),
             lambda: f"not published at {at}: {sorted(self._due)[-3:]}",
         )
 
@@ -198,11 +203,11 @@ class Year:
         lists = self._server.ask("/api/telemetry/allowed/full")
         self._listed = {name: frozenset(versions) for name, versions in lists["plugins"].items()}
         self._listed["napari"] = frozenset(lists["napari_versions"])
-        if step.week % 9 not in (4, 7):
+        if self._shown is not None:
             for name, releases in self._releases.items():
-                newest = had_on(releases, step.at.date())
+                newest = had_on(releases, self._shown)
                 if newest is not None and newest not in self._listed.get(name, ()):
-                    raise SimulationError(f"{name} {newest} is out on {step.at.date()}, and the public list lacks it")
+                    raise SimulationError(f"{name} {newest} is out on {self._shown}, and the public list lacks it")
 
     def _who_sits_down(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
         monday = FIRST + timedelta(weeks=step.week)
@@ -356,6 +361,8 @@ class Year:
             raise SimulationError(f"a check failed while the service was there: {told}")
         if answer["stored"] != expected.stored:
             raise SimulationError(f"{expected} was expected, and came otherwise: {told}")
+        if answer["failure"] is None:
+            self._compare_offered(asked["seen"], answer["offered"], told)
         if answer["refused"] and expected.refused is None:
             raise SimulationError(f"a report was refused that should be taken: {told}")
         own = self._model.environment(person.number, asked["environment"])
@@ -367,29 +374,39 @@ class Year:
             self._identifiers[week].add(identifier)
         self._gone.update(answer["gone"])
 
+    def _compare_offered(self, seen: dict[str, Any], offered: dict[str, tuple[str | None, str]], told: str) -> None:
+        """The updates that somebody was told of, against what pip would take from upstream's own files."""
+        listed = {name for name in seen["installed"] if name in self._listed}
+        if set(offered) - listed or (seen["channel"] == "pypi" and listed - set(offered)):
+            raise SimulationError(f"{sorted(listed ^ set(offered))} are answered for, or not: {told}")
+        if seen["channel"] != "pypi" or self._shown is None:
+            return
+        napari = seen["installed"].get("napari")
+        for name, (latest, status) in offered.items():
+            newest = self._offers.newest(name, f"{seen['python']}.4", napari, self._shown)
+            is_update = newest is not None and Version(newest) > Version(seen["installed"][name])
+            if latest != newest or (status == "update") is not is_update:
+                raise SimulationError(f"of {name} pip takes {newest}, and it was told: {latest}, {status}; {told}")
+            self.report.offers += 1
+            self.report.happened["updates that people were told of"] += is_update
+
     def _look(self, at: datetime) -> None:
         """What must hold while the service is up: nothing raw is older than 60 days; what lies there is noted."""
-
-        def weeks() -> dict[str, int]:
-            return self._in_store("raw", "SELECT week, count(*) FROM reports GROUP BY week")
-
+        weeks = self._data.raw_weeks
         wait_until(
             lambda: all(monday_of(week) + KEPT > at for week in weeks()), lambda: f"still there at {at}: {weeks()}", seconds=60
         )
         self.report.most_raw_rows = max(self.report.most_raw_rows, sum(weeks().values()))
-        size = sum(path.stat().st_size for path in (self._folder / "data").glob("raw.sqlite3*"))
-        self.report.most_raw_bytes = max(self.report.most_raw_bytes, size)
+        self.report.most_raw_bytes = max(self.report.most_raw_bytes, self._data.size_of("raw"))
 
     def _compare_stored(self) -> None:
         """Every raw report, whole, against what the model says must be stored, and of whom."""
-        path = self._folder / "data" / "raw.sqlite3"
         found: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
         people: dict[str, set[str]] = defaultdict(set)
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            query = "SELECT week, identifier, level, schema_version, document FROM reports"
-            for week, identifier, level, schema, document in connection.execute(query):
-                found[week].append((level, schema, in_order(json.loads(document))))
-                people[week].add(identifier)
+        query = "SELECT week, identifier, level, schema_version, document FROM reports"
+        for week, identifier, level, schema, document in self._data.rows("raw", query):
+            found[week].append((level, schema, in_order(json.loads(document))))
+            people[week].add(identifier)
         for week, reports in found.items():
             expected = self._model.stored.get(week, {})
             wanted = [(level, 2 if "channel" in one else 1, in_order(document_of(one))) for level, one in expected.values()]
@@ -397,24 +414,11 @@ class Year:
                 extra = [one for one in reports if one not in wanted][:2], [one for one in wanted if one not in reports][:2]
                 raise SimulationError(f"{week}: stored and expected reports differ, such as {extra}")
 
-    def _in_store(self, store: str, query: str) -> dict[str, int]:
-        path = self._folder / "data" / f"{store}.sqlite3"
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            return dict(connection.execute(query).fetchall())
-
     def _deleted_is_gone(self) -> None:
         """No file of the service holds an identifier that was deleted in this sitting."""
-        if self._gone and (left := self._gone & self._identifiers_on_disk()):
+        if self._gone and (left := self._gone & self._data.identifiers()):
             raise SimulationError(f"deleted, and still on disk: {sorted(left)[:3]}")
         self._gone.clear()
-
-    def _identifiers_on_disk(self) -> set[str]:
-        found: set[str] = set()
-        for path in (*(self._folder / "data").rglob("*"), self._folder / "server.log"):
-            if path.is_file():
-                for run in re.findall(rb"[0-9a-f]{32,}", path.read_bytes()):
-                    found |= {run[place : place + 32].decode() for place in range(len(run) - 31)}
-        return found
 
     def _quiet_week(self, at: datetime) -> None:
         self._start(at)
@@ -423,21 +427,10 @@ class Year:
 
     def _compare(self) -> None:
         """Public numbers, as anybody can export them, against those of the model."""
-        folder = self._folder / "export"
-        command = [sys.executable, "-m", "aggregation", "export", str(folder), "--format", "json"]
-        environment = os.environ | {
-            "UPDATE_SERVER_DATA": str(self._folder / "data"),
-            "PYTHONPATH": str(self._grown or ROOT),
-        }
-        subprocess.run(command, env=environment, cwd=self._grown or ROOT, check=True, capture_output=True)
-        written = {path.stem for path in (folder / "json").iterdir()} - {"weeks", "retractions"}
-        if written - set(CELLS) or set(CELLS) - written - {ENTRY}:
-            raise SimulationError(f"the model and the catalogue have other entries: {sorted(written ^ set(CELLS))}")
-        found: dict[str, dict[str, dict[tuple[str, ...], int]]] = {week: defaultdict(dict) for week in self._due}
-        for entry in CELLS:
-            for row in json.loads((folder / "json" / f"{entry}.json").read_text("utf-8")):
-                values = tuple(str(value) for name, value in row.items() if name not in ("week", "people"))
-                found[row["week"]][entry][values] = row["people"]
+        exported = self._data.export(self._grown or ROOT)
+        if set(exported) - set(CELLS) or set(CELLS) - set(exported) - {ENTRY}:
+            raise SimulationError(f"the model and the catalogue have other entries: {sorted(set(exported) ^ set(CELLS))}")
+        found = by_week(exported)
         for week, numbers in self._due.items():
             for entry, cells in numbers.items():
                 public = found[week][entry]
@@ -450,11 +443,9 @@ class Year:
         """After the year nothing raw is there, and no file holds an identifier that ever was, or anything private."""
         ever = set().union(*self._identifiers.values())
         self.report.identifiers = len(ever)
-        if left := ever & self._identifiers_on_disk():
+        if left := ever & self._data.identifiers():
             raise SimulationError(f"{len(left)} identifiers are still on disk, such as {sorted(left)[0]}")
-        for path in (*(self._folder / "data").rglob("*"), *(self._folder / "export").rglob("*"), self._folder / "server.log"):
-            if path.is_file() and any(one.encode() in path.read_bytes() for one in (SECRET_COMMAND, SECRET_PLUGIN)):
-                raise SimulationError(f"{path.name} names what nobody published")
-        data = self._folder / "data"
-        self.report.aggregate_bytes = sum(path.stat().st_size for path in data.glob("aggregate.sqlite3*"))
-        self.report.log_bytes = (self._folder / "server.log").stat().st_size
+        if named := self._data.names(SECRET_COMMAND, SECRET_PLUGIN):
+            raise SimulationError(f"{', '.join(named)}: names what nobody published")
+        self.report.aggregate_bytes = self._data.size_of("aggregate")
+        self.report.log_bytes = self._data.log.stat().st_size

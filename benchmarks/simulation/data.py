@@ -1,0 +1,93 @@
+"""What the service has on its disk, read as anybody could who got hold of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import environ
+from pathlib import Path
+from typing import Any
+
+Numbers = dict[str, dict[tuple[str, ...], int]]
+"""Public numbers of a week: by entry of the catalogue and by the values that a row names."""
+
+
+@dataclass(frozen=True)
+class ServiceData:
+    """``folder``: with the data folder of the service and its log."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        """The data folder of the service."""
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        """Its log, of all of its lives."""
+        return self.folder / "server.log"
+
+    def rows(self, store: str, query: str) -> list[tuple[Any, ...]]:
+        """Ask a store: ``raw`` or ``aggregate``."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.data / store}.sqlite3?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+
+    def raw_weeks(self) -> dict[str, int]:
+        """Return how many raw reports there are of each week."""
+        return dict(self.rows("raw", "SELECT week, count(*) FROM reports GROUP BY week"))
+
+    def published_weeks(self) -> set[str]:
+        """Return the weeks with public numbers."""
+        return {week for (week,) in self.rows("aggregate", "SELECT week FROM published_weeks")}
+
+    def size_of(self, store: str) -> int:
+        """Return the size of a store on disk, in bytes."""
+        return sum(path.stat().st_size for path in self.data.glob(f"{store}.sqlite3*"))
+
+    def identifiers(self) -> set[str]:
+        """Return everything that could be an identifier, in any file."""
+        found: set[str] = set()
+        for path in self._files(self.data, self.log):
+            for run in re.findall(rb"[0-9a-f]{32,}", path.read_bytes()):
+                found |= {run[place : place + 32].decode() for place in range(len(run) - 31)}
+        return found
+
+    def export(self, code: Path) -> dict[str, list[dict[str, Any]]]:
+        """Return the public numbers as anybody can export them: rows by entry. ``code``: of the release that exports."""
+        command = [sys.executable, "-m", "aggregation", "export", str(self._exported), "--format", "json"]
+        known = environ | {"UPDATE_SERVER_DATA": str(self.data), "PYTHONPATH": str(code)}
+        subprocess.run(command, env=known, cwd=code, check=True, capture_output=True)
+        files = (self._exported / "json").iterdir()
+        read = {path.stem: json.loads(path.read_text("utf-8")) for path in files}
+        return {entry: rows for entry, rows in read.items() if entry not in ("weeks", "retractions")}
+
+    def names(self, *private: str) -> list[str]:
+        """Return the files of service, log and export that hold one of these texts."""
+        found = self._files(self.data, self.log, self._exported)
+        return sorted(path.name for path in found if any(one.encode() in path.read_bytes() for one in private))
+
+    @property
+    def _exported(self) -> Path:
+        return self.folder / "export"
+
+    def _files(self, *places: Path) -> Iterator[Path]:
+        for place in places:
+            yield from (path for path in (place, *place.rglob("*")) if path.is_file())
+
+
+def by_week(exported: dict[str, list[dict[str, Any]]]) -> dict[str, Numbers]:
+    """Return exported rows by week, entry and values."""
+    found: dict[str, Numbers] = defaultdict(lambda: defaultdict(dict))
+    for entry, rows in exported.items():
+        for row in rows:
+            values = tuple(str(value) for name, value in row.items() if name not in ("week", "people"))
+            found[row["week"]][entry][values] = row["people"]
+    return found

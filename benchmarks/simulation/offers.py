@@ -1,0 +1,137 @@
+"""What upstream offers to whom: the files of each project, judged by the rules of pip, apart from the service's code."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property, lru_cache
+from typing import Any
+
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag, compatible_tags, cpython_tags
+from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+
+Releases = Mapping[str, Sequence[tuple[date, str]]]
+"""Final releases by project, with the day of their first file, oldest first."""
+
+PLATFORMS = (("linux", "Linux"), ("darwin", "Darwin"), ("win32", "Windows"))
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a release. ``tags``: of a wheel; empty for an sdist, which runs anywhere."""
+
+    version: Version
+    day: date
+    tags: frozenset[Tag]
+    requires_python: str
+    is_yanked: bool
+
+    def fits(self, python: str) -> bool:
+        """Tell whether a CPython, such as ``3.12.4``, may install it, on some platform."""
+        try:
+            if not SpecifierSet(self.requires_python).contains(python):
+                return False
+        except InvalidSpecifier:
+            pass  # pip takes no notice of it
+        return not self.tags or bool(self.tags & _running(python, frozenset(tag.platform for tag in self.tags)))
+
+
+@dataclass(eq=False)
+class Offers:
+    """``files`` by project; ``needs``: what a project's newest release requires, where upstream says so."""
+
+    files: Mapping[str, Sequence[File]]
+    needs: Mapping[tuple[str, Version], Sequence[Requirement]]
+
+    @cached_property
+    def releases(self) -> Releases:
+        """The final releases."""
+        found = {}
+        for name, files in self.files.items():
+            days: dict[Version, date] = {}
+            for file in files:
+                if not file.version.is_prerelease and file.version.local is None:
+                    days[file.version] = min(file.day, days.get(file.version, file.day))
+            if days:
+                found[name] = sorted((day, str(version)) for version, day in days.items())
+        return found
+
+    @lru_cache(maxsize=100_000)  # noqa: B019 - there is one for each year, which ends with the process
+    def newest(self, name: str, python: str, napari: str | None, day: date) -> str | None:
+        """Return what ``pip install NAME`` takes on a day, on a CPython, next to a napari: the newest final release that fits,
+        else the newest pre-release.
+        """
+        out = [file for file in self.files[name] if file.day <= day and not file.is_yanked]
+        for is_prerelease in (False, True):
+            versions = sorted({file.version for file in out if file.version.is_prerelease is is_prerelease}, reverse=True)
+            for version in versions:
+                fits = any(file.version == version and file.fits(python) for file in out)
+                if fits and self._admits(name, version, python, napari):
+                    return str(version)
+        return None
+
+    def _admits(self, name: str, version: Version, python: str, napari: str | None) -> bool:
+        needs = [one for one in self.needs.get((name, version), ()) if one.name.lower() == "napari"]
+        if name == "napari" or napari is None or not needs:
+            return True
+        return any(_all_admit(needs, napari, python, platform) for platform in PLATFORMS)
+
+
+def read_offers(upstream: str, names: Iterable[str]) -> Offers:
+    """Ask the upstream's JSON API for those projects that it knows."""
+    files: dict[str, list[File]] = defaultdict(list)
+    needs = {}
+    for name in names:
+        try:
+            with urllib.request.urlopen(f"{upstream}/pypi/{name}/json", timeout=30) as answer:
+                project = json.load(answer)
+        except urllib.error.HTTPError:
+            continue
+        files[name] = [file for one in project["releases"].values() for told in one if (file := _file(told)) is not None]
+        info = project["info"]
+        needs[name, Version(info["version"])] = [Requirement(text) for text in info["requires_dist"] or ()]
+    return Offers({name: found for name, found in files.items() if found}, needs)
+
+
+def _file(told: dict[str, Any]) -> File | None:
+    filename = told["filename"]
+    try:
+        if filename.endswith(".whl"):
+            _, version, _, tags = parse_wheel_filename(filename)
+        else:
+            (_, version), tags = parse_sdist_filename(filename), frozenset()
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None  # an egg, or a version that nothing installs
+    day = date.fromisoformat(told["upload_time_iso_8601"][:10])
+    return File(version, day, tags, told["requires_python"] or "", bool(told["yanked"]))
+
+
+@lru_cache(maxsize=1000)
+def _running(python: str, platforms: frozenset[str]) -> frozenset[Tag]:
+    major, minor = (int(part) for part in python.split(".")[:2])
+    asked = sorted(platforms)
+    return frozenset(cpython_tags((major, minor), platforms=asked)) | frozenset(
+        compatible_tags((major, minor), f"cp{major}{minor}", asked)
+    )
+
+
+def _all_admit(needs: Sequence[Requirement], napari: str, python: str, platform: tuple[str, str]) -> bool:
+    sys_platform, platform_system = platform
+    known = {
+        **default_environment(), "python_version": ".".join(python.split(".")[:2]), "python_full_version": python,
+        "sys_platform": sys_platform, "platform_system": platform_system, "extra": "",
+    }  # fmt: skip
+    return all(
+        one.specifier.contains(napari, prereleases=True)
+        for one in needs
+        if one.marker is None or one.marker.evaluate(known)  # type: ignore[arg-type]
+    )
