@@ -7,20 +7,23 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import Tag, compatible_tags, cpython_tags
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    canonicalize_name,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
 from packaging.version import Version
-
-Releases = Mapping[str, Sequence[tuple[date, str]]]
-"""Final releases by project, with the day of their first file, oldest first."""
 
 PLATFORMS = (("linux", "Linux"), ("darwin", "Darwin"), ("win32", "Windows"))
 
@@ -47,40 +50,38 @@ class File:
 
 @dataclass(eq=False)
 class Offers:
-    """``files`` by project; ``needs``: what a project's newest release requires, where upstream says so."""
+    """``files`` by project; ``needs``: of napari, by a project's newest release, where upstream says so."""
 
     files: Mapping[str, Sequence[File]]
     needs: Mapping[tuple[str, Version], Sequence[Requirement]]
+    _known: dict[tuple[str, str], Sequence[tuple[Version, date]]] = field(default_factory=dict)
 
-    @cached_property
-    def releases(self) -> Releases:
-        """The final releases."""
-        found = {}
-        for name, files in self.files.items():
-            days: dict[Version, date] = {}
-            for file in files:
-                if not file.version.is_prerelease and file.version.local is None:
-                    days[file.version] = min(file.day, days.get(file.version, file.day))
-            if days:
-                found[name] = sorted((day, str(version)) for version, day in days.items())
-        return found
+    def newest_final(self, name: str, day: date) -> str | None:
+        """Return the highest final release that was out on a day, whomever it fits."""
+        out = {file.version for file in self.files[name] if file.day <= day and not file.version.is_prerelease}
+        return str(max(out)) if out else None
 
-    @lru_cache(maxsize=100_000)  # noqa: B019 - there is one for each year, which ends with the process
     def newest(self, name: str, python: str, napari: str | None, day: date) -> str | None:
         """Return what ``pip install NAME`` takes on a day, on a CPython, next to a napari: the newest final release that fits,
-        else the newest pre-release.
+        else the newest pre-release; None where there is none, or no such project.
         """
-        out = [file for file in self.files[name] if file.day <= day and not file.is_yanked]
-        for is_prerelease in (False, True):
-            versions = sorted({file.version for file in out if file.version.is_prerelease is is_prerelease}, reverse=True)
-            for version in versions:
-                fits = any(file.version == version and file.fits(python) for file in out)
-                if fits and self._admits(name, version, python, napari):
-                    return str(version)
+        for version, since in self._fitting(name, python):
+            if since <= day and self._admits(name, version, python, napari):
+                return str(version)
         return None
 
+    def _fitting(self, name: str, python: str) -> Sequence[tuple[Version, date]]:
+        """The releases that a CPython may install, the best one first, with the day from which on it may."""
+        if (name, python) not in self._known:
+            days: dict[Version, date] = {}
+            for file in self.files.get(name, ()):
+                if not file.is_yanked and file.fits(python):
+                    days[file.version] = min(file.day, days.get(file.version, file.day))
+            self._known[name, python] = sorted(days.items(), key=lambda one: (not one[0].is_prerelease, one[0]), reverse=True)
+        return self._known[name, python]
+
     def _admits(self, name: str, version: Version, python: str, napari: str | None) -> bool:
-        needs = [one for one in self.needs.get((name, version), ()) if one.name.lower() == "napari"]
+        needs = self.needs.get((name, version), ())
         if name == "napari" or napari is None or not needs:
             return True
         return any(_all_admit(needs, napari, python, platform) for platform in PLATFORMS)
@@ -98,7 +99,8 @@ def read_offers(upstream: str, names: Iterable[str]) -> Offers:
             continue
         files[name] = [file for one in project["releases"].values() for told in one if (file := _file(told)) is not None]
         info = project["info"]
-        needs[name, Version(info["version"])] = [Requirement(text) for text in info["requires_dist"] or ()]
+        requirements = [Requirement(text) for text in info["requires_dist"] or ()]
+        needs[name, Version(info["version"])] = [one for one in requirements if canonicalize_name(one.name) == "napari"]
     return Offers({name: found for name, found in files.items() if found}, needs)
 
 

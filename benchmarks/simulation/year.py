@@ -29,7 +29,6 @@ from benchmarks.simulation.world import (
     MadeEnvironment,
     Person,
     answer_of,
-    had_on,
     is_active,
     made_people,
     uses,
@@ -121,7 +120,6 @@ class Year:
         try:
             self._upstream.show((FIRST + timedelta(weeks=self._weeks)).date())
             self._offers = read_offers(self._upstream.url, ("napari", *NAMES))
-            self._releases = self._offers.releases
             self._upstream.show(FIRST.date())
             steps = list(self._steps())
             for step in steps:
@@ -204,8 +202,8 @@ class Year:
         self._listed = {name: frozenset(versions) for name, versions in lists["plugins"].items()}
         self._listed["napari"] = frozenset(lists["napari_versions"])
         if self._shown is not None:
-            for name, releases in self._releases.items():
-                newest = had_on(releases, self._shown)
+            for name in self._offers.files:
+                newest = self._offers.newest_final(name, self._shown)
                 if newest is not None and newest not in self._listed.get(name, ()):
                     raise SimulationError(f"{name} {newest} is out on {self._shown}, and the public list lacks it")
 
@@ -251,7 +249,7 @@ class Year:
             "seed": self._asked,
             "seen": {
                 "python": made.python, "system": made.system, "channel": made.channel,
-                "installed": made.installed(self._releases, step.at.date()),
+                "installed": made.installed(self._offers, step.at.date()),
             },
             "consent": decided.consent,
             "forget": decided.forget and may_forget,
