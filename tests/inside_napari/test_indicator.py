@@ -58,7 +58,6 @@ def test_it_says_when_a_consent_for_a_time_has_ended(
     attach(viewer)
     qtbot.waitUntil(says(viewer, "telemetry: full"), timeout=PATIENCE_MS)
     monkeypatch.setenv("NAPARI_UPDATE_NOW", "2099-01-01T00:00:00Z")
-    attachment().session._here = None
     attachment().session.refresh()
     qtbot.waitUntil(says(viewer, "telemetry: waiting for your answer"), timeout=PATIENCE_MS)
     assert "ended" in indicator(viewer).toolTip()

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from napari_update_hook.formatting import pretty_json
-from napari_update_hook.plugin.marks import Marks
+from napari_update_hook.plugin.reading import Reading
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.plugin.workers import Worker
 
@@ -49,20 +49,17 @@ class Session:
     """
 
     def __init__(self, make_here: Callable[[], Here] | None = None, first_check_after: float | None = None) -> None:
-        self._make_here = make_here or _client_here
-        self._here: Here | None = None
+        self._reading = Reading(make_here or _client_here)
         self._first_check_after = FIRST_CHECK_AFTER_S if first_check_after is None else first_check_after
         self._files = Worker("state")
         self._network = Worker("network")
         self._listeners: list[Listener] = []
         self._tellers: list[Callable[[list[tuple[str, str]]], object]] = []
         self._changing = threading.RLock()  # a listener may change something itself
-        self._reading = threading.Lock()
+        self._is_reading = threading.Lock()
         self._stopped = threading.Event()
         self._is_started = False
-        self._read_marks: Marks | None = None
-        self._site_marks: Marks | None = None
-        self._is_anew = True
+        self._is_looking = False
         self._under_way: Counter[Task] = Counter()
         self.snapshot = Snapshot()
 
@@ -96,8 +93,7 @@ class Session:
         """Read everything anew, also what is installed."""
 
         def read() -> None:
-            self._here = None
-            self._is_anew = True
+            self._reading.forget_client(examine=True)
             self._read()
 
         self._files.put(read)
@@ -127,7 +123,7 @@ class Session:
             from napari_update_hook.errors import UpdateHookError
             from napari_update_hook.wire import Level
 
-            here = self._client()
+            here = self._reading.client()
             if service != here.settings.service:
                 raise UpdateHookError(
                     f"Nothing was recorded: reports would go to {here.settings.service} by now, and not to {service}. "
@@ -154,7 +150,7 @@ class Session:
             nonlocal is_noted  # where a file is busy, this runs again
             from napari_update_hook.asking import due_question
 
-            here = self._client()
+            here = self._reading.client()
             now = here.settings.now()
             question = due_question(here.store.consents.current(), [], here.settings, now)  # however often it was put
             if not is_noted and not here.store.consents.note_asking(now):
@@ -175,7 +171,7 @@ class Session:
 
             from napari_update_hook.state.snoozes import Snooze
 
-            here = self._client()
+            here = self._reading.client()
             until = here.settings.now() + lasting if lasting is not None else None
             here.store.snoozes.add(Snooze(canonicalize_name(name), version, until))
             self._read()
@@ -188,7 +184,7 @@ class Session:
         def remove() -> None:
             from packaging.utils import canonicalize_name
 
-            self._client().store.snoozes.remove(canonicalize_name(name))
+            self._reading.client().store.snoozes.remove(canonicalize_name(name))
             self._read()
 
         self._run(self._files, Task.SNOOZE, remove)
@@ -197,7 +193,7 @@ class Session:
         """Remember whether a person wants notifications."""
 
         def want() -> None:
-            self._client().store.notices.want(wanted)
+            self._reading.client().store.notices.want(wanted)
             self._read()
 
         if wanted is not self.snapshot.notifies:
@@ -210,7 +206,7 @@ class Session:
             from napari_update_hook.collect import flush_counts
 
             flush_counts()
-            prepared = self._client().client.preview()
+            prepared = self._reading.client().client.preview()
             self._change(preview=pretty_json(prepared.body) if prepared else None)
 
         self._run(self._network, Task.PREVIEW, prepare)
@@ -221,7 +217,7 @@ class Session:
         def ask() -> None:
             from napari_update_hook.own_data import server_copy
 
-            here = self._client()
+            here = self._reading.client()
             self._change(copies=tuple(server_copy(here.settings, here.store, REQUEST_DEADLINE_S)))
 
         self._run(self._network, Task.SERVER_COPY, ask)
@@ -232,20 +228,13 @@ class Session:
         def delete() -> None:
             from napari_update_hook.own_data import forget
 
-            here = self._client()
+            here = self._reading.client()
             done = forget(here.settings, here.store, REQUEST_DEADLINE_S, progress=lambda text: self._change(progress=text))
             self._change(forgotten=done, copies=None, preview=None, progress="")
             self._read()
 
         self._change(forgotten=None)
         self._run(self._network, Task.FORGET, delete)
-
-    def _client(self) -> Here:
-        here = self._here  # another thread may have it made anew meanwhile
-        if here is None:
-            here = self._here = self._make_here()
-            self._site_marks = _marks_of_site(here)  # what changed meanwhile has changed just now: it is not settled
-        return here
 
     def _run(self, worker: Worker, task: Task, job: Callable[[], object]) -> None:
         """Run a job in the background. While it runs ``busy`` has it, and where it fails ``failures`` says why."""
@@ -282,8 +271,8 @@ class Session:
                 return
 
     def _check(self, by_hand: bool) -> None:
-        self._here = None  # what is installed may have changed
-        here = self._client()
+        self._reading.forget_client()  # what is installed may have changed
+        here = self._reading.client()
         try:
             result = here.client.check(only_if_due=not by_hand)
         except Exception:
@@ -300,7 +289,7 @@ class Session:
         updates = [(row.name, row.latest) for row in rows if row.status is Status.UPDATE and row.latest is not None]
         if not updates or not self.snapshot.notifies or not self._tellers:
             return
-        here = self._client()
+        here = self._reading.client()
         with contextlib.suppress(Exception):  # where it can't be remembered, it would be told again and again
             if here.store.notices.claim(updates, here.settings.now()):
                 for teller in self._tellers:
@@ -308,63 +297,13 @@ class Session:
 
     def _read(self, known: CheckResult | None = None) -> None:
         """Make the snapshot anew from the files. ``known``: what a check has just found."""
-        with self._reading:  # both threads read: the later one must not publish what it began with
-            self._read_files(known)
-
-    def _read_files(self, known: CheckResult | None) -> None:
-        from napari_update_hook.errors import StateBusyError, StateError, UpdateHookError
-        from napari_update_hook.own_data import LONGEST_SENDING, own_ids
-        from napari_update_hook.standing import client_status
-
-        if self._stopped.is_set():
-            return
-        try:
-            here = self._client()
-        except UpdateHookError as error:
-            self._change(problem=str(error), status=None)
-            return
-        marks: Marks | None = _marks_of_state(here)  # before reading: what changes meanwhile is read again
-        result = known or self._compared(here)
-        before = self.snapshot.status
-        status = client_status(
-            here.settings,
-            here.store,
-            here.client.telemetry,
-            result.fetched_at if result else None,
-            examine=self._is_anew or before is None or bool(before.problems),
-        )
-        if status.is_busy:  # what is shown stays as it was, and is read again within a second
-            self._read_marks = None
-            self._change(result=result)
-            return
-        self._is_anew = False
-        _count_only_at_level_full(status.level)
-        store, now = here.store, here.settings.now()
-        changes: dict[str, Any] = {"status": status, "problem": None, "result": result}
-        try:
-            changes |= {
-                "is_sending": store.sendings.is_sending(now - LONGEST_SENDING),
-                "notifies": store.notices.wanted(),
-                "sent": tuple(store.sendings.sent()),
-                "ids": own_ids(here.settings, store),
-            }
-        except StateBusyError:
-            marks = None
-        except StateError:  # `status.files` says what is wrong
-            pass
-        self._read_marks = marks
-        self._change(**changes)
-
-    def _compared(self, here: Here) -> CheckResult | None:
-        """What is known, compared anew. The notice of a check that just failed stays: it says why the answer is old."""
-        from msgspec.structs import replace as replaced
-
-        known = here.client.known()
-        before = self.snapshot.result
-        if known is not None and before is not None and before.fetched_at == known.fetched_at:
-            last = {name: getattr(before, name) for name in ("notice", "telemetry", "is_from_cache")}
-            return replaced(known, **last)
-        return known
+        with self._is_reading:  # both threads read: the later one must not publish what it began with
+            if self._stopped.is_set():
+                return
+            changes = self._reading.read(self.snapshot, known)
+            if (status := changes.get("status")) is not None:
+                _count_only_at_level_full(status.level)
+            self._change(**changes)
 
     def _change(self, **changes: Any) -> None:
         """Publish a new snapshot. Listeners hear of it before the next is made: the last that they hear is the newest."""
@@ -379,7 +318,7 @@ class Session:
         """Look whether any file changed, and whether a check may be due."""
         import time
 
-        self._files.put(self._read)
+        self._look()
         next_read = time.monotonic() + READ_ANEW_EVERY_S
         next_check = time.monotonic() + self._first_check_after
         while not self._stopped.wait(LOOK_WHILE_CHECKING_S if self.snapshot.is_busy(Task.CHECK) else LOOK_EVERY_S):
@@ -388,33 +327,26 @@ class Session:
                 if now >= next_read:
                     next_read = now + READ_ANEW_EVERY_S
                     self.refresh()  # packages come and go
-                elif self._may_have_changed():
-                    self._files.put(self._read)
+                elif self._reading.may_have_changed():
+                    self._look()
                 if now >= next_check:
                     next_check = now + CHECK_EVERY_S
                     status = self.snapshot.status
                     if status is None or status.check_switch is None:
                         self.check(by_hand=False)
 
-    def _may_have_changed(self) -> bool:
-        """Whether what the snapshot was read from may be another by now: the state files, or an administrator's file."""
-        here, site, read = self._here, self._site_marks, self._read_marks
-        if here is None or site is None or read is None:
-            return True
-        if site.may_differ(_marks_of_site(here)):  # it is part of the settings
-            self._here = None
-            return True
-        return read.may_differ(_marks_of_state(here))
+    def _look(self) -> None:
+        """Have the files read soon. While that waits for somebody who uses them, no second reading waits behind it."""
 
+        def read() -> None:
+            try:
+                self._read()
+            finally:
+                self._is_looking = False
 
-def _marks_of_state(here: Here) -> Marks:
-    return Marks.of(file.path for file in here.store.files)
-
-
-def _marks_of_site(here: Here) -> Marks:
-    from napari_update_hook.settings import site_files
-
-    return Marks.of(site_files(here.settings.environ))
+        if not self._is_looking:
+            self._is_looking = True
+            self._files.put(read)
 
 
 def _client_here() -> Here:

@@ -21,6 +21,7 @@ from napari_update_hook.api import Here
 from napari_update_hook.asking import Question, Why
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.errors import StateBusyError
+from napari_update_hook.plugin import reading
 from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.plugin.snapshot import Snapshot, Task
@@ -77,22 +78,49 @@ def test_it_follows_what_another_process_writes(session: Session, machine: Machi
     wait_until(lambda: heard[-1].status is not None and heard[-1].status.level is Level.NONE)
 
 
-def test_reading_makes_it_read_no_more(session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.consent(Level.BASIC)
+@pytest.fixture
+def reads(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What was read with, once for each reading."""
+    counted: list[Any] = []
+    read = session._reading.read
+
+    def counting(before: Snapshot, known: Any) -> Any:
+        counted.append(known)
+        return read(before, known)
+
+    monkeypatch.setattr(session._reading, "read", counting)
+    return counted
+
+
+def settle(machine: Machine) -> None:
+    """Make the files older than the time after a change within which they are read once more."""
     for file in machine.store.files:
-        os.utime(file.path, (1_600_000_000, 1_600_000_000))  # just after a change, files are read once more
-    reads: list[Any] = []
-    read = session._read_files
+        os.utime(file.path, (1_600_000_000, 1_600_000_000))
 
-    def counted(known: Any) -> None:
-        reads.append(known)
-        read(known)
 
-    monkeypatch.setattr(session, "_read_files", counted)
+def test_reading_makes_it_read_no_more(session: Session, machine: Machine, reads: list[Any]) -> None:
+    machine.consent(Level.BASIC)
+    settle(machine)
     session.start()
     wait_until(lambda: session.snapshot.status is not None)
     time.sleep(0.3)
     assert len(reads) <= 2
+
+
+def test_while_files_are_busy_readings_do_not_pile_up(session: Session, machine: Machine, reads: list[Any]) -> None:
+    machine.consent(Level.BASIC)
+    settle(machine)
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    other = sqlite3.connect(machine.store.files[0].path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    before = len(reads)
+    session.refresh()
+    time.sleep(2.5)  # more than a hundred looks; each reading waits for at least a second
+    other.execute("ROLLBACK")
+    other.close()
+    time.sleep(0.5)
+    assert 1 < len(reads) - before < 10
 
 
 def test_watching_ends_no_lock_that_a_writer_of_this_process_holds(session: Session, machine: Machine) -> None:
@@ -111,16 +139,17 @@ def test_watching_ends_no_lock_that_a_writer_of_this_process_holds(session: Sess
 def test_a_client_that_was_made_anew_while_files_were_read_hides_no_later_change(
     session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks = sessions._marks_of_state
+    marks = reading._marks_of_state
     is_first = True
 
     def marks_while_another_thread_checks(here: Here) -> Any:
         nonlocal is_first
         if is_first:
-            session._here, is_first = None, False
+            is_first = False
+            session._reading.forget_client()
         return marks(here)
 
-    monkeypatch.setattr(sessions, "_marks_of_state", marks_while_another_thread_checks)
+    monkeypatch.setattr(reading, "_marks_of_state", marks_while_another_thread_checks)
     session.start()
     wait_until(lambda: session.snapshot.status is not None)
     machine.consent(Level.FULL)

@@ -1,0 +1,114 @@
+"""Reads what a snapshot shows out of the files, and tells when they may have changed, whoever changed them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from napari_update_hook.plugin.marks import Marks
+
+if TYPE_CHECKING:
+    from napari_update_hook.api import Here
+    from napari_update_hook.client import CheckResult
+    from napari_update_hook.plugin.snapshot import Snapshot
+
+
+class Reading:
+    """The client of this environment, and how its files were when they were last read.
+
+    ``make_here``: gives the client, made anew after each `forget_client`, because packages and an administrator's settings come
+    and go while napari runs. May be used by several threads, `read` by one at a time.
+    """
+
+    def __init__(self, make_here: Callable[[], Here]) -> None:
+        self._make_here = make_here
+        self._here: Here | None = None
+        self._site_marks: Marks | None = None
+        self._state_marks: Marks | None = None
+        self._is_anew = True
+
+    def client(self) -> Here:
+        """Return the client. Raises SettingsError."""
+        here = self._here  # another thread may have it made anew meanwhile
+        if here is None:
+            here = self._here = self._make_here()
+            self._site_marks = _marks_of_site(here)  # what changed meanwhile has changed just now: it is not settled
+        return here
+
+    def forget_client(self, *, examine: bool = False) -> None:
+        """Make the client anew when it is next wanted. ``examine``: and look at every page of the files once more."""
+        self._here = None
+        self._is_anew |= examine
+
+    def read(self, before: Snapshot, known: CheckResult | None = None) -> dict[str, Any]:
+        """Return what changes in the snapshot ``before``. ``known``: what a check has just found.
+
+        What is busy stays as it was, and is read again at the next look.
+        """
+        from napari_update_hook.errors import StateBusyError, StateError, UpdateHookError
+        from napari_update_hook.own_data import LONGEST_SENDING, own_ids
+        from napari_update_hook.standing import client_status
+
+        self._state_marks = None
+        try:
+            here = self.client()
+        except UpdateHookError as error:
+            return {"problem": str(error), "status": None}
+        marks: Marks | None = _marks_of_state(here)  # before reading: what changes meanwhile is read again
+        result = known or _compared(here, before.result)
+        status = client_status(
+            here.settings,
+            here.store,
+            here.client.telemetry,
+            result.fetched_at if result else None,
+            examine=self._is_anew or before.status is None or bool(before.status.problems),
+        )
+        if status.is_busy:
+            return {"result": result}
+        self._is_anew = False
+        store, now = here.store, here.settings.now()
+        changes: dict[str, Any] = {"status": status, "problem": None, "result": result}
+        try:
+            changes |= {
+                "is_sending": store.sendings.is_sending(now - LONGEST_SENDING),
+                "notifies": store.notices.wanted(),
+                "sent": tuple(store.sendings.sent()),
+                "ids": own_ids(here.settings, store),
+            }
+        except StateBusyError:
+            marks = None
+        except StateError:  # `status.files` says what is wrong
+            pass
+        self._state_marks = marks
+        return changes
+
+    def may_have_changed(self) -> bool:
+        """Whether what was last read may be another by now: the state files, or an administrator's file."""
+        here, site, state = self._here, self._site_marks, self._state_marks
+        if here is None or site is None or state is None:
+            return True
+        if site.may_differ(_marks_of_site(here)):  # it is part of the settings
+            self.forget_client()
+            return True
+        return state.may_differ(_marks_of_state(here))
+
+
+def _compared(here: Here, before: CheckResult | None) -> CheckResult | None:
+    """What is known, compared anew. The notice of a check that just failed stays: it says why the answer is old."""
+    from msgspec.structs import replace
+
+    known = here.client.known()
+    if known is not None and before is not None and before.fetched_at == known.fetched_at:
+        last = {name: getattr(before, name) for name in ("notice", "telemetry", "is_from_cache")}
+        return replace(known, **last)
+    return known
+
+
+def _marks_of_state(here: Here) -> Marks:
+    return Marks.of(file.path for file in here.store.files)
+
+
+def _marks_of_site(here: Here) -> Marks:
+    from napari_update_hook.settings import site_files
+
+    return Marks.of(site_files(here.settings.environ))
