@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import urllib.error
 import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,6 +55,10 @@ class Offers:
     needs: Mapping[tuple[str, Version], Sequence[Requirement]]
     _known: dict[tuple[str, str], Sequence[tuple[Version, date]]] = field(default_factory=dict)
 
+    def out_on(self, day: date) -> set[str]:
+        """Return the projects that had a file on a day."""
+        return {name for name, files in self.files.items() if any(file.day <= day for file in files)}
+
     def newest_final(self, name: str, day: date) -> str | None:
         """Return the highest final release that was out on a day, whomever it fits."""
         out = {file.version for file in self.files[name] if file.day <= day and not file.version.is_prerelease}
@@ -69,6 +72,22 @@ class Offers:
             if since <= day and self._admits(name, version, python, napari):
                 return str(version)
         return None
+
+    def decided_by(self, name: str, python: str, napari: str | None, day: date) -> str:
+        """Return which rule decided `newest`."""
+        out = [file for file in self.files[name] if file.day <= day]
+        highest = max((file.version for file in out if not file.version.is_prerelease), default=None)
+        newest = self.newest(name, python, napari, day)
+        if newest is None:
+            return "nothing fits"
+        if highest is None:
+            return "there are pre-releases alone"
+        if newest == str(highest):
+            return "the newest one"
+        files = [file for file in out if file.version == highest]
+        if all(file.is_yanked for file in files):
+            return "withdrawn"
+        return "needs another napari" if any(file.fits(python) for file in files) else "needs another Python"
 
     def _fitting(self, name: str, python: str) -> Sequence[tuple[Version, date]]:
         """The releases that a CPython may install, the best one first, with the day from which on it may."""
@@ -88,15 +107,12 @@ class Offers:
 
 
 def read_offers(upstream: str, names: Iterable[str]) -> Offers:
-    """Ask the upstream's JSON API for those projects that it knows."""
+    """Ask the upstream's JSON API. Raises HTTPError for a project that it does not know."""
     files: dict[str, list[File]] = defaultdict(list)
     needs = {}
     for name in names:
-        try:
-            with urllib.request.urlopen(f"{upstream}/pypi/{name}/json", timeout=30) as answer:
-                project = json.load(answer)
-        except urllib.error.HTTPError:
-            continue
+        with urllib.request.urlopen(f"{upstream}/pypi/{name}/json", timeout=30) as answer:
+            project = json.load(answer)
         files[name] = [file for one in project["releases"].values() for told in one if (file := _file(told)) is not None]
         info = project["info"]
         requirements = [Requirement(text) for text in info["requires_dist"] or ()]

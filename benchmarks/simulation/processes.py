@@ -51,11 +51,12 @@ class Upstream:
         """Its base address."""
         return f"http://127.0.0.1:{self.port}"
 
-    def show(self, day: date, **faults: float) -> None:
-        """Answer as of a day from now on. ``faults``: fail_rate and truncate_rate."""
+    def show(self, day: date | None, **faults: float) -> None:
+        """Answer as of a day from now on, None for everything there is. ``faults``: fail_rate and truncate_rate."""
         self.stop()
-        options = [part for name, value in faults.items() for part in (f"--{name.replace('_', '-')}", str(value))]
-        command = [sys.executable, str(self.script), "--port", str(self.port), "--as-of", day.isoformat(), *options]
+        options = ["--as-of", day.isoformat()] if day else []
+        options += [part for name, value in faults.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+        command = [sys.executable, str(self.script), "--port", str(self.port), *options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(self._answers, lambda: f"{self.script} does not answer on {self.url}")
 

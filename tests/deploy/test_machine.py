@@ -23,7 +23,7 @@ import pytest
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
-from tests.support.machine import LEVELS, SITE, Machine, migrating, running_machine
+from tests.support.machine import LEVELS, ROOT, SITE, Machine, migrating, running_machine
 from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import clean_environment, end
 
@@ -142,7 +142,7 @@ def test_the_client_of_an_installation_sends_each_level_to_its_own_host(machine:
     levels = {level: f"https://{host_of(level)}:{machine.https}" for level in LEVELS}
     site.write_text(json.dumps({"server": f"https://{SITE}:{machine.https}", "level_servers": levels}), "utf-8")
     environment = clean_environment(
-        PYTHONPATH=str(tmp_path / "computer"),
+        PYTHONPATH=os.pathsep.join((str(tmp_path / "computer"), str(ROOT / "client_hook"), str(ROOT))),
         XDG_CONFIG_DIRS=str(tmp_path / "site"),
         SSL_CERT_FILE=str(machine.root_certificate),
         NAPARI_UPDATE_STATE=str(tmp_path / "state"),

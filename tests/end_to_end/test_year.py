@@ -22,6 +22,15 @@ def test_some_weeks_of_a_year(tmp_path: Path) -> None:
     assert report.sittings > 400
     assert report.reports > 200
     assert report.offers > 1500
+    rules = {
+        "the newest one",
+        "needs another Python",
+        "needs another napari",
+        "withdrawn",
+        "there are pre-releases alone",
+        "nothing fits",
+    }
+    assert set(report.answers) == rules, "each rule decides some answers"
     assert report.numbers_listed > 80
     happened = json.loads(json.dumps(report.as_json()))["happened"]
     for what in (

@@ -99,7 +99,13 @@ def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
         '{"server": "https://a.example", "level_servers": ["https://full.example"]}',
         '{"server": "https://a.example", "level_servers": {"full": 5}}',
         '{"server": "https://a.example", "level_servers": {"all": "https://full.example"}}',
-        '{"server": "https://a.example", "level_servers": {"none": "https://full.example"}}',
+        '{"server": "https://a.example", "level_servers": {"none": "https://none.a.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "https://full.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "https://fulla.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "https://a.example.evil.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "full.a.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "http://full.a.example"}}',
+        '{"server": "a.example", "level_servers": {"full": "https://full.a.example"}}',
         "[]",
         '{"maximum_level": "everything"}',
         '{"telemetry": "off"}',
@@ -148,11 +154,16 @@ def test_hosts_of_levels_go_with_the_server_that_a_file_names(tmp_path: Path) ->
     assert settings.level_servers[Level.FULL] == "https://full.a.example"
 
 
-def test_an_administrators_host_of_a_level_is_asked_for_encrypted(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spelled", ["https://a.example/", "https://A.example", "https://a.example:443"])
+def test_one_server_spelled_otherwise_keeps_the_hosts_of_its_levels(tmp_path: Path, spelled: str) -> None:
     path = tmp_path / "site.json"
-    path.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "http://full.a.example"}}))
-    with pytest.raises(SettingsError, match="not encrypted"):
-        settings_from({}, site=read_site_rules([path]))
+    path.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "https://full.a.example"}}))
+    settings = settings_from({"NAPARI_UPDATE_SERVER": spelled}, site=read_site_rules([path]))
+    assert settings.level_servers[Level.FULL] == "https://full.a.example", "whoever blocks that host has blocked the level"
+    again = tmp_path / "again.json"
+    again.write_text(json.dumps({"server": "https://a.example/"}))
+    settings = settings_from({}, site=read_site_rules([path, again]))
+    assert settings.level_servers[Level.FULL] == "https://full.a.example"
 
 
 def test_a_site_file_that_cannot_be_read_is_not_called_an_administrators_decision(tmp_path: Path) -> None:

@@ -8,36 +8,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-SETTLES_AFTER_NS = 2_000_000_000
+SETTLES_AFTER_S = 2.0
 """The coarsest clock of a file system (FAT): two changes within this time may bear the same one."""
 
+_Mark = tuple[int, int, int]
 
-@dataclass(frozen=True)
+
 class Marks:
-    """How files looked: inode, size and time of change in nanoseconds, None where there is none.
+    """How files looked when they were last taken note of: inode, size and time of change.
 
-    ``is_settled``: the next change will show. It may not, where the last one happened just now.
+    A change that follows another within `SETTLES_AFTER_S` may not show in them; so once that time is over, they may have
+    changed once more. No clock of a file system is compared with the one here: they may belong to different computers.
     """
 
-    files: tuple[tuple[int, int, int] | None, ...]
-    is_settled: bool
+    def __init__(self) -> None:
+        self._files: tuple[_Mark | None, ...] | None = None
+        self._once_more_at: float | None = None
 
-    @classmethod
-    def of(cls, paths: Iterable[Path]) -> Marks:
-        """Look at files now."""
-        now = time.time_ns()
+    def take(self, paths: Iterable[Path]) -> None:
+        """Take note of how files look now; they are read after this."""
         files = tuple(_mark(path) for path in paths)
-        return cls(files, all(mark is None or abs(now - mark[2]) > SETTLES_AFTER_NS for mark in files))
+        if files != self._files:
+            self._once_more_at = time.monotonic() + SETTLES_AFTER_S
+        self._files = files
 
-    def may_differ(self, later: Marks) -> bool:
-        """Whether something may have changed between these marks and ``later`` ones of the same files."""
-        return not self.is_settled or self.files != later.files
+    def forget(self) -> None:
+        """What was read can't be relied on."""
+        self._files = None
+
+    def may_have_changed(self, paths: Iterable[Path]) -> bool:
+        """Whether files may be others than when they were last taken note of."""
+        if self._files is None or self._files != tuple(_mark(path) for path in paths):
+            return True
+        if self._once_more_at is not None and time.monotonic() >= self._once_more_at:
+            self._once_more_at = None
+            return True
+        return False
 
 
-def _mark(path: Path) -> tuple[int, int, int] | None:
+def _mark(path: Path) -> _Mark | None:
     try:
         found = path.stat()
     except OSError:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_update_hook.plugin.marks import Marks
@@ -23,16 +25,19 @@ class Reading:
     def __init__(self, make_here: Callable[[], Here]) -> None:
         self._make_here = make_here
         self._here: Here | None = None
-        self._site_marks: Marks | None = None
-        self._state_marks: Marks | None = None
+        self._cannot_be_made = False
+        self._site = Marks()
+        self._state = Marks()
         self._is_anew = True
 
     def client(self) -> Here:
         """Return the client. Raises SettingsError."""
         here = self._here  # another thread may have it made anew meanwhile
         if here is None:
+            self._site.take(_site_files())
+            self._cannot_be_made = True
             here = self._here = self._make_here()
-            self._site_marks = _marks_of_site(here)  # what changed meanwhile has changed just now: it is not settled
+            self._cannot_be_made = False
         return here
 
     def forget_client(self, *, examine: bool = False) -> None:
@@ -45,17 +50,24 @@ class Reading:
 
         What is busy stays as it was, and is read again at the next look.
         """
-        from napari_update_hook.errors import StateBusyError, StateError, UpdateHookError
-        from napari_update_hook.own_data import LONGEST_SENDING, own_ids
-        from napari_update_hook.standing import client_status
+        from napari_update_hook.errors import UpdateHookError
 
-        self._state_marks = None
         try:
             here = self.client()
         except UpdateHookError as error:
             return {"problem": str(error), "status": None}
-        marks: Marks | None = _marks_of_state(here)  # before reading: what changes meanwhile is read again
-        result = known or _compared(here, before.result)
+        self._state.take(_state_files(here))  # before reading: what changes meanwhile is read again
+        try:
+            return self._changes(here, before, known or _compared(here, before.result))
+        except BaseException:
+            self._state.forget()
+            raise
+
+    def _changes(self, here: Here, before: Snapshot, result: CheckResult | None) -> dict[str, Any]:
+        from napari_update_hook.errors import StateBusyError, StateError
+        from napari_update_hook.own_data import LONGEST_SENDING, own_ids
+        from napari_update_hook.standing import client_status
+
         status = client_status(
             here.settings,
             here.store,
@@ -64,6 +76,7 @@ class Reading:
             examine=self._is_anew or before.status is None or bool(before.status.problems),
         )
         if status.is_busy:
+            self._state.forget()
             return {"result": result}
         self._is_anew = False
         store, now = here.store, here.settings.now()
@@ -76,21 +89,20 @@ class Reading:
                 "ids": own_ids(here.settings, store),
             }
         except StateBusyError:
-            marks = None
+            self._state.forget()
         except StateError:  # `status.files` says what is wrong
             pass
-        self._state_marks = marks
         return changes
 
     def may_have_changed(self) -> bool:
         """Whether what was last read may be another by now: the state files, or an administrator's file."""
-        here, site, state = self._here, self._site_marks, self._state_marks
-        if here is None or site is None or state is None:
-            return True
-        if site.may_differ(_marks_of_site(here)):  # it is part of the settings
+        if self._site.may_have_changed(_site_files()):  # it is part of the settings
             self.forget_client()
             return True
-        return state.may_differ(_marks_of_state(here))
+        here = self._here
+        if here is None:
+            return not self._cannot_be_made  # else it was tried, and nothing has changed since
+        return self._state.may_have_changed(_state_files(here))
 
 
 def _compared(here: Here, before: CheckResult | None) -> CheckResult | None:
@@ -104,11 +116,11 @@ def _compared(here: Here, before: CheckResult | None) -> CheckResult | None:
     return known
 
 
-def _marks_of_state(here: Here) -> Marks:
-    return Marks.of(file.path for file in here.store.files)
+def _state_files(here: Here) -> list[Path]:
+    return [file.path for file in here.store.files]
 
 
-def _marks_of_site(here: Here) -> Marks:
+def _site_files() -> tuple[Path, ...]:
     from napari_update_hook.settings import site_files
 
-    return Marks.of(site_files(here.settings.environ))
+    return site_files(os.environ)

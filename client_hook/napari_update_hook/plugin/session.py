@@ -42,7 +42,8 @@ Listener = Callable[[Snapshot], object]
 
 
 class Session:
-    """The client of this environment, with a `snapshot` that is true within a second of any change, whoever made it.
+    """The client of this environment, with a `snapshot` that is true within a second or two of any change on this computer,
+    whoever made it.
 
     ``make_here``: gives the client, anew for each check, because packages come and go while napari runs.
     ``first_check_after``: seconds from `start` to the first check.

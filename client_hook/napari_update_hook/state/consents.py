@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from napari_update_hook.decision import ConsentRecord, is_continued
+from napari_update_hook.decision import ConsentRecord, has_ended, is_continued
 from napari_update_hook.facts import decoded_facts, encoded_facts
 from napari_update_hook.identity import new_secret
 from napari_update_hook.state.database import StateFile
@@ -44,13 +44,11 @@ class Consents:
         The secrets come with the first consent, and go when it ends, the account's with the last environment. What was
         collected and not sent yet goes too, unless the new answer continues one that holds: then it is cut to the lower of
         both levels. The account's file is changed first where a secret is made and last where one goes, so that a kill in
-        between leaves nothing that is used.
+        between leaves nothing that is used. Where somebody who tidies up has seen only the former, it is made once more.
         """
         consents = record.level is not Level.NONE
         if consents:
-            with self._account.change() as account:
-                account.execute("INSERT OR IGNORE INTO consenting_environments VALUES (?)", (self._environment,))
-                _make_secret(account)
+            self._join_account()
         with self._own.change() as own:
             previous = latest_consent(own)
             own.execute(
@@ -67,8 +65,10 @@ class Consents:
                 own.execute("DELETE FROM secret")
             if consents:
                 _make_secret(own)
-        if not consents:
-            self._leave_account()
+        if consents:
+            self._join_account()
+        else:
+            self._leave_account(record.at)
 
     def cut(self, level: Level) -> None:
         """Take what lies above ``level`` out of everything unsent: more than that may not even be collected any more."""
@@ -79,8 +79,10 @@ class Consents:
             with self._own.change() as writable:
                 _cut(writable, level)
 
-    def end(self) -> None:
-        """Clear what an ended consent leaves behind: what was collected and not sent, and the secrets. The answers stay."""
+    def end(self, now: datetime) -> None:
+        """Clear what a consent that has ended leaves behind: what was collected and not sent, and the secrets. The answers
+        stay. Nothing is cleared where somebody agrees meanwhile.
+        """
         with self._own.read() as own:
             is_clear = own is None or not any(
                 own.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()  # noqa: S608
@@ -88,9 +90,11 @@ class Consents:
             )
         if not is_clear:
             with self._own.change() as writable:
+                if not has_ended(latest_consent(writable), now):
+                    return
                 _clear(writable)
                 writable.execute("DELETE FROM secret")
-        self._leave_account()
+        self._leave_account(now)
 
     def secrets(self) -> tuple[bytes, bytes] | None:
         """Return the account's and the environment's secret, or None where there is no consent."""
@@ -116,14 +120,27 @@ class Consents:
             own.execute("INSERT INTO askings VALUES (?)", (text_of(at),))
             return True
 
-    def _leave_account(self) -> None:
+    def _join_account(self) -> None:
+        names, has_secret = self._of_account()
+        if self._environment not in names or not has_secret:
+            with self._account.change() as account:
+                account.execute("INSERT OR IGNORE INTO consenting_environments VALUES (?)", (self._environment,))
+                _make_secret(account)
+
+    def _of_account(self) -> tuple[set[str], bool]:
+        """The environments that consent, and whether there is a secret."""
         with self._account.read() as account:
             rows = account.execute("SELECT name FROM consenting_environments").fetchall() if account else []
-            has_secret = account is not None and _secret(account) is not None
-        names = {name for (name,) in rows}
+            return {name for (name,) in rows}, account is not None and _secret(account) is not None
+
+    def _leave_account(self, now: datetime) -> None:
+        names, has_secret = self._of_account()
         if self._environment not in names and (names or not has_secret):
             return
         with self._account.change() as writable:
+            with self._own.read() as own:
+                if own is not None and not has_ended(latest_consent(own), now):
+                    return  # whoever agrees later than this joins once more
             writable.execute("DELETE FROM consenting_environments WHERE name = ?", (self._environment,))
             if writable.execute("SELECT 1 FROM consenting_environments").fetchone() is None:
                 writable.execute("DELETE FROM secret")

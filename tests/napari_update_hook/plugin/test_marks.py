@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from napari_update_hook.plugin import marks as module
 from napari_update_hook.plugin.marks import Marks
 
 LONG_AGO = 1_600_000_000
@@ -23,37 +24,49 @@ def file(tmp_path: Path) -> Path:
     return aged(path)
 
 
-def test_a_file_that_nobody_touches_keeps_its_marks(file: Path) -> None:
-    assert not Marks.of([file]).may_differ(Marks.of([file]))
+def taken(*files: Path) -> Marks:
+    made = Marks()
+    made.take(files)
+    return made
 
 
-def test_a_file_that_is_not_there_has_marks_too(tmp_path: Path) -> None:
-    assert not Marks.of([tmp_path / "none"]).may_differ(Marks.of([tmp_path / "none"]))
+def test_what_nobody_took_note_of_may_have_changed(file: Path) -> None:
+    assert Marks().may_have_changed([file])
+    made = taken(file)
+    made.forget()
+    assert made.may_have_changed([file])
 
 
-def test_what_comes_and_goes_is_noticed(tmp_path: Path, file: Path) -> None:
-    with_it, path = Marks.of([file]), file
-    path.unlink()
-    without = Marks.of([file])
-    assert with_it.may_differ(without)
-    assert without.may_differ(with_it)
+def test_a_file_that_nobody_touches_has_not_changed(file: Path, tmp_path: Path) -> None:
+    assert not taken(file, tmp_path / "none").may_have_changed([file, tmp_path / "none"])
+
+
+def test_what_comes_and_goes_is_noticed(file: Path) -> None:
+    with_it = taken(file)
+    file.unlink()
+    assert with_it.may_have_changed([file])
+    without = taken(file)
+    file.write_bytes(b"one")
+    assert without.may_have_changed([file])
 
 
 def test_another_file_of_the_same_size_and_time_is_noticed(tmp_path: Path, file: Path) -> None:
-    before = Marks.of([file])
+    before = taken(file)
     other = tmp_path / "other"
     other.write_bytes(b"two")
     aged(other).rename(file)
-    assert before.may_differ(Marks.of([file]))
+    assert before.may_have_changed([file])
 
 
-def test_after_a_change_a_second_one_in_the_same_tick_may_have_followed(file: Path) -> None:
+def test_a_second_change_in_the_same_tick_is_noticed_once_the_tick_is_over(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    made = taken(file)
     file.write_bytes(b"two")
-    just_changed = Marks.of([file])
-    assert not just_changed.is_settled
-    assert just_changed.may_differ(just_changed)
-
-
-def test_a_clock_that_is_wrong_by_years_settles(file: Path) -> None:
-    os.utime(file, (4_000_000_000, 4_000_000_000))
-    assert Marks.of([file]).is_settled
+    aged(file)  # so that inode, size and time are the same
+    assert not made.may_have_changed([file])
+    now += module.SETTLES_AFTER_S
+    assert made.may_have_changed([file])
+    made.take([file])
+    now += 3600
+    assert not made.may_have_changed([file]), "once is enough"

@@ -16,15 +16,18 @@ from typing import Any
 import httpx
 import pytest
 import respx
-from napari_update_hook import collect
+from msgspec.structs import replace
+from napari_update_hook import collect, standing
 from napari_update_hook.api import Here
 from napari_update_hook.asking import Question, Why
 from napari_update_hook.decision import ConsentRecord
-from napari_update_hook.errors import StateBusyError
-from napari_update_hook.plugin import reading
+from napari_update_hook.errors import SettingsError, StateBusyError
+from napari_update_hook.plugin import marks, reading
 from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.plugin.snapshot import Snapshot, Task
+from napari_update_hook.settings import read_site_rules
+from napari_update_hook.state.notices import Notices
 from napari_update_hook.wire import Level
 
 from tests.support.client import SERVER, UPDATES_BODY, Machine, taking_server
@@ -92,35 +95,149 @@ def reads(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return counted
 
 
-def settle(machine: Machine) -> None:
-    """Make the files older than the time after a change within which they are read once more."""
-    for file in machine.store.files:
-        os.utime(file.path, (1_600_000_000, 1_600_000_000))
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is read once more only because it has just changed."""
+    monkeypatch.setattr(marks, "SETTLES_AFTER_S", 3600.0)
 
 
+@pytest.mark.usefixtures("settled")
 def test_reading_makes_it_read_no_more(session: Session, machine: Machine, reads: list[Any]) -> None:
     machine.consent(Level.BASIC)
-    settle(machine)
     session.start()
     wait_until(lambda: session.snapshot.status is not None)
     time.sleep(0.3)
     assert len(reads) <= 2
 
 
-def test_while_files_are_busy_readings_do_not_pile_up(session: Session, machine: Machine, reads: list[Any]) -> None:
-    machine.consent(Level.BASIC)
-    settle(machine)
+@pytest.mark.usefixtures("settled")
+def test_behind_a_job_that_waits_for_a_file_readings_do_not_pile_up(
+    session: Session, machine: Machine, reads: list[Any]
+) -> None:
     session.start()
     wait_until(lambda: session.snapshot.status is not None)
-    other = sqlite3.connect(machine.store.files[0].path, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    before = len(reads)
+    before, held = len(reads), threading.Event()
+    session.run(held.wait)
+    machine.consent(Level.BASIC)
+    time.sleep(0.5)  # more than twenty looks
+    held.set()
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
+    time.sleep(0.2)
+    assert len(reads) - before <= 2
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("busy", ["status", "rest"])
+def test_what_was_busy_is_read_again_though_nothing_changes(
+    session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch, busy: str
+) -> None:
+    machine.consent(Level.BASIC)
+    machine.store.notices.want(False)
+    wanted, status, tries = Notices.wanted, standing.client_status, 0
+
+    def busy_at_first(self: Notices) -> bool:
+        nonlocal tries
+        tries += 1
+        if busy == "rest" and tries == 1:
+            raise StateBusyError("another process is using it")
+        return wanted(self)
+
+    def status_at_first(*arguments: Any, **options: Any) -> Any:
+        nonlocal tries
+        tries += busy == "status"
+        found = status(*arguments, **options)
+        return replace(found, is_busy=True) if busy == "status" and tries == 1 else found
+
+    monkeypatch.setattr(Notices, "wanted", busy_at_first)
+    monkeypatch.setattr(standing, "client_status", status_at_first)
+    session.start()
+    wait_until(lambda: session.snapshot.notifies is False and session.snapshot.status is not None)
+    assert tries > 1
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_changes_while_files_are_read_is_read_again(
+    session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine.consent(Level.BASIC)
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    changes, is_first = reading.Reading._changes, True
+
+    def while_somebody_answers(self: Any, *arguments: Any) -> Any:
+        nonlocal is_first
+        found = changes(self, *arguments)
+        if is_first:
+            is_first = False
+            machine.consent(Level.MIDDLE)
+        return found
+
+    monkeypatch.setattr(reading.Reading, "_changes", while_somebody_answers)
     session.refresh()
-    time.sleep(2.5)  # more than a hundred looks; each reading waits for at least a second
-    other.execute("ROLLBACK")
-    other.close()
-    time.sleep(0.5)
-    assert 1 < len(reads) - before < 10
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.MIDDLE)
+
+
+@pytest.fixture
+def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where administrators put their file."""
+    path = tmp_path / "etc" / "site.json"
+    path.parent.mkdir()
+    monkeypatch.setattr(reading, "_site_files", lambda: (path,))
+    return path
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("is_making", [False, True])
+def test_an_administrators_file_holds_at_once(
+    session: Session, machine: Machine, site_file: Path, monkeypatch: pytest.MonkeyPatch, is_making: bool
+) -> None:
+    """Also one that is moved there with an older time, and while the client is made."""
+    machine.consent(Level.FULL)
+    make, made = session._reading._make_here, []
+
+    def moved() -> None:
+        prepared = site_file.with_name("prepared")
+        prepared.write_text('{"maximum_level": "basic"}')
+        os.utime(prepared, (1_600_000_000, 1_600_000_000))
+        prepared.rename(site_file)
+
+    def making() -> Here:
+        made.append(True)
+        machine.site = read_site_rules([site_file])
+        here = make()
+        if is_making and len(made) == 1:
+            moved()
+        return here
+
+    monkeypatch.setattr(session._reading, "_make_here", making)
+    session.start()
+    if not is_making:
+        wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.FULL)
+        moved()
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
+    site_file.unlink()
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.FULL)
+
+
+@pytest.mark.usefixtures("settled")
+def test_settings_that_cannot_be_used_are_tried_again_when_they_change(
+    session: Session, site_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make, tries = session._reading._make_here, []
+
+    def making() -> Here:
+        tries.append(True)
+        if not site_file.exists():
+            raise SettingsError("no such server")
+        return make()
+
+    monkeypatch.setattr(session._reading, "_make_here", making)
+    session.start()
+    wait_until(lambda: session.snapshot.problem is not None)
+    time.sleep(0.3)  # more than ten looks
+    assert len(tries) <= 2
+    site_file.write_text("{}")
+    wait_until(lambda: session.snapshot.problem is None and session.snapshot.status is not None)
 
 
 def test_watching_ends_no_lock_that_a_writer_of_this_process_holds(session: Session, machine: Machine) -> None:
@@ -139,17 +256,16 @@ def test_watching_ends_no_lock_that_a_writer_of_this_process_holds(session: Sess
 def test_a_client_that_was_made_anew_while_files_were_read_hides_no_later_change(
     session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    marks = reading._marks_of_state
-    is_first = True
+    changes, is_first = reading.Reading._changes, True
 
-    def marks_while_another_thread_checks(here: Here) -> Any:
+    def while_another_thread_checks(self: Any, *arguments: Any) -> Any:
         nonlocal is_first
         if is_first:
             is_first = False
             session._reading.forget_client()
-        return marks(here)
+        return changes(self, *arguments)
 
-    monkeypatch.setattr(reading, "_marks_of_state", marks_while_another_thread_checks)
+    monkeypatch.setattr(reading.Reading, "_changes", while_another_thread_checks)
     session.start()
     wait_until(lambda: session.snapshot.status is not None)
     machine.consent(Level.FULL)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import sys
+import threading
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from napari_update_hook.decision import ConsentRecord
-from napari_update_hook.errors import StateError
+from napari_update_hook.errors import StateBusyError, StateError
 from napari_update_hook.facts import Facts, facts_of
 from napari_update_hook.layers import LayerKind
 from napari_update_hook.pacing import Pause
@@ -110,11 +113,77 @@ def test_a_consent_that_ended_by_itself_is_cleared_up(store: ClientStore) -> Non
     store.consents.record(answer(Level.FULL, until=NOW + timedelta(days=1)))
     store.drafts.note(SERVICE, WEEK, Level.FULL, FACTS)
     store.answers.keep(f"{SERVICE}/api/telemetry/allowed/full", CachedAnswer(NOW, b"{}"))
-    store.consents.end()
+    store.consents.end(NOW)
+    assert store.drafts.all() != [], "it still holds"
+    store.consents.end(NOW + timedelta(days=1))
     assert store.consents.secrets() is None
     assert store.drafts.all() == []
     assert store.answers.cached(f"{SERVICE}/api/telemetry/allowed/full") is None
     assert len(store.consents.history()) == 1
+
+
+@pytest.mark.parametrize("moment", ["own.change", "account.change", "own.read"])
+def test_who_agrees_while_a_consent_that_ended_is_cleared_up_has_agreed(
+    store: ClientStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """Somebody answers in a window while a check, or another process, has just seen that the last answer holds no more."""
+    store.consents.record(answer(Level.FULL, until=NOW))
+    other = ClientStore(tmp_path / "state", "abc")
+    place, verb = moment.split(".")
+    file = store.files[0] if place == "own" else store.files[1]
+    before = getattr(file, verb)
+    agreed: list[bool] = []
+
+    def meanwhile() -> Any:
+        if not agreed:
+            agreed.append(True)
+            other.consents.record(answer(Level.FULL, NOW + timedelta(hours=1)))
+            other.drafts.note(SERVICE, WEEK, Level.FULL, FACTS)
+        return before()
+
+    monkeypatch.setattr(file, verb, meanwhile)
+    store.consents.end(NOW + timedelta(hours=1))
+    assert agreed
+    assert store.consents.secrets() is not None
+    assert [draft.week for draft in store.drafts.all()] == [WEEK]
+
+
+def test_clearing_up_between_the_halves_of_an_answer_leaves_its_secret(
+    store: ClientStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.consents.record(answer(Level.NONE))
+    tidying = ClientStore(tmp_path / "state", "abc")
+    own = store.files[0]
+    change = own.change
+
+    def meanwhile() -> Any:
+        tidying.consents.end(NOW)  # the account's secret is made, the answer not yet written
+        return change()
+
+    monkeypatch.setattr(own, "change", meanwhile)
+    store.consents.record(answer(Level.FULL))
+    assert store.consents.secrets() is not None
+
+
+def test_agreeing_and_clearing_up_at_once_loses_no_secret(tmp_path: Path) -> None:
+    agreeing, tidying = ClientStore(tmp_path / "state", "abc"), ClientStore(tmp_path / "state", "abc")
+    is_over = threading.Event()
+
+    def tidy() -> None:
+        while not is_over.is_set():
+            with contextlib.suppress(StateBusyError):
+                tidying.consents.end(NOW)
+
+    thread = threading.Thread(target=tidy)
+    thread.start()
+    try:
+        for _ in range(40):
+            for level in (Level.NONE, Level.FULL):
+                agreeing.consents.record(answer(level))
+            assert agreeing.consents.secrets() is not None
+    finally:
+        is_over.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
