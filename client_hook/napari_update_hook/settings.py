@@ -27,7 +27,8 @@ DEFAULT_SERVER = "https://api.napari.org"
 
 @dataclass(frozen=True)
 class SiteRules:
-    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: those that can't be read.
+    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: those that can't be
+    used, with the reason.
 
     ``level_servers``: the hosts of the levels of ``server``, and of no other.
     """
@@ -162,8 +163,9 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
             maximum = Level(said.get("maximum_level", Level.FULL))
         except (FileNotFoundError, NotADirectoryError):
             continue
-        except (OSError, ValueError):
-            said, maximum, damaged = {"telemetry": False}, Level.NONE, (*damaged, str(path))
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            said, maximum, damaged = {"telemetry": False}, Level.NONE, (*damaged, f"{path}: {reason}")
             server, levels = "", {}
         rules = SiteRules(
             telemetry=rules.telemetry and said.get("telemetry", True) is True,

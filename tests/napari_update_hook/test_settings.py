@@ -121,6 +121,12 @@ def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, 
     assert telemetry_switched_off({}, rules) is not None
 
 
+def test_an_administrator_is_told_what_is_wrong_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    path.write_text('{"server": "https://a.example", "level_servers": {"full": "https://full.example"}}')
+    assert f"{path}: level_servers are not below a.example" in str(telemetry_switched_off({}, read_site_rules([path])))
+
+
 def test_an_administrator_names_the_hosts_of_a_services_levels_and_of_no_other_service(tmp_path: Path) -> None:
     path = tmp_path / "site.json"
     levels = {"middle": "https://middle.site.example/", "full": "https://full.site.example"}
