@@ -343,7 +343,11 @@ class Year:
         at, schema = datetime.fromisoformat(asked["now"]), self._schema(person, step)
         acts = Acts(asked["consent"], asked["forget"], asked["commands"], asked["used"])
         seen = asked["seen"]
-        plugins = {name: version for name, version in seen["installed"].items() if name != "napari"}
+        plugins = {
+            name: version
+            for name, version in seen["installed"].items()
+            if name != "napari" and not Version(version).is_prerelease  # of no other is a report ever told
+        }
         facts = {
             "napari": seen["installed"].get("napari"), "python": seen["python"], "system": seen["system"],
             "channel": seen["channel"], "plugins": plugins,
