@@ -54,7 +54,7 @@ def main() -> int:
         except SimulationError as error:
             print(error, file=sys.stderr)
             return 1
-    if not report.numbers_listed or not report.reports or not report.offers:
+    if not report.numbers_listed or not report.reports or not report.rows:
         print("Nothing was published: take more people or more weeks.", file=sys.stderr)
         return 1
     print(json.dumps(report.as_json(), indent=2)) if arguments.json else show(report, time.monotonic() - started)
@@ -67,7 +67,7 @@ def show(report: Report, seconds: float) -> None:
     table = Table("what", "how much", title=f"{report.weeks} weeks, {report.people} people, {report.environments} environments")
     for what, much in {
         "sittings, each as the model says": f"{report.sittings:,}",
-        "rows about a package that people saw, all as pip decides": f"{report.offers:,}",
+        "rows about a package that people saw, all as pip decides": f"{report.rows:,}",
         **{f"answers about a package, all as pip decides: {rule}": f"{count:,}" for rule, count in report.answers.items()},
         "reports that were stored": f"{report.reports:,}",
         "public numbers, all equal to the model's": f"{report.numbers_listed:,}",

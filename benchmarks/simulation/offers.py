@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -108,7 +107,7 @@ class Offers:
 
 def read_offers(upstream: str, names: Iterable[str]) -> Offers:
     """Ask the upstream's JSON API. Raises HTTPError for a project that it does not know."""
-    files: dict[str, list[File]] = defaultdict(list)
+    files: dict[str, list[File]] = {}
     needs = {}
     for name in names:
         with urllib.request.urlopen(f"{upstream}/pypi/{name}/json", timeout=30) as answer:

@@ -58,10 +58,10 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
     if asked["forget"]:
         gone = [one.identifier for one in store.sendings.identifiers()]
         problems = forget(settings, store, DEADLINE_S).problems
-    outcome, failure, offered = None, None, {}
+    outcome, failure, rows = None, None, {}
     try:
         result = client.check()
-        outcome, offered = result.telemetry, {row.name: [row.latest, row.status.value] for row in result.rows}
+        outcome, rows = result.telemetry, {row.name: [row.latest, row.status.value] for row in result.rows}
         if result.is_from_cache:
             failure = result.notice or "from the cache"
     except UpdateHookError as error:
@@ -83,7 +83,7 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
         "refused": bool(outcome and outcome.reason and "was not taken" in outcome.reason),
         "failure": failure,
         "has_secret": store.consents.secrets() is not None,
-        "offered": offered,
+        "rows": rows,
         "problems": problems,
         "gone": gone,
         "identifiers": [[one.week, one.identifier] for one in store.sendings.identifiers()],

@@ -9,12 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
 
+from benchmarks.simulation.answers import compare_answers, compare_rows
 from benchmarks.simulation.data import ServiceData, by_week
 from benchmarks.simulation.grown import ENTRY, make_grown
 from benchmarks.simulation.model import EnvironmentModel, Model, Outcome, document_of, in_order, monday_of, week_of
@@ -24,7 +24,6 @@ from benchmarks.simulation.processes import ROOT, Clients, ServerProcess, Simula
 from benchmarks.simulation.world import (
     LAYERS,
     NAMES,
-    PYTHONS,
     SECRET_COMMAND,
     SECRET_PLUGIN,
     Acts,
@@ -44,8 +43,6 @@ SITTINGS = (
     (timedelta(days=6, hours=12), 0.2),
 )
 """When in a week people sit down, and which share of those who use napari in it does."""
-PYTHON, OLDER_NAPARIS = "3.11.4", ("0.4.19", "0.5.6")
-"""A Python that all napari of the year fit, and naparis that people may still have."""
 KEPT = timedelta(days=60)
 PUBLISHED_AFTER = timedelta(days=21, hours=1)
 RETRY_AFTER = timedelta(hours=3)
@@ -55,8 +52,8 @@ TAIL = (0, 2, 4, 9)
 
 @dataclass
 class Report:
-    """What a year came to. ``happened``: how often what was done to clients and service; ``offers``: rows about a package that
-    people saw; ``answers``: what the service answered about a package, by the rule that decided; sizes in bytes.
+    """What a year came to. ``happened``: how often what was done to clients and service; ``rows``: what people saw about a
+    package; ``answers``: what the service answered about a package, by the rule that decided; sizes in bytes.
     """
 
     people: int = 0
@@ -65,7 +62,7 @@ class Report:
     numbers_listed: int = 0
     sittings: int = 0
     reports: int = 0
-    offers: int = 0
+    rows: int = 0
     answers: Counter[str] = field(default_factory=Counter)
     most_raw_rows: int = 0
     most_raw_bytes: int = 0
@@ -213,22 +210,7 @@ class Year:
                 newest = self._offers.newest_final(name, self._shown)
                 if newest is not None and newest not in self._listed.get(name, ()):
                     raise SimulationError(f"{name} {newest} is out on {self._shown}, and the public list lacks it")
-            self._compare_answers(self._shown)
-
-    def _compare_answers(self, day: date) -> None:
-        """What the service answers about each project, for each Python and some naparis, against what pip would take."""
-        newest_napari = self._offers.newest("napari", PYTHON, None, day)
-        projects = self._offers.out_on(day)  # the service's seed is of 2026, and knows later ones already
-        for python, napari in product(PYTHONS, (None, *OLDER_NAPARIS, newest_napari)):
-            query = f"python={python}.4" + (f"&napari={napari}" if napari else "")
-            packages = self._server.ask(f"/api/updates?{query}")["packages"]
-            if missing := projects - set(packages):
-                raise SimulationError(f"the answer to {query} lacks {sorted(missing)}")
-            for name in projects:
-                newest = self._offers.newest(name, f"{python}.4", napari, day)
-                if packages[name]["latest"] != newest:
-                    raise SimulationError(f"{query}: of {name} pip takes {newest}, and the answer is {packages[name]}")
-                self.report.answers[self._offers.decided_by(name, f"{python}.4", napari, day)] += 1
+            self.report.answers += compare_answers(self._offers, self._server.ask, self._shown)
 
     def _who_sits_down(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
         monday = FIRST + timedelta(weeks=step.week)
@@ -387,7 +369,7 @@ class Year:
         if answer["stored"] != expected.stored:
             raise SimulationError(f"{expected} was expected, and came otherwise: {told}")
         if answer["failure"] is None:
-            self._compare_offered(asked["seen"], answer["offered"], told)
+            self._compare_rows(asked["seen"], answer["rows"], told)
         if answer["refused"] and expected.refused is None:
             raise SimulationError(f"a report was refused that should be taken: {told}")
         own = self._model.environment(person.number, asked["environment"])
@@ -399,20 +381,15 @@ class Year:
             self._identifiers[week].add(identifier)
         self._gone.update(answer["gone"])
 
-    def _compare_offered(self, seen: dict[str, Any], offered: dict[str, tuple[str | None, str]], told: str) -> None:
-        """The updates that somebody was told of, against what pip would take from upstream's own files."""
+    def _compare_rows(self, seen: dict[str, Any], rows: dict[str, tuple[str | None, str]], told: str) -> None:
         if seen["channel"] != "pypi" or self._shown is None:
             return
-        if differ := set(seen["installed"]) & self._offers.out_on(self._shown) ^ set(offered):
-            raise SimulationError(f"{sorted(differ)} are answered for, or not: {told}")
-        napari = seen["installed"].get("napari")
-        for name, (latest, status) in offered.items():
-            newest = self._offers.newest(name, f"{seen['python']}.4", napari, self._shown)
-            is_update = newest is not None and Version(newest) > Version(seen["installed"][name])
-            if latest != newest or (status == "update") is not is_update:
-                raise SimulationError(f"of {name} pip takes {newest}, and it was told: {latest}, {status}; {told}")
-            self.report.offers += 1
-            self.report.happened["updates that people were told of"] += is_update
+        try:
+            updates = compare_rows(self._offers, seen, rows, self._shown)
+        except SimulationError as error:
+            raise SimulationError(f"{error}: {told}") from error
+        self.report.rows += len(rows)
+        self.report.happened["updates that people were told of"] += updates
 
     def _look(self, at: datetime) -> None:
         """What must hold while the service is up: nothing raw is older than 60 days; what lies there is noted."""

@@ -21,7 +21,7 @@ def test_some_weeks_of_a_year(tmp_path: Path) -> None:
     report = Year(tmp_path, Path(replay), people=180, weeks=5, restless=4).live()
     assert report.sittings > 400
     assert report.reports > 200
-    assert report.offers > 1500
+    assert report.rows > 1500
     rules = {
         "the newest one",
         "needs another Python",
