@@ -1,6 +1,6 @@
 """A simulated year: does everything that is promised hold, and what does a year cost?
 
-    python -m benchmarks.year --replay serve_upstream.py [--people N] [--weeks N] [--json] [--keep FOLDER]
+    python -m benchmarks.year --replay serve_upstream.py [--people N] [--weeks N] [--first DAY] [--json] [--keep FOLDER]
 
 Thousands of people with the real client, a real server process on SQLite, and releases that arrive as they did. People
 answer the question, change their minds, let consent run out, withdraw, have everything deleted; clocks are wrong; the service
@@ -18,6 +18,7 @@ import signal
 import sys
 import tempfile
 import time
+from datetime import date
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +26,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.simulation.processes import SimulationError
-from benchmarks.simulation.year import Report, Year
+from benchmarks.simulation.year import FIRST, Report, Year
 
 
 def main() -> int:
@@ -35,16 +36,23 @@ def main() -> int:
     parser.add_argument("--replay", type=Path, default=replay, help="the program that replays the real plugin index")
     parser.add_argument("--people", type=int, default=2000)
     parser.add_argument("--weeks", type=int, default=52)
+    parser.add_argument(
+        "--first", type=date.fromisoformat, default=FIRST, help="the first day, a Monday (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     parser.add_argument("--keep", type=Path, help="keep data and state in this folder, which must not exist")
     arguments = parser.parse_args()
     if arguments.replay is None:
         parser.error("--replay names the program that replays the real plugin index")
+    if arguments.first.weekday() != 0:
+        parser.error(f"--first {arguments.first} is no Monday")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=arguments.keep is None)
-        year = Year(folder, arguments.replay, people=arguments.people, weeks=arguments.weeks, seed=arguments.seed)
+        year = Year(
+            folder, arguments.replay, people=arguments.people, weeks=arguments.weeks, seed=arguments.seed, first=arguments.first
+        )
         started = time.monotonic()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended also then
         try:

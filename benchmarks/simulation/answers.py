@@ -27,7 +27,7 @@ def compare_answers(offers: Offers, ask: Callable[[str], Any], day: date) -> Cou
     """
     decided: Counter[str] = Counter()
     newest_napari = offers.newest("napari", PYTHON, None, day)
-    projects = offers.out_on(day)  # the service's seed is of 2026, and knows later ones already
+    projects = offers.out_on(day)
     for minor, napari in product(PYTHONS, (None, *OLDER_NAPARIS, newest_napari)):
         python = f"{minor}.4"
         query = f"python={python}" + (f"&napari={napari}" if napari else "")
@@ -49,9 +49,11 @@ def compare_rows(offers: Offers, seen: Mapping[str, Any], rows: Mapping[str, tup
     """
     installed: Mapping[str, str] = seen["installed"]
     updates = 0
-    if differ := set(installed) & offers.out_on(day) ^ set(rows):
+    out = offers.out_on(day)  # the service's seed is of 2026, and knows later ones already
+    if differ := (set(installed) ^ set(rows)) & out:
         raise SimulationError(f"{sorted(differ)} are answered for, or not")
-    for name, (latest, status) in rows.items():
+    for name in set(rows) & out:
+        latest, status = rows[name]
         newest = offers.newest(name, f"{seen['python']}.4", installed.get("napari"), day)
         is_update = newest is not None and Version(newest) > Version(installed[name])
         if latest != newest or (status == "update") is not is_update:

@@ -8,7 +8,7 @@ import signal
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ from benchmarks.simulation.world import (
     uses,
 )
 
-FIRST = datetime(2025, 7, 21, tzinfo=UTC)
+FIRST = date(2025, 7, 21)
 """A Monday. The snapshot that is replayed is of August 2026."""
 SITTINGS = (
     (timedelta(days=1, hours=10), 0.75),
@@ -95,11 +95,15 @@ Progress = Callable[[str, int, int], None]
 
 class Year:
     """``folder``: for the server's data and the clients' state. ``script``: the replay of the real index. ``restless``: how
-    many times as often as usual people change their minds, for a year of few people and weeks.
+    many times as often as usual people change their minds, for a year of few people and weeks. ``first``: its first
+    day, a Monday.
     """
 
-    def __init__(self, folder: Path, script: Path, *, people: int, weeks: int, seed: int = 1, restless: float = 1.0) -> None:
+    def __init__(
+        self, folder: Path, script: Path, *, people: int, weeks: int, seed: int = 1, restless: float = 1.0, first: date = FIRST
+    ) -> None:
         self._restless = restless
+        self._first = datetime.combine(first, time(), UTC)
         self._folder, self._weeks, self._seed = folder, weeks, seed
         self._grows_in = weeks // 2
         self._upstream = Upstream(script)
@@ -124,7 +128,7 @@ class Year:
         try:
             self._upstream.show(None)
             self._offers = read_offers(self._upstream.url, ("napari", *NAMES))
-            self._upstream.show(FIRST.date())
+            self._upstream.show(self._first.date())
             steps = list(self._steps())
             for step in steps:
                 if step.is_first_of_week and step.week == self._grows_in:
@@ -133,7 +137,7 @@ class Year:
                 self._step(step, clients)
                 progress(f"{week_of(step.at)}", step.number + 1, len(steps) + len(TAIL))
             for number, weeks_later in enumerate(TAIL):
-                self._quiet_week(FIRST + timedelta(weeks=self._weeks + weeks_later, days=1))
+                self._quiet_week(self._first + timedelta(weeks=self._weeks + weeks_later, days=1))
                 progress("afterwards", len(steps) + number + 1, len(steps) + len(TAIL))
             self._compare()
             self._nothing_is_left()
@@ -149,7 +153,7 @@ class Year:
         number = 0
         for week in range(self._weeks):
             for place, (offset, share) in enumerate(SITTINGS):
-                yield Step(number, week, FIRST + timedelta(weeks=week) + offset, share, place == 0)
+                yield Step(number, week, self._first + timedelta(weeks=week) + offset, share, place == 0)
                 number += 1
 
     def _step(self, step: Step, clients: dict[int, Clients]) -> None:
@@ -213,7 +217,7 @@ class Year:
             self.report.answers += compare_answers(self._offers, self._server.ask, self._shown)
 
     def _who_sits_down(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
-        monday = FIRST + timedelta(weeks=step.week)
+        monday = self._first + timedelta(weeks=step.week)
         for person in self._people:
             dice = random.Random(f"{self._seed} {person.number} {step.number}")
             if is_active(person, step.week, monday) and dice.random() < step.share:
