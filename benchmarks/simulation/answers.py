@@ -42,8 +42,10 @@ def compare_answers(offers: Offers, ask: Callable[[str], Any], day: date) -> Cou
     return decided
 
 
-def compare_rows(offers: Offers, seen: Mapping[str, Any], rows: Mapping[str, tuple[str | None, str]], day: date) -> int:
-    """Compare what somebody with packages from PyPI was shown; return how many updates that were.
+def compare_rows(
+    offers: Offers, seen: Mapping[str, Any], rows: Mapping[str, tuple[str | None, str]], day: date
+) -> tuple[int, int]:
+    """Compare what somebody with packages from PyPI was shown; return how many rows were compared, and how many are updates.
 
     ``seen``: their Python and what is installed; ``rows``: newest version and status by name. Raises SimulationError.
     """
@@ -52,11 +54,12 @@ def compare_rows(offers: Offers, seen: Mapping[str, Any], rows: Mapping[str, tup
     out = offers.out_on(day)  # the service's seed is of 2026, and knows later ones already
     if differ := (set(installed) ^ set(rows)) & out:
         raise SimulationError(f"{sorted(differ)} are answered for, or not")
-    for name in set(rows) & out:
+    compared = set(rows) & out
+    for name in compared:
         latest, status = rows[name]
         newest = offers.newest(name, f"{seen['python']}.4", installed.get("napari"), day)
         is_update = newest is not None and Version(newest) > Version(installed[name])
         if latest != newest or (status == "update") is not is_update:
             raise SimulationError(f"of {name} pip takes {newest}, and it was told: {latest}, {status}")
         updates += is_update
-    return updates
+    return len(compared), updates

@@ -69,7 +69,7 @@ class ServiceData:
         read = {path.stem: json.loads(path.read_text("utf-8")) for path in files}
         return {entry: rows for entry, rows in read.items() if entry not in ("weeks", "retractions")}
 
-    def names(self, *private: str) -> list[str]:
+    def files_with(self, *private: str) -> list[str]:
         """Return the files of service, log and export that hold one of these texts."""
         found = self._files(self.data, self.log, self._exported)
         return sorted(path.name for path in found if any(one.encode() in path.read_bytes() for one in private))

@@ -389,10 +389,10 @@ class Year:
         if seen["channel"] != "pypi" or self._shown is None:
             return
         try:
-            updates = compare_rows(self._offers, seen, rows, self._shown)
+            compared, updates = compare_rows(self._offers, seen, rows, self._shown)
         except SimulationError as error:
             raise SimulationError(f"{error}: {told}") from error
-        self.report.rows += len(rows)
+        self.report.rows += compared
         self.report.happened["updates that people were told of"] += updates
 
     def _look(self, at: datetime) -> None:
@@ -450,7 +450,7 @@ class Year:
         self.report.identifiers = len(ever)
         if left := ever & self._data.identifiers():
             raise SimulationError(f"{len(left)} identifiers are still on disk, such as {sorted(left)[0]}")
-        if named := self._data.names(SECRET_COMMAND, SECRET_PLUGIN):
+        if named := self._data.files_with(SECRET_COMMAND, SECRET_PLUGIN):
             raise SimulationError(f"{', '.join(named)}: names what nobody published")
         self.report.aggregate_bytes = self._data.size_of("aggregate")
         self.report.log_bytes = self._data.log.stat().st_size

@@ -67,7 +67,7 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
     """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
-    of_base = site.level_servers if site.server and site.level_servers and origin_of(site.server) == origin_of(base) else {}
+    of_base = site.level_servers if _is_same(base, site.server) else {}
     levels = {
         level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or of_base.get(level) or base)
         for level in TELEMETRY_LEVELS
@@ -204,4 +204,8 @@ def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
 
 
 def _is_same(server: str, other: str | None) -> bool:
-    return other is not None and server.rstrip("/").lower() == other.rstrip("/").lower()
+    """Whether two addresses are those of one service. One that can't be used is nobody's."""
+    try:
+        return other is not None and origin_of(checked_server(server)) == origin_of(checked_server(other))
+    except SettingsError:
+        return False

@@ -25,7 +25,8 @@ class Reading:
     def __init__(self, make_here: Callable[[], Here]) -> None:
         self._make_here = make_here
         self._here: Here | None = None
-        self._cannot_be_made = False
+        self._read_with: Here | None = None
+        self._is_unusable = False
         self._site = Marks()
         self._state = Marks()
         self._is_anew = True
@@ -35,9 +36,7 @@ class Reading:
         here = self._here  # another thread may have it made anew meanwhile
         if here is None:
             self._site.take(_site_files())
-            self._cannot_be_made = True
             here = self._here = self._make_here()
-            self._cannot_be_made = False
         return here
 
     def forget_client(self, *, examine: bool = False) -> None:
@@ -52,10 +51,12 @@ class Reading:
         """
         from napari_update_hook.errors import UpdateHookError
 
+        self._is_unusable = True
         try:
-            here = self.client()
+            here = self._read_with = self.client()
         except UpdateHookError as error:
             return {"problem": str(error), "status": None}
+        self._is_unusable = False
         self._state.take(_state_files(here))  # before reading: what changes meanwhile is read again
         try:
             return self._changes(here, before, known or _compared(here, before.result))
@@ -101,8 +102,8 @@ class Reading:
             return True
         here = self._here
         if here is None:
-            return not self._cannot_be_made  # else it was tried, and nothing has changed since
-        return self._state.may_have_changed(_state_files(here))
+            return not self._is_unusable  # else that is told already, and nothing has changed since
+        return here is not self._read_with or self._state.may_have_changed(_state_files(here))
 
 
 def _compared(here: Here, before: CheckResult | None) -> CheckResult | None:

@@ -220,6 +220,53 @@ def test_an_administrators_file_holds_at_once(
 
 
 @pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("is_usable", [True, False])
+def test_an_administrators_file_that_a_check_has_seen_first_holds_before_the_check_is_over(
+    session: Session,
+    machine: Machine,
+    site_file: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    respx_mock: respx.MockRouter,
+    is_usable: bool,
+) -> None:
+    machine.consent(Level.FULL)
+    held = threading.Event()
+
+    def slow(request: httpx.Request) -> httpx.Response:
+        held.wait(10)
+        return answer()
+
+    respx_mock.route().mock(side_effect=slow)
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.FULL)
+    make = session._reading._make_here
+
+    def making() -> Here:
+        if not is_usable:
+            raise SettingsError("no such server")
+        machine.site = read_site_rules([site_file])
+        return make()
+
+    def seen_by_the_check() -> None:
+        site_file.write_text('{"maximum_level": "basic"}')
+        forget()
+
+    forget = session._reading.forget_client
+    monkeypatch.setattr(session._reading, "_make_here", making)
+    monkeypatch.setattr(session._reading, "forget_client", seen_by_the_check)
+    session.check()
+    try:
+        if is_usable:
+            wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC, seconds=5)
+            assert session.snapshot.is_busy(Task.CHECK)
+        else:
+            wait_until(lambda: session.snapshot.problem is not None, seconds=5)
+    finally:
+        held.set()
+    wait_until(lambda: not session.snapshot.busy)
+
+
+@pytest.mark.usefixtures("settled")
 def test_settings_that_cannot_be_used_are_tried_again_when_they_change(
     session: Session, site_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
