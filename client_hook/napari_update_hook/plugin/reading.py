@@ -59,7 +59,7 @@ class Reading:
         self._is_unusable = False
         self._state.take(_state_files(here))  # before reading: what changes meanwhile is read again
         try:
-            return self._changes(here, before, known or _compared(here, before.result))
+            return self._changes(here, before, _compared(here, before.result, known))
         except BaseException:
             self._state.forget()
             raise
@@ -106,15 +106,17 @@ class Reading:
         return here is not self._read_with or self._state.may_have_changed(_state_files(here))
 
 
-def _compared(here: Here, before: CheckResult | None) -> CheckResult | None:
-    """What is known, compared anew. The notice of a check that just failed stays: it says why the answer is old."""
+def _compared(here: Here, before: CheckResult | None, found: CheckResult | None) -> CheckResult | None:
+    """What is known, compared anew: an update may have been snoozed, even since a check ``found`` it a moment ago.
+
+    The notice of that check stays: it says why the answer is old. Where an answer could not be kept, it is what it was.
+    """
     from msgspec.structs import replace
 
-    known = here.client.known()
-    if known is not None and before is not None and before.fetched_at == known.fetched_at:
-        last = {name: getattr(before, name) for name in ("notice", "telemetry", "is_from_cache")}
-        return replace(known, **last)
-    return known
+    known, last = here.client.known(), found or before
+    if known is not None and last is not None and last.fetched_at == known.fetched_at:
+        return replace(known, **{name: getattr(last, name) for name in ("notice", "telemetry", "is_from_cache")})
+    return found or known
 
 
 def _state_files(here: Here) -> list[Path]:

@@ -1,7 +1,8 @@
 """One session of napari: runs what takes time in the background, and tells what came of it.
 
 Every method returns at once. Files are read and written by one daemon thread and the network is used by another, so that an
-answer about consent never waits for a server. Listeners are called in those threads; the GUI passes on by a queued signal.
+answer about consent never waits for a server. A request waits for what a person wanted before it. Listeners are called in those
+threads; the GUI passes on by a queued signal.
 """
 
 from __future__ import annotations
@@ -246,7 +247,11 @@ class Session:
         def run() -> None:
             failure = None
             try:
-                self._patiently(job) if worker is self._files else job()
+                if worker is self._files:
+                    self._patiently(job)
+                else:
+                    self._files.pass_by()  # what a person wanted before holds for it
+                    job()
             except Exception as error:
                 failure = _explained(error)
             with self._changing:  # the other thread may begin or end something at the same time
@@ -280,7 +285,7 @@ class Session:
             self._read()
             raise
         self._read(result)
-        self._tell()
+        self._run(self._files, Task.TELL, self._tell)  # after what a person wanted meanwhile: it may be not to hear of them
 
     def _tell(self) -> None:
         """Tell of updates that were not told before, if a person wants that."""

@@ -21,6 +21,7 @@ class Task(Enum):
     """What can be under way, or have failed."""
 
     CHECK = "check"
+    TELL = "tell"
     ANSWER = "answer"
     SNOOZE = "snooze"
     PREVIEW = "preview"

@@ -20,17 +20,20 @@ from msgspec.structs import replace
 from napari_update_hook import collect, standing
 from napari_update_hook.api import Here
 from napari_update_hook.asking import Question, Why
+from napari_update_hook.client import UpdateClient
 from napari_update_hook.decision import ConsentRecord
-from napari_update_hook.errors import SettingsError, StateBusyError
+from napari_update_hook.errors import SettingsError, StateBusyError, StateError
 from napari_update_hook.plugin import marks, reading
 from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.settings import read_site_rules
+from napari_update_hook.state.answers import Answers
 from napari_update_hook.state.notices import Notices
+from napari_update_hook.state.snoozes import Snooze
 from napari_update_hook.wire import Level
 
-from tests.support.client import SERVER, UPDATES_BODY, Machine, taking_server
+from tests.support.client import SERVER, UPDATES_BODY, Machine, requests_of, taking_server
 
 SERVICE = SERVER
 
@@ -434,6 +437,100 @@ def test_snoozed_updates_are_not_told_and_come_back(session: Session, machine: M
     assert session.snapshot.result.rows[0].status.value == "snoozed"
     session.unsnooze("affinder")
     wait_until(lambda: session.snapshot.result is not None and session.snapshot.result.rows[0].status.value == "update")
+
+
+@pytest.mark.parametrize("wish", ["snooze", "notify"])
+def test_what_a_person_wants_before_a_check_holds_for_it_however_long_it_takes_to_write(
+    session: Session, respx_mock: respx.MockRouter, wish: str
+) -> None:
+    updates = respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    told: list[Any] = []
+    session.on_notice(told.append)
+    is_free = threading.Event()
+    session.run(is_free.wait)  # as where another process uses the files
+    session.snooze("affinder", "0.5.0", None) if wish == "snooze" else session.notify(False)
+    session.check()
+    time.sleep(0.2)
+    assert not updates.called
+    is_free.set()
+    wait_until(lambda: not session.snapshot.busy)
+    assert updates.called
+    assert told == []
+
+
+@pytest.mark.parametrize("wish", ["snooze", "notify"])
+def test_what_a_person_wants_while_a_check_asks_is_told_no_more(
+    session: Session, respx_mock: respx.MockRouter, wish: str
+) -> None:
+    is_free = threading.Event()
+
+    def answer_to_a_person_who_acts(_: httpx.Request) -> httpx.Response:
+        session.run(is_free.wait)
+        session.snooze("affinder", "0.5.0", None) if wish == "snooze" else session.notify(False)
+        return answer()
+
+    respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=answer_to_a_person_who_acts)
+    told: list[Any] = []
+    session.on_notice(told.append)
+    session.check()
+    wait_until(lambda: session.snapshot.result is not None)
+    time.sleep(0.1)
+    is_free.set()
+    wait_until(lambda: not session.snapshot.busy)
+    assert told == []
+
+
+def test_what_is_snoozed_as_a_check_ends_is_shown_so_at_once(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    check = UpdateClient.check
+
+    def check_and_snooze(client: UpdateClient, **how: Any) -> Any:
+        found = check(client, **how)
+        machine.store.snoozes.add(Snooze("affinder", "0.5.0", None))
+        return found
+
+    monkeypatch.setattr(UpdateClient, "check", check_and_snooze)
+    told: list[Any] = []
+    shown: list[Snapshot] = []
+    session.on_notice(told.append)
+    session.subscribe(shown.append)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert told == []
+    assert {one.result.rows[0].status.value for one in shown if one.result is not None} == {"snoozed"}
+    assert not session.snapshot.result.is_from_cache  # type: ignore[union-attr]
+
+
+def test_an_answer_that_could_not_be_kept_is_shown_all_the_same(
+    session: Session, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+
+    def full(*_: Any) -> None:
+        raise StateError("The disk is full.")
+
+    monkeypatch.setattr(Answers, "keep", full)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert session.snapshot.result is not None
+    assert "The disk is full." in (session.snapshot.result.notice or "")
+
+
+def test_nothing_is_sent_by_a_check_that_a_person_asks_for_after_withdrawing(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter
+) -> None:
+    taking_server(respx_mock, SERVER)
+    machine.consent(Level.BASIC)
+    is_free = threading.Event()
+    session.run(is_free.wait)
+    session.answer(Level.NONE, means="test", service=SERVICE)
+    session.check()
+    time.sleep(0.2)
+    is_free.set()
+    wait_until(lambda: not session.snapshot.busy)
+    assert [method for method, _ in requests_of(respx_mock)] == ["GET"]
 
 
 def test_what_is_sent_is_shown_and_forgotten(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
