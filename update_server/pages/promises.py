@@ -208,6 +208,7 @@ PROMISES: tuple[Group, ...] = (
                 (
                     "inside_napari/test_panel.py::test_withdrawing_takes_one_click",
                     "inside_napari/test_preferences.py::test_a_lower_level_counts_at_once",
+                    "napari_update_hook/plugin/test_session.py::test_nothing_is_sent_by_a_check_that_a_person_asks_for_after_withdrawing",
                 ),
             ),
             Promise(
