@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from napari_update_hook.client import CheckResult, UpdateClient
 from napari_update_hook.environment import read_environment
-from napari_update_hook.errors import SettingsError
+from napari_update_hook.errors import SettingsError, StateBusyError
 from napari_update_hook.here import place_here, store_here
 from napari_update_hook.settings import ClientSettings, settings_from
 from napari_update_hook.standing import ClientStatus, client_status
@@ -44,5 +44,8 @@ def check(*, server: str | None = None, only_if_due: bool = False) -> CheckResul
 def status(*, server: str | None = None) -> ClientStatus:
     """See `napari_update_hook.status`."""
     here = client_here(server)
-    known = here.client.known()
+    try:
+        known = here.client.known()
+    except StateBusyError:  # the status says so, too
+        known = None
     return client_status(here.settings, here.store, here.client.telemetry, known.fetched_at if known else None)

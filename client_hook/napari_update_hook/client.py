@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import msgspec
@@ -16,7 +17,14 @@ from msgspec import Struct
 
 from napari_update_hook.decision import ConsentRecord, Decision
 from napari_update_hook.environment import Environment
-from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, SettingsError, StateError, UpdateHookError
+from napari_update_hook.errors import (
+    ServerAnswerError,
+    ServerUnreachableError,
+    SettingsError,
+    StateBusyError,
+    StateError,
+    UpdateHookError,
+)
 from napari_update_hook.facts import facts_of
 from napari_update_hook.installers import Place
 from napari_update_hook.lookup import Found, Lookup
@@ -80,6 +88,7 @@ class UpdateClient:
         self._pause_name = check_pause(settings.service)
         self.telemetry = Telemetry(settings, store, environment, self._rng)
         self._lookup = Lookup(settings, store, environment)
+        self._past = Lookup(settings, store, environment, must_read=True)
 
     def decision(self) -> Decision:
         """Return which level is in force, and why it is not more."""
@@ -104,17 +113,21 @@ class UpdateClient:
             return self.telemetry.preview(transport)
 
     def example(self, level: Level) -> bytes:
-        """Return a report of this environment at ``level`` as JSON, before anybody agreed: see `Telemetry.example`."""
-        found = self._lookup.before()
+        """Return a report of this environment at ``level`` as JSON, before anybody agreed: see `Telemetry.example`.
+
+        Raises StateBusyError.
+        """
+        found = self._past.before()
         listed = frozenset(found.packages) if found else frozenset()
         return self.telemetry.example(level, facts_of(self.environment, level), listed)
 
-    def check(self, *, only_if_due: bool = False) -> CheckResult:
+    def check(self, *, only_if_due: bool = False, may_send: Callable[[], bool] = lambda: True) -> CheckResult:
         """Ask the server for updates, with the report where there is consent and it is time.
 
         ``only_if_due``: for checks that nobody asked for. They keep to what the server and earlier failures say, and answer
-        from the cache until then. Raises ServerUnreachableError where there is neither a server nor an earlier answer,
-        ServerAnswerError for a server that is no update server, SettingsError where the check is switched off.
+        from the cache until then. ``may_send``: asked just before a report would leave. Raises ServerUnreachableError where
+        there is neither a server nor an earlier answer, ServerAnswerError for a server that is no update server, SettingsError
+        where the check is switched off.
         """
         if (switch := update_check_switched_off(self._settings.environ, self._settings.site)) is not None:
             raise SettingsError(f"The update check is off: {switch}.")
@@ -123,7 +136,7 @@ class UpdateClient:
         before = self._pause()
         try:
             with Transport(self._deadline / 2) as transport:
-                sent = self.telemetry.send(transport, self._lookup.query, self._lookup.known_etag())
+                sent = self.telemetry.send(transport, self._lookup.query, self._lookup.known_etag(), may_send)
                 found = self._lookup.from_receipt(sent.updates) if sent.outcome.receipt is not None else None
                 # What telemetry did not use up, and half of the time in any case: a firewall that silently drops a level's host
                 # must not cost the check its time.
@@ -139,16 +152,22 @@ class UpdateClient:
         return self._result(found, sent.outcome, is_from_cache=found.failure is not None)
 
     def known(self) -> CheckResult | None:
-        """Return what the last check found, compared with what is installed now, without any request; None before the first."""
-        found = self._lookup.before()
+        """Return what the last check found, compared with what is installed now, without any request; None before the first.
+
+        Raises StateBusyError: then something is known, perhaps, and something snoozed.
+        """
+        found = self._past.before()
         if found is None:
             return None
-        return self._result(found, TelemetryOutcome(self.decision().level), is_from_cache=True)
+        outcome = TelemetryOutcome(self.decision().level)
+        return self._result(found, outcome, is_from_cache=True, must_read=True)
 
-    def _result(self, found: Found, outcome: TelemetryOutcome, *, is_from_cache: bool) -> CheckResult:
+    def _result(self, found: Found, outcome: TelemetryOutcome, *, is_from_cache: bool, must_read: bool = False) -> CheckResult:
         try:
             snoozes = self._store.snoozes.all()
-        except StateError:
+        except StateError as error:
+            if must_read and isinstance(error, StateBusyError):
+                raise
             snoozes = []
         sight = Sight(self.environment, self._place, self._settings.now(), snoozes, found.fits_known)
         return CheckResult(

@@ -17,7 +17,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from napari_update_hook.environment import Environment
-from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, StateError, UpdateHookError
+from napari_update_hook.errors import (
+    ServerAnswerError,
+    ServerUnreachableError,
+    StateBusyError,
+    StateError,
+    UpdateHookError,
+)
 from napari_update_hook.facts import is_final
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import CachedAnswer, ClientStore
@@ -57,9 +63,16 @@ Read = Callable[[bytes, datetime], Found]
 
 
 class Lookup:
-    """Looks up what is new for one environment, with the cache in ``store``."""
+    """Looks up what is new for one environment, with the cache in ``store``.
 
-    def __init__(self, settings: ClientSettings, store: ClientStore, environment: Environment) -> None:
+    A check goes on without a cache that can't be read. ``must_read``: raise StateBusyError instead where another process uses
+    it, because what can't be read is not what is not there.
+    """
+
+    def __init__(
+        self, settings: ClientSettings, store: ClientStore, environment: Environment, *, must_read: bool = False
+    ) -> None:
+        self._must_read = must_read
         self._settings = settings
         self._store = store
         self._environment = environment
@@ -211,7 +224,9 @@ class Lookup:
     def _cached(self, key: str) -> CachedAnswer | None:
         try:
             return self._store.answers.cached(key)
-        except StateError:
+        except StateError as error:
+            if self._must_read and isinstance(error, StateBusyError):
+                raise
             return None
 
 

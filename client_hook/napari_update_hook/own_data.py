@@ -83,6 +83,22 @@ def server_copy(settings: ClientSettings, store: ClientStore, deadline: float) -
     return copies
 
 
+def stop_sending(settings: ClientSettings, store: ClientStore) -> tuple[set[tuple[str, str]], list[str]]:
+    """Mark every (service, week) of the account of which a report was sent or waits: nothing of it leaves any more.
+
+    Returns them, and why some could not be read. Raises StateError.
+    """
+    weeks = {(one.service, one.week) for one in store.sendings.identifiers()} | {(settings.service, week_of(settings.now()))}
+    problems: list[str] = []
+    for file in store.environment_files():
+        try:
+            weeks |= {(draft.service, draft.week) for draft in Drafts(file).all()}
+        except StateError as error:
+            problems.append(str(error))
+    store.sendings.forget(sorted(weeks))
+    return weeks, problems
+
+
 def forget(
     settings: ClientSettings,
     store: ClientStore,
@@ -96,22 +112,13 @@ def forget(
     account; then what is on its way is waited for; then servers are asked. A pseudonym that could not be deleted is kept,
     for another try. ``deadline``: seconds for each request. Raises StateError.
     """
-    sent = store.sendings.identifiers()
-    files = store.environment_files()
-    weeks = {(one.service, one.week) for one in sent} | {(settings.service, week_of(settings.now()))}
-    problems: list[str] = []
-    for file in files:
-        try:
-            weeks |= {(draft.service, draft.week) for draft in Drafts(file).all()}
-        except StateError as error:
-            problems.append(str(error))
-    store.sendings.forget(sorted(weeks))
+    weeks, problems = stop_sending(settings, store)
     progress("Waiting for what is on its way")
     ends = time.monotonic() + LONGEST_SENDING.total_seconds()
     while store.sendings.under_way(settings.now() - LONGEST_SENDING) and time.monotonic() < ends:
         sleep(0.2)
     requests = drafts = 0
-    for file in files:
+    for file in store.environment_files():
         try:
             cleared = clear_weeks(file, weeks)
             file.compact()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -188,10 +188,13 @@ class Telemetry:
         key = ReportKey(week, identifier(throwaway, self._settings.service, week), environment_id(throwaway, week), 1)
         return msgspec.json.encode(build_batch(level, key, facts, assumed_allow_list(facts, listed), first_report=True))
 
-    def send(self, transport: Transport, query: dict[str, str], known: str | None) -> Sent:
+    def send(
+        self, transport: Transport, query: dict[str, str], known: str | None, may_send: Callable[[], bool] = lambda: True
+    ) -> Sent:
         """Send the next report, if it is time, with the update check. Raises nothing.
 
         ``query``: that of the update check; ``known``: the ETag of the answer that is cached, None where there is none.
+        ``may_send``: asked just before the report would leave, for what a person said that no file says yet.
         """
         decision = self.decision()
         outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
@@ -200,14 +203,21 @@ class Telemetry:
             if decision.level is Level.NONE:
                 return Sent(outcome)
             self.note_week()
-            return self._send_if_due(transport, decision, query, known)
+            return self._send_if_due(transport, decision, query, known, may_send)
         except UpdateHookError as error:
             return Sent(TelemetryOutcome(decision.level, reason=f"Nothing was sent: {error}", is_restricted=True))
         except Exception as error:  # a report that can't be made must not end the check
             reason = f"Nothing was sent: the report could not be made ({type(error).__name__}). Please report this."
             return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
 
-    def _send_if_due(self, transport: Transport, decision: Decision, query: dict[str, str], known: str | None) -> Sent:
+    def _send_if_due(
+        self,
+        transport: Transport,
+        decision: Decision,
+        query: dict[str, str],
+        known: str | None,
+        may_send: Callable[[], bool],
+    ) -> Sent:
         now, service = self._settings.now(), self._settings.service
         outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
         draft = next_to_send(self._store.drafts.all(), service, now, self._store.sendings.forgotten(), decision.level)
@@ -220,7 +230,7 @@ class Telemetry:
             reason = decision.reason or f"The next report goes out after {until}: one a day at most.{said}"
             return Sent(msgspec.structs.replace(outcome, reason=reason))
         try:
-            return self._send(transport, decision, draft, query, known)
+            return self._send(transport, decision, draft, query, known, may_send)
         except ServerAnswerError as error:
             return Sent(TelemetryOutcome(decision.level, reason=self._refused(error, draft, decision), is_restricted=True))
         except UpdateHookError as error:
@@ -228,11 +238,22 @@ class Telemetry:
             reason = f"Nothing was sent: {error} The report is kept and sent later."
             return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
 
-    def _send(self, transport: Transport, decision: Decision, draft: Draft, query: dict[str, str], known: str | None) -> Sent:
+    def _send(
+        self,
+        transport: Transport,
+        decision: Decision,
+        draft: Draft,
+        query: dict[str, str],
+        known: str | None,
+        may_send: Callable[[], bool],
+    ) -> Sent:
         service, sendings = self._settings.service, self._store.sendings
         allowed = self._allow_list(transport, draft.level)
         prepared = self._prepared(draft, sendings.reserve_revision(service, draft.week), allowed)
         batch = SentBatch(self._settings.now(), service, prepared.server, draft.week, draft.level, prepared.body.decode())
+        if not may_send():
+            reason = "Nothing was sent: what you said just now could not be written down yet."
+            return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
         try:
             number = sendings.begin(batch, prepared.key.identifier, self._process)
             if number is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,33 +25,47 @@ class Reading:
 
     def __init__(self, make_here: Callable[[], Here]) -> None:
         self._make_here = make_here
+        self._making = threading.Lock()  # one thread at a time makes a client, which may take a second
+        self._keeping = threading.Lock()
         self._here: Here | None = None
+        self._is_forgotten = False
         self._read_with: Here | None = None
         self._is_unusable = False
+        self._found: CheckResult | None = None
         self._site = Marks()
         self._state = Marks()
         self._is_anew = True
 
     def client(self) -> Here:
         """Return the client. Raises SettingsError."""
-        here = self._here  # another thread may have it made anew meanwhile
-        if here is None:
-            self._site.take(_site_files())
-            here = self._here = self._make_here()
-        return here
+        if (here := self._here) is not None:  # another thread may have it forgotten meanwhile
+            return here
+        with self._making:
+            while (here := self._here) is None:
+                self._is_forgotten = False
+                self._site.take(_site_files())
+                here = self._make_here()
+                with self._keeping:
+                    if not self._is_forgotten:  # else it is of before
+                        self._here = here
+                        break
+            return here
 
     def forget_client(self, *, examine: bool = False) -> None:
         """Make the client anew when it is next wanted. ``examine``: and look at every page of the files once more."""
-        self._here = None
+        with self._keeping:
+            self._is_forgotten = True
+            self._here = None
         self._is_anew |= examine
 
-    def read(self, before: Snapshot, known: CheckResult | None = None) -> dict[str, Any]:
-        """Return what changes in the snapshot ``before``. ``known``: what a check has just found.
+    def read(self, before: Snapshot, found: CheckResult | None = None) -> dict[str, Any]:
+        """Return what changes in the snapshot ``before``. ``found``: what a check has just found.
 
         What is busy stays as it was, and is read again at the next look.
         """
-        from napari_update_hook.errors import UpdateHookError
+        from napari_update_hook.errors import StateBusyError, UpdateHookError
 
+        self._found = found or self._found
         self._is_unusable = True
         try:
             here = self._read_with = self.client()
@@ -59,16 +74,20 @@ class Reading:
         self._is_unusable = False
         self._state.take(_state_files(here))  # before reading: what changes meanwhile is read again
         try:
-            return self._changes(here, before, _compared(here, before.result, known))
+            return self._changes(here, before)
+        except StateBusyError:
+            self._state.forget()
+            return {"result": before.result or self._found}
         except BaseException:
             self._state.forget()
             raise
 
-    def _changes(self, here: Here, before: Snapshot, result: CheckResult | None) -> dict[str, Any]:
+    def _changes(self, here: Here, before: Snapshot) -> dict[str, Any]:
         from napari_update_hook.errors import StateBusyError, StateError
         from napari_update_hook.own_data import LONGEST_SENDING, own_ids
         from napari_update_hook.standing import client_status
 
+        result = self._result(here, before.result)
         status = client_status(
             here.settings,
             here.store,
@@ -95,6 +114,28 @@ class Reading:
             pass
         return changes
 
+    def _result(self, here: Here, before: CheckResult | None) -> CheckResult | None:
+        """What is known, compared anew: an update may have been snoozed, even since a check found it a moment ago.
+
+        The notice of that check stays: it says why the answer is old. An answer that could not be kept is shown until there is
+        a newer one. Raises StateBusyError.
+        """
+        from msgspec.structs import replace
+
+        known, found = here.client.known(), self._found
+        last = found or before
+        if known is not None and last is not None and (last.server, last.fetched_at) == (known.server, known.fetched_at):
+            self._found = None  # the files hold it
+            return replace(known, **{name: getattr(last, name) for name in ("notice", "telemetry", "is_from_cache")})
+        if (
+            found is not None
+            and found.server == here.settings.server
+            and (known is None or known.fetched_at < found.fetched_at)
+        ):
+            return found
+        self._found = None
+        return known
+
     def may_have_changed(self) -> bool:
         """Whether what was last read may be another by now: the state files, or an administrator's file."""
         if self._site.may_have_changed(_site_files()):  # it is part of the settings
@@ -104,19 +145,6 @@ class Reading:
         if here is None:
             return not self._is_unusable  # else that is told already, and nothing has changed since
         return here is not self._read_with or self._state.may_have_changed(_state_files(here))
-
-
-def _compared(here: Here, before: CheckResult | None, found: CheckResult | None) -> CheckResult | None:
-    """What is known, compared anew: an update may have been snoozed, even since a check ``found`` it a moment ago.
-
-    The notice of that check stays: it says why the answer is old. Where an answer could not be kept, it is what it was.
-    """
-    from msgspec.structs import replace
-
-    known, last = here.client.known(), found or before
-    if known is not None and last is not None and last.fetched_at == known.fetched_at:
-        return replace(known, **{name: getattr(last, name) for name in ("notice", "telemetry", "is_from_cache")})
-    return found or known
 
 
 def _state_files(here: Here) -> list[Path]:

@@ -1,24 +1,23 @@
 """One session of napari: runs what takes time in the background, and tells what came of it.
 
 Every method returns at once. Files are read and written by one daemon thread and the network is used by another, so that an
-answer about consent never waits for a server. A request waits for what a person wanted before it. Listeners are called in those
-threads; the GUI passes on by a queued signal.
+answer about consent never waits for a server. No report leaves while an answer is not yet written down. Listeners are called in
+those threads; the GUI passes on by a queued signal.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import threading
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_update_hook.formatting import pretty_json
 from napari_update_hook.plugin.reading import Reading
 from napari_update_hook.plugin.snapshot import Snapshot, Task
-from napari_update_hook.plugin.workers import Worker
+from napari_update_hook.plugin.tasks import Listener, Tasks
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -36,10 +35,8 @@ FIRST_CHECK_AFTER_S = 5.0
 CHECK_EVERY_S = 3600.0
 """So often it is asked whether a check is due; the server and earlier failures say when one is."""
 REQUEST_DEADLINE_S = 9.0
-TRIES_WHILE_BUSY = 20
-"""So often, a second apart, what a person wants is tried where another process or thread uses the files."""
-
-Listener = Callable[[Snapshot], object]
+WRITTEN_WITHIN_S = 2.0
+"""So long a check, a report and the end of napari wait for what a person has just said to be written down."""
 
 
 class Session:
@@ -53,35 +50,39 @@ class Session:
     def __init__(self, make_here: Callable[[], Here] | None = None, first_check_after: float | None = None) -> None:
         self._reading = Reading(make_here or _client_here)
         self._first_check_after = FIRST_CHECK_AFTER_S if first_check_after is None else first_check_after
-        self._files = Worker("state")
-        self._network = Worker("network")
-        self._listeners: list[Listener] = []
+        self._tasks = Tasks()
         self._tellers: list[Callable[[list[tuple[str, str]]], object]] = []
-        self._changing = threading.RLock()  # a listener may change something itself
         self._is_reading = threading.Lock()
-        self._stopped = threading.Event()
         self._is_started = False
         self._is_looking = False
-        self._under_way: Counter[Task] = Counter()
-        self.snapshot = Snapshot()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """How everything stands, as of now."""
+        return self._tasks.snapshot
 
     def start(self) -> None:
         """Read how everything stands, go on watching, and check for updates soon and from time to time."""
         if not self._is_started:
             self._is_started = True
-            atexit.register(self.stop)  # before Qt takes its objects away: nobody must be told any more
+            atexit.register(self._end)  # before Qt takes its objects away: nobody must be told any more
             threading.Thread(target=self._watch, name="napari-update-hook-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch, check and tell no more."""
-        atexit.unregister(self.stop)
-        self._stopped.set()
-        self._listeners.clear()
+        """Watch, check, send and tell no more."""
+        self._tasks.stop()
         self._tellers.clear()
+
+    def _end(self) -> None:
+        """Stop as the process ends, which would take an answer with it that is just being written down."""
+        self.stop()
+        if not self._tasks.holds.are_tried(WRITTEN_WITHIN_S):
+            told = "Your last answer about telemetry could not be written down in time. Please answer again."
+            logging.getLogger(__name__).warning(told)
 
     def subscribe(self, listener: Listener) -> None:
         """Call ``listener`` with every snapshot from now on, in a thread of this session."""
-        self._listeners.append(listener)
+        self._tasks.subscribe(listener)
 
     def on_notice(self, teller: Callable[[list[tuple[str, str]]], object]) -> None:
         """Call ``teller`` with the (name, version) of updates to tell a person of now, in a thread of this session."""
@@ -89,7 +90,7 @@ class Session:
 
     def run(self, job: Callable[[], object]) -> None:
         """Run what is not of this session, but would take too long on the GUI thread."""
-        self._files.put(job)
+        self._tasks.put(job)
 
     def refresh(self) -> None:
         """Read everything anew, also what is installed."""
@@ -98,12 +99,12 @@ class Session:
             self._reading.forget_client(examine=True)
             self._read()
 
-        self._files.put(read)
+        self._tasks.put(read)
 
     def check(self, *, by_hand: bool = True) -> None:
         """Ask for updates. ``by_hand``: because a person asked, and not because it may be due."""
         if not self.snapshot.is_busy(Task.CHECK):
-            self._run(self._network, Task.CHECK, lambda: self._check(by_hand))
+            self._tasks.on_network(Task.CHECK, lambda: self._check(by_hand))
 
     def answer(
         self,
@@ -117,7 +118,8 @@ class Session:
         """Record an answer to the question. ``lasting``: None means until it is changed. ``means``: for the history.
 
         ``service``: the one that the person was told of; where it is another by now, nothing is recorded.
-        ``for_as_long_as_before``: where an answer holds that ends, this one ends with it.
+        ``for_as_long_as_before``: where an answer holds that ends, this one ends with it. From now until it is recorded, no
+        report leaves.
         """
 
         def record() -> None:
@@ -135,9 +137,8 @@ class Session:
             if for_as_long_as_before and (before := here.store.consents.current()) is not None:
                 until = before.until if agreed_level(before, here.settings, now) is not Level.NONE else None
             here.client.set_consent(Level(level), lasting=until - now if until else lasting, means=means)
-            self._read()
 
-        self._run(self._files, Task.ANSWER, record)
+        self._tasks.write_down(Task.ANSWER, record, then=self._read)
 
     def put_question(self, show: Callable[[Question | None], object], *, by_hand: bool = False) -> None:
         """Make the examples of a question, then call ``show`` in a thread of this session.
@@ -159,11 +160,11 @@ class Session:
                 self._read()
                 return
             is_noted = True
-            self._change(examples=_examples(here))
+            self._tasks.change(examples=_examples(here))
             self._read()
             show(question)
 
-        self._run(self._files, Task.ANSWER, prepare)
+        self._tasks.on_files(Task.ANSWER, prepare)
 
     def snooze(self, name: str, version: str, lasting: timedelta | None) -> None:
         """Do not tell of an update: for a time, or None for ever."""
@@ -178,7 +179,7 @@ class Session:
             here.store.snoozes.add(Snooze(canonicalize_name(name), version, until))
             self._read()
 
-        self._run(self._files, Task.SNOOZE, add)
+        self._tasks.on_files(Task.SNOOZE, add)
 
     def unsnooze(self, name: str) -> None:
         """Tell of a package's updates again."""
@@ -189,7 +190,7 @@ class Session:
             self._reading.client().store.snoozes.remove(canonicalize_name(name))
             self._read()
 
-        self._run(self._files, Task.SNOOZE, remove)
+        self._tasks.on_files(Task.SNOOZE, remove)
 
     def notify(self, wanted: bool) -> None:
         """Remember whether a person wants notifications."""
@@ -198,8 +199,7 @@ class Session:
             self._reading.client().store.notices.want(wanted)
             self._read()
 
-        if wanted is not self.snapshot.notifies:
-            self._run(self._files, Task.SNOOZE, want)
+        self._tasks.on_files(Task.SNOOZE, want)
 
     def show_preview(self) -> None:
         """Make what the next check sends; the public lists are fetched for it."""
@@ -209,9 +209,9 @@ class Session:
 
             flush_counts()
             prepared = self._reading.client().client.preview()
-            self._change(preview=pretty_json(prepared.body) if prepared else None)
+            self._tasks.change(preview=pretty_json(prepared.body) if prepared else None)
 
-        self._run(self._network, Task.PREVIEW, prepare)
+        self._tasks.on_network(Task.PREVIEW, prepare)
 
     def ask_servers(self) -> None:
         """Ask the servers what they hold of this account."""
@@ -220,105 +220,84 @@ class Session:
             from napari_update_hook.own_data import server_copy
 
             here = self._reading.client()
-            self._change(copies=tuple(server_copy(here.settings, here.store, REQUEST_DEADLINE_S)))
+            self._tasks.change(copies=tuple(server_copy(here.settings, here.store, REQUEST_DEADLINE_S)))
 
-        self._run(self._network, Task.SERVER_COPY, ask)
+        self._tasks.on_network(Task.SERVER_COPY, ask)
 
     def forget(self) -> None:
-        """Delete everything that servers hold, and its copies here."""
+        """Delete everything that servers hold, and its copies here. From now on nothing of it leaves."""
+
+        def stop_sending() -> None:
+            from napari_update_hook.own_data import stop_sending
+
+            here = self._reading.client()
+            stop_sending(here.settings, here.store)
 
         def delete() -> None:
             from napari_update_hook.own_data import forget
 
             here = self._reading.client()
-            done = forget(here.settings, here.store, REQUEST_DEADLINE_S, progress=lambda text: self._change(progress=text))
-            self._change(forgotten=done, copies=None, preview=None, progress="")
+            done = forget(
+                here.settings, here.store, REQUEST_DEADLINE_S, progress=lambda text: self._tasks.change(progress=text)
+            )
+            self._tasks.change(forgotten=done, copies=None, preview=None, progress="")
             self._read()
 
-        self._change(forgotten=None)
-        self._run(self._network, Task.FORGET, delete)
+        self._tasks.change(forgotten=None, progress="")
+        self._tasks.write_down(Task.FORGET, stop_sending, then=lambda: self._tasks.on_network(Task.FORGET, delete))
 
-    def _run(self, worker: Worker, task: Task, job: Callable[[], object]) -> None:
-        """Run a job in the background. While it runs ``busy`` has it, and where it fails ``failures`` says why."""
-        with self._changing:
-            self._under_way[task] += 1
-            self._change(busy=frozenset(+self._under_way))
-
-        def run() -> None:
-            failure = None
-            try:
-                if worker is self._files:
-                    self._patiently(job)
-                else:
-                    self._files.pass_by()  # what a person wanted before holds for it
-                    job()
-            except Exception as error:
-                failure = _explained(error)
-            with self._changing:  # the other thread may begin or end something at the same time
-                failures = {name: text for name, text in self.snapshot.failures.items() if name is not task}
-                if failure is not None:
-                    failures[task] = failure
-                self._under_way[task] -= 1  # the same may wait once more
-                self._change(busy=frozenset(+self._under_way), failures=failures)
-
-        worker.put(run)
-
-    def _patiently(self, job: Callable[[], object]) -> None:
-        """Run a job that changes files or nothing: again while somebody else uses them, because no answer may get lost."""
-        from napari_update_hook.errors import StateBusyError
-
-        for tries in range(TRIES_WHILE_BUSY, 0, -1):
-            try:
-                job()
-            except StateBusyError:
-                if tries == 1 or self._stopped.wait(LOOK_EVERY_S):
-                    raise
-            else:
-                return
+    def _tell_progress(self, text: str) -> None:
+        self._tasks.change(progress=text)
 
     def _check(self, by_hand: bool) -> None:
+        self._tasks.holds.are_tried(WRITTEN_WITHIN_S)  # who has just agreed means this check, too
         self._reading.forget_client()  # what is installed may have changed
         here = self._reading.client()
         try:
-            result = here.client.check(only_if_due=not by_hand)
+            result = here.client.check(only_if_due=not by_hand, may_send=self._may_send)
         except Exception:
             self._read()
             raise
         self._read(result)
-        self._run(self._files, Task.TELL, self._tell)  # after what a person wanted meanwhile: it may be not to hear of them
+        self._tasks.on_files(Task.TELL, self._tell)  # after what a person wanted meanwhile: it may be not to hear of them
+
+    def _may_send(self) -> bool:
+        return self._tasks.holds.are_over(WRITTEN_WITHIN_S) and not self._tasks.stopped.is_set()
 
     def _tell(self) -> None:
-        """Tell of updates that were not told before, if a person wants that."""
+        """Tell of updates that were not told before, if a person wants that. Raises StateError."""
+        from packaging.utils import canonicalize_name
+
         from napari_update_hook.updates import Status
 
-        rows = self.snapshot.result.rows if self.snapshot.result is not None else []
-        updates = [(row.name, row.latest) for row in rows if row.status is Status.UPDATE and row.latest is not None]
-        if not updates or not self.snapshot.notifies or not self._tellers:
+        here, tellers = self._reading.client(), list(self._tellers)
+        result, now = self.snapshot.result, here.settings.now()
+        if result is None or not tellers or not here.store.notices.wanted():
             return
-        here = self._reading.client()
-        with contextlib.suppress(Exception):  # where it can't be remembered, it would be told again and again
-            if here.store.notices.claim(updates, here.settings.now()):
-                for teller in self._tellers:
+        snoozes = here.store.snoozes.all()  # not as it was read for the rows, which another process may have kept from reading
+        updates = [
+            (row.name, row.latest)
+            for row in result.rows
+            if row.status is Status.UPDATE and row.latest is not None
+            if not any(one.covers(canonicalize_name(row.name), row.latest, now) for one in snoozes)
+        ]
+        if updates and here.store.notices.claim(updates, now):
+            for teller in tellers:
+                with contextlib.suppress(Exception):  # a window that is just going away
                     teller(updates)
 
-    def _read(self, known: CheckResult | None = None) -> None:
-        """Make the snapshot anew from the files. ``known``: what a check has just found."""
+    def _read(self, found: CheckResult | None = None) -> None:
+        """Make the snapshot anew from the files. ``found``: what a check has just found."""
         with self._is_reading:  # both threads read: the later one must not publish what it began with
-            if self._stopped.is_set():
+            if self._tasks.stopped.is_set():
                 return
-            changes = self._reading.read(self.snapshot, known)
+            changes = self._reading.read(self.snapshot, found)
             if (status := changes.get("status")) is not None:
                 _count_only_at_level_full(status.level)
-            self._change(**changes)
-
-    def _change(self, **changes: Any) -> None:
-        """Publish a new snapshot. Listeners hear of it before the next is made: the last that they hear is the newest."""
-        with self._changing:
-            before = self.snapshot
-            self.snapshot = replace(before, **changes)
-            for listener in list(self._listeners) if self.snapshot != before else ():
-                with contextlib.suppress(Exception):  # a window that is just going away
-                    listener(self.snapshot)
+            with self._tasks.changing:
+                if _is_newer(changes.get("result"), self.snapshot.result):  # whoever asked
+                    changes["failures"] = self._tasks.failures_but(Task.CHECK)
+                self._tasks.change(**changes)
 
     def _watch(self) -> None:
         """Look whether any file changed, and whether a check may be due."""
@@ -327,7 +306,7 @@ class Session:
         self._look()
         next_read = time.monotonic() + READ_ANEW_EVERY_S
         next_check = time.monotonic() + self._first_check_after
-        while not self._stopped.wait(LOOK_WHILE_CHECKING_S if self.snapshot.is_busy(Task.CHECK) else LOOK_EVERY_S):
+        while not self._tasks.stopped.wait(LOOK_WHILE_CHECKING_S if self.snapshot.is_busy(Task.CHECK) else LOOK_EVERY_S):
             now = time.monotonic()
             with contextlib.suppress(Exception):
                 if now >= next_read:
@@ -352,7 +331,11 @@ class Session:
 
         if not self._is_looking:
             self._is_looking = True
-            self._files.put(read)
+            self._tasks.put(read)
+
+
+def _is_newer(found: CheckResult | None, before: CheckResult | None) -> bool:
+    return found is not None and (before is None or found.fetched_at > before.fetched_at)
 
 
 def _client_here() -> Here:
@@ -377,11 +360,3 @@ def _examples(here: Here) -> dict[str, str]:
     from napari_update_hook.wire import TELEMETRY_LEVELS
 
     return {level.value: pretty_json(here.client.example(level)) for level in TELEMETRY_LEVELS}
-
-
-def _explained(error: Exception) -> str:
-    from napari_update_hook.errors import UpdateHookError
-
-    if isinstance(error, UpdateHookError):
-        return str(error)
-    return f"Something unforeseen went wrong ({type(error).__name__}: {error}). Please report this."

@@ -30,12 +30,6 @@ class Worker:
                 self._thread = threading.Thread(target=self._run, name=f"napari-update-hook-{self._name}", daemon=True)
                 self._thread.start()
 
-    def pass_by(self) -> None:
-        """Wait until every job that was put before this is done. For other threads only."""
-        passed = threading.Event()
-        self.put(passed.set)
-        passed.wait()
-
     def _run(self) -> None:
         while True:
             job = self._jobs.get()

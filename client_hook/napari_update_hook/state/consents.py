@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from datetime import datetime, timedelta
 
 import msgspec
 
 from napari_update_hook.decision import ConsentRecord, has_ended, is_continued
+from napari_update_hook.errors import StateError
 from napari_update_hook.facts import decoded_facts, encoded_facts
 from napari_update_hook.identity import new_secret
 from napari_update_hook.state.database import StateFile
@@ -45,6 +47,7 @@ class Consents:
         collected and not sent yet goes too, unless the new answer continues one that holds: then it is cut to the lower of
         both levels. The account's file is changed first where a secret is made and last where one goes, so that a kill in
         between leaves nothing that is used. Where somebody who tidies up has seen only the former, it is made once more.
+        Where the account's secret can't be taken now, the answer holds all the same, and whoever tidies up takes it.
         """
         consents = record.level is not Level.NONE
         if consents:
@@ -68,7 +71,8 @@ class Consents:
         if consents:
             self._join_account()
         else:
-            self._leave_account(record.at)
+            with contextlib.suppress(StateError):
+                self._leave_account(record.at)
 
     def cut(self, level: Level) -> None:
         """Take what lies above ``level`` out of everything unsent: more than that may not even be collected any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 import subprocess
@@ -23,17 +24,19 @@ from napari_update_hook.asking import Question, Why
 from napari_update_hook.client import UpdateClient
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.errors import SettingsError, StateBusyError, StateError
-from napari_update_hook.plugin import marks, reading
+from napari_update_hook.plugin import marks, reading, tasks
 from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.settings import read_site_rules
+from napari_update_hook.state import database
 from napari_update_hook.state.answers import Answers
+from napari_update_hook.state.consents import Consents
 from napari_update_hook.state.notices import Notices
-from napari_update_hook.state.snoozes import Snooze
+from napari_update_hook.state.snoozes import Snooze, Snoozes
 from napari_update_hook.wire import Level
 
-from tests.support.client import SERVER, UPDATES_BODY, Machine, requests_of, taking_server
+from tests.support.client import ALLOWED, SERVER, UPDATES_BODY, Machine, reports_of, requests_of, taking_server
 
 SERVICE = SERVER
 
@@ -46,6 +49,7 @@ def machine(tmp_path: Path) -> Machine:
 @pytest.fixture
 def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.setattr(sessions, "LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 20.0)  # this test's own thread uses the files, too, and tries once
     monkeypatch.setattr(collect, "_collector_here", lambda: collect.Collector(machine.settings, machine.store, lambda: None))  # type: ignore[arg-type, return-value]
     made = Session(lambda: Here(machine.settings, machine.store, machine.client), first_check_after=3600)
     yield made
@@ -57,9 +61,22 @@ def answer() -> httpx.Response:
     return httpx.Response(200, content=UPDATES_BODY, headers={"content-type": "application/json"})
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 10) -> None:
+@pytest.fixture
+def impatient(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that somebody uses is soon given up."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.2)
+    monkeypatch.setattr(tasks, "REST_S", 0.1)
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
+    """What another thread writes just now is not there yet."""
+
+    def holds() -> Any:
+        with contextlib.suppress(StateBusyError):
+            return condition()
+
     ends = time.monotonic() + seconds
-    while not condition():
+    while not holds():
         assert time.monotonic() < ends, "it did not come about"
         time.sleep(0.01)
 
@@ -236,7 +253,7 @@ def test_an_administrators_file_that_a_check_has_seen_first_holds_before_the_che
     held = threading.Event()
 
     def slow(request: httpx.Request) -> httpx.Response:
-        held.wait(10)
+        held.wait(25)
         return answer()
 
     respx_mock.route().mock(side_effect=slow)
@@ -260,10 +277,10 @@ def test_an_administrators_file_that_a_check_has_seen_first_holds_before_the_che
     session.check()
     try:
         if is_usable:
-            wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC, seconds=5)
+            wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
             assert session.snapshot.is_busy(Task.CHECK)
         else:
-            wait_until(lambda: session.snapshot.problem is not None, seconds=5)
+            wait_until(lambda: session.snapshot.problem is not None)
     finally:
         held.set()
     wait_until(lambda: not session.snapshot.busy)
@@ -348,13 +365,13 @@ def test_an_answer_waits_for_no_server(session: Session, machine: Machine, respx
     held = threading.Event()
 
     def slow(request: httpx.Request) -> httpx.Response:
-        held.wait(10)
+        held.wait(25)
         return answer()
 
     respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=slow)
     session.check()
     session.answer("basic", means="test", service=SERVICE)
-    wait_until(lambda: machine.store.consents.current() is not None, 2)
+    wait_until(lambda: machine.store.consents.current() is not None)
     assert session.snapshot.is_busy(Task.CHECK)
     held.set()
     wait_until(lambda: not session.snapshot.busy)
@@ -407,7 +424,7 @@ def test_what_is_under_way_in_two_threads_ends(session: Session, machine: Machin
 def test_the_last_snapshot_that_is_heard_is_the_newest(session: Session, machine: Machine) -> None:
     heard: list[Snapshot] = []
     session.subscribe(heard.append)
-    threads = [threading.Thread(target=session._change, kwargs={"progress": str(number)}) for number in range(50)]
+    threads = [threading.Thread(target=session._tasks.change, kwargs={"progress": str(number)}) for number in range(50)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -450,11 +467,10 @@ def test_what_a_person_wants_before_a_check_holds_for_it_however_long_it_takes_t
     session.run(is_free.wait)  # as where another process uses the files
     session.snooze("affinder", "0.5.0", None) if wish == "snooze" else session.notify(False)
     session.check()
+    wait_until(lambda: updates.called)
     time.sleep(0.2)
-    assert not updates.called
     is_free.set()
     wait_until(lambda: not session.snapshot.busy)
-    assert updates.called
     assert told == []
 
 
@@ -503,8 +519,8 @@ def test_what_is_snoozed_as_a_check_ends_is_shown_so_at_once(
     assert not session.snapshot.result.is_from_cache  # type: ignore[union-attr]
 
 
-def test_an_answer_that_could_not_be_kept_is_shown_all_the_same(
-    session: Session, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+def test_an_answer_that_could_not_be_kept_is_shown_until_there_is_a_newer_one(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
 
@@ -516,6 +532,16 @@ def test_an_answer_that_could_not_be_kept_is_shown_all_the_same(
     wait_until(lambda: not session.snapshot.busy)
     assert session.snapshot.result is not None
     assert "The disk is full." in (session.snapshot.result.notice or "")
+    done = threading.Event()
+    session.refresh()
+    session.run(done.set)
+    assert done.wait(10)
+    assert "The disk is full." in (session.snapshot.result.notice or "")
+    monkeypatch.undo()
+    machine.clock.forward(hours=1)
+    machine.client.check()
+    session.refresh()
+    wait_until(lambda: session.snapshot.result is not None and not session.snapshot.result.notice)
 
 
 def test_nothing_is_sent_by_a_check_that_a_person_asks_for_after_withdrawing(
@@ -527,10 +553,206 @@ def test_nothing_is_sent_by_a_check_that_a_person_asks_for_after_withdrawing(
     session.run(is_free.wait)
     session.answer(Level.NONE, means="test", service=SERVICE)
     session.check()
-    time.sleep(0.2)
+    wait_until(lambda: not session.snapshot.is_busy(Task.CHECK))
     is_free.set()
     wait_until(lambda: not session.snapshot.busy)
-    assert [method for method, _ in requests_of(respx_mock)] == ["GET"]
+    assert ("GET", "/api/updates") in requests_of(respx_mock)
+    assert not reports_of(respx_mock)
+
+
+@pytest.mark.parametrize("wish", ["withdraw", "forget"])
+def test_nothing_is_sent_once_a_person_has_said_no_while_a_check_asks(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, wish: str
+) -> None:
+    taking_server(respx_mock, SERVER)
+    machine.consent(Level.BASIC)
+    is_free = threading.Event()
+
+    def lists_for_a_person_who_says_no(_: httpx.Request) -> httpx.Response:
+        session.run(is_free.wait)
+        session.answer(Level.NONE, means="test", service=SERVICE) if wish == "withdraw" else session.forget()
+        return httpx.Response(200, json=ALLOWED)
+
+    respx_mock.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=lists_for_a_person_who_says_no)
+    session.check()
+    wait_until(lambda: not session.snapshot.is_busy(Task.CHECK))
+    is_free.set()
+    wait_until(lambda: not session.snapshot.busy)
+    assert ("GET", "/api/updates") in requests_of(respx_mock)
+    assert not reports_of(respx_mock)
+    assert not machine.store.sendings.identifiers(), "none is noted as one that a server may know"
+
+
+def test_what_a_check_finds_written_in_time_goes_by_what_it_says(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter
+) -> None:
+    taking_server(respx_mock, SERVER)
+    session.answer(Level.BASIC, means="test", service=SERVICE)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert len(reports_of(respx_mock)) == 1
+
+
+def test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taking_server(respx_mock, SERVER)
+    machine.consent(Level.BASIC)
+
+    def broken(*_: Any) -> None:
+        raise StateError("The disk is full.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Consents, "record", broken)
+        session.answer(Level.NONE, means="test", service=SERVICE)
+        wait_until(lambda: not session.snapshot.busy)
+        assert session.snapshot.failures[Task.ANSWER] == "The disk is full."
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert not reports_of(respx_mock)
+    assert session.snapshot.result is not None
+    assert "could not be written down" in (session.snapshot.result.telemetry.reason or "")
+    machine.clock.forward(hours=1)
+    session.answer(Level.BASIC, means="test", service=SERVICE)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert len(reports_of(respx_mock)) == 1
+
+
+def test_an_answer_is_written_down_as_napari_ends(session: Session, machine: Machine) -> None:
+    machine.consent(Level.BASIC)
+    is_free = threading.Event()
+    session.run(is_free.wait)
+    session.answer(Level.NONE, means="test", service=SERVICE)
+    threading.Timer(0.2, is_free.set).start()
+    session._end()
+    current = machine.store.consents.current()
+    assert current is not None
+    assert current.level is Level.NONE
+
+
+def test_after_the_end_nothing_is_asked(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    machine.consent(Level.BASIC)
+    is_free, done = threading.Event(), threading.Event()
+    session._tasks.on_network(Task.SERVER_COPY, is_free.wait)
+    session.check()
+    session._tasks.on_network(Task.SERVER_COPY, done.set)
+    session._tasks._network.put(done.set)
+    session.stop()
+    is_free.set()
+    assert done.wait(10)
+    assert not respx_mock.calls
+
+
+def test_a_failure_goes_as_soon_as_it_is_tried_again_and_comes_back(session: Session, machine: Machine) -> None:
+    heard: list[str | None] = []
+    session.subscribe(lambda snapshot: heard.append(snapshot.failures.get(Task.ANSWER)))
+    for _ in range(2):
+        session.answer(Level.NONE, means="test", service="https://named.example.org")
+        wait_until(lambda: not session.snapshot.busy)
+    told = [one is not None for one in heard]
+    assert told == [False, True, False, True]
+
+
+def test_the_failure_of_a_check_goes_where_another_process_was_answered(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter
+) -> None:
+    updates = respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=httpx.ConnectError("no network"))
+    session.start()
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert Task.CHECK in session.snapshot.failures
+    updates.mock(side_effect=None, return_value=answer())
+    machine.clock.forward(hours=1)
+    machine.client.check()
+    wait_until(lambda: session.snapshot.result is not None)
+    assert Task.CHECK not in session.snapshot.failures
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_of_several_wishes_about_notifications_the_last_counts(session: Session, machine: Machine, last: bool) -> None:
+    machine.store.notices.want(last)
+    session.refresh()
+    wait_until(lambda: session.snapshot.status is not None)
+    is_free = threading.Event()
+    session.run(is_free.wait)
+    session.notify(not last)
+    session.notify(last)
+    is_free.set()
+    wait_until(lambda: not session.snapshot.busy)
+    assert machine.store.notices.wanted() is last
+
+
+@pytest.mark.parametrize("what", ["snoozes", "wish"])
+def test_nothing_is_told_that_is_snoozed_or_unwanted_where_that_could_not_be_read_at_once(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr(tasks, "REST_S", 0.02)
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    of: type
+    of, name = (Snoozes, "all") if what == "snoozes" else (Notices, "wanted")
+    if what == "snoozes":
+        machine.store.snoozes.add(Snooze("affinder", "0.5.0", None))
+    else:
+        machine.store.notices.want(False)
+    read, tries = getattr(of, name), []
+
+    def busy_at_first(self: Any) -> Any:
+        tries.append(1)
+        if len(tries) <= 4:
+            raise StateBusyError("Another process is using it.")
+        return read(self)
+
+    monkeypatch.setattr(of, name, busy_at_first)
+    told: list[Any] = []
+    session.on_notice(told.append)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert told == []
+    assert len(tries) > 4
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_is_shown_stays_while_another_process_uses_the_files(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter
+) -> None:
+    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    shown: list[Snapshot] = []
+    session.subscribe(shown.append)
+    done = threading.Event()
+    with contextlib.closing(sqlite3.connect(machine.store.files[0].path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        session.refresh()
+        session.run(done.set)
+        assert done.wait(30)
+        other.execute("ROLLBACK")
+    assert session.snapshot.result is not None
+    assert all(one.result is not None for one in shown)
+
+
+def test_a_client_that_was_being_made_as_settings_changed_is_not_kept(machine: Machine) -> None:
+    began, go_on, made = threading.Event(), threading.Event(), []
+
+    def make() -> Here:
+        here = Here(machine.settings, machine.store, machine.client)
+        made.append(here)
+        if len(made) == 1:
+            began.set()
+            assert go_on.wait(10)
+        return here
+
+    read = reading.Reading(make)
+    given: list[Here] = []
+    slow = threading.Thread(target=lambda: given.append(read.client()))
+    slow.start()
+    assert began.wait(10)
+    read.forget_client()  # as the watch does that sees another file
+    go_on.set()
+    slow.join(10)
+    assert given == [made[1]]
+    assert read.client() is made[1]
 
 
 def test_what_is_sent_is_shown_and_forgotten(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
@@ -603,13 +825,14 @@ def level_recorded(machine: Machine) -> Level | None:
     return record.level if record is not None else None
 
 
+@pytest.mark.usefixtures("impatient")
 def test_an_answer_is_not_lost_while_another_process_uses_the_files(session: Session, machine: Machine) -> None:
     session.answer("basic", means="test", service=SERVICE)
     wait_until(lambda: level_recorded(machine) is Level.BASIC)
     other = sqlite3.connect(machine.store.files[0].path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     session.answer("full", means="test", service=SERVICE)
-    time.sleep(1.3)  # longer than a state file is waited for
+    time.sleep(0.7)  # longer than a state file is waited for
     assert session.snapshot.is_busy(Task.ANSWER)
     other.execute("ROLLBACK")
     other.close()
@@ -617,6 +840,7 @@ def test_an_answer_is_not_lost_while_another_process_uses_the_files(session: Ses
     assert Task.ANSWER not in session.snapshot.failures
 
 
+@pytest.mark.usefixtures("impatient")
 def test_what_could_not_be_read_is_not_shown_and_is_read_again(session: Session, machine: Machine) -> None:
     machine.client.set_consent(Level.MIDDLE, means="test")
     session.start()
@@ -626,7 +850,7 @@ def test_what_could_not_be_read_is_not_shown_and_is_read_again(session: Session,
     seen: list[Level] = []
     session.subscribe(lambda snapshot: seen.append(snapshot.status.level) if snapshot.status else None)
     session.refresh()
-    time.sleep(1.3)
+    time.sleep(0.7)
     other.execute("UPDATE consent SET level = 'basic'")
     other.execute("COMMIT")
     other.close()

@@ -17,7 +17,7 @@ from napari_update_hook.errors import StateBusyError, StateError
 from napari_update_hook.facts import Facts, facts_of
 from napari_update_hook.layers import LayerKind
 from napari_update_hook.pacing import Pause
-from napari_update_hook.state import CachedAnswer, ClientStore, SentBatch, environment_name
+from napari_update_hook.state import CachedAnswer, ClientStore, SentBatch, database, environment_name
 from napari_update_hook.state.drafts import MOST_KINDS, Counts
 from napari_update_hook.state.migrations import ACCOUNT_MIGRATIONS, ENVIRONMENT_MIGRATIONS
 from napari_update_hook.state.sendings import SentIdentifier
@@ -165,7 +165,24 @@ def test_clearing_up_between_the_halves_of_an_answer_leaves_its_secret(
     assert store.consents.secrets() is not None
 
 
-def test_agreeing_and_clearing_up_at_once_loses_no_secret(tmp_path: Path) -> None:
+def test_a_withdrawal_holds_where_another_process_uses_the_accounts_file(
+    store: ClientStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.1)
+    store.consents.record(answer(Level.FULL))
+    own, account = store.files
+    with contextlib.closing(sqlite3.connect(account.path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        store.consents.record(answer(Level.NONE))
+        other.execute("ROLLBACK")
+    assert [record.level for record in store.consents.history()] == [Level.FULL, Level.NONE]
+    assert "secret" not in tables_with_rows(own.path)
+    store.consents.end(NOW)  # as every check does
+    assert "secret" not in tables_with_rows(account.path)
+
+
+def test_agreeing_and_clearing_up_at_once_loses_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 20.0)
     agreeing, tidying = ClientStore(tmp_path / "state", "abc"), ClientStore(tmp_path / "state", "abc")
     is_over = threading.Event()
 

@@ -87,7 +87,7 @@ class TelemetryPage(QWidget):
         self.withdraw.setEnabled(agreed)
         self.forget.setEnabled(not snapshot.is_busy(Task.FORGET))
         self.ask.setEnabled(not snapshot.is_busy(Task.SERVER_COPY))
-        outcome = forgotten_text(snapshot) or snapshot.failures.get(Task.ANSWER, "")
+        outcome = snapshot.failures.get(Task.ANSWER) or forgotten_text(snapshot)
         self.outcome.setText(outcome)
         self.outcome.setVisible(bool(outcome))
         _show(self.preview, self._preview_text(snapshot))
