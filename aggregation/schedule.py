@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
-from apscheduler.schedulers.base import BaseScheduler
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
@@ -23,6 +23,7 @@ from aggregation.stores.raw import RawStore
 log = structlog.get_logger()
 
 RETRY_AFTER = timedelta(seconds=60)
+STOPPED_WITHIN_S = 5.0
 KEPT_RECORD = timedelta(days=90)
 """So long the record of runs goes back."""
 DAY_S = 86_400
@@ -30,8 +31,27 @@ INTERVAL_S = 900
 """A quarter of an hour: a missed run is caught up by the next, because both jobs look at what is due."""
 
 
+class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
+    """Runs jobs in the event loop. ``runs``: those under way."""
+
+    def __init__(self) -> None:
+        super().__init__(timezone="UTC")
+        self.runs: set[asyncio.Task[object]] = set()
+
+    async def stop(self) -> None:
+        """Begin no job any more, cancel what runs, and wait until it has ended, for up to `STOPPED_WITHIN_S`.
+
+        An event loop that ends before would cancel it once more, while its connection is being closed: with aiosqlite that
+        never comes to an end.
+        """
+        runs = set(self.runs)
+        self.shutdown(wait=False)
+        if runs:
+            await asyncio.wait(runs, timeout=STOPPED_WITHIN_S)
+
+
 def register(
-    scheduler: BaseScheduler,
+    scheduler: JobScheduler,
     raw: RawStore,
     aggregate: AggregateStore,
     clock: Clock,
@@ -75,7 +95,7 @@ def register(
 
 
 def add(
-    scheduler: BaseScheduler,
+    scheduler: JobScheduler,
     name: str,
     work: Callable[[], Awaitable[str | None]],
     aggregate: AggregateStore,
@@ -88,6 +108,10 @@ def add(
     """Schedule ``work`` every ``seconds``, the first time at once, never twice at the same time."""
 
     async def run() -> None:
+        this = asyncio.current_task()
+        assert this is not None
+        scheduler.runs.add(this)
+        this.add_done_callback(scheduler.runs.discard)
         try:
             await run_job(aggregate, name, work, clock.now, lock_folder)
         except asyncio.CancelledError:

@@ -143,9 +143,10 @@ def scheduler() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         await stop.wait()
-        jobs.shutdown(wait=False)
+        await jobs.stop()
         if watching is not None:
             watching.cancel()
+            await asyncio.wait([watching])
         if stop_metrics is not None:
             await asyncio.to_thread(stop_metrics)
         await services.close()

@@ -96,7 +96,7 @@ async def running(services: Services) -> AsyncIterator[None]:
         if services.settings.jobs:
             scheduler = make_scheduler(services)
             scheduler.start()
-            stack.callback(scheduler.shutdown, wait=False)
+            stack.push_async_callback(scheduler.stop)
         background.append(asyncio.create_task(watch_snapshot(services)))  # another process may be the one that refreshes
         stack.push_async_callback(_cancel, background)
         yield

@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from napari_update_hook.weeks import published_from, start_of
 from structlog.testing import capture_logs
 
@@ -20,6 +19,7 @@ from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import JobRun
 from aggregation.stores.raw import RawStore
 from tests.support.reports import WEEK, report
+from tests.support.waiting import until
 
 
 def now() -> datetime:
@@ -84,17 +84,17 @@ async def test_the_jobs_publish_what_is_due_and_purge_what_is_old(
     raw: RawStore, aggregate: AggregateStore, tmp_path: Path
 ) -> None:
     await raw.put([report(person) for person in range(12)] + [report(1, week="2026-W30")])
-    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler = schedule.JobScheduler()
     schedule.register(scheduler, raw, aggregate, Clock(published_from(WEEK)), tmp_path)
+
+    async def all_ended() -> bool:
+        return sum(run.ended_at is not None for run in await aggregate.last_job_runs()) == 3
+
     scheduler.start()
     try:
-        for _ in range(200):
-            runs = await aggregate.last_job_runs()
-            if len([run for run in runs if run.ended_at]) == 3:
-                break
-            await asyncio.sleep(0.05)
+        await until(all_ended)
     finally:
-        scheduler.shutdown(wait=False)
+        await scheduler.stop()
     assert WEEK in await aggregate.published_weeks()
     assert await raw.weeks() == [WEEK]
 
@@ -103,7 +103,7 @@ async def jobs_ran(
     raw: RawStore, aggregate: AggregateStore, moment: datetime, folder: Path, **options: Any
 ) -> dict[str, JobRun]:
     """Schedule the jobs at a moment, wait until each has run once, and return the record."""
-    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler = schedule.JobScheduler()
     schedule.register(scheduler, raw, aggregate, Clock(moment), folder, **options)
     scheduler.start()
     try:
@@ -113,7 +113,7 @@ async def jobs_ran(
                 return runs
             await asyncio.sleep(0.05)
     finally:
-        scheduler.shutdown(wait=False)
+        await scheduler.stop()
     pytest.fail("the jobs did not end")
 
 
@@ -177,7 +177,7 @@ async def test_a_run_that_was_killed_is_known_as_such_by_the_next(aggregate: Agg
 async def test_a_week_that_is_about_to_be_lost_is_in_the_log(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
     await raw.put([report(person) for person in range(12)])
     for days, expected in ((8, []), (6, ["week_about_to_be_lost"])):
-        scheduler = AsyncIOScheduler(timezone="UTC")
+        scheduler = schedule.JobScheduler()
         moment = start_of(WEEK) + RETENTION - timedelta(days=days)
         schedule.register(scheduler, raw, aggregate, Clock(moment), tmp_path / str(days), approval=True)
         with capture_logs() as lines:
@@ -252,14 +252,33 @@ async def test_a_job_whose_lock_cannot_be_had_is_tried_again_soon(tmp_path: Path
     from aggregation.stores.engines import make_engine
 
     away = AggregateStore(make_engine("postgresql+asyncpg://x:y@127.0.0.1:9/nowhere"))
-    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler = schedule.JobScheduler()
 
     async def work() -> None:
         pytest.fail("without its lock a job must not run")
 
     schedule.add(scheduler, "refresh", work, away, Clock(), tmp_path, seconds=7200)
     scheduler.start()
-    await asyncio.sleep(1)
-    due = scheduler.get_job("refresh").next_run_time
-    scheduler.shutdown(wait=False)
-    assert due - now() < timedelta(seconds=90)
+    soon = now() + timedelta(seconds=90)
+    await until(lambda: scheduler.get_job("refresh").next_run_time < soon)
+    await scheduler.stop()
+
+
+async def test_a_scheduler_that_is_stopped_leaves_nothing_behind(aggregate: AggregateStore, tmp_path: Path) -> None:
+    """What is cancelled a second time, by the end of the event loop, may never end: aiosqlite's connections do not."""
+    before = asyncio.all_tasks()
+    for number in range(20):
+        scheduler, is_begun = schedule.JobScheduler(), asyncio.Event()
+
+        async def work(is_begun: asyncio.Event = is_begun) -> None:
+            is_begun.set()
+            while True:
+                await aggregate.job_counts()
+
+        schedule.add(scheduler, "refresh", work, aggregate, Clock(), tmp_path, seconds=7200)
+        scheduler.start()
+        await is_begun.wait()
+        await asyncio.sleep(number / 2000)
+        await scheduler.stop()
+        assert asyncio.all_tasks() == before
+    assert {run.error for run in await aggregate.last_job_runs()} == {"was stopped"}

@@ -6,7 +6,6 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation import schedule
@@ -21,9 +20,9 @@ SECONDS_BETWEEN_LOOKS = 30
 log = structlog.get_logger()
 
 
-def make_scheduler(services: Services) -> AsyncIOScheduler:
+def make_scheduler(services: Services) -> schedule.JobScheduler:
     """Return a scheduler with every job, not started yet."""
-    scheduler = AsyncIOScheduler(timezone="UTC")
+    scheduler = schedule.JobScheduler()
     settings = services.settings
     retry_after = timedelta(seconds=settings.refresh_retry_s)
 

@@ -8,6 +8,7 @@ import pytest
 from aggregation.settings import Store
 from migrations import upgrade
 from tests.support.made_upstream import MadeUpstream
+from tests.support.waiting import until
 from update_server.operations.scheduling import make_scheduler
 from update_server.services import Services
 from update_server.settings import Settings
@@ -24,14 +25,6 @@ async def services_on(folder: Path, **changes: object) -> Services:
     return services
 
 
-async def until(condition: object, seconds: float = 20.0) -> None:
-    for _ in range(int(seconds / 0.05)):
-        if condition():  # type: ignore[operator]
-            return
-        await asyncio.sleep(0.05)
-    pytest.fail("it did not happen in time")
-
-
 async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path: Path) -> None:
     with MadeUpstream().served() as upstream:
         services = await services_on(tmp_path, upstream=upstream)
@@ -39,7 +32,7 @@ async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path:
         assert {job.id for job in scheduler.get_jobs()} == {"refresh", "publish", "purge", "order"}
         scheduler.start()
         await until(lambda: services.keeper.last_refresh is not None)
-        scheduler.shutdown(wait=False)
+        await scheduler.stop()
     assert services.keeper.last_refresh is not None
     assert services.keeper.last_refresh.error is None
     assert services.keeper.served is not None
@@ -55,12 +48,16 @@ async def test_a_refresh_that_failed_is_tried_again_soon(tmp_path: Path, monkeyp
     scheduler = make_scheduler(services)
     scheduler.start()
     await until(lambda: services.keeper.last_refresh is not None)
-    await asyncio.sleep(0.2)
     from datetime import UTC, datetime, timedelta
 
-    next_run = scheduler.get_job("refresh").next_run_time
-    scheduler.shutdown(wait=False)
-    assert next_run - datetime.now(UTC) < timedelta(seconds=90)
+    soon = datetime.now(UTC) + timedelta(seconds=90)
+    await until(lambda: scheduler.get_job("refresh").next_run_time < soon)
+
+    async def is_recorded() -> bool:
+        return any(run.job == "refresh" and run.ended_at for run in await services.aggregate.last_job_runs())
+
+    await until(is_recorded)
+    await scheduler.stop()
     runs = {run.job: run for run in await services.aggregate.last_job_runs()}
     assert "127.0.0.1:9" in str(runs["refresh"].error)
     assert services.keeper.served is not None
@@ -85,7 +82,7 @@ async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postg
             if await take_over(second):
                 break
             await asyncio.sleep(0.1)
-        scheduler.shutdown(wait=False)
+        await scheduler.stop()
     assert first.keeper.served is not None
     assert second.keeper.served is not None
     assert second.keeper.served.index.facts == first.keeper.served.index.facts
