@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 from napari_update_hook.switches import CI_VARIABLES
@@ -21,6 +23,8 @@ from tests.support import promised
 
 collect_ignore = [] if find_spec("napari") else ["inside_napari"]
 """`make test-napari` runs these, in environments of their own."""
+hypothesis.settings.register_profile("ours", deadline=None)  # no test is timed: the machine may have other things to do
+hypothesis.settings.load_profile("ours")
 OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 
 
@@ -42,19 +46,32 @@ def postgresql_url() -> Iterator[str]:
             "needs PostgreSQL: start one and set TEST_POSTGRESQL_URL=postgresql+asyncpg://user:password@127.0.0.1/postgres "
             "(a role that may create databases)"
         )
-    import asyncio
-
     name = f"test_{uuid.uuid4().hex[:12]}"
     asyncio.run(_on_server(server, f'CREATE DATABASE "{name}"'))
     yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(_on_server(server, f'DROP DATABASE "{name}" WITH (FORCE)'))
+    asyncio.run(_dropped(server, name))
+
+
+async def _dropped(server: str, name: str) -> None:
+    """Drop a database. While PostgreSQL itself tidies it up, it refuses: no role but a superuser may end that."""
+    for tries_left in range(20, -1, -1):
+        try:
+            await _on_server(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+        except sa.exc.ProgrammingError:
+            if not tries_left:
+                raise
+            await asyncio.sleep(1)
+        else:
+            return
 
 
 async def _on_server(url: str, statement: str) -> None:
     engine = make_engine(url)
-    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-        await connection.execute(sa.text(statement))
-    await engine.dispose()
+    try:
+        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            await connection.execute(sa.text(statement))
+    finally:
+        await engine.dispose()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])

@@ -12,7 +12,6 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +24,7 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 from tests.support.batches import batch_json
 from tests.support.machine import LEVELS, ROOT, SITE, Machine, migrating, running_machine
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import clean_environment, end
+from tests.support.processes import clean_environment, end, wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -260,8 +259,11 @@ def test_a_web_process_that_ends_costs_nobody_an_answer(machine: Machine) -> Non
     end(machine.servers[port])
     try:
         assert {machine.client().get("/api/updates?python=3.11").status_code for _ in range(30)} == {200}
-        time.sleep(2.5)  # the health check of the Caddyfile: what has a body is not tried again before that
-        assert {sent_report(machine).status_code for _ in range(10)} == {200}
+        wait_until(  # the health check of the Caddyfile: what has a body is not tried again before that
+            lambda: {sent_report(machine).status_code for _ in range(10)} == {200},
+            "reports still meet what has ended",
+            seconds=30,
+        )
     finally:
         machine.start_server(port)
 

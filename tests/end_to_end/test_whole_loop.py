@@ -224,7 +224,7 @@ def test_two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> N
             weeks: list[str] = json.loads(told.stdout)["raw_weeks"]
             return weeks
 
-        wait_until(lambda: raw_weeks() == [], server.log.read_text(), seconds=30)
+        wait_until(lambda: raw_weeks() == [], server.log.read_text(), seconds=120)
         assert published(server, "/api/stats/napari") == people_by(USERS, "")
 
 

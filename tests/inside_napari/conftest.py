@@ -66,6 +66,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 100)
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
     monkeypatch.setattr("napari_update_hook.plugin.session.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("napari_update_hook.state.database.BUSY_TIMEOUT_S", 20.0)  # tests use the files, too, and try once
     monkeypatch.setattr(attachments, "_attachment", None)
     yield
     made = attachments._attachment

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import respx
 from napari_update_hook import collect
@@ -13,6 +14,8 @@ from napari_update_hook.switches import CI_VARIABLES
 
 from tests.support.client import SERVER, Machine, taking_server
 
+hypothesis.settings.register_profile("ours", deadline=None)  # no test is timed: the machine may have other things to do
+hypothesis.settings.load_profile("ours")
 OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 
 

@@ -102,7 +102,7 @@ with Transport(deadline=0.3) as transport:
         print(type(error).__name__)
 """
     with raw_server(say_nothing) as url:
-        answer = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=15, check=True)
+        answer = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=60, check=True)
     assert answer.stdout.strip() == "ServerUnreachableError"
 
 
