@@ -237,9 +237,7 @@ class Session:
             from napari_update_hook.own_data import forget
 
             here = self._reading.client()
-            done = forget(
-                here.settings, here.store, REQUEST_DEADLINE_S, progress=lambda text: self._tasks.change(progress=text)
-            )
+            done = forget(here.settings, here.store, REQUEST_DEADLINE_S, progress=self._tell_progress)
             self._tasks.change(forgotten=done, copies=None, preview=None, progress="")
             self._read()
 
