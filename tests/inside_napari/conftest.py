@@ -8,6 +8,8 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,3 +139,26 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line("tests were skipped, which TEST_NOTHING_SKIPPED forbids", red=True)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Say how everything stood where a test failed: what comes about in threads can't be seen in a traceback."""
+    report = yield
+    if report.when != "teardown" and report.failed and attachments._attachment is not None:
+        report.sections.append(("How the session stood", standing_of(attachments._attachment)))
+    return report
+
+
+def standing_of(attachment: attachments.Attachment) -> str:
+    """Return the snapshot of a session, what its windows wait for, and what each thread is doing."""
+    gui = attachment._gui
+    lines = [repr(attachment.session.snapshot), repr(attachment.session._tasks.holds)]
+    if gui is not None:
+        waits = {"is_asking": gui._is_asking, "put_off": gui._put_off, "timer": gui._timer.isActive()}
+        modal, popup = QApplication.activeModalWidget(), QApplication.activePopupWidget()
+        lines.append(f"{waits} window={guis._main_window()} busy={guis._is_busy()} modal={modal} popup={popup}")
+    for thread in threading.enumerate():
+        frame = sys._current_frames().get(thread.ident or 0)
+        lines.append(f"{thread.name}:\n{''.join(traceback.format_stack(frame)[-6:]) if frame is not None else ''}")
+    return "\n".join(lines)

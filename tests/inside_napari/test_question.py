@@ -204,6 +204,24 @@ def test_it_does_not_come_over_what_was_opened_while_it_was_prepared(
     assert len(client_here().store.consents.askings()) == 1
 
 
+def test_it_comes_as_soon_as_there_is_a_window_for_it(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as hidden:
+        hidden.setattr(guis, "_main_window", lambda: None)
+        qtbot.wait(2000)
+        assert dialogs() == []
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+    assert len(client_here().store.consents.askings()) == 1
+
+
+def test_what_fails_beside_it_does_not_keep_it_away(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("napari has changed")
+
+    monkeypatch.setattr(attachment(), "follow", fail)
+    monkeypatch.setattr(attachment().gui()._preferences, "follow", fail)
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+
+
 def test_it_waits_while_a_menu_is_open(attached: Any, qtbot: Any) -> None:
     menu = QMenu()
     menu.addAction("something")

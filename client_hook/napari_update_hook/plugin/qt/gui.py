@@ -98,11 +98,19 @@ class Gui(QObject):
         if panel is not None:
             panel.bring_to_front(page)
 
-    @quiet
     def _follow(self, snapshot: Snapshot) -> None:
-        self.attachment.follow(snapshot)
+        """Do what follows from a snapshot. Each part is quiet by itself: where one fails, the others go on."""
+        self._count(snapshot)
+        self._plan_question(snapshot)
         self._tell_failure(snapshot.failures.get(Task.ANSWER))
         self._follow_preferences()
+
+    @quiet
+    def _count(self, snapshot: Snapshot) -> None:
+        self.attachment.follow(snapshot)
+
+    @quiet
+    def _plan_question(self, snapshot: Snapshot) -> None:
         status = snapshot.status
         is_due = status is not None and status.question is not None and takes_reports(snapshot)
         if is_due and not self._is_asking and not self._timer.isActive():
@@ -116,9 +124,7 @@ class Gui(QObject):
 
     @quiet
     def _ask_when_idle(self) -> None:
-        if _main_window() is None:
-            return
-        if _is_busy():
+        if _main_window() is None or _is_busy():
             self._timer.start(ASK_WHEN_IDLE_MS)
         elif self._is_asking:
             question, self._put_off = self._put_off, None
@@ -132,11 +138,11 @@ class Gui(QObject):
     def _show_question(self, question: Question | None, by_hand: bool, level: str) -> None:
         from napari_update_hook.plugin.qt.question import QuestionDialog
 
-        if not by_hand and _is_busy():  # since it was asked for
+        window = _main_window()
+        if not by_hand and (window is None or _is_busy()):  # since it was asked for
             self._put_off = question
             self._timer.start(ASK_WHEN_IDLE_MS)
             return
-        window = _main_window()
         open_already = self._dialog() if self._dialog is not None else None
         if open_already is not None:
             open_already.raise_()
@@ -160,6 +166,7 @@ class Gui(QObject):
         actions = [(tr("Show updates"), lambda *_: self._show_updates())]
         notification_manager.dispatch(_notice(notice_text(updates), "info", actions))
 
+    @quiet
     def _tell_failure(self, failure: str | None) -> None:
         """Say that an answer was not recorded: whoever gave it believes that it was."""
         if failure is not None and failure != self._told_failure:
