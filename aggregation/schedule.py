@@ -44,8 +44,9 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
         An event loop that ends before would cancel it once more, while its connection is being closed: with aiosqlite that
         never comes to an end.
         """
-        runs = set(self.runs)
         self.shutdown(wait=False)
+        await asyncio.sleep(0)  # the loop does that with its next turn, in which a job may still begin
+        runs = set(self.runs)
         if runs:
             await asyncio.wait(runs, timeout=STOPPED_WITHIN_S)
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
+from aggregation.schedule import STOPPED_WITHIN_S
 from aggregation.settings import Role, Store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
 from update_server import __version__
@@ -146,7 +147,7 @@ def scheduler() -> None:
         await jobs.stop()
         if watching is not None:
             watching.cancel()
-            await asyncio.wait([watching])
+            await asyncio.wait([watching], timeout=STOPPED_WITHIN_S)
         if stop_metrics is not None:
             await asyncio.to_thread(stop_metrics)
         await services.close()

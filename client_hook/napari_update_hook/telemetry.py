@@ -70,6 +70,16 @@ class Prepared(Struct, frozen=True):
     body: bytes
 
 
+class _Occasion(Struct, frozen=True):
+    """The check with which a report may go. ``epoch``: of the consent by which that was decided, see `Drafts.epoch`."""
+
+    transport: Transport
+    query: dict[str, str]
+    known: str | None
+    may_send: Callable[[], bool]
+    epoch: int
+
+
 class _RawBatchAnswer(Struct):
     receipt: Receipt
     updates: msgspec.Raw
@@ -196,6 +206,7 @@ class Telemetry:
         ``query``: that of the update check; ``known``: the ETag of the answer that is cached, None where there is none.
         ``may_send``: asked just before the report would leave, for what a person said that no file says yet.
         """
+        occasion = _Occasion(transport, query, known, may_send, self._epoch())  # before it is decided
         decision = self.decision()
         outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
         try:
@@ -203,21 +214,21 @@ class Telemetry:
             if decision.level is Level.NONE:
                 return Sent(outcome)
             self.note_week()
-            return self._send_if_due(transport, decision, query, known, may_send)
+            return self._send_if_due(occasion, decision)
         except UpdateHookError as error:
             return Sent(TelemetryOutcome(decision.level, reason=f"Nothing was sent: {error}", is_restricted=True))
         except Exception as error:  # a report that can't be made must not end the check
             reason = f"Nothing was sent: the report could not be made ({type(error).__name__}). Please report this."
             return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
 
-    def _send_if_due(
-        self,
-        transport: Transport,
-        decision: Decision,
-        query: dict[str, str],
-        known: str | None,
-        may_send: Callable[[], bool],
-    ) -> Sent:
+    def _epoch(self) -> int:
+        """The epoch of the consent; where it can't be read one that none is, and the decision says why."""
+        try:
+            return self._store.drafts.epoch()
+        except StateError:
+            return -1
+
+    def _send_if_due(self, occasion: _Occasion, decision: Decision) -> Sent:
         now, service = self._settings.now(), self._settings.service
         outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
         draft = next_to_send(self._store.drafts.all(), service, now, self._store.sendings.forgotten(), decision.level)
@@ -230,7 +241,7 @@ class Telemetry:
             reason = decision.reason or f"The next report goes out after {until}: one a day at most.{said}"
             return Sent(msgspec.structs.replace(outcome, reason=reason))
         try:
-            return self._send(transport, decision, draft, query, known, may_send)
+            return self._send(occasion, decision, draft)
         except ServerAnswerError as error:
             return Sent(TelemetryOutcome(decision.level, reason=self._refused(error, draft, decision), is_restricted=True))
         except UpdateHookError as error:
@@ -238,28 +249,25 @@ class Telemetry:
             reason = f"Nothing was sent: {error} The report is kept and sent later."
             return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
 
-    def _send(
-        self,
-        transport: Transport,
-        decision: Decision,
-        draft: Draft,
-        query: dict[str, str],
-        known: str | None,
-        may_send: Callable[[], bool],
-    ) -> Sent:
+    def _send(self, occasion: _Occasion, decision: Decision, draft: Draft) -> Sent:
         service, sendings = self._settings.service, self._store.sendings
-        allowed = self._allow_list(transport, draft.level)
+        waits = "Nothing was sent: what you said just now could not be written down yet."
+        held = Sent(TelemetryOutcome(decision.level, reason=waits, is_restricted=True))
+        allowed = self._allow_list(occasion.transport, draft.level)
         prepared = self._prepared(draft, sendings.reserve_revision(service, draft.week), allowed)
         batch = SentBatch(self._settings.now(), service, prepared.server, draft.week, draft.level, prepared.body.decode())
-        if not may_send():
-            reason = "Nothing was sent: what you said just now could not be written down yet."
-            return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
+        if not occasion.may_send():
+            return held
         try:
-            number = sendings.begin(batch, prepared.key.identifier, self._process)
+            number = sendings.begin(batch, prepared.key.identifier, self._process, occasion.epoch)
             if number is None:
                 return Sent(TelemetryOutcome(decision.level, reason="Nothing was sent: your answer has changed meanwhile."))
+            if not occasion.may_send():  # to begin takes three transactions, each of which may wait for a file
+                sendings.take_back(number)
+                return held
             url = f"{prepared.server}/api/updates/{draft.level}"
-            answer = transport.post(url, prepared.body, query=query | ({"known": known} if known else {}))
+            query = occasion.query | ({"known": occasion.known} if occasion.known else {})
+            answer = occasion.transport.post(url, prepared.body, query=query)
             told: _RawBatchAnswer = decoded(answer.body or b"", _RawBatchAnswer, prepared.server)
             sendings.note_receipt(number, msgspec.json.encode(told.receipt).decode())
         except ServerAnswerError as error:

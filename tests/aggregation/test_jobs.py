@@ -282,3 +282,20 @@ async def test_a_scheduler_that_is_stopped_leaves_nothing_behind(aggregate: Aggr
         await scheduler.stop()
         assert asyncio.all_tasks() == before
     assert {run.error for run in await aggregate.last_job_runs()} == {"was stopped"}
+
+
+async def test_a_job_that_begins_while_the_scheduler_is_stopped_is_stopped_too(
+    aggregate: AggregateStore, tmp_path: Path
+) -> None:
+    before, scheduler = asyncio.all_tasks(), schedule.JobScheduler()
+
+    async def work() -> None:
+        while True:
+            await aggregate.job_counts()
+
+    schedule.add(scheduler, "refresh", work, aggregate, Clock(), tmp_path, seconds=7200)
+    scheduler.start()
+    await asyncio.sleep(0)  # its task is made, and begins with the next turn of the loop
+    await scheduler.stop()
+    assert asyncio.all_tasks() == before
+    await asyncio.sleep(0.2)  # a thread of aiosqlite's may still want to tell this loop of what was cancelled

@@ -74,6 +74,10 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     made = attachments._attachment
     if made is not None:
         made.end()
+        for worker in (made.session._tasks._files, made.session._tasks._network):
+            done = threading.Event()
+            worker.put(done.set)  # what it still has in hand would go by the settings of the next test
+            done.wait(15)
     collect.stop_counting()
     application: Any = QApplication.instance()
     for widget in application.topLevelWidgets() if application is not None else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,8 @@ from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
+from napari_update_hook.plugin.snapshot import Task
+from qtpy.QtCore import Qt
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -106,7 +109,7 @@ def test_it_says_sending_where_another_process_sends(viewer: Any, qtbot: Any, an
     here = client_here()
     batch = SentBatch(here.settings.now(), here.settings.service, here.settings.server, "2026-W48", Level.BASIC, json.dumps({}))
     qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
-    here.store.sendings.begin(batch, "0" * 32, "another process")
+    here.store.sendings.begin(batch, "0" * 32, "another process", here.store.drafts.epoch())
     qtbot.waitUntil(says(viewer, "telemetry: basic, sending"), timeout=PATIENCE_MS)
     here.store.sendings.end("another process")
     qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=PATIENCE_MS)
@@ -156,3 +159,30 @@ def test_each_window_has_one_and_a_closed_window_takes_its_own_away(attached: An
     third = make_napari_viewer(show=True)
     attach(third)
     qtbot.waitUntil(says(third, "telemetry: basic"), timeout=PATIENCE_MS)
+
+
+def test_the_last_that_is_drawn_is_the_newest(
+    answered: Callable[[str], None], viewer: Any, qtbot: Any, server: MadeServer
+) -> None:
+    """What a thread published waits in Qt's queue, and is not drawn after what the GUI thread publishes then."""
+    answered("none")
+    attach(viewer)
+    session = attachment().session
+    qtbot.waitUntil(lambda: session.snapshot.result is not None and not session.snapshot.busy, timeout=PATIENCE_MS)
+    qtbot.wait(500)
+    drawn: list[bool] = []
+    gui = attachment().gui()
+    gui.changed.connect(lambda snapshot: drawn.append(snapshot.is_busy(Task.CHECK)), Qt.ConnectionType.QueuedConnection)
+    done = threading.Event()
+    session.run(lambda: session._tasks.change(progress="what a thread publishes"))
+    session.run(done.set)
+    assert done.wait(10)
+    server.hold.clear()
+    try:
+        session.check()
+        qtbot.waitUntil(lambda: len(drawn) >= 2, timeout=PATIENCE_MS)
+        qtbot.wait(300)
+        assert session.snapshot.is_busy(Task.CHECK)
+        assert drawn[-1]
+    finally:
+        server.hold.set()

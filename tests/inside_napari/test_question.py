@@ -213,6 +213,46 @@ def test_it_comes_as_soon_as_there_is_a_window_for_it(attached: Any, qtbot: Any,
     assert len(client_here().store.consents.askings()) == 1
 
 
+@pytest.mark.parametrize("what", ["_is_busy", "QuestionDialog"])
+def test_what_fails_once_is_tried_again(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    from napari_update_hook.plugin.qt import question as questions
+
+    module: Any = guis if what == "_is_busy" else questions
+    real, tries = getattr(module, what), []
+
+    def fail_once(*arguments: Any, **how: Any) -> Any:
+        tries.append(1)
+        if len(tries) == 1:
+            raise RuntimeError("wrapped C/C++ object has been deleted")
+        return real(*arguments, **how)
+
+    monkeypatch.setattr(module, what, fail_once)
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+    assert len(client_here().store.consents.askings()) == 1
+
+
+def test_what_was_put_off_and_answered_meanwhile_does_not_come(
+    attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_busy: list[int] = []
+    prepare = sessions._examples
+
+    def then_busy(here: Any) -> dict[str, str]:
+        is_busy.append(1)
+        return prepare(here)
+
+    monkeypatch.setattr(sessions, "_examples", then_busy)
+    monkeypatch.setattr(guis, "_is_busy", lambda: bool(is_busy))
+    gui, session = attachment().gui(), attachment().session
+    qtbot.waitUntil(lambda: gui._put_off is not None, timeout=PATIENCE_MS)
+    session.answer("none", means="test", service=client_here().settings.service)
+    qtbot.waitUntil(lambda: bool(records()) and not session.snapshot.busy, timeout=PATIENCE_MS)
+    is_busy.clear()
+    qtbot.wait(1500)
+    assert dialogs() == []
+    assert gui._put_off is None
+
+
 def test_what_fails_beside_it_does_not_keep_it_away(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("napari has changed")

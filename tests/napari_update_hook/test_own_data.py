@@ -149,7 +149,7 @@ def test_forgetting_waits_for_what_is_on_its_way(machine: Machine, holding: Hold
     machine.clock.forward(days=7)
     store = machine.store
     batch = SentBatch(machine.clock.now, SERVER, SERVER, "2026-W49", Level.FULL, "{}")
-    assert store.sendings.begin(batch, "f" * 32, "other process") is not None
+    assert store.sendings.begin(batch, "f" * 32, "other process", store.drafts.epoch()) is not None
     waited = []
 
     def arrives(seconds: float) -> None:
@@ -166,7 +166,8 @@ def test_a_sender_that_was_killed_is_not_waited_for(machine: Machine, holding: H
     from napari_update_hook.state import SentBatch
 
     machine.consent(Level.FULL)
-    machine.store.sendings.begin(SentBatch(machine.clock.now, SERVER, SERVER, WEEK, Level.FULL, "{}"), "f" * 32, "killed")
+    batch = SentBatch(machine.clock.now, SERVER, SERVER, WEEK, Level.FULL, "{}")
+    machine.store.sendings.begin(batch, "f" * 32, "killed", machine.store.drafts.epoch())
     machine.clock.forward(minutes=1)
 
     def never(_: float) -> None:

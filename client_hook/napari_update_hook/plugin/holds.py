@@ -18,7 +18,7 @@ class Holds:
     """The wishes of this process that hold reports back. Each kind has an order; the last of it counts.
 
     One that could not be written down holds reports back for as long as this process runs, or until a later one of its kind
-    was written: whoever said no, and is then told that it could not be kept, has still said no.
+    was written, here or elsewhere: whoever said no, and is then told that it could not be kept, has still said no.
     """
 
     _wishes: dict[object, _Wish] = field(default_factory=dict)
@@ -42,6 +42,15 @@ class Holds:
         with self._changed:
             self._wishes[kind].failed = number
             self._changed.notify_all()
+
+    def given_elsewhere(self, kind: object) -> bool:
+        """Another process wrote down a wish of this kind. Tell whether that ends the hold of one that failed here."""
+        with self._changed:
+            wish = self._wishes.get(kind)
+            if wish is None or wish.written == wish.asked or wish.failed < wish.asked:
+                return False
+            wish.written = wish.asked
+            return True
 
     def are_over(self, within_s: float) -> bool:
         """Tell whether a report may go out, after up to ``within_s`` seconds for what is just being written down."""

@@ -32,6 +32,8 @@ class Marks:
         files = tuple(_mark(path) for path in paths)
         if files != self._files:
             self._once_more_at = time.monotonic() + SETTLES_AFTER_S
+        elif self._is_settled():
+            self._once_more_at = None
         self._files = files
 
     def forget(self) -> None:
@@ -40,12 +42,10 @@ class Marks:
 
     def may_have_changed(self, paths: Iterable[Path]) -> bool:
         """Whether files may be others than when they were last taken note of."""
-        if self._files is None or self._files != tuple(_mark(path) for path in paths):
-            return True
-        if self._once_more_at is not None and time.monotonic() >= self._once_more_at:
-            self._once_more_at = None
-            return True
-        return False
+        return self._files is None or self._files != tuple(_mark(path) for path in paths) or self._is_settled()
+
+    def _is_settled(self) -> bool:
+        return self._once_more_at is not None and time.monotonic() >= self._once_more_at
 
 
 def _mark(path: Path) -> _Mark | None:

@@ -32,6 +32,8 @@ class Reading:
         self._read_with: Here | None = None
         self._is_unusable = False
         self._found: CheckResult | None = None
+        self.is_behind = False
+        """Whether something could not be read the last time, because somebody used the files."""
         self._site = Marks()
         self._state = Marks()
         self._is_anew = True
@@ -66,10 +68,10 @@ class Reading:
         from napari_update_hook.errors import StateBusyError, UpdateHookError
 
         self._found = found or self._found
-        self._is_unusable = True
         try:
             here = self._read_with = self.client()
         except UpdateHookError as error:
+            self._is_unusable = True
             return {"problem": str(error), "status": None}
         self._is_unusable = False
         self._state.take(_state_files(here))  # before reading: what changes meanwhile is read again
@@ -77,6 +79,7 @@ class Reading:
             return self._changes(here, before)
         except StateBusyError:
             self._state.forget()
+            self.is_behind = True
             return {"result": before.result or self._found}
         except BaseException:
             self._state.forget()
@@ -88,6 +91,7 @@ class Reading:
         from napari_update_hook.standing import client_status
 
         result = self._result(here, before.result)
+        self.is_behind = False
         status = client_status(
             here.settings,
             here.store,

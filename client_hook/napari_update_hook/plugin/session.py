@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from napari_update_hook.api import Here
     from napari_update_hook.asking import Question
     from napari_update_hook.client import CheckResult
+    from napari_update_hook.standing import ClientStatus
     from napari_update_hook.wire import Level
 
 LOOK_EVERY_S = 1.0
@@ -153,10 +154,12 @@ class Session:
             nonlocal is_noted  # where a file is busy, this runs again
             from napari_update_hook.asking import due_question
 
+            if self._tasks.stopped.is_set():
+                return  # nobody would see it, and it would count as put
             here = self._reading.client()
             now = here.settings.now()
             question = due_question(here.store.consents.current(), [], here.settings, now)  # however often it was put
-            if not is_noted and not here.store.consents.note_asking(now):
+            if not is_noted and (question is None or not here.store.consents.note_asking(now)):
                 self._read()
                 return
             is_noted = True
@@ -164,7 +167,7 @@ class Session:
             self._read()
             show(question)
 
-        self._tasks.on_files(Task.ANSWER, prepare)
+        self._tasks.on_files(Task.QUESTION, prepare)
 
     def snooze(self, name: str, version: str, lasting: timedelta | None) -> None:
         """Do not tell of an update: for a time, or None for ever."""
@@ -266,11 +269,19 @@ class Session:
         """Tell of updates that were not told before, if a person wants that. Raises StateError."""
         from packaging.utils import canonicalize_name
 
+        from napari_update_hook.errors import StateBusyError
         from napari_update_hook.updates import Status
 
-        here, tellers = self._reading.client(), list(self._tellers)
-        result, now = self.snapshot.result, here.settings.now()
-        if result is None or not tellers or not here.store.notices.wanted():
+        tellers = list(self._tellers)
+        if not tellers:
+            return
+        if self._reading.is_behind:
+            self._read()
+        if self._reading.is_behind:
+            raise StateBusyError("What the check found can't be compared right now: another process uses the files.")
+        here, result = self._reading.client(), self.snapshot.result
+        now = here.settings.now()
+        if result is None or not here.store.notices.wanted():
             return
         snoozes = here.store.snoozes.all()  # not as it was read for the rows, which another process may have kept from reading
         updates = [
@@ -293,9 +304,12 @@ class Session:
             if (status := changes.get("status")) is not None:
                 _count_only_at_level_full(status.level)
             with self._tasks.changing:
+                over = set()
                 if _is_newer(changes.get("result"), self.snapshot.result):  # whoever asked
-                    changes["failures"] = self._tasks.failures_but(Task.CHECK)
-                self._tasks.change(**changes)
+                    over.add(Task.CHECK)
+                if _has_answered(status, self.snapshot.status) and self._tasks.holds.given_elsewhere(Task.ANSWER):
+                    over.add(Task.ANSWER)
+                self._tasks.change(**changes, failures=self._tasks.failures_but(*over))
 
     def _watch(self) -> None:
         """Look whether any file changed, and whether a check may be due."""
@@ -334,6 +348,10 @@ class Session:
 
 def _is_newer(found: CheckResult | None, before: CheckResult | None) -> bool:
     return found is not None and (before is None or found.fetched_at > before.fetched_at)
+
+
+def _has_answered(status: ClientStatus | None, before: ClientStatus | None) -> bool:
+    return status is not None and before is not None and status.consent not in (None, before.consent)
 
 
 def _client_here() -> Here:

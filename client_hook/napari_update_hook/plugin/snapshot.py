@@ -23,6 +23,7 @@ class Task(Enum):
     CHECK = "check"
     TELL = "tell"
     ANSWER = "answer"
+    QUESTION = "question"
     SNOOZE = "snooze"
     PREVIEW = "preview"
     SERVER_COPY = "server copy"

@@ -59,8 +59,8 @@ class Tasks:
         self._listeners.clear()
 
     def put(self, job: Job) -> None:
-        """Run a job on the thread of the files, which is no task of its own."""
-        self._files.put(job)
+        """Run a job on the thread of the files, which is no task of its own, unless all has stopped by then."""
+        self._files.put(lambda: self.stopped.is_set() or job())
 
     def on_files(self, task: Task, job: Job, otherwise: Job = lambda: None) -> None:
         """Run a job that changes files or nothing: again while somebody else uses them, because no answer may get lost.
@@ -92,9 +92,9 @@ class Tasks:
 
         self.on_files(task, write, fail)
 
-    def failures_but(self, task: Task) -> dict[Task, str]:
+    def failures_but(self, *tasks: Task) -> dict[Task, str]:
         """Return why other tasks failed."""
-        return {name: text for name, text in self.snapshot.failures.items() if name is not task}
+        return {name: text for name, text in self.snapshot.failures.items() if name not in tasks}
 
     def _run(self, worker: Worker, task: Task, job: Job, otherwise: Job = lambda: None) -> None:
         """Run a job. While it runs ``busy`` has it, and where it fails ``failures`` says why, until it is tried again."""

@@ -47,7 +47,7 @@ class Consents:
         collected and not sent yet goes too, unless the new answer continues one that holds: then it is cut to the lower of
         both levels. The account's file is changed first where a secret is made and last where one goes, so that a kill in
         between leaves nothing that is used. Where somebody who tidies up has seen only the former, it is made once more.
-        Where the account's secret can't be taken now, the answer holds all the same, and whoever tidies up takes it.
+        Where the account's file can't be changed after that, the answer holds all the same: whoever tidies up takes its secret.
         """
         consents = record.level is not Level.NONE
         if consents:
@@ -68,10 +68,10 @@ class Consents:
                 own.execute("DELETE FROM secret")
             if consents:
                 _make_secret(own)
-        if consents:
-            self._join_account()
-        else:
-            with contextlib.suppress(StateError):
+        with contextlib.suppress(StateError):
+            if consents:
+                self._join_account()
+            else:
                 self._leave_account(record.at)
 
     def cut(self, level: Level) -> None:

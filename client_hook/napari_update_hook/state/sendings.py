@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from msgspec import Struct
 
-from napari_update_hook.state.consents import latest_consent
+from napari_update_hook.state.consents import consent_number, latest_consent
 from napari_update_hook.state.database import StateFile
 from napari_update_hook.state.texts import instant_of, text_of
 from napari_update_hook.weeks import start_of
@@ -73,14 +73,15 @@ class Sendings:
                 (service, week, revision),
             )
 
-    def begin(self, batch: SentBatch, identifier: str, process: str) -> int | None:
+    def begin(self, batch: SentBatch, identifier: str, process: str, epoch: int) -> int | None:
         """Write down that a request is about to leave, and return its number.
 
-        None, and nothing may be sent, where the week is to be forgotten or the consent was withdrawn meanwhile. Whoever
-        begins must call `end`, also after a failure.
+        None, and nothing may be sent, where the week is to be forgotten or another answer was given since ``epoch``, see
+        `Drafts.epoch`: also one that agrees anew, because this request bears the pseudonym of before. Whoever begins must call
+        `end`, also after a failure.
         """
         with self._own.read() as known:
-            if known is None or not _consents(known, batch):
+            if known is None or not _consents(known, batch, epoch):
                 return None
         with self._account.change() as account:
             if account.execute(
@@ -96,7 +97,7 @@ class Sendings:
                 (batch.service, batch.week, batch.level.value, batch.server, identifier),
             )
         with self._own.change() as own:
-            if not _consents(own, batch):
+            if not _consents(own, batch, epoch):
                 return None
             cursor = own.execute(
                 "INSERT INTO sent (at, service, server, week, level, request, receipt) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -105,6 +106,11 @@ class Sendings:
                 ),
             )  # fmt: skip
             return cursor.lastrowid
+
+    def take_back(self, number: int) -> None:
+        """Note that the request of that number did not leave after all."""
+        with self._own.change() as own:
+            own.execute("DELETE FROM sent WHERE number = ?", (number,))
 
     def note_receipt(self, number: int, receipt: str) -> None:
         """Keep what the server said to the request of that number."""
@@ -203,8 +209,8 @@ def clear_weeks(file: StateFile, weeks: Iterable[tuple[str, str]]) -> tuple[int,
     return requests, drafts
 
 
-def _consents(own: sqlite3.Connection, batch: SentBatch) -> bool:
-    consent = latest_consent(own)
+def _consents(own: sqlite3.Connection, batch: SentBatch, epoch: int) -> bool:
+    consent = latest_consent(own) if consent_number(own) == epoch else None
     return consent is not None and consent.service == batch.service and consent.level.includes(batch.level)
 
 

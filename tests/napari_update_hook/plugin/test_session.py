@@ -33,7 +33,9 @@ from napari_update_hook.state import database
 from napari_update_hook.state.answers import Answers
 from napari_update_hook.state.consents import Consents
 from napari_update_hook.state.notices import Notices
+from napari_update_hook.state.sendings import Sendings
 from napari_update_hook.state.snoozes import Snooze, Snoozes
+from napari_update_hook.telemetry import Telemetry
 from napari_update_hook.wire import Level
 
 from tests.support.client import ALLOWED, SERVER, UPDATES_BODY, Machine, reports_of, requests_of, taking_server
@@ -593,8 +595,9 @@ def test_what_a_check_finds_written_in_time_goes_by_what_it_says(
     assert len(reports_of(respx_mock)) == 1
 
 
+@pytest.mark.parametrize("is_elsewhere", [False, True])
 def test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again(
-    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool
 ) -> None:
     taking_server(respx_mock, SERVER)
     machine.consent(Level.BASIC)
@@ -613,10 +616,134 @@ def test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again(
     assert session.snapshot.result is not None
     assert "could not be written down" in (session.snapshot.result.telemetry.reason or "")
     machine.clock.forward(hours=1)
-    session.answer(Level.BASIC, means="test", service=SERVICE)
+    if is_elsewhere:
+        machine.consent(Level.MIDDLE)
+        session.refresh()
+        wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.MIDDLE)
+    else:
+        session.answer(Level.BASIC, means="test", service=SERVICE)
     session.check()
     wait_until(lambda: not session.snapshot.busy)
     assert len(reports_of(respx_mock)) == 1
+
+
+def test_nothing_is_sent_once_a_person_has_said_no_while_a_report_begins(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taking_server(respx_mock, SERVER)
+    machine.consent(Level.BASIC)
+    is_free = threading.Event()
+    begin = Sendings.begin
+
+    def begin_while_a_person_says_no(self: Sendings, *arguments: Any) -> int | None:
+        session.run(is_free.wait)
+        session.answer(Level.NONE, means="test", service=SERVICE)
+        return begin(self, *arguments)
+
+    monkeypatch.setattr(Sendings, "begin", begin_while_a_person_says_no)
+    session.check()
+    wait_until(lambda: not session.snapshot.is_busy(Task.CHECK))
+    is_free.set()
+    wait_until(lambda: not session.snapshot.busy)
+    assert not reports_of(respx_mock)
+    assert not session.snapshot.sent, "nor is it said that something was"
+
+
+def test_a_report_of_before_a_no_does_not_go_by_a_later_yes(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It bears the pseudonym that was taken back with the no."""
+    taking_server(respx_mock, SERVER)
+    machine.consent(Level.BASIC)
+    prepared = Telemetry._prepared
+
+    def prepared_for_a_person_who_changes_their_mind(self: Telemetry, *arguments: Any) -> Any:
+        made = prepared(self, *arguments)
+        session.answer(Level.NONE, means="test", service=SERVICE)
+        session.answer(Level.BASIC, means="test", service=SERVICE)
+        return made
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Telemetry, "_prepared", prepared_for_a_person_who_changes_their_mind)
+        session.check()
+        wait_until(lambda: not session.snapshot.busy)
+    assert not reports_of(respx_mock)
+    machine.clock.forward(hours=1)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert len(reports_of(respx_mock)) == 1
+
+
+def test_a_failed_answer_is_told_until_it_is_answered_and_not_only_until_the_question_is_opened(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter
+) -> None:
+    session.start()
+    session.answer(Level.NONE, means="test", service="https://named.example.org")
+    wait_until(lambda: Task.ANSWER in session.snapshot.failures and not session.snapshot.busy)
+    session.put_question(lambda _: None, by_hand=True)
+    wait_until(lambda: not session.snapshot.busy)
+    assert Task.ANSWER in session.snapshot.failures
+    machine.consent(Level.BASIC)
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
+    assert Task.ANSWER not in session.snapshot.failures
+
+
+def test_an_update_is_told_where_it_could_not_be_compared_at_once(
+    session: Session, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks, "REST_S", 0.02)
+    updates = respx_mock.get(f"{SERVER}/api/updates")
+    before = httpx.Response(200, content=UPDATES_BODY.replace(b"0.5.0", b"0.1.0"), headers={"content-type": "application/json"})
+    updates.mock(return_value=before)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    told: list[Any] = []
+    session.on_notice(told.append)
+    updates.mock(return_value=answer())
+    known, tries = UpdateClient.known, []
+
+    def busy_at_first(self: UpdateClient) -> Any:
+        tries.append(1)
+        if len(tries) <= 3:
+            raise StateBusyError("Another process is using it.")
+        return known(self)
+
+    monkeypatch.setattr(UpdateClient, "known", busy_at_first)
+    session.check()
+    wait_until(lambda: not session.snapshot.busy)
+    assert told == [[("affinder", "0.5.0")]]
+
+
+def test_nobody_is_asked_once_napari_ends(session: Session, machine: Machine) -> None:
+    is_free, done = threading.Event(), threading.Event()
+    session.run(is_free.wait)
+    session.put_question(lambda _: None)
+    session._tasks._files.put(done.set)
+    session.stop()
+    is_free.set()
+    assert done.wait(10)
+    assert machine.store.consents.askings() == [], "it would count as put"
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_client_that_could_not_be_made_once_is_made_again(
+    session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session.start()
+    wait_until(lambda: session.snapshot.status is not None)
+    make, tries = session._reading._make_here, []
+
+    def fail_once() -> Here:
+        tries.append(1)
+        if len(tries) == 1:
+            raise FileNotFoundError("METADATA")  # pip is just replacing it
+        return make()
+
+    monkeypatch.setattr(session._reading, "_make_here", fail_once)
+    session.refresh()
+    wait_until(lambda: len(tries) > 1)
+    machine.consent(Level.BASIC)
+    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
 
 
 def test_an_answer_is_written_down_as_napari_ends(session: Session, machine: Machine) -> None:

@@ -287,7 +287,7 @@ def test_a_revision_is_never_given_out_twice_and_never_goes_back(store: ClientSt
 
 def test_what_leaves_is_written_down_first(store: ClientStore) -> None:
     store.consents.record(answer(Level.FULL))
-    number = store.sendings.begin(batch(), "0" * 32, "1")
+    number = store.sendings.begin(batch(), "0" * 32, "1", store.drafts.epoch())
     assert number is not None
     assert store.sendings.sent() == [batch()], "no receipt yet"
     assert store.sendings.identifiers() == [SentIdentifier(SERVICE, WEEK, Level.FULL, SERVICE, "0" * 32)]
@@ -302,16 +302,23 @@ def test_what_leaves_is_written_down_first(store: ClientStore) -> None:
 def test_nothing_leaves_for_a_week_that_is_forgotten_or_after_consent_was_withdrawn(store: ClientStore) -> None:
     store.consents.record(answer(Level.FULL))
     store.sendings.forget([(SERVICE, WEEK)])
-    assert store.sendings.begin(batch(), "0" * 32, "1") is None
+    assert store.sendings.begin(batch(), "0" * 32, "1", store.drafts.epoch()) is None
     store.consents.record(answer(Level.BASIC))
-    assert store.sendings.begin(batch("2026-W49"), "1" * 32, "1") is None, "the answer has been lowered meanwhile"
+    epoch = store.drafts.epoch()
+    assert store.sendings.begin(batch("2026-W49"), "1" * 32, "1", epoch) is None, "the answer has been lowered meanwhile"
+    store.consents.record(answer(Level.FULL))
+    assert store.sendings.begin(batch("2026-W49"), "1" * 32, "1", epoch) is None, "it bears the pseudonym of before"
+    assert store.sendings.sent() == []
+    number = store.sendings.begin(batch("2026-W49"), "1" * 32, "1", store.drafts.epoch())
+    assert number is not None
+    store.sendings.take_back(number)
     assert store.sendings.sent() == []
 
 
 def test_the_first_week_at_a_service_stays(store: ClientStore) -> None:
     store.consents.record(answer(Level.FULL))
-    store.sendings.begin(batch(WEEK), "0" * 32, "1")
-    store.sendings.begin(batch("2026-W49"), "1" * 32, "1")
+    store.sendings.begin(batch(WEEK), "0" * 32, "1", store.drafts.epoch())
+    store.sendings.begin(batch("2026-W49"), "1" * 32, "1", store.drafts.epoch())
     assert store.sendings.first_week(SERVICE) == WEEK
     assert store.sendings.first_week("https://other.example") is None
 
@@ -319,7 +326,7 @@ def test_the_first_week_at_a_service_stays(store: ClientStore) -> None:
 def test_what_no_server_can_have_any_more_is_removed(store: ClientStore) -> None:
     store.consents.record(answer(Level.FULL))
     for week in ("2026-W40", WEEK):
-        store.sendings.begin(batch(week), "0" * 32, "1")
+        store.sendings.begin(batch(week), "0" * 32, "1", store.drafts.epoch())
     store.sendings.forget([(SERVICE, "2026-W40")])
     before = datetime.fromisocalendar(2026, 40, 1).replace(tzinfo=timezone.utc) + timedelta(days=60)
     store.sendings.drop_old(before - timedelta(seconds=1))

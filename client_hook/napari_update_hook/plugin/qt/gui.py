@@ -31,8 +31,8 @@ WIDGET = "Updates and telemetry"
 class Gui(QObject):
     """Everything that is drawn by one attachment. Lives in the GUI thread."""
 
-    changed = _Signal(object)
-    """A new `Snapshot`."""
+    changed: Any = _Signal(object)
+    """A new `Snapshot`. Connect it as queued: what the GUI thread publishes must not overtake what waits there already."""
     told = _Signal(object)
     """Updates to tell of: a list of (name, version)."""
     question_ready = _Signal(object, bool, str)
@@ -50,7 +50,7 @@ class Gui(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._ask_when_idle)
-        self.changed.connect(self._follow)
+        self.changed.connect(self._follow, Qt.ConnectionType.QueuedConnection)
         self.told.connect(self._tell)
         self.question_ready.connect(self._show_question)
         self.session.subscribe(self.changed.emit)  # from a thread: Qt queues it
@@ -102,7 +102,7 @@ class Gui(QObject):
         """Do what follows from a snapshot. Each part is quiet by itself: where one fails, the others go on."""
         self._count(snapshot)
         self._plan_question(snapshot)
-        self._tell_failure(snapshot.failures.get(Task.ANSWER))
+        self._tell_failure(snapshot.failures.get(Task.ANSWER) or snapshot.failures.get(Task.QUESTION))
         self._follow_preferences()
 
     @quiet
@@ -124,14 +124,17 @@ class Gui(QObject):
 
     @quiet
     def _ask_when_idle(self) -> None:
+        self._timer.start(ASK_WHEN_IDLE_MS)  # whatever happens here; a window may just be going away
         if _main_window() is None or _is_busy():
-            self._timer.start(ASK_WHEN_IDLE_MS)
-        elif self._is_asking:
-            question, self._put_off = self._put_off, None
-            if question is not None:
-                self._show_question(question, False, "")
+            return
+        if self._is_asking:
+            if self._put_off is not None:
+                self._show_question(self._put_off, False, "")
+            else:
+                self._timer.stop()
         else:
             self._is_asking = True
+            self._timer.stop()
             self.session.put_question(lambda question: self.question_ready.emit(question, False, ""))
 
     @quiet
@@ -139,9 +142,13 @@ class Gui(QObject):
         from napari_update_hook.plugin.qt.question import QuestionDialog
 
         window = _main_window()
-        if not by_hand and (window is None or _is_busy()):  # since it was asked for
+        if not by_hand and self._holds(question):
             self._put_off = question
-            self._timer.start(ASK_WHEN_IDLE_MS)
+            self._timer.start(ASK_WHEN_IDLE_MS)  # whatever happens here
+            if window is None or _is_busy():  # since it was asked for
+                return
+        elif not by_hand:
+            self._drop_question()
             return
         open_already = self._dialog() if self._dialog is not None else None
         if open_already is not None:
@@ -151,6 +158,20 @@ class Gui(QObject):
             self._dialog = weakref.ref(dialog)
             dialog.finished.connect(self._question_closed)
             dialog.open()  # does not block
+        self._drop_question()
+
+    def _holds(self, question: Question | None) -> bool:
+        """Whether what a question was put for is still so: nobody has answered meanwhile, nor switched telemetry off."""
+        status = self.session.snapshot.status
+        if question is None or status is None:
+            return question is not None
+        return status.switch is None and status.consent == question.before
+
+    def _drop_question(self) -> None:
+        """Have no question put that was put off: it was answered, or a person is being asked."""
+        self._put_off = None
+        if self._is_asking:
+            self._timer.stop()
 
     def _question_closed(self) -> None:
         self._dialog = None

@@ -28,7 +28,7 @@ class IndicatorButton(QToolButton):
         self.viewer = weakref.ref(viewer)
         self._gui = gui
         self.clicked.connect(self._on_clicked)
-        gui.changed.connect(self.draw)
+        gui.changed.connect(self.draw, Qt.ConnectionType.QueuedConnection)
 
     @quiet
     def draw(self, snapshot: Snapshot) -> None:

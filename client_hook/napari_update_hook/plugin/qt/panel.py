@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from napari_update_hook.plugin.qt.quiet import quiet
@@ -43,7 +44,7 @@ class Panel(QWidget):
         self.pages.currentChanged.connect(self._on_page)
         layout.addWidget(self.pages)
         self._session = gui.session
-        gui.changed.connect(self.draw)
+        gui.changed.connect(self.draw, Qt.ConnectionType.QueuedConnection)
         self.draw(gui.session.snapshot)
         gui.session.refresh()
 

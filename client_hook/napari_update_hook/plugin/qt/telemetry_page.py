@@ -87,7 +87,8 @@ class TelemetryPage(QWidget):
         self.withdraw.setEnabled(agreed)
         self.forget.setEnabled(not snapshot.is_busy(Task.FORGET))
         self.ask.setEnabled(not snapshot.is_busy(Task.SERVER_COPY))
-        outcome = snapshot.failures.get(Task.ANSWER) or forgotten_text(snapshot)
+        failures = [snapshot.failures.get(task, "") for task in (Task.ANSWER, Task.QUESTION)]
+        outcome = "\n".join(filter(None, [*failures, forgotten_text(snapshot)]))
         self.outcome.setText(outcome)
         self.outcome.setVisible(bool(outcome))
         _show(self.preview, self._preview_text(snapshot))
