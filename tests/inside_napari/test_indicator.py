@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,8 +18,6 @@ from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
-from napari_update_hook.plugin.snapshot import Task
-from qtpy.QtCore import Qt
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -159,30 +156,3 @@ def test_each_window_has_one_and_a_closed_window_takes_its_own_away(attached: An
     third = make_napari_viewer(show=True)
     attach(third)
     qtbot.waitUntil(says(third, "telemetry: basic"), timeout=PATIENCE_MS)
-
-
-def test_the_last_that_is_drawn_is_the_newest(
-    answered: Callable[[str], None], viewer: Any, qtbot: Any, server: MadeServer
-) -> None:
-    """What a thread published waits in Qt's queue, and is not drawn after what the GUI thread publishes then."""
-    answered("none")
-    attach(viewer)
-    session = attachment().session
-    qtbot.waitUntil(lambda: session.snapshot.result is not None and not session.snapshot.busy, timeout=PATIENCE_MS)
-    qtbot.wait(500)
-    drawn: list[bool] = []
-    gui = attachment().gui()
-    gui.changed.connect(lambda snapshot: drawn.append(snapshot.is_busy(Task.CHECK)), Qt.ConnectionType.QueuedConnection)
-    done = threading.Event()
-    session.run(lambda: session._tasks.change(progress="what a thread publishes"))
-    session.run(done.set)
-    assert done.wait(10)
-    server.hold.clear()
-    try:
-        session.check()
-        qtbot.waitUntil(lambda: len(drawn) >= 2, timeout=PATIENCE_MS)
-        qtbot.wait(300)
-        assert session.snapshot.is_busy(Task.CHECK)
-        assert drawn[-1]
-    finally:
-        server.hold.set()

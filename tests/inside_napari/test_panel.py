@@ -106,6 +106,21 @@ def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Pa
     assert not panel.updates.progress.isVisible()
 
 
+def test_what_waits_to_be_drawn_is_not_drawn_over_what_is_newer(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+    session, done = attachment().session, threading.Event()
+    session.run(lambda: session._tasks.change(progress="what a thread publishes"))
+    session.run(done.set)
+    assert done.wait(10)  # this is the GUI thread: it waits to be drawn
+    server.hold.clear()
+    try:
+        panel.updates.check.click()
+        qtbot.wait(300)
+        assert panel.updates.progress.isVisible()
+        assert not panel.updates.check.isEnabled()
+    finally:
+        server.hold.set()
+
+
 def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     server.close()
     panel.updates.check.click()

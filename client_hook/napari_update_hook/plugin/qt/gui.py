@@ -31,8 +31,8 @@ WIDGET = "Updates and telemetry"
 class Gui(QObject):
     """Everything that is drawn by one attachment. Lives in the GUI thread."""
 
-    changed: Any = _Signal(object)
-    """A new `Snapshot`. Connect it as queued: what the GUI thread publishes must not overtake what waits there already."""
+    changed = _Signal(object)
+    """A new `Snapshot`. One that the GUI thread publishes overtakes those that wait, so what is drawn is the session's."""
     told = _Signal(object)
     """Updates to tell of: a list of (name, version)."""
     question_ready = _Signal(object, bool, str)
@@ -50,7 +50,7 @@ class Gui(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._ask_when_idle)
-        self.changed.connect(self._follow, Qt.ConnectionType.QueuedConnection)
+        self.changed.connect(self._follow)
         self.told.connect(self._tell)
         self.question_ready.connect(self._show_question)
         self.session.subscribe(self.changed.emit)  # from a thread: Qt queues it
@@ -100,8 +100,8 @@ class Gui(QObject):
 
     def _follow(self, snapshot: Snapshot) -> None:
         """Do what follows from a snapshot. Each part is quiet by itself: where one fails, the others go on."""
-        self._count(snapshot)
-        self._plan_question(snapshot)
+        self._count(self.session.snapshot)
+        self._plan_question(self.session.snapshot)
         self._tell_failure(snapshot.failures.get(Task.ANSWER) or snapshot.failures.get(Task.QUESTION))
         self._follow_preferences()
 

@@ -28,7 +28,10 @@ class IndicatorButton(QToolButton):
         self.viewer = weakref.ref(viewer)
         self._gui = gui
         self.clicked.connect(self._on_clicked)
-        gui.changed.connect(self.draw, Qt.ConnectionType.QueuedConnection)
+        gui.changed.connect(self._on_changed)
+
+    def _on_changed(self) -> None:
+        self.draw(self._gui.session.snapshot)
 
     @quiet
     def draw(self, snapshot: Snapshot) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDockWidget, QLabel, QTabWidget, QVBoxLayout, QWidget
 
 from napari_update_hook.plugin.qt.quiet import quiet
@@ -41,12 +40,15 @@ class Panel(QWidget):
         self.pages = QTabWidget(self)
         self.pages.addTab(self.updates, tr("Updates"))
         self.pages.addTab(self.telemetry, tr("Telemetry"))
-        self.pages.currentChanged.connect(self._on_page)
+        self.pages.currentChanged.connect(self._on_changed)
         layout.addWidget(self.pages)
         self._session = gui.session
-        gui.changed.connect(self.draw, Qt.ConnectionType.QueuedConnection)
+        gui.changed.connect(self._on_changed)
         self.draw(gui.session.snapshot)
         gui.session.refresh()
+
+    def _on_changed(self) -> None:
+        self.draw(self._session.snapshot)
 
     @quiet
     def draw(self, snapshot: Snapshot) -> None:
@@ -66,6 +68,3 @@ class Panel(QWidget):
             dock.raise_()
         self._session.refresh()
         self.pages.setFocus()
-
-    def _on_page(self) -> None:
-        self.draw(self._session.snapshot)
