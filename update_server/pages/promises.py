@@ -208,8 +208,8 @@ PROMISES: tuple[Group, ...] = (
                 (
                     "inside_napari/test_panel.py::test_withdrawing_takes_one_click",
                     "inside_napari/test_preferences.py::test_a_lower_level_counts_at_once",
-                    "napari_update_hook/plugin/test_session.py::test_nothing_is_sent_once_a_person_has_said_no_while_a_check_asks",
-                    "napari_update_hook/plugin/test_session.py::test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again",
+                    "napari_update_hook/plugin/test_wishes.py::test_nothing_is_sent_once_a_person_has_said_no_while_a_check_asks",
+                    "napari_update_hook/plugin/test_wishes.py::test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again",
                 ),
             ),
             Promise(
