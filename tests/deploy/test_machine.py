@@ -113,8 +113,9 @@ def test_the_host_of_a_level_takes_finds_and_deletes_its_reports(machine: Machin
 
 
 PERSONS_COMPUTER = f"""
+import os
 import socket
-from datetime import datetime
+from datetime import datetime, timedelta
 
 resolve = socket.getaddrinfo
 
@@ -127,7 +128,7 @@ socket.getaddrinfo = on_this_machine  # not every system knows names below local
 from napari_update_hook import clock
 
 server, here = datetime.fromisoformat("{NOW.replace("Z", "+00:00")}"), clock.system_now
-offset = server - here()
+offset = server - here() + timedelta(hours=int(os.environ["HOURS_LATER"]))
 clock.system_now = lambda: here() + offset
 """
 
@@ -153,11 +154,12 @@ def test_the_client_of_an_installation_sends_each_level_to_its_own_host(machine:
         assert told.returncode == succeeds_with, told.stderr + told.stdout
         return json.loads(told.stdout)
 
-    for level in LEVELS:
+    for hours_later, level in zip(("0", "36", "72"), LEVELS, strict=True):  # one report a day at most, and all in one week
+        environment["HOURS_LATER"] = hours_later
         client("consent", "set", level)
         seen_before = len(lines_of(machine.logs["caddy"]))
         checked = client("check")
-        assert checked["telemetry"] is not None, checked
+        assert checked["telemetry"]["receipt"] is not None, checked["telemetry"]
         hosts = {
             line["request"]["host"].split(":")[0]  # type: ignore[index]
             for line in lines_of(machine.logs["caddy"])[seen_before:]
