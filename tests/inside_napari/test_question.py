@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari_update_hook.api import client_here
+from napari_update_hook.asking import Question, Why
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.plugin import attach
 from napari_update_hook.plugin import session as sessions
@@ -251,6 +252,18 @@ def test_what_was_put_off_and_answered_meanwhile_does_not_come(
     qtbot.wait(1500)
     assert dialogs() == []
     assert gui._put_off is None
+
+
+def test_nobody_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qt delivers what was posted before, also to a slot that is connected no more."""
+    monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 20)
+    gui = attachment().gui()
+    attachment().end()
+    gui._show_question(Question(Why.FIRST), False, "")
+    gui._ask_when_idle()
+    qtbot.wait(500)
+    assert dialogs() == []
+    assert not gui._timer.isActive()
 
 
 def test_what_fails_beside_it_does_not_keep_it_away(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ class Gui(QObject):
         self._is_asking = False
         self._told_failure: str | None = None
         self._put_off: Question | None = None
+        self._has_ended = False
         self._preferences = Preferences(self.session, _when_preferences_are_closed, self.ask)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -69,7 +70,10 @@ class Gui(QObject):
             indicator.draw(self.session.snapshot)
 
     def end(self) -> None:
-        """Draw and ask no more, nor what a thread still has in hand."""
+        """Draw and ask no more, nor what a thread still has in hand, or has handed to Qt, which delivers it all the same."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         for signal in (self.changed, self.told, self.question_ready):
             with contextlib.suppress(TypeError, RuntimeError):  # nothing is connected any more
                 signal.disconnect()
@@ -100,6 +104,8 @@ class Gui(QObject):
 
     def _follow(self, snapshot: Snapshot) -> None:
         """Do what follows from a snapshot. Each part is quiet by itself: where one fails, the others go on."""
+        if self._has_ended:
+            return
         self._count(self.session.snapshot)
         self._plan_question(self.session.snapshot)
         self._tell_failure(snapshot.failures.get(Task.ANSWER) or snapshot.failures.get(Task.QUESTION))
@@ -124,6 +130,8 @@ class Gui(QObject):
 
     @quiet
     def _ask_when_idle(self) -> None:
+        if self._has_ended:
+            return
         self._timer.start(ASK_WHEN_IDLE_MS)  # whatever happens here; a window may just be going away
         if _main_window() is None or _is_busy():
             return
@@ -141,6 +149,8 @@ class Gui(QObject):
     def _show_question(self, question: Question | None, by_hand: bool, level: str) -> None:
         from napari_update_hook.plugin.qt.question import QuestionDialog
 
+        if self._has_ended:
+            return
         window = _main_window()
         if not by_hand and self._holds(question):
             self._put_off = question
@@ -179,6 +189,8 @@ class Gui(QObject):
     @quiet
     def _tell(self, updates: list[tuple[str, str]]) -> None:
         """Show napari's own notification, with a button that opens the panel."""
+        if self._has_ended:
+            return
         from napari.utils.notifications import notification_manager
 
         from napari_update_hook.plugin.texts import tr
