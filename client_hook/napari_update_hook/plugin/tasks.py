@@ -14,13 +14,12 @@ from typing import Any
 
 from napari_update_hook.plugin.holds import Holds
 from napari_update_hook.plugin.snapshot import Snapshot, Task
-from napari_update_hook.plugin.workers import Worker
+from napari_update_hook.plugin.workers import Job, Worker
 
 TRIES_WHILE_BUSY = 20
 """So often, a second apart, what a person wants is tried where another process or thread uses the files."""
 REST_S = 1.0
 
-Job = Callable[[], object]
 Listener = Callable[[Snapshot], object]
 
 

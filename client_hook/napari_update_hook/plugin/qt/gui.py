@@ -152,7 +152,7 @@ class Gui(QObject):
         if self._has_ended:
             return
         window = _main_window()
-        if not by_hand and self._holds(question):
+        if not by_hand and self._still_stands(question):
             self._put_off = question
             self._timer.start(ASK_WHEN_IDLE_MS)  # whatever happens here
             if window is None or _is_busy():  # since it was asked for
@@ -170,7 +170,7 @@ class Gui(QObject):
             dialog.open()  # does not block
         self._drop_question()
 
-    def _holds(self, question: Question | None) -> bool:
+    def _still_stands(self, question: Question | None) -> bool:
         """Whether what a question was put for is still so: nobody has answered meanwhile, nor switched telemetry off."""
         status = self.session.snapshot.status
         if question is None or status is None:
