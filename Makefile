@@ -56,7 +56,7 @@ coverage: install ## Run all tests and show which lines none of them reaches
 
 docs: install ## Write the pages that are made from the program
 	$(BIN)/update-server settings --markdown > docs/settings.md
-	$(BIN)/update-server promises > docs/promises.md
+	$(BIN)/python -m tests.support.promises > docs/promises.md
 	$(BIN)/python -m aggregation catalogue --grafana deploy/grafana/dashboards > /dev/null
 	$(BIN)/python -m aggregation catalogue --questions > client_hook/napari_update_hook/questions.json
 

@@ -18,8 +18,7 @@ import msgspec
 from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import AggregateStore, PublicRow
-from aggregation.stores.aggregate_tables import Retraction
-from aggregation.stores.records import Records
+from aggregation.stores.records import Records, Retraction
 
 LICENCE = {
     "name": "CC0-1.0",
@@ -137,7 +136,7 @@ def _retractions(found: Sequence[Retraction]) -> Table:
             one.first_week,
             one.last_week,
             one.reason,
-            f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}",
+            one.retracted_at,
         ]
         for one in found
     ]

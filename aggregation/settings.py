@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -9,13 +10,20 @@ from typing import Annotated
 from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-"""Hosts that are this machine alone."""
 
-
-def _site(text: str) -> str:
-    """An http or https address without a slash at its end."""
+def base_url(text: str) -> str:
+    """Return an http or https address without a slash at its end. Raises ValidationError."""
     return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/")
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether a host name or address is this machine itself, so that no other can reach it."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def _store_url(text: str | None) -> str | None:
@@ -83,9 +91,9 @@ class AggregationSettings(BaseSettings):
         False,
         description="Publish a week only after a person has looked at it: `python -m aggregation approve WEEK`",
     )
-    public_url: Annotated[str, AfterValidator(_site)] = Field(
+    public_url: Annotated[str, AfterValidator(base_url)] = Field(
         "http://127.0.0.1:8000",
-        description="Address of the site as everybody sees it, for certificates and their QR codes",
+        description="Address of the site as everybody sees it, which certificates name",
     )
     keys: Path | None = Field(
         None, description="Folder of the private keys that sign certificates. Default: `keys` in the data folder"

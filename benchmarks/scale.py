@@ -30,9 +30,9 @@ from rich.table import Table
 
 from benchmarks.intake import SCRIPT, body_with_plugins
 from benchmarks.loading import need
-from benchmarks.simulation.processes import Upstream
+from tests.simulation.processes import Upstream
 from tests.support.machine import SITE, Machine, running_machine
-from tests.support.processes import wait_until
+from tests.support.waiting import wait_until
 
 CHECKS = """
 local turn = 0

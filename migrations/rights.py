@@ -1,6 +1,6 @@
 """Who may do what in the stores on PostgreSQL.
 
-The web process stores, finds and deletes reports through the functions of migration 0002 and has no right on the table; the
+The web process stores, finds and deletes reports through the functions of the migration and has no right on the table; the
 scheduler reads weeks and drops them. Granted anew by every ``update-server db migrate``, so that it holds also where roles
 come later.
 """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
 from collections.abc import AsyncIterator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,17 +14,30 @@ import sqlalchemy as sa
 from napari_update_hook.switches import CI_VARIABLES
 
 from aggregation.settings import Store
+from aggregation.stores import engines
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from migrations import upgrade
-from tests.support import promised
+from tests.support import promises
+from tests.support.stores import database, migrated
 
 collect_ignore = [] if find_spec("napari") else ["inside_napari"]
 """`make test-napari` runs these, in environments of their own."""
-hypothesis.settings.register_profile("ours", deadline=None)  # no test is timed: the machine may have other things to do
-hypothesis.settings.load_profile("ours")
+hypothesis.settings.register_profile("all", deadline=None)  # no test is timed: the machine may have other things to do
+hypothesis.settings.register_profile("everyday", deadline=None, max_examples=25)
+hypothesis.settings.load_profile("all" if os.environ.get("TEST_ALL") else "everyday")
 OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
+DURABLE = engines.PRAGMAS
+MARK_BY_FIXTURE = {"postgresql_url": "postgresql", "migrated_postgresql_url": "postgresql", "napari_python": "napari"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs PostgreSQL or napari by the fixture that brings it."""
+    for item in items:
+        for fixture, mark in MARK_BY_FIXTURE.items():
+            if fixture in getattr(item, "fixturenames", ()):
+                item.add_marker(mark)
 
 
 @pytest.fixture(autouse=True)
@@ -37,58 +49,65 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "client-state"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _sqlite_does_not_wait_for_the_disk() -> Iterator[None]:
+    """In this process no commit waits for the disk. Tests of durability kill processes of their own, which do wait."""
+    engines.PRAGMAS = tuple(pragma.replace("synchronous = FULL", "synchronous = OFF") for pragma in DURABLE)
+    yield
+    engines.PRAGMAS = DURABLE
+
+
+@pytest.fixture
+def durable_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits wait for the disk, as in production."""
+    monkeypatch.setattr(engines, "PRAGMAS", DURABLE)
+
+
 @pytest.fixture
 def postgresql_url() -> Iterator[str]:
-    """A database of its own on the PostgreSQL server of TEST_POSTGRESQL_URL."""
-    server = os.environ.get("TEST_POSTGRESQL_URL")
-    if not server:
-        pytest.skip(
-            "needs PostgreSQL: start one and set TEST_POSTGRESQL_URL=postgresql+asyncpg://user:password@127.0.0.1/postgres "
-            "(a role that may create databases)"
-        )
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    asyncio.run(_on_server(server, f'CREATE DATABASE "{name}"'))
-    yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(_dropped(server, name))
+    """An empty database on the PostgreSQL server of TEST_POSTGRESQL_URL."""
+    with database() as url:
+        yield url
 
 
-async def _dropped(server: str, name: str) -> None:
-    """Drop a database. By force, where somebody is connected; without, where PostgreSQL itself is just tidying it up."""
-    for tries_left in range(20, -1, -1):
-        try:
-            await _on_server(server, f'DROP DATABASE "{name}"' + (" WITH (FORCE)" if tries_left % 2 == 0 else ""))
-        except sa.exc.DBAPIError:
-            if not tries_left:
-                raise
-            await asyncio.sleep(1)
-        else:
-            return
+@pytest.fixture(scope="session")
+def _postgresql_template() -> Iterator[str]:
+    with database() as url:
+        for store in Store:
+            asyncio.run(upgrade(store, url))
+        yield sa.make_url(url).database or ""
 
 
-async def _on_server(url: str, statement: str) -> None:
-    engine = make_engine(url)
-    try:
-        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
-            await connection.execute(sa.text(statement))
-    finally:
-        await engine.dispose()
+@pytest.fixture
+def migrated_postgresql_url(_postgresql_template: str) -> Iterator[str]:
+    """A database with both stores, migrated and empty."""
+    with database(_postgresql_template) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
 def store_urls(request: pytest.FixtureRequest, tmp_path: Path) -> dict[Store, str]:
-    """URLs of empty stores: SQLite files, then a PostgreSQL database."""
+    """URLs of migrated, empty stores: SQLite files, then a PostgreSQL database."""
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
-        return dict.fromkeys(Store, url)
+        return dict.fromkeys(Store, request.getfixturevalue("migrated_postgresql_url"))
+    urls = {store: f"sqlite+aiosqlite:///{tmp_path / f'{store}.sqlite3'}" for store in Store}
+    for store, url in urls.items():
+        asyncio.run(migrated(store, url))
+    return urls
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def empty_urls(request: pytest.FixtureRequest, tmp_path: Path) -> dict[Store, str]:
+    """URLs of stores that nothing has migrated."""
+    if request.param == "postgresql":
+        return dict.fromkeys(Store, request.getfixturevalue("postgresql_url"))
     return {store: f"sqlite+aiosqlite:///{tmp_path / f'{store}.sqlite3'}" for store in Store}
 
 
 @pytest.fixture
 async def raw(store_urls: dict[Store, str]) -> AsyncIterator[RawStore]:
     """The raw store, migrated and empty."""
-    await upgrade(Store.RAW, store_urls[Store.RAW])
-    engine = make_engine(store_urls[Store.RAW])
-    store = RawStore(engine)
+    store = RawStore(make_engine(store_urls[Store.RAW]))
     yield store
     await store.close()
 
@@ -96,32 +115,31 @@ async def raw(store_urls: dict[Store, str]) -> AsyncIterator[RawStore]:
 @pytest.fixture
 async def aggregate(store_urls: dict[Store, str]) -> AsyncIterator[AggregateStore]:
     """The aggregate store, migrated and empty."""
-    await upgrade(Store.AGGREGATE, store_urls[Store.AGGREGATE])
     engine = make_engine(store_urls[Store.AGGREGATE])
     yield AggregateStore(engine)
     await engine.dispose()
 
 
 OUTCOMES: dict[str, str] = {}
-"""Of the tests that the privacy page names."""
+"""Of every test, its worst case counting."""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write down how each promised test ended, its worst case counting."""
+    """Note how each test ended."""
     name = report.nodeid.partition("[")[0].removeprefix("tests/")
-    if name in promised.tests() and (report.when == "call" or report.outcome != "passed"):
-        OUTCOMES[name] = promised.worst(OUTCOMES.get(name), report.outcome)
+    if report.when == "call" or report.outcome != "passed":
+        OUTCOMES[name] = promises.worst(OUTCOMES.get(name), report.outcome)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure: nothing may hide behind a missing service."""
+    """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure, and so is a promise that no test held."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    skipped = reporter.stats.get("skipped", []) if reporter else []
-    if reporter and skipped and os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK:
+    if reporter is None or not os.environ.get("TEST_NOTHING_SKIPPED"):  # a worker of xdist has none
+        return
+    skipped = reporter.stats.get("skipped", [])
+    if skipped and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"{len(skipped)} tests were skipped, which TEST_NOTHING_SKIPPED forbids", red=True)
-    if reporter and os.environ.get("TEST_NOTHING_SKIPPED") and promised.is_whole_suite(session.config.args):
-        here = {name for name in promised.tests() if not name.startswith(promised.ELSEWHERE)}
-        for line in promised.missing(OUTCOMES, here):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-            reporter.write_line(f"a promise of the privacy page is not held: {line}", red=True)
+    for line in promises.not_held(OUTCOMES, session.config.args):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        reporter.write_line(f"a promise of the privacy page is not held: {line}", red=True)

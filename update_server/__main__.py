@@ -28,7 +28,7 @@ from update_server.index.refresh import build
 from update_server.index.sources.fetching import UpstreamError
 from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
-from update_server.terminal import console, errors, read_settings, reason_of
+from update_server.terminal import console, errors, first_line, read_settings
 
 MOST_CONNECTIONS = 20_000
 """Open at the same time; each costs some kilobytes."""
@@ -171,10 +171,10 @@ def _prepare(settings: Settings) -> None:
             raise typer.Exit(1) from error
         except (SQLAlchemyError, OSError) as error:
             if url.startswith("sqlite"):
-                errors.print(f"[red]Cannot use the {store} store in {settings.data}: {reason_of(error)}[/red]")
+                errors.print(f"[red]Cannot use the {store} store in {settings.data}: {first_line(error)}[/red]")
                 raise typer.Exit(1) from error
             # Update checks need no store: the service starts, says so at /health/ready, and goes on when the store is back.
-            log.warning("store_away", store=store, error=reason_of(error))
+            log.warning("store_away", store=store, error=first_line(error))
 
 
 @app.command("settings")
@@ -196,14 +196,6 @@ def print_settings(
         for item in described():
             table.add_row(item.name, item.default, item.meaning)
         console.print(table)
-
-
-@app.command()
-def promises() -> None:
-    """Print what the privacy page promises, with the test that holds each: the page docs/promises.md."""
-    from update_server.pages.promises import markdown
-
-    sys.stdout.write(markdown())
 
 
 @app.command()

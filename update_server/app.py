@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from litestar import Litestar, Response
+from litestar import Litestar, Response, Router
+from litestar.config.app import AppConfig
 from litestar.openapi import OpenAPIConfig
+from litestar.plugins import InitPlugin
 from litestar.types import ASGIApp
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -39,9 +41,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         async with running(services):
-            packing = asyncio.create_task(pages.pack_assets())
+            preparing = asyncio.create_task(_prepare(services, pages))
             yield
-            await _cancel([packing])
+            await _cancel([preparing])
 
     app = Litestar(
         [
@@ -57,6 +59,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         lifespan=[lifespan],
         exception_handlers={Exception: pages.answer_error},
         template_config=pages.config,
+        on_app_init=[_drop_schema_pages],
         after_request=_add_security_headers,
         request_max_body_size=MOST_BYTES_SENT * 2,
         openapi_config=OpenAPIConfig(
@@ -69,6 +72,28 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     app.state.services = services
     return app
+
+
+async def _prepare(services: Services, pages: Pages) -> None:
+    """Compress all that is sent often, which takes seconds of a core; after that `/health/ready` may say so."""
+    await services.keeper.encode()
+    await pages.pack_assets()
+    services.is_prepared = True
+
+
+class _SchemaPagesDropped(InitPlugin):
+    """Litestar adds pages at /schema that load scripts from CDNs. Its own switch would take the schema itself with them."""
+
+    def on_app_init(self, app_config: AppConfig) -> AppConfig:
+        app_config.route_handlers = [
+            one for one in app_config.route_handlers if not (isinstance(one, Router) and one.path == "/schema")
+        ]
+        return app_config
+
+
+def _drop_schema_pages(app_config: AppConfig) -> AppConfig:
+    app_config.plugins.append(_SchemaPagesDropped())  # behind the framework's plugin that adds them
+    return app_config
 
 
 def create_asgi_app() -> ASGIApp:
@@ -85,7 +110,7 @@ async def running(services: Services) -> AsyncIterator[None]:
     services.keeper.load()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.close)
-        background = [asyncio.create_task(services.keeper.encode())]
+        background = []
         if services.writer:
             background.append(asyncio.create_task(services.writer.run()))
             background.append(asyncio.create_task(finish_deletions(services)))

@@ -1,4 +1,4 @@
-"""The commands ``update-server db``: migrate, copy, back up and roll back the two stores."""
+"""The commands ``update-server db``: migrate, copy and back up the two stores."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.settings import Role, Store
-from migrations import StoreNotMigratedError, StoreTooNewError, UnknownRevisionError, downgrade, history, upgrade
+from migrations import StoreNotMigratedError, StoreTooNewError, upgrade
 from migrations.rights import grant_public, grant_raw, role_of
 from update_server.settings import Settings
-from update_server.terminal import console, errors, read_settings, reason_of
+from update_server.terminal import console, errors, first_line, read_settings
 
 db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def migrate() -> None:
             asyncio.run(upgrade(store, url))
             granted = _grant_raw(settings, url) if store is Store.RAW else _grant_public(url)
         except (StoreTooNewError, SQLAlchemyError, OSError) as error:
-            errors.print(f"[red]Cannot migrate the {store} store: {reason_of(error)}[/red]")
+            errors.print(f"[red]Cannot migrate the {store} store: {first_line(error)}[/red]")
             raise typer.Exit(1) from error
         console.print(f"{store}: up to date" + (f", rights granted to {', '.join(granted)}" if granted else ""))
 
@@ -62,7 +62,7 @@ def copy(
             if (url := settings.aggregation.url(store, Role.OWNER)) is not None:
                 asyncio.run(check_empty(store, url))
     except (CopyError, SQLAlchemyError, OSError) as error:
-        errors.print(f"[red]Nothing was copied: {reason_of(error)}[/red]")
+        errors.print(f"[red]Nothing was copied: {first_line(error)}[/red]")
         raise typer.Exit(1) from error
     for store in Store:
         source_url = f"sqlite+aiosqlite:///{(folder / f'{store}.sqlite3').resolve()}"
@@ -76,7 +76,7 @@ def copy(
                     copy_store(store, source_url, url, lambda table, rows: status.update(f"copying {table}: {rows:,} rows"))
                 )
         except (CopyError, StoreNotMigratedError, StoreTooNewError, SQLAlchemyError, OSError) as error:
-            reason = reason_of(error) if isinstance(error, SQLAlchemyError) else error
+            reason = first_line(error) if isinstance(error, SQLAlchemyError) else error
             errors.print(f"[red]Cannot copy the {store} store: {reason}[/red]")
             raise typer.Exit(1) from error
         console.print(f"{store}: copied " + ", ".join(f"{rows:,} {table}" for table, rows in copied.items()))
@@ -113,56 +113,3 @@ def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
 def _grant_public(owner_url: str) -> list[str]:
     """Let Grafana read the public numbers, where the store is PostgreSQL and has a role for it."""
     return [] if role_of(owner_url) is None else asyncio.run(grant_public(owner_url))
-
-
-@db_app.command()
-def revisions() -> None:
-    """List the revisions of each store, newest first, and at which it is."""
-    settings = read_settings()
-    for store, url in _stores(settings):
-        try:
-            known = asyncio.run(history(store, url))
-        except (SQLAlchemyError, OSError) as error:
-            errors.print(f"[red]Cannot read the {store} store: {reason_of(error)}[/red]")
-            raise typer.Exit(1) from error
-        for revision, meaning, is_current in known:
-            console.print(f"{store} {revision}: {meaning}" + (" [bold](here)[/bold]" if is_current else ""))
-
-
-@db_app.command()
-def rollback(
-    store: Annotated[Store, typer.Argument(help="raw or aggregate")],
-    revision: Annotated[str, typer.Argument(help="The revision to go back to: see update-server db revisions")],
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Take a store back to an older revision, so that an older version can start on it. Stop the service first.
-
-    What newer revisions added is lost, tables with what is in them: back up before.
-    """
-    settings = read_settings()
-    url = settings.aggregation.url(store, Role.OWNER)
-    if url is None:
-        errors.print(f"[red]The {store} store is switched off.[/red]")
-        raise typer.Exit(2)
-    try:
-        undone = asyncio.run(history(store, url))
-        names = [name for name, _, _ in undone]
-        if revision not in names:
-            errors.print(f"[red]There is no revision {revision} of the {store} store: {', '.join(names)}[/red]")
-            raise typer.Exit(2)
-        at = next((place for place, one in enumerate(undone) if one[2]), len(names))
-        lost = undone[at : names.index(revision)]
-        for name, meaning, _ in lost:
-            console.print(f"undone is {name}: {meaning}")
-        if not lost:
-            console.print(f"The {store} store is at {revision}, or older, already.")
-            return
-        if not yes:
-            typer.confirm(f"Take the {store} store back to {revision}? What these revisions added is lost", abort=True)
-        asyncio.run(downgrade(store, url, revision))
-    except (UnknownRevisionError, SQLAlchemyError, OSError) as error:
-        errors.print(f"[red]Cannot take the {store} store back: {reason_of(error)}[/red]")
-        raise typer.Exit(1) from error
-    console.print(
-        f"The {store} store is at {revision}. Install the version that belongs to it; this one would migrate it again."
-    )

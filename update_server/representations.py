@@ -59,6 +59,7 @@ class Body:
         media_type: str = JSON,
         cache_control: str = CACHE_CONTROL,
         headers: Mapping[str, str] | None = None,
+        vary: str = "accept-encoding",
     ) -> None:
         self.identity = identity
         self.is_encoded = False
@@ -66,10 +67,17 @@ class Body:
         self._fixed = [
             (b"content-type", media_type.encode()),
             (b"cache-control", cache_control.encode()),
-            (b"vary", b"accept-encoding"),
+            (b"vary", vary.encode()),
             *((name.encode(), value.encode()) for name, value in (headers or {}).items()),
         ]
         self.representations = {"identity": self._representation(identity)}
+
+    @classmethod
+    def of_gzip(cls, packed: bytes, vary: str = "accept-encoding") -> Body:
+        """Return a JSON body whose gzip encoding is there already."""
+        body = cls(gzip.decompress(packed), vary=vary)
+        body.representations["gzip"] = body._representation(packed, "gzip")
+        return body
 
     def encode(self, encodings: Iterable[str] = ENCODINGS, *, quickly: bool = False) -> None:
         """Add encodings, each at its best ratio, or ``quickly``, in some milliseconds for a page.
@@ -119,9 +127,10 @@ _QUICKLY: dict[str, Callable[[bytes], bytes]] = {
 def respond(request: Request[Any, Any, Any], body: Body) -> Response[bytes]:
     """Return a body as a handler answers with it: in an encoding that the request allows, or 304 where the client has it."""
     chosen = body.accepted_by(request.headers.get("accept-encoding", ""))
+    is_known = matches(body.etag, request.headers.get("if-none-match", ""))
     headers = {name.decode(): value.decode() for name, value in chosen.headers if name != b"content-length"}
     media_type = headers.pop("content-type")
-    if matches(body.etag, request.headers.get("if-none-match", "")):
+    if is_known:
         kept = {name: value for name, value in headers.items() if not name.startswith("content-")}
         return Response(b"", status_code=304, headers=kept)
     return Response(chosen.content, status_code=200, media_type=media_type, headers=headers)

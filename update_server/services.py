@@ -56,6 +56,8 @@ class Services:
             self.metrics.watch_queue(lambda: self.writer.waiting if self.writer else 0)
         self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)
         self.question_limits = AddressLimits("questions", settings.questions_per_minute, 0, self.clock)
+        self.is_prepared = False
+        """Whether everything that a start compresses is compressed."""
         self._making = asyncio.Lock()
         self._allowed: tuple[Served, Allowed] | None = None
 

@@ -11,21 +11,15 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
-from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from aggregation.settings import AggregationSettings
-
-
-def _base_url(text: str) -> str:
-    """An http or https address without a slash at its end; empty stays empty."""
-    return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/") if text else ""
-
+from aggregation.settings import AggregationSettings, base_url, is_loopback
 
 DEMO_MARK = "made-up-numbers"
 """A file in the data folder."""
 
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
+BaseUrl = Annotated[str, AfterValidator(lambda text: base_url(text) if text else "")]
 
 
 class Upstreams:
@@ -170,13 +164,3 @@ class Settings(BaseSettings):
     def snapshot_path(self) -> Path:
         """The index on disk."""
         return self.data / "index.sqlite3"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address cannot be reached from another machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

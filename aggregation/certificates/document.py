@@ -1,4 +1,4 @@
-"""A certificate for people: headings, facts and tables that the page and the PDF both draw (pure)."""
+"""A certificate for people: headings, facts and tables of its page (pure)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class Section(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True):
-    """What a person reads of a certificate. ``figures``: what matters most; ``facts``: where it comes from."""
+    """What a person reads of a certificate. ``figures``: what matters most; ``facts``: where it comes from.
+
+    ``verify_at``: where the service shows it and says whether it is valid. ``verify_address``: where any can be checked.
+    """
 
     title: str
     subtitle: str
@@ -65,10 +68,7 @@ def document_of(statement: Statement, kid: str) -> Document:
         columns = [breakdown.title, "Median", "Peak", "Peak week", "Weeks listed"] if rows else []
         sections.append(Section(breakdown.title, columns, rows, sentences))
     sections.append(Section("How it was counted", sentences=list(statement.how_counted)))
-    retracted = [
-        f"{retraction_text(one.entry, one.of, one.first_week, one.last_week)} on {one.retracted_at[:10]}: {one.reason}"
-        for one in statement.retractions
-    ]
+    retracted = [f"{retraction_text(one)} on {one.retracted_at[:10]}: {one.reason}" for one in statement.retractions]
     sections.append(
         Section("Retractions", sentences=retracted or ["None of these numbers had been retracted when this was issued."])
     )
@@ -88,11 +88,6 @@ def document_of(statement: Statement, kid: str) -> Document:
             Fact("Certificate", statement.jti),
             Fact("Signed with", f"Ed25519, key {kid}"),
         ],
-        verify_at=verification_address(statement),
+        verify_at=f"{statement.iss}/certificates/{statement.jti}",
         verify_address=f"{statement.iss}/verify",
     )
-
-
-def verification_address(statement: Statement) -> str:
-    """Return where the service shows this certificate and whether it is valid: what the QR code leads to."""
-    return f"{statement.iss}/certificates/{statement.jti}"

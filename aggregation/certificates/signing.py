@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.certificates.statement import Statement, decode, encode, entries_needed, touches
-from aggregation.stores.aggregate_tables import Retraction
+from aggregation.stores.records import Retraction
 
 ALGORITHM = "Ed25519"
 TYPE = "napari-plugin-certificate+jws"
@@ -99,7 +99,7 @@ def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retr
         return Verdict(
             Outcome.UNREADABLE,
             "This is no certificate, or not the whole of one. A certificate is one long line of text in three parts, divided "
-            "by dots, in a file that ends in .jws. The PDF carries that file as an attachment.",
+            "by dots, in a file that ends in .jws.",
         )
     key = keys.get(kid)
     if key is None:
@@ -158,27 +158,21 @@ def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> 
     """
     needed = {name: entry for name, entry in entries_needed().items() if entry.id in statement.entries}
     return [
-        f"{retraction_text(one.entry, one.of, one.first_week, one.last_week)} on {one.retracted_at:%Y-%m-%d}: "
-        f"{_sentence(one.reason)}"
+        f"{retraction_text(one)} on {one.retracted_at[:10]}: {_sentence(one.reason)}"
         for one in retractions
         if one.last_week >= statement.first_week
         and one.first_week <= statement.last_week
-        and touches(one.entry, one.of, needed, statement.sub)
-        and not any(_same(one, known) for known in statement.retractions)
+        and touches(one, needed, statement.sub)
+        and one not in statement.retractions
     ]
 
 
-def retraction_text(entry: str, of: Mapping[str, str], first: str, last: str) -> str:
+def retraction_text(one: Retraction) -> str:
     """Return which numbers a retraction is about, in words."""
-    question = next((one.question for one in CATALOGUE if one.id == entry), entry)
-    whose = f" ({', '.join(f'{name} {value}' for name, value in of.items())})" if of else ""
-    weeks = first if first == last else f"{first} to {last}"
+    question = next((entry.question for entry in CATALOGUE if entry.id == one.entry), one.entry)
+    whose = f" ({', '.join(f'{name} {value}' for name, value in one.of.items())})" if one.of else ""
+    weeks = one.first_week if one.first_week == one.last_week else f"{one.first_week} to {one.last_week}"
     return f'"{question}"{whose}, {weeks},'
-
-
-def _same(one: Retraction, known: Any) -> bool:
-    mine = (one.entry, one.of, one.first_week, one.last_week, f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}")
-    return mine == (known.entry, known.of, known.first_week, known.last_week, known.retracted_at)
 
 
 def _sentence(reason: str | None) -> str:

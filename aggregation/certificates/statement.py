@@ -19,7 +19,7 @@ from napari_update_hook.weeks import next_week
 from aggregation.catalogue import CATALOGUE, PLATFORM, PLUGIN, PYTHON, Dimension, Entry
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import PublicRow
-from aggregation.stores.aggregate_tables import Retraction
+from aggregation.stores.records import Retraction
 
 STATEMENT_VERSION = 1
 MOST_WEEKS = 520
@@ -77,17 +77,6 @@ class Breakdown(Struct, frozen=True):
     retracted: bool = False
 
 
-class Retracted(Struct, frozen=True):
-    """Numbers that were retracted before this was issued, and why."""
-
-    entry: str
-    of: dict[str, str]
-    first_week: str
-    last_week: str
-    reason: str
-    retracted_at: str
-
-
 class Statement(Struct, frozen=True):
     """What is signed, as JSON. ``iss``: the site; ``jti``: the certificate's number; ``iat``: seconds since 1970; ``sub``: the
     plugin."""
@@ -102,7 +91,7 @@ class Statement(Struct, frozen=True):
     installs: Summary
     breakdowns: list[Breakdown]
     entries: list[str]
-    retractions: list[Retracted]
+    retractions: list[Retraction]
     version: int = STATEMENT_VERSION
     listed_from: int = LISTED_FROM
     rounded_down_to: int = ROUNDED_DOWN_TO
@@ -146,7 +135,7 @@ def make_statement(
     ``retractions``: those of these entries that touch these weeks. Raises NothingToStateError.
     """
     needed = entries_needed()
-    mine = [retraction for retraction in retractions if touches(retraction.entry, retraction.of, needed, plugin)]
+    mine = [one for one in retractions if touches(one, needed, plugin)]
     weeks = weeks_between(first, last)
 
     def summary_of(entry: Entry, numbers: Mapping[str, int], value: dict[str, str]) -> Summary | None:
@@ -190,26 +179,21 @@ def make_statement(
         installs=installs,
         breakdowns=breakdowns,
         entries=[entry.id for entry in needed.values()],
-        retractions=[
-            Retracted(one.entry, one.of, one.first_week, one.last_week, one.reason, f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}")
-            for one in mine
-        ],
+        retractions=mine,
     )
 
 
-def touches(entry: str, of: Mapping[str, str], needed: Mapping[Any, Entry], plugin: str) -> bool:
-    """Tell whether a retraction is about numbers that a certificate of ``plugin`` is made of."""
-    return entry in {one.id for one in needed.values()} and of.get(PLUGIN.name, plugin) == plugin
+def touches(retraction: Retraction, needed: Mapping[Any, Entry], plugin: str) -> bool:
+    """Whether a retraction concerns numbers that a certificate of ``plugin`` is made of."""
+    return retraction.entry in {one.id for one in needed.values()} and retraction.may_concern({PLUGIN.name: plugin})
 
 
 def _weeks_taken_back(
     entry: Entry, values: Mapping[str, str], retractions: Sequence[Retraction], weeks: Sequence[str]
 ) -> set[str]:
     """The weeks of which the numbers with these values were retracted."""
-    mine = [
-        one for one in retractions if one.entry == entry.id and all(values.get(name) == value for name, value in one.of.items())
-    ]
-    return {week for week in weeks if any(one.first_week <= week <= one.last_week for one in mine)}
+    mine = [one for one in retractions if one.entry == entry.id]
+    return {week for week in weeks if any(one.covers(week, values) for one in mine)}
 
 
 def _week(week: str, numbers: Mapping[str, int], published: Sequence[str], taken_back: set[str]) -> WeekNumber:

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from aggregation.certificates.issue import WrongWeeksError, prepare, verify_here
 from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, private_file
+from aggregation.certificates.page import page_of
 from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError, Verdict, text_of, verify
 from aggregation.certificates.statement import NothingToStateError
 from aggregation.cli.opening import aggregate_store, instant, run, settings
@@ -31,7 +32,7 @@ from aggregation.cli.options import (
 )
 from aggregation.cli.output import confirmed, console, errors, print_json
 from aggregation.jobs import turn
-from aggregation.settings import LOOPBACK
+from aggregation.settings import is_loopback
 from aggregation.stores.certificates import CertificateStore, KeyExistsError
 
 SECONDS_TO_FETCH = 10
@@ -58,20 +59,16 @@ def certify(
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Issue a signed statement of a plugin's public numbers: a .jws file, and a page and a PDF made from it for people."""
+    """Issue a signed statement of a plugin's public numbers: a .jws file, and a page made from it to read or print."""
     moment = instant(now)
     site = settings().public_url
-
-    # Here, because drawing libraries take a third of a second to load, and every other command can do without.
-    from aggregation.certificates.page import page_of
-    from aggregation.certificates.pdf import pdf_of
 
     async def work() -> dict[str, Any]:
         checked_week(first), checked_week(last)
         if output.exists() and not output.is_dir():
             raise UsageError(f"{output} is no folder. Name another with --output.")
         name = canonicalize_name(plugin)
-        if (urlsplit(site).hostname or "") in LOOPBACK:
+        if is_loopback(urlsplit(site).hostname):
             confirmed(
                 f"It would say that {site} issued it, which is this machine alone: set AGGREGATION_PUBLIC_URL to the address "
                 "of the site. Go on all the same?",
@@ -88,7 +85,6 @@ def certify(
             contents = {
                 "jws": certificate.token.encode() + b"\n",
                 "html": page_of(statement, certificate.kid, certificate.token).encode(),
-                "pdf": pdf_of(statement, certificate.kid, certificate.token),
             }
             files = {kind: base.with_name(f"{base.name}.{kind}") for kind in contents}
             output.mkdir(parents=True, exist_ok=True)

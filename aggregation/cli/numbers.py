@@ -22,9 +22,10 @@ from aggregation.cli.options import JsonOption, NowOption, UsageError, YesOption
 from aggregation.cli.output import confirmed, console, errors, print_json, several, were
 from aggregation.export import Format, MissingLibraryError, export
 from aggregation.grafana import write as write_dashboards
+from aggregation.numbers import Numbers, read_numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import AggregateStore, PublicRow
-from aggregation.stores.records import PublicRetraction, Records, public_retraction
+from aggregation.stores.records import Records
 
 
 def add_to(app: typer.Typer) -> None:
@@ -67,18 +68,6 @@ def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False, g
     console.print(table)
 
 
-class Shown(msgspec.Struct, frozen=True):
-    """What `show` shows."""
-
-    entry: str
-    question: str
-    listed_from: int
-    rounded_down_to: int
-    weeks: list[str]
-    rows: list[PublicRow]
-    retractions: list[PublicRetraction]
-
-
 def show(
     name: Annotated[str, typer.Argument(metavar="ENTRY", help="As `catalogue` lists them, such as plugins-by-python.")],
     week: Annotated[str | None, typer.Option("--week", help="ISO week. Default: the last that is published.")] = None,
@@ -91,7 +80,7 @@ def show(
 ) -> None:
     """Show the public numbers of an entry. What fewer than ten people share is not listed, zero included."""
 
-    async def work() -> tuple[Entry, Shown]:
+    async def work() -> tuple[Entry, Numbers]:
         if week and (first or last):
             raise UsageError("Give --week, or --from and --to.")
         if sum((chart, as_csv, as_json)) > 1:
@@ -108,16 +97,13 @@ def show(
                     f"{week} is not published, or nothing of it is listed. Published are {published[0]} to {published[-1]}."
                 )
             since, until = (first or published[0], last or published[-1]) if first or last else (week or published[-1],) * 2
-            weeks = [one for one in published if since <= one <= until]
-            if not weeks:
+            if not any(since <= one <= until for one in published):
                 raise UsageError(
                     f"No week from {since} to {until} is published. Published are {published[0]} to {published[-1]}."
                 )
             fixed = {PLUGIN.name: await known_plugin(aggregate, entry, plugin)} if plugin else {}
-            rows = await aggregate.all_rows(entry, fixed, since=since, until=until)
-            taken_back = await Records(aggregate.engine).retractions(entry.id, since, until)
-            mine = [public_retraction(one) for one in taken_back if not plugin or one.of.get(PLUGIN.name, plugin) == plugin]
-            return entry, Shown(entry.id, entry.question, LISTED_FROM, ROUNDED_DOWN_TO, weeks, rows, mine)
+            numbers, _ = await read_numbers(aggregate, entry, fixed, since=since, until=until)
+            return entry, numbers
 
     entry, shown = run(work)
     if as_json:
@@ -128,7 +114,9 @@ def show(
         _print_rows(entry, shown, chart)
     if not as_json:
         for one in shown.retractions:
-            errors.print(f"Retracted, {one.first} to {one.last} {one.of or ''}: {one.reason}", style="yellow", markup=False)
+            errors.print(
+                f"Retracted, {one.first_week} to {one.last_week} {one.of or ''}: {one.reason}", style="yellow", markup=False
+            )
 
 
 async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> str:
@@ -157,7 +145,7 @@ def _write_csv(entry: Entry, rows: Sequence[PublicRow]) -> None:
         writer.writerow([row.week, *(row.values[one] for one in names), row.people])
 
 
-def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
+def _print_rows(entry: Entry, shown: Numbers, chart: bool) -> None:
     span = shown.weeks[0] if len(shown.weeks) == 1 else f"{shown.weeks[0]} to {shown.weeks[-1]}"
     if not shown.rows:
         why = f"fewer than {LISTED_FROM} people, zero included" + (
@@ -176,7 +164,7 @@ def _print_rows(entry: Entry, shown: Shown, chart: bool) -> None:
         table.add_column("", ratio=1, min_width=10)
     most = max(row.people for row in shown.rows)
     lines: list[tuple[str, dict[str, str], int]] = [(row.week, row.values, row.people) for row in shown.rows]
-    taken_back = {week for week in shown.weeks for one in shown.retractions if one.first <= week <= one.last}
+    taken_back = {week for week in shown.weeks for one in shown.retractions if one.first_week <= week <= one.last_week}
     if spans_weeks and len({tuple(row.values.values()) for row in shown.rows}) == 1:
         # One number a week: the weeks without one are as telling.
         lines += [(week, shown.rows[0].values, 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]

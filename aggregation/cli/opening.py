@@ -16,10 +16,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.cli.options import NOT_DONE, USAGE, UsageError
-from aggregation.cli.output import errors
+from aggregation.cli.output import errors, first_line, print_invalid_settings
 from aggregation.clock import Clock
 from aggregation.compute import CountingError
-from aggregation.settings import LOOPBACK, AggregationSettings, Role, Store
+from aggregation.settings import AggregationSettings, Role, Store, is_loopback
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
@@ -33,9 +33,7 @@ def settings() -> AggregationSettings:
     try:
         return AggregationSettings()
     except ValidationError as error:
-        for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"]).upper()
-            errors.print(f"AGGREGATION_{name}: {problem['msg'].removeprefix('Value error, ')}", style="red", markup=False)
+        print_invalid_settings(error, "AGGREGATION_")
         raise typer.Exit(USAGE) from error
 
 
@@ -44,7 +42,7 @@ def instant(now: datetime | None) -> datetime:
     if now is not None:
         now = now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)
         urls = [url for store in Store if (url := settings().url(store, Role.SCHEDULER))]
-        if any((make_url(url).host or "localhost") not in LOOPBACK for url in urls):
+        if any(not is_loopback(make_url(url).host or "localhost") for url in urls):
             errors.print("--now moves the clock, which is refused unless both stores are on this machine.", style="red")
             raise typer.Exit(USAGE)
         errors.print(f"Acting as if it were {now:%Y-%m-%d %H:%M} UTC.", style="yellow")
@@ -122,8 +120,7 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 
 def _tell_of_store(error: Exception) -> None:
-    reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-    errors.print(f"A store can't be used: {reason}", style="red", markup=False)
+    errors.print(f"A store can't be used: {first_line(error)}", style="red", markup=False)
     errors.print(
         "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are; `update-server db migrate` prepares them."
     )

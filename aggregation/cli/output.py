@@ -1,4 +1,4 @@
-"""What a person sees: text, JSON, a progress bar, a question."""
+"""What a person sees: text, JSON, a progress bar, a prompt."""
 
 from __future__ import annotations
 
@@ -9,13 +9,30 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from pydantic import ValidationError
+from rich.console import Console, ConsoleDimensions
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from aggregation.cli.options import NOT_DONE, USAGE
 
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+PIPE_COLUMNS = 1000
+"""Width of a pipe or file: whoever reads it must not meet words that were broken for a terminal."""
+
+
+class _Console(Console):
+    """A console that asks for its width when it prints. Rich reads COLUMNS when a console is made, which is at import here."""
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False)
+        self._width = None
+
+    @property
+    def size(self) -> ConsoleDimensions:  # type: ignore[misc]
+        return super().size if self.is_terminal else ConsoleDimensions(PIPE_COLUMNS, 25)
+
+
+console = _Console()
+errors = _Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -48,23 +65,29 @@ def confirmed(question: str, yes: bool) -> None:
         raise typer.Exit(NOT_DONE)
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what a database driver says, without the statement and its documentation."""
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
+
+
+def print_invalid_settings(error: ValidationError, prefix: str) -> None:
+    """Print a line for each setting that is wrong. ``prefix``: of the environment variables."""
+    for problem in error.errors():
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        message = problem["msg"].removeprefix("Value error, ")
+        errors.print(f"{prefix}{name}: {message}" if name else message, style="red", markup=False)
+
+
 @contextmanager
-def progress_bar(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar while reports are read, on a terminal; elsewhere there is none, and None comes of it."""
+def progress_bar(what: str, unit: str | None = "reports") -> Iterator[Callable[[int, int], None] | None]:
+    """Show a bar on a terminal, and yield the function that moves it: done, total. Elsewhere yield None.
+
+    ``unit``: what is counted; None for a spinner where nothing can be counted.
+    """
     if not errors.is_terminal:
         yield None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("reports"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True) as progress:
+    counted: tuple[ProgressColumn, ...] = (BarColumn(), MofNCompleteColumn(), TextColumn(unit)) if unit else (SpinnerColumn(),)
+    with Progress(TextColumn("{task.description}"), *counted, TimeElapsedColumn(), console=errors, transient=True) as progress:
         task = progress.add_task(what, total=None)
-
-        def told(read: int, total: int) -> None:
-            progress.update(task, completed=read, total=total)
-
-        yield told
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -7,12 +7,11 @@ import json
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.syntax import Syntax
 
 from aggregation.cli.opening import instant, run, stores
 from aggregation.cli.options import USAGE, JsonOption, NowOption, UsageError, checked_reason, checked_week
-from aggregation.cli.output import console, errors, print_json, several, were
+from aggregation.cli.output import console, errors, print_json, progress_bar, several, were
 from aggregation.retention import oldest_after_purge, purge
 from aggregation.stores.raw import RawStore, Report
 from aggregation.stores.records import Records
@@ -50,9 +49,7 @@ def purge_command(
         async with stores() as (raw, _):
             weeks = await raw.count_before(oldest)
             if not dry_run:
-                waiting = (SpinnerColumn(), TextColumn("deleting"), TimeElapsedColumn())
-                with Progress(*waiting, console=errors, transient=True, disable=not errors.is_terminal) as progress:
-                    progress.add_task("")
+                with progress_bar("deleting", unit=None):
                     await purge(raw, moment)
                     await _erased(raw)
             return weeks

@@ -98,7 +98,7 @@ class AggregateStore:
         columns = _columns_of(entry)
         query = (
             sa.select(CELLS)
-            .where(*_chosen(entry, fixed, since, until))
+            .where(*cells_of(entry, fixed, since, until))
             .where(*(columns[name].in_(values) for name, values in (any_of or {}).items()))
             .order_by(CELLS.c.week, *VALUES)
             .offset(offset)
@@ -126,7 +126,7 @@ class AggregateStore:
         people = sa.func.max(CELLS.c.people).label("people")
         query = (
             sa.select(*VALUES, people)
-            .where(*_chosen(entry, fixed, since, until))
+            .where(*cells_of(entry, fixed, since, until))
             .group_by(*VALUES)
             .order_by(people.desc(), *VALUES)
         )
@@ -246,8 +246,8 @@ def _columns_of(entry: Entry) -> dict[str, sa.Column[Any]]:
     return dict(zip((dimension.name for dimension in entry.dimensions), VALUES, strict=False))
 
 
-def _chosen(entry: Entry, fixed: Mapping[str, str], since: str, until: str) -> list[sa.ColumnElement[bool]]:
-    """The conditions under which a cell is one of an entry's, in a span of weeks, with some values fixed."""
+def cells_of(entry: Entry, fixed: Mapping[str, str], since: str, until: str) -> list[sa.ColumnElement[bool]]:
+    """Return conditions for the cells of an entry from week ``since`` to ``until``, both included, with some values fixed."""
     columns = _columns_of(entry)
     wanted = [CELLS.c.entry == entry.id, CELLS.c.week >= since, CELLS.c.week <= until]
     return [*wanted, *(columns[name] == value for name, value in fixed.items())]

@@ -82,7 +82,7 @@ class SharedIndex(AggregateBase, table=True):
     snapshot: bytes = Field(sa_type=sa.LargeBinary)
 
 
-class Retraction(AggregateBase, table=True):
+class RetractionRow(AggregateBase, table=True):
     """Numbers that were taken back, and why: the reason stays public.
 
     ``of``: values of some of the entry's dimensions, by name; empty where all numbers of the entry were taken back.
@@ -150,7 +150,7 @@ AGGREGATION_RUNS: sa.Table = AggregationRun.__table__  # type: ignore[attr-defin
 JOB_RUNS: sa.Table = JobRun.__table__  # type: ignore[attr-defined]
 SHARED_INDEX: sa.Table = SharedIndex.__table__  # type: ignore[attr-defined]
 VALUES = tuple(CELLS.c[f"value_{number}"] for number in range(1, MOST_DIMENSIONS + 1))
-RETRACTIONS: sa.Table = Retraction.__table__  # type: ignore[attr-defined]
+RETRACTIONS: sa.Table = RetractionRow.__table__  # type: ignore[attr-defined]
 INSPECTIONS: sa.Table = Inspection.__table__  # type: ignore[attr-defined]
 SIGNING_KEYS: sa.Table = SigningKey.__table__  # type: ignore[attr-defined]
 CERTIFICATES: sa.Table = Certificate.__table__  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ WRITES = {"sqlite_begin": "BEGIN IMMEDIATE"}
 
 BUSY_TIMEOUT_MS = 10_000
 """So long SQLite waits for its turn to write."""
-PRAGMAS = (
+PRAGMAS: tuple[str, ...] = (
     f"busy_timeout = {BUSY_TIMEOUT_MS}",
     "page_size = 8192",  # of a new file: a usual report has a page of 4,096 bytes to itself, and another for what is left of it
     "journal_mode = WAL",

@@ -70,7 +70,7 @@ _DELETE_BEFORE = sa.text("SELECT delete_reports_before(:week)")
 class RawStore:
     """The raw reports, for those who may see them: the intake, their owners, the aggregation.
 
-    On PostgreSQL everything that the web process does goes through functions of the tables' owner (migration 0002), because
+    On PostgreSQL everything that the web process does goes through functions of the tables' owner (see the migration), because
     that process has no rights on the tables themselves.
     """
 

@@ -4,32 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.catalogue import Entry
-from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, VALUES, Inspection, Retraction, aware
+from aggregation.stores.aggregate import cells_of
+from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, Inspection, aware
 from aggregation.stores.engines import WRITES
 
 
-class PublicRetraction(Struct, frozen=True, rename={"first": "from", "last": "to"}):
-    """Numbers that were taken back, and why. ``of``: values that they had; empty for all numbers of the entry."""
+class Retraction(Struct, frozen=True, rename={"first_week": "from", "last_week": "to"}):
+    """Numbers that were retracted, and why: in the API, on pages and in certificates.
+
+    ``of``: values that they had, by dimension; empty for all numbers of the entry. ``first_week``, ``last_week``: both
+    included. ``retracted_at``: UTC, as ``2026-11-20T08:00:00Z``.
+    """
 
     entry: str
     of: dict[str, str]
-    first: str
-    last: str
+    first_week: str
+    last_week: str
     reason: str
     retracted_at: str
 
+    def covers(self, week: str, values: Mapping[str, str]) -> bool:
+        """Whether the number of a week with these values was retracted by this."""
+        return self.first_week <= week <= self.last_week and self.matches(values)
 
-def public_retraction(one: Retraction) -> PublicRetraction:
-    """Return a retraction as everybody sees it."""
-    at = f"{one.retracted_at:%Y-%m-%dT%H:%M:%SZ}"
-    return PublicRetraction(one.entry, one.of, one.first_week, one.last_week, one.reason, at)
+    def matches(self, values: Mapping[str, str]) -> bool:
+        """Whether numbers with these values were retracted. A dimension that ``values`` lacks does not match."""
+        return all(values.get(name) == value for name, value in self.of.items())
+
+    def may_concern(self, fixed: Mapping[str, str]) -> bool:
+        """Whether some numbers with these ``fixed`` values may be among the retracted."""
+        return all(self.of.get(name, value) == value for name, value in fixed.items())
 
 
 class Records:
@@ -51,7 +61,7 @@ class Records:
         removed = 0
         async with self._engine.execution_options(**WRITES).begin() as connection:
             for entry, of, first, last in chosen:
-                gone = (await connection.execute(sa.delete(CELLS).where(_chosen(entry, of, first, last)))).rowcount
+                gone = (await connection.execute(sa.delete(CELLS).where(*cells_of(entry, of, first, last)))).rowcount
                 removed += gone
                 if not gone:
                     continue
@@ -65,17 +75,23 @@ class Records:
     async def count(self, entry: Entry, of: Mapping[str, str], first: str, last: str) -> int:
         """Return how many numbers a retraction would remove."""
         async with self._engine.connect() as connection:
-            query = sa.select(sa.func.count()).select_from(CELLS).where(_chosen(entry, of, first, last))
+            query = sa.select(sa.func.count()).select_from(CELLS).where(*cells_of(entry, of, first, last))
             return int(await connection.scalar(query) or 0)
 
     async def retractions(self, entry: str | None = None, since: str = "", until: str = "9999") -> list[Retraction]:
         """Return what was taken back, of one entry or of all, where it touches the weeks from ``since`` to ``until``."""
-        query = sa.select(RETRACTIONS).where(RETRACTIONS.c.last_week >= since, RETRACTIONS.c.first_week <= until)
+        columns = [column for column in RETRACTIONS.columns if column.name != "id"]
+        query = sa.select(*columns).where(RETRACTIONS.c.last_week >= since, RETRACTIONS.c.first_week <= until)
         if entry is not None:
             query = query.where(RETRACTIONS.c.entry == entry)
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query.order_by(RETRACTIONS.c.id))).mappings()
-            return [Retraction(**_with_zone(dict(row), "retracted_at")) for row in rows]
+            return [
+                Retraction(
+                    **{**row, "retracted_at": f"{aware(row['retracted_at']):%Y-%m-%dT%H:%M:%SZ}"},
+                )
+                for row in rows
+            ]
 
     async def note_inspection(self, week: str | None, most: int, reason: str, now: datetime) -> None:
         """Write down, in public, that somebody is about to look at raw reports."""
@@ -86,18 +102,4 @@ class Records:
         """Return all inspections, newest first."""
         async with self._engine.connect() as connection:
             rows = (await connection.execute(sa.select(INSPECTIONS).order_by(INSPECTIONS.c.id.desc()))).mappings()
-            return [Inspection(**_with_zone(dict(row), "inspected_at")) for row in rows]
-
-
-def _chosen(entry: Entry, of: Mapping[str, str], first: str, last: str) -> sa.ColumnElement[bool]:
-    columns = dict(zip((dimension.name for dimension in entry.dimensions), VALUES, strict=False))
-    return sa.and_(
-        CELLS.c.entry == entry.id,
-        CELLS.c.week >= first,
-        CELLS.c.week <= last,
-        *(columns[name] == value for name, value in of.items()),
-    )
-
-
-def _with_zone(row: dict[str, Any], column: str) -> dict[str, Any]:
-    return {**row, column: aware(row[column])}
+            return [Inspection(**{**row, "inspected_at": aware(row["inspected_at"])}) for row in rows]

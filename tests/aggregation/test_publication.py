@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from aggregation.publication import public_number
 
 
+@pytest.mark.promise("ten-people-multiples-of-five")
 @pytest.mark.parametrize(("people", "shown"), [(0, None), (9, None), (10, 10), (14, 10), (15, 15), (1999, 1995)])
 def test_small_numbers_are_hidden_and_others_rounded_down(people: int, shown: int | None) -> None:
     assert public_number(people) == shown
@@ -27,6 +28,7 @@ def test_a_hidden_cell_can_always_be_nine() -> None:
     assert {public_number(people) for people in range(10)} == {None}
 
 
+@pytest.mark.promise("no-setting-lowers-it")
 def test_no_setting_reaches_the_thresholds() -> None:
     from aggregation.settings import AggregationSettings
     from update_server.settings import Settings

@@ -28,6 +28,7 @@ async def people(aggregate: AggregateStore) -> list[int]:
     return [row.people for row in (await aggregate.rows(PEOPLE, {})).rows]
 
 
+@pytest.mark.promise("published-once")
 async def test_a_week_is_published_once_and_stays(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([report(person) for person in range(22)])
     early = await publish_week(raw, aggregate, WEEK, TIME - timedelta(seconds=1))

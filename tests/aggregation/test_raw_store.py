@@ -15,8 +15,8 @@ from aggregation.stores import raw as raw_module
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS, RawStore, _of
 from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport
-from migrations import upgrade
 from tests.support.reports import WEEK, report
+from tests.support.stores import migrated
 
 
 async def revisions(raw: RawStore, person: int = 1) -> list[int]:
@@ -81,7 +81,7 @@ async def test_weeks_are_listed_each_once_in_order(raw: RawStore) -> None:
 async def test_an_identifier_is_found_by_the_key(tmp_path: Path) -> None:
     """A search of every row would be a way to keep the store busy."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw = RawStore(make_engine(url))
     async with raw.engine.connect() as connection:
         query = sa.select(REPORTS).where(_of("x"))
@@ -91,6 +91,7 @@ async def test_an_identifier_is_found_by_the_key(tmp_path: Path) -> None:
     await raw.close()
 
 
+@pytest.mark.promise("no-address-no-time")
 async def test_no_column_could_tell_when_a_report_came(raw: RawStore) -> None:
     assert {column.name for column in REPORTS.c} == {
         "week", "identifier", "environment", "revision", "level", "schema_version", "document",
@@ -102,9 +103,10 @@ async def test_no_column_could_tell_when_a_report_came(raw: RawStore) -> None:
                 await connection.execute(sa.text("SELECT rowid FROM reports"))
 
 
+@pytest.mark.promise("deleted-is-gone")
 async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw = RawStore(make_engine(url))
     marked = [report(person, sys_name=f"MARK-{person:04}") for person in range(200)]
     await raw.put(marked)
@@ -129,7 +131,7 @@ async def test_a_large_file_is_written_anew_once_a_day(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(raw_module, "_rewrite", noted)
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw = RawStore(make_engine(url))
     await raw.put([report(person, sys_name=f"MARK-{person:04}") for person in range(20)])
     assert await raw.delete(report(1).identifier) == 1
@@ -150,9 +152,8 @@ async def test_a_large_file_is_written_anew_once_a_day(tmp_path: Path, monkeypat
 
 
 @pytest.mark.postgresql
-async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(postgresql_url: str) -> None:
-    await upgrade(Store.RAW, postgresql_url)
-    stores = [RawStore(make_engine(postgresql_url)) for _ in range(4)]
+async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(migrated_postgresql_url: str) -> None:
+    stores = [RawStore(make_engine(migrated_postgresql_url)) for _ in range(4)]
     await stores[0].put([report(1, week="2026-W30")])
     weeks = [f"2026-W{number}" for number in range(31, 38)]
     dice = random.Random(5)
@@ -167,10 +168,10 @@ async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(
         await store.close()
 
 
+@pytest.mark.promise("no-order-of-arrival")
 @pytest.mark.postgresql
-async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in_order(postgresql_url: str) -> None:
-    await upgrade(Store.RAW, postgresql_url)
-    raw = RawStore(make_engine(postgresql_url))
+async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in_order(migrated_postgresql_url: str) -> None:
+    raw = RawStore(make_engine(migrated_postgresql_url))
     people = list(range(1200))
     random.Random(6).shuffle(people)
     for start in range(0, 1200, 100):
@@ -200,7 +201,7 @@ async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in
 async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in(tmp_path: Path) -> None:
     """SQLite copies rows between pages and leaves the old copies where nothing is stored, whatever secure_delete says."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw, dice = RawStore(make_engine(url)), random.Random(3)
     people = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(2500)]
 
@@ -221,9 +222,10 @@ async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in
     await raw.close()
 
 
+@pytest.mark.usefixtures("durable_sqlite")
 async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw = RawStore(make_engine(url))
     async with raw.engine.connect() as connection:
         assert await connection.scalar(sa.text("PRAGMA synchronous")) == 2, "FULL"
@@ -239,7 +241,7 @@ async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> 
 
 async def test_deleted_is_gone_as_soon_as_nobody_reads_an_older_state(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw, reader = RawStore(make_engine(url)), make_engine(url)
     await raw.put([report(1, sys_name="MARK")])
     async with reader.connect() as connection:
@@ -260,7 +262,7 @@ async def test_what_a_killed_process_left_in_the_log_is_erased_by_the_next(tmp_p
     import sys
 
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     code = """
 import asyncio, os, sys
 import sqlalchemy as sa
@@ -290,7 +292,7 @@ asyncio.run(main())
 
 async def test_whoever_reads_makes_no_log_grow_and_is_waited_for(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw, reader = RawStore(make_engine(url)), make_engine(url)
     await raw.put([report(person, sys_name="x" * 900) for person in range(500)])
     await raw.erase()
@@ -328,7 +330,7 @@ async def test_at_once_in_every_order_nothing_deadlocks_and_eight_environments_s
 async def test_a_store_that_was_put_back_is_opened_anew(tmp_path: Path) -> None:
     """An operator who restores a file must not have to restart the service."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     raw = RawStore(make_engine(url))
     await raw.put([report(1)])
     await raw.erase()

@@ -11,14 +11,13 @@ from napari_update_hook.weeks import next_week, start_of, week_of
 from sqlalchemy.exc import DBAPIError
 
 from aggregation.retention import AHEAD, RETENTION, oldest_kept, overdue, purge
-from aggregation.settings import Store
 from aggregation.stores import raw as raw_module
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS, RawStore
-from migrations import upgrade
 from tests.support.reports import WEEK, report
 
 
+@pytest.mark.promise("deleted-after-60-days")
 @given(st.integers(0, 400 * 24 * 3600))
 def test_a_week_is_kept_for_sixty_days_after_it_began_and_no_longer(seconds: int) -> None:
     now = start_of("2026-W01") + timedelta(seconds=seconds)
@@ -58,12 +57,11 @@ async def test_the_intake_goes_on_while_a_week_is_purged(raw: RawStore, monkeypa
 
 @pytest.mark.postgresql
 async def test_where_somebody_reads_the_purge_tries_again_and_nobody_queues_behind_it(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+    migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Dropping a partition needs a lock on the table; a request that waits for it would hold up everybody who comes after."""
     monkeypatch.setattr(raw_module, "BETWEEN_ATTEMPTS_S", 0.1)
-    await upgrade(Store.RAW, postgresql_url)
-    raw = RawStore(make_engine(postgresql_url))
+    raw = RawStore(make_engine(migrated_postgresql_url))
     await raw.put([report(person, week=WEEK) for person in range(10)])
     async with raw.engine.connect() as reading:
         await reading.execute(sa.select(REPORTS.c.week))

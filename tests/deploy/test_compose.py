@@ -127,6 +127,7 @@ def test_nothing_runs_as_root_or_writes_but_where_it_must(name: str) -> None:
         assert not volume.startswith(".") or volume.endswith(":ro"), volume
 
 
+@pytest.mark.promise("no-address-in-logs")
 @pytest.mark.parametrize("name", SERVICES)
 def test_logs_go_where_they_are_deleted_after_14_days(name: str) -> None:
     assert SERVICES[name]["logging"]["driver"] == "journald"

@@ -18,12 +18,11 @@ from sqlalchemy.exc import ProgrammingError
 from aggregation.catalogue import CATALOGUE
 from aggregation.grafana import PUBLIC_TABLES, dashboards, queries, write
 from aggregation.publish import publish_week
-from aggregation.settings import Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AggregateBase
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
-from migrations import rights, upgrade
+from migrations import rights
 from tests.support.reports import WEEK, random_reports
 
 ROOT = Path(__file__).parents[2]
@@ -69,21 +68,19 @@ def test_one_source_is_provisioned_and_all_panels_use_it() -> None:
 
 
 @pytest.fixture
-async def reader(postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """The URL of a filled aggregate store, with the rights of Grafana's role."""
     name = f"grafana_{uuid.uuid4().hex[:8]}"
     monkeypatch.setattr(rights, "READER", name)
-    for store in Store:
-        await upgrade(store, postgresql_url)
-    engine = make_engine(postgresql_url)
+    engine = make_engine(migrated_postgresql_url)
     raw, aggregate = RawStore(engine), AggregateStore(engine)
     for week in ("2026-W39", WEEK):
         await raw.put(random_reports(5, 400, week=week))
         await publish_week(raw, aggregate, week, published_from(week))
     async with engine.begin() as connection:
         await connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'"))
-    assert await rights.grant_public(postgresql_url) == [name]
-    yield sa.make_url(postgresql_url).set(username=name, password=PASSWORD).render_as_string(hide_password=False)
+    assert await rights.grant_public(migrated_postgresql_url) == [name]
+    yield sa.make_url(migrated_postgresql_url).set(username=name, password=PASSWORD).render_as_string(hide_password=False)
     async with engine.begin() as connection:
         await connection.execute(sa.text(f"GRANT {name} TO CURRENT_USER"))
         await connection.execute(sa.text(f"DROP OWNED BY {name}"))

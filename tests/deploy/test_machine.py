@@ -24,7 +24,8 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 from tests.support.batches import batch_json
 from tests.support.machine import LEVELS, ROOT, SITE, Machine, migrating, running_machine
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import clean_environment, end, wait_until
+from tests.support.processes import clean_environment, end
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -387,6 +388,7 @@ def lines_of(log: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in log.read_text("utf-8").splitlines() if line.startswith("{")]
 
 
+@pytest.mark.promise("no-address-in-logs")
 def test_no_log_of_any_program_holds_an_address(machine: Machine) -> None:
     """Also not those of requests that go wrong: cut off, refused, answered by nobody."""
     marked = "a10c0ffee0" + "0" * 22

@@ -70,6 +70,7 @@ def test_commands_run_as_the_user_of_the_service_with_its_settings(tmp_path: Pat
     assert told.stdout == '{"basic": "basic.example.org"}/var/lib/napari-updates', told.stderr
 
 
+@pytest.mark.promise("no-address-in-logs")
 def test_its_logs_are_kept_for_14_days_and_its_data_are_its_own() -> None:
     text = UNIT.read_text("utf-8")
     namespace = text.split("LogNamespace=")[1].split()[0]

@@ -14,7 +14,8 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import run, running_server, wait_until
+from tests.support.processes import run, running_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -68,6 +69,7 @@ def everything_in(path: Path) -> bytes:
     return content
 
 
+@pytest.mark.promise("no-address-no-time")
 @pytest.mark.parametrize("log_format", ["json", "text"])
 def test_nobody_is_in_any_log_and_identifiers_are_in_the_raw_store_alone(tmp_path: Path, log_format: str) -> None:
     data = tmp_path / "data"

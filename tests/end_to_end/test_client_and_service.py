@@ -21,7 +21,8 @@ from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.client import HERE, Clock, Machine
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import Server, running_server, wait_until
+from tests.support.processes import Server, running_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

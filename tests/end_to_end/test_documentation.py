@@ -57,7 +57,7 @@ def test_the_site_has_a_page_for_everybody_and_loads_nothing_from_elsewhere(site
     ):
         assert (site / f"{name}.html").is_file()
     commands = (site / "reference" / "commands.html").read_text("utf-8")
-    assert all(command in commands for command in ("server-copy", "rollback", "retract"))
+    assert all(command in commands for command in ("server-copy", "backup", "retract"))
     assert "/api/updates/{level}" in (site / "reference" / "http.html").read_text("utf-8")
     assert "only_if_due" in (site / "reference" / "client.html").read_text("utf-8")
     for page in site.rglob("*.html"):

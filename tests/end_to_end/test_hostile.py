@@ -20,7 +20,8 @@ from napari_update_hook.wire import Level
 
 from tests.support.batches import batch_json
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import Server, running_server, wait_until
+from tests.support.processes import Server, running_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.end_to_end
 EXAMPLES = os.environ.get("TEST_SCHEMATHESIS", "5")

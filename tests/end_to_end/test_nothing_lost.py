@@ -32,10 +32,11 @@ from napari_update_hook.wire import Level
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS
-from migrations import upgrade
 from tests.support.batches import batch_json
 from tests.support.postgresql import running_cluster
-from tests.support.processes import clean_environment, end, free_port, wait_until
+from tests.support.processes import clean_environment, end, free_port
+from tests.support.stores import migrated
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")]
 
@@ -192,7 +193,7 @@ def test_on_sqlite_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
 def cluster_url(tmp_path: Path) -> Iterator[Any]:
     with running_cluster() as cluster:
         for store in Store:
-            asyncio.run(upgrade(store, cluster.url))
+            asyncio.run(migrated(store, cluster.url))
         yield cluster
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import running_server, wait_until
+from tests.support.processes import running_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

@@ -25,12 +25,13 @@ from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AGGREGATION_RUNS, CELLS
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
-from migrations import upgrade
 from tests.support.batches import batch_json
 from tests.support.facts import write_snapshot
 from tests.support.postgresql import Cluster, running_cluster
-from tests.support.processes import Server, clean_environment, run, running_server, wait_until
+from tests.support.processes import Server, clean_environment, run, running_server
 from tests.support.reports import WEEK, expected, random_reports
+from tests.support.stores import migrated
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")]
 
@@ -45,7 +46,7 @@ def in_stores(urls: dict[Store, str], work: Any) -> Any:
 
     async def on() -> Any:
         for store, url in urls.items():
-            await upgrade(store, url)
+            await migrated(store, url)
         raw, engine = RawStore(make_engine(urls[Store.RAW])), make_engine(urls[Store.AGGREGATE])
         try:
             return await work(raw, AggregateStore(engine))

@@ -23,7 +23,8 @@ import httpx
 import pytest
 
 from aggregation.clock import Clock
-from tests.support.processes import Server, end, free_port, run, running_server, wait_until
+from tests.support.processes import Server, end, free_port, run, running_server
+from tests.support.waiting import wait_until
 from update_server.index.refresh import build
 from update_server.index.snapshot import Index
 from update_server.settings import Settings

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import Server, end, free_port, run, running_server, wait_until
+from tests.support.processes import Server, end, free_port, run, running_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.end_to_end
 

@@ -120,6 +120,7 @@ def test_the_client_installs_into_an_empty_environment(wheels: dict[str, Path], 
     assert "napari-update-server" not in listed
 
 
+@pytest.mark.promise("off-by-uninstalling")
 def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp_path: Path) -> None:
     """The last way off: no start-up file, no entry point, no module stays behind; the state is data alone."""
     programs = empty_environment(tmp_path / "environment")
@@ -174,7 +175,7 @@ def test_the_service_installs_into_an_empty_environment_and_serves(wheels: dict[
     assert "UPDATE_SERVER_PORT" in call(programs / "update-server", "settings", "--json")
     code = """
 import asyncio, pathlib, sys
-from migrations import upgrade
+from tests.support.stores import migrated
 from aggregation.settings import Store
 from litestar.testing import AsyncTestClient
 from update_server.app import create_app
@@ -182,7 +183,7 @@ from update_server.settings import Settings
 async def main():
     settings = Settings(data=pathlib.Path(sys.argv[1]), jobs=False)
     for store in Store:
-        await upgrade(store, settings.aggregation.url(store))
+        await migrated(store, settings.aggregation.url(store))
     async with AsyncTestClient(create_app(settings)) as client:
         updates = (await client.get('/api/updates?python=3.11')).json()
         assert (await client.get('/')).status_code == 200

@@ -34,7 +34,8 @@ from tests.support.population import (
     made_users,
     people_by,
 )
-from tests.support.processes import Server, run, running_server, wait_until
+from tests.support.processes import Server, run, running_server
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.end_to_end
 
@@ -124,6 +125,7 @@ def test_every_user_is_told_what_their_own_python_can_install(loop: Loop) -> Non
     assert updates > 100
 
 
+@pytest.mark.promise("nothing-without-consent")
 def test_batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop) -> None:
     _, folder, checks = loop
     for user, _, first, second in checks:
@@ -136,6 +138,7 @@ def test_batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: 
     assert (store.sendings.sent(), store.consents.secrets(), store.consents.current()) == ([], None, None)
 
 
+@pytest.mark.promise("every-text-is-public")
 def test_nothing_private_reached_the_server(loop: Loop) -> None:
     server, folder, _ = loop
     for path in [*(folder / "data").iterdir(), server.log]:
@@ -211,6 +214,7 @@ def test_a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
         assert identifier.encode() not in path.read_bytes(), f"deleted is gone, also from {path.name}"
 
 
+@pytest.mark.promise("deleted-after-60-days")
 def test_two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
     _, folder, _ = loop
     later = start_of(WEEK) + timedelta(days=60)

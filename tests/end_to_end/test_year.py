@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.simulation.year import Year
+from tests.simulation.year import Year
 
 pytestmark = [pytest.mark.end_to_end, pytest.mark.real_index]
 

@@ -198,6 +198,7 @@ def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: Mad
     assert identifier in panel.telemetry.ids.toPlainText()
 
 
+@pytest.mark.promise("off-in-napari")
 def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
     consent.record("full")
     qtbot.waitUntil(panel.telemetry.withdraw.isEnabled, timeout=PATIENCE_MS)

@@ -75,6 +75,7 @@ def recorded() -> list[tuple[str, datetime | None]]:
     return [(one.level.value, one.until) for one in consent.history()]
 
 
+@pytest.mark.promise("off-in-napari")
 def test_a_lower_level_counts_at_once(opened: Any, qtbot: Any) -> None:
     choice(opened).setCurrentText("none")
     qtbot.waitUntil(lambda: level_recorded() == "none", timeout=PATIENCE_MS)

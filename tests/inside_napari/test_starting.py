@@ -19,6 +19,7 @@ def napari_alone(folder: Path, *arguments: str, wanted: str = "", **environ: Any
     return run_napari([BIN / "napari", *arguments], folder, wanted=wanted, seconds=4.0 if not wanted else 15.0, **environ)
 
 
+@pytest.mark.promise("nothing-runs-unasked")
 def test_plain_napari_runs_and_imports_nothing_of_ours(tmp_path: Path) -> None:
     ended = napari_alone(tmp_path)
     assert (ended.code, ended.windows, ended.indicators) == (0, 1, []), ended.output

@@ -26,6 +26,7 @@ def answered(level: Level, *, schema: int = SCHEMA_VERSION, until: datetime | No
     return ConsentRecord(NOON - 100 * DAY, level, schema, SERVER, until, "test")
 
 
+@pytest.mark.promise("asked-three-times")
 @pytest.mark.parametrize(
     ("asked_days_ago", "is_due"),
     [
@@ -66,6 +67,7 @@ def test_it_comes_back_when_consent_no_longer_fits(record: ConsentRecord, server
     assert due_question(record, again, settings(server=server), NOON) is None, "three askings after the answer"
 
 
+@pytest.mark.promise("asked-three-times")
 @pytest.mark.parametrize("level", [Level.NONE])
 def test_no_stays_no_also_elsewhere_and_for_a_larger_schema(level: Level) -> None:
     record = answered(level, schema=SCHEMA_VERSION - 1)
@@ -117,6 +119,7 @@ def test_the_difference_is_told_in_words_and_as_data() -> None:
     assert changes_since(3, FIELDS) == []
 
 
+@pytest.mark.promise("consent-has-limits")
 def test_a_grown_schema_stops_everything_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would happen if the next release collected one field more."""
     from napari_update_hook import decision

@@ -99,6 +99,7 @@ def test_a_server_out_of_reach_is_3(command: Any, server: respx.MockRouter) -> N
     assert "updates.example could not be reached" in told.err
 
 
+@pytest.mark.promise("off-in-a-terminal")
 def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter) -> None:
     assert "nobody agreed" in command("preview").err
     assert "You agreed to level middle" in command("consent", "set", "middle", "--for", "90d").out

@@ -22,6 +22,7 @@ from tests.support.client import HERE, UPDATES, UPDATES_BODY, Machine, requests_
 CHECK = [("GET", "/api/updates")]
 
 
+@pytest.mark.promise("nothing-without-consent")
 def test_without_consent_nothing_but_the_get_goes_out(machine: Machine, server: respx.MockRouter) -> None:
     result = machine.client.check()
     assert requests_of(server) == CHECK
@@ -50,6 +51,7 @@ def test_the_check_names_a_released_napari_so_that_plugins_fit_it(
     assert server.calls[0].request.url.params.get("napari") == asked
 
 
+@pytest.mark.promise("no-tracking")
 def test_the_etag_is_computed_here_and_never_what_a_server_handed_out(machine: Machine, server: respx.MockRouter) -> None:
     tagged = {"etag": '"cookie-123"', "set-cookie": "id=1", "content-type": "application/json"}
     server.get("/api/updates").respond(200, content=UPDATES_BODY, headers=tagged)
@@ -128,6 +130,7 @@ def test_an_answer_that_is_no_use_is_refused(machine: Machine, server: respx.Moc
     assert len(server.calls) == 1, "no redirect is followed"
 
 
+@pytest.mark.promise("check-off")
 def test_the_check_itself_can_be_switched_off(machine: Machine, server: respx.MockRouter) -> None:
     machine.environ = {"NAPARI_UPDATE_CHECK": "0"}
     with pytest.raises(SettingsError, match="NAPARI_UPDATE_CHECK"):

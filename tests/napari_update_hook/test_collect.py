@@ -45,6 +45,7 @@ def test_what_is_counted_is_written_by_the_flush_alone(machine: Machine) -> None
     assert machine.store.drafts.counts(WEEK) == counts, "nothing is counted twice"
 
 
+@pytest.mark.promise("nothing-below-the-level")
 @pytest.mark.parametrize("level", [None, Level.NONE, Level.BASIC, Level.MIDDLE])
 def test_below_level_full_nothing_is_counted_or_written(machine: Machine, level: Level | None) -> None:
     if level is not None:

@@ -30,12 +30,14 @@ def test_nothing_is_sent_where_nobody_answered() -> None:
     assert decide(None, settings(), NOW).level is Level.NONE
 
 
+@pytest.mark.promise("consent-has-limits")
 def test_consent_holds_for_one_service_alone() -> None:
     decision = decide(record(), settings(server="https://other.example"), NOW)
     assert decision.level is Level.NONE
     assert SERVER in str(decision.reason)
 
 
+@pytest.mark.promise("consent-has-limits")
 def test_consent_for_a_time_ends() -> None:
     assert decide(record(until=NOW + timedelta(seconds=1)), settings(), NOW).level is Level.MIDDLE
     assert decide(record(until=NOW), settings(), NOW).level is Level.NONE

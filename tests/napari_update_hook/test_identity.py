@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from napari_update_hook.identity import environment_id, identifier, new_secret
@@ -14,6 +15,7 @@ def test_an_identifier_is_32_hex_digits_and_an_environment_8() -> None:
     assert re.fullmatch(r"[0-9a-f]{8}", environment_id(SECRET, "2026-W47"))
 
 
+@pytest.mark.promise("identifier-changes")
 def test_it_is_the_same_all_week_and_another_for_every_week_service_and_account() -> None:
     here = identifier(SECRET, "https://api.napari.org", "2026-W47")
     assert identifier(SECRET, "https://api.napari.org", "2026-W47") == here

@@ -76,6 +76,7 @@ def test_the_servers_copy_is_asked_for_one_identifier_a_request(machine: Machine
     assert all(call.request.url.query == b"" for call in holding.router.calls if "reports" in call.request.url.path)
 
 
+@pytest.mark.promise("deleted-is-gone")
 def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machine: Machine, holding: Holding) -> None:
     two_weeks(machine, holding)
     store = machine.store
@@ -97,6 +98,7 @@ def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machin
     assert [report["week"] for report in reports_of(holding.router)[sent:]] == ["2026-W49"], "later weeks follow consent"
 
 
+@pytest.mark.promise("deleted-is-gone")
 def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, holding: Holding) -> None:
     two_weeks(machine, holding)
     names = [report["identifier"].encode() for report in reports_of(holding.router)]
@@ -107,6 +109,7 @@ def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, holding: Hol
     assert not any(name in own.path.read_bytes() + account.path.read_bytes() for name in names)
 
 
+@pytest.mark.promise("delete-after-withdrawal")
 def test_forgetting_works_after_consent_was_withdrawn(machine: Machine, holding: Holding) -> None:
     two_weeks(machine, holding)
     machine.consent(Level.NONE)

@@ -68,6 +68,7 @@ KINDS = st.builds(
 )
 
 
+@pytest.mark.promise("every-text-is-public")
 @given(
     found=st.dictionaries(NAMES, st.tuples(VERSIONS, st.booleans())),
     system=st.text(max_size=10),
@@ -102,6 +103,7 @@ def test_nothing_private_ever_appears(
     assert report["napari_version"] in ("0.6.1", "development")
 
 
+@pytest.mark.promise("counts-are-rounded")
 @pytest.mark.parametrize(
     ("count", "told"), [(1, 1), (9, 1), (10, 10), (99, 10), (100, 100), (999, 100), (1000, 1000), (10**9, 1000)]
 )

@@ -7,6 +7,7 @@ from napari_update_hook.switches import CI_VARIABLES, telemetry_switched_off, up
 OPEN = SiteRules()
 
 
+@pytest.mark.promise("off-by-variable")
 @pytest.mark.parametrize(
     "environ",
     [

@@ -60,6 +60,7 @@ def test_consent_for_one_server_sends_nothing_to_another(machine: Machine, serve
     assert "https://first.example" in str(result.telemetry.reason)
 
 
+@pytest.mark.promise("preview-is-what-is-sent")
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
 def test_with_consent_the_report_goes_with_the_check_exactly_as_previewed(
     machine: Machine, server: respx.MockRouter, level: Level
@@ -187,6 +188,7 @@ def test_failures_are_tried_again_less_and_less_often(machine: Machine, server: 
     assert gaps == sorted(gaps)
 
 
+@pytest.mark.promise("off-by-firewall")
 def test_a_blocked_level_host_leaves_the_check_alone_and_the_week_waits_until_it_closes(machine: Machine) -> None:
     machine.level_servers = {Level.MIDDLE: "https://middle.example"}
     with respx.mock(assert_all_called=False) as router:
@@ -216,6 +218,7 @@ def test_a_week_that_closed_is_never_sent(machine: Machine, server: respx.MockRo
     assert [draft.week for draft in machine.store.drafts.all()] == ["2026-W50"]
 
 
+@pytest.mark.promise("one-week-a-request")
 def test_one_request_tells_of_one_week_and_the_one_that_is_over_goes_first(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     machine.client.check()
@@ -277,6 +280,7 @@ def test_lowering_the_level_takes_back_what_was_sent_this_week(machine: Machine,
     assert "plugins" not in second
 
 
+@pytest.mark.promise("nothing-from-before")
 def test_nothing_from_before_a_consent_is_ever_sent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     count(machine, affinder__start=5)

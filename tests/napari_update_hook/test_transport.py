@@ -70,6 +70,7 @@ def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.s
         assert time.monotonic() - before < 5
 
 
+@pytest.mark.promise("no-tracking")
 def test_a_cookie_is_not_even_kept_from_one_request_to_the_next() -> None:
     asked: list[bytes] = []
 

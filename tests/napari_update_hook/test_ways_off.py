@@ -59,6 +59,7 @@ WAYS: dict[str, tuple[Way, str]] = {
 }
 
 
+@pytest.mark.promise("off-by-variable")
 @pytest.mark.parametrize("way", WAYS)
 def test_nothing_leaves_and_nothing_is_counted(machine: Machine, server: respx.MockRouter, tmp_path: Path, way: str) -> None:
     switch, named = WAYS[way]
@@ -89,6 +90,7 @@ def test_an_empty_variable_says_nothing(machine: Machine, name: str, value: str)
     assert machine.client.decision().level is Level.FULL
 
 
+@pytest.mark.promise("off-by-administrator")
 def test_an_administrator_can_set_the_server_and_the_highest_level(machine: Machine, tmp_path: Path) -> None:
     site('{"maximum_level": "basic", "server": "https://updates.example"}')(machine, tmp_path)
     machine.consent(Level.FULL)

@@ -10,7 +10,7 @@ from typing import Any
 from aggregation.catalogue import PLATFORM, PLUGIN, PYTHON, Dimension
 from aggregation.certificates.statement import Statement, make_statement
 from aggregation.stores.aggregate import PublicRow
-from aggregation.stores.aggregate_tables import Retraction
+from aggregation.stores.records import Retraction
 
 ISSUED = datetime(2026, 11, 20, 12, tzinfo=UTC)
 SITE = "https://updates.example.org"
@@ -50,9 +50,11 @@ def statement(
     )
 
 
-def retraction(entry: str = "plugins", when: datetime = ISSUED, week: str = "2026-W39", **of: str) -> Retraction:
+def retraction(
+    entry: str = "plugins", when: datetime = ISSUED, week: str = "2026-W39", reason: str = "Forged reports", **of: str
+) -> Retraction:
     """Return a retraction of a week."""
-    return Retraction(entry=entry, of=of, first_week=week, last_week=week, reason="Forged reports", retracted_at=when)
+    return Retraction(entry, of, week, week, reason, f"{when:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def part(token: str, place: int) -> dict[str, Any]:

@@ -19,7 +19,8 @@ import httpx
 import pytest
 
 from tests.support.postgresql import Cluster, running_cluster
-from tests.support.processes import clean_environment, end, free_port, wait_until
+from tests.support.processes import clean_environment, end, free_port
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SITE = "updates.localhost"

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from tests.support.waiting import wait_until
 
 
 @dataclass
@@ -85,17 +86,6 @@ def end(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def wait_until(
-    condition: Callable[[], bool], otherwise: str, process: subprocess.Popen[bytes] | None = None, seconds: float = 60
-) -> None:
-    """Wait until ``condition`` holds; fail after ``seconds``, or as soon as the process has ended."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > ends or (process is not None and process.poll() is not None):
-            raise AssertionError(otherwise)
-        time.sleep(0.1)
 
 
 def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +9,7 @@ import httpx
 from napari_update_hook.errors import StateBusyError
 from napari_update_hook.wire import Level
 
+from tests.support import waiting
 from tests.support.client import SERVER, UPDATES_BODY, Machine
 
 SERVICE = SERVER
@@ -21,17 +20,9 @@ def answer() -> httpx.Response:
     return httpx.Response(200, content=UPDATES_BODY, headers={"content-type": "application/json"})
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 30) -> None:
-    """Wait until ``condition`` holds; fail after ``seconds``. What another thread is just writing is not there yet."""
-
-    def holds() -> Any:
-        with contextlib.suppress(StateBusyError):
-            return condition()
-
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not come about"
-        time.sleep(0.01)
+def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:
+    """Wait until ``condition`` holds. While another thread writes the state, it does not hold yet."""
+    waiting.wait_until(condition, seconds=seconds, not_yet=(StateBusyError,))
 
 
 def level_recorded(machine: Machine) -> Level | None:

@@ -1,21 +1,53 @@
-"""Waits for what comes about in an event loop, for as long as a machine that has other things to do may take."""
+"""Waits for an event, for as long as a busy machine may take. No test sleeps instead."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
+import subprocess
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
 
-import pytest
+EVERY_S = 0.02
+Otherwise = str | Callable[[], str]
 
-EVERY_S = 0.05
+
+def wait_until(
+    condition: Callable[[], Any],
+    otherwise: Otherwise = "it did not happen in time",
+    process: subprocess.Popen[Any] | None = None,
+    seconds: float = 60,
+    not_yet: tuple[type[Exception], ...] = (),
+) -> None:
+    """Wait until ``condition`` is true; fail with ``otherwise`` after ``seconds``, or once ``process`` has ended.
+
+    ``not_yet``: exceptions of the condition that mean "not yet".
+    """
+    for _ in _attempts(otherwise, process, seconds):
+        try:
+            if condition():
+                return
+        except not_yet:
+            pass
+        time.sleep(EVERY_S)
 
 
-async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 60.0) -> None:
-    """Wait until ``condition`` holds; fail after ``seconds``."""
-    for _ in range(int(seconds / EVERY_S)):
+async def until(
+    condition: Callable[[], bool | Awaitable[bool]], otherwise: Otherwise = "it did not happen in time", seconds: float = 60
+) -> None:
+    """Wait like `wait_until`, while the event loop goes on. The condition may be asynchronous."""
+    for _ in _attempts(otherwise, None, seconds):
         holds = condition()
         if await holds if inspect.isawaitable(holds) else holds:
             return
         await asyncio.sleep(EVERY_S)
-    pytest.fail("it did not happen in time")
+
+
+def _attempts(otherwise: Otherwise, process: subprocess.Popen[Any] | None, seconds: float) -> Iterator[None]:
+    ends = time.monotonic() + seconds
+    while True:
+        has_ended = process is not None and process.poll() is not None
+        yield
+        if has_ended or time.monotonic() > ends:
+            raise AssertionError(otherwise if isinstance(otherwise, str) else otherwise())

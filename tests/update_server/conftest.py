@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from aggregation.settings import AggregationSettings, Store
-from migrations import upgrade
 from tests.support.facts import write_snapshot
+from tests.support.stores import migrated
+from tests.support.waiting import until
+from update_server import representations
 from update_server.app import create_app
 from update_server.services import Services
 from update_server.settings import Settings
@@ -22,6 +24,15 @@ from update_server.settings import Settings
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
 Client = AsyncTestClient[Litestar]
 MakeClient = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _compressed_quickly() -> Iterator[None]:
+    """Best compression takes a second of each application; how small answers get is for benchmarks."""
+    best = dict(representations._COMPRESS)
+    representations._COMPRESS.update(representations._QUICKLY)
+    yield
+    representations._COMPRESS.update(best)
 
 
 @pytest.fixture
@@ -36,9 +47,9 @@ def make_client(tmp_path: Path) -> MakeClient:
         options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
         settings = Settings(**options)
         for store in Store:
-            if url := settings.aggregation.url(store):
-                await upgrade(store, url)
+            await migrated(store, settings.aggregation.url(store))
         async with AsyncTestClient(create_app(settings)) as client:
+            await until(lambda: services_of(client).is_prepared)
             yield client
 
     return make

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from typing import Any
 
-from cachetools import LRUCache
 from litestar import Request, Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.handlers import BaseRouteHandler
@@ -17,7 +15,6 @@ from msgspec import Struct
 from aggregation.certificates.issue import verify_here
 from aggregation.certificates.keys import key_set
 from aggregation.certificates.page import fragment_of
-from aggregation.certificates.pdf import pdf_of
 from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, text_of
 from aggregation.certificates.statement import Statement
 from aggregation.stores.aggregate_tables import Certificate
@@ -26,7 +23,6 @@ from update_server.problems import Problem
 from update_server.services import Services
 
 KEYS_MAX_AGE_S = 300
-PDFS_KEPT = 64
 BELIEVED = (Outcome.VALID, Outcome.RETRACTED)
 """Outcomes of which the statement may be shown: whoever signed it is known, and it says what it said."""
 
@@ -49,7 +45,6 @@ class CertificateText(Struct):
 
 def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
     """Return the handlers of certificates."""
-    pdfs: LRUCache[str, bytes] = LRUCache(PDFS_KEPT)
     store = CertificateStore(services.aggregate.engine)
 
     async def issued(number: str) -> Certificate:
@@ -57,13 +52,6 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
         if certificate is None:
             raise Problem(404, f"This service has issued no certificate {number[:64]!r}.", pointer="number")
         return certificate
-
-    async def believed(number: str) -> tuple[Certificate, Statement]:
-        certificate = await issued(number)
-        verdict = await verify_here(services.aggregate, certificate.token)
-        if verdict.statement is None or verdict.outcome not in BELIEVED:
-            raise Problem(410, verdict.explanation, pointer="number")
-        return certificate, verdict.statement
 
     @get("/.well-known/jwks.json", media_type="application/jwk-set+json", summary="The keys that sign certificates")
     async def keys() -> Response[dict[str, Any]]:
@@ -81,15 +69,7 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
     async def signed(number: FromPath[str]) -> Response[str]:
         """Return the signed statement, a JSON Web Signature (RFC 7515), for `python -m aggregation verify`."""
         certificate = await issued(number)
-        return Response(certificate.token + "\n", headers=_named(certificate, "jws"), media_type="application/jose")
-
-    @get("/certificates/{number:str}/certificate.pdf", media_type="application/pdf", summary="A certificate as PDF")
-    async def pdf(number: FromPath[str]) -> Response[bytes]:
-        """Return the certificate for people, with the signed statement attached."""
-        certificate, statement = await believed(number)
-        if number not in pdfs:
-            pdfs[number] = await asyncio.to_thread(pdf_of, statement, certificate.kid, certificate.token)
-        return Response(pdfs[number], headers=_named(certificate, "pdf"), media_type="application/pdf")
+        return Response(certificate.token + "\n", headers=_named(certificate), media_type="application/jose")
 
     @get("/verify", include_in_schema=False)
     async def form() -> Template:
@@ -107,7 +87,7 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
         statement = verdict.statement if _is_believed(verdict) else None
         return Checked(verdict.outcome, verdict.explanation, verdict.kid, verdict.retracted, statement)
 
-    return [keys, page, signed, pdf, form, checked, check]
+    return [keys, page, signed, form, checked, check]
 
 
 async def _brought(request: Request[Any, Any, Any]) -> str:
@@ -132,7 +112,7 @@ def _shown(verdict: Verdict) -> dict[str, Any]:
     return {"verdict": verdict, "is_valid": verdict.outcome is Outcome.VALID, "fragment": fragment}
 
 
-def _named(certificate: Certificate, kind: str) -> dict[str, str]:
+def _named(certificate: Certificate) -> dict[str, str]:
     """Headers that give a file its name. Plugin names are letters, digits and hyphens."""
-    name = f"{certificate.plugin}-{certificate.first_week}-{certificate.last_week}.{kind}"
+    name = f"{certificate.plugin}-{certificate.first_week}-{certificate.last_week}.jws"
     return {"content-disposition": f'inline; filename="{name}"', "cache-control": "no-cache"}

@@ -68,8 +68,8 @@ class IndexKeeper:
         self.trouble: str | None = None
         """Why nothing is served, or what was moved aside, in a sentence."""
 
-    def load(self) -> None:
-        """Serve the snapshot, or on the very first start the seed.
+    def load(self, *, encode: bool = False) -> None:
+        """Serve the snapshot, or on the very first start the seed. At a start at once, and then `encode`.
 
         A snapshot or seed that is broken is moved aside and nothing is served until a refresh succeeds: falling back from a
         broken snapshot to the older seed would silently take answers back. The shipped seed is left in its place, which is the
@@ -83,7 +83,7 @@ class IndexKeeper:
             self._report(str(error), self._seed_path)
         else:
             self._note_file()
-            self._serve(index)
+            self._serve(index, encode=encode)
             log.info(
                 "index_loaded",
                 origin=index.origin,
@@ -95,7 +95,7 @@ class IndexKeeper:
         """Serve the snapshot on disk if another process has written a new one; tell whether that was so."""
         if self._stat() in (None, self._read_from):
             return False
-        self.load()
+        self.load(encode=True)
         return True
 
     def take(self, packed: bytes) -> bool:
@@ -114,7 +114,7 @@ class IndexKeeper:
         if index is None:
             return False
         self._note_file()
-        self._serve(index)
+        self._serve(index, encode=True)
         log.info("index_taken_from_replica", packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
         return True
 
@@ -137,16 +137,26 @@ class IndexKeeper:
             )  # no path: this is shown in public
             self.trouble = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
             log.error("snapshot_not_written", message=self.trouble)
+        bodies.encode()
         self.served = Served.of(index, bodies)
+        _settle()
+
+    @property
+    def is_encoded(self) -> bool:
+        """Whether every prepared body of the index that is served is compressed."""
+        return self.served is not None and self.served.bodies.is_encoded
 
     async def encode(self) -> None:
-        """Add the compressed bodies, off the event loop; after that this index stays as it is."""
+        """Compress the bodies of the index that was loaded at the start, off the event loop."""
         if self.served is not None:
             await asyncio.to_thread(self.served.bodies.encode)
             _settle()
 
-    def _serve(self, index: Index) -> None:
-        self.served = Served.of(index, UpdateBodies(index.facts, index.changed, check_again_s=self._check_again_s))
+    def _serve(self, index: Index, *, encode: bool) -> None:
+        bodies = UpdateBodies(index.facts, index.changed, check_again_s=self._check_again_s)
+        if encode:
+            bodies.encode()
+        self.served = Served.of(index, bodies)
         self.trouble = None
 
     def _report(self, message: str, broken: Path | None) -> None:

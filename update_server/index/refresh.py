@@ -55,7 +55,6 @@ async def refresh(settings: Settings, keeper: IndexKeeper, clock: Clock, progres
     else:
         keeper.last_refresh = RefreshOutcome(clock.now())
         log.info("refresh_done", packages=len(index.facts.packages), stale=len(index.stale))
-        await keeper.encode()
     return keeper.last_refresh
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
@@ -17,7 +17,7 @@ from update_server.index.query import parsed_python
 from update_server.index.snapshot import Document, Origin
 from update_server.index.sources.reading import ADVISORIES
 from update_server.problems import Problem
-from update_server.representations import CACHE_CONTROL, accepted_encodings, matches
+from update_server.representations import Body, respond
 from update_server.services import RETRY_AFTER_S, Services
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
@@ -138,12 +138,9 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
 
 
 def _answer(request: Asked, document: Document, vary: str = "accept-encoding") -> Response[bytes]:
-    """A JSON text, compressed as it lies in memory where the client takes that, or 304 where it has it."""
-    etag = hashlib.sha256(document.body).hexdigest()[:32]
-    headers = {"cache-control": CACHE_CONTROL, "vary": vary, "etag": f'"{etag}"'}
-    if matches(etag, request.headers.get("if-none-match", "")):
-        return Response(b"", status_code=304, headers=headers)
-    if "gzip" in accepted_encodings(request.headers.get("accept-encoding", "")):
-        headers |= {"etag": f'"{etag}-gzip"', "content-encoding": "gzip"}
-        return Response(document.body, status_code=200, media_type="application/json", headers=headers)
-    return Response(document.text(), status_code=200, media_type="application/json", headers=headers)
+    return respond(request, _body(document, vary))
+
+
+@lru_cache(maxsize=128)
+def _body(document: Document, vary: str) -> Body:
+    return Body.of_gzip(document.body, vary)

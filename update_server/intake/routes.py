@@ -41,7 +41,7 @@ from update_server.intake.limiting import AddressLimits, client_address
 from update_server.intake.validation import SCHEMA_VERSIONS, accepted
 from update_server.operations.metrics import outcome_of
 from update_server.problems import Problem, ProblemBody
-from update_server.representations import matches
+from update_server.representations import matches, respond
 from update_server.services import RETRY_AFTER_S, Services
 
 Asked = Request[Any, Any, Any]
@@ -179,12 +179,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     )
     async def allowed(request: Asked, level: FromPath[str]) -> Response[bytes]:
         """Return the public lists from which every string of a report of this level must come."""
-        body = services.allowed().bodies[taken_level(request, level)]
-        chosen = body.accepted_by(request.headers.get("accept-encoding", ""))
-        headers = {name.decode(): value.decode() for name, value in chosen.headers if name != b"content-length"}
-        if matches(body.etag, request.headers.get("if-none-match", "")):
-            return Response(b"", status_code=304, headers=headers)
-        return Response(chosen.content, status_code=200, media_type=MediaType.JSON, headers=headers)
+        return respond(request, services.allowed().bodies[taken_level(request, level)])
 
     return [send_batch, find, delete, levels, allowed]
 

@@ -40,9 +40,10 @@ class IndexHealth(Struct):
 
 
 class Ready(Struct):
-    """``ok``: all is well. ``degraded``: it serves, but somebody should look. ``unavailable``: it can't do its work.
+    """``ok``: all is well. ``degraded``: it serves, but someone should look. ``unavailable``: there is no index.
 
-    ``overdue``: it serves, and keeps raw reports for longer than it promises: somebody must look now.
+    ``preparing``: it serves, and still compresses what it serves. ``overdue``: it serves, and keeps raw reports for longer than
+    it promises: someone must look now.
     """
 
     status: str
@@ -61,13 +62,16 @@ def health_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @get("/health/ready", summary="Is the service fit to serve?")
     async def ready() -> Response[Any]:
-        """Return the state of index, stores and jobs: 503 where there is no index or a promise is broken, else 200.
+        """Return the state of index, stores and jobs: 503 where a start is not finished, there is no index or a promise is
+        broken, else 200.
 
         For alarms. What routes requests should ask `/health/live`: update checks are answered from memory whatever is wrong.
         """
         state = await readiness(services)
         headers = {"cache-control": "no-store"}
-        return Response(state, status_code=503 if state.status in ("unavailable", "overdue") else 200, headers=headers)
+        return Response(
+            state, status_code=503 if state.status in ("unavailable", "overdue", "preparing") else 200, headers=headers
+        )
 
     return [live, ready]
 
@@ -92,9 +96,11 @@ async def readiness(services: Services) -> Ready:
     except (SQLAlchemyError, OSError) as error:
         if not any(state not in ("ok", "switched off") for state in stores.values()):
             reasons.append(f"How the jobs stand can't be read: {type(error).__name__}.")
+    if serves and not services.is_prepared:
+        preparing = "Answers are being compressed after the start, which takes some seconds."
+        return Ready("preparing", [preparing, *broken, *reasons], index, stores)
     status = "unavailable" if not serves else "overdue" if broken else "degraded" if reasons else "ok"
-    reasons = broken + reasons
-    return Ready(status, reasons, index, stores)
+    return Ready(status, broken + reasons, index, stores)
 
 
 async def standing_of(services: Services) -> Standing:

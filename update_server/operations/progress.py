@@ -1,17 +1,15 @@
-"""How what takes long shows that it is alive: a bar on a terminal, a log line now and then elsewhere."""
+"""How a long job shows that it is alive: a bar on a terminal, a log line now and then elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 
 import structlog
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from update_server.index.sources.reading import Progress as Report
+from aggregation.cli.output import progress_bar
+from update_server.index.sources.reading import Progress
 
 SECONDS_BETWEEN_LINES = 2.0
 
@@ -20,21 +18,19 @@ log = structlog.get_logger()
 
 @contextlib.contextmanager
 def shown_progress(
-    text: str = "reading the plugin index", event: str = "index_building", what: str = "projects"
-) -> Iterator[Report]:
-    """Give a function to report progress to, while inside. ``text``: beside a bar; ``event`` and ``what``: of the log lines."""
-    if sys.stderr.isatty():
-        columns = (TextColumn(text), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-            task = bar.add_task("", total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-        return
-    last = time.monotonic()
+    text: str = "reading the plugin index", event: str = "index_building", unit: str = "projects"
+) -> Iterator[Progress]:
+    """Yield a function to report progress to. ``text``: beside a bar; ``event`` and ``unit``: of the log lines."""
+    with progress_bar(text, unit) as bar:
+        if bar is not None:
+            yield bar
+            return
+        last = time.monotonic()
 
-    def report(done: int, total: int) -> None:
-        nonlocal last
-        if done in (0, total) or time.monotonic() - last >= SECONDS_BETWEEN_LINES:
-            last = time.monotonic()
-            log.info(event, **{what: done}, of=total)
+        def report(done: int, total: int) -> None:
+            nonlocal last
+            if done in (0, total) or time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+                last = time.monotonic()
+                log.info(event, **{unit: done}, of=total)
 
-    yield report
+        yield report

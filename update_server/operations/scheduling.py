@@ -74,8 +74,7 @@ async def watch_snapshot(services: Services) -> None:
     """Serve what another process refreshed: look on disk and in the shared store every half minute, for ever."""
     while True:
         try:
-            if await take_over(services):
-                await services.keeper.encode()
+            await take_over(services)
         except Exception:
             log.exception("snapshot_not_watched")  # the next look may do better; an end of looking would go unnoticed
         await asyncio.sleep(SECONDS_BETWEEN_LOOKS)
@@ -100,8 +99,7 @@ async def refreshed_by_a_replica(services: Services) -> bool:
     """Tell whether another replica offers an index that is not half an interval old: then it is served, and nothing is read."""
     if not services.has_replicas:
         return False
-    if await take_over(services):
-        await services.keeper.encode()
+    await take_over(services)
     served = services.keeper.served
     if served is None or served.index.origin is not Origin.SNAPSHOT:
         return False

@@ -15,8 +15,7 @@ from packaging.version import InvalidVersion, Version
 from aggregation.catalogue import PLUGIN, Dimension, Entry
 from aggregation.publication import LISTED_FROM
 from aggregation.stores.aggregate import AggregateStore, PublicRow
-from aggregation.stores.aggregate_tables import Retraction
-from aggregation.stores.records import PublicRetraction, public_retraction
+from aggregation.stores.records import Retraction
 from update_server.statistics.routes import url_of
 
 MOST_LINES = 8
@@ -65,7 +64,7 @@ class Chart(Struct, frozen=True):
     left_out: int
     drawn: int
     urls: Mapping[str, str]
-    retractions: tuple[PublicRetraction, ...]
+    retractions: tuple[Retraction, ...]
 
     @property
     def has_numbers(self) -> bool:
@@ -113,7 +112,7 @@ async def chart_of(
         left_out=left_out,
         drawn=drawn,
         urls=urls,
-        retractions=tuple(public_retraction(one) for one in mine),
+        retractions=tuple(mine),
     )
 
 
@@ -173,12 +172,9 @@ def in_natural_order(values: Iterable[str]) -> list[str]:
 
 def _touches(one: Retraction, entry: Entry, fixed: Mapping[str, str], weeks: Sequence[str]) -> bool:
     is_in_span = bool(weeks) and one.first_week <= weeks[-1] and one.last_week >= weeks[0]
-    return one.entry == entry.id and is_in_span and all(one.of.get(name, value) == value for name, value in fixed.items())
+    return one.entry == entry.id and is_in_span and one.may_concern(fixed)
 
 
 def _why_missing(week: str, values: Mapping[str, str], retractions: Sequence[Retraction]) -> str:
     """What stands in place of a number: that it is small, or that it may be one that was taken back."""
-    for one in retractions:
-        if one.first_week <= week <= one.last_week and all(values.get(name) == value for name, value in one.of.items()):
-            return RETRACTED
-    return HIDDEN
+    return RETRACTED if any(one.covers(week, values) for one in retractions) else HIDDEN

@@ -19,7 +19,7 @@ from litestar.template.config import TemplateConfig
 from markupsafe import Markup, escape
 
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.settings import LOOPBACK
+from aggregation.settings import is_loopback
 from update_server import __version__
 from update_server.problems import answer_problem, as_problem
 from update_server.representations import Body, respond
@@ -92,7 +92,7 @@ class Pages:
     def site(self, request: Asked) -> str:
         """Return the address of the site as everybody sees it, without a slash behind."""
         named = self._services.settings.aggregation.public_url
-        return str(request.base_url).rstrip("/") if (urlsplit(named).hostname or "") in LOOPBACK else named
+        return str(request.base_url).rstrip("/") if is_loopback(urlsplit(named).hostname) else named
 
     async def asset(self, request: Asked, name: str) -> Response[bytes] | None:
         """Return a file of the static folder, packed once for all clients; None where there is none."""

@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.export import Format
+from aggregation.numbers import Numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import PublicRow
-from aggregation.stores.records import PublicRetraction
+from aggregation.stores.records import Retraction
 from update_server.statistics.badge import Badge, badge_of
-from update_server.statistics.formats import Numbers
 
 WEEK = "2026-W40"
 EXAMPLES = {
@@ -50,7 +50,7 @@ def numbers_of(entry: Entry) -> ResponseSpec:
     """Return the description of an entry's numbers."""
     values = {dimension.name: EXAMPLES[dimension.name] for dimension in entry.dimensions}
     row = PublicRow(WEEK, values, 45)
-    numbers = Numbers(entry.id, entry.question, LISTED_FROM, ROUNDED_DOWN_TO, [WEEK], [row], [], None)
+    numbers = Numbers(entry.id, entry.question, LISTED_FROM, ROUNDED_DOWN_TO, [WEEK], [row], [])
     return _described(Numbers, numbers, "the numbers")
 
 
@@ -71,7 +71,7 @@ OFFER = _described(
     "the questions",
 )
 RETRACTIONS = _described(
-    list[PublicRetraction],
-    [PublicRetraction("plugins", {"plugin": "affinder"}, WEEK, WEEK, "Forged reports", "2026-11-20T08:00:00Z")],
+    list[Retraction],
+    [Retraction("plugins", {"plugin": "affinder"}, WEEK, WEEK, "Forged reports", "2026-11-20T08:00:00Z")],
     "all retractions",
 )

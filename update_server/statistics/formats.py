@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import msgspec
-from msgspec import Struct
 
 from aggregation.catalogue import Entry
 from aggregation.export import Format, MissingLibraryError, numbers_table, writer_of
-from aggregation.stores.aggregate import PublicRow
-from aggregation.stores.records import PublicRetraction
+from aggregation.numbers import Numbers
 from update_server.problems import Problem
 
 MEDIA_TYPES = {
@@ -16,22 +14,6 @@ MEDIA_TYPES = {
     Format.CSV: "text/csv",
     Format.PARQUET: "application/vnd.apache.parquet",
 }
-
-
-class Numbers(Struct):
-    """Public numbers of one entry. Cells with fewer people than ``listed_from`` have no row; ``next`` is null at the end.
-
-    ``retractions``: what of these numbers was taken back, and why.
-    """
-
-    entry: str
-    question: str
-    listed_from: int
-    rounded_down_to: int
-    weeks: list[str]
-    rows: list[PublicRow]
-    retractions: list[PublicRetraction]
-    next: str | None
 
 
 def encoded(numbers: Numbers, entry: Entry, form: Format) -> bytes:

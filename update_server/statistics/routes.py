@@ -18,20 +18,19 @@ from napari_update_hook.weeks import InvalidWeekError, start_of
 
 from aggregation.catalogue import Entry, topics
 from aggregation.export import Format
+from aggregation.numbers import ALL_ROWS, read_numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.stores.records import Records, public_retraction
+from aggregation.stores.records import Records
 from update_server.problems import bad_query
 from update_server.representations import Body, respond
 from update_server.services import Services
 from update_server.statistics import described
 from update_server.statistics.badge import badge_of
 from update_server.statistics.described import EntryDescription, Offer
-from update_server.statistics.formats import MEDIA_TYPES, Numbers, encoded
+from update_server.statistics.formats import MEDIA_TYPES, encoded
 
 ROWS_A_PAGE = 1000
 MOST_ROWS = 10_000
-ALL_ROWS = 2**31 - 2
-"""Of CSV and Parquet, where no ``limit`` is given: who loads a table wants the whole."""
 
 READ = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS]
 CROSS_ORIGIN = {"access-control-allow-origin": "*", "access-control-expose-headers": "etag, link"}
@@ -98,8 +97,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
         """Return every retraction there has been, oldest first."""
 
         async def make() -> Body:
-            found = await Records(services.aggregate.engine).retractions()
-            return _json([public_retraction(one) for one in found])
+            return _json(await Records(services.aggregate.engine).retractions())
 
         return respond(request, await services.cache.body("/api/retractions", make))
 
@@ -153,7 +151,7 @@ def _listing(services: Services, topic: str, entries: tuple[Entry, ...]) -> Base
         """Return the numbers of a topic, by the dimensions that are asked for."""
         _in_order(first, last)
         asked = _Asked(
-            _chosen(entries, by), path, {}, by, _week("from", first), _week("to", last), _format(form), offset, limit
+            _entry_by(entries, by), path, {}, by, _week("from", first), _week("to", last), _format(form), offset, limit
         )
         return await _answer(services, request, asked)
 
@@ -181,7 +179,7 @@ def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> Ba
     ) -> Response[bytes]:
         """Return the numbers about one package of the index, by the dimensions that are asked for."""
         key = services.package_key(name)
-        entry = _chosen(entries, by)
+        entry = _entry_by(entries, by)
         _in_order(first, last)
         fixed = {entry.dimensions[0].name: str(key)}
         path = f"/api/stats/{topic}/{key}"
@@ -215,7 +213,7 @@ def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
     return badge
 
 
-def _chosen(entries: tuple[Entry, ...], by: str | None) -> Entry:
+def _entry_by(entries: tuple[Entry, ...], by: str | None) -> Entry:
     """The entry with those dimensions, in any order; without ``by`` the plain count, or the topic's first entry."""
     wanted = {name.strip() for name in (by or "").split(",") if name.strip()}
     for entry in entries:
@@ -248,7 +246,7 @@ class _Asked(Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        """How many rows go into the answer at most."""
+        """How many rows go into the answer at most: CSV and Parquet are whole unless ``limit`` is given."""
         return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else ALL_ROWS)
 
     def next(self) -> str:
@@ -266,7 +264,16 @@ class _Asked(Struct, frozen=True):
 
 async def _answer(services: Services, request: Asked, asked: _Asked) -> Response[bytes]:
     async def make() -> Body:
-        numbers = await _numbers(services, asked)
+        numbers, has_more = await read_numbers(
+            services.aggregate,
+            asked.entry,
+            asked.fixed,
+            since=asked.since or "",
+            until=asked.until or "9999",
+            offset=asked.offset,
+            limit=asked.rows,
+        )
+        numbers.next = asked.next() if has_more else None
         headers = dict(CROSS_ORIGIN)
         if numbers.next:
             headers["link"] = f'<{numbers.next}>; rel="next"'
@@ -281,26 +288,6 @@ async def _answer(services: Services, request: Asked, asked: _Asked) -> Response
 def _json(value: Any) -> Body:
     """A public answer that pages elsewhere may read."""
     return Body(msgspec.json.encode(value), headers=CROSS_ORIGIN)
-
-
-async def _numbers(services: Services, asked: _Asked) -> Numbers:
-    entry, since, until = asked.entry, asked.since or "", asked.until or "9999"
-    page = await services.aggregate.rows(entry, asked.fixed, since=since, until=until, offset=asked.offset, limit=asked.rows)
-    taken_back = await Records(services.aggregate.engine).retractions(entry.id, since, until)
-    return Numbers(
-        entry=entry.id,
-        question=entry.question,
-        listed_from=LISTED_FROM,
-        rounded_down_to=ROUNDED_DOWN_TO,
-        weeks=await services.aggregate.public_weeks(since, until),
-        rows=page.rows,
-        retractions=[
-            public_retraction(one)
-            for one in taken_back
-            if all(one.of.get(name, value) == value for name, value in asked.fixed.items())
-        ],
-        next=asked.next() if page.has_more else None,
-    )
 
 
 def _in_order(first: str | None, last: str | None) -> None:

@@ -19,8 +19,8 @@ from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from aggregation.stores.reports import NewReport
-from migrations import upgrade
 from tests.support.reports import report
+from tests.support.stores import migrated
 
 LATER = "2026-11-01T00:00:00"
 
@@ -45,7 +45,7 @@ class Command:
         async def on() -> Any:
             urls = [AggregationSettings().url(store, Role.OWNER) for store in Store]
             for store, url in zip(Store, urls, strict=True):
-                await upgrade(store, url or "")
+                await migrated(store, url or "")
             raw, aggregate = RawStore(make_engine(urls[0] or "")), AggregateStore(make_engine(urls[1] or ""))
             try:
                 return await work(raw, aggregate)

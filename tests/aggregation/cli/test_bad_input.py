@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from aggregation.settings import AggregationSettings, Role, Store
 from aggregation.stores.engines import make_engine
-from migrations import upgrade
 from tests.aggregation.cli.conftest import LATER, Command
 from tests.support.reports import WEEK, report
 
@@ -124,15 +123,14 @@ def test_a_store_of_another_version(command: Command, folder: Path, store: Store
 
 @pytest.mark.postgresql
 def test_a_store_on_postgresql_that_is_not_of_this_version(
-    command: Command, postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+    command: Command, migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AGGREGATION_RAW_URL", postgresql_url)
-    monkeypatch.setenv("AGGREGATION_AGGREGATE_URL", postgresql_url)
+    monkeypatch.setenv("AGGREGATION_RAW_URL", migrated_postgresql_url)
+    monkeypatch.setenv("AGGREGATION_AGGREGATE_URL", migrated_postgresql_url)
     assert "update-server db migrate" in command("status", code=2).output
 
     async def newer() -> None:
-        await upgrade(Store.RAW, postgresql_url)
-        engine = make_engine(postgresql_url)
+        engine = make_engine(migrated_postgresql_url)
         async with engine.begin() as connection:
             await connection.execute(sa.text("UPDATE alembic_version_raw SET version_num = '9999'"))
         await engine.dispose()

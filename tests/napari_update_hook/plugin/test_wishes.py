@@ -103,6 +103,7 @@ def test_nothing_is_sent_by_a_check_that_a_person_asks_for_after_withdrawing(
     assert not reports_of(respx_mock)
 
 
+@pytest.mark.promise("off-in-napari")
 @pytest.mark.parametrize("wish", ["withdraw", "forget"])
 def test_nothing_is_sent_once_a_person_has_said_no_while_a_check_asks(
     session: Session, machine: Machine, respx_mock: respx.MockRouter, wish: str
@@ -136,6 +137,7 @@ def test_what_a_check_finds_written_in_time_goes_by_what_it_says(
     assert len(reports_of(respx_mock)) == 1
 
 
+@pytest.mark.promise("off-in-napari")
 @pytest.mark.parametrize("is_elsewhere", [False, True])
 def test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again(
     session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch, is_elsewhere: bool

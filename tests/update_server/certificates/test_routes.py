@@ -49,15 +49,20 @@ async def test_everybody_can_see_it_and_that_it_is_valid(issued: tuple[Client, C
     client, certificate = issued
     page = await client.get(f"/certificates/{certificate.id}")
     assert page.status_code == 200
-    for words in ("Valid.", "affinder", "Median of the weeks", "25", "<svg", "/certificate.pdf"):
+    for words in (
+        "Valid.",
+        "affinder",
+        "Median of the weeks",
+        "25",
+        f"https://updates.example.org/certificates/{certificate.id}",
+        "/certificate.jws",
+    ):
         assert words in page.text
     assert "style=" not in page.text  # which the content security policy forbids
     signed = await client.get(f"/certificates/{certificate.id}/certificate.jws")
     assert signed.text.strip() == certificate.token
     assert signed.headers["content-type"].startswith("application/jose")
-    pdf = await client.get(f"/certificates/{certificate.id}/certificate.pdf")
-    assert pdf.content.startswith(b"%PDF-")
-    assert f"affinder-{WEEK}-{WEEK}.pdf" in pdf.headers["content-disposition"]
+    assert f"affinder-{WEEK}-{WEEK}.jws" in signed.headers["content-disposition"]
 
 
 async def test_the_keys_are_published_for_any_program(issued: tuple[Client, Certificate]) -> None:
@@ -128,22 +133,19 @@ async def test_a_retraction_since_is_told_with_its_reason(issued: tuple[Client, 
     assert "Forged reports" in (await client.get("/dashboard")).text
 
 
-async def test_a_revoked_key_ends_its_pdf_too(issued: tuple[Client, Certificate]) -> None:
+async def test_a_revoked_key_ends_its_certificates(issued: tuple[Client, Certificate]) -> None:
     client, certificate = issued
-    assert (await client.get(f"/certificates/{certificate.id}/certificate.pdf")).status_code == 200
     await CertificateStore(services_of(client).aggregate.engine).revoke(certificate.kid, REASON, NOW)
     page = await client.get(f"/certificates/{certificate.id}")
     assert "Revoked key." in page.text
     assert "&lt;machine&gt;" in page.text
     assert "Median" not in page.text
-    pdf = await client.get(f"/certificates/{certificate.id}/certificate.pdf")
-    assert pdf.status_code == 410
     assert (await client.get("/.well-known/jwks.json")).json()["keys"][0]["revoked"]["reason"] == REASON
 
 
 @pytest.mark.parametrize("number", ["0" * 32, "nonsense", "..%2f..", "A" * 500])
 async def test_a_number_that_was_never_issued_is_a_404(client: Client, number: str) -> None:
-    for path in ("", "/certificate.pdf", "/certificate.jws"):
+    for path in ("", "/certificate.jws"):
         assert (await client.get(f"/certificates/{number}{path}")).status_code == 404
 
 

@@ -68,6 +68,7 @@ async def test_lowering_the_level_takes_back_what_the_higher_one_sent(client: Cl
     assert "plugins" not in found["report"]
 
 
+@pytest.mark.promise("every-text-is-public")
 async def test_what_is_on_no_public_list_reaches_no_store(client: Client) -> None:
     private = batch_json(
         Level.FULL,
@@ -139,6 +140,7 @@ BAD: list[tuple[str, Any, str, int, str | None]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.promise("fields-above-refused")
 @pytest.mark.parametrize(("batch", "level", "status", "pointer"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
 async def test_a_bad_batch_is_a_problem_and_nothing_is_stored(
     client: Client, batch: Any, level: str, status: int, pointer: str | None
@@ -181,7 +183,11 @@ async def test_ten_thousand_plugins_are_too_long_a_body(client: Client) -> None:
         (zstandard.compress(b"{}") + b"more", {"content_encoding": "zstd"}, 400),
         (b" " * 70_000, {}, 413),
     ],
-)
+    ids=[
+        "plain text", "a form", "brotli", "not gzip", "not zstd", "a gzip bomb", "a zstd bomb", "cut gzip", "cut zstd",
+        "more after gzip", "more after zstd", "too long",
+    ],
+)  # fmt: skip
 async def test_encodings_and_sizes_are_bounded(client: Client, content: bytes, headers: dict[str, str], status: int) -> None:
     response = await send(client, content, **headers)
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")

@@ -9,15 +9,15 @@ import pytest
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
-from migrations import upgrade
 from tests.support.reports import report
+from tests.support.stores import migrated
 from update_server.intake.writer import MOST_IN_A_TRANSACTION, ReportWriter
 from update_server.problems import Problem
 
 
 async def make_store(folder: Path) -> RawStore:
     url = f"sqlite+aiosqlite:///{folder / 'raw.sqlite3'}"
-    await upgrade(Store.RAW, url)
+    await migrated(Store.RAW, url)
     return RawStore(make_engine(url))
 
 

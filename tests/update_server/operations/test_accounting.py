@@ -14,10 +14,10 @@ from napari_update_hook.wire import Level
 from structlog.testing import capture_logs
 
 from aggregation.settings import Store
-from migrations import upgrade
 from tests.support.batches import batch_json
 from tests.support.facts import write_snapshot
 from tests.support.processes import free_port
+from tests.support.stores import migrated
 from tests.update_server.conftest import NOW
 from update_server.app import create_app
 from update_server.operations.accounting import accounted
@@ -35,7 +35,7 @@ async def asking(folder: Path, **changes: Any) -> AsyncIterator[tuple[httpx.Asyn
     settings = Settings(**options)
     for store in Store:
         if url := settings.aggregation.url(store):
-            await upgrade(store, url)
+            await migrated(store, url)
     app = create_app(settings)
     services: Services = app.state.services
     counted: Any = accounted(app, services.metrics, logs_access=settings.access_log)

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from aggregation.settings import Store
-from migrations import upgrade
 from tests.support.made_upstream import MadeUpstream
+from tests.support.stores import migrated
 from tests.support.waiting import until
 from update_server.operations.scheduling import make_scheduler
 from update_server.services import Services
@@ -19,7 +19,7 @@ async def services_on(folder: Path, **changes: object) -> Services:
     for store in Store:
         url = settings.aggregation.url(store)
         assert url is not None
-        await upgrade(store, url)
+        await migrated(store, url)
     services = Services(settings)
     services.keeper.load()
     return services

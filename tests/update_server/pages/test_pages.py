@@ -49,6 +49,7 @@ async def page(client: Client, path: str) -> Page:
     return Page(response.text)
 
 
+@pytest.mark.promise("pages-ask-nobody")
 @pytest.mark.parametrize("path", PAGES)
 async def test_a_page_asks_nobody_else_for_anything(client: Client, path: str) -> None:
     response = await client.get(path)

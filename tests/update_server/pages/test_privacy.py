@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
+import pytest
 from napari_update_hook.plugin.questions import questions_of
 from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, fields_of
 
@@ -38,6 +39,7 @@ def tables(page: str) -> dict[str, Table]:
     return found
 
 
+@pytest.mark.promise("same-fields-everywhere")
 async def test_page_wire_client_and_api_say_the_same(client: Client) -> None:
     page = tables((await client.get("/privacy")).text)
     told = {level["name"]: level for level in (await client.get("/api/telemetry/levels")).json()["levels"]}
@@ -74,13 +76,12 @@ async def test_every_field_is_in_the_history_of_the_schema_once(client: Client) 
     assert page.index('id="history"') < page.index('id="promises"')
 
 
-async def test_every_promise_stands_there_with_its_tests(client: Client) -> None:
+async def test_every_promise_is_on_the_page(client: Client) -> None:
     page = unescape((await client.get("/privacy")).text)
     page = re.sub("</?(code|em)>", "", page)
     for group in PROMISES:
         for promise in group.promises:
             assert re.sub("[`*]", "", promise.text) in page
-            assert all(test in page for test in promise.tests)
 
 
 async def test_every_way_off_is_named_with_the_host_of_each_level_and_whom_to_write_to(make_client: MakeClient) -> None:

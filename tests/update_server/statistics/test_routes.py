@@ -143,6 +143,7 @@ async def test_numbers_that_a_client_has_are_a_304_until_there_are_others(client
     assert (await client.get("/api/stats/napari", headers={"if-none-match": etag})).status_code == 200
 
 
+@pytest.mark.promise("published-once")
 async def test_a_retraction_is_seen_at_once_and_not_when_a_cache_runs_out(client: Client) -> None:
     from aggregation.stores.records import Records
 

@@ -1,6 +1,6 @@
 """Sittings of the real client, in a process of its own: a JSON line in, a JSON line out.
 
-    PYTHONPATH=... python -m benchmarks.simulation.worker
+    PYTHONPATH=... python -m tests.simulation.worker
 
 Whatever ``napari_update_hook`` is first on the path is the client that is run: this release or a later one.
 """

@@ -10,9 +10,9 @@ from typing import Any
 
 from packaging.version import Version
 
-from benchmarks.simulation.offers import Offers
-from benchmarks.simulation.processes import SimulationError
-from benchmarks.simulation.world import PYTHONS
+from tests.simulation.offers import Offers
+from tests.simulation.processes import SimulationError
+from tests.simulation.world import PYTHONS
 
 PYTHON = "3.11.4"
 """One that every napari of the year fits."""

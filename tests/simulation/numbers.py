@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from benchmarks.simulation.model import Key
+from tests.simulation.model import Key
 
 Cells = Iterable[tuple[Any, ...]]
 _WITH_PLUGINS = ("middle", "full")

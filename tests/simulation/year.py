@@ -14,14 +14,14 @@ from typing import Any
 
 from packaging.version import Version
 
-from benchmarks.simulation.answers import compare_answers, compare_rows
-from benchmarks.simulation.data import ServiceData, by_week
-from benchmarks.simulation.grown import ENTRY, make_grown
-from benchmarks.simulation.model import EnvironmentModel, Model, Outcome, document_of, in_order, monday_of, week_of
-from benchmarks.simulation.numbers import CELLS, public_numbers
-from benchmarks.simulation.offers import read_offers
-from benchmarks.simulation.processes import ROOT, Clients, ServerProcess, SimulationError, Upstream, wait_until
-from benchmarks.simulation.world import (
+from tests.simulation.answers import compare_answers, compare_rows
+from tests.simulation.data import ServiceData, by_week
+from tests.simulation.grown import ENTRY, make_grown
+from tests.simulation.model import EnvironmentModel, Model, Outcome, document_of, in_order, monday_of, week_of
+from tests.simulation.numbers import CELLS, public_numbers
+from tests.simulation.offers import read_offers
+from tests.simulation.processes import ROOT, Clients, ServerProcess, SimulationError, Upstream, wait_until
+from tests.simulation.world import (
     LAYERS,
     NAMES,
     SECRET_COMMAND,
@@ -398,9 +398,7 @@ class Year:
     def _look(self, at: datetime) -> None:
         """What must hold while the service is up: nothing raw is older than 60 days; what lies there is noted."""
         weeks = self._data.raw_weeks
-        wait_until(
-            lambda: all(monday_of(week) + KEPT > at for week in weeks()), lambda: f"still there at {at}: {weeks()}", seconds=60
-        )
+        wait_until(lambda: all(monday_of(week) + KEPT > at for week in weeks()), lambda: f"still there at {at}: {weeks()}")
         self.report.most_raw_rows = max(self.report.most_raw_rows, sum(weeks().values()))
         self.report.most_raw_bytes = max(self.report.most_raw_bytes, self._data.size_of("raw"))
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
+from tests.support import waiting
 from tests.support.processes import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -29,13 +29,12 @@ class SimulationError(Exception):
     """Something did not go as it must; the message says what."""
 
 
-def wait_until(condition: Callable[[], bool], otherwise: Callable[[], str], seconds: float = PATIENCE_S) -> None:
-    """Wait for a condition. Raises SimulationError after ``seconds``."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > ends:
-            raise SimulationError(otherwise())
-        time.sleep(0.1)
+def wait_until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> None:
+    """Wait for a condition. Raises SimulationError after some minutes."""
+    try:
+        waiting.wait_until(condition, seconds=PATIENCE_S)
+    except AssertionError as error:
+        raise SimulationError(otherwise()) from error
 
 
 @dataclass
@@ -156,7 +155,7 @@ class Clients:
         self._answers: Queue[dict[str, Any]] = Queue()
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.simulation.worker"],
+                [sys.executable, "-m", "tests.simulation.worker"],
                 env=environment,
                 cwd=code or ROOT,
                 stdin=subprocess.PIPE,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from benchmarks.simulation.world import COMMANDS, LAYERS, Acts
+from tests.simulation.world import COMMANDS, LAYERS, Acts
 
 RANK = {"none": 0, "basic": 1, "middle": 2, "full": 3}
 DAY, WEEK = timedelta(days=1), timedelta(days=7)

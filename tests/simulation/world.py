@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
-from benchmarks.simulation.offers import Offers
+from tests.simulation.offers import Offers
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 NAMES = (

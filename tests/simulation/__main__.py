@@ -1,6 +1,6 @@
 """A simulated year: does everything that is promised hold, and what does a year cost?
 
-    python -m benchmarks.year --replay serve_upstream.py [--people N] [--weeks N] [--first DAY] [--json] [--keep FOLDER]
+    python -m tests.simulation --replay serve_upstream.py [--people N] [--weeks N] [--first DAY] [--json] [--keep FOLDER]
 
 Thousands of people with the real client, a real server process on SQLite, and releases that arrive as they did. People
 answer the question, change their minds, let consent run out, withdraw, have everything deleted; clocks are wrong; the service
@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from benchmarks.simulation.processes import SimulationError
-from benchmarks.simulation.year import FIRST, Report, Year
+from tests.simulation.processes import SimulationError
+from tests.simulation.year import FIRST, Report, Year
 
 
 def main() -> int:
