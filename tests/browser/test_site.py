@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.browser.conftest import PHONE, WIDE, Visit
+from tests.support.waiting import wait_until
 
 PAGES = {
     "home": "/",
@@ -28,12 +29,12 @@ Save = Callable[[Any, str], None]
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
 
-def wait_until(page: Any, expression: str) -> None:
+pytestmark = pytest.mark.browser
+
+
+def wait_for(page: Any, expression: str) -> None:
     """Wait for something in the page. Playwright's own way evaluates text in it, which the page's policy forbids."""
-    ends = time.monotonic() + 30
-    while not page.evaluate(expression):
-        assert time.monotonic() < ends, expression
-        page.wait_for_timeout(50)
+    wait_until(lambda: page.evaluate(expression), expression)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
@@ -62,7 +63,7 @@ def test_each_chart_is_drawn_with_something_on_it(visit: Open, name: str) -> Non
     person = visit()
     page = person.go(PAGES[name])
     person.see_all()
-    wait_until(page, "[...document.querySelectorAll('.plot')].every((plot) => plot.classList.contains('drawn'))")
+    wait_for(page, "[...document.querySelectorAll('.plot')].every((plot) => plot.classList.contains('drawn'))")
     colours = page.evaluate(
         """() => [...document.querySelectorAll('.plot canvas')].map((canvas) => {
             const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -181,7 +182,7 @@ def test_colours_follow_the_system_while_the_page_is_open(visit: Open) -> None:
     read = "echarts.getInstanceByDom(document.querySelector('#people .plot')).getOption().color[0]"
     light = page.evaluate(read)
     page.emulate_media(color_scheme="dark")
-    wait_until(page, f"{read} !== '{light}'")
+    wait_for(page, f"{read} !== '{light}'")
 
 
 def test_how_long_the_first_chart_takes(visit: Open, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,7 @@ from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import clean_environment, end
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
 NOW = "2026-11-18T12:00:00Z"
 HERE, THERE = "127.0.0.77", "127.0.0.78"

@@ -17,7 +17,7 @@ from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import run, running_server
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 NOW = "2026-11-18T12:00:00Z"
 ADDRESSES = [f"203.0.113.{number}" for number in range(1, 30)] + ["2001:db8:77:1::42"]

@@ -24,8 +24,6 @@ from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import Server, running_server
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.end_to_end
-
 WEEK = "2026-W47"
 DURING = start_of(WEEK) + timedelta(days=2)
 INSTALLED = {"napari": "0.6.1", "affinder": "0.4.0", "some-plugin": "1.1.0", "my-secret-plugin": "1.0"}

@@ -23,7 +23,6 @@ from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import Server, running_server
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.end_to_end
 EXAMPLES = os.environ.get("TEST_SCHEMATHESIS", "5")
 
 
@@ -39,6 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.slow
 def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Path) -> None:
     """schemathesis: made-up requests for every endpoint, right and wrong; none may be a server error or end the connection."""
     pytest.importorskip("schemathesis", reason="needs schemathesis: pip install schemathesis")
@@ -60,6 +60,7 @@ def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Pat
     assert server.get("/health/live").status_code == 200
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of open files are POSIX")
 async def test_ten_thousand_open_connections_are_borne(server: Server) -> None:
     wanted = 10_000
@@ -85,6 +86,7 @@ async def test_ten_thousand_open_connections_are_borne(server: Server) -> None:
     assert len(connections) == wanted
 
 
+@pytest.mark.slow
 async def test_a_body_that_never_ends_is_given_up_and_holds_nobody_up(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
 

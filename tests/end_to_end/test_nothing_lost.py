@@ -34,11 +34,11 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS
 from tests.support.batches import batch_json
 from tests.support.postgresql import running_cluster
-from tests.support.processes import clean_environment, end, free_port
+from tests.support.processes import clean_environment, end, reserved_port
 from tests.support.stores import migrated
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")]
 
 KILLS = int(os.environ.get("TEST_SERVER_KILLS", "8"))
 WEEK = week_of(datetime.now(UTC))
@@ -50,7 +50,7 @@ class Replica:
     """A service process that is started and killed at will, always on the same port and stores."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        self.port = free_port()
+        self.port = reserved_port()
         self.url = f"http://127.0.0.1:{self.port}"
         limits = dict.fromkeys(("REPORTS_PER_MINUTE", "REPORTS_PER_DAY", "QUESTIONS_PER_MINUTE"), "0")
         own = {f"UPDATE_SERVER_{name}": value for name, value in limits.items()}
@@ -214,6 +214,7 @@ def replicas_on(cluster: Any, folder: Path, count: int) -> Iterator[list[Replica
 
 
 @pytest.mark.postgresql
+@pytest.mark.postgresql
 def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_restarted(cluster_url: Any, tmp_path: Path) -> None:
     dice = random.Random(5)
     with replicas_on(cluster_url, tmp_path, 2) as replicas, Senders([replica.url for replica in replicas]) as senders:
@@ -237,6 +238,7 @@ def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_resta
     assert all(int(answer.headers["retry-after"]) > 0 for answer in senders.refused)
 
 
+@pytest.mark.postgresql
 @pytest.mark.postgresql
 def test_a_database_that_is_away_is_a_503_and_the_checks_go_on(cluster_url: Any, tmp_path: Path) -> None:
     with replicas_on(cluster_url, tmp_path, 1) as (replica,), httpx.Client(timeout=30) as client:

@@ -16,7 +16,7 @@ from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import running_server
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ASK = """
 import json, sys

@@ -33,7 +33,7 @@ from tests.support.reports import WEEK, expected, random_reports
 from tests.support.stores import migrated
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 
 KILLS = int(os.environ.get("TEST_PUBLISHING_KILLS", "6"))
 NOW = f"{published_from(WEEK):%Y-%m-%dT%H:%M:%S}"
@@ -66,6 +66,7 @@ async def public(_: RawStore, aggregate: AggregateStore) -> tuple[list[str], dic
     return await aggregate.published_weeks(), numbers
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_a_week_is_whole_or_not_there(store_urls: dict[Store, str], tmp_path: Path) -> None:
     reports = random_reports(11, PEOPLE)
     assert len(reports) > 4000
@@ -126,6 +127,7 @@ def _runs(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_the_running_service_publishes_a_large_week_by_itself_and_goes_on_answering(tmp_path: Path) -> None:
     data = tmp_path / "data"
     write_snapshot(data)
@@ -164,6 +166,7 @@ ROLES = {
 }
 
 
+@pytest.mark.postgresql
 def test_the_stores_on_two_servers_each_seen_by_those_alone_who_need_it(
     two_servers: dict[Store, Cluster], tmp_path: Path
 ) -> None:

@@ -23,13 +23,13 @@ import httpx
 import pytest
 
 from aggregation.clock import Clock
-from tests.support.processes import Server, end, free_port, run, running_server
+from tests.support.processes import Server, end, reserved_port, run, running_server
 from tests.support.waiting import wait_until
 from update_server.index.refresh import build
 from update_server.index.snapshot import Index
 from update_server.settings import Settings
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.real_index]
+pytestmark = [pytest.mark.slow, pytest.mark.real_index]
 
 NEWEST_DOES_NOT_FIT = {"3.9": 219, "3.10": 63, "3.11": 16, "3.12": 8, "3.13": 20, "3.14": 31}
 """Of 660 listed projects on 2026-08-22, counted with pip: how many have a newest version that this Python cannot install."""
@@ -41,7 +41,7 @@ def replayed(*options: str) -> Iterator[str]:
     program = os.environ.get("NAPARI_INDEX_REPLAY")
     if not program:
         pytest.skip("needs a replay of the real plugin index: NAPARI_INDEX_REPLAY=path/to/serve_upstream.py")
-    port = free_port()
+    port = reserved_port()
     process = subprocess.Popen(
         [sys.executable, program, "--port", str(port), *options], stdout=subprocess.DEVNULL, start_new_session=True
     )

@@ -22,8 +22,6 @@ from update_server.index.compatibility import pypi_classes, pypi_updates
 from update_server.index.conda import conda_classes, conda_updates
 from update_server.index.pythons import PythonVersion
 
-pytestmark = pytest.mark.end_to_end
-
 PLATFORMS = ("manylinux_2_17_x86_64", "win_amd64", "macosx_11_0_arm64")
 MORE: list[tuple[str, dict[str, Sequence[MadeFile]]]] = [
     ("excludes a patch release", {"1.0": [MadeFile()], "1.1": [MadeFile("!=3.10.1")]}),

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import Server, end, free_port, run, running_server
+from tests.support.processes import Server, end, reserved_port, run, running_server
 from tests.support.waiting import wait_until
-
-pytestmark = pytest.mark.end_to_end
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -24,7 +22,7 @@ def origin(server: Server) -> str | None:
 def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path: Path) -> None:
     """The upstream comes up after the service: no restart is needed."""
     upstream = MadeUpstream()
-    port = free_port()
+    port = reserved_port()
     with running_server(
         tmp_path / "data", UPDATE_SERVER_UPSTREAM=f"http://127.0.0.1:{port}", UPDATE_SERVER_REFRESH_RETRY_S="2"
     ) as server:
@@ -59,6 +57,7 @@ def test_the_second_start_serves_its_own_snapshot_with_the_upstream_down(tmp_pat
         assert server.get("/api/updates?python=3.12&channel=conda-forge").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_broken_snapshot_is_moved_aside_and_rebuilt(tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()
@@ -75,6 +74,7 @@ def test_a_broken_snapshot_is_moved_aside_and_rebuilt(tmp_path: Path) -> None:
             wait_until(lambda: server.get("/api/updates?python=3.12").status_code == 200, server.log.read_text())
 
 
+@pytest.mark.slow
 def test_progress_is_shown_as_log_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
     with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
         wait_until(lambda: origin(server) == "refresh", server.log.read_text())
@@ -103,6 +103,7 @@ def test_wrong_settings_are_an_error_before_anything_starts(tmp_path: Path) -> N
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_a_service_that_starts_again(tmp_path: Path) -> None:
     import os
 
@@ -114,6 +115,7 @@ def test_a_kill_leaves_a_service_that_starts_again(tmp_path: Path) -> None:
                 server.process.wait()
 
 
+@pytest.mark.slow
 def test_the_scheduler_alone_runs_all_jobs_and_the_server_takes_the_index_from_it(tmp_path: Path) -> None:
     import subprocess
     import sys

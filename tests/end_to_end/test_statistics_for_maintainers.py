@@ -12,9 +12,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from tests.support.facts import write_snapshot
-from tests.support.processes import Server, run, running_server
+from tests.support.processes import Server, invoke, run, running_server
 
-pytestmark = pytest.mark.end_to_end
 NOW = "2026-11-18T12:00:00Z"
 
 
@@ -24,8 +23,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("service")
     write_snapshot(folder)
     own = {"UPDATE_SERVER_DATA": str(folder), "UPDATE_SERVER_NOW": NOW, "UPDATE_SERVER_JOBS": "false"}
-    made = run("update_server", "demo", "--weeks", "10", "--people", "200", **own)
-    assert made.returncode == 0, made.stdout + made.stderr
+    made = invoke("update_server", "demo", "--weeks", "10", "--people", "200", **own)
+    assert made.exit_code == 0, made.stdout + made.stderr
     with running_server(folder, **own) as server:
         yield server
 

@@ -23,7 +23,7 @@ from packaging.version import Version
 
 import aggregation
 
-pytestmark = pytest.mark.end_to_end
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulation.year import Year
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.real_index]
+pytestmark = [pytest.mark.slow, pytest.mark.real_index]
 
 
 def test_some_weeks_of_a_year(tmp_path: Path) -> None:

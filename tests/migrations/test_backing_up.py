@@ -13,7 +13,7 @@ from aggregation.certificates.keys import new_key
 from aggregation.publish import publish_week
 from aggregation.stores.certificates import CertificateStore
 from migrations.backing_up import BackupError, back_up
-from tests.support.processes import run
+from tests.support.processes import invoke
 from tests.support.reports import WEEK, report
 from tests.update_server.conftest import MakeClient, make_client, services_of
 
@@ -67,9 +67,9 @@ def test_it_says_why_there_is_none(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    assert run("update_server", "db", "migrate", UPDATE_SERVER_DATA=str(data)).returncode == 0
-    told = run("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
-    assert told.returncode == 0, told.stderr
+    assert invoke("update_server", "db", "migrate", UPDATE_SERVER_DATA=str(data)).exit_code == 0
+    told = invoke("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
+    assert told.exit_code == 0, told.stderr
     assert "aggregate.sqlite3" in told.stdout
-    again = run("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
-    assert (again.returncode, "is there already" in again.stderr) == (1, True)
+    again = invoke("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
+    assert (again.exit_code, "is there already" in again.stderr) == (1, True)

@@ -21,7 +21,7 @@ from aggregation.stores.raw import REPORTS, RawStore
 from aggregation.stores.records import Records
 from migrations import StoreNotMigratedError, upgrade
 from migrations.copying import CopyError, copy_store
-from tests.support.processes import run
+from tests.support.processes import invoke
 from tests.support.reports import WEEK, random_reports
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
@@ -103,13 +103,13 @@ async def test_an_old_store_is_migrated_first(filled: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.postgresql
-async def test_the_command_copies_both_stores_and_says_what_is_left_to_do(filled: Path, postgresql_url: str) -> None:
+def test_the_command_copies_both_stores_and_says_what_is_left_to_do(filled: Path, postgresql_url: str) -> None:
     urls = dict.fromkeys(("AGGREGATION_RAW_URL", "AGGREGATION_AGGREGATE_URL"), postgresql_url)
-    told = run("update_server", "db", "copy", str(filled), **urls)
-    assert told.returncode == 0, told.stderr
+    told = invoke("update_server", "db", "copy", str(filled), **urls)
+    assert told.exit_code == 0, told.stderr
     assert "reports" in told.stdout
     assert "keys" in told.stdout
-    again = run("update_server", "db", "copy", str(filled), **urls)
-    assert (again.returncode, "must be empty" in again.stderr) == (1, True)
-    nowhere = run("update_server", "db", "copy", str(filled / "nowhere"), **urls)
-    assert (nowhere.returncode, "no SQLite store" in nowhere.stderr) == (2, True)
+    again = invoke("update_server", "db", "copy", str(filled), **urls)
+    assert (again.exit_code, "must be empty" in again.stderr) == (1, True)
+    nowhere = invoke("update_server", "db", "copy", str(filled / "nowhere"), **urls)
+    assert (nowhere.exit_code, "no SQLite store" in nowhere.stderr) == (2, True)

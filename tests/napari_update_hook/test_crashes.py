@@ -34,6 +34,7 @@ def integrity(folder: Path) -> None:
         database.close()
 
 
+@pytest.mark.slow
 def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_twice(machine: Machine) -> None:
     machine.consent(Level.FULL)
     dice = random.Random(13)
@@ -88,6 +89,7 @@ def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[str, list[dict[str, Any]]]) -> None:
     url, reports = recording
     machine.server = url
@@ -141,6 +143,7 @@ def first_release(folder: Path) -> None:
         database.close()
 
 
+@pytest.mark.slow
 def test_kills_while_migrating(tmp_path: Path) -> None:
     dice = random.Random(5)
     ended = 0
@@ -165,6 +168,7 @@ def test_kills_while_migrating(tmp_path: Path) -> None:
     assert ended < KILLS // 4, "most were killed before they ended"
 
 
+@pytest.mark.slow
 def test_eight_processes_that_count_at_once_lose_nothing(machine: Machine) -> None:
     machine.consent(Level.FULL)
     processes = [context().Process(target=count_some, args=(str(machine.folder), 50)) for _ in range(8)]

@@ -19,7 +19,7 @@ from queue import Queue
 from typing import Any
 
 from tests.support import waiting
-from tests.support.processes import free_port
+from tests.support.processes import reserved_port
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 180.0
@@ -42,7 +42,7 @@ class Upstream:
     """The replay of the real index, in the state of a day."""
 
     script: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=reserved_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -82,7 +82,7 @@ class ServerProcess:
 
     data: Path
     log: Path
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=reserved_port)
     cpu_s: float = 0.0
     starts: int = 0
     process: subprocess.Popen[bytes] | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from tests.simulation.offers import Offers
+from update_server.demo.population import SampleEnvironment, people_of, season
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 NAMES = (
@@ -39,75 +40,47 @@ LAYERS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
 )
 """Type, dtype and shape of a layer, and the size category that it must be told as."""
 
-SYSTEMS = (
-    ("linux", "x86_64", "Ubuntu 24.04"), ("linux", "x86_64", "Debian 12"), ("win32", "x86_64", "Windows 11"),
-    ("darwin", "arm64", "macOS 15"),
-)  # fmt: skip
 SKEWS = {timedelta(): 90, timedelta(hours=20): 3, timedelta(hours=-20): 3, timedelta(days=-3): 2,
          timedelta(days=-40): 1, timedelta(days=40): 1}  # fmt: skip
 """How far clocks are off, and for how many of a hundred people."""
 
 
 @dataclass(frozen=True)
-class MadeEnvironment:
-    """A Python environment of somebody. ``patience``: days by which upgrades are put off."""
-
-    name: str
-    python: str
-    system: tuple[str, str, str]
-    channel: str
-    plugins: tuple[str, ...]
-    patience: int
-
-    def installed(self, offers: Offers, day: date) -> dict[str, str]:
-        """Return what is installed on a day, by name: what pip took some days before."""
-        since, python = day - timedelta(days=self.patience), f"{self.python}.4"
-        napari = offers.newest("napari", python, None, since)
-        had = {"napari": napari} | {name: offers.newest(name, python, napari, since) for name in self.plugins}
-        return {name: version for name, version in had.items() if version is not None} | {SECRET_PLUGIN: "1.0"}
-
-
-@dataclass(frozen=True)
 class Person:
-    """Somebody with a computer. ``joins``: the week from which on they are there; ``upgrades``: weeks after a release of the
-    client until they have it."""
+    """A sample person with habits. ``joins``: the week from which on they are there; ``upgrades``: weeks after a release of the
+    client until they have it; ``skew``: by how much their clock is off."""
 
     number: int
     joins: int
     upgrades: int
     skew: timedelta
     activity: float
-    environments: tuple[MadeEnvironment, ...]
+    environments: tuple[SampleEnvironment, ...]
 
 
-def made_people(count: int, weeks: int, seed: int) -> list[Person]:
-    """Return made-up people, most of whom are there from the beginning."""
+def sample_people(count: int, weeks: int, seed: int) -> list[Person]:
+    """Return people, most of whom are there from the beginning."""
     dice = random.Random(seed)
     skews, weights = list(SKEWS), list(SKEWS.values())
-    people = []
-    for number in range(count):
-        environments = tuple(
-            MadeEnvironment(
-                name=f"environment-{place}",
-                python=dice.choice(PYTHONS),
-                system=dice.choice(SYSTEMS),
-                channel=dice.choices(("pypi", "conda-forge"), (3, 1))[0],
-                plugins=tuple(name for rank, name in enumerate(NAMES) if dice.random() < 0.6 / (1 + rank) ** 0.5),
-                patience=int(dice.expovariate(1 / 30)),
-            )
-            for place in range(dice.choices((1, 2), (6, 1))[0])
+    return [
+        Person(
+            number=person.number,
+            joins=0 if dice.random() < 0.6 else person.joined,
+            upgrades=dice.randrange(max(2, weeks // 5)),
+            skew=dice.choices(skews, weights)[0],
+            activity=person.activity,
+            environments=person.environments,
         )
-        people.append(
-            Person(
-                number=number,
-                joins=0 if dice.random() < 0.6 else dice.randrange(weeks),
-                upgrades=dice.randrange(max(2, weeks // 5)),
-                skew=dice.choices(skews, weights)[0],
-                activity=dice.betavariate(3, 2),
-                environments=environments,
-            )
-        )
-    return people
+        for person in people_of(NAMES, weeks, count, seed, python_at=lambda dice, _: dice.choice(PYTHONS), spread=0.5)
+    ]
+
+
+def installed(environment: SampleEnvironment, offers: Offers, day: date) -> dict[str, str]:
+    """Return what is installed on a day, by name: what pip took some days before."""
+    since, python = day - timedelta(days=environment.patience // 5), f"{environment.python}.4"
+    napari = offers.newest("napari", python, None, since)
+    had = {"napari": napari} | {name: offers.newest(name, python, napari, since) for name in environment.plugins}
+    return {name: version for name, version in had.items() if version is not None} | {SECRET_PLUGIN: "1.0"}
 
 
 @dataclass
@@ -156,6 +129,5 @@ def is_active(person: Person, week: int, monday: datetime) -> bool:
     """Tell whether somebody uses napari in a week: fewer do in August and around new year."""
     if week < person.joins:
         return False
-    season = 0.4 if (monday.month, monday.day) >= (12, 18) or (monday.month, monday.day) <= (1, 2) else 1.0
-    season = 0.7 if monday.month == 8 else season
-    return random.Random(f"{person.number} week {week}").random() < person.activity * season
+    share = person.activity * season(monday.date())
+    return random.Random(f"{person.number} week {week}").random() < share

@@ -27,13 +27,14 @@ from tests.simulation.world import (
     SECRET_COMMAND,
     SECRET_PLUGIN,
     Acts,
-    MadeEnvironment,
     Person,
     answer_of,
+    installed,
     is_active,
-    made_people,
+    sample_people,
     uses,
 )
+from update_server.demo.population import SampleEnvironment
 
 FIRST = date(2025, 7, 21)
 """A Monday. The snapshot that is replayed is of August 2026."""
@@ -110,7 +111,7 @@ class Year:
         self._data = ServiceData(folder)
         self._server = ServerProcess(self._data.data, self._data.log)
         self._model = Model()
-        self._people = made_people(people, weeks, seed)
+        self._people = sample_people(people, weeks, seed)
         self._due: dict[str, dict[str, dict[tuple[str, ...], int]]] = {}
         self._identifiers: dict[str, set[str]] = defaultdict(set)
         self._gone: set[str] = set()
@@ -234,9 +235,9 @@ class Year:
         return 2 if step.week >= self._grows_in + 1 + person.upgrades else 1
 
     def _sitting(
-        self, person: Person, made: MadeEnvironment, step: Step, dice: random.Random, *, may_forget: bool
+        self, person: Person, made: SampleEnvironment, step: Step, dice: random.Random, *, may_forget: bool
     ) -> dict[str, Any]:
-        own, at = self._model.environment(person.number, made.name), step.at + person.skew
+        own, at = self._model.environment(person.number, f"environment-{made.number}"), step.at + person.skew
         schema = self._schema(person, step)
         decided = answer_of(
             dice,
@@ -252,13 +253,13 @@ class Year:
         return {
             "number": self._asked,
             "folder": str(self._folder / "clients" / str(person.number)),
-            "environment": made.name,
+            "environment": f"environment-{made.number}",
             "now": at.isoformat(),
             "server": self._server.url,
             "seed": self._asked,
             "seen": {
                 "python": made.python, "system": made.system, "channel": made.channel,
-                "installed": made.installed(self._offers, step.at.date()),
+                "installed": installed(made, self._offers, step.at.date()),
             },
             "consent": decided.consent,
             "forget": decided.forget and may_forget,

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from tests.support.postgresql import Cluster, running_cluster
-from tests.support.processes import clean_environment, end, free_port
+from tests.support.processes import clean_environment, end, reserved_port
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -186,14 +186,14 @@ def running_machine(folder: Path, upstream: str, *, servers: int = 2, **settings
         aggregate = stack.enter_context(running_cluster(secrets.read("postgres-aggregate-password")))
         set_up_roles(raw, "raw", secrets)
         set_up_roles(aggregate, "aggregate", secrets)
-        machine = Machine(folder, secrets, raw, aggregate, free_port(), settings=settings)
+        machine = Machine(folder, secrets, raw, aggregate, reserved_port(), settings=settings)
         migrated = machine.run("migrate", ["update_server", "db", "migrate"], migrating(machine))
         assert migrated.wait(120) == 0, machine.logs["migrate"].read_text()
         scheduler = machine.run("scheduler", ["update_server", "scheduler"], scheduling(machine, upstream))
         stack.callback(end, scheduler)
         _wait_for_the_index(machine, scheduler)
         for _ in range(servers):
-            machine.start_server(free_port())
+            machine.start_server(reserved_port())
         stack.callback(lambda: [end(process) for process in machine.servers.values()])
         stack.enter_context(running_caddy(machine, caddy))
         wait_until(
@@ -259,10 +259,10 @@ def running_caddy(machine: Machine, caddy: str) -> Iterator[None]:
             "SITE_HOST": SITE,
             "SERVERS": " ".join(f"127.0.0.1:{port}" for port in machine.servers),
             "MORE_SITES": str(ROOT / "deploy" / "grafana" / "grafana.caddy"),
-            "GRAFANA": f"127.0.0.1:{free_port()}",
+            "GRAFANA": f"127.0.0.1:{reserved_port()}",
             "HTTPS_PORT": str(machine.https),
-            "HTTP_PORT": str(free_port()),
-            "CADDY_ADMIN": f"127.0.0.1:{free_port()}",
+            "HTTP_PORT": str(reserved_port()),
+            "CADDY_ADMIN": f"127.0.0.1:{reserved_port()}",
             "XDG_DATA_HOME": str(machine.folder / "caddy"),
             "XDG_CONFIG_HOME": str(machine.folder / "caddy-config"),
         }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.processes import free_port
+from tests.support.processes import reserved_port
 
 
 class ClusterError(Exception):
@@ -69,7 +69,7 @@ def running_cluster(password: str | None = None) -> Iterator[Cluster]:
     folder = Path(tempfile.mkdtemp(prefix="cluster-"))
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
-    cluster = Cluster(programs, folder, free_port())
+    cluster = Cluster(programs, folder, reserved_port())
     how = ["-A", "trust"]
     if password is not None:
         secret = folder / "password"

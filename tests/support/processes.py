@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from typer.testing import CliRunner, Result
 
 from tests.support.waiting import wait_until
 
@@ -30,11 +31,21 @@ class Server:
         return httpx.get(self.url + path, timeout=10, **options)  # type: ignore[arg-type]
 
 
-def free_port() -> int:
-    """Return a port on which nobody listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+_RESERVED: list[socket.socket] = []
+
+
+def reserved_port() -> int:
+    """Return a port for a server that a test starts. No one else is given it until this process ends.
+
+    A socket that is bound to it and does not listen keeps it: servers that set SO_REUSEADDR, as all do, may still bind to it.
+    """
+    holder = socket.socket()
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "SO_REUSEPORT"):  # of servers that set this one instead, such as Granian and Caddy
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind(("127.0.0.1", 0))
+    _RESERVED.append(holder)
+    return int(holder.getsockname()[1])
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
@@ -45,7 +56,7 @@ def clean_environment(**settings: str) -> dict[str, str]:
 @contextlib.contextmanager
 def running_server(data: Path, **settings: str) -> Iterator[Server]:
     """Run ``update-server run`` while inside, on a port of its own, with the stores and the index in ``data``."""
-    port = free_port()
+    port = reserved_port()
     data.parent.mkdir(parents=True, exist_ok=True)
     log = data.parent / f"server-{port}.log"
     unlimited = dict.fromkeys(("UPDATE_SERVER_REPORTS_PER_MINUTE", "UPDATE_SERVER_REPORTS_PER_DAY"), "0")
@@ -86,6 +97,15 @@ def end(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def invoke(*command: str, **settings: str) -> Result:
+    """Run ``aggregation …`` or ``update_server …`` in this process, which saves its imports. ``settings``: environment."""
+    from aggregation.cli import app as aggregation_app
+    from update_server.__main__ import app as server_app
+
+    app = {"aggregation": aggregation_app, "update_server": server_app}[command[0]]
+    return CliRunner().invoke(app, command[1:], env=settings)
 
 
 def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:

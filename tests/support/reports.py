@@ -5,13 +5,23 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
+
+from napari_update_hook.wire import KEY_FIELDS
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
 from aggregation.stores.reports import NewReport
+from update_server.demo.population import World, batch_of, people_of
 
 WEEK = "2026-W40"
 PLUGINS = ("affinder", "napari-svg", "napari-harpy", "rare-plugin")
+_RELEASES = [("0.4.0", date(2024, 1, 1)), ("0.5.0", date(2026, 6, 1))]
+WORLD = World(
+    [("0.6.1", date(2024, 1, 1)), ("0.7.1", date(2026, 7, 1))],
+    dict.fromkeys(PLUGINS, _RELEASES),
+    {"napari": ["napari.window.open"], "affinder": ["affinder.start_affinder"]},
+)
 
 
 def report(
@@ -35,40 +45,16 @@ def report(
 
 
 def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[NewReport]:
-    """Return the reports of a made-up population: some people have several environments, some send less."""
+    """Return the reports of sample people: some have several environments, some send less."""
     dice = random.Random(seed)
-    reports = []
-    for person in range(people):
-        for environment in range(dice.choice([1, 1, 1, 2, 3])):
-            level = dice.choice(["basic", "middle", "full", "full"])
-            changes: dict[str, Any] = {
-                "napari_version": dice.choice(["0.6.1", "0.7.1", "development"]),
-                "python_version": dice.choice(["3.10", "3.11", "3.12"]),
-                "platform": dice.choice(["linux", "darwin", "win32"]),
-                "cpu_architecture": dice.choice(["x86_64", "arm64"]),
-                "sys_name": dice.choice(["Debian 12", "macOS 14", "Windows 11"]),
-                "first_report": dice.random() < 0.3,
-            }
-            if level != "basic":
-                names = [name for name in PLUGINS if dice.random() < (0.05 if name.startswith("rare") else 0.5)]
-                changes["plugins"] = [{"name": name, "version": dice.choice(["0.4.0", "0.5.0"])} for name in names]
-            if level == "full":
-                changes["command_usage"] = {
-                    command: dice.choice([1, 10, 100]) for command in ("a.b", "c.d") if dice.random() < 0.6
-                }
-                changes["data_size_info"] = [
-                    {
-                        "layer": dice.choice(["image", "labels"]),
-                        "size_category": dice.choice(["SMALL", "LARGE"]),
-                        "ndim": dice.choice([2, 3, 4]),
-                        "class": dice.choice(["ndarray", "dask.Array"]),
-                        "dtype": dice.choice(["uint8", "float32"]),
-                        "count": dice.choice([1, 10]),
-                    }
-                    for _ in range(dice.randrange(3))
-                ]
-            reports.append(report(person, environment, week=week, level=level, **changes))
-    return reports
+    crowd = people_of(PLUGINS, 1, people, seed, python_at=lambda dice, _: dice.choice(("3.10", "3.11", "3.12")), spread=0.5)
+    found = []
+    for person in crowd:
+        for environment in person.environments:
+            batch = batch_of(WORLD, person, environment, week, dice, is_first=dice.random() < 0.3)
+            key = [batch["report"].pop(name) for name in KEY_FIELDS]
+            found.append(NewReport(*key, batch["consent"]["level"], batch["consent"]["schema_version"], batch["report"]))
+    return found
 
 
 def expected(entry: Entry, reports: Iterable[NewReport]) -> dict[tuple[str, ...], int]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
@@ -18,6 +20,7 @@ from tests.support.stores import migrated
 from tests.support.waiting import until
 from update_server import representations
 from update_server.app import create_app
+from update_server.index import keeper
 from update_server.services import Services
 from update_server.settings import Settings
 
@@ -27,32 +30,39 @@ MakeClient = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _compressed_quickly() -> Iterator[None]:
-    """Best compression takes a second of each application; how small answers get is for benchmarks."""
-    best = dict(representations._COMPRESS)
-    representations._COMPRESS.update(representations._QUICKLY)
-    yield
-    representations._COMPRESS.update(best)
+def _quick_starts() -> Iterator[None]:
+    """Leave out what only a process that serves for long needs: best compression, and a full round of garbage collection."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(representations, "_COMPRESS", representations._QUICKLY)
+        patch.setattr(keeper, "_settle", lambda: None)
+        yield
+
+
+@contextlib.asynccontextmanager
+async def running_client(folder: Path, *, snapshot: bool = True, **changes: Any) -> AsyncIterator[Client]:
+    """Run an application on a data folder; ``changes`` are settings. ``snapshot=False``: with no index on disk."""
+    if snapshot and not (folder / "index.sqlite3").exists():
+        write_snapshot(folder)
+    options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
+    settings = Settings(**options)
+    for store in Store:
+        await migrated(store, settings.aggregation.url(store))
+    async with AsyncTestClient(create_app(settings)) as client:
+        await until(lambda: services_of(client).is_prepared)
+        yield client
 
 
 @pytest.fixture
 def make_client(tmp_path: Path) -> MakeClient:
-    """Make a client of a running application; keyword arguments are settings. ``snapshot=False``: no index on disk."""
+    """Make a client of a running application, on a data folder of this test; see `running_client`."""
+    return partial(running_client, tmp_path / "data")
 
-    @contextlib.asynccontextmanager
-    async def make(*, snapshot: bool = True, **changes: Any) -> AsyncIterator[Client]:
-        folder = tmp_path / "data"
-        if snapshot and not (folder / "index.sqlite3").exists():
-            write_snapshot(folder)
-        options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
-        settings = Settings(**options)
-        for store in Store:
-            await migrated(store, settings.aggregation.url(store))
-        async with AsyncTestClient(create_app(settings)) as client:
-            await until(lambda: services_of(client).is_prepared)
-            yield client
 
-    return make
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
+    """A client of one application for all tests of a module, which only read. They need ``asyncio(loop_scope="module")``."""
+    async with running_client(tmp_path_factory.mktemp("shared") / "data") as made:
+        yield made
 
 
 @pytest.fixture

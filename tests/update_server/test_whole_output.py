@@ -6,6 +6,7 @@ anybody can see of the two must be the same, byte for byte.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -31,7 +32,7 @@ from aggregation.stores.aggregate_tables import SigningKey
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.reports import NewReport
 from tests.support.reports import WEEK, report
-from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+from tests.update_server.conftest import NOW, Client, running_client, services_of
 
 SECOND = next_week(WEEK)
 PEOPLE = {WEEK: 47, SECOND: 58}
@@ -67,21 +68,10 @@ def population(*, with_hidden: bool) -> Iterator[NewReport]:
                 yield report(person, 1, week=week, level="full" if person % 2 else "middle", **mine)
 
 
-@pytest.fixture(scope="module")
-def key_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("keys")
-
-
-@pytest.fixture(scope="module")
-def signing_key(key_folder: Path) -> SigningKey:
-    """One key for both, so that the certificates can be the same."""
-    return new_key(key_folder, NOW)
-
-
-async def everything(make_client: MakeClient, folder: Path, key_folder: Path, key: SigningKey, *, with_hidden: bool) -> Seen:
+async def everything(folder: Path, key_folder: Path, key: SigningKey, *, with_hidden: bool) -> Seen:
     """Publish a population, and return all that anybody can see of it, by where it is seen."""
     seen: Seen = {}
-    async with make_client() as client:
+    async with running_client(folder / "data") as client:
         services = services_of(client)
         assert services.raw is not None
         await services.raw.put(list(population(with_hidden=with_hidden)))
@@ -127,27 +117,23 @@ async def _paths(client: Client) -> list[str]:
     return [*paths, *(f"/api/shields/{name}" for name in names)]
 
 
-@pytest.fixture
-async def both(
-    make_client: MakeClient,
-    tmp_path: Path,
-    key_folder: Path,
-    signing_key: SigningKey,
-    monkeypatch: pytest.MonkeyPatch,
-) -> tuple[Seen, Seen]:
-    """What is seen of the two populations. The numbers of certificates, which are random, are made to be the same."""
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen]:
+    """What is seen of the two populations. Both have the same key, and the same numbers of certificates, which are random."""
     found = []
+    key_folder = tmp_path_factory.mktemp("keys")
+    key = new_key(key_folder, NOW)
     for with_hidden in (True, False):
-        numbers = iter(uuid.UUID(int=number) for number in range(1, 100))
-        monkeypatch.setattr(uuid, "uuid4", lambda numbers=numbers: next(numbers))
-        folder = tmp_path / str(with_hidden)
-        (tmp_path / "data").exists() and (tmp_path / "data").rename(tmp_path / "data of the other")
-        found.append(await everything(make_client, folder, key_folder, signing_key, with_hidden=with_hidden))
+        numbers = (uuid.UUID(int=number) for number in range(1, 100))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(uuid, "uuid4", lambda numbers=numbers: next(numbers))
+            folder = tmp_path_factory.mktemp(f"hidden-{with_hidden}")
+            found.append(asyncio.run(everything(folder, key_folder, key, with_hidden=with_hidden)))
     return found[0], found[1]
 
 
 @pytest.mark.promise("hidden-leaves-no-trace")
-async def test_what_is_shown_of_the_hidden_is_what_would_be_shown_if_nobody_were_there(both: tuple[Seen, Seen]) -> None:
+def test_what_is_shown_of_the_hidden_is_what_would_be_shown_if_nobody_were_there(both: tuple[Seen, Seen]) -> None:
     first, second = both
     assert first.keys() == second.keys()
     assert [place for place in first if first[place] != second[place]] == []
@@ -155,7 +141,7 @@ async def test_what_is_shown_of_the_hidden_is_what_would_be_shown_if_nobody_were
 
 
 @pytest.mark.promise("ten-people-multiples-of-five")
-async def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_five(both: tuple[Seen, Seen]) -> None:
+def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_five(both: tuple[Seen, Seen]) -> None:
     counts = {place: list(_counts(place, content)) for place, content in both[0].items()}
     for place, numbers in counts.items():
         assert all(number >= 10 and number % 5 == 0 for number in numbers), (place, numbers)
@@ -167,7 +153,7 @@ async def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_fiv
         assert any(place.startswith(kind) and numbers for place, numbers in counts.items()), kind
 
 
-async def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, Seen]) -> None:
+def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, Seen]) -> None:
     """The index names plugins, and the lists name values, whoever has them."""
     for place, content in both[0].items():
         text = content if isinstance(content, str) else content.decode("latin-1")
@@ -179,7 +165,7 @@ async def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[See
             assert not any(re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) for name in HIDDEN), place
 
 
-async def test_how_many_reports_there_were_is_nowhere(both: tuple[Seen, Seen]) -> None:
+def test_how_many_reports_there_were_is_nowhere(both: tuple[Seen, Seen]) -> None:
     """Run records are the operator's alone: reports read, left out, and how long it took."""
     for place, content in both[0].items():
         text = content if isinstance(content, str) else content.decode("latin-1")

@@ -19,7 +19,7 @@ from aggregation.retention import purge
 from aggregation.settings import AggregationSettings, Store
 from migrations import upgrade
 from update_server.app import create_app, running
-from update_server.demo.population import World, people_of, reports_of
+from update_server.demo.population import World, by_popularity, people_of, python_of, reports_of
 from update_server.index.model import is_prerelease
 from update_server.services import Services
 from update_server.settings import DEMO_MARK, Settings
@@ -84,7 +84,13 @@ async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people:
 
 async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str], people: int, progress: Progress) -> int:
     world = _world(services)
-    crowd = people_of(world, len(weeks), people)
+    first = start_of(weeks[0]).date()
+    crowd = people_of(
+        by_popularity(world.plugins),
+        len(weeks),
+        people,
+        python_at=lambda dice, joined: python_of(dice, first + timedelta(weeks=joined)),
+    )
     clock = services.clock = WalkingClock(start_of(weeks[0]))
     assert services.raw is not None
     room = asyncio.Semaphore(AT_ONCE)

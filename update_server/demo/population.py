@@ -1,10 +1,13 @@
-"""People who never were, with habits of real ones: growth, holidays, late upgrades, a few plugins that many have. Pure."""
+"""Sample people with habits of real ones: growth, holidays, late upgrades, a few plugins that many have. Pure.
+
+The demo is made of them, and so are the tests that need many people.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -47,83 +50,122 @@ class World(Struct, frozen=True):
     commands: Mapping[str, Sequence[str]]
 
 
-class Person(Struct, frozen=True):
-    """Somebody who takes part. ``joined``: number of the week; ``patience``: weeks that they put off an upgrade."""
+class SampleEnvironment(Struct, frozen=True):
+    """A Python environment. ``system``: platform, processor, name. ``patience``: days by which upgrades are put off."""
+
+    number: int
+    python: str
+    system: tuple[str, str, str]
+    channel: str
+    plugins: tuple[str, ...]
+    patience: int
+
+
+class SamplePerson(Struct, frozen=True):
+    """Someone who takes part. ``joined``: number of the week; ``activity``: share of the weeks in which they use napari."""
 
     number: int
     joined: int
     level: str
-    system: tuple[str, str, str]
-    patience: int
-    plugins: tuple[str, ...]
+    environments: tuple[SampleEnvironment, ...]
     activity: float
 
 
-def people_of(world: World, weeks: int, most: int, seed: int = 8) -> list[Person]:
-    """Return ``most`` people who join over so many weeks, most of them later."""
+def people_of(
+    plugins: Sequence[str],
+    weeks: int,
+    count: int,
+    seed: int = 8,
+    *,
+    python_at: Callable[[random.Random, int], str],
+    spread: float = 0.8,
+) -> list[SamplePerson]:
+    """Return ``count`` people who join over so many weeks, most of them later.
+
+    ``plugins``: the most popular first. ``python_at``: which Python someone has who joined in a week. ``spread``: how much less
+    popular plugins are further down; 0 is all alike.
+    """
     dice = random.Random(seed)
-    names = [name for name in WELL_KNOWN if name in world.plugins]
-    names += sorted(set(world.plugins) - set(names), key=lambda name: hashlib.sha256(name.encode()).digest())
-    chances = [0.55 / (place + 1) ** 0.8 for place in range(len(names))]
+    chances = [0.55 / (place + 1) ** spread for place in range(len(plugins))]
+    *kinds, weights = zip(*SYSTEMS, strict=True)
     people = []
-    for number in range(most):
-        joined = 0 if number < most * 0.15 else int(weeks * dice.random() ** 0.7)
-        *kinds, _ = zip(*SYSTEMS, strict=True)
-        platform, architecture, systems = dice.choices(list(zip(*kinds, strict=True)), [weight for *_, weight in SYSTEMS])[0]
-        people.append(
-            Person(
-                number=number,
-                joined=joined,
-                level=dice.choices([name for name, _ in LEVELS], [weight for _, weight in LEVELS])[0],
-                system=(platform, architecture, dice.choice(systems)),
-                patience=int(dice.expovariate(1 / 22)),
-                plugins=tuple(name for name, chance in zip(names, chances, strict=True) if dice.random() < chance),
-                activity=dice.betavariate(4, 2),
+    for number in range(count):
+        joined = 0 if number < count * 0.15 else int(weeks * dice.random() ** 0.7)
+        environments = []
+        for place in range(dice.choices((1, 2), (6, 1))[0]):
+            platform, architecture, names = dice.choices(list(zip(*kinds, strict=True)), weights)[0]
+            environments.append(
+                SampleEnvironment(
+                    number=place,
+                    python=python_at(dice, joined),
+                    system=(platform, architecture, dice.choice(names)),
+                    channel=dice.choices(("pypi", "conda-forge"), (3, 1))[0],
+                    plugins=tuple(name for name, chance in zip(plugins, chances, strict=True) if dice.random() < chance),
+                    patience=int(dice.expovariate(1 / 150)),
+                )
             )
-        )
+        level = dice.choices([name for name, _ in LEVELS], [weight for _, weight in LEVELS])[0]
+        people.append(SamplePerson(number, joined, level, tuple(environments), dice.betavariate(4, 2)))
     return people
 
 
-def reports_of(world: World, people: Sequence[Person], week: str, number: int) -> Iterator[dict[str, Any]]:
-    """Return the batches of a week, as JSON values: one for each person who used napari in it. ``number``: of the week."""
-    monday = start_of(week).date()
-    for person in people:
-        dice = random.Random(f"{person.number} {week}")
-        if person.joined <= number and (person.joined == number or dice.random() < person.activity * _season(monday)):
-            yield _batch(world, person, week, number, monday, dice)
+def by_popularity(plugins: Iterable[str]) -> list[str]:
+    """Return plugins in the order of their made-up popularity: those that many have, then the others, shuffled."""
+    known = set(plugins)
+    others = sorted(known - set(WELL_KNOWN), key=lambda name: hashlib.sha256(name.encode()).digest())
+    return [name for name in WELL_KNOWN if name in known] + others
 
 
-def _season(monday: date) -> float:
-    """How many of the usual people use napari: fewer in August, and few around new year."""
-    if (monday.month, monday.day) >= (12, 18) or (monday.month, monday.day) <= (1, 1):
+def python_of(dice: random.Random, joined: date) -> str:
+    """Return the newest Python that was out some time before a day."""
+    return _newest(PYTHONS, joined - timedelta(weeks=26 + dice.randrange(90)))
+
+
+def season(monday: date) -> float:
+    """Return the share of the usual people who use napari: fewer in August, and few around new year."""
+    if (monday.month, monday.day) >= (12, 18) or (monday.month, monday.day) <= (1, 2):
         return 0.4
     return 0.7 if monday.month == 8 else 1.0
 
 
-def _batch(world: World, person: Person, week: str, number: int, monday: date, dice: random.Random) -> dict[str, Any]:
-    had = monday - timedelta(weeks=person.patience)
-    platform, architecture, system = person.system
+def reports_of(world: World, people: Sequence[SamplePerson], week: str, number: int) -> Iterator[dict[str, Any]]:
+    """Return the batches of a week, as JSON values: of everyone who used napari in it. ``number``: of the week."""
+    monday = start_of(week).date()
+    for person in people:
+        dice = random.Random(f"{person.number} {week}")
+        if person.joined <= number and (person.joined == number or dice.random() < person.activity * season(monday)):
+            for environment in person.environments:
+                yield batch_of(world, person, environment, week, dice, is_first=person.joined == number)
+
+
+def batch_of(
+    world: World, person: SamplePerson, environment: SampleEnvironment, week: str, dice: random.Random, *, is_first: bool
+) -> dict[str, Any]:
+    """Return the batch of an environment in a week, as JSON values."""
+    monday = start_of(week).date()
+    had = monday - timedelta(days=environment.patience)
+    platform, architecture, system = environment.system
     report: dict[str, Any] = {
         "week": week,
         "identifier": hashlib.sha256(f"demo {person.number} {week}".encode()).hexdigest()[:32],
-        "environment": hashlib.sha256(f"demo {person.number}".encode()).hexdigest()[:8],
+        "environment": hashlib.sha256(f"demo {person.number} {environment.number}".encode()).hexdigest()[:8],
         "revision": 1,
         "napari_version": _newest(world.napari, had),
-        "python_version": _newest(PYTHONS, had - timedelta(weeks=26 + person.number % 90)),
+        "python_version": environment.python,
         "platform": platform,
         "cpu_architecture": architecture,
         "sys_name": system,
-        "first_report": person.joined == number,
+        "first_report": is_first,
     }
     if person.level != "basic":
         report["plugins"] = [
             {"name": name, "version": _newest(world.plugins[name], had)}
-            for name in person.plugins
+            for name in environment.plugins
             if world.plugins[name][0][1] <= monday
         ]
     if person.level == "full":
         commands = list(world.commands["napari"][:60]) + [
-            one for name in person.plugins for one in world.commands.get(name, ())
+            one for name in environment.plugins for one in world.commands.get(name, ())
         ]
         report["command_usage"] = {one: dice.choices([1, 10, 100], [6, 3, 1])[0] for one in commands if dice.random() < 0.12}
         report["data_size_info"] = [

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from aggregation.settings import Store
 from tests.support.batches import batch_json
 from tests.support.facts import write_snapshot
-from tests.support.processes import free_port
+from tests.support.processes import reserved_port
 from tests.support.stores import migrated
 from tests.update_server.conftest import NOW
 from update_server.app import create_app
@@ -65,7 +65,7 @@ async def test_a_line_has_the_endpoint_and_nothing_of_the_request(tmp_path: Path
 
 
 async def test_metrics_count_reports_by_what_became_of_them(tmp_path: Path) -> None:
-    port = free_port()
+    port = reserved_port()
     async with asking(tmp_path / "data", metrics_port=port) as (client, _), httpx.AsyncClient() as scraper:
         first, second = batch_json(Level.BASIC, revision=1), batch_json(Level.BASIC, revision=2)
         for batch in (first, first, second, first):

@@ -16,6 +16,15 @@ from tests.update_server.conftest import Client, MakeClient, services_of
 PAGES = ("/", "/privacy", "/dashboard", "/plugins", "/plugins/affinder", "/pythons", "/verify", "/api/docs")
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def client(shared_client: Client) -> Client:
+    """All tests here but those that make a client of their own only read."""
+    return shared_client
+
+
 class Page(HTMLParser):
     """The links and the text of a page."""
 
@@ -119,16 +128,17 @@ async def test_the_dashboard_is_honest_when_there_is_nothing(client: Client) -> 
     assert "No week has been published yet" in (await page(client, "/dashboard")).text
 
 
-async def test_the_dashboard_shows_the_last_week(client: Client) -> None:
-    services = services_of(client)
-    assert services.raw is not None
-    await services.raw.put([report(person) for person in range(47)])
-    await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
-    shown = await page(client, "/dashboard")
-    assert WEEK in shown.text
-    assert "45" in shown.text
-    assert "47" not in shown.text
-    assert WEEK in (await page(client, "/")).text
+async def test_the_dashboard_shows_the_last_week(make_client: MakeClient) -> None:
+    async with make_client() as client:
+        services = services_of(client)
+        assert services.raw is not None
+        await services.raw.put([report(person) for person in range(47)])
+        await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
+        shown = await page(client, "/dashboard")
+        assert WEEK in shown.text
+        assert "45" in shown.text
+        assert "47" not in shown.text
+        assert WEEK in (await page(client, "/")).text
 
 
 async def test_the_api_description_has_every_endpoint_and_its_own_address_is_not_in_it(client: Client) -> None:
@@ -160,7 +170,7 @@ async def test_assets_are_ours_and_kept(client: Client) -> None:
             assert len(response.content) < 20_000 or "vendor" in address
 
 
-def test_no_level_is_forgotten() -> None:
+async def test_no_level_is_forgotten() -> None:
     assert [Level.NONE, *TELEMETRY_LEVELS] == list(Level)
 
 

@@ -17,6 +17,15 @@ from update_server.pages.promises import PROMISES
 Table = dict[str, tuple[str, str, str, list[str]]]
 
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest.fixture
+def client(shared_client: Client) -> Client:
+    """All tests here but those that make a client of their own only read."""
+    return shared_client
+
+
 def tables(page: str) -> dict[str, Table]:
     """What the page says of each field, by level: description, form, example, questions."""
     found = {}
