@@ -4,8 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-client test-napari check format coverage docs pictures soak seed lock
-.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-intake bench-napari bench-scale bench-servers clean
+.PHONY: help install run test test-random test-all test-client test-napari check format coverage docs pictures soak seed lock
+.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-intake bench-napari bench-scale clean
+
+# A worker a core; the tests of a module stay together, because they share what is expensive to set up
+PARALLEL := -n auto --dist loadscope
+EVERYDAY := -m "not slow and not browser and not postgresql and not napari"
 
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
@@ -24,17 +28,24 @@ install: $(VENV)/installed ## Create the environment
 run: install ## Start the service on http://127.0.0.1:8000, on SQLite, with nothing to configure
 	@exec $(BIN)/update-server run
 
-test: install ## Run all tests; those that need what is not here are skipped, and say how to get it
-	$(BIN)/python -m pytest $(PYTEST)
+test: install ## Run the tests for everyday work, in four minutes on two idle cores
+	$(BIN)/python -m pytest $(PARALLEL) -p no:randomly $(EVERYDAY) $(PYTEST)
 
-test-client: install ## Run the client's tests alone, on every Python that it supports and that is here
+test-random: install ## The same in random order; PYTEST="--randomly-seed=N" repeats one
+	$(BIN)/python -m pytest $(PARALLEL) $(EVERYDAY) $(PYTEST)
+
+test-all: install ## Run all tests, also what is slow; those that need what is not here are skipped, and say how to get it
+	TEST_ALL=1 $(BIN)/python -m pytest $(PARALLEL) -p no:randomly $(PYTEST)
+	$(MAKE) -j2 --output-sync=target test-client test-napari
+
+test-client: install ## Run the client's tests on every Python that it supports and that is here
 	$(BIN)/nox -f client_hook/noxfile.py $(if $(PYTEST),-- $(PYTEST))
 
-test-napari: install ## Run the client's tests in real napari, 900 MB each: the newest with PyQt6 and with PySide6, and the oldest
+test-napari: install ## Run the client's tests in real napari, 900 MB each: all with PyQt6, some with PySide6 and the oldest napari
 	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
 
 pictures: install ## Make the pictures of the documentation: of the pages in a browser, and of real napari
-	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q tests/browser -k readme
+	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -p no:randomly tests/browser -k readme
 	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q tests/inside_napari/test_pictures.py
 
 soak: install ## Use napari for 30 minutes with counting on, and see that memory does not grow
@@ -45,12 +56,12 @@ check: install ## Check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-format: install ## Format the code and mend what can be mended
+format: install ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 coverage: install ## Run all tests and show which lines none of them reaches
-	$(BIN)/python -m pytest --cov --cov-report=
+	TEST_ALL=1 $(BIN)/python -m pytest -p no:randomly --cov --cov-report=
 	$(BIN)/coverage combine --keep -q || true
 	$(BIN)/coverage report
 
@@ -63,14 +74,14 @@ docs: install ## Write the pages that are made from the program
 site: docs ## Build the documentation site in docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
 
-seed: install ## Make the shipped seed index anew, from UPDATE_SERVER_UPSTREAM
+seed: install ## Rebuild the shipped seed index from UPDATE_SERVER_UPSTREAM
 	$(BIN)/update-server index seed
 
-lock: install ## Resolve the dependencies anew
+lock: install ## Resolve the dependencies again
 	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --extra parquet pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
 
-demo: install ## Fill ./demo-data with two years of made-up weeks, start the service on them and open the dashboard
+demo: install ## Fill ./demo-data with two years of sample weeks, start the service on them and open the dashboard
 	@export UPDATE_SERVER_DATA=$${UPDATE_SERVER_DATA:-demo-data} UPDATE_SERVER_PORT=$${UPDATE_SERVER_PORT:-8000}; \
 	grep -qs "All weeks" $$UPDATE_SERVER_DATA/made-up-numbers || $(BIN)/update-server demo || exit; \
 	( sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$$UPDATE_SERVER_PORT/dashboard" >/dev/null 2>&1 ) & \
@@ -91,20 +102,17 @@ version: ## Write the version of a release into both distributions: make version
 audit: install ## Look for known vulnerabilities of what is locked (needs a network)
 	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip --require-hashes
 
-bench: install ## Measure serving and building (needs wrk and nginx)
+bench: install ## Measure serving, beside nginx (needs wrk and nginx)
 	$(BIN)/python -m benchmarks.serve
-	$(BIN)/python -m benchmarks.build
 
-bench-intake: install ## Measure the intake of reports, and the two schemas (needs wrk)
+bench-intake: install ## Measure the intake of reports (needs wrk)
 	$(BIN)/python -m benchmarks.intake
-	$(BIN)/python -m benchmarks.schema
 
 year: install ## Live a simulated year: 2,000 people with the real client, about an hour (needs NAPARI_INDEX_REPLAY)
-	$(BIN)/python -m benchmarks.year
+	$(BIN)/python -m tests.simulation
 
-bench-aggregate: install ## Measure publishing a week of up to a million reports, and engines that could count it
+bench-aggregate: install ## Measure publishing a week of up to a million reports
 	$(BIN)/python -m benchmarks.aggregate
-	$(BIN)/python -m benchmarks.counting
 
 bench-client: install ## Measure what the client costs inside napari
 	$(BIN)/python -m benchmarks.client
@@ -114,9 +122,6 @@ bench-napari: install ## Measure what attaching costs napari
 
 bench-scale: install ## Measure two and four web processes behind Caddy on PostgreSQL (needs NAPARI_INDEX_REPLAY, wrk, caddy, postgresql)
 	$(BIN)/python -m benchmarks.scale
-
-bench-servers: install ## Compare ASGI servers on the update check (needs wrk)
-	$(BIN)/python -m benchmarks.servers
 
 clean: ## Remove the environment and what tools left behind
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -22,13 +22,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-import httpx
 from napari_update_hook.weeks import week_of
 from napari_update_hook.wire import Level
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.loading import GRANIAN, need, pinned, prepared_stores, running
+from benchmarks.loading import GRANIAN, READY, need, pinned, prepared_stores, running
 from tests.support.batches import batch_json
 from update_server.index import seed
 
@@ -90,12 +89,7 @@ def measure(name: str, port: int, options: argparse.Namespace, folder: Path, **e
     } | environment
     command = [sys.executable, *GRANIAN, "--port", str(port), "--host", "127.0.0.1", HANDLERS[name]]
 
-    def is_ready(response: httpx.Response) -> bool:
-        return bool(
-            response.headers.get("content-encoding") == "br"
-        )  # all bodies are compressed, which takes seconds of this core
-
-    with running(command, f"http://127.0.0.1:{port}/api/updates?python=3.11", is_ready, **settings):
+    with running(command, f"http://127.0.0.1:{port}{READY}", **settings):
         url = f"http://127.0.0.1:{port}{PATH}"
         measured(url, 1, script)  # what is made at the first request
         return measured(url, options.seconds, script)

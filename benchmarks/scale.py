@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.intake import SCRIPT, body_with_plugins
-from benchmarks.loading import need
+from benchmarks.loading import READY, need
 from tests.simulation.processes import Upstream
-from tests.support.machine import SITE, Machine, running_machine
+from tests.support.installation import SITE, Installation, running_installation
 from tests.support.waiting import wait_until
 
 CHECKS = """
@@ -95,13 +95,15 @@ def cpu_seconds(roots: Iterable[int]) -> float:
     return total / CLOCK
 
 
-def programs_of(machine: Machine, caddy: int) -> dict[str, list[int]]:
+def programs_of(installation: Installation, caddy: int) -> dict[str, list[int]]:
     """Return the process numbers of each program."""
-    postgres = [int((cluster.folder / "data" / "postmaster.pid").read_text().split()[0]) for cluster in (machine.raw,)]
-    return {"web": [process.pid for process in machine.servers.values()], "Caddy": [caddy], "PostgreSQL": postgres}
+    postgres = [int((cluster.folder / "data" / "postmaster.pid").read_text().split()[0]) for cluster in (installation.raw,)]
+    return {"web": [process.pid for process in installation.servers.values()], "Caddy": [caddy], "PostgreSQL": postgres}
 
 
-def wrk(folder: Path, machine: Machine, host: str, path: str, script: Path, seconds: int) -> tuple[float, float, float, int]:
+def wrk(
+    folder: Path, installation: Installation, host: str, path: str, script: Path, seconds: int
+) -> tuple[float, float, float, int]:
     """Run wrk against a host of the machine; return rate, two percentiles in ms, and the number of requests."""
     hosts = folder / "hosts"
     hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in (SITE, f"middle.{SITE}")), "utf-8")
@@ -110,7 +112,7 @@ def wrk(folder: Path, machine: Machine, host: str, path: str, script: Path, seco
         raise SystemExit("nss_wrapper is missing: apt-get install libnss-wrapper")
     command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{seconds}s", "--latency", "-s", str(script)]
     answer = subprocess.run(
-        [*command, f"https://{host}:{machine.https}{path}"],
+        [*command, f"https://{host}:{installation.https}{path}"],
         env=os.environ | {"LD_PRELOAD": str(library), "NSS_WRAPPER_HOSTS": str(hosts)},
         capture_output=True,
         text=True,
@@ -123,10 +125,9 @@ def wrk(folder: Path, machine: Machine, host: str, path: str, script: Path, seco
     return float(match[1]), float(match[2]), float(match[3]), int(total[1])
 
 
-def is_encoded(port: int) -> bool:
-    """Tell whether a web process has compressed the answers of update checks."""
-    answer = httpx.get(f"http://127.0.0.1:{port}/api/updates?python=3.11", headers={"accept-encoding": "br"}, timeout=30)
-    return bool(answer.headers.get("content-encoding") == "br")
+def is_ready(port: int) -> bool:
+    """Whether a web process has nothing left to prepare."""
+    return httpx.get(f"http://127.0.0.1:{port}{READY}", timeout=30).status_code == 200
 
 
 def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[Figures]:
@@ -139,10 +140,10 @@ def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[F
         "UPDATE_SERVER_ACCESS_LOG": "false",
     }
     figures = []
-    with running_machine(own, upstream, servers=processes, **unlimited) as machine:
-        etag = machine.client().get("/api/updates?python=3.11", headers={"accept-encoding": "gzip"}).headers["etag"]
-        for port in machine.servers:  # all bodies are compressed after a start, which takes seconds of a core
-            wait_until(partial(is_encoded, port), "the bodies were not compressed", seconds=180)
+    with running_installation(own, upstream, servers=processes, **unlimited) as installation:
+        etag = installation.client().get("/api/updates?python=3.11", headers={"accept-encoding": "gzip"}).headers["etag"]
+        for port in installation.servers:
+            wait_until(partial(is_ready, port), "a web process did not get ready", seconds=180)
         checks, reports = own / "checks.lua", own / "reports.lua"
         checks.write_text(CHECKS % etag, "utf-8")
         reports.write_text(SCRIPT % (body_with_plugins(), processes), "utf-8")
@@ -150,10 +151,10 @@ def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[F
             ("update checks, 99 of 100 unchanged", SITE, "/api/updates?python=3.11", checks),
             ("reports of 12 plugins", f"middle.{SITE}", "/api/updates/middle?python=3.11&channel=pypi", reports),
         ):
-            wrk(own, machine, host, path, script, 1)
-            programs = programs_of(machine, machine.caddy)
+            wrk(own, installation, host, path, script, 1)
+            programs = programs_of(installation, installation.caddy)
             before = {name: cpu_seconds(numbers) for name, numbers in programs.items()}
-            rate, p50, p99, total = wrk(own, machine, host, path, script, seconds)
+            rate, p50, p99, total = wrk(own, installation, host, path, script, seconds)
             used = {name: cpu_seconds(numbers) - before[name] for name, numbers in programs.items()}
             per_core = {name: total / spent for name, spent in used.items() if spent > 0.05}
             figures.append(Figures(kind, processes, rate, p50, p99, per_core))

@@ -42,7 +42,7 @@ def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[None]:
     folder.chmod(0o755)
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     command = [program, "-p", str(folder), "-c", str(config)]
-    return running(command, f"http://127.0.0.1:{port}/", lambda response: response.status_code == 200)
+    return running(command, f"http://127.0.0.1:{port}/")
 
 
 def main() -> None:
@@ -69,9 +69,7 @@ def main() -> None:
                 figures["the service"].append(measured(url, options.seconds))
             bare = [sys.executable, *GRANIAN, "--port", str(port + 1), "--host", "127.0.0.1", "benchmarks.bare:create_app"]
             address = f"http://127.0.0.1:{port + 1}/"
-            with running(
-                bare, address, lambda response: response.status_code == 200, BARE_BODY=str(folder / "body"), BARE_ETAG=etag
-            ):
+            with running(bare, address, BARE_BODY=str(folder / "body"), BARE_ETAG=etag):
                 figures["bare ASGI"].append(measured(address, options.seconds))
             with nginx(folder, port + 2):
                 figures["nginx"].append(measured(f"http://127.0.0.1:{port + 2}/", options.seconds))

@@ -1,4 +1,6 @@
-"""The client's tests alone, on every Python that it supports: ``nox -f client_hook/noxfile.py`` from the repository's root.
+"""The client's tests without the service, on every Python that it supports.
+
+Run ``nox -f client_hook/noxfile.py`` in the repository's root.
 
 By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``), and a benchmark (``napari-bench``).
 
@@ -16,7 +18,7 @@ import nox
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = os.environ.get("TEST_PYTHONS", "").split() or ["3.10", "3.11", "3.12", "3.13", "3.14"]
-TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "respx", "trustme"]
+TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "pytest-xdist", "respx", "trustme"]
 LAYERS = ["numpy", "dask[array]", "xarray", "zarr", "tensorstore"]
 
 NAPARI = {  # Python and what is installed: the newest with both bindings of Qt, and the oldest that is supported
@@ -24,6 +26,8 @@ NAPARI = {  # Python and what is installed: the newest with both bindings of Qt,
     "pyside6": ("3.12", ["napari[pyside6]"]),
     "oldest": ("3.10", ["napari[pyqt6]==0.7.*"]),
 }
+SMOKE = ["test_starting", "test_indicator", "test_panel"]
+"""Run with the second Qt and in the oldest napari; all run with the first."""
 INSIDE_NAPARI = ["ipython", "napari-console", "napari-plugin-manager", "napari-svg", "pytest", "pytest-qt", "pytest-xvfb"]
 
 nox.options.sessions = ["tests"]
@@ -33,7 +37,7 @@ nox.options.reuse_venv = "yes"
 
 @nox.session(python=PYTHONS, venv_backend="uv|virtualenv")
 def tests(session: nox.Session) -> None:
-    """Run the client's tests; arguments after ``--`` go to pytest."""
+    """Run the client's tests, but for the slow ones; arguments after ``--`` go to pytest."""
     session.chdir(ROOT)
     session.install("-e", "client_hook", *TEST_LIBRARIES)
     for library in LAYERS:
@@ -41,23 +45,26 @@ def tests(session: nox.Session) -> None:
             *_installer(session), library, silent=True, success_codes=[0, 1, 2]
         )  # there may be none for this Python: its test is skipped
     own = ["--rootdir=.", "-c", "client_hook/pyproject.toml", "--confcutdir=tests/napari_update_hook"]
-    session.run("python", "-m", "pytest", *own, "tests/napari_update_hook", *(session.posargs or ["-q"]))
+    session.run(
+        "python", "-m", "pytest", *own, "-n", "auto", "-m", "not slow", *(session.posargs or ["-q"]), "tests/napari_update_hook"
+    )
 
 
-def _inside_napari(session: nox.Session, napari: list[str], module: str = "pytest") -> None:
+def _inside_napari(session: nox.Session, napari: list[str], paths: list[str], module: str = "pytest") -> None:
     """Run the tests in a real napari; arguments after ``--`` go to pytest. Without a display or Xvfb, Qt draws into memory."""
     session.chdir(ROOT)
     session.install("-e", "client_hook", *napari, *INSIDE_NAPARI)
-    own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini", *(session.posargs or ["-q", "tests/inside_napari"])]
+    own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini", *(session.posargs or ["-q"]), *paths]
     session.run("python", "-m", module, *(own if module == "pytest" else session.posargs))
 
 
 for name, (python, packages) in NAPARI.items():
     path = next((path for path in PYTHONS if f"/{python}." in path or path.endswith(python)), python)
-    run = functools.partial(_inside_napari, napari=packages)
+    paths = ["tests/inside_napari"] if name == "pyqt6" else [f"tests/inside_napari/{one}.py" for one in SMOKE]
+    run = functools.partial(_inside_napari, napari=packages, paths=paths)
     nox.session(name=f"napari-{name}", python=path, venv_backend="uv|virtualenv")(run)
     if name == "pyqt6":
-        bench = functools.partial(_inside_napari, napari=packages, module="benchmarks.inside_napari")
+        bench = functools.partial(_inside_napari, napari=packages, paths=[], module="benchmarks.inside_napari")
         nox.session(name="napari-bench", python=path, venv_backend="uv|virtualenv")(bench)
 
 

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from aggregation.cli.options import NOT_DONE, USAGE
 
 PIPE_COLUMNS = 1000
-"""Width of a pipe or file: whoever reads it must not meet words that were broken for a terminal."""
+"""Columns of a pipe or file, so that no word is broken as for a terminal."""
 
 
 class _Console(Console):
@@ -26,8 +26,8 @@ class _Console(Console):
         super().__init__(stderr=stderr, highlight=False)
         self._width = None
 
-    @property
-    def size(self) -> ConsoleDimensions:  # type: ignore[misc]
+    @property  # type: ignore[misc]
+    def size(self) -> ConsoleDimensions:
         return super().size if self.is_terminal else ConsoleDimensions(PIPE_COLUMNS, 25)
 
 
@@ -82,7 +82,7 @@ def print_invalid_settings(error: ValidationError, prefix: str) -> None:
 def progress_bar(what: str, unit: str | None = "reports") -> Iterator[Callable[[int, int], None] | None]:
     """Show a bar on a terminal, and yield the function that moves it: done, total. Elsewhere yield None.
 
-    ``unit``: what is counted; None for a spinner where nothing can be counted.
+    ``unit``: of the count; None for a spinner.
     """
     if not errors.is_terminal:
         yield None

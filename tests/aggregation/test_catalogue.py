@@ -39,18 +39,6 @@ def test_every_subfield_of_a_list_is_read_too() -> None:
     assert layers == {"layer", "class", "dtype", "size_category", "ndim", "count"}
 
 
-def test_no_other_code_knows_the_id_of_an_entry() -> None:
-    from pathlib import Path
-
-    root = Path(__file__).parents[2]
-    sources = [path for folder in ("aggregation", "update_server") for path in (root / folder).rglob("*.py")]
-    distinctive = [entry.id for entry in CATALOGUE if "-" in entry.id]
-    for path in sources:
-        if path.name != "catalogue.py":
-            text = path.read_text("utf-8")
-            assert [name for name in distinctive if f'"{name}"' in text] == [], path
-
-
 def test_the_client_ships_the_questions_of_this_catalogue() -> None:
     import json
     from importlib.resources import files

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import os
 import shutil
@@ -13,7 +12,6 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,12 +21,11 @@ from aggregation import compute
 from aggregation import counting as counting_module
 from aggregation.catalogue import CATALOGUE, Dimension, Entry
 from aggregation.compute import CountingError, WeekCounts, count_week, public_cells
-from aggregation.counting import Counting, Counts
-from aggregation.publish import Outcome, publish_week
+from aggregation.counting import Counting
+from aggregation.publish import publish_week
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
 from aggregation.stores.reports import NewReport
-from aggregation.worker import LENGTH, count
 from tests.support.reports import WEEK, expected, random_reports, recounted, report
 
 LATER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -53,27 +50,6 @@ async def test_every_cell_of_every_entry_agrees_with_a_recount(
     await publish_week(raw, aggregate, WEEK, LATER)
     for entry in CATALOGUE:
         assert await published(aggregate, entry) == expected(entry, reports), entry.id
-
-
-async def test_a_person_counts_once_in_a_cell_however_many_environments_there_are(
-    raw: RawStore, aggregate: AggregateStore
-) -> None:
-    await raw.put([report(person, environment) for person in range(9) for environment in range(8)])
-    publication = await publish_week(raw, aggregate, WEEK, LATER)
-    assert (publication.outcome, publication.cells, publication.reports) == (Outcome.PUBLISHED, 0, 72)
-
-
-async def test_a_person_with_two_pythons_counts_under_both(raw: RawStore, aggregate: AggregateStore) -> None:
-    await raw.put(
-        [
-            report(person, environment, python_version=python)
-            for person in range(10)
-            for environment, python in enumerate(["3.10", "3.11"])
-        ]
-    )
-    await publish_week(raw, aggregate, WEEK, LATER)
-    by_python = next(entry for entry in CATALOGUE if entry.by == ("python",) and not entry.fixed)
-    assert await published(aggregate, by_python) == {("3.10",): 10, ("3.11",): 10}
 
 
 async def test_a_new_entry_is_one_declaration(raw: RawStore, aggregate: AggregateStore) -> None:
@@ -149,23 +125,6 @@ async def test_a_process_that_counts_and_dies_fails_the_whole(
     assert await aggregate.published_weeks() == []
 
 
-def test_a_process_that_counts_says_nothing_where_its_input_breaks_off() -> None:
-    def message(value: Any) -> bytes:
-        packed = msgspec.msgpack.encode(value)
-        return len(packed).to_bytes(LENGTH, "big") + packed
-
-    rows = [(report(person).identifier, "full", 1, json.dumps(report(person).document)) for person in range(12)]
-    whole = message(CATALOGUE) + message(rows) + bytes(LENGTH)
-    for end in range(0, len(whole), 211):
-        output = io.BytesIO()
-        assert count(io.BytesIO(whole[:end]), output) == 1
-        assert output.getvalue() == b""
-    output = io.BytesIO()
-    assert count(io.BytesIO(whole), output) == 0
-    counts = msgspec.msgpack.decode(output.getvalue(), type=Counts)
-    assert (counts.reports, counts.people[0]) == (12, [([], 12)])
-
-
 async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 10)
     monkeypatch.setattr(compute, "COUNTED_HERE", 0)
@@ -193,20 +152,6 @@ async def test_what_a_level_does_not_send_is_not_counted(raw: RawStore, aggregat
     await raw.put([report(person, level="basic", plugins=plugins) for person in range(12)])
     await publish_week(raw, aggregate, WEEK, LATER)
     assert {entry.level for entry in CATALOGUE if await published(aggregate, entry)} == {Level.BASIC}
-
-
-async def test_progress_is_told_as_reports_are_read(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 10)
-    await raw.put([report(person) for person in range(35)])
-    told: list[tuple[int, int]] = []
-    await count_week(raw.engine, WEEK, CATALOGUE, lambda read, total: told.append((read, total)))
-    assert told == [(10, 35), (20, 35), (30, 35), (35, 35)]
-
-
-def test_an_entry_that_lays_out_two_lists_is_refused() -> None:
-    dimensions = (Dimension("plugin", "Plugin", "plugins", "name"), Dimension("command", "Command", "command_usage", "@key"))
-    with pytest.raises(ValueError, match="more than one field"):
-        Counting((Entry("bad", "x", "?", Level.FULL, dimensions),))
 
 
 def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkeypatch: pytest.MonkeyPatch) -> None:

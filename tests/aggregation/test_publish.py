@@ -1,13 +1,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import msgspec
 import pytest
 import sqlalchemy as sa
-from napari_update_hook.weeks import InvalidWeekError, published_from, start_of
+from napari_update_hook.weeks import published_from, start_of
 
 from aggregation import __version__, compute
 from aggregation.catalogue import CATALOGUE, catalogue_hash
@@ -128,23 +128,11 @@ async def test_a_week_that_should_be_deleted_is_not_published(raw: RawStore, agg
     assert (await publish_week(raw, aggregate, WEEK, late - timedelta(seconds=1))).outcome is Outcome.PUBLISHED
 
 
-async def test_a_week_waits_for_approval_where_that_is_asked_for(raw: RawStore, aggregate: AggregateStore) -> None:
-    await raw.put([report(person) for person in range(12)])
-    assert (await publish_week(raw, aggregate, WEEK, TIME, approved=False)).outcome is Outcome.UNAPPROVED
-    assert (await publish_week(raw, aggregate, "2026-W39", TIME, approved=False)).outcome is Outcome.NO_REPORTS
-    assert await aggregate.published_weeks() == []
-
-
 async def test_weeks_are_due_once_their_time_has_come(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([report(1, week=week) for week in ("2026-W39", WEEK, "2026-W41")])
     assert await due_weeks(raw, aggregate, TIME) == ["2026-W39", WEEK]
     await publish_week(raw, aggregate, "2026-W39", TIME)
     assert await due_weeks(raw, aggregate, TIME) == [WEEK]
-
-
-async def test_an_unknown_week_is_refused(raw: RawStore, aggregate: AggregateStore) -> None:
-    with pytest.raises(InvalidWeekError):
-        await publish_week(raw, aggregate, "2025-W53", datetime(2027, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize("counted_here", [10_000, 10])

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from aggregation.settings import Store
 from aggregation.stores import raw as raw_module
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import REPORTS, RawStore, _of
+from aggregation.stores.raw import REPORTS, RawStore
 from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport
 from tests.support.reports import WEEK, report
 from tests.support.stores import migrated
@@ -76,19 +76,6 @@ async def test_weeks_are_listed_each_once_in_order(raw: RawStore) -> None:
     assert await raw.weeks() == []
     await raw.put([report(person, week=week) for person in range(3) for week in ("2026-W41", "2026-W39", "2026-W40")])
     assert await raw.weeks() == ["2026-W39", "2026-W40", "2026-W41"]
-
-
-async def test_an_identifier_is_found_by_the_key(tmp_path: Path) -> None:
-    """A search of every row would be a way to keep the store busy."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw = RawStore(make_engine(url))
-    async with raw.engine.connect() as connection:
-        query = sa.select(REPORTS).where(_of("x"))
-        compiled = str(query.compile(raw.engine.sync_engine, compile_kwargs={"literal_binds": True}))
-        steps = [row[3] for row in (await connection.execute(sa.text(f"EXPLAIN QUERY PLAN {compiled}"))).all()]
-        assert any("SEARCH reports USING PRIMARY KEY (week=? AND identifier=?)" in step for step in steps), steps
-    await raw.close()
 
 
 @pytest.mark.promise("no-address-no-time")
@@ -290,26 +277,6 @@ asyncio.run(main())
     await raw.close()
 
 
-async def test_whoever_reads_makes_no_log_grow_and_is_waited_for(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw, reader = RawStore(make_engine(url)), make_engine(url)
-    await raw.put([report(person, sys_name="x" * 900) for person in range(500)])
-    await raw.erase()
-    async with reader.connect() as connection:
-        await connection.scalar(sa.select(sa.func.count()).select_from(REPORTS))
-        assert await raw.delete(report(1).identifier) == 1
-        sizes = []
-        for _ in range(4):
-            assert not await raw.erase()
-            sizes.append((tmp_path / "raw.sqlite3-wal").stat().st_size)
-        assert sizes[0] == sizes[-1]
-        assert sizes[0] < 200_000
-    assert await raw.erase()
-    await raw.close()
-    await reader.dispose()
-
-
 async def test_the_store_is_for_nobody_else_and_its_errors_name_nobody(raw: RawStore, tmp_path: Path) -> None:
     assert raw.engine.sync_engine.hide_parameters
     for path in tmp_path.glob("*.sqlite3"):
@@ -325,23 +292,3 @@ async def test_at_once_in_every_order_nothing_deadlocks_and_eight_environments_s
     one_person = await asyncio.gather(*(raw.put([report(99, environment)]) for environment in range(20)))
     assert sum(stored.stored for (stored,) in one_person) == MOST_ENVIRONMENTS
     assert len(await raw.find(report(99).identifier)) == MOST_ENVIRONMENTS
-
-
-async def test_a_store_that_was_put_back_is_opened_anew(tmp_path: Path) -> None:
-    """An operator who restores a file must not have to restart the service."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw = RawStore(make_engine(url))
-    await raw.put([report(1)])
-    await raw.erase()
-    path = tmp_path / "raw.sqlite3"
-    kept = path.read_bytes()
-    path.write_bytes(b"overwritten by somebody" * 400)
-    with pytest.raises(sa.exc.SQLAlchemyError):
-        await raw.put([report(2)])
-    for left in tmp_path.glob("raw.sqlite3-*"):
-        left.unlink()
-    path.write_bytes(kept)
-    (stored,) = await raw.put([report(3)])
-    assert stored.stored
-    await raw.close()

@@ -15,6 +15,7 @@ from aggregation.stores import raw as raw_module
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS, RawStore
 from tests.support.reports import WEEK, report
+from tests.support.waiting import until
 
 
 @pytest.mark.promise("deleted-after-60-days")
@@ -63,13 +64,17 @@ async def test_where_somebody_reads_the_purge_tries_again_and_nobody_queues_behi
     monkeypatch.setattr(raw_module, "BETWEEN_ATTEMPTS_S", 0.1)
     raw = RawStore(make_engine(migrated_postgresql_url))
     await raw.put([report(person, week=WEEK) for person in range(10)])
+
+    async def waits_for_a_lock() -> bool:
+        async with raw.engine.connect() as looking:
+            return bool(await looking.scalar(sa.text("SELECT count(*) FROM pg_locks WHERE NOT granted")))
+
     async with raw.engine.connect() as reading:
         await reading.execute(sa.select(REPORTS.c.week))
         purging = asyncio.create_task(purge(raw, start_of(WEEK) + RETENTION))
-        await asyncio.sleep(0.3)  # it waits for the lock now
+        await until(waits_for_a_lock)
         (outcome,) = await asyncio.wait_for(raw.put([report(1, week=next_week(WEEK))]), 10)
         assert outcome.stored
-        await asyncio.sleep(1.5)
         assert not purging.done()
     assert await purging == 10
     monkeypatch.setattr(raw_module, "ATTEMPTS", 2)

@@ -91,6 +91,7 @@ def test_no_top_level_folder_but_those_that_the_design_sets() -> None:
         "deploy",
         "benchmarks",
         ".ci",
+        ".github",
     }
     import subprocess
 

@@ -85,9 +85,7 @@ def visit(browser: Any, site: str) -> Iterator[Callable[..., Visit]]:
 
     def opened(width: int = WIDE, *, dark: bool = False, javascript: bool = True) -> Visit:
         context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if dark else "light",
-            java_script_enabled=javascript,
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", java_script_enabled=javascript
         )
         context.set_default_timeout(30_000)
         contexts.append(context)

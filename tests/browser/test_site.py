@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -58,24 +57,6 @@ def test_a_page_is_whole_quiet_and_open_to_everybody(visit: Open, save: Save, na
     assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found] == []
 
 
-@pytest.mark.parametrize("name", WITH_CHARTS)
-def test_each_chart_is_drawn_with_something_on_it(visit: Open, name: str) -> None:
-    person = visit()
-    page = person.go(PAGES[name])
-    person.see_all()
-    wait_for(page, "[...document.querySelectorAll('.plot')].every((plot) => plot.classList.contains('drawn'))")
-    colours = page.evaluate(
-        """() => [...document.querySelectorAll('.plot canvas')].map((canvas) => {
-            const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
-            const seen = new Set();
-            for (let place = 0; place < data.length; place += 16) seen.add(data.slice(place, place + 4).join());
-            return seen.size;
-        })"""
-    )
-    assert colours
-    assert all(number > 3 for number in colours), colours
-
-
 def test_the_numbers_drawn_are_those_of_the_table(visit: Open) -> None:
     page = visit().go("/dashboard")
     page.wait_for_selector("#people-by-python .plot.drawn")
@@ -95,35 +76,6 @@ def test_the_numbers_drawn_are_those_of_the_table(visit: Open) -> None:
         }"""
     )
     assert {name: [None if text == "<10" else int(text) for text in texts] for name, texts in table.items()} == drawn
-
-
-def test_a_line_is_switched_off_in_the_legend_and_stays_off_in_a_shared_link(visit: Open) -> None:
-    person = visit()
-    page = person.go("/dashboard")
-    chart = page.locator("#people-by-platform, #people-by-python").filter(has=page.locator(".legend")).first
-    button = chart.locator(".legend button").first
-    name = button.inner_text()
-    assert button.get_attribute("aria-pressed") == "true"
-    button.click()
-    assert button.get_attribute("aria-pressed") == "false"
-    assert parse_qs(urlsplit(page.url).query)["hide"] == [f"{chart.get_attribute('id')}:{name}"]
-    other = visit().go(page.url.removeprefix(person.site))
-    again = other.locator(f"#{chart.get_attribute('id')} .legend button").first
-    assert again.get_attribute("aria-pressed") == "false"
-    again.click()
-    assert "hide" not in parse_qs(urlsplit(other.url).query)
-
-
-def test_weeks_are_chosen_and_the_link_can_be_shared(visit: Open) -> None:
-    page = visit().go("/dashboard")
-    weeks = page.locator("form.weeks select").first.locator("option").all_inner_texts()
-    page.locator("form.weeks select").first.select_option(weeks[-4])
-    assert "from=" not in page.url, "a choice alone moves nobody to another page"
-    with page.expect_navigation():
-        page.locator("form.weeks button").click()
-    query = parse_qs(urlsplit(page.url).query)
-    assert (query["from"], query["to"]) == ([weeks[-4]], [weeks[-1]])
-    assert "4 of 30 published weeks" in page.locator("form.weeks").inner_text()
 
 
 def test_the_keyboard_reaches_everything(visit: Open) -> None:
@@ -152,61 +104,6 @@ def test_without_javascript_the_tables_are_there(visit: Open, save: Save, name: 
     assert all(tables.nth(number).is_visible() for number in range(tables.count()))
     assert page.locator(".plot").first.is_hidden()
     save(page, f"site-{name}-without-javascript")
-
-
-def test_a_search_narrows_the_list_while_somebody_types(visit: Open) -> None:
-    person = visit()
-    page = person.go("/plugins")
-    page.get_by_role("searchbox").press_sequentially("harpy")
-    page.wait_for_url("**q=harpy**")
-    assert page.locator("#plugins tbody th a").all_inner_texts() == ["napari-harpy"]
-    assert "1 plugin for" in page.get_by_role("status").inner_text()
-    page.get_by_role("searchbox").fill("aff")  # wider again, by a name that the page does not show
-    page.wait_for_url("**q=aff**")
-    assert page.locator("#plugins tbody th a").all_inner_texts() == ["affinder"]
-    page.get_by_role("combobox").select_option("name")
-    page.wait_for_url("**sort=name**")
-    assert visit().go(page.url.removeprefix(person.site)).locator("#plugins tbody tr").count() == 1
-
-
-def test_where_the_chart_library_does_not_come_the_tables_do(visit: Open) -> None:
-    person = visit()
-    person.page.route("**/vendor/**", lambda route: route.abort())
-    page = person.go("/dashboard")
-    assert page.locator("#people-table").is_visible()
-
-
-def test_colours_follow_the_system_while_the_page_is_open(visit: Open) -> None:
-    page = visit().go("/dashboard")
-    page.wait_for_selector("#people .plot.drawn")
-    read = "echarts.getInstanceByDom(document.querySelector('#people .plot')).getOption().color[0]"
-    light = page.evaluate(read)
-    page.emulate_media(color_scheme="dark")
-    wait_for(page, f"{read} !== '{light}'")
-
-
-def test_how_long_the_first_chart_takes(visit: Open, capsys: pytest.CaptureFixture[str]) -> None:
-    """Reported, not asserted: it says more of the machine than of the page."""
-    lines = []
-    for name in WITH_CHARTS:
-        person = visit()
-        for kind in ("first visit", "again"):
-            began = time.perf_counter()
-            person.page.goto(person.site + PAGES[name])
-            person.page.wait_for_selector(".plot.drawn canvas")
-            took = time.perf_counter() - began
-            sizes = person.page.evaluate(
-                "performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))"
-                ".map((one) => [one.name, one.transferSize])"
-            )
-            library = sum(size for url, size in sizes if "/vendor/" in url)
-            rest = sum(size for url, size in sizes if "/vendor/" not in url)
-            lines.append((name, kind, took, rest, library))
-    with capsys.disabled():
-        print("\n| page | visit | first chart | page, styles, scripts | chart library |\n|---|---|---|---|---|")
-        for name, kind, took, rest, library in lines:
-            print(f"| {name} | {kind} | {took:.2f} s | {rest / 1000:.1f} kB | {library / 1000:.1f} kB |")
-    assert all(rest < 50_000 for name, _, _, rest, _ in lines if name == "plugin")
 
 
 def test_the_vendored_library_is_the_one_that_was_published(visit: Open) -> None:

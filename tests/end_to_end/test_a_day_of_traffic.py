@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -101,20 +100,3 @@ def test_nobody_is_in_any_log_and_identifiers_are_in_the_raw_store_alone(tmp_pat
         for text in held:
             assert is_raw or text.encode() not in content, f"an identifier is in {path.name}"
     assert all(text.encode() in everything_in(data / "raw.sqlite3") for text in held)
-
-
-def test_reports_lie_in_the_order_of_their_key_whenever_they_came(tmp_path: Path) -> None:
-    """SQLite's file itself: a table without row ids is its own index, so that its pages tell no order of arrival."""
-    data = tmp_path / "data"
-    with running_server(data, UPDATE_SERVER_NOW=NOW, UPDATE_SERVER_JOBS="false") as server, httpx.Client(timeout=20) as client:
-        for person in (900, 3, 512, 77, 4000, 1):
-            sent = client.post(f"{server.url}/api/updates/basic?python=3.11", json=batch(Level.BASIC, person))
-            assert sent.status_code == 200
-    content = (data / "raw.sqlite3").read_bytes()
-    database = sqlite3.connect(data / "raw.sqlite3")
-    unordered = [row[0] for row in database.execute("SELECT identifier FROM reports")]
-    with pytest.raises(sqlite3.OperationalError, match="no such column"):
-        database.execute("SELECT rowid FROM reports")
-    database.close()
-    assert unordered == sorted(unordered)
-    assert json.dumps(NOW) not in content.decode("latin-1")

@@ -15,8 +15,8 @@ from napari_update_hook.collect import Collector
 from napari_update_hook.environment import Distribution
 from napari_update_hook.errors import ServerUnreachableError
 from napari_update_hook.facts import facts_of
-from napari_update_hook.own_data import forget, server_copy
-from napari_update_hook.weeks import end_of, next_week, start_of
+from napari_update_hook.own_data import server_copy
+from napari_update_hook.weeks import start_of
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.client import HERE, Clock, Machine
@@ -126,31 +126,6 @@ def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine)
     (kept,) = machines[-1].store.drafts.all()
     assert kept.is_unsent
     assert "8 environments" in str(kept.refused), "so that it holds up no other week"
-
-
-def test_a_week_that_is_over_is_taken_until_it_closes(machine: Machine) -> None:
-    earlier = f"2026-W{int(WEEK[-2:]) - 1}"
-    machine.clock.now = start_of(earlier) + timedelta(days=3)
-    machine.consent(Level.MIDDLE)
-    machine.client.telemetry.note_week()
-    machine.clock.now = DURING
-    assert next_week(earlier) == WEEK
-    assert end_of(earlier) < DURING
-    weeks = []
-    for _ in range(2):
-        weeks.append(machine.client.check().telemetry.week)
-        machine.clock.forward(hours=27)
-    assert weeks == [earlier, WEEK]
-
-
-def test_forgotten_is_gone_from_the_service_too(machine: Machine, service: Server) -> None:
-    machine.consent(Level.FULL)
-    machine.client.check()
-    (identifier,) = [one.identifier for one in machine.store.sendings.identifiers()]
-    assert forget(machine.settings, machine.store, 10).on_servers == {service.url: 1}
-    assert server_copy(machine.settings, machine.store, 10) == []
-    found = service.log.parent.joinpath("data")
-    assert not [path for path in found.iterdir() if identifier.encode() in path.read_bytes()]
 
 
 def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of_the_check(tmp_path: Path) -> None:

@@ -77,11 +77,6 @@ def server(replay: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         yield running
 
 
-def test_all_listed_projects_are_there(server: Server) -> None:
-    ready = server.get("/health/ready").json()
-    assert (ready["status"], ready["index"]["packages"], ready["index"]["stale"]) == ("ok", 660, {})
-
-
 @pytest.mark.parametrize(("python", "count"), NEWEST_DOES_NOT_FIT.items())
 def test_for_as_many_projects_as_pip_says_the_newest_does_not_fit(server: Server, python: str, count: int) -> None:
     packages: dict[str, Any] = server.get(f"/api/updates?python={python}").json()["packages"]
@@ -120,75 +115,6 @@ def test_every_project_is_answered_like_todays_index_does(server: Server, replay
     with httpx.Client(headers={"accept-encoding": "identity"}) as client, ThreadPoolExecutor(4) as pool:
         assert len(names) == 735, "the recording holds 11 more, which none of its lists names"
         assert sum(pool.map(compared, sorted(names))) > 1700
-
-
-def test_a_class_that_a_newer_index_leaves_alone_keeps_its_etag(tmp_path: Path) -> None:
-    """The upstream as it stood on two days: some answers change, and only those get a new ETag."""
-    etags = []
-    for day in ("2026-08-10", "2026-08-20"):
-        with replayed("--as-of", day) as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
-            started = server.get("/health/ready").json()["index"]["as_of"]
-            wait_until(
-                lambda server=server, started=started: is_refreshed(server, started),  # type: ignore[misc]
-                server.log.read_text(),
-                seconds=180,
-            )
-            bodies = {python: server.get(f"/api/updates?python={python}") for python in ("3.6", "3.9", "3.12")}
-            etags.append(
-                {python: (body.headers["etag"].split("-")[0], body.json()["packages"]) for python, body in bodies.items()}
-            )
-    older, newer = etags
-    assert older["3.12"][1] != newer["3.12"][1]
-    for python in older:
-        assert (older[python][0].strip('"') == newer[python][0].strip('"')) is (older[python][1] == newer[python][1]), python
-
-
-def is_refreshed(server: Server, started: str) -> bool:
-    index = server.get("/health/ready").json()["index"]
-    return bool(index["origin"] == "refresh" and index["as_of"] != started)
-
-
-def test_a_refresh_of_a_poor_upstream_ends_with_the_whole_index(tmp_path: Path) -> None:
-    faults = ("--fail-rate", "0.2", "--truncate-rate", "0.1", "--latency-ms", "30")
-    with replayed(*faults) as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
-        wait_until(
-            lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text(), seconds=240
-        )
-        index = server.get("/health/ready").json()["index"]
-        assert index["packages"] == 660
-        before = server.get("/api/updates?python=3.10").content
-        assert sum(1 for package in json.loads(before)["packages"].values() if package.get("newest")) == 63
-    with (
-        replayed("--fail-rate", "1") as broken,
-        running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=broken, UPDATE_SERVER_REFRESH_TIMEOUT_S="10") as server,
-    ):
-        wait_until(
-            lambda: server.get("/health/ready").json()["index"]["last_refresh_error"] is not None,
-            server.log.read_text(),
-            seconds=60,
-        )
-        assert server.get("/api/updates?python=3.10").content == before, "the last good index stays"
-
-
-def test_made_up_advisories_are_named(tmp_path: Path) -> None:
-    with (
-        replayed("--vulnerable", "affinder==0.4.0") as upstream,
-        running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server,
-    ):
-        wait_until(
-            lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text(), seconds=180
-        )
-        packages = server.get("/api/updates?python=3.11").json()["packages"]
-        assert packages["affinder"]["vulnerabilities"] == {"0.4.0": ["PYSEC-2026-1"]}
-        assert sum("vulnerabilities" in package for package in packages.values()) == 1
-
-
-@pytest.mark.parametrize(("napari", "excluded"), [("0.9.2", 26), ("0.5.6", 38)])
-def test_as_many_newest_releases_exclude_a_napari_as_were_counted(server: Server, napari: str, excluded: int) -> None:
-    """Counted over all Pythons: those whose newest does not fit this Python either have that reason instead."""
-    packages = server.get(f"/api/updates?python=3.12&napari={napari}").json()["packages"]
-    because_of_napari = sum("newest_requires_napari" in package for package in packages.values())
-    assert excluded - 8 <= because_of_napari <= excluded
 
 
 def test_the_two_sources_give_the_same_index(replay: str) -> None:
@@ -231,16 +157,6 @@ def test_the_two_sources_give_the_same_index(replay: str) -> None:
     assert differing["home_page"] + differing["summary"] + differing["author"] < 10
 
 
-def test_the_body_of_a_class_is_small_enough(server: Server) -> None:
-    def size() -> int:
-        with httpx.stream("GET", f"{server.url}/api/updates?python=3.11", headers={"accept-encoding": "br"}) as response:
-            is_ready = response.headers.get("content-encoding") == "br"
-            return len(b"".join(response.iter_raw())) if is_ready else 10**9
-
-    wait_until(lambda: size() < 10**9, "the encodings were not made")
-    assert size() <= 6000
-
-
 @pytest.fixture
 def old_environment(tmp_path: Path) -> dict[str, str]:
     """Settings of an environment in which old plugins are installed, as distributions on the path."""
@@ -250,16 +166,6 @@ def old_environment(tmp_path: Path) -> dict[str, str]:
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         (info / "INSTALLER").write_text("pip\n")
     return {"NAPARI_UPDATE_STATE": str(tmp_path / "state"), "PYTHONPATH": str(tmp_path / "site-packages")}
-
-
-def test_a_real_environment_is_checked_against_it(server: Server, old_environment: dict[str, str]) -> None:
-    result = run("napari_update_hook", "check", "--json", NAPARI_UPDATE_SERVER=server.url, **old_environment)
-    assert result.returncode == 10, result.stderr
-    rows = {row["name"]: row for row in json.loads(result.stdout)["packages"]}
-    assert (rows["affinder"]["status"], rows["affinder"]["latest"]) == ("update", "0.5.0")
-    assert rows["affinder"]["command"].endswith("-m pip install affinder==0.5.0")
-    assert rows["napari-svg"]["status"] == "up to date"
-    assert rows["napari"]["latest"] is not None
 
 
 def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay: str, old_environment: dict[str, str]) -> None:
@@ -276,15 +182,6 @@ def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay
     assert "withdrawn or are vulnerable" in told["notice"]
     assert told["index_version"] is None
     assert "does not take telemetry" in told["telemetry"]["reason"]
-
-
-def test_started_again_it_serves_its_own_snapshot(server: Server) -> None:
-    before = server.get("/api/updates?python=3.10").content
-    data = server.log.parent / "data"
-    with running_server(data, UPDATE_SERVER_UPSTREAM="http://127.0.0.1:9") as again:
-        assert again.get("/health/ready").json()["index"]["origin"] == "snapshot"
-        assert again.get("/api/updates?python=3.10").content == before
-        assert len(again.get("/api/extended_summary").json()) == 660
 
 
 def test_a_seed_is_made_of_it_by_the_command(replay: str, tmp_path: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
-
-import pytest
 
 from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import Server, end, reserved_port, run, running_server
@@ -57,30 +54,6 @@ def test_the_second_start_serves_its_own_snapshot_with_the_upstream_down(tmp_pat
         assert server.get("/api/updates?python=3.12&channel=conda-forge").status_code == 200
 
 
-@pytest.mark.slow
-def test_a_broken_snapshot_is_moved_aside_and_rebuilt(tmp_path: Path) -> None:
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "index.sqlite3").write_bytes(b"half of somethi")
-    with MadeUpstream().served() as upstream:
-        with running_server(data, UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
-            response = server.get("/api/updates?python=3.12")
-            assert response.status_code == 503
-            assert int(response.headers["retry-after"]) > 0
-            assert "moved aside" in server.get("/health/ready").json()["reasons"][0]
-            assert list(data.glob("index.sqlite3.broken-*"))
-        (data / "index.sqlite3").write_bytes(b"again")
-        with running_server(data, UPDATE_SERVER_UPSTREAM=upstream) as server:
-            wait_until(lambda: server.get("/api/updates?python=3.12").status_code == 200, server.log.read_text())
-
-
-@pytest.mark.slow
-def test_progress_is_shown_as_log_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
-    with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
-        wait_until(lambda: origin(server) == "refresh", server.log.read_text())
-        assert '"event": "index_building"' in server.log.read_text()
-
-
 def test_a_port_that_is_taken_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
     with running_server(tmp_path / "one", UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
         port = server.url.rsplit(":", 1)[1]
@@ -94,45 +67,3 @@ def test_a_port_that_is_taken_is_an_error_and_not_a_hang(tmp_path: Path) -> None
         assert second.returncode == 1
         assert port in second.stderr
         assert "Traceback" not in second.stderr
-
-
-def test_wrong_settings_are_an_error_before_anything_starts(tmp_path: Path) -> None:
-    result = run("update_server", "run", UPDATE_SERVER_PORT="http", UPDATE_SERVER_DATA=str(tmp_path / "data"))
-    assert result.returncode == 2
-    assert "UPDATE_SERVER_PORT" in result.stderr
-    assert not (tmp_path / "data").exists()
-
-
-@pytest.mark.slow
-def test_a_kill_leaves_a_service_that_starts_again(tmp_path: Path) -> None:
-    import os
-
-    with MadeUpstream().served() as upstream:
-        for _ in range(3):
-            with running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
-                wait_until(lambda server=server: server.get("/api/updates?python=3.12").status_code == 200, "")  # type: ignore[misc]
-                os.killpg(server.process.pid, signal.SIGKILL)
-                server.process.wait()
-
-
-@pytest.mark.slow
-def test_the_scheduler_alone_runs_all_jobs_and_the_server_takes_the_index_from_it(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    from tests.support.processes import clean_environment
-
-    data = tmp_path / "data"
-    with MadeUpstream().served() as upstream:
-        scheduler = subprocess.Popen(
-            [sys.executable, "-m", "update_server", "scheduler"],
-            env=clean_environment(UPDATE_SERVER_DATA=str(data), UPDATE_SERVER_UPSTREAM=upstream),
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        try:
-            wait_until((data / "index.sqlite3").exists, "no snapshot was made", scheduler)
-            with running_server(data, UPDATE_SERVER_JOBS="false", UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
-                assert origin(server) == "snapshot"
-        finally:
-            assert end(scheduler) == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import shutil
@@ -142,31 +141,6 @@ def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp
     listed = "from importlib.metadata import entry_points; print(*entry_points(group='napari.manifest'))"
     assert call(python, "-c", listed).strip() == ""
     assert {path.suffix for path in (tmp_path / "state").rglob("*") if path.is_file()} == {".sqlite3"}
-
-
-def other_pythons() -> list[str]:
-    """Return the Pythons that the client supports and that are here: named by TEST_PYTHONS, or on the path."""
-    names = [*os.environ.get("TEST_PYTHONS", "").split(), *(f"python3.{minor}" for minor in range(10, 15))]
-    found: dict[str, str] = {}
-    for name in names:
-        probe = [name, "-c", "import sys, venv; print(*sys.version_info[:2])"]
-        with contextlib.suppress(OSError):
-            answer = subprocess.run(probe, capture_output=True, text=True, check=False)
-            version = answer.stdout.strip()
-            if answer.returncode == 0 and version.startswith("3 ") and int(version.split()[1]) >= 10:
-                found.setdefault(version, name)
-    return list(found.values())
-
-
-def test_the_client_runs_on_every_python_that_is_here(wheels: dict[str, Path], tmp_path: Path) -> None:
-    for number, python in enumerate([sys.executable, *other_pythons()]):
-        environment = tmp_path / str(number)
-        call(python, "-m", "venv", environment)
-        call(environment / "bin" / "python", "-m", "pip", "install", "-q", wheels["client"])
-        code = "import json, subprocess, sys; from napari_update_hook import cli, client; print(sys.version_info[:2])"
-        call(environment / "bin" / "python", "-c", code)
-        told = call(environment / "bin" / "napari-updates", "consent", "show", "--json")
-        assert '"level": "none"' in told
 
 
 def test_the_service_installs_into_an_empty_environment_and_serves(wheels: dict[str, Path], tmp_path: Path) -> None:

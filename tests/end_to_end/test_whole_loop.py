@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,15 @@ def counted(values_of: Callable[[User, Installed], tuple[str, ...] | None], leas
     return {values: len(who) // 5 * 5 for values, who in people.items() if len(who) >= 10}
 
 
+def python_with(plugin: str, user: User, one: Installed) -> tuple[str, ...] | None:
+    return (f"3.{one.minor}",) if version_of(plugin, user, one) else None
+
+
+def version_of(plugin: str, user: User, one: Installed) -> tuple[str, ...] | None:
+    version = one.installed.get(plugin)
+    return (version,) if version in FINALS[plugin] else None
+
+
 PEOPLE_BY: dict[str, Callable[[User, Installed], tuple[str, ...]]] = {
     "": lambda user, one: (),
     "python": lambda user, one: (f"3.{one.minor}",),
@@ -143,9 +153,7 @@ def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, Check
 
 
 @pytest.fixture(scope="module")
-def loop(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[tuple[Server, Path, list[Checked]]]:
+def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path, list[Checked]]]:
     """A server on the small upstream, after all users have lived their day."""
     folder = tmp_path_factory.mktemp("loop")
     with (
@@ -174,7 +182,7 @@ def newest_fitting(name: str, python: str) -> str | None:
     return str(max(final or fitting)) if fitting else None
 
 
-def test_every_user_is_told_what_their_own_python_can_install(loop: Loop) -> None:
+def every_user_is_told_what_their_own_python_can_install(loop: Loop) -> None:
     _, _, checks = loop
     assert len(checks) > len(USERS), "some people have two environments"
     updates = 0
@@ -191,8 +199,7 @@ def test_every_user_is_told_what_their_own_python_can_install(loop: Loop) -> Non
     assert updates > PEOPLE / 2
 
 
-@pytest.mark.promise("nothing-without-consent")
-def test_batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop) -> None:
+def batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop) -> None:
     _, folder, checks = loop
     for user, _, first, second in checks:
         sent = [result.telemetry.receipt for result in (first, second)]
@@ -204,8 +211,7 @@ def test_batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: 
     assert (store.sendings.sent(), store.consents.secrets(), store.consents.current()) == ([], None, None)
 
 
-@pytest.mark.promise("every-text-is-public")
-def test_nothing_private_reached_the_server(loop: Loop) -> None:
+def nothing_private_reached_the_server(loop: Loop) -> None:
     server, folder, _ = loop
     for path in [*(folder / "data").iterdir(), server.log]:
         written = path.read_bytes().replace(server.url.encode(), b"")
@@ -220,7 +226,7 @@ def published(server: Server, path: str) -> dict[tuple[str, ...], int]:
     return {tuple(value for name, value in row["values"].items() if name != "plugin"): row["people"] for row in numbers["rows"]}
 
 
-def test_the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None:
+def the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None:
     server, folder, _ = loop
     data = {"UPDATE_SERVER_DATA": str(folder / "data")}
     early = invoke(
@@ -233,9 +239,9 @@ def test_the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) ->
     assert WEEK in done.stdout
 
     for plugin, finals in FINALS.items():
-        by_python = counted(lambda _, one: (f"3.{one.minor}",) if one.installed.get(plugin) in finals else None, Level.MIDDLE)
+        by_python = counted(partial(python_with, plugin), Level.MIDDLE)
         assert published(server, f"/api/stats/plugins/{plugin}?by=python") == by_python, plugin
-        by_version = counted(lambda _, one: (found,) if (found := one.installed.get(plugin)) in finals else None, Level.MIDDLE)
+        by_version = counted(partial(version_of, plugin), Level.MIDDLE)
         assert published(server, f"/api/stats/plugins/{plugin}?by=version") == by_version, plugin
         assert by_python or PEOPLE < 200 or not finals, "there are enough people to show something"
     for kind, values_of in PEOPLE_BY.items():
@@ -244,7 +250,7 @@ def test_the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) ->
     assert f"{counted(PEOPLE_BY[''], Level.BASIC)[()]}" in server.get("/dashboard").text
 
 
-def test_a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
+def a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
     import httpx
 
     server, folder, _ = loop
@@ -260,8 +266,7 @@ def test_a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
         assert identifier.encode() not in path.read_bytes(), f"deleted is gone, also from {path.name}"
 
 
-@pytest.mark.promise("deleted-after-60-days")
-def test_two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
+def two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
     _, folder, _ = loop
     later = start_of(WEEK) + timedelta(days=60)
     with running_server(
@@ -278,15 +283,24 @@ def test_two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> N
         assert published(server, "/api/stats/napari") == counted(PEOPLE_BY[""], Level.BASIC)
 
 
+@pytest.mark.promise("nothing-without-consent")
+@pytest.mark.promise("every-text-is-public")
+@pytest.mark.promise("deleted-after-60-days")
+def test_the_whole_loop(loop: Loop) -> None:
+    """In one test, because each step goes on from what the one before it left."""
+    every_user_is_told_what_their_own_python_can_install(loop)
+    batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop)
+    nothing_private_reached_the_server(loop)
+    the_public_numbers_are_those_of_a_computation_of_its_own(loop)
+    a_person_sees_and_deletes_their_own_reports(loop)
+    two_months_later_raw_reports_are_gone_and_numbers_stay(loop)
+
+
 @pytest.mark.slow
 def test_the_command_line_does_the_same(loop: Loop, tmp_path: Path) -> None:
     """What a person types, in this very environment: consent, preview, check."""
     server, _, _ = loop
-    here = {
-        "NAPARI_UPDATE_SERVER": server.url,
-        "NAPARI_UPDATE_STATE": str(tmp_path),
-        "NAPARI_UPDATE_NOW": DURING.isoformat(),
-    }
+    here = {"NAPARI_UPDATE_SERVER": server.url, "NAPARI_UPDATE_STATE": str(tmp_path), "NAPARI_UPDATE_NOW": DURING.isoformat()}
     command = "napari_update_hook.cli"
     plain = run(command, "check", "--json", **here)
     assert plain.returncode == 0, plain.stderr
@@ -327,9 +341,3 @@ def test_the_command_line_does_the_same(loop: Loop, tmp_path: Path) -> None:
     assert "Traceback" not in unreachable.stderr
     assert run(command, "check", "--server", "http://example.org", **here).returncode == 2
     assert run(command, "consent", "set", "everything", **here).returncode == 2
-
-
-def test_time_is_the_simulated_one(loop: Loop) -> None:
-    server, _, _ = loop
-    as_of = datetime.fromisoformat(server.get("/health/ready").json()["index"]["as_of"].replace("Z", "+00:00"))
-    assert abs(as_of - DURING) < timedelta(minutes=10)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -96,22 +95,6 @@ def test_it_says_sending_while_a_report_is_on_its_way(
     assert client_here().store.sendings.sent()[0].receipt
 
 
-def test_it_says_sending_where_another_process_sends(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> None:
-    answered("basic")
-    attach(viewer)
-    qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=PATIENCE_MS)
-    from napari_update_hook.state import SentBatch
-    from napari_update_hook.wire import Level
-
-    here = client_here()
-    batch = SentBatch(here.settings.now(), here.settings.service, here.settings.server, "2026-W48", Level.BASIC, json.dumps({}))
-    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
-    here.store.sendings.begin(batch, "0" * 32, "another process", here.store.drafts.epoch())
-    qtbot.waitUntil(says(viewer, "telemetry: basic, sending"), timeout=PATIENCE_MS)
-    here.store.sendings.end("another process")
-    qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=PATIENCE_MS)
-
-
 def test_a_damaged_file_is_off_with_a_warning_and_what_to_do(
     viewer: Any, qtbot: Any, answered: Callable[[str], None], tmp_path: Path
 ) -> None:
@@ -138,12 +121,6 @@ def test_it_counts_the_updates_too_and_opens_the_panel(attached: Any, qtbot: Any
     assert panels[0].isVisible()
     indicator(attached).click()
     assert len(attached.window._qt_window.findChildren(Panel)) == 1, "it is brought to the front, not opened twice"
-
-
-def test_attaching_again_adds_nothing(attached: Any, qtbot: Any) -> None:
-    attach(attached)
-    attach(attached)
-    assert indicator(attached) is not None
 
 
 def test_each_window_has_one_and_a_closed_window_takes_its_own_away(attached: Any, make_napari_viewer: Any, qtbot: Any) -> None:

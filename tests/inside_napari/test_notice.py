@@ -79,10 +79,3 @@ def test_a_setting_turns_it_off(viewer: Any, qtbot: Any) -> None:
     attach(viewer)
     check(qtbot)
     assert notices() == []
-
-
-def test_nothing_new_nothing_told(viewer: Any, qtbot: Any, server: MadeServer) -> None:
-    server.packages = {"napari-svg": {"latest": "0.0.1"}}
-    attach(viewer)
-    check(qtbot)
-    assert notices() == []

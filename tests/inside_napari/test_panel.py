@@ -7,10 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-import numpy as np
 import pytest
-from napari_update_hook import api, collect, consent
+from napari_update_hook import consent
 from napari_update_hook.api import client_here
 from napari_update_hook.plugin import attach
 from napari_update_hook.plugin.attachment import attachment
@@ -40,10 +38,6 @@ def row(panel: Panel, name: str) -> list[str]:
     table = panel.updates.table
     names = [table.item(number, 0).text() for number in range(table.rowCount())]
     return [table.item(names.index(name), column).text() for column in range(5)]
-
-
-def test_opening_the_widget_attaches(panel: Panel) -> None:
-    assert attachment()._gui is not None
 
 
 def test_it_shows_what_fits_what_is_newest_and_why_not(panel: Panel, server: MadeServer, qtbot: Any) -> None:
@@ -128,12 +122,6 @@ def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: MadeSe
     assert row(panel, NAME)[2].endswith("99.0")
 
 
-def test_a_failing_server_is_said(panel: Panel, server: MadeServer, qtbot: Any) -> None:
-    server.is_down = True
-    panel.updates.check.click()
-    qtbot.waitUntil(lambda: "503" in panel.updates.summary.text(), timeout=PATIENCE_MS)
-
-
 def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, server: MadeServer) -> None:
     server.close()
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Updates and telemetry")
@@ -171,17 +159,6 @@ def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel
     assert facts["Your answer"].startswith("middle, until 20")
     consent.record("full")
     qtbot.waitUntil(lambda: '"level": "full"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
-
-
-def test_a_preview_that_failed_is_made_when_somebody_looks_again(panel: Panel, server: MadeServer, qtbot: Any) -> None:
-    panel.pages.setCurrentIndex(1)
-    server.is_down = True
-    consent.record("basic")
-    qtbot.waitUntil(lambda: "503" in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
-    server.is_down = False
-    panel.telemetry.views.setCurrentIndex(1)
-    panel.telemetry.views.setCurrentIndex(0)
-    qtbot.waitUntil(lambda: '"level": "basic"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
 
 
 def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: MadeServer, qtbot: Any) -> None:
@@ -239,14 +216,6 @@ def test_the_answer_is_changed_by_the_same_question(panel: Panel, qtbot: Any) ->
     assert client_here().store.consents.askings() == [], "a person asked, not we"
 
 
-def test_a_plugin_that_is_disabled_can_still_be_opened_where_it_was_started(attached: Any, qtbot: Any) -> None:
-    from npe2 import PluginManager
-
-    PluginManager.instance().disable("napari-update-hook")
-    attachment().gui().open_panel(attached)
-    assert attached.window._qt_window.findChild(Panel) is not None
-
-
 def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(
     panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -278,41 +247,6 @@ def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(
         button.click()
     qtbot.wait(2000)
     assert strays == []
-
-
-def test_the_preview_has_what_was_counted_just_now(panel: Panel, viewer: Any, qtbot: Any) -> None:
-    panel.pages.setCurrentIndex(1)
-    consent.record("full")
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
-    viewer.add_labels(np.zeros((4, 4), dtype="uint8"))
-    panel.telemetry.views.setCurrentIndex(1)
-    attachment().session.show_preview()
-    qtbot.waitUntil(lambda: '"layer": "labels"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
-    assert '"count": 1' in panel.telemetry.preview.toPlainText()
-    for _ in range(10):
-        viewer.add_labels(np.zeros((4, 4), dtype="uint8"))
-    collect.flush_counts()
-    qtbot.waitUntil(lambda: '"count": 10' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
-
-
-def test_what_was_updated_meanwhile_is_seen_when_the_panel_is_opened(
-    attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
-    known = client_here().client.environment
-    newer = msgspec.structs.replace(known.distributions[NAME], version="99.0")
-    updated = msgspec.structs.replace(known, distributions={**known.distributions, NAME: newer})
-    monkeypatch.setattr(api, "read_environment", lambda: updated)
-    attachment().gui().open_panel(attached)
-    panel = attached.window._qt_window.findChild(Panel)
-    qtbot.waitUntil(lambda: panel.updates.table.rowCount() and row(panel, NAME)[1] == "99.0", timeout=PATIENCE_MS)
-
-
-def test_a_damaged_file_is_said_when_somebody_wants_to_answer(panel: Panel, qtbot: Any) -> None:
-    panel.pages.setCurrentIndex(1)
-    client_here().store.files[0].path.write_bytes(b"no database " * 1000)
-    panel.telemetry.change.click()
-    qtbot.waitUntil(lambda: "damaged" in panel.telemetry.outcome.text(), timeout=PATIENCE_MS)
 
 
 def test_attaching_from_another_thread_is_done_on_the_right_one(viewer: Any, qtbot: Any) -> None:

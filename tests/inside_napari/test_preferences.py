@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import napari.settings
@@ -177,13 +176,6 @@ def test_a_program_that_writes_into_the_settings_agrees_to_nothing(made: Any, qt
     assert (level_recorded(), level()) == ("basic", "basic")
 
 
-def test_what_is_answered_elsewhere_is_shown_there(made: Any, qtbot: Any) -> None:
-    consent.withdraw()
-    qtbot.waitUntil(lambda: level() == "none", timeout=PATIENCE_MS)
-    qtbot.wait(300)
-    assert [one.means for one in consent.history()] == ["napari_update_hook.consent"] * 2
-
-
 def test_the_record_wins_over_a_file_that_says_more(viewer: Any, qtbot: Any) -> None:
     page().level = "full"
     napari.settings._clear_plugin_settings_cache()
@@ -208,17 +200,6 @@ def test_cancel_does_not_bring_back_a_consent_that_was_withdrawn_meanwhile(opene
     assert level() == "none"
 
 
-def test_a_page_is_there_with_a_choice_of_levels(made: Any, qtbot: Any) -> None:
-    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
-
-    dialog = PreferencesDialog(made.window._qt_window)
-    dialog.show()
-    names = [dialog._list.item(row).text() for row in range(dialog._list.count())]
-    assert "Updates and telemetry" in names
-    dialog.reject()
-    dialog.deleteLater()
-
-
 def test_notifications_can_be_turned_off_there(made: Any, qtbot: Any) -> None:
     page().notify = False
     qtbot.waitUntil(lambda: client_here().store.notices.wanted() is False, timeout=PATIENCE_MS)
@@ -233,12 +214,3 @@ def test_the_switch_as_a_variable_does_not_break_preferences(viewer: Any, qtbot:
     napari.settings._clear_plugin_settings_cache()
     attach(viewer)
     assert level() == "none"
-
-
-def test_without_a_difference_the_settings_are_not_even_made(viewer: Any, qtbot: Any, tmp_path: Path) -> None:
-    napari.settings._clear_plugin_settings_cache()
-    (Path(napari.settings.get_settings().config_path).parent / f"{PLUGIN}.yaml").unlink(missing_ok=True)
-    attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
-    qtbot.wait(500)
-    assert not napari.settings._PLUGIN_SETTINGS

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-import numpy as np
 import pytest
 from napari_update_hook.api import client_here
 from napari_update_hook.asking import Question, Why
@@ -18,8 +16,8 @@ from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt import gui as guis
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.question import QuestionDialog
-from qtpy.QtCore import QPoint, Qt
-from qtpy.QtWidgets import QApplication, QDialog, QLabel, QMenu, QPlainTextEdit, QPushButton
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QLabel, QPlainTextEdit, QPushButton
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS, shown
@@ -106,19 +104,6 @@ def test_neither_escape_nor_enter_agrees(question: QuestionDialog, qtbot: Any, k
     assert question in dialogs() or key is Qt.Key.Key_Escape
 
 
-def test_everything_can_be_reached_and_read_without_a_mouse(question: QuestionDialog, qtbot: Any) -> None:
-    for button in question.levels.buttons():
-        assert button.accessibleDescription()
-    for text in question.findChildren(QPlainTextEdit):
-        assert text.accessibleName()
-        assert text.tabChangesFocus()
-    question.levels.button(0).setFocus()
-    qtbot.keyClick(question.levels.button(0), Qt.Key.Key_Space)
-    assert question.level is not None
-    mnemonics = [button.text()[button.text().index("&") + 1].lower() for button in question.buttons]
-    assert len(set(mnemonics)) == len(mnemonics)
-
-
 def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
     busy = QDialog()
     busy.setModal(True)
@@ -128,18 +113,6 @@ def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
     assert client_here().store.consents.askings() == []
     busy.close()
     qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-
-
-def test_it_waits_while_data_is_loaded_or_a_button_is_down(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari.utils.progress import progress
-
-    with monkeypatch.context() as held:
-        held.setattr(QApplication, "mouseButtons", staticmethod(lambda: Qt.MouseButton.LeftButton))
-        qtbot.wait(1500)
-        assert dialogs() == []
-    assert not guis._is_busy() or len(progress._all_instances)
-    with progress(range(3)):
-        assert guis._is_busy()
 
 
 def test_nobody_is_asked_where_a_switch_is_off(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,77 +132,6 @@ def test_nobody_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Cal
     qtbot.waitUntil(lambda: any(path.startswith("/api/updates") for _, path, _ in server.requests), timeout=PATIENCE_MS)
     qtbot.wait(1000)
     assert dialogs() == []
-
-
-def test_it_is_put_again_after_thirty_days_three_times_in_all(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_update_hook.plugin import attach
-    from napari_update_hook.plugin import attachment as attachments
-
-    for day, comes in ((0, True), (29, False), (31, True), (62, True), (93, False)):
-        monkeypatch.setenv("NAPARI_UPDATE_NOW", (datetime(2026, 11, 2, tzinfo=timezone.utc) + timedelta(days=day)).isoformat())
-        made = attachments._attachment
-        if made is not None:
-            made.end()
-        monkeypatch.setattr(attachments, "_attachment", None)
-        for button in viewer.window._qt_window.statusBar().findChildren(IndicatorButton):
-            button.setParent(None)
-            button.deleteLater()
-        attach(viewer)
-        qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
-        if comes:
-            qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-            dialogs()[0].reject()
-        else:
-            qtbot.wait(1200)
-            assert dialogs() == []
-
-
-def test_it_does_not_come_over_what_was_opened_while_it_was_prepared(
-    attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    prepare = sessions._examples
-
-    def slowly(here: Any) -> dict[str, str]:
-        time.sleep(1)
-        return prepare(here)
-
-    monkeypatch.setattr(sessions, "_examples", slowly)
-    qtbot.waitUntil(lambda: len(client_here().store.consents.askings()) == 1, timeout=PATIENCE_MS)
-    busy = QDialog()
-    busy.setModal(True)
-    busy.show()
-    qtbot.wait(2000)
-    assert dialogs() == []
-    busy.close()
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-    assert len(client_here().store.consents.askings()) == 1
-
-
-def test_it_comes_as_soon_as_there_is_a_window_for_it(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with monkeypatch.context() as hidden:
-        hidden.setattr(guis, "_main_window", lambda: None)
-        qtbot.wait(2000)
-        assert dialogs() == []
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-    assert len(client_here().store.consents.askings()) == 1
-
-
-@pytest.mark.parametrize("what", ["_is_busy", "QuestionDialog"])
-def test_what_fails_once_is_tried_again(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
-    from napari_update_hook.plugin.qt import question as questions
-
-    module: Any = guis if what == "_is_busy" else questions
-    real, tries = getattr(module, what), []
-
-    def fail_once(*arguments: Any, **how: Any) -> Any:
-        tries.append(1)
-        if len(tries) == 1:
-            raise RuntimeError("wrapped C/C++ object has been deleted")
-        return real(*arguments, **how)
-
-    monkeypatch.setattr(module, what, fail_once)
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-    assert len(client_here().store.consents.askings()) == 1
 
 
 def test_what_was_put_off_and_answered_meanwhile_does_not_come(
@@ -264,46 +166,6 @@ def test_nobody_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatc
     qtbot.wait(500)
     assert dialogs() == []
     assert not gui._timer.isActive()
-
-
-def test_what_fails_beside_it_does_not_keep_it_away(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("napari has changed")
-
-    monkeypatch.setattr(attachment(), "follow", fail)
-    monkeypatch.setattr(attachment().gui()._preferences, "follow", fail)
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-
-
-def test_it_waits_while_a_menu_is_open(attached: Any, qtbot: Any) -> None:
-    menu = QMenu()
-    menu.addAction("something")
-    menu.popup(QPoint(10, 10))
-    qtbot.wait(2000)
-    assert dialogs() == []
-    menu.close()
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-
-
-def test_it_waits_while_a_layer_is_loaded(attached: Any, qtbot: Any) -> None:
-    layer = attached.add_image(np.zeros((4, 4)))
-    layer._slicing_state._set_loaded(False)
-    assert not layer.loaded
-    qtbot.wait(2000)
-    assert dialogs() == []
-    layer._slicing_state._set_loaded(True)
-    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
-
-
-def test_its_links_lead_to_pages_that_the_service_has(question: QuestionDialog, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[str] = []
-    desktop = "napari_update_hook.plugin.qt.question.QDesktopServices"
-    monkeypatch.setattr(f"{desktop}.openUrl", lambda url: opened.append(url.toString()))
-    for link in question.findChildren(QPushButton):
-        if link.isFlat():
-            link.click()
-    server = client_here().settings.server
-    assert opened == [f"{server}/dashboard", f"{server}/privacy"]
 
 
 def test_an_index_that_takes_no_reports_is_nothing_to_be_asked_about(viewer: Any, qtbot: Any, server: MadeServer) -> None:

@@ -63,24 +63,6 @@ def test_the_script_of_an_administrator_is_run(tmp_path: Path) -> None:
     assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
 
 
-@STARTS_SCRIPTS
-def test_the_script_that_is_chosen_in_preferences_is_run_and_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import json
-
-    (tmp_path / "napari").mkdir()
-    settings = tmp_path / "napari" / "settings.yaml"
-    settings.write_text(f"application:\n  startup_script: {SCRIPT}\n")
-    ended = napari_alone(tmp_path, wanted=WAITING)
-    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
-    monkeypatch.setenv("NAPARI_CONFIG", str(settings))
-    command = [sys.executable, "-m", "napari_update_hook", "startup", "--json"]
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert told == {"script": str(SCRIPT), "in_force": True, "set_by": "napari's Preferences", "other": None, "problem": None}
-    settings.write_text("application:\n  startup_script: /another/script.py\n")
-    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert (told["in_force"], told["other"]) == (False, "/another/script.py")
-
-
 def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
     """The diff of docs/napari-integration.md, applied to a copy of the installed napari."""
     import napari

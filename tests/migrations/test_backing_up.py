@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pytest
 from napari_update_hook.weeks import published_from
 
 from aggregation.certificates.issue import prepare
 from aggregation.certificates.keys import new_key
 from aggregation.publish import publish_week
 from aggregation.stores.certificates import CertificateStore
-from migrations.backing_up import BackupError, back_up
+from migrations.backing_up import back_up
 from tests.support.processes import invoke
 from tests.support.reports import WEEK, report
 from tests.update_server.conftest import MakeClient, make_client, services_of
@@ -28,10 +27,7 @@ PATHS = (
 )
 
 
-async def test_a_restored_service_says_the_same_and_has_no_raw_report(
-    make_client: MakeClient,
-    tmp_path: Path,
-) -> None:
+async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_client: MakeClient, tmp_path: Path) -> None:
     data, saved, restored = tmp_path / "data", tmp_path / "saved", tmp_path / "restored"
     async with make_client() as client:
         services = services_of(client)
@@ -54,15 +50,6 @@ async def test_a_restored_service_says_the_same_and_has_no_raw_report(
             aggregate, site="https://x.org", key_folder=restored / "keys", plugin="affinder", first=WEEK, last=WEEK, now=NOW
         )
         assert certificate.token
-
-
-def test_it_says_why_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(BackupError, match="pg_dump"):
-        back_up(tmp_path, tmp_path / "saved")
-    (tmp_path / "aggregate.sqlite3").touch()
-    (tmp_path / "saved").mkdir()
-    with pytest.raises(BackupError, match="is there already"):
-        back_up(tmp_path, tmp_path / "saved")
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import REPORTS, RawStore
 from aggregation.stores.records import Records
-from migrations import StoreNotMigratedError, upgrade
-from migrations.copying import CopyError, copy_store
+from migrations import upgrade
+from migrations.copying import copy_store
 from tests.support.processes import invoke
 from tests.support.reports import WEEK, random_reports
 
@@ -81,25 +81,6 @@ async def test_every_row_arrives_as_it_was_and_numbers_go_on(filled: Path, postg
     aggregate = AggregateStore(make_engine(postgresql_url))
     assert await aggregate.job_started("refresh", NOW) == 2
     await aggregate.engine.dispose()
-
-
-@pytest.mark.postgresql
-async def test_a_store_that_holds_anything_is_left_alone(filled: Path, postgresql_url: str) -> None:
-    for store in Store:
-        await upgrade(store, postgresql_url)
-    raw = RawStore(make_engine(postgresql_url))
-    await raw.put(random_reports(3, 1))
-    before = await rows_of(postgresql_url, REPORTS)
-    with pytest.raises(CopyError, match="must be empty"):
-        await copy_store(Store.RAW, sqlite(filled, Store.RAW), postgresql_url)
-    assert await rows_of(postgresql_url, REPORTS) == before
-    await raw.close()
-
-
-async def test_an_old_store_is_migrated_first(filled: Path, tmp_path: Path) -> None:
-    target = f"sqlite+aiosqlite:///{tmp_path / 'target.sqlite3'}"
-    with pytest.raises(StoreNotMigratedError):
-        await copy_store(Store.RAW, sqlite(filled, Store.RAW), target)
 
 
 @pytest.mark.postgresql

@@ -44,10 +44,6 @@ async def test_a_store_of_a_newer_version_is_left_alone(empty_urls: dict[Store, 
         await upgrade(store, empty_urls[store])
 
 
-def test_the_two_stores_share_no_table() -> None:
-    assert not set(RawBase.metadata.tables) & set(AggregateBase.metadata.tables)
-
-
 async def test_a_percent_sign_in_a_path_is_no_trouble(tmp_path: object) -> None:
     from pathlib import Path
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from datetime import timedelta
-from importlib.resources import files
 
 import napari_update_hook
 import pytest
@@ -36,22 +35,6 @@ def test_check_status_and_consent_are_what_they_say(server: respx.MockRouter) ->
     assert levels == [Level.BASIC, Level.FULL, Level.NONE]
     with pytest.raises(ValueError, match="everything"):
         napari_update_hook.consent.record("everything")
-
-
-def test_what_is_not_there_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="nonsense"):
-        napari_update_hook.nonsense  # noqa: B018
-
-
-def test_the_package_is_typed() -> None:
-    assert (files("napari_update_hook") / "py.typed").is_file()
-
-
-def test_importing_it_loads_no_library() -> None:
-    heavy = "httpx msgspec npe2 qtpy typer rich packaging platformdirs"
-    code = f"import sys, napari_update_hook; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert answer.stdout.strip() == ""
 
 
 def test_the_collectors_load_neither_network_nor_gui() -> None:

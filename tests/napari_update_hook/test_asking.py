@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-import msgspec
 import pytest
 from napari_update_hook import asking
-from napari_update_hook.asking import Change, Why, changes_since, due_question
+from napari_update_hook.asking import Why, due_question
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.settings import ClientSettings, SiteRules
 from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireField, fields_of
@@ -46,11 +45,6 @@ def test_unanswered_it_is_asked_again_after_30_days_three_times_in_all(asked_day
         assert question.why is Why.FIRST
 
 
-@pytest.mark.parametrize("level", list(Level))
-def test_an_answer_is_an_answer(level: Level) -> None:
-    assert due_question(answered(level), [], settings(), NOON) is None
-
-
 @pytest.mark.parametrize(
     ("record", "server", "why"),
     [
@@ -74,51 +68,6 @@ def test_no_stays_no_also_elsewhere_and_for_a_larger_schema(level: Level) -> Non
     assert due_question(record, [], settings(server="https://other.example"), NOON) is None
 
 
-@pytest.mark.parametrize(
-    ("environ", "site"),
-    [
-        ({"NAPARI_TELEMETRY": "0"}, SiteRules()),
-        ({"CI": "true"}, SiteRules()),
-        ({}, SiteRules(telemetry=False)),
-        ({}, SiteRules(maximum_level=Level.NONE)),
-    ],
-)
-def test_where_it_is_off_anyway_nobody_is_asked(environ: dict[str, str], site: SiteRules) -> None:
-    assert due_question(None, [], settings(environ, site), NOON) is None
-
-
-def test_a_clock_that_was_set_back_does_not_ask_every_day() -> None:
-    assert due_question(None, [NOON + 5 * DAY], settings(), NOON) is not None, (
-        "that asking lies in the future: it does not count"
-    )
-    assert due_question(None, [NOON + 5 * DAY] * 3, settings(), NOON) is None
-
-
-FIELDS = {
-    Level.BASIC: [WireField("week", "text", "which week", "2026-W47"), WireField("gpu", "text", "make of the GPU", "x", 3)],
-    Level.MIDDLE: [
-        WireField("gpu", "text", "make of the GPU", "x", 3),
-        WireField("themes", "list of text", "themes of napari", [], 2),
-    ],
-}
-
-
-def test_the_difference_is_told_in_words_and_as_data() -> None:
-    changes = changes_since(1, FIELDS)
-    assert [change.sentence for change in changes] == [
-        "Level basic now also sends gpu: make of the GPU (text).",
-        "Level middle now also sends themes: themes of napari (list of text).",
-    ]
-    assert msgspec.to_builtins(changes)[0] == {
-        "level": "basic",
-        "name": "gpu",
-        "type": "text",
-        "description": "make of the GPU",
-    }
-    assert changes_since(2, FIELDS) == [Change(Level.BASIC, "gpu", "text", "make of the GPU")]
-    assert changes_since(3, FIELDS) == []
-
-
 @pytest.mark.promise("consent-has-limits")
 def test_a_grown_schema_stops_everything_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What would happen if the next release collected one field more."""
@@ -134,7 +83,3 @@ def test_a_grown_schema_stops_everything_until_it_is_answered(monkeypatch: pytes
     question = due_question(record, [], settings(), NOON)
     assert question is not None
     assert [change.name for change in question.changes] == ["gpu"]
-
-
-def test_since_the_beginning_everything_is_new() -> None:
-    assert {change.name for change in changes_since(0)} == {field.name for field in fields_of(Level.FULL)}

@@ -129,14 +129,6 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert [record["level"] for record in command("consent", "show", "--json").json["history"]] == ["middle", "none"]
 
 
-def test_an_example_of_each_level_before_anybody_agreed(command: Any, server: respx.MockRouter) -> None:
-    command("check")
-    example = command("preview", "--level", "full", "--json")
-    assert example.json["consent"]["level"] == "full"
-    assert "nobody has" in example.err
-    assert not [call for call in server.calls if call.request.method == "POST"]
-
-
 def test_asking_shows_every_level_and_records_nothing_by_itself(command: Any) -> None:
     told = command("consent", "ask")
     for word in ("none", "basic", "middle", "full", '"first_report"', '"command_usage"', "never fewer than ten"):
@@ -163,10 +155,6 @@ def test_a_person_who_is_asked_answers_or_does_not(
     assert (record.level.value if record else None) == level
     assert len(store.consents.askings()) == 1
     assert (result.exit_code == 0) is (typed != "yes\n")
-
-
-def test_an_answer_as_json(command: Any) -> None:
-    assert command("consent", "set", "basic", "--json").json["level"] == "basic"
 
 
 def test_the_difference_in_words_and_as_json(command: Any) -> None:
@@ -214,27 +202,6 @@ def test_status_says_what_is_wrong_and_exits_with_1(command: Any) -> None:
     assert "Delete the file" in told.err
 
 
-@pytest.mark.parametrize(
-    "path",
-    [[], ["check"], ["status"], ["preview"], ["sent"], ["id"], ["server-copy"], ["forget"], ["snooze"], ["ignore"],
-     ["unsnooze"], ["consent"], ["consent", "ask"], ["consent", "set"], ["consent", "show"], ["consent", "difference"]],
-)  # fmt: skip
-def test_every_command_explains_itself(path: list[str]) -> None:
-    result = CliRunner().invoke(cli.app, [*path, "--help"])
-    assert result.exit_code == 0
-    assert len(result.output) > 300
-
-
-@pytest.mark.parametrize("path", [["check"], ["status"], ["preview"], ["sent"], ["id"], ["server-copy"], ["forget"], ["snooze"],
-                                  ["consent", "show"], ["consent", "difference"]])  # fmt: skip
-def test_every_command_that_tells_something_has_json(path: list[str]) -> None:
-    assert "--json" in CliRunner().invoke(cli.app, [*path, "--help"]).output
-
-
-def test_colours_only_on_a_terminal(command: Any) -> None:
-    assert "\x1b" not in command("check").out
-
-
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii", "utf-8"])
 def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> None:
     """Windows consoles: a note with an arrow, Greek or emoji must come out somehow."""
@@ -266,11 +233,3 @@ def test_startup_says_how_and_whether_it_is_in_force(command: Any) -> None:
     assert str(SCRIPT) in told.out
     assert "napari is not installed in this environment." in told.err
     assert command("startup", "--json").json["in_force"] is False
-
-
-def test_the_launcher_says_where_napari_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_update_hook.plugin import starting
-
-    monkeypatch.setattr("sys.argv", ["napari-hooked"])
-    with pytest.raises(SystemExit, match="napari is not installed in this environment"):
-        starting.main()

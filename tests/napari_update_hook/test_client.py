@@ -64,22 +64,6 @@ def test_the_etag_is_computed_here_and_never_what_a_server_handed_out(machine: M
     assert len(again.rows) == 2
 
 
-def test_offline_the_last_answer_is_used_and_its_age_is_told(machine: Machine, server: respx.MockRouter) -> None:
-    machine.client.check()
-    machine.clock.forward(days=3)
-    server.get("/api/updates").mock(side_effect=httpx.ConnectError)
-    result = machine.client.check()
-    assert result.is_from_cache
-    assert "2026-11-18 12:00" in str(result.notice)
-    assert len(result.rows) == 2
-
-
-def test_offline_for_the_first_time_is_an_error(machine: Machine, server: respx.MockRouter) -> None:
-    server.get("/api/updates").mock(side_effect=httpx.ConnectTimeout)
-    with pytest.raises(ServerUnreachableError, match=r"updates\.example"):
-        machine.client.check()
-
-
 SUMMARY = [
     {
         "name": "Affinder",
@@ -90,20 +74,6 @@ SUMMARY = [
     },
     {"name": "other", "version": "1.0"},
 ]
-
-
-def test_todays_index_is_used_for_what_it_knows(machine: Machine, server: respx.MockRouter) -> None:
-    server.get("/api/updates").respond(404)
-    server.get("/api/extended_summary").respond(200, json=SUMMARY)
-    result = machine.client.check()
-    assert [(row.name, row.latest, row.status) for row in result.rows] == [("affinder", "0.5.0", Status.UPDATE)]
-    assert "can't tell" in result.rows[0].note
-    for unknown in ("which of them your Python 3.10 can install", "withdrawn", "vulnerable", "new napari"):
-        assert unknown in str(result.notice)
-    server.get("/api/updates").mock(side_effect=httpx.ConnectError)
-    offline = machine.client.check()
-    assert offline.is_from_cache
-    assert offline.rows == result.rows
 
 
 def test_todays_index_knows_the_conda_versions_too(machine: Machine, server: respx.MockRouter) -> None:
@@ -149,18 +119,6 @@ def test_a_check_that_nobody_asked_for_waits_until_the_server_says(machine: Mach
     assert requests_of(server) == CHECK * 2
 
 
-@pytest.mark.parametrize(("said", "hours"), [(60, 1), (5000, 1), (40_000, 11), (10**9, 7 * 24), (-5, 1)])
-def test_when_to_ask_again_is_clamped_to_whole_hours(machine: Machine, server: respx.MockRouter, said: int, hours: int) -> None:
-    server.get("/api/updates").respond(200, json=UPDATES | {"check_again_s": said})
-    machine.client.check(only_if_due=True)
-    machine.clock.forward(hours=hours - 0.01)
-    machine.client.check(only_if_due=True)
-    assert len(server.calls) == 1
-    machine.clock.forward(hours=0.02 + hours / 10)
-    machine.client.check(only_if_due=True)
-    assert len(server.calls) == 2
-
-
 def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machine: Machine, server: respx.MockRouter) -> None:
     server.get("/api/updates").mock(side_effect=httpx.ConnectError)
     tries = []
@@ -175,14 +133,6 @@ def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machi
     assert 4 <= len(tries) <= 8
     assert gaps == sorted(gaps)
     assert gaps[0] >= 15
-
-
-def test_a_clock_that_is_set_back_does_not_silence_the_check(machine: Machine, server: respx.MockRouter) -> None:
-    machine.clock.forward(days=3650)
-    machine.client.check(only_if_due=True)
-    machine.clock.forward(days=-3650)
-    machine.client.check(only_if_due=True)
-    assert requests_of(server) == CHECK * 2
 
 
 def test_a_server_that_asks_for_a_pause_gets_it_from_everybody(machine: Machine, server: respx.MockRouter) -> None:
@@ -219,16 +169,6 @@ def test_state_that_cannot_be_read_ends_no_check(machine: Machine, server: respx
     assert requests_of(server) == CHECK, "what can't be read is no consent"
     assert "here.sqlite3" in str(result.notice)
     assert "here.sqlite3" in str(result.telemetry.reason)
-
-
-def test_what_is_known_needs_no_request(machine: Machine, server: respx.MockRouter) -> None:
-    assert machine.client.known() is None
-    rows = machine.client.check().rows
-    asked = len(server.calls)
-    known = machine.client.known()
-    assert known is not None
-    assert known.rows == rows
-    assert len(server.calls) == asked
 
 
 def test_an_example_before_anybody_agreed_makes_no_secret_and_asks_nobody(machine: Machine, server: respx.MockRouter) -> None:
@@ -293,16 +233,6 @@ def test_with_an_answer_from_before_no_bad_answer_ends_a_check(
     assert "2026-11-18 12:00" in str(result.notice)
 
 
-def test_a_pause_of_one_server_is_not_anothers(machine: Machine, server: respx.MockRouter) -> None:
-    machine.client.check()
-    server.get("/api/updates").respond(503, headers={"retry-after": "7200"})
-    machine.client.check()
-    elsewhere = Machine(machine.folder, "https://other.example", clock=machine.clock)
-    with respx.mock(base_url="https://other.example") as other:
-        other.get("/api/updates").respond(200, json=UPDATES)
-        assert not elsewhere.client.check().is_from_cache
-
-
 def test_a_snooze_does_not_silence_a_vulnerability(machine: Machine, server: respx.MockRouter) -> None:
     machine.store.snoozes.add(Snooze("affinder", "*"))
     packages = {"affinder": {"latest": "0.5.0", "vulnerabilities": {"0.4.0": ["PYSEC-2026-1"]}}}
@@ -310,10 +240,3 @@ def test_a_snooze_does_not_silence_a_vulnerability(machine: Machine, server: res
     (row,) = machine.client.check().rows
     assert (row.status, row.needs_attention) == (Status.SNOOZED, True)
     assert "affinder==0.5.0" in str(row.command)
-
-
-def test_an_example_with_todays_index_names_plugins_too(machine: Machine, server: respx.MockRouter) -> None:
-    server.get("/api/updates").respond(404)
-    server.get("/api/extended_summary").respond(200, json=SUMMARY)
-    machine.client.check()
-    assert b"affinder" in machine.client.example(Level.MIDDLE)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook import collect
-from napari_update_hook.collect import Collector, count_command, count_layer, start_counting, stop_counting
+from napari_update_hook.collect import Collector, count_command, count_layer, start_counting
 from napari_update_hook.facts import facts_of
-from napari_update_hook.settings import SiteRules
 from napari_update_hook.state.drafts import Counts
 from napari_update_hook.wire import Level
 
@@ -83,21 +79,6 @@ def test_consent_that_is_renewed_between_two_flushes_keeps_nothing_of_before(mac
     assert machine.store.drafts.counts(WEEK).commands == {}
 
 
-def test_a_new_answer_in_the_same_process_is_obeyed_at_once(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    collector = start_counting(collector_of(machine))
-    count_command("before")
-    machine.consent(Level.FULL)
-    collect.consent_changed()
-    count_command("after")
-    machine.consent(Level.NONE)
-    collect.consent_changed()
-    count_command("never")
-    assert not collector.is_counting
-    machine.consent(Level.FULL)
-    assert collector.flush()
-    assert machine.store.drafts.counts(WEEK) == Counts()
-
-
 def test_the_week_of_an_event_is_the_one_in_which_it_happened(machine: Machine) -> None:
     machine.consent(Level.FULL)
     collector = collector_of(machine)
@@ -148,11 +129,6 @@ def test_whatever_is_handed_over_nothing_is_raised(machine: Machine, make_odd: C
         count_layer(layer, odd)
 
 
-def test_before_anything_is_started_counting_does_nothing() -> None:
-    count_command("affinder.start")
-    count_layer("image", Array())
-
-
 def test_state_that_cannot_be_written_keeps_the_counts_for_the_next_flush(machine: Machine) -> None:
     machine.consent(Level.FULL)
     collector = collector_of(machine)
@@ -164,67 +140,3 @@ def test_state_that_cannot_be_written_keeps_the_counts_for_the_next_flush(machin
     own.path.write_bytes(content)
     assert collector.flush()
     assert machine.store.drafts.counts(WEEK).commands == {"affinder.start": 1}
-
-
-def test_the_background_thread_flushes_and_what_is_left_is_written_at_the_end(machine: Machine) -> None:
-    machine.consent(Level.FULL)
-    collector = start_counting(collector_of(machine, flush_every=0.02))
-    count_command("first")
-    ends = threading.Event()
-    for _ in range(200):
-        if machine.store.drafts.counts(WEEK).commands:
-            break
-        ends.wait(0.02)
-    assert machine.store.drafts.counts(WEEK).commands == {"first": 1}
-    assert start_counting() is collector
-    count_command("last")
-    stop_counting()
-    assert machine.store.drafts.counts(WEEK).commands == {"first": 1, "last": 1}
-    count_command("after the end")
-    assert machine.store.drafts.counts(WEEK).commands == {"first": 1, "last": 1}
-
-
-@pytest.mark.parametrize(
-    ("environ", "site"),
-    [
-        ({"NAPARI_TELEMETRY": "0"}, SiteRules()),
-        ({"DO_NOT_TRACK": "1"}, SiteRules()),
-        ({"GITHUB_ACTIONS": "true"}, SiteRules()),
-        ({}, SiteRules(telemetry=False, sources=("site.json",))),
-        ({}, SiteRules(maximum_level=Level.MIDDLE, sources=("site.json",))),
-    ],
-)
-def test_no_way_off_counts_anything(machine: Machine, environ: dict[str, str], site: SiteRules) -> None:
-    machine.consent(Level.FULL)
-    machine.environ, machine.site = environ, site
-    collector = collector_of(machine)
-    collector.command("affinder.start")
-    assert not collector.is_counting
-    assert collector.flush()
-    assert machine.store.drafts.all() == []
-
-
-def test_a_queue_that_nobody_empties_is_bounded(machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(collect, "MOST_WAITING", 10)
-    machine.consent(Level.FULL)
-    collector = collector_of(machine)
-    for _ in range(25):
-        collector.command("affinder.start")
-    assert collector.flush()
-    assert machine.store.drafts.counts(WEEK).commands == {"affinder.start": 10}
-
-
-def test_a_state_file_that_is_busy_loses_nothing(machine: Machine) -> None:
-    import sqlite3
-
-    machine.consent(Level.FULL)
-    collector = collector_of(machine)
-    collector.command("affinder.start")
-    busy = sqlite3.connect(machine.store.files[0].path, isolation_level=None)
-    busy.execute("BEGIN EXCLUSIVE")
-    assert collector.flush() is False
-    collector.command("affinder.start")
-    busy.execute("ROLLBACK")
-    busy.close()
-    assert collector.flush()
-    assert machine.store.drafts.counts(WEEK).commands == {"affinder.start": 2}

@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook.state.migrations import ACCOUNT_FILE, ACCOUNT_MIGRATIONS, ENVIRONMENT_FILE, ENVIRONMENT_MIGRATIONS
 from napari_update_hook.wire import Level
 
 from tests.support.client import ALLOWED, NOON, UPDATES_BODY, WEEK, Machine
-from tests.support.crashing import EVENT, context, count_for_ever, count_some, killed_after, live_for_ever, open_once
+from tests.support.crashing import EVENT, context, count_for_ever, count_some, killed_after, live_for_ever, retried
 
 KILLS = int(os.environ.get("TEST_KILLS", "210"))
 
@@ -39,7 +38,7 @@ def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_tw
     machine.consent(Level.FULL)
     dice = random.Random(13)
     begun = done = kills = 0
-    while kills < KILLS // 3 or (done <= KILLS and kills < 3 * KILLS):  # a busy machine writes less between two kills
+    while kills < KILLS // 2 or (done <= KILLS and kills < 3 * KILLS):  # a busy machine writes less between two kills
         kills += 1
         told = killed_after(count_for_ever, (str(machine.folder),), dice.random() / 30)
         begun, done = begun + told.count("counting"), done + told.count("counted")
@@ -98,7 +97,7 @@ def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[s
     now = NOON
     events: dict[str, int] = defaultdict(int)
     kills = 0
-    while kills < KILLS // 3 or (len({report["week"] for report in reports}) < 5 and kills < 3 * KILLS):
+    while kills < KILLS // 2 or (len({report["week"] for report in reports}) < 5 and kills < 3 * KILLS):
         kills += 1
         told = killed_after(live_for_ever, (str(machine.folder), url, now.isoformat()), dice.random() / 8)
         integrity(machine.folder)
@@ -122,52 +121,6 @@ def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[s
             assert any(json.loads(request)["report"] == report for request in kept), "what a server has is kept here"
 
 
-def first_release(folder: Path) -> None:
-    """Make the state files as the first release left them."""
-    (folder / "environments").mkdir(parents=True)
-    for path, application, scripts in (
-        (folder / "environments" / "here.sqlite3", ENVIRONMENT_FILE, ENVIRONMENT_MIGRATIONS),
-        (folder / "account.sqlite3", ACCOUNT_FILE, ACCOUNT_MIGRATIONS),
-    ):
-        database = sqlite3.connect(path)
-        database.executescript(scripts[0])
-        if application == ENVIRONMENT_FILE:
-            answer = (1, NOON.isoformat(), "basic", 1, "https://updates.example", None, "test")
-            database.execute("INSERT INTO consent VALUES (?, ?, ?, ?, ?, ?, ?)", answer)
-            database.execute("INSERT INTO sent VALUES (1, ?, 's', ?, 'basic', '{}', '{}')", (NOON.isoformat(), WEEK))
-        else:
-            database.execute("INSERT INTO identifiers_sent VALUES ('s', ?, 'basic', ?)", (WEEK, "0" * 32))
-        database.execute(f"PRAGMA application_id = {application}")
-        database.execute("PRAGMA user_version = 1")
-        database.commit()
-        database.close()
-
-
-@pytest.mark.slow
-def test_kills_while_migrating(tmp_path: Path) -> None:
-    dice = random.Random(5)
-    ended = 0
-    for number in range(KILLS - 2 * (KILLS // 3)):
-        machine = Machine(tmp_path / str(number))
-        first_release(machine.folder)
-        receiver, sender = context().Pipe(duplex=False)
-        process = context().Process(target=open_once, args=(str(machine.folder), sender))
-        process.start()
-        process.join(dice.random() / 70)
-        ended += process.exitcode is not None
-        process.kill()
-        process.join()
-        receiver.close()
-        integrity(machine.folder)
-        store = machine.store
-        assert [record.level for record in store.consents.history()] == [Level.BASIC]
-        assert len(store.sendings.sent()) == 1
-        assert [one.identifier for one in store.sendings.identifiers()] == ["0" * 32]
-        store.sendings.reserve_revision("s", WEEK)
-        assert len(store.sendings.sent()) == 1
-    assert ended < KILLS // 4, "most were killed before they ended"
-
-
 @pytest.mark.slow
 def test_eight_processes_that_count_at_once_lose_nothing(machine: Machine) -> None:
     machine.consent(Level.FULL)
@@ -177,7 +130,8 @@ def test_eight_processes_that_count_at_once_lose_nothing(machine: Machine) -> No
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0] * 8
-    assert machine.store.drafts.counts(WEEK).commands == {EVENT: 800, "napari.window.open": 400}
+    counts = retried(lambda: machine.store.drafts.counts(WEEK))
+    assert counts.commands == {EVENT: 800, "napari.window.open": 400}
 
 
 LIFE = """
@@ -263,13 +217,6 @@ def _reachable(folder: Path) -> Path:
         if parent.stat().st_uid == os.getuid() and not mode & 0o005 and "pytest" in str(parent):
             parent.chmod(mode | 0o055)
     return folder
-
-
-def test_a_state_folder_that_cannot_be_made_ends_nothing(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    said = live(tmp_path / "file" / "state", "")
-    assert said.startswith("2 0")
-    assert "NAPARI_UPDATE_STATE" in said
 
 
 def test_what_was_counted_last_is_written_when_the_process_ends(machine: Machine) -> None:

@@ -20,16 +20,6 @@ def record(level: Level = Level.MIDDLE, until: datetime | None = None, schema: i
     return ConsentRecord(NOW - timedelta(days=1), level, schema, SERVER, until, "test")
 
 
-@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
-def test_the_level_that_somebody_agreed_to_is_in_force(level: Level) -> None:
-    decision = decide(record(level), settings(), NOW)
-    assert (decision.level, decision.reason) == (level, None)
-
-
-def test_nothing_is_sent_where_nobody_answered() -> None:
-    assert decide(None, settings(), NOW).level is Level.NONE
-
-
 @pytest.mark.promise("consent-has-limits")
 def test_consent_holds_for_one_service_alone() -> None:
     decision = decide(record(), settings(server="https://other.example"), NOW)
@@ -41,22 +31,6 @@ def test_consent_holds_for_one_service_alone() -> None:
 def test_consent_for_a_time_ends() -> None:
     assert decide(record(until=NOW + timedelta(seconds=1)), settings(), NOW).level is Level.MIDDLE
     assert decide(record(until=NOW), settings(), NOW).level is Level.NONE
-
-
-def test_consent_for_a_smaller_schema_stops_everything() -> None:
-    assert decide(record(schema=SCHEMA_VERSION - 1), settings(), NOW).level is Level.NONE
-
-
-def test_a_switch_beats_the_record() -> None:
-    decision = decide(record(), settings({"NAPARI_TELEMETRY": "0"}), NOW)
-    assert decision.level is Level.NONE
-    assert "NAPARI_TELEMETRY" in str(decision.reason)
-
-
-def test_an_administrator_may_cap_the_level() -> None:
-    rules = SiteRules(maximum_level=Level.BASIC, sources=("site.json",))
-    assert decide(record(Level.FULL), settings(site=rules), NOW).level is Level.BASIC
-    assert decide(record(Level.BASIC), settings(site=rules), NOW).reason is None
 
 
 @pytest.mark.parametrize(("text", "days"), [("90d", 90), ("12w", 84), ("3m", 90), (" 1D ", 1)])

@@ -30,12 +30,7 @@ def windows(prefix: str, *marks: str, virtual: bool = True, pixi: str | None = N
             Tool.PIP,
             "'/Users/me/my envs/napari/bin/python' -m pip install affinder==0.6.0",
         ),
-        (
-            windows(r"C:\Users\Me\venv"),
-            "pip",
-            Tool.PIP,
-            r"C:\Users\Me\venv\Scripts\python.exe -m pip install affinder==0.6.0",
-        ),
+        (windows(r"C:\Users\Me\venv"), "pip", Tool.PIP, r"C:\Users\Me\venv\Scripts\python.exe -m pip install affinder==0.6.0"),
         (
             windows(r"C:\Users\My Name\venv"),
             "pip",
@@ -51,12 +46,7 @@ def windows(prefix: str, *marks: str, virtual: bool = True, pixi: str | None = N
             "/projects/lab/.venv/bin/python -m pip install affinder==0.6.0",
         ),
         (posix("/home/me/.local/share/uv/tools/napari", "uv-tool"), "uv", Tool.UV_TOOL, "uv tool upgrade napari"),
-        (
-            posix("/home/me/.local/pipx/venvs/napari", "pipx"),
-            "pip",
-            Tool.PIPX,
-            "pipx inject --force napari affinder==0.6.0",
-        ),
+        (posix("/home/me/.local/pipx/venvs/napari", "pipx"), "pip", Tool.PIPX, "pipx inject --force napari affinder==0.6.0"),
         (
             posix("/opt/conda/envs/napari", "conda"),
             "conda",
@@ -140,13 +130,3 @@ def test_where_no_command_helps_it_says_why(place: Place, distribution: Distribu
 
 def test_a_virtual_environment_of_a_managed_python_is_ones_own() -> None:
     assert tool_of(posix("/home/me/venv", "managed", virtual=True), "pip") is Tool.PIP
-
-
-def test_the_marks_of_this_very_environment_are_read() -> None:
-    import sys
-
-    from napari_update_hook.here import place_here
-
-    place = place_here()
-    assert str(place.prefix) == sys.prefix
-    assert place.is_virtual is (sys.prefix != sys.base_prefix)

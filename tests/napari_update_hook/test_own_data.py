@@ -55,17 +55,6 @@ def two_weeks(machine: Machine, holding: Holding) -> None:
     holding.learn()
 
 
-def test_ids_are_those_that_are_sent(machine: Machine, holding: Holding) -> None:
-    assert own_ids(machine.settings, machine.store).identifier is None
-    machine.consent(Level.BASIC)
-    ids = own_ids(machine.settings, machine.store)
-    assert ids.sent == []
-    machine.client.check()
-    (report,) = reports_of(holding.router)
-    assert (ids.week, ids.identifier, ids.environment) == (WEEK, report["identifier"], report["environment"])
-    assert [one.identifier for one in own_ids(machine.settings, machine.store).sent] == [report["identifier"]]
-
-
 def test_the_servers_copy_is_asked_for_one_identifier_a_request(machine: Machine, holding: Holding) -> None:
     two_weeks(machine, holding)
     copies = server_copy(machine.settings, machine.store, 5)

@@ -33,17 +33,6 @@ def test_after_a_success_the_pause_is_spread() -> None:
     assert all(DAY <= pause <= DAY * 1.1 for pause in pauses)
 
 
-def test_failures_double_the_pause_up_to_a_week() -> None:
-    pause, lengths = None, []
-    for _ in range(30):
-        pause = after_failure(NOON, pause, "no", None, First())
-        lengths.append(pause.not_before - NOON)
-    assert lengths[:4] == [HOUR, 2 * HOUR, 4 * HOUR, 8 * HOUR]
-    assert lengths[-1] == LONGEST
-    assert pause is not None
-    assert holds(pause, NOON)
-
-
 @pytest.mark.parametrize(
     ("asked", "pause"), [(None, HOUR), (10.0, HOUR), (7200.0, 2 * HOUR), (10.0**12, LONGEST), (-10.0, HOUR)]
 )

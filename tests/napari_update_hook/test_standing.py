@@ -42,15 +42,6 @@ def test_what_waits_was_refused_or_failed_is_told(machine: Machine, server: resp
     json.dumps(msgspec.to_builtins(status, str_keys=True))
 
 
-def test_what_is_wrong_with_a_file_is_said_with_what_to_do(machine: Machine, server: respx.MockRouter) -> None:
-    machine.consent(Level.MIDDLE)
-    machine.client.check()
-    (machine.folder / "account.sqlite3").write_bytes(b"damaged, and longer than the header of a database" * 40)
-    (problem,) = status_of(machine).problems
-    assert "account.sqlite3" in problem
-    assert "Delete the file" in problem
-
-
 def test_a_damaged_page_is_found_too(machine: Machine, server: respx.MockRouter) -> None:
     """A file whose header is fine: only a check of its pages tells."""
     machine.consent(Level.MIDDLE)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx
 import pytest
 import respx
-from napari_update_hook.statistics import Numbers, Row, pivot
 
 from tests.napari_update_hook.test_cli import run
 from tests.support.client import SERVER
@@ -60,20 +58,6 @@ def test_a_table_has_a_line_for_each_value_and_a_column_for_each_of_the_last_wee
 
 
 @respx.mock
-def test_on_a_narrow_terminal_the_last_weeks_that_fit_are_shown(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from napari_update_hook import terminal
-
-    respx.get(f"{SERVER}/api/stats/plugins/affinder").respond(json=answer(ROWS))
-    told = run(capsys, monkeypatch, *COMMAND, width=60)
-    assert terminal.out.width == 60
-    heading = next(line for line in told.out.splitlines() if "python" in line)
-    assert heading.split() == ["┃", "python", *(part for week in WEEKS[-4:] for part in ("┃", week)), "┃"]
-    assert "4 earlier weeks found no room" in told.out
-
-
-@respx.mock
 def test_nothing_but_the_question_goes_out(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     route = respx.get(f"{SERVER}/api/stats/napari").respond(json=answer([]))
     run(capsys, monkeypatch, "stats", "--from", "2026-W39", "--to", "2026-W40")
@@ -93,43 +77,3 @@ def test_all_pages_are_read_and_no_address_of_somebody_else(
     respx.get(path).respond(json=first)
     told = run(capsys, monkeypatch, *COMMAND, "--json")
     assert [row["people"] for row in told.json["rows"]] == [95, 20, 30, 1235]
-
-
-@respx.mock
-def test_csv_has_all_weeks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    respx.get(f"{SERVER}/api/stats/plugins/affinder").respond(json=answer(ROWS))
-    told = run(capsys, monkeypatch, *COMMAND, "--csv")
-    assert told.out.splitlines()[:2] == ["week,plugin,python,people", "2026-W30,affinder,3.9,95"]
-    assert run(capsys, monkeypatch, *COMMAND, "--csv", "--json").code == 2
-
-
-@respx.mock
-def test_where_nothing_is_listed_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    route = respx.get(f"{SERVER}/api/stats/plugins/affinder").respond(json=answer([]))
-    assert "fewer than 10 people, or nobody" in run(capsys, monkeypatch, *COMMAND).out
-    route.respond(json=answer([], weeks=[]))
-    assert "No week is published yet" in run(capsys, monkeypatch, *COMMAND).out
-
-
-@respx.mock
-def test_what_the_service_says_is_wrong_is_passed_on(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    problem = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "No 'afinder'. Did you mean affinder?"}
-    headers = {"content-type": "application/problem+json"}
-    respx.get(f"{SERVER}/api/stats/plugins/afinder").mock(httpx.Response(404, json=problem, headers=headers))
-    told = run(capsys, monkeypatch, "stats", "afinder")
-    assert (told.code, "Did you mean affinder?" in told.err) == (1, True)
-
-
-@respx.mock
-def test_todays_index_has_no_statistics(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    respx.get(f"{SERVER}/api/stats/plugins/affinder").respond(404, text="<html>")
-    told = run(capsys, monkeypatch, "stats", "affinder")
-    assert (told.code, "has no statistics" in told.err) == (1, True)
-
-
-def test_a_week_without_a_number_is_none_and_not_zero() -> None:
-    rows = [Row("2026-W40", {"plugin": "affinder"}, 45)]
-    table = pivot(Numbers("plugins", "?", 10, 5, ["2026-W39", "2026-W40"], rows))
-    assert (table.titles, table.lines) == ([], [((), [None, 45])])

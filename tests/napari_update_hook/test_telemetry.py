@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from datetime import datetime, timedelta, timezone
-from itertools import pairwise
 
 import httpx
 import msgspec
 import pytest
 import respx
-from napari_update_hook.collect import Collector
 from napari_update_hook.environment import Distribution
 from napari_update_hook.facts import facts_of
-from napari_update_hook.layers import LayerKind
-from napari_update_hook.state.consents import Consents
-from napari_update_hook.state.drafts import Counts, Draft
-from napari_update_hook.telemetry import next_to_send
+from napari_update_hook.state.drafts import Counts
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.client import (
     ALLOWED,
     HERE,
-    NOON,
     SERVER,
-    UPDATES,
     UPDATES_BODY,
     WEEK,
     Machine,
@@ -44,12 +36,6 @@ def count(machine: Machine, week: str = WEEK, **commands: int) -> None:
     store = machine.store
     counts = Counts({name.replace("__", "."): number for name, number in commands.items()})
     assert store.drafts.add(machine.settings.service, store.drafts.epoch(), facts_of(HERE, Level.FULL), {week: counts})
-
-
-def test_the_answer_none_sends_nothing(machine: Machine, server: respx.MockRouter) -> None:
-    machine.consent(Level.NONE)
-    machine.client.check()
-    assert requests_of(server) == [CHECK]
 
 
 def test_consent_for_one_server_sends_nothing_to_another(machine: Machine, server: respx.MockRouter) -> None:
@@ -120,18 +106,6 @@ def test_the_next_report_names_the_answer_that_is_known(machine: Machine, server
     assert result.rows == rows
 
 
-def test_a_client_goes_on_above_the_revision_that_it_is_told(machine: Machine, server: respx.MockRouter) -> None:
-    refused = {"stored": False, "revision": 41, "reason": "held already", "left_out": {"plugins": 0, "commands": 0}}
-    server.post("/api/updates/basic").respond(200, json={"receipt": refused, "updates": UPDATES})
-    machine.consent(Level.BASIC)
-    result = machine.client.check()
-    assert result.telemetry.receipt is not None
-    assert result.telemetry.receipt.revision == 41
-    previewed = machine.client.preview()
-    assert previewed is not None
-    assert previewed.key.revision == 42
-
-
 @pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 429, 500, 503])
 def test_updates_never_depend_on_telemetry_and_nothing_is_dropped_silently(
     machine: Machine, server: respx.MockRouter, status: int
@@ -171,21 +145,6 @@ def test_a_pause_that_the_server_asks_for_is_kept_also_by_a_new_consent(machine:
     machine.clock.forward(days=2)
     machine.client.check()
     assert len(reports_of(server)) == 2
-
-
-def test_failures_are_tried_again_less_and_less_often(machine: Machine, server: respx.MockRouter) -> None:
-    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
-    machine.consent(Level.BASIC)
-    tries = []
-    for hour in range(48):
-        before = len(server.calls)
-        machine.client.check()
-        if requests_of(server)[before:] != [CHECK]:
-            tries.append(hour)
-        machine.clock.forward(hours=1)
-    gaps = [later - earlier for earlier, later in pairwise(tries)]
-    assert 4 <= len(tries) <= 7
-    assert gaps == sorted(gaps)
 
 
 @pytest.mark.promise("off-by-firewall")
@@ -264,22 +223,6 @@ def test_a_higher_level_adds_nothing_to_a_week_that_is_over(machine: Machine, se
     assert [path for method, path in requests_of(server) if method == "POST"] == ["/api/updates/basic"]
 
 
-def test_lowering_the_level_takes_back_what_was_sent_this_week(machine: Machine, server: respx.MockRouter) -> None:
-    machine.consent(Level.FULL)
-    machine.client.check()
-    machine.consent(Level.BASIC)
-    machine.clock.forward(**NEXT_DAY)
-    machine.client.check()
-    first, second = reports_of(server)
-    assert (first["week"], first["identifier"], first["environment"]) == (
-        second["week"],
-        second["identifier"],
-        second["environment"],
-    )
-    assert second["revision"] > first["revision"]
-    assert "plugins" not in second
-
-
 @pytest.mark.promise("nothing-from-before")
 def test_nothing_from_before_a_consent_is_ever_sent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
@@ -289,24 +232,6 @@ def test_nothing_from_before_a_consent_is_ever_sent(machine: Machine, server: re
     machine.consent(Level.FULL)
     machine.client.check()
     assert [report["command_usage"] for report in reports_of(server)] == [{}]
-
-
-def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
-    machine: Machine, server: respx.MockRouter
-) -> None:
-    server.post("/api/updates/full").respond(
-        410,
-        content=b'{"detail": "This server does not take the level full any more."}',
-        headers={"content-type": "application/problem+json"},
-    )
-    machine.consent(Level.FULL)
-    count(machine, affinder__start=5)
-    assert "off from now on" in str(machine.client.check().telemetry.reason)
-    assert machine.client.decision().level is Level.NONE
-    assert machine.store.consents.secrets() is None
-    assert machine.store.drafts.all() == []
-    assert machine.store.drafts.counts(WEEK) == Counts()
-    assert "switched the level full off" in machine.store.consents.history()[-1].means
 
 
 def test_a_schema_that_a_server_retired_is_kept_and_the_person_told_to_update(
@@ -332,15 +257,6 @@ def test_a_first_report_stays_first_for_the_whole_week(machine: Machine, server:
         ("2026-W47", True),
         ("2026-W48", False),
     ]
-
-
-def test_a_person_who_agreed_to_more_than_is_sent_hears_why(machine: Machine, server: respx.MockRouter) -> None:
-    machine.environ = {"NAPARI_TELEMETRY": "0"}
-    assert not machine.client.check().telemetry.is_restricted, "nobody agreed to anything"
-    machine.consent(Level.FULL)
-    assert machine.client.check().telemetry.is_restricted
-    machine.environ = {}
-    assert not machine.client.check().telemetry.is_restricted
 
 
 def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(machine: Machine, server: respx.MockRouter) -> None:
@@ -371,29 +287,6 @@ def test_without_the_public_lists_nothing_is_sent_and_cached_ones_do(machine: Ma
     machine.clock.forward(days=7)
     machine.client.check()
     assert len(reports_of(server)) == 2
-
-
-def test_the_lists_are_fetched_only_with_consent_for_their_level(machine: Machine, server: respx.MockRouter) -> None:
-    machine.consent(Level.BASIC)
-    machine.client.check()
-    asked = [path for _, path in requests_of(server) if "allowed" in path]
-    assert asked == ["/api/telemetry/allowed/basic"]
-
-
-def test_counts_and_layers_are_rounded_down_and_only_public_names_leave(machine: Machine, server: respx.MockRouter) -> None:
-    machine.consent(Level.FULL)
-    store = machine.store
-    layers = {
-        LayerKind("image", "MEDIUM", 3, "ndarray", "uint8"): 9,
-        LayerKind("image", "MEDIUM", 3, "SecretArray", "uint8"): 6,
-        LayerKind("image", "MEDIUM", 3, "other", "uint8"): 5,
-    }
-    counts = Counts({"affinder.start": 123, "private-plugin.run": 50, "napari.window.open": 1}, layers)
-    store.drafts.add(machine.settings.service, store.drafts.epoch(), facts_of(HERE, Level.FULL), {WEEK: counts})
-    machine.client.check()
-    (report,) = reports_of(server)
-    assert report["command_usage"] == {"affinder.start": 100, "napari.window.open": 1}
-    assert [(use["class"], use["count"]) for use in report["data_size_info"]] == [("ndarray", 1), ("other", 10)]
 
 
 def test_several_processes_that_start_together_send_one_report(machine: Machine, server: respx.MockRouter) -> None:
@@ -431,35 +324,6 @@ def test_a_clock_that_jumps_back_sends_no_week_twice_and_loses_none(
     assert sent[0] == (WEEK, 1)
 
 
-def test_a_server_without_telemetry_is_said_to_be_one(machine: Machine, server: respx.MockRouter) -> None:
-    server.get("/api/telemetry/allowed/basic").respond(404)
-    machine.consent(Level.BASIC)
-    assert "does not take telemetry" in str(machine.client.check().telemetry.reason)
-
-
-@pytest.mark.parametrize("hours", range(-12, 15))
-@pytest.mark.parametrize(
-    ("instant", "week"),
-    [
-        ("2026-12-31T23:30:00+00:00", "2026-W53"),
-        ("2027-01-03T23:59:59+00:00", "2026-W53"),
-        ("2027-01-04T00:00:00+00:00", "2027-W01"),
-        ("2029-12-31T12:00:00+00:00", "2030-W01"),
-    ],
-)
-def test_around_new_year_the_week_is_that_of_utc_in_every_time_zone(
-    machine: Machine, server: respx.MockRouter, instant: str, week: str, hours: int
-) -> None:
-    zone = timezone(timedelta(hours=hours))
-    machine.clock.now = datetime.fromisoformat(instant).astimezone(zone)
-    machine.consent(Level.FULL)
-    collector = Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL))
-    collector.command("affinder.start")
-    assert collector.flush()
-    machine.client.check()
-    assert [(report["week"], report["command_usage"]) for report in reports_of(server)] == [(week, {"affinder.start": 1})]
-
-
 def test_answering_anew_does_not_send_twice_a_day(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     count(machine, week="2026-W46", affinder__start=1)
@@ -490,58 +354,6 @@ def test_what_an_administrator_no_longer_allows_leaves_this_computer_too(machine
     assert machine.store.drafts.counts(WEEK) == Counts()
 
 
-def draft(
-    week: str, *, level: Level = Level.FULL, refused: str | None = None, covered: int = 0, service: str = SERVER
-) -> Draft:
-    return Draft(service, week, level, facts_of(HERE, level), 1, covered, refused)
-
-
-@pytest.mark.parametrize(
-    ("drafts", "chosen"),
-    [
-        ([], None),
-        ([draft("2026-W47"), draft("2026-W46")], "2026-W46"),
-        ([draft("2026-W47"), draft("2026-W46", refused="no")], "2026-W47"),
-        ([draft("2026-W46", refused="no")], "2026-W46"),
-        ([draft("2026-W47", covered=1)], None),
-        ([draft("2026-W48"), draft("2026-W49")], None),  # ahead of the clock, though a server would take the first
-        ([draft("2026-W40")], None),  # closed
-        ([draft("2026-W46", service="https://other.example")], None),
-        ([draft("2026-W45"), draft("2026-W46")], "2026-W46"),  # to be forgotten
-    ],
-)
-def test_which_week_goes_out_next(drafts: list[Draft], chosen: str | None) -> None:
-    now = NOON + timedelta(days=4, hours=11, minutes=50)  # the next week begins in ten minutes
-    picked = next_to_send(drafts, SERVER, now, {(SERVER, "2026-W45")}, Level.MIDDLE)
-    assert (picked.week if picked else None) == chosen
-    assert picked is None or picked.level is Level.MIDDLE, "cut to the level in force"
-
-
-def test_a_report_of_an_environment_too_many_is_kept_and_marked(machine: Machine, server: respx.MockRouter) -> None:
-    reason = "there are 8 environments of this identifier already"
-    receipt = {"stored": False, "revision": 1, "reason": reason, "left_out": {"plugins": 0, "commands": 0}}
-    server.post("/api/updates/basic").respond(200, json={"receipt": receipt, "updates": None})
-    machine.consent(Level.BASIC)
-    machine.client.check()
-    (kept,) = machine.store.drafts.all()
-    assert (kept.refused, kept.is_unsent) == (reason, True)
-
-
-def test_an_older_week_of_a_level_that_is_switched_off_is_dropped_and_consent_stays(
-    machine: Machine, server: respx.MockRouter
-) -> None:
-    machine.consent(Level.BASIC)
-    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
-    machine.client.check()
-    machine.clock.forward(days=7)
-    machine.consent(Level.FULL)
-    gone = {"content-type": "application/problem+json"}
-    server.get("/api/telemetry/allowed/basic").respond(410, content=b'{"detail": "off"}', headers=gone)
-    machine.client.check()
-    assert [kept.week for kept in machine.store.drafts.all()] == ["2026-W48"]
-    assert machine.client.decision().level is Level.FULL
-
-
 def test_a_secret_that_is_gone_is_told_and_nothing_is_sent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     (machine.folder / "account.sqlite3").unlink()
@@ -550,17 +362,3 @@ def test_a_secret_that_is_gone_is_told_and_nothing_is_sent(machine: Machine, ser
     assert "consent set full" in str(result.telemetry.reason)
     machine.consent(Level.FULL)
     assert machine.client.check().telemetry.receipt is not None
-
-
-def test_an_answer_that_changes_while_it_is_read_is_read_whole(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine.consent(Level.BASIC)
-    read_secrets = Consents.secrets
-
-    def secrets_of_just_after(self: Consents) -> tuple[bytes, bytes] | None:
-        if (record := self.current()) is not None and record.level is Level.BASIC:
-            machine.consent(Level.NONE)
-        return read_secrets(self)
-
-    monkeypatch.setattr(Consents, "secrets", secrets_of_just_after)
-    decision, record = machine.client.telemetry.decision_and_record()
-    assert (decision.reason, record and record.level) == ("Telemetry is off: your answer was none.", Level.NONE)

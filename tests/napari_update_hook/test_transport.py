@@ -167,13 +167,6 @@ def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: st
         transport.get(url)
 
 
-def test_a_packed_answer_is_read() -> None:
-    body = gzip.compress(b'{"a": 1}')
-    head = f"content-encoding: gzip\r\ncontent-length: {len(body)}\r\n".encode()
-    with raw_server(answering(head, body)) as url, Transport() as transport:
-        assert transport.get(url).body == b'{"a": 1}'
-
-
 @pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/octet-stream", ""])
 def test_an_answer_of_another_type_is_taken_for_a_login_page(content_type: str) -> None:
     def talk(connection: socket.socket) -> None:
@@ -307,16 +300,6 @@ def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> N
         assert connected.wait(10)
         time.sleep(0.3)
     assert [body for body in asked if body] == []
-
-
-@pytest.mark.parametrize("status", [302, 307, 511])
-def test_a_login_page_is_named_as_one(status: int) -> None:
-    def talk(connection: socket.socket) -> None:
-        connection.recv(100_000)
-        connection.sendall(f"HTTP/1.1 {status} X\r\nlocation: https://portal.example\r\ncontent-length: 0\r\n\r\n".encode())
-
-    with raw_server(talk) as url, Transport() as transport, pytest.raises(ServerAnswerError, match="log in first"):
-        transport.get(url)
 
 
 def test_a_request_tells_nothing_of_the_machine() -> None:

@@ -22,12 +22,7 @@ def row(installed: str, update: PackageUpdate, *, is_local: bool = False, fits_k
         ("0.4.0", PackageUpdate("0.5.0"), Status.UPDATE, ""),
         ("0.6.0.dev1", PackageUpdate("0.5.0"), Status.AHEAD, ""),
         ("0.10", PackageUpdate("0.9"), Status.AHEAD, ""),
-        (
-            "0.1.2",
-            PackageUpdate("0.1.2", "0.1.3", ">=3.12"),
-            Status.UP_TO_DATE,
-            "0.1.3 needs Python >=3.12; this is 3.10",
-        ),
+        ("0.1.2", PackageUpdate("0.1.2", "0.1.3", ">=3.12"), Status.UP_TO_DATE, "0.1.3 needs Python >=3.12; this is 3.10"),
         ("0.1.2", PackageUpdate(None, "0.1.3", ">=3.12"), Status.UP_TO_DATE, "0.1.3 needs Python >=3.12; this is 3.10"),
         (
             "1.0",
@@ -43,25 +38,6 @@ def test_what_is_told_of_an_installed_package(installed: str, update: PackageUpd
     assert (told.status, told.note) == (status, note)
 
 
-def test_a_newest_that_is_installed_already_needs_no_explanation() -> None:
-    assert row("0.1.3", PackageUpdate(None, "0.1.3", ">=3.12")).note == ""
-
-
-def test_a_local_install_is_named_as_one() -> None:
-    assert "local" in row("0.4.0", PackageUpdate("0.5.0"), is_local=True).note
-
-
-def test_where_the_server_cannot_tell_that_is_said() -> None:
-    assert "can't tell" in row("0.4.0", PackageUpdate("0.5.0"), fits_known=False).note
-
-
-def test_napari_comes_first_and_what_is_not_installed_does_not_come() -> None:
-    distributions = {name: Distribution(name, "1.0") for name in ("zebra", "affinder", "napari")}
-    here = Environment("3.10.2", "linux", "x86_64", "Debian 12", "pypi", distributions)
-    packages = {name: PackageUpdate("1.0") for name in ("affinder", "napari", "not-here", "zebra")}
-    assert [told.name for told in update_rows(packages, Sight(here, PLACE, NOON))] == ["napari", "affinder", "zebra"]
-
-
 def test_an_installed_release_that_was_withdrawn_or_is_vulnerable_needs_attention() -> None:
     withdrawn = row("1.0", PackageUpdate("1.0", yanked={"1.0": ""}))
     assert (withdrawn.withdrawn, withdrawn.needs_attention) == ("", True)
@@ -73,14 +49,6 @@ def test_an_installed_release_that_was_withdrawn_or_is_vulnerable_needs_attentio
     assert "should not be used" in summary_of([vulnerable, withdrawn])
 
 
-def test_an_update_comes_with_its_command_or_says_why_there_is_none() -> None:
-    assert row("0.4.0", PackageUpdate("0.5.0")).command == "/home/me/venv/bin/python -m pip install affinder==0.5.0"
-    local = row("0.4.0", PackageUpdate("0.5.0"), is_local=True)
-    assert local.command is None
-    assert "update that" in str(local.no_command)
-    assert row("0.5.0", PackageUpdate("0.5.0")).command is None
-
-
 def test_a_newest_that_needs_another_napari_says_so() -> None:
     here = Environment(
         "3.12.1", "linux", "x86_64", "Debian 12", "pypi", {n: Distribution(n, "0.6.1") for n in ("napari", "micro-sam")}
@@ -88,17 +56,6 @@ def test_a_newest_that_needs_another_napari_says_so() -> None:
     update = PackageUpdate("0.6.1", "1.8", newest_requires_napari=">=0.7")
     told = update_rows({"micro-sam": update}, Sight(here, PLACE, NOON))[0]
     assert told.note == "1.8 needs napari >=0.7; this is 0.6.1"
-
-
-def test_what_there_is_to_do_in_a_sentence() -> None:
-    one, none = row("0.4.0", PackageUpdate("0.5.0")), row("0.5.0", PackageUpdate("0.5.0"))
-    assert summary_of([]).startswith("Neither")
-    assert summary_of([one]) == "There is 1 update."
-    assert summary_of([one, one, none]) == "There are 2 updates."
-    assert summary_of([none]) == "Everything is up to date."
-    assert summary_of([row("nonsense", PackageUpdate("1.0"))]) == "There are no updates."
-    waiting = row("0.1.2", PackageUpdate("0.1.2", "0.1.3", ">=3.12"))
-    assert summary_of([waiting]) == "There are no updates that can be installed here: see the notes."
 
 
 def test_a_withdrawn_release_that_is_ahead_comes_with_the_way_back() -> None:

@@ -15,7 +15,7 @@ import respx
 from napari_update_hook.api import client_here
 from napari_update_hook.collect import Collector
 from napari_update_hook.facts import facts_of
-from napari_update_hook.settings import fixed_site_file, read_site_rules, site_files
+from napari_update_hook.settings import fixed_site_file, read_site_rules
 from napari_update_hook.standing import client_status
 from napari_update_hook.switches import CI_VARIABLES
 from napari_update_hook.wire import Level
@@ -82,14 +82,6 @@ def test_nothing_leaves_and_nothing_is_counted(machine: Machine, server: respx.M
     assert named in str(status.reason), "status names the way that is in force"
 
 
-@pytest.mark.parametrize("name", ["NAPARI_TELEMETRY", "DO_NOT_TRACK", "CI"])
-@pytest.mark.parametrize("value", ["", " "])
-def test_an_empty_variable_says_nothing(machine: Machine, name: str, value: str) -> None:
-    machine.consent(Level.FULL)
-    machine.environ = {name: value}
-    assert machine.client.decision().level is Level.FULL
-
-
 @pytest.mark.promise("off-by-administrator")
 def test_an_administrator_can_set_the_server_and_the_highest_level(machine: Machine, tmp_path: Path) -> None:
     site('{"maximum_level": "basic", "server": "https://updates.example"}')(machine, tmp_path)
@@ -111,13 +103,6 @@ def test_an_administrator_can_set_the_server_and_the_highest_level(machine: Mach
 )
 def test_where_administrators_put_their_file(platform: str, environ: dict[str, str], fixed: str) -> None:
     assert str(fixed_site_file(environ, platform)) == fixed
-
-
-def test_both_folders_of_this_system_are_read() -> None:
-    import sys
-
-    assert Path(fixed_site_file({}, sys.platform)) in site_files({})
-    assert all(path.name == "site.json" for path in site_files({}))
 
 
 def test_the_file_of_this_system_is_really_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-FIELD = "channel"
 ENTRY = "people-by-channel"
 
 _CHANGES = {

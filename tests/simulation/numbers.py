@@ -9,7 +9,6 @@ from typing import Any
 from tests.simulation.model import Key
 
 Cells = Iterable[tuple[Any, ...]]
-_WITH_PLUGINS = ("middle", "full")
 
 
 def _plugins(report: dict[str, Any], *more: str) -> Cells:

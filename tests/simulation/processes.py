@@ -84,7 +84,6 @@ class ServerProcess:
     log: Path
     port: int = field(default_factory=reserved_port)
     cpu_s: float = 0.0
-    starts: int = 0
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -113,7 +112,6 @@ class ServerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        self.starts += 1
         wait_until(lambda: self.ask("/health/live") is not None, lambda: f"the server did not start: {self._end_of_log()}")
 
     def ask(self, path: str) -> Any:

@@ -38,11 +38,7 @@ from update_server.demo.population import SampleEnvironment
 
 FIRST = date(2025, 7, 21)
 """A Monday. The snapshot that is replayed is of August 2026."""
-SITTINGS = (
-    (timedelta(days=1, hours=10), 0.75),
-    (timedelta(days=3, hours=16), 0.65),
-    (timedelta(days=6, hours=12), 0.2),
-)
+SITTINGS = ((timedelta(days=1, hours=10), 0.75), (timedelta(days=3, hours=16), 0.65), (timedelta(days=6, hours=12), 0.2))
 """When in a week people sit down, and which share of those who use napari in it does."""
 KEPT = timedelta(days=60)
 PUBLISHED_AFTER = timedelta(days=21, hours=1)
@@ -196,8 +192,7 @@ class Year:
         for week in sorted(set(due) - set(self._due)):
             self._due[week] = public_numbers(self._model.stored[week])
         wait_until(
-            lambda: set(self._due) <= self._data.published_weeks(),
-            lambda: f"not published at {at}: {sorted(self._due)[-3:]}",
+            lambda: set(self._due) <= self._data.published_weeks(), lambda: f"not published at {at}: {sorted(self._due)[-3:]}"
         )
 
     def _read_lists(self, step: Step) -> None:

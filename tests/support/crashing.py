@@ -1,4 +1,4 @@
-"""Processes that count, send and migrate until they are killed: what they do, and how they are started.
+"""Processes that count and send until they are killed: what they do, and how they are started.
 
 Each tells through a pipe what it is about to do and what it has done, so that whoever kills it knows what must be there.
 """
@@ -9,11 +9,13 @@ import multiprocessing
 import random
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from napari_update_hook.errors import StateError
 from napari_update_hook.facts import facts_of
 from napari_update_hook.state.drafts import Counts
 from napari_update_hook.weeks import week_of
@@ -22,6 +24,7 @@ from napari_update_hook.wire import Level
 from tests.support.client import HERE, WEEK, Clock, Machine
 
 EVENT = "affinder.start"
+T = TypeVar("T")
 
 
 def context() -> Any:
@@ -57,28 +60,22 @@ def live_for_ever(folder: str, server: str, start: str, told: Connection) -> Non
         clock.now += timedelta(days=1, hours=3)
 
 
-def open_once(folder: str, told: Connection) -> None:
-    """Open files of an older release, which migrates them."""
-    store = Machine(Path(folder)).store
-    store.drafts.note(Machine(Path(folder)).settings.service, WEEK, Level.BASIC, facts_of(HERE, Level.BASIC))
-    told.send(len(store.consents.history()))
-    store.sendings.drop_old(Clock().now)
-    told.send("migrated")
-
-
 def count_some(folder: str, number: int) -> None:
-    """Count in many small pieces, and try again where the file is busy."""
-    from napari_update_hook.errors import StateError
-
-    store = Machine(Path(folder)).store
-    facts, epoch, service = facts_of(HERE, Level.FULL), store.drafts.epoch(), Machine(Path(folder)).settings.service
+    """Count in many small pieces, and try again while the file is busy, as the collector does."""
+    store, service = Machine(Path(folder)).store, Machine(Path(folder)).settings.service
+    facts, epoch = facts_of(HERE, Level.FULL), retried(lambda: store.drafts.epoch())
+    some = {WEEK: Counts({EVENT: 2, "napari.window.open": 1})}
     for _ in range(number):
-        while True:
-            try:
-                assert store.drafts.add(service, epoch, facts, {WEEK: Counts({EVENT: 2, "napari.window.open": 1})})
-                break
-            except StateError:
-                time.sleep(random.random() / 50)
+        assert retried(lambda: store.drafts.add(service, epoch, facts, some))
+
+
+def retried(work: Callable[[], T]) -> T:
+    """Return what ``work`` returns, once no other process holds the file."""
+    while True:
+        try:
+            return work()
+        except StateError:
+            time.sleep(random.random() / 50)
 
 
 def killed_after(worker: Any, arguments: tuple[Any, ...], seconds: float) -> list[Any]:

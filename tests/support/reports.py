@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from napari_update_hook.wire import KEY_FIELDS
+from napari_update_hook.wire import KEY_FIELDS, SCHEMA_VERSION
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
 from aggregation.stores.reports import NewReport
@@ -52,8 +52,8 @@ def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[NewRepor
     for person in crowd:
         for environment in person.environments:
             batch = batch_of(WORLD, person, environment, week, dice, is_first=dice.random() < 0.3)
-            key = [batch["report"].pop(name) for name in KEY_FIELDS]
-            found.append(NewReport(*key, batch["consent"]["level"], batch["consent"]["schema_version"], batch["report"]))
+            key = {name: batch["report"].pop(name) for name in KEY_FIELDS}
+            found.append(NewReport(**key, level=person.level, schema_version=SCHEMA_VERSION, document=batch["report"]))
     return found
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import httpx
 from napari_update_hook.errors import StateBusyError
+from napari_update_hook.plugin.session import Session
 from napari_update_hook.wire import Level
 
 from tests.support import waiting
@@ -29,3 +31,10 @@ def level_recorded(machine: Machine) -> Level | None:
     """Return the level of the newest answer, None where there is none."""
     record = machine.store.consents.current()
     return record.level if record is not None else None
+
+
+def network_drained(session: Session) -> None:
+    """Wait until the network thread has done all that was queued."""
+    done = threading.Event()
+    session._tasks._network.put(done.set)
+    assert done.wait(60)

@@ -15,13 +15,6 @@ runner = CliRunner()
 ROOT = Path(__file__).parents[2]
 
 
-def test_everything_has_a_default_that_works() -> None:
-    settings = Settings()
-    assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 8000, Path("data"))
-    assert settings.upstreams.index == "https://api.napari.org"
-    assert settings.upstreams.pypi == "https://pypi.org"
-
-
 def test_they_are_environment_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {
         "UPDATE_SERVER_HOST": "0.0.0.0",

@@ -87,13 +87,12 @@ def people_of(
     """
     dice = random.Random(seed)
     chances = [0.55 / (place + 1) ** spread for place in range(len(plugins))]
-    *kinds, weights = zip(*SYSTEMS, strict=True)
     people = []
     for number in range(count):
         joined = 0 if number < count * 0.15 else int(weeks * dice.random() ** 0.7)
         environments = []
         for place in range(dice.choices((1, 2), (6, 1))[0]):
-            platform, architecture, names = dice.choices(list(zip(*kinds, strict=True)), weights)[0]
+            platform, architecture, names = dice.choices(SYSTEMS, [share for *_, share in SYSTEMS])[0][:3]
             environments.append(
                 SampleEnvironment(
                     number=place,

@@ -62,8 +62,8 @@ def health_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @get("/health/ready", summary="Is the service fit to serve?")
     async def ready() -> Response[Any]:
-        """Return the state of index, stores and jobs: 503 where a start is not finished, there is no index or a promise is
-        broken, else 200.
+        """Return the state of index, stores and jobs: 503 while a start is not finished, without an index or while a promise
+        is broken, else 200.
 
         For alarms. What routes requests should ask `/health/live`: update checks are answered from memory whatever is wrong.
         """

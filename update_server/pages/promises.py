@@ -39,7 +39,7 @@ PROMISES: tuple[Group, ...] = (
             Promise(
                 "consent-has-limits",
                 "Your consent is for one service, for the time that you said, and for the fields that you saw. A "
-                "program that collects more asks you anew, and sends nothing until you have answered.",
+                "program that collects more asks you again, and sends nothing until you have answered.",
             ),
             Promise("asked-three-times", "You are asked at most three times, and no is an answer."),
             Promise("nothing-runs-unasked", "Nothing of it runs in napari unless you start it there."),
@@ -98,7 +98,7 @@ PROMISES: tuple[Group, ...] = (
                 "No number below ten, and every number a multiple of five, on every page, in every file and in the API.",
             ),
             Promise(
-                "nobody-singled-out",
+                "small-groups-stay-hidden",
                 "From all public numbers together nobody can tell that fewer than nine people are in a group, unless "
                 "they know more: that nobody in it has two environments, say.",
             ),
@@ -143,7 +143,7 @@ PROMISES: tuple[Group, ...] = (
         "pages",
         "These pages",
         (
-            Promise("pages-ask-nobody", "They set no cookie and ask nobody else for anything."),
+            Promise("pages-load-nothing-else", "They set no cookie and ask nobody else for anything."),
             Promise(
                 "same-fields-everywhere",
                 "This page, the question in napari and the API name the same fields for the same questions.",

@@ -28,7 +28,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     grantee record;
 BEGIN
-    -- Take back what default privileges gave to others: a partition is reached through the table alone.
+    -- Revoke default privileges: a partition is reached only through the table.
     EXECUTE format('REVOKE ALL ON SCHEMA.%I FROM PUBLIC', name);
     FOR grantee IN
         SELECT DISTINCT pg_get_userbyid(entry.grantee) AS role
@@ -69,7 +69,7 @@ DECLARE
     item record;
     held record;
 BEGIN
-    -- First, so that nobody waits for a partition while others wait for a person that is stored here.
+    -- First, so that no session waits for a partition while it holds the lock of an identifier.
     FOR of_week IN SELECT DISTINCT value ->> 'week' COLLATE "C" FROM jsonb_array_elements(batch) ORDER BY 1 LOOP
         PERFORM SCHEMA.make_partition(of_week);
     END LOOP;
@@ -184,9 +184,8 @@ BEGIN
     IF transactions < 2 THEN
         RETURN;  -- nothing came since the last time
     END IF;
-    -- A table keeps rows where they came, and by which transaction. Written anew, all are of one, in the order of their key.
-    -- All of them, and not the new ones alone, or those would be known as late. Whoever reads goes on reading the older state;
-    -- whoever writes this week waits.
+    -- A table keeps rows in the order of arrival, with their transaction. Rewritten, all have one transaction and the order of
+    -- their key; all of them, or the new ones would be known as late. Readers see the older state; writers of this week wait.
     EXECUTE format('LOCK TABLE SCHEMA.%I IN SHARE ROW EXCLUSIVE MODE', name);
     EXECUTE format('CREATE TEMPORARY TABLE in_order ON COMMIT DROP AS SELECT * FROM SCHEMA.%I', name);
     EXECUTE format('DELETE FROM SCHEMA.%I', name);

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 from pydantic import ValidationError
 
 from aggregation.settings import AggregationSettings, Role, Store
-from aggregation.stores.engines import make_engine
 from tests.aggregation.cli.conftest import LATER, Command
 from tests.support.reports import WEEK, report
 
@@ -91,25 +88,6 @@ def test_where_there_is_no_store_none_is_made(command: Command, folder: Path, ar
     assert list(folder.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        (["run", "--week", WEEK, "--now", LATER], "no raw reports"),
-        (["show", "people"], "No week has been published yet"),
-        (["export", "out"], "nothing to export"),
-        (["inspect", "--reason", "Something looks wrong"], "There are no raw reports"),
-        (["retract", "people", "--from", WEEK, "--reason", "Something was wrong", "--yes"], "no published number"),
-        (CERTIFY, "keys create"),
-    ],
-)
-def test_an_empty_store(command: Command, folder: Path, arguments: list[str], says: str) -> None:
-    command.prepare()
-    before = state_of(folder)
-    assert says in command(*arguments, code=2).output
-    assert state_of(folder) == before
-    assert not Path("out").exists()
-
-
 @pytest.mark.parametrize("store", Store)
 def test_a_store_of_another_version(command: Command, folder: Path, store: Store) -> None:
     command.publish(W40=25)
@@ -119,24 +97,6 @@ def test_a_store_of_another_version(command: Command, folder: Path, store: Store
     for arguments in (["run"], ["status"], ["purge"]):
         assert "newer version" in command(*arguments, code=2).output
     assert state_of(folder) == before
-
-
-@pytest.mark.postgresql
-def test_a_store_on_postgresql_that_is_not_of_this_version(
-    command: Command, migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("AGGREGATION_RAW_URL", migrated_postgresql_url)
-    monkeypatch.setenv("AGGREGATION_AGGREGATE_URL", migrated_postgresql_url)
-    assert "update-server db migrate" in command("status", code=2).output
-
-    async def newer() -> None:
-        engine = make_engine(migrated_postgresql_url)
-        async with engine.begin() as connection:
-            await connection.execute(sa.text("UPDATE alembic_version_raw SET version_num = '9999'"))
-        await engine.dispose()
-
-    asyncio.run(newer())
-    assert "not of this version" in command("status", code=2).output
 
 
 def test_a_store_that_is_switched_off_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,28 +97,6 @@ def test_a_revoked_key_signs_no_more(command: Command, issued: Path, folder: Pat
     command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", str(tmp_path))
 
 
-def test_a_key_may_be_named_by_its_beginning_and_a_reason_may_look_like_markup(command: Command, issued: Path) -> None:
-    kid = command.json("verify", str(issued))["kid"]
-    assert command.json("keys", "revoke", kid[:8], "--reason", "Leaked in [/foo] the chat", "--yes") == {"revoked": kid}
-    assert "Leaked in [/foo] the chat" in command("keys", "list").output
-    verified = command("verify", str(issued), code=1)
-    assert "median" not in verified.output
-
-
-def test_keys_are_shown_whole_however_narrow_the_terminal(
-    command: Command, issued: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "50")
-    assert "…" not in command("keys", "list").output
-
-
-def test_without_a_store_it_says_how_to_check_without_one(
-    command: Command, issued: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("UPDATE_SERVER_DATA", str(tmp_path / "no store here"))
-    assert "--keys" in command("verify", str(issued), code=2).output
-
-
 def test_a_certificate_that_can_not_be_written_is_not_published(command: Command, issued: Path, folder: Path) -> None:
     result = command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", "/proc/nowhere", code=1)
     assert "/proc/nowhere" in result.output
@@ -134,10 +112,3 @@ def test_an_address_of_this_machine_alone_is_asked_about(
     assert "AGGREGATION_PUBLIC_URL" in command(*asked, code=2).output
     assert not (tmp_path / "local").exists()
     assert command.json(*asked, "--yes")["address"].startswith("http://localhost:8000/certificates/")
-
-
-def test_what_was_retracted_before_is_in_it(command: Command, issued: Path, tmp_path: Path) -> None:
-    command("retract", "plugins", "--plugin", "affinder", "--from", WEEK, "--reason", "A script had forged reports", "--yes")
-    command("certify", "affinder", "--from", "2026-W39", "--to", WEEK, "-o", str(tmp_path))
-    assert command.json("verify", str(issued))["outcome"] == "valid"
-    assert "A script had forged reports" in issued.with_suffix(".html").read_text()

@@ -70,19 +70,6 @@ def _parquet(file: Path) -> list[dict[str, object]]:
     return rows
 
 
-def test_the_same_numbers_give_the_same_export(command: Command, tmp_path: Path) -> None:
-    command.publish(W40=25)
-    exports = []
-    for name in ("one", "two"):
-        command("export", str(tmp_path / name))
-        exports.append({str(file.relative_to(tmp_path / name)): file.read_bytes() for file in _files(tmp_path / name)})
-    assert exports[0] == exports[1]
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file())
-
-
 def test_an_export_in_one_format_and_into_a_folder_that_is_not_empty(command: Command, tmp_path: Path) -> None:
     command.publish(W40=25)
     out = tmp_path / "export"
@@ -133,27 +120,6 @@ def test_a_retraction_names_no_week_of_which_nothing_was_listed(command: Command
     shown = command.json("show", "people", "--from", "2026-W38")
     assert shown["weeks"] == ["2026-W38", WEEK]
     assert [(one["from"], one["to"]) for one in shown["retractions"]] == [("2026-W38", "2026-W38"), (WEEK, WEEK)]
-
-
-def test_what_is_retracted_is_not_told_as_fewer_than_ten(command: Command) -> None:
-    command.publish(W39=40, W40=25)
-    command("retract", "plugins", "--plugin", "affinder", "--from", "2026-W39", "--reason", REASON, "--yes")
-    table = command("show", "plugins", "--plugin", "affinder", "--from", "2026-W39").output
-    assert "retracted" in table
-    assert "fewer than 10" not in table
-    command("retract", "plugins", "--plugin", "affinder", "--from", WEEK, "--reason", REASON, "--yes")
-    gone = command("show", "plugins", "--plugin", "affinder", "--from", "2026-W39").output
-    assert "what there was is retracted" in gone
-    assert REASON in gone
-
-
-def test_bars_are_in_proportion_however_narrow_the_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "60")
-    command.publish(W39=50, W40=25)
-    lines = command("show", "people", "--from", "2026-W39", "--chart").output.splitlines()
-    long, short = (next(line for line in lines if f" {people} " in line).count("█") for people in (50, 25))
-    assert long > 5
-    assert abs(long - 2 * short) <= 2
 
 
 def test_an_export_over_an_older_one_leaves_nothing_of_it(command: Command, tmp_path: Path) -> None:

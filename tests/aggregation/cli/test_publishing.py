@@ -3,15 +3,10 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
-from napari_update_hook.weeks import start_of
 
-from aggregation.publish import JOB
-from aggregation.retention import RETENTION
 from tests.aggregation.cli.conftest import LATER, Command
 from tests.support.reports import WEEK, report
 
@@ -24,12 +19,6 @@ def test_run_publishes_what_is_due(command: Command) -> None:
     }  # fmt: skip
     assert "published already" in command("run", "--week", WEEK, "--now", LATER).output
     assert "Nothing to do" in command("run", "--now", LATER).output
-
-
-def test_asked_too_early_it_says_when(command: Command) -> None:
-    command.prepare(report(person) for person in range(25))
-    assert "2026-10-19 01:00 UTC" in command("run", "--week", WEEK, "--now", "2026-10-10T00:00:00", code=2).output
-    assert command.json("status", "--now", "2026-10-10T00:00:00")["published_weeks"] == []
 
 
 def test_since_a_week_means_those_that_are_due_from_there_on(command: Command) -> None:
@@ -54,15 +43,6 @@ def test_a_week_waits_for_approval_where_a_person_shall_look(command: Command, m
     assert "published already" in command("approve", WEEK, "--yes", "--now", LATER).output
 
 
-def test_a_deletion_counts_until_a_week_is_approved(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGGREGATION_APPROVAL", "true")
-    command.prepare(report(person) for person in range(15))
-    command("run", "--now", LATER)
-    command("forget", report(3).identifier)
-    command("approve", WEEK, "--yes", "--now", LATER)
-    assert command.json("show", "people")["rows"][0]["people"] == 10
-
-
 def test_status_tells_where_things_stand(command: Command) -> None:
     command.prepare(report(person) for person in range(12))
     told = command.json("status", "--now", "2026-12-24T00:00:00", code=1)
@@ -70,35 +50,6 @@ def test_status_tells_where_things_stand(command: Command) -> None:
     assert "older than 60 days" in told["broken_promises"][0]
     command("purge", "--now", "2026-12-24T00:00:00")
     assert WEEK not in command("status", "--now", "2026-12-24T00:00:00").output
-
-
-def test_a_week_that_is_about_to_be_lost_is_told_of_a_week_ahead(command: Command) -> None:
-    command.prepare(report(person) for person in range(12))
-    goes = start_of(WEEK) + RETENTION
-    before = command.json("status", "--now", f"{goes.replace(tzinfo=None):%Y-%m-%dT%H:%M:%S}", code=1)
-    assert before["overdue_for_deletion"] == [WEEK]
-    assert command.json("status", "--now", "2026-11-18T00:00:00")["warnings"] == []
-    (warning,) = command.json("status", "--now", "2026-11-20T00:00:00")["warnings"]
-    assert WEEK in warning
-    assert "lost" in warning
-    command("run", "--now", "2026-11-20T00:00:00")
-    assert command.json("status", "--now", "2026-11-20T00:00:00")["warnings"] == []
-
-
-def test_a_run_waits_for_another_and_says_so(command: Command, folder: Path) -> None:
-    command.prepare(report(person) for person in range(12))
-    run = [sys.executable, "-m", "aggregation", "run", "--now", LATER]
-    with FileLock(folder / f"{JOB}.lock"):
-        process = subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        lines = [process.stderr.readline() for _ in range(2)]
-        assert any("Another process is publishing" in line for line in lines), lines
-        time.sleep(1)
-        assert process.poll() is None
-        with sqlite3.connect(folder / "aggregate.sqlite3") as database:
-            assert database.execute("SELECT count(*) FROM cells").fetchone() == (0,)
-    output, _ = process.communicate(timeout=30)
-    assert "is published" in output
 
 
 def test_two_runs_at_once_publish_once(command: Command, folder: Path) -> None:

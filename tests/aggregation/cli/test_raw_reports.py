@@ -24,17 +24,6 @@ def test_purge_deletes_and_says_how_much(command: Command) -> None:
     assert command.json("status", "--now", LATE)["raw_weeks"] == ["2026-W50"]
 
 
-def test_what_is_purged_is_gone_from_the_disk(command: Command, folder: Path) -> None:
-    command.prepare(report(person, week=WEEK) for person in range(500))
-    assert report(7).identifier.encode() in _on_disk(folder)
-    command("purge", "--now", LATE)
-    assert report(7).identifier.encode() not in _on_disk(folder)
-
-
-def _on_disk(folder: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in folder.glob("raw.sqlite3*"))
-
-
 def test_forget_deletes_and_says_how_much(command: Command) -> None:
     command.prepare(report(person) for person in range(3))
     assert "1 report was deleted" in command("forget", report(1).identifier).output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from napari_update_hook import collect
@@ -12,7 +11,6 @@ from napari_update_hook.api import Here
 from napari_update_hook.plugin import marks, reading, tasks
 from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin.session import Session
-from napari_update_hook.plugin.snapshot import Snapshot
 from napari_update_hook.state import database
 
 from tests.support.client import Machine
@@ -45,20 +43,6 @@ def impatient(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No file is read once more only because it has just changed."""
     monkeypatch.setattr(marks, "SETTLES_AFTER_S", 3600.0)
-
-
-@pytest.fixture
-def reads(session: Session, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What was read with, once for each reading."""
-    counted: list[Any] = []
-    read = session._reading.read
-
-    def counting(before: Snapshot, known: Any) -> Any:
-        counted.append(known)
-        return read(before, known)
-
-    monkeypatch.setattr(session._reading, "read", counting)
-    return counted
 
 
 @pytest.fixture

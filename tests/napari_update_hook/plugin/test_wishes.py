@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import threading
-import time
-from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 import respx
-from napari_update_hook.client import UpdateClient
 from napari_update_hook.errors import StateError
 from napari_update_hook.plugin.session import Session
-from napari_update_hook.plugin.snapshot import Snapshot, Task
+from napari_update_hook.plugin.snapshot import Task
 from napari_update_hook.state.consents import Consents
 from napari_update_hook.state.sendings import Sendings
-from napari_update_hook.state.snoozes import Snooze
 from napari_update_hook.telemetry import Telemetry
 from napari_update_hook.wire import Level
 
 from tests.support.client import ALLOWED, SERVER, Machine, reports_of, requests_of, taking_server
-from tests.support.session import SERVICE, answer, level_recorded, wait_until
+from tests.support.session import SERVICE, answer, network_drained, wait_until
 
 
 @pytest.mark.parametrize("wish", ["snooze", "notify"])
@@ -36,71 +32,10 @@ def test_what_a_person_wants_before_a_check_holds_for_it_however_long_it_takes_t
     session.snooze("affinder", "0.5.0", None) if wish == "snooze" else session.notify(False)
     session.check()
     wait_until(lambda: updates.called)
-    time.sleep(0.2)
+    network_drained(session)
     is_free.set()
     wait_until(lambda: not session.snapshot.busy)
     assert told == []
-
-
-@pytest.mark.parametrize("wish", ["snooze", "notify"])
-def test_what_a_person_wants_while_a_check_asks_is_told_no_more(
-    session: Session, respx_mock: respx.MockRouter, wish: str
-) -> None:
-    is_free = threading.Event()
-
-    def answer_to_a_person_who_acts(_: httpx.Request) -> httpx.Response:
-        session.run(is_free.wait)
-        session.snooze("affinder", "0.5.0", None) if wish == "snooze" else session.notify(False)
-        return answer()
-
-    respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=answer_to_a_person_who_acts)
-    told: list[Any] = []
-    session.on_notice(told.append)
-    session.check()
-    wait_until(lambda: session.snapshot.result is not None)
-    time.sleep(0.1)
-    is_free.set()
-    wait_until(lambda: not session.snapshot.busy)
-    assert told == []
-
-
-def test_what_is_snoozed_as_a_check_ends_is_shown_so_at_once(
-    session: Session, machine: Machine, respx_mock: respx.MockRouter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
-    check = UpdateClient.check
-
-    def check_and_snooze(client: UpdateClient, **how: Any) -> Any:
-        found = check(client, **how)
-        machine.store.snoozes.add(Snooze("affinder", "0.5.0", None))
-        return found
-
-    monkeypatch.setattr(UpdateClient, "check", check_and_snooze)
-    told: list[Any] = []
-    shown: list[Snapshot] = []
-    session.on_notice(told.append)
-    session.subscribe(shown.append)
-    session.check()
-    wait_until(lambda: not session.snapshot.busy)
-    assert told == []
-    assert {one.result.rows[0].status.value for one in shown if one.result is not None} == {"snoozed"}
-    assert not session.snapshot.result.is_from_cache  # type: ignore[union-attr]
-
-
-def test_nothing_is_sent_by_a_check_that_a_person_asks_for_after_withdrawing(
-    session: Session, machine: Machine, respx_mock: respx.MockRouter
-) -> None:
-    taking_server(respx_mock, SERVER)
-    machine.consent(Level.BASIC)
-    is_free = threading.Event()
-    session.run(is_free.wait)
-    session.answer(Level.NONE, means="test", service=SERVICE)
-    session.check()
-    wait_until(lambda: not session.snapshot.is_busy(Task.CHECK))
-    is_free.set()
-    wait_until(lambda: not session.snapshot.busy)
-    assert ("GET", "/api/updates") in requests_of(respx_mock)
-    assert not reports_of(respx_mock)
 
 
 @pytest.mark.promise("off-in-napari")
@@ -125,16 +60,6 @@ def test_nothing_is_sent_once_a_person_has_said_no_while_a_check_asks(
     assert ("GET", "/api/updates") in requests_of(respx_mock)
     assert not reports_of(respx_mock)
     assert not machine.store.sendings.identifiers(), "none is noted as one that a server may know"
-
-
-def test_what_a_check_finds_written_in_time_goes_by_what_it_says(
-    session: Session, machine: Machine, respx_mock: respx.MockRouter
-) -> None:
-    taking_server(respx_mock, SERVER)
-    session.answer(Level.BASIC, means="test", service=SERVICE)
-    session.check()
-    wait_until(lambda: not session.snapshot.busy)
-    assert len(reports_of(respx_mock)) == 1
 
 
 @pytest.mark.promise("off-in-napari")
@@ -217,31 +142,6 @@ def test_a_report_of_before_a_no_does_not_go_by_a_later_yes(
     assert len(reports_of(respx_mock)) == 1
 
 
-def test_a_failed_answer_is_told_until_it_is_answered_and_not_only_until_the_question_is_opened(
-    session: Session, machine: Machine, respx_mock: respx.MockRouter
-) -> None:
-    session.start()
-    session.answer(Level.NONE, means="test", service="https://named.example.org")
-    wait_until(lambda: Task.ANSWER in session.snapshot.failures and not session.snapshot.busy)
-    session.put_question(lambda _: None, by_hand=True)
-    wait_until(lambda: not session.snapshot.busy)
-    assert Task.ANSWER in session.snapshot.failures
-    machine.consent(Level.BASIC)
-    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
-    assert Task.ANSWER not in session.snapshot.failures
-
-
-def test_nobody_is_asked_once_napari_ends(session: Session, machine: Machine) -> None:
-    is_free, done = threading.Event(), threading.Event()
-    session.run(is_free.wait)
-    session.put_question(lambda _: None)
-    session._tasks._files.put(done.set)
-    session.stop()
-    is_free.set()
-    assert done.wait(10)
-    assert machine.store.consents.askings() == [], "it would count as put"
-
-
 def test_an_answer_is_written_down_as_napari_ends(session: Session, machine: Machine) -> None:
     machine.consent(Level.BASIC)
     is_free = threading.Event()
@@ -254,57 +154,9 @@ def test_an_answer_is_written_down_as_napari_ends(session: Session, machine: Mac
     assert current.level is Level.NONE
 
 
-def test_after_the_end_nothing_is_asked(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
-    machine.consent(Level.BASIC)
-    is_free, done = threading.Event(), threading.Event()
-    session._tasks.on_network(Task.SERVER_COPY, is_free.wait)
-    session.check()
-    session._tasks.on_network(Task.SERVER_COPY, done.set)
-    session._tasks._network.put(done.set)
-    session.stop()
-    is_free.set()
-    assert done.wait(10)
-    assert not respx_mock.calls
-
-
-def test_a_failure_goes_as_soon_as_it_is_tried_again_and_comes_back(session: Session, machine: Machine) -> None:
-    heard: list[str | None] = []
-    session.subscribe(lambda snapshot: heard.append(snapshot.failures.get(Task.ANSWER)))
-    for _ in range(2):
-        session.answer(Level.NONE, means="test", service="https://named.example.org")
-        wait_until(lambda: not session.snapshot.busy)
-    told = [one is not None for one in heard]
-    assert told == [False, True, False, True]
-
-
-@pytest.mark.parametrize("last", [True, False])
-def test_of_several_wishes_about_notifications_the_last_counts(session: Session, machine: Machine, last: bool) -> None:
-    machine.store.notices.want(last)
-    session.refresh()
-    wait_until(lambda: session.snapshot.status is not None)
-    is_free = threading.Event()
-    session.run(is_free.wait)
-    session.notify(not last)
-    session.notify(last)
-    is_free.set()
-    wait_until(lambda: not session.snapshot.busy)
-    assert machine.store.notices.wanted() is last
-
-
 def test_an_answer_for_another_server_than_the_one_that_was_named_is_not_recorded(session: Session, machine: Machine) -> None:
     session.start()
     session.answer("full", means="test", service="https://named.example.org")
     wait_until(lambda: Task.ANSWER in session.snapshot.failures)
     assert SERVICE in session.snapshot.failures[Task.ANSWER]
     assert machine.store.consents.current() is None
-
-
-def test_an_answer_may_end_when_the_one_before_does(session: Session, machine: Machine) -> None:
-    session.start()
-    session.answer("full", lasting=timedelta(days=90), means="test", service=SERVICE)
-    session.answer("basic", means="test", service=SERVICE, for_as_long_as_before=True)
-    wait_until(lambda: level_recorded(machine) is Level.BASIC)
-    record = machine.store.consents.current()
-    assert record is not None
-    assert record.until is not None
-    assert abs(record.until - machine.settings.now() - timedelta(days=90)) < timedelta(hours=1)

@@ -19,37 +19,8 @@ def test_the_same_updates_are_told_once_and_anything_once_a_day(tmp_path: Path) 
     assert notices.claim(B, NOON + timedelta(hours=25))
 
 
-def test_the_order_of_updates_is_no_difference(tmp_path: Path) -> None:
-    notices = Machine(tmp_path).store.notices
-    assert notices.claim([*A, ("b", "1")], NOON)
-    assert not notices.claim([("b", "1"), *A], NOON + timedelta(days=2))
-
-
-def test_what_was_told_is_not_told_again_when_others_went_away(tmp_path: Path) -> None:
-    notices = Machine(tmp_path).store.notices
-    assert notices.claim([*A, ("b", "1")], NOON)
-    assert not notices.claim(A, NOON + timedelta(days=2))
-    assert not notices.claim([("b", "1")], NOON + timedelta(days=4))
-    assert notices.claim([*A, ("c", "1")], NOON + timedelta(days=6))
-
-
 def test_of_several_at_once_one_tells(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
     with ThreadPoolExecutor(8) as pool:
         told = list(pool.map(lambda _: machine.store.notices.claim(A, NOON), range(8)))
     assert told.count(True) == 1
-
-
-def test_a_clock_that_was_set_back_silences_nothing(tmp_path: Path) -> None:
-    notices = Machine(tmp_path).store.notices
-    assert notices.claim(A, NOON + timedelta(days=300))
-    assert notices.claim(B, NOON)
-
-
-def test_notifications_are_wanted_until_somebody_says_otherwise(tmp_path: Path) -> None:
-    notices = Machine(tmp_path).store.notices
-    assert notices.wanted()
-    notices.want(False)
-    assert not notices.wanted()
-    notices.want(True)
-    assert notices.wanted()

@@ -14,14 +14,10 @@ import msgspec
 import pytest
 from napari_update_hook.decision import ConsentRecord
 from napari_update_hook.errors import StateBusyError, StateError
-from napari_update_hook.facts import Facts, facts_of
-from napari_update_hook.layers import LayerKind
-from napari_update_hook.pacing import Pause
-from napari_update_hook.state import CachedAnswer, ClientStore, SentBatch, database, environment_name
+from napari_update_hook.facts import facts_of
+from napari_update_hook.state import CachedAnswer, ClientStore, SentBatch, database
 from napari_update_hook.state.drafts import MOST_KINDS, Counts
-from napari_update_hook.state.migrations import ACCOUNT_MIGRATIONS, ENVIRONMENT_MIGRATIONS
 from napari_update_hook.state.sendings import SentIdentifier
-from napari_update_hook.state.snoozes import Snooze
 from napari_update_hook.wire import Level
 
 from tests.support.client import HERE
@@ -53,36 +49,12 @@ def tables_with_rows(path: Path) -> set[str]:
     return found
 
 
-def test_looking_writes_nothing(store: ClientStore, tmp_path: Path) -> None:
-    assert store.consents.current() is None
-    assert store.consents.secrets() is None
-    assert store.consents.askings() == []
-    assert store.sendings.first_week(SERVICE) is None
-    assert store.sendings.revision(SERVICE, WEEK) == 0
-    assert store.sendings.sent() == []
-    assert store.sendings.identifiers() == []
-    assert store.sendings.forgotten() == set()
-    assert store.drafts.all() == []
-    assert store.drafts.counts(WEEK) == Counts()
-    assert store.answers.cached("https://x") is None
-    assert store.answers.pause("check") is None
-    assert store.snoozes.all() == []
-    assert not (tmp_path / "state").exists()
-
-
 def test_level_none_writes_nothing_but_the_answer(store: ClientStore, tmp_path: Path) -> None:
     store.consents.record(answer(Level.NONE))
     store.drafts.note(SERVICE, WEEK, Level.BASIC, FACTS)
     assert store.drafts.add(SERVICE, store.drafts.epoch(), FACTS, {WEEK: Counts({"a.b": 1})}) is False
     (path,) = (tmp_path / "state").rglob("*.sqlite3")
     assert tables_with_rows(path) == {"consent"}
-
-
-def test_every_answer_is_kept_and_the_newest_holds(store: ClientStore) -> None:
-    for level in (Level.FULL, Level.NONE, Level.BASIC):
-        store.consents.record(answer(level))
-    assert [record.level for record in store.consents.history()] == [Level.FULL, Level.NONE, Level.BASIC]
-    assert store.consents.current() == answer(Level.BASIC)
 
 
 def test_secrets_come_with_consent_and_go_with_the_last_environment_that_consents(tmp_path: Path) -> None:
@@ -233,26 +205,6 @@ def test_what_a_new_answer_leaves_of_what_was_collected(
     assert store.drafts.counts(WEEK).commands == ({"a.b": 3} if left is Level.FULL else {})
 
 
-def test_what_was_counted_under_another_answer_is_not_added(store: ClientStore) -> None:
-    store.consents.record(answer(Level.FULL))
-    epoch = store.drafts.epoch()
-    store.consents.record(answer(Level.NONE))
-    store.consents.record(answer(Level.FULL))
-    assert store.drafts.add(SERVICE, epoch, FACTS, {WEEK: Counts({"a.b": 1})}) is False
-    assert store.drafts.counts(WEEK) == Counts()
-
-
-def test_counts_add_up_by_week_and_kind(store: ClientStore) -> None:
-    store.consents.record(answer(Level.FULL))
-    kind = LayerKind("image", "SMALL", 2, "ndarray", "uint8")
-    for _ in range(2):
-        counted = {WEEK: Counts({"a.b": 2}, {kind: 1}), "2026-W49": Counts({"a.b": 1})}
-        assert store.drafts.add(SERVICE, store.drafts.epoch(), FACTS, counted)
-    assert store.drafts.counts(WEEK) == Counts({"a.b": 4}, {kind: 2})
-    assert store.drafts.counts("2026-W49") == Counts({"a.b": 2})
-    assert [(draft.week, draft.changed > draft.covered) for draft in store.drafts.all()] == [(WEEK, True), ("2026-W49", True)]
-
-
 def test_the_kinds_that_are_counted_are_bounded(store: ClientStore) -> None:
     store.consents.record(answer(Level.FULL))
     many = {f"a.{number}": 1 for number in range(MOST_KINDS + 10)}
@@ -261,20 +213,6 @@ def test_the_kinds_that_are_counted_are_bounded(store: ClientStore) -> None:
     counted = store.drafts.counts(WEEK).commands
     assert len(counted) == MOST_KINDS
     assert counted["a.0"] == 2
-
-
-def test_a_week_is_unsent_until_a_server_has_its_last_change(store: ClientStore) -> None:
-    store.consents.record(answer(Level.BASIC))
-    store.drafts.note(SERVICE, WEEK, Level.BASIC, Facts("0.6.1", "3.11", "linux", "x86_64", "Debian 12"))
-    (draft,) = store.drafts.all()
-    assert draft.is_unsent
-    store.drafts.cover(SERVICE, WEEK, draft.changed)
-    store.drafts.note(SERVICE, WEEK, Level.BASIC, Facts("0.6.1", "3.11", "linux", "x86_64", "Debian 12"))
-    assert not store.drafts.all()[0].is_unsent
-    store.drafts.refuse(SERVICE, WEEK, "no")
-    store.drafts.note(SERVICE, WEEK, Level.BASIC, Facts("0.6.2", "3.11", "linux", "x86_64", "Debian 12"))
-    (changed,) = store.drafts.all()
-    assert (changed.is_unsent, changed.refused) == (True, None)
 
 
 def test_a_revision_is_never_given_out_twice_and_never_goes_back(store: ClientStore) -> None:
@@ -315,57 +253,6 @@ def test_nothing_leaves_for_a_week_that_is_forgotten_or_after_consent_was_withdr
     assert store.sendings.sent() == []
 
 
-def test_the_first_week_at_a_service_stays(store: ClientStore) -> None:
-    store.consents.record(answer(Level.FULL))
-    store.sendings.begin(batch(WEEK), "0" * 32, "1", store.drafts.epoch())
-    store.sendings.begin(batch("2026-W49"), "1" * 32, "1", store.drafts.epoch())
-    assert store.sendings.first_week(SERVICE) == WEEK
-    assert store.sendings.first_week("https://other.example") is None
-
-
-def test_what_no_server_can_have_any_more_is_removed(store: ClientStore) -> None:
-    store.consents.record(answer(Level.FULL))
-    for week in ("2026-W40", WEEK):
-        store.sendings.begin(batch(week), "0" * 32, "1", store.drafts.epoch())
-    store.sendings.forget([(SERVICE, "2026-W40")])
-    before = datetime.fromisocalendar(2026, 40, 1).replace(tzinfo=timezone.utc) + timedelta(days=60)
-    store.sendings.drop_old(before - timedelta(seconds=1))
-    assert len(store.sendings.sent()) == 2
-    store.sendings.drop_old(before)
-    assert [sent.week for sent in store.sendings.sent()] == [WEEK]
-    assert [sent.week for sent in store.sendings.identifiers()] == [WEEK]
-    assert store.sendings.forgotten() == {(SERVICE, "2026-W40")}, "a clock that was ahead must not undo it"
-
-
-def test_an_answer_is_cached_with_an_etag_of_our_own(store: ClientStore) -> None:
-    store.answers.keep("https://x/api?python=3.10", CachedAnswer(NOW, b"{}"))
-    cached = store.answers.cached("https://x/api?python=3.10")
-    assert cached is not None
-    assert cached.etag == "44136fa355b3678a1146ad16f7e8649e"
-    store.answers.keep("https://x/api?python=3.11", CachedAnswer(NOW, b"[]"))
-    assert store.answers.cached("https://x/api?python=3.10") is None, "one answer of each kind is enough"
-
-
-def test_of_several_that_want_to_ask_one_may(store: ClientStore) -> None:
-    claims = [store.answers.claim("check", NOW, timedelta(minutes=2)) for _ in range(3)]
-    assert claims == [True, False, False]
-    assert store.answers.claim("check", NOW + timedelta(minutes=2), timedelta(minutes=2))
-    store.answers.set_pause("check", Pause(NOW, NOW + timedelta(days=1), 3, True, "because"))
-    assert store.answers.pause("check") == Pause(NOW, NOW + timedelta(days=1), 3, True, "because")
-
-
-def test_snoozes_are_by_version_or_for_all(store: ClientStore) -> None:
-    store.snoozes.add(Snooze("affinder", "0.6.0", NOW))
-    store.snoozes.add(Snooze("affinder", "0.6.0", NOW + timedelta(days=1)))
-    store.snoozes.add(Snooze("napari-svg", "*"))
-    assert store.snoozes.all() == [Snooze("affinder", "0.6.0", NOW + timedelta(days=1)), Snooze("napari-svg", "*")]
-    assert store.snoozes.all()[1].covers("napari-svg", "9.9", NOW)
-    assert not store.snoozes.all()[0].covers("affinder", "0.6.1", NOW)
-    assert store.snoozes.all()[0].covers("affinder", "0.6", NOW), "0.6 is 0.6.0"
-    assert store.snoozes.remove("affinder") == 1
-    assert store.snoozes.remove("affinder") == 0
-
-
 @pytest.mark.parametrize("content", [b"not a database, and longer than a page header would be" * 50, None])
 def test_a_file_that_cannot_be_used_says_what_to_do(store: ClientStore, tmp_path: Path, content: bytes | None) -> None:
     store.consents.record(answer(Level.BASIC))
@@ -395,51 +282,6 @@ def test_another_programs_file_is_left_alone(store: ClientStore, tmp_path: Path)
     with pytest.raises(StateError, match="another program"):
         store.consents.record(answer(Level.NONE))
     assert path.read_bytes() == before
-
-
-def test_files_of_the_first_release_are_taken_over(tmp_path: Path) -> None:
-    """A file as version 1 left it: consent, revisions, and what was sent go on."""
-    store = ClientStore(tmp_path, "abc")
-    own, account = store.files
-    (tmp_path / "environments").mkdir()
-    for file, script, rows in (
-        (
-            own,
-            ENVIRONMENT_MIGRATIONS[0],
-            [
-                f"INSERT INTO consent VALUES (1, '{NOW.isoformat()}', 'middle', 1, '{SERVICE}', NULL, 'test')",
-                f"INSERT INTO revisions VALUES ('{SERVICE}', '{WEEK}', 4)",
-                f"INSERT INTO sent VALUES (1, '{NOW.isoformat()}', '{SERVICE}', '{WEEK}', 'middle', '{{}}', '{{}}')",
-                "INSERT INTO secret VALUES (x'01')",
-            ],
-        ),
-        (
-            account,
-            ACCOUNT_MIGRATIONS[0],
-            [
-                f"INSERT INTO identifiers_sent VALUES ('{SERVICE}', '{WEEK}', 'middle', '{'0' * 32}')",
-                "INSERT INTO secret VALUES (x'02')",
-            ],
-        ),
-    ):
-        database = sqlite3.connect(file.path)
-        database.executescript(script)
-        for row in rows:
-            database.execute(row)
-        database.execute(f"PRAGMA application_id = {0x6E757065 if file is own else 0x6E757061}")
-        database.execute("PRAGMA user_version = 1")
-        database.commit()
-        database.close()
-    assert store.consents.current() == answer(Level.MIDDLE)
-    assert store.consents.secrets() == (b"\x02", b"\x01")
-    assert store.sendings.reserve_revision(SERVICE, WEEK) == 5
-    assert store.sendings.sent() == [SentBatch(NOW, SERVICE, "", WEEK, Level.MIDDLE, "{}", "{}")]
-    assert store.sendings.identifiers() == [SentIdentifier(SERVICE, WEEK, Level.MIDDLE, "", "0" * 32)]
-
-
-def test_an_environment_is_named_by_a_hash_of_its_path(tmp_path: Path) -> None:
-    assert len(environment_name(tmp_path)) == 16
-    assert environment_name(tmp_path) == environment_name(tmp_path / ".." / tmp_path.name)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a user's files apart by the folder's own rules")

@@ -39,12 +39,6 @@ async def test_weeks_are_published_by_the_rule_and_old_reports_deleted(tmp_path:
     await raw.close()
 
 
-async def test_it_begins_anew_and_makes_the_same(tmp_path: Path) -> None:
-    write_snapshot(tmp_path)
-    await filled(tmp_path, 3)
-    await filled(tmp_path, 3)
-
-
 async def test_a_folder_with_numbers_that_may_be_real_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "aggregate.sqlite3").write_bytes(b"real")
     with pytest.raises(NotADemoError, match="may be real"):

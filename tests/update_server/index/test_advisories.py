@@ -42,8 +42,3 @@ def test_which_releases_an_advisory_affects(found: Advisory, versions: list[str]
 
 def test_an_entry_without_a_package_affects_nothing() -> None:
     assert affected_versions(PACKAGE, [msgspec.convert({"id": "X", "affected": [{"versions": ["1.0"]}]}, Advisory)]) == {}
-
-
-def test_a_release_may_have_several() -> None:
-    other = msgspec.structs.replace(advisory(versions=["1.0"]), id="GHSA-0")
-    assert affected_versions(PACKAGE, [advisory(versions=["1.0"]), other]) == {"1.0": ("GHSA-0", "PYSEC-1")}

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-import gzip
 import json
 from datetime import timedelta
 
-import brotli
 import msgspec
-import pytest
-import zstandard
 from napari_update_hook.wire import Updates
 
 from tests.support.facts import AS_OF, facts_of, package_of
 from tests.support.made_upstream import PLUGINS, MadeCondaFile, MadeFile, MadeProject
-from update_server.index.bodies import UpdateBodies, prepared_minors
+from update_server.index.bodies import UpdateBodies
 from update_server.index.pythons import PythonVersion
 from update_server.representations import Body
 
@@ -44,24 +40,6 @@ def test_conda_forge_lists_what_is_there_under_the_names_of_pypi() -> None:
     }
 
 
-def test_two_pythons_that_nothing_tells_apart_share_a_body() -> None:
-    bodies = UpdateBodies(facts_of())
-    assert body(bodies, "3.10") is body(bodies, "3.10.14")
-    assert body(bodies, "3.10") is not body(bodies, "3.11")
-
-
-def test_every_encoding_unpacks_to_the_same_bytes_and_two_replicas_make_the_same() -> None:
-    first, second = UpdateBodies(facts_of()), UpdateBodies(facts_of())
-    for bodies in (first, second):
-        bodies.encode()
-    mine, theirs = body(first, "3.11").representations, body(second, "3.11").representations
-    assert {name: found.content for name, found in mine.items()} == {name: found.content for name, found in theirs.items()}
-    identity = mine["identity"].content
-    assert brotli.decompress(mine["br"].content) == identity
-    assert gzip.decompress(mine["gzip"].content) == identity
-    assert zstandard.ZstdDecompressor().decompress(mine["zstd"].content) == identity
-
-
 def test_a_class_that_a_refresh_leaves_alone_keeps_its_body_and_etag() -> None:
     later = AS_OF + timedelta(hours=2)
     before = UpdateBodies(facts_of())
@@ -73,24 +51,6 @@ def test_a_class_that_a_refresh_leaves_alone_keeps_its_body_and_etag() -> None:
     moved = UpdateBodies(facts_of(changed, later), before.changed)
     assert body(moved, "3.12").etag != body(before, "3.12").etag
     assert json.loads(body(moved, "3.12").identity)["index_version"] == "2026-11-20T10:00:00Z"
-
-
-def test_minors_beyond_those_prepared_are_made_when_they_are_asked_for() -> None:
-    bodies = UpdateBodies(facts_of())
-    newest = PythonVersion(prepared_minors(facts_of())[-1])
-    far = PythonVersion(57)
-    assert bodies.find("pypi", far) is None
-    made = json.loads(bodies.make("pypi", far).identity)
-    assert made["python"] == "3.57"
-    nearby = bodies.find("pypi", newest)
-    assert nearby is not None
-    assert made["packages"] == json.loads(nearby.identity)["packages"]
-    assert bodies.find("pypi", far) is not None
-
-
-@pytest.mark.parametrize(("specifier", "last"), [(">=3.9,<3.15", 19), ("<3.99", 10), (None, 10)])
-def test_a_bound_that_means_any_python_prepares_none(specifier: str | None, last: int) -> None:
-    assert prepared_minors(facts_of([MadeProject("made", {"1": [MadeFile(specifier)]})]))[-1] == last
 
 
 def test_with_napari_a_release_that_rules_it_out_is_left_out_and_named() -> None:
@@ -128,24 +88,6 @@ def test_on_conda_forge_depends_and_constrains_decide() -> None:
         "0.7.1": {"latest": "1.2"},
         "0.8.0": {"latest": "1.1", "newest": "1.2", "newest_requires_napari": "0.7.*"},
     }
-
-
-def test_naparis_that_nothing_tells_apart_share_a_body_and_few_are_kept() -> None:
-    from update_server.index import bodies as module
-
-    package = package_of(MadeProject("made", {"1.0": [MadeFile()]}))
-    releases = (msgspec.structs.replace(package.releases[0], needs_napari=("napari<0.7",)),)
-    facts = msgspec.structs.replace(facts_of(), packages=(msgspec.structs.replace(package, releases=releases),))
-    bodies = UpdateBodies(facts)
-    python = PythonVersion(11)
-    made = bodies.make("pypi", python, "0.6.1")
-    bodies.make("pypi", python, "0.6.2")
-    assert bodies.find("pypi", python, "0.6.2") is bodies.find("pypi", python, "0.6.1")
-    assert bodies.make("pypi", python, "0.8.0").etag != made.etag
-    for minor in range(20, 99):
-        for napari in ("0.6.1", "0.8.0", "0.9.0", "0.5.0"):
-            bodies.make("pypi", PythonVersion(minor), napari)
-    assert len(bodies._made) <= module.MOST_MADE
 
 
 def test_vulnerable_releases_are_named_on_both_channels() -> None:

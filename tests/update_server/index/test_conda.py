@@ -5,7 +5,7 @@ from napari_update_hook.wire import PackageUpdate
 
 from tests.support.facts import package_of
 from tests.support.made_upstream import MadeProject
-from update_server.index.conda import conda_classes, conda_updates, name_of
+from update_server.index.conda import conda_classes, conda_updates
 from update_server.index.model import CondaFile, CondaPackage
 from update_server.index.pythons import PythonVersion
 
@@ -53,17 +53,3 @@ def test_patch_releases_are_told_apart() -> None:
     files = [file("1.0", "python >=3.9.2")]
     assert answer(files, "3.9").latest is None
     assert answer(files, "3.9.2").latest == "1.0"
-
-
-def test_the_name_on_the_channel_is_given_where_it_differs() -> None:
-    assert answer([file("1.0")], name="made_up").conda_name == "made_up"
-    assert answer([file("1.0")]).conda_name is None
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [("python >=3.9", "python"), ("python", "python"), ("python>=3.8", "python"), ("conda-forge::napari 0.6.*", "napari"),
-     ("python_abi 3.9.* *_cp39", "python_abi"), ("python[build=*_cpython]", "python")],
-)  # fmt: skip
-def test_a_match_specification_is_about_one_package(text: str, name: str) -> None:
-    assert name_of(text) == name

@@ -74,7 +74,3 @@ async def test_that_can_be_switched_off(make_client: MakeClient) -> None:
         response = await client.get("/api/extended_summary", headers={"user-agent": NAPARI})
         assert len(response.json()) == 6
         assert response.headers["vary"] == "accept-encoding"
-
-
-async def test_a_python_that_nobody_has_yet_gets_a_list_too(client: Client) -> None:
-    assert len((await client.get("/api/extended_summary?python=3.57")).json()) == 5

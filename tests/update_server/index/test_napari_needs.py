@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from packaging.version import Version
 
-from update_server.index.napari_needs import admitted, in_words, napari_requirements
+from update_server.index.napari_needs import admitted, napari_requirements
 from update_server.index.pythons import PythonClasses
 
 CLASSES = PythonClasses({}, range(9, 14))
@@ -45,10 +45,3 @@ def test_a_napari_is_ruled_out_only_where_it_is_on_every_platform(
 ) -> None:
     found = admitted(requirements, Version(napari), CLASSES)
     assert {cls.representative.minor for cls in CLASSES.classes if found >> cls.bit & 1} == minors
-
-
-def test_needs_are_told_as_specifiers() -> None:
-    assert in_words(("napari[all]>=0.5,<0.7",)) == "<0.7,>=0.5"
-    assert in_words(("napari<0.6; python_version < '3.11'", "napari<0.7")) == "<0.6 or <0.7"
-    assert in_words(("napari>=0.4.18", "napari!=0.5.0")) == ">=0.4.18,!=0.5.0"
-    assert in_words(None) == ""

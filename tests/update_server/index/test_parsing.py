@@ -39,11 +39,6 @@ def test_a_release_is_as_old_as_its_first_file() -> None:
     assert [release.uploaded for release in project_page(page, ADDRESS).releases] == [None, "2026-03-01"]
 
 
-@pytest.mark.parametrize("filename", ["made-1.0-py3.6.egg", "made-1.0.exe", "made-one-py3-none-any.whl", "README.txt"])
-def test_files_that_pip_would_not_take_are_passed_over(filename: str) -> None:
-    assert project_page(simple({"filename": filename}), ADDRESS).releases == ()
-
-
 def test_another_form_is_refused() -> None:
     with pytest.raises(msgspec.MsgspecError):
         project_page(b'{"files": "none"}', ADDRESS)

@@ -146,19 +146,3 @@ async def test_without_a_list_of_projects_there_is_no_index(answer: str) -> None
             await pypi.read_index(
                 Fetcher(client, 1), Upstreams(BASE), None, datetime(2026, 11, 20, tzinfo=UTC), lambda *_: None
             )
-
-
-async def test_what_marks_a_wheel_is_never_sent_as_an_etag() -> None:
-    """After a change of source the manifests of the other one are there: their marks are no ETags."""
-    from update_server.index.sources.reading import Reader
-
-    index = await SmallPyPI(made_plugin=wheel(manifest=MANIFEST.replace("Made Plugin", "Gemacht für Zellen"))).read()
-    sent: list[str | None] = []
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        sent.append(request.headers.get("if-none-match"))
-        return httpx.Response(200, json={})
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-        await Reader(Fetcher(client, 1), Upstreams(BASE), index).document("/api/manifest/made-plugin")
-    assert sent == [None]

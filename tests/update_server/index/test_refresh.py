@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from update_server.index.snapshot import Origin
 from update_server.index.sources import fetching
 from update_server.settings import Settings
 
-Refresh = Callable[[MadeUpstream], object]
 UPSTREAM = "http://upstream.example"
 
 
@@ -147,27 +146,6 @@ async def test_a_new_project_that_fails_is_named_and_left_out(refresher: Refresh
     assert served.index.stale["napari-harpy"].since is None
 
 
-async def test_a_refresh_that_would_drop_many_projects_is_refused(refresher: Refresher) -> None:
-    await refresher(MadeUpstream())
-    before = refresher.keeper.served
-    error = await refresher(MadeUpstream(PLUGINS[:3]))
-    assert "3 of 6 projects" in str(error)
-    assert refresher.keeper.served is before
-
-
-async def test_an_upstream_that_is_no_plugin_index_is_named(refresher: Refresher) -> None:
-    upstream = MadeUpstream()
-    upstream.answer = lambda path: None  # type: ignore[method-assign]
-    assert "is http://upstream.example a plugin index?" in str(await refresher(upstream))
-
-
-async def test_a_new_release_arrives(refresher: Refresher) -> None:
-    await refresher(MadeUpstream())
-    newer = MadeProject("affinder", {**PLUGINS[1].releases, "0.6.0": [MadeFile(">=3.9")]}, conda=PLUGINS[1].conda)
-    await refresher(MadeUpstream([PLUGINS[0], newer, *PLUGINS[2:]]))
-    assert refresher.version("affinder") == "0.6.0"
-
-
 async def test_a_body_that_breaks_off_is_asked_for_again() -> None:
     answers = iter(
         [
@@ -180,33 +158,6 @@ async def test_a_body_that_breaks_off_is_asked_for_again() -> None:
         answer = await fetching.Fetcher(client, 1).get("http://x.example/")
     assert answer is not None
     assert answer.text == b"{}"
-
-
-async def test_after_enough_attempts_it_gives_up_and_says_on_what() -> None:
-    asked = 0
-
-    def handle(_: httpx.Request) -> httpx.Response:
-        nonlocal asked
-        asked += 1
-        return httpx.Response(500)
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-        with pytest.raises(fetching.UpstreamError, match=r"http://x\.example/a: answered 500"):
-            await fetching.Fetcher(client, 1).get("http://x.example/a")
-    assert asked == fetching.ATTEMPTS
-
-
-async def test_a_refusal_is_not_asked_for_again() -> None:
-    asked: list[str] = []
-
-    def handle(request: httpx.Request) -> httpx.Response:
-        asked.append(request.url.path)
-        return httpx.Response(403)
-
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
-        with pytest.raises(fetching.UpstreamError, match="403"):
-            await fetching.Fetcher(client, 1).get("http://x.example/a")
-    assert asked == ["/a"]
 
 
 PINNED = MadeProject(
@@ -256,23 +207,6 @@ async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refres
         assert served.packages["weak"].vulnerabilities == {"1.0": ("PYSEC-2026-1",)}
     assert refresher.keeper.served is not None
     assert list(refresher.keeper.served.index.stale) == ["advisories of OSV"]
-
-
-async def test_an_upstream_is_given_the_time_that_it_asks_for() -> None:
-    from tenacity import Future, RetryCallState, Retrying
-
-    async with httpx.AsyncClient() as client:
-        fetcher = fetching.Fetcher(client, 1, first_wait_s=0.001)
-        state = RetryCallState(Retrying(), None, (), {})
-        state.outcome = Future(1)
-        for asked, waited in ((7.0, 7.0), (3600.0, fetching.LONGEST_WAIT_S), (0.0, 0.0)):
-            state.outcome = Future(1)
-            state.outcome.set_exception(fetching._RetryableError("answered 429", asked))
-            assert WAIT(fetcher, state) == pytest.approx(waited, abs=0.1)
-
-
-WAIT = fetching.Fetcher._wait
-"""The real one, before the fixture of this module takes the waiting out."""
 
 
 MANY = [*PLUGINS, *(MadeProject(f"plugin-{number}", {"1.0": [MadeFile()]}) for number in range(40))]
@@ -341,19 +275,6 @@ async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
     assert {46, 47} <= seen
 
 
-async def test_what_of_a_project_is_passed_over_is_kept_while_nothing_changes(refresher: Refresher) -> None:
-    odd = MadeProject("odd", {"1.0": [MadeFile("3.6 or later")]})
-    for _ in range(2):
-        await refresher(MadeUpstream([*PLUGINS, odd]))
-        served = refresher.keeper.served
-        assert served is not None
-        assert set(served.index.skipped) == {"odd"}
-    again = IndexKeeper(refresher.settings.snapshot_path, None, 86400)
-    again.load()
-    assert again.served is not None
-    assert set(again.served.index.skipped) == {"odd"}
-
-
 @pytest.mark.parametrize(
     "offered", [b"<html>log in first</html>", b"Metadata-Version: 2.1\nName: x\nRequires-Dist: napari<0.1\n"]
 )
@@ -380,19 +301,3 @@ async def test_an_answer_that_makes_no_sense_leaves_needs_unknown() -> None:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"info": 7}))
     async with httpx.AsyncClient(transport=transport) as client:
         assert await _Reader(fetching.Fetcher(client, 1), Upstreams(UPSTREAM), {}).needs("made", "1.0") is None
-
-
-async def test_a_fault_of_our_own_in_one_project_does_not_stop_the_reading(
-    refresher: Refresher, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from update_server.index.sources import napari_index
-
-    def fail(text: bytes) -> None:
-        raise ZeroDivisionError("unforeseen")
-
-    monkeypatch.setattr(napari_index, "conda_package", fail)
-    assert await refresher(MadeUpstream()) is None
-    served = refresher.keeper.served
-    assert served is not None
-    assert "ZeroDivisionError" in served.index.stale["affinder"].error
-    assert "napari-harpy" in served.packages

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 from pathlib import Path
@@ -57,14 +56,6 @@ async def test_head_has_the_headers_and_no_body(client: Client) -> None:
     response = await client.head("/api/updates?python=3.10")
     assert (response.status_code, response.content) == (200, b"")
     assert int(response.headers["content-length"]) > 0
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-async def test_another_method_is_refused(client: Client, method: str) -> None:
-    response = await client.request(method, "/api/updates?python=3.10")
-    assert response.status_code == 405
-    assert response.headers["allow"] == "GET, HEAD"
-    assert response.headers["content-type"] == "application/problem+json"
 
 
 @pytest.mark.parametrize(
@@ -202,32 +193,6 @@ async def test_projects_that_could_not_be_read_are_in_errors_with_the_reason(cli
     assert "affinder" in ready["index"]["stale"]
 
 
-async def test_gzip_in_memory_is_what_is_sent(client: Client) -> None:
-    response = await client.send(client.build_request("GET", "/api/readers", headers={"accept-encoding": "gzip"}), stream=True)
-    raw = b"".join([chunk async for chunk in response.aiter_raw()])
-    assert json.loads(gzip.decompress(raw)) == {"*.tif": ["affinder"]}
-
-
-async def test_a_minor_that_many_ask_for_at_once_is_made_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
-    from update_server.index.bodies import UpdateBodies
-    from update_server.index.pythons import PythonVersion
-
-    made = 0
-    make = UpdateBodies.make
-
-    def counted(self: UpdateBodies, channel: str, python: PythonVersion, napari: str | None = None) -> object:
-        nonlocal made
-        made += 1
-        return make(self, channel, python, napari)
-
-    monkeypatch.setattr(UpdateBodies, "make", counted)
-    answers = await asyncio.gather(*(client.get("/api/updates?python=3.61") for _ in range(20)))
-    assert {answer.status_code for answer in answers} == {200}
-    assert made == 1
-
-
 async def test_an_answer_that_is_remembered_is_that_of_the_index_that_is_served(client: Client) -> None:
     from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject
 
@@ -241,14 +206,3 @@ async def test_an_answer_that_is_remembered_is_that_of_the_index_that_is_served(
     await services.keeper.encode()
     response = await client.get("/api/updates?python=3.11", headers={"accept-encoding": "br"})
     assert response.headers["content-encoding"] == "br", "an answer from before its encodings were ready is not kept"
-
-
-async def test_bodies_are_found_while_others_are_made(client: Client) -> None:
-    import asyncio
-
-    pythons = [f"3.{minor}" for minor in range(20, 60)]
-    napari = [f"0.{minor}.0" for minor in range(4, 10)]
-    urls = [f"/api/updates?python={python}&napari={version}" for python in pythons[:8] for version in napari]
-    urls += [f"/api/updates?python={python}" for python in pythons] + ["/api/extended_summary?python=3.9"] * 8
-    answers = await asyncio.gather(*(client.get(url) for url in urls * 2))
-    assert {answer.status_code for answer in answers} == {200}

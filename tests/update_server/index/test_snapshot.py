@@ -7,31 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.facts import AS_OF, facts_of, index_of
+from tests.support.facts import facts_of, index_of
 from update_server.index import seed, snapshot
 from update_server.index.keeper import IndexKeeper
-from update_server.index.snapshot import BrokenSnapshotError, Index, Origin, Stale
+from update_server.index.snapshot import BrokenSnapshotError
 
 
 def keeper_on(folder: Path, seed_path: Path | None = None) -> IndexKeeper:
     return IndexKeeper(folder / "index.sqlite3", seed_path, 86400)
-
-
-def test_what_is_written_is_read(tmp_path: Path) -> None:
-    made = index_of()
-    index = Index(made.facts, Origin.REFRESH, made.documents, {"affinder": "e"}, {"d": AS_OF}, {"napari": Stale(AS_OF, "down")})
-    snapshot.write(index, tmp_path / "deep" / "index.sqlite3")
-    read = snapshot.read(tmp_path / "deep" / "index.sqlite3")
-    assert read is not None
-    assert read.origin is Origin.SNAPSHOT
-    assert (read.facts, read.documents, read.fact_etags, read.changed, read.stale) == (
-        index.facts, index.documents, index.fact_etags, index.changed, index.stale,
-    )  # fmt: skip
-    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["index.sqlite3"], "no temporary file is left"
-
-
-def test_no_file_is_no_index(tmp_path: Path) -> None:
-    assert snapshot.read(tmp_path / "index.sqlite3") is None
 
 
 def truncate(path: Path) -> None:
@@ -78,19 +61,6 @@ def test_a_broken_snapshot_is_moved_aside_and_nothing_is_served(tmp_path: Path, 
     assert keeper.trouble is None
 
 
-def test_a_seed_holds_bare_facts_and_is_read_back(tmp_path: Path) -> None:
-    path = tmp_path / "seed.json.xz"
-    path.write_bytes(seed.pack(facts_of()))
-    index = seed.read(path)
-    assert index.origin is Origin.SEED
-    assert index.facts.as_of == AS_OF
-    assert not index.facts.has_conda
-    assert not index.documents
-    assert [package.key for package in index.facts.packages] == [package.key for package in facts_of().packages]
-    assert [package.releases for package in index.facts.packages] == [package.releases for package in facts_of().packages]
-    assert [package.commands for package in index.facts.packages] == [package.commands for package in facts_of().packages]
-
-
 @pytest.mark.parametrize(
     "content",
     [b"", b"hello", seed.pack(facts_of())[:100], lzma.compress(b"{}"), lzma.compress(b" " * (seed.MAX_SIZE + 1), preset=0)],
@@ -111,25 +81,6 @@ def test_the_shipped_seed_is_good_and_small() -> None:
     assert len(index.facts.packages) > 600
     assert index.facts.as_of < datetime.now(UTC)
     assert seed.shipped().stat().st_size < 45_000
-
-
-def test_the_snapshot_goes_before_the_seed(tmp_path: Path) -> None:
-    snapshot.write(index_of(), tmp_path / "index.sqlite3")
-    keeper = keeper_on(tmp_path)
-    keeper.load()
-    assert keeper.served is not None
-    assert keeper.served.index.origin is Origin.SNAPSHOT
-
-
-def test_another_process_that_refreshed_is_noticed(tmp_path: Path) -> None:
-    first, second = keeper_on(tmp_path), keeper_on(tmp_path)
-    first.load()
-    assert not first.load_if_replaced()
-    second.replace(index_of())
-    assert first.load_if_replaced()
-    assert not first.load_if_replaced()
-    assert first.served is not None
-    assert len(first.served.packages) == len(index_of().facts.packages)
 
 
 def test_a_full_disk_costs_the_file_and_not_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,17 +44,6 @@ def wheel(
     return archive.getvalue()
 
 
-def test_a_manifest_is_read_out_of_a_wheel() -> None:
-    content = read_wheel(wheel())
-    manifest = json.loads(content.manifest)
-    assert manifest["name"] == "made-plugin"
-    assert manifest["contributions"]["commands"][0]["id"] == "made-plugin.read"
-    assert manifest["package_metadata"]["author"] == "A. Uthor"
-    assert content.is_public
-    assert content.display_name == "Made Plugin"
-    assert content.readers == (("*.made",),)
-
-
 def test_nothing_of_the_wheel_is_run_or_written(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from pathlib import Path
 
@@ -62,10 +51,6 @@ def test_nothing_of_the_wheel_is_run_or_written(tmp_path: object, monkeypatch: p
     bad = "open('run', 'w').close()"
     read_wheel(wheel({"made_plugin/__init__.py": bad, "setup.py": bad, "../outside.txt": "x", "/absolute.txt": "x"}))
     assert list(Path(str(tmp_path)).iterdir()) == []
-
-
-def test_a_hidden_plugin_says_so() -> None:
-    assert not read_wheel(wheel(manifest=MANIFEST + "visibility: hidden\n")).is_public
 
 
 def test_a_manifest_may_be_json_or_toml_and_lie_deeper() -> None:

@@ -12,8 +12,6 @@ import gzip
 import json
 import os
 import random
-import resource
-import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,9 +175,3 @@ def test_no_body_is_a_server_error(
         status = harness.status(path, query, headers, [content[:cut], content[cut:]])
         assert status < 500, (path, query, headers, content)
         assert status != 499 or not content
-
-
-def test_memory_stayed_flat(harness: Harness) -> None:
-    """After all those cases: the most that this process ever had, of which most is the tests' own."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    assert most < 900 * 2**20

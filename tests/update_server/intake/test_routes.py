@@ -51,23 +51,6 @@ async def test_updates_are_left_out_where_the_client_knows_them(client: Client) 
         assert (response.json()["updates"] is not None) is has_updates
 
 
-async def test_a_repeat_changes_nothing_and_a_late_revision_is_told_the_one_that_is_held(client: Client) -> None:
-    first = (await send(client, batch_json(Level.FULL, revision=5))).json()["receipt"]
-    again = (await send(client, batch_json(Level.FULL, revision=5))).json()["receipt"]
-    assert first == again
-    late = (await send(client, batch_json(Level.FULL, revision=4))).json()["receipt"]
-    assert (late["stored"], late["revision"]) == (False, 5)
-    assert "held already" in late["reason"]
-    assert len(await stored(client)) == 1
-
-
-async def test_lowering_the_level_takes_back_what_the_higher_one_sent(client: Client) -> None:
-    await send(client, batch_json(Level.FULL, revision=1))
-    await send(client, batch_json(Level.BASIC, revision=2), Level.BASIC)
-    (found,) = await stored(client)
-    assert "plugins" not in found["report"]
-
-
 @pytest.mark.promise("every-text-is-public")
 async def test_what_is_on_no_public_list_reaches_no_store(client: Client) -> None:
     private = batch_json(
@@ -157,16 +140,6 @@ async def test_a_bad_batch_is_a_problem_and_nothing_is_stored(
     assert (await send(client, batch_json(Level.FULL))).status_code == 200, "the server goes on"
 
 
-async def test_ten_thousand_plugins_are_too_long_a_body(client: Client) -> None:
-    response = await send(client, batch_json(Level.FULL, plugins=[{"name": "affinder", "version": "0.5.0"}] * 10_000))
-    assert (response.status_code, response.headers["content-type"]) == (413, "application/problem+json")
-    packed = gzip.compress(
-        json.dumps(batch_json(Level.FULL, plugins=[{"name": "affinder", "version": "0.5.0"}] * 10_000)).encode()
-    )
-    response = await send(client, packed, content_encoding="gzip")
-    assert response.status_code in (413, 422)
-
-
 @pytest.mark.parametrize(
     ("content", "headers", "status"),
     [
@@ -198,11 +171,6 @@ async def test_a_compressed_batch_is_taken(client: Client, encoding: str) -> Non
     text = json.dumps(batch_json(Level.FULL)).encode()
     packed = gzip.compress(text) if encoding == "gzip" else zstandard.compress(text)
     assert (await send(client, packed, content_encoding=encoding)).json()["receipt"]["stored"]
-
-
-async def test_of_duplicate_keys_the_last_wins(client: Client) -> None:
-    text = json.dumps(batch_json(Level.BASIC)).replace('"revision": 3', '"revision": 3, "revision": 7')
-    assert (await send(client, text.encode(), Level.BASIC)).json()["receipt"]["revision"] == 7
 
 
 async def test_the_query_is_checked_before_anything_is_stored(client: Client) -> None:

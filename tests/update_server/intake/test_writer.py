@@ -11,7 +11,7 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from tests.support.reports import report
 from tests.support.stores import migrated
-from update_server.intake.writer import MOST_IN_A_TRANSACTION, ReportWriter
+from update_server.intake.writer import ReportWriter
 from update_server.problems import Problem
 
 
@@ -19,27 +19,6 @@ async def make_store(folder: Path) -> RawStore:
     url = f"sqlite+aiosqlite:///{folder / 'raw.sqlite3'}"
     await migrated(Store.RAW, url)
     return RawStore(make_engine(url))
-
-
-async def test_reports_that_arrive_together_share_a_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = await make_store(tmp_path)
-    groups: list[int] = []
-    put = store.put
-
-    async def counted(reports: Any) -> Any:
-        groups.append(len(reports))
-        return await put(reports)
-
-    monkeypatch.setattr(store, "put", counted)
-    writer = ReportWriter(store)
-    waiting = [asyncio.create_task(writer.put(report(person))) for person in range(450)]
-    await asyncio.sleep(0)
-    task = asyncio.create_task(writer.run())
-    results = await asyncio.gather(*waiting)
-    task.cancel()
-    assert all(result.stored for result in results)
-    assert groups == [MOST_IN_A_TRANSACTION, MOST_IN_A_TRANSACTION, 50]
-    await store.close()
 
 
 async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Path) -> None:

@@ -7,13 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from napari_update_hook.weeks import published_from, start_of
 from prometheus_client import generate_latest
 
-from aggregation.publish import publish_week
-from aggregation.standing import standing
-from tests.support.reports import WEEK, report
-from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+from tests.update_server.conftest import NOW, Client, services_of
 from update_server.index.keeper import RefreshOutcome
 from update_server.operations.metrics import Metrics
 
@@ -41,13 +37,6 @@ async def test_the_index_is_measured_when_somebody_looks(client: Client) -> None
     assert float(told["index_last_refresh_timestamp_seconds"]) == NOW.timestamp()
 
 
-async def test_without_an_index_that_is_what_is_told(make_client: MakeClient, tmp_path: Path) -> None:
-    (tmp_path / "broken.xz").write_bytes(b"no seed")
-    async with make_client(snapshot=False, seed=tmp_path / "broken.xz") as client:
-        told = values(services_of(client).metrics)
-    assert (told["index_packages"], told["index_age_seconds"]) == ("0.0", "NaN")
-
-
 async def test_update_checks_are_counted_by_their_answer(client: Client) -> None:
     first = await client.get("/api/updates?python=3.11")
     await client.get("/api/updates?python=3.11", headers={"if-none-match": first.headers["etag"]})
@@ -55,30 +44,6 @@ async def test_update_checks_are_counted_by_their_answer(client: Client) -> None
     told = values(services_of(client).metrics)
     counted = {status: told[f'update_checks_total{{status="{status}"}}'] for status in ("200", "304", "refused")}
     assert counted == {"200": "1.0", "304": "1.0", "refused": "1.0"}
-
-
-async def test_what_a_publication_listed_and_hid_is_told(client: Client) -> None:
-    services = services_of(client)
-    assert services.raw is not None
-    await services.raw.put([report(person) for person in range(12)])
-    await services.raw.put([report(99, napari_version="development")])
-    await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
-    (run,) = await services.aggregate.last_aggregation_runs(1)
-    services.metrics.show_publication(run)
-    told = values(services.metrics)
-    assert float(told["last_week_cells_published"]) == run.cells > 0
-    assert run.hidden
-    assert float(told["last_week_cells_hidden"]) == run.hidden
-
-
-async def test_the_oldest_raw_week_is_told_and_nothing_where_there_is_none(client: Client) -> None:
-    services = services_of(client)
-    assert services.raw is not None
-    for weeks, expected in (([], "NaN"), ([WEEK, "2026-W42"], str(start_of(WEEK).timestamp()))):
-        await services.raw.put([report(1, week=week) for week in weeks])
-        services.metrics.show_standing(await standing(services.raw, services.aggregate, NOW), [])
-        told = values(services.metrics)["raw_oldest_week_timestamp_seconds"]
-        assert told == expected or float(told) == float(expected)
 
 
 def test_an_alert_is_on_what_is_measured_and_says_what_to_do() -> None:

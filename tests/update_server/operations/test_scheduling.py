@@ -40,31 +40,6 @@ async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path:
     await services.close()
 
 
-async def test_a_refresh_that_failed_is_tried_again_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from update_server.index.sources import fetching
-
-    monkeypatch.setattr(fetching.Fetcher, "_wait", lambda *_: 0.0)
-    services = await services_on(tmp_path, upstream="http://127.0.0.1:9", refresh_interval_s=7200)
-    scheduler = make_scheduler(services)
-    scheduler.start()
-    await until(lambda: services.keeper.last_refresh is not None)
-    from datetime import UTC, datetime, timedelta
-
-    soon = datetime.now(UTC) + timedelta(seconds=90)
-    await until(lambda: scheduler.get_job("refresh").next_run_time < soon)
-
-    async def is_recorded() -> bool:
-        return any(run.job == "refresh" and run.ended_at for run in await services.aggregate.last_job_runs())
-
-    await until(is_recorded)
-    await scheduler.stop()
-    runs = {run.job: run for run in await services.aggregate.last_job_runs()}
-    assert "127.0.0.1:9" in str(runs["refresh"].error)
-    assert services.keeper.served is not None
-    assert len(services.keeper.served.packages) > 600, "the seed is served meanwhile"
-    await services.close()
-
-
 @pytest.mark.postgresql
 async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postgresql_url: str) -> None:
     from aggregation.settings import AggregationSettings

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from napari_update_hook.weeks import published_from, start_of
+from napari_update_hook.weeks import start_of
 from prometheus_client import generate_latest
 
 from aggregation.publish import publish_week
-from aggregation.retention import AHEAD, RETENTION, purge
+from aggregation.retention import RETENTION, purge
 from aggregation.settings import AggregationSettings
 from aggregation.standing import PURGE, WAS_STOPPED, Standing
 from aggregation.stores.aggregate import AggregateStore
@@ -19,7 +18,6 @@ from tests.support.reports import WEEK, report
 from tests.update_server.conftest import Client, MakeClient, services_of
 from update_server.operations.health import standing_of
 from update_server.operations.metrics import Metrics
-from update_server.operations.scheduling import watch_standing
 from update_server.services import Services
 
 END = start_of(WEEK) + RETENTION
@@ -55,17 +53,6 @@ async def test_raw_reports_that_are_too_old_turn_it_red_until_they_are_gone(make
         await purge(services.raw, services.clock.now())
         assert (await ready(client))[:2] == (200, "ok")
         assert (await metrics(services))["raw_weeks_overdue"] == 0
-
-
-async def test_a_purge_in_time_never_turns_it_red(make_client: MakeClient) -> None:
-    """The job takes what will have to go within the hour; so a run that is late by less is in time."""
-    async with make_client(now=END - AHEAD + timedelta(minutes=1)) as client:
-        services = services_of(client)
-        await fill(services)
-        assert services.raw is not None
-        await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
-        assert (await ready(client))[:2] == (200, "ok")
-        assert await purge(services.raw, services.clock.now()) == 12
 
 
 async def test_a_week_that_is_about_to_be_lost_is_told_of(make_client: MakeClient) -> None:
@@ -143,32 +130,3 @@ async def test_a_job_that_ended_with_its_process_is_no_failure(make_client: Make
         await services.aggregate.job_ended(run, services.clock.now(), WAS_STOPPED)
         assert (await ready(client))[:2] == (200, "ok")
         assert (await metrics(services))['job_last_run_failed{job="order"}'] == 0
-
-
-async def test_without_a_raw_store_there_is_nothing_to_purge(make_client: MakeClient) -> None:
-    async with make_client(aggregation=AggregationSettings(raw_url="")) as client:
-        assert (await ready(client))[:2] == (200, "ok")
-
-
-async def test_a_store_that_is_away_does_not_end_the_watching(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
-
-    from update_server.operations import scheduling
-
-    monkeypatch.setattr(scheduling, "SECONDS_BETWEEN_LOOKS", 0.01)
-    looks: list[Any] = []
-
-    async def away(_: Services) -> Any:
-        looks.append(1)
-        raise OSError("the store is away")
-
-    monkeypatch.setattr(scheduling, "standing_of", away)
-    async with make_client() as client:
-        watching = asyncio.create_task(watch_standing(services_of(client)))
-        for _ in range(200):
-            await asyncio.sleep(0.01)
-            if len(looks) > 2:
-                break
-        assert not watching.done()
-        watching.cancel()
-    assert len(looks) > 2

@@ -11,7 +11,7 @@ from aggregation.publish import publish_week
 from aggregation.stores.records import Records
 from tests.support.reports import report
 from tests.update_server.conftest import Client, services_of
-from update_server.pages.charts import HIDDEN, MOST_LINES, RETRACTED, Chart, chart_of, in_natural_order
+from update_server.pages.charts import HIDDEN, MOST_LINES, RETRACTED, Chart, chart_of
 
 WEEKS = ["2026-W38", "2026-W39", "2026-W40"]
 
@@ -52,13 +52,6 @@ async def test_each_value_has_a_line_in_the_order_of_versions_and_gaps_are_no_ze
     assert shown.urls["csv"] == "/api/stats/napari?by=python&from=2026-W38&to=2026-W39&format=csv"
 
 
-async def test_a_plain_count_has_a_figure(client: Client) -> None:
-    await publish(client, WEEKS[0], (1237, {}))
-    shown = await chart(client, "people")
-    assert shown.figure is not None
-    assert (shown.figure.people, shown.figure.text) == (1235, "1,235")
-
-
 async def test_of_many_values_the_largest_of_all_weeks_are_drawn(client: Client) -> None:
     versions = [f"0.{number}.0" for number in range(1, 12)]
     many = [(10 + number, {"napari_version": version}) for number, version in enumerate(versions)]
@@ -79,22 +72,6 @@ async def test_combinations_are_bars_of_the_last_week_the_largest_first(client: 
     assert texts(shown) == [["30"], ["10"]]
 
 
-async def test_how_often_is_told_as_at_least(client: Client) -> None:
-    await publish(client, WEEKS[0], (20, {}))
-    shown = await chart(client, "commands")
-    assert shown.rows[0].head == ("affinder.start_affinder", "≥ 10 times")
-
-
-async def test_a_plugin_leads_to_its_page_and_its_numbers_to_its_own_address(client: Client) -> None:
-    await publish(client, WEEKS[0], (20, {}))
-    about = await chart(client, "plugins-by-version", "affinder")
-    assert about.columns == ("0.5.0",)
-    assert about.urls["json"].startswith("/api/stats/plugins/affinder?by=version&")
-    of_all = await chart(client, "plugins")
-    assert of_all.columns == ("affinder",)
-    assert of_all.urls["json"].startswith("/api/stats/plugins?")
-
-
 async def test_what_was_taken_back_is_said_and_is_not_called_small(client: Client) -> None:
     for week in WEEKS[:2]:
         await publish(client, week, (23, {}))
@@ -104,16 +81,3 @@ async def test_what_was_taken_back_is_said_and_is_not_called_small(client: Clien
     shown = await chart(client, "people-by-python")
     assert texts(shown) == [[RETRACTED], ["20"]]
     assert [one.reason for one in shown.retractions] == ["forged reports"]
-
-
-async def test_where_nothing_is_listed_there_is_nothing_to_draw(client: Client) -> None:
-    empty = await chart(client, "people-by-python")
-    assert not empty.has_numbers
-    assert "from=" not in empty.urls["csv"]
-    await publish(client, WEEKS[0], (23, {}))
-    assert not (await chart(client, "plugins-by-version", "napari-harpy")).has_numbers
-
-
-def test_versions_stand_in_their_order_and_words_in_the_one_that_they_had() -> None:
-    assert in_natural_order(["0.10.0", "development", "0.9.1"]) == ["0.9.1", "0.10.0", "development"]
-    assert in_natural_order(["linux", "darwin"]) == ["linux", "darwin"]

@@ -1,4 +1,4 @@
-"""A machine as compose.yaml describes it, without containers: the very Caddyfile and role script, with Debian's Caddy,
+"""An installation as compose.yaml describes it, without containers: the very Caddyfile and role script, with Debian's Caddy,
 two PostgreSQL servers, a scheduler and web processes, each with the role and the secrets of its own.
 """
 
@@ -57,8 +57,8 @@ class Secrets:
 
 
 @dataclass
-class Machine:
-    """A running machine. ``servers``: the web processes by their port; ``logs``: the file of each program; ``caddy``: its
+class Installation:
+    """A running installation. ``servers``: the web processes by their port; ``logs``: the file of each program; ``caddy``: its
     process.
     """
 
@@ -125,19 +125,19 @@ class Machine:
 class Visitor:
     """Asks one host of a machine from one address."""
 
-    machine: Machine
+    installation: Installation
     host: str
     address: str
     options: dict[str, Any]
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
         """Ask, over HTTPS, trusting the local certificates of the machine's Caddy alone."""
-        trust = ssl.create_default_context(cafile=str(self.machine.root_certificate))
+        trust = ssl.create_default_context(cafile=str(self.installation.root_certificate))
         transport = httpx.HTTPTransport(verify=trust, local_address=self.address)
         with httpx.Client(transport=transport, timeout=30, headers={"accept-encoding": "identity"}) as client:
             return client.request(
                 method,
-                f"https://127.0.0.1:{self.machine.https}{path}",
+                f"https://127.0.0.1:{self.installation.https}{path}",
                 headers={"Host": self.host} | (headers or {}),
                 extensions={"sni_hostname": self.host},
                 **more,
@@ -175,7 +175,7 @@ def set_up_roles(cluster: Cluster, database: str, secrets: Secrets) -> None:
 
 
 @contextlib.contextmanager
-def running_machine(folder: Path, upstream: str, *, servers: int = 2, **settings: str) -> Iterator[Machine]:
+def running_installation(folder: Path, upstream: str, *, servers: int = 2, **settings: str) -> Iterator[Installation]:
     """Run everything while inside; skip the test where Caddy or PostgreSQL are missing. ``settings``: of the web processes."""
     caddy = shutil.which("caddy")
     if caddy is None:
@@ -186,40 +186,40 @@ def running_machine(folder: Path, upstream: str, *, servers: int = 2, **settings
         aggregate = stack.enter_context(running_cluster(secrets.read("postgres-aggregate-password")))
         set_up_roles(raw, "raw", secrets)
         set_up_roles(aggregate, "aggregate", secrets)
-        machine = Machine(folder, secrets, raw, aggregate, reserved_port(), settings=settings)
-        migrated = machine.run("migrate", ["update_server", "db", "migrate"], migrating(machine))
-        assert migrated.wait(120) == 0, machine.logs["migrate"].read_text()
-        scheduler = machine.run("scheduler", ["update_server", "scheduler"], scheduling(machine, upstream))
+        installation = Installation(folder, secrets, raw, aggregate, reserved_port(), settings=settings)
+        migrated = installation.run("migrate", ["update_server", "db", "migrate"], migrating(installation))
+        assert migrated.wait(120) == 0, installation.logs["migrate"].read_text()
+        scheduler = installation.run("scheduler", ["update_server", "scheduler"], scheduling(installation, upstream))
         stack.callback(end, scheduler)
-        _wait_for_the_index(machine, scheduler)
+        _wait_for_the_index(installation, scheduler)
         for _ in range(servers):
-            machine.start_server(reserved_port())
-        stack.callback(lambda: [end(process) for process in machine.servers.values()])
-        stack.enter_context(running_caddy(machine, caddy))
+            installation.start_server(reserved_port())
+        stack.callback(lambda: [end(process) for process in installation.servers.values()])
+        stack.enter_context(running_caddy(installation, caddy))
         wait_until(
             lambda: all(
                 (httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).json()["index"]["origin"] or "") == "snapshot"
-                for port in machine.servers
+                for port in installation.servers
             ),
             "the web processes did not take over the index",
             seconds=90,  # they look every half minute
         )
-        yield machine
+        yield installation
 
 
-def _wait_for_the_index(machine: Machine, scheduler: subprocess.Popen[bytes]) -> None:
+def _wait_for_the_index(installation: Installation, scheduler: subprocess.Popen[bytes]) -> None:
     try:
-        wait_until(lambda: _is_shared(machine), "", scheduler, seconds=180)
+        wait_until(lambda: _is_shared(installation), "", scheduler, seconds=180)
     except AssertionError:
-        log = machine.logs["scheduler"].read_text("utf-8")
+        log = installation.logs["scheduler"].read_text("utf-8")
         raise AssertionError(f"the scheduler did not share an index:\n{log[-3000:]}") from None
 
 
-def _is_shared(machine: Machine) -> bool:
+def _is_shared(installation: Installation) -> bool:
     query = "SELECT count(*) FROM shared_index"
     told = subprocess.run(
-        ["psql", "-At", "-h", "127.0.0.1", "-p", str(machine.aggregate.port), "-U", "scheduler", "aggregate", "-c", query],
-        env=os.environ | {"PGPASSFILE": machine.secrets.pgpass("scheduler")},
+        ["psql", "-At", "-h", "127.0.0.1", "-p", str(installation.aggregate.port), "-U", "scheduler", "aggregate", "-c", query],
+        env=os.environ | {"PGPASSFILE": installation.secrets.pgpass("scheduler")},
         capture_output=True,
         text=True,
         check=False,
@@ -227,61 +227,61 @@ def _is_shared(machine: Machine) -> bool:
     return told.stdout.strip() not in ("", "0")
 
 
-def migrating(machine: Machine) -> dict[str, str]:
+def migrating(installation: Installation) -> dict[str, str]:
     """Return the settings of ``update-server db migrate``, as compose.yaml has them."""
     return {
-        "AGGREGATION_RAW_URL": machine.url("raw", "web"),
-        "AGGREGATION_RAW_SCHEDULER_URL": machine.url("raw", "scheduler"),
-        "AGGREGATION_RAW_OWNER_URL": machine.url("raw", "owner"),
-        "AGGREGATION_AGGREGATE_URL": machine.url("aggregate", "owner"),
-        "PGPASSFILE": machine.secrets.pgpass("owner"),
+        "AGGREGATION_RAW_URL": installation.url("raw", "web"),
+        "AGGREGATION_RAW_SCHEDULER_URL": installation.url("raw", "scheduler"),
+        "AGGREGATION_RAW_OWNER_URL": installation.url("raw", "owner"),
+        "AGGREGATION_AGGREGATE_URL": installation.url("aggregate", "owner"),
+        "PGPASSFILE": installation.secrets.pgpass("owner"),
     }
 
 
-def scheduling(machine: Machine, upstream: str) -> dict[str, str]:
+def scheduling(installation: Installation, upstream: str) -> dict[str, str]:
     """Return the settings of the scheduler."""
     return {
-        "UPDATE_SERVER_DATA": str(machine.folder / "data-scheduler"),
+        "UPDATE_SERVER_DATA": str(installation.folder / "data-scheduler"),
         "UPDATE_SERVER_UPSTREAM": upstream,
-        "AGGREGATION_RAW_URL": machine.url("raw", "scheduler"),
-        "AGGREGATION_AGGREGATE_URL": machine.url("aggregate", "scheduler"),
-        "PGPASSFILE": machine.secrets.pgpass("scheduler"),
+        "AGGREGATION_RAW_URL": installation.url("raw", "scheduler"),
+        "AGGREGATION_AGGREGATE_URL": installation.url("aggregate", "scheduler"),
+        "PGPASSFILE": installation.secrets.pgpass("scheduler"),
     }
 
 
 @contextlib.contextmanager
-def running_caddy(machine: Machine, caddy: str) -> Iterator[None]:
+def running_caddy(installation: Installation, caddy: str) -> Iterator[None]:
     """Run Caddy with the very Caddyfile; for hosts below localhost it makes certificates of its own."""
-    machine.logs["caddy"] = machine.folder / "caddy.log"
+    installation.logs["caddy"] = installation.folder / "caddy.log"
     environment = (
         os.environ
         | {
             "SITE_HOST": SITE,
-            "SERVERS": " ".join(f"127.0.0.1:{port}" for port in machine.servers),
+            "SERVERS": " ".join(f"127.0.0.1:{port}" for port in installation.servers),
             "MORE_SITES": str(ROOT / "deploy" / "grafana" / "grafana.caddy"),
             "GRAFANA": f"127.0.0.1:{reserved_port()}",
-            "HTTPS_PORT": str(machine.https),
+            "HTTPS_PORT": str(installation.https),
             "HTTP_PORT": str(reserved_port()),
             "CADDY_ADMIN": f"127.0.0.1:{reserved_port()}",
-            "XDG_DATA_HOME": str(machine.folder / "caddy"),
-            "XDG_CONFIG_HOME": str(machine.folder / "caddy-config"),
+            "XDG_DATA_HOME": str(installation.folder / "caddy"),
+            "XDG_CONFIG_HOME": str(installation.folder / "caddy-config"),
         }
-        | {name: machine.settings[name] for name in ("GRAFANA",) if name in machine.settings}
+        | {name: installation.settings[name] for name in ("GRAFANA",) if name in installation.settings}
     )
     command = [caddy, "run", "--config", str(ROOT / "deploy" / "Caddyfile"), "--adapter", "caddyfile"]
-    with machine.logs["caddy"].open("ab") as log:
+    with installation.logs["caddy"].open("ab") as log:
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-    machine.caddy = process.pid
+    installation.caddy = process.pid
     try:
 
         def serves() -> bool:
             with contextlib.suppress(httpx.HTTPError, OSError):
-                return machine.client().get("/health/live").status_code == 200
+                return installation.client().get("/health/live").status_code == 200
             return False
 
-        wait_until(serves, f"Caddy does not serve:\n{machine.logs['caddy'].read_text()[-3000:]}", process)
+        wait_until(serves, f"Caddy does not serve:\n{installation.logs['caddy'].read_text()[-3000:]}", process)
         yield
     finally:
         end(process)

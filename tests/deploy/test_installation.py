@@ -22,7 +22,7 @@ import pytest
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
-from tests.support.machine import LEVELS, ROOT, SITE, Machine, migrating, running_machine
+from tests.support.installation import LEVELS, ROOT, SITE, Installation, migrating, running_installation
 from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import clean_environment, end
 from tests.support.waiting import wait_until
@@ -45,13 +45,13 @@ class _Dashboards(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     folder = tmp_path_factory.mktemp("machine")
     grafana = ThreadingHTTPServer(("127.0.0.1", 0), _Dashboards)
     threading.Thread(target=grafana.serve_forever, daemon=True).start()
     with (
         MadeUpstream().served() as upstream,
-        running_machine(
+        running_installation(
             folder,
             upstream,
             UPDATE_SERVER_NOW=NOW,
@@ -69,8 +69,8 @@ def host_of(level: str) -> str:
     return f"{level}.{SITE}"
 
 
-def test_the_site_serves_pages_index_and_update_check(machine: Machine) -> None:
-    site = machine.client()
+def test_the_site_serves_pages_index_and_update_check(installation: Installation) -> None:
+    site = installation.client()
     for path in ("/", "/dashboard", "/privacy", "/api/plugins", "/extended_summary.json", "/api/stats/napari", "/health/live"):
         answer = site.get(path)
         assert answer.status_code == 200, path
@@ -79,38 +79,24 @@ def test_the_site_serves_pages_index_and_update_check(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "br", "zstd"])
-def test_prepared_bodies_go_through_as_they_are(machine: Machine, encoding: str) -> None:
-    (port, *_) = machine.servers
+def test_prepared_bodies_go_through_as_they_are(installation: Installation, encoding: str) -> None:
+    (port, *_) = installation.servers
     asked = {"accept-encoding": encoding}
     path = "/api/updates?python=3.12"
     direct = httpx.get(f"http://127.0.0.1:{port}{path}", headers=asked)
-    proxied = machine.client().get(path, headers=asked)
+    proxied = installation.client().get(path, headers=asked)
     for name in ("etag", "content-encoding", "content-length", "vary", "cache-control", "content-type"):
         assert proxied.headers.get(name) == direct.headers.get(name), name
     assert proxied.content == direct.content
-    again = machine.client().get(path, headers=asked | {"if-none-match": direct.headers["etag"]})
+    again = installation.client().get(path, headers=asked | {"if-none-match": direct.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_who_names_no_encoding_gets_none(machine: Machine) -> None:
+def test_who_names_no_encoding_gets_none(installation: Installation) -> None:
     """A proxy that asks for gzip by itself and unpacks it would do work, and change the ETag."""
-    answer = machine.client().get("/api/updates?python=3.12", headers={"accept-encoding": ""})
+    answer = installation.client().get("/api/updates?python=3.12", headers={"accept-encoding": ""})
     assert "content-encoding" not in answer.headers
     assert not answer.headers["etag"].strip('"').endswith("-gzip")
-
-
-@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
-def test_the_host_of_a_level_takes_finds_and_deletes_its_reports(machine: Machine, level: Level) -> None:
-    own = machine.client(host_of(level), HERE)
-    identifier = f"{level.rank}" * 32
-    sent = own.post(f"/api/updates/{level}?python=3.12", batch_json(level, identifier=identifier))
-    assert sent.status_code == 200, sent.text
-    assert sent.json()["receipt"]["stored"] is True
-    assert own.get(f"/api/telemetry/allowed/{level}").status_code == 200
-    found = own.post("/api/reports/find", {"identifier": identifier}).json()["reports"]
-    assert [report["level"] for report in found] == [level]
-    assert own.post("/api/reports/delete", {"identifier": identifier}).json() == {"deleted": 1}
-    assert own.post("/api/reports/find", {"identifier": identifier}).json() == {"reports": []}
 
 
 PERSONS_COMPUTER = f"""
@@ -134,18 +120,18 @@ clock.system_now = lambda: here() + offset
 """
 
 
-def test_the_client_of_an_installation_sends_each_level_to_its_own_host(machine: Machine, tmp_path: Path) -> None:
+def test_the_client_of_an_installation_sends_each_level_to_its_own_host(installation: Installation, tmp_path: Path) -> None:
     """The real client over HTTPS, with an administrator's file that names the hosts: agree, check, look, forget."""
     (tmp_path / "computer").mkdir()
     (tmp_path / "computer" / "sitecustomize.py").write_text(PERSONS_COMPUTER, "utf-8")
     site = tmp_path / "site" / "napari-update-hook" / "site.json"
     site.parent.mkdir(parents=True)
-    levels = {level: f"https://{host_of(level)}:{machine.https}" for level in LEVELS}
-    site.write_text(json.dumps({"server": f"https://{SITE}:{machine.https}", "level_servers": levels}), "utf-8")
+    levels = {level: f"https://{host_of(level)}:{installation.https}" for level in LEVELS}
+    site.write_text(json.dumps({"server": f"https://{SITE}:{installation.https}", "level_servers": levels}), "utf-8")
     environment = clean_environment(
         PYTHONPATH=os.pathsep.join((str(tmp_path / "computer"), str(ROOT / "client_hook"), str(ROOT))),
         XDG_CONFIG_DIRS=str(tmp_path / "site"),
-        SSL_CERT_FILE=str(machine.root_certificate),
+        SSL_CERT_FILE=str(installation.root_certificate),
         NAPARI_UPDATE_STATE=str(tmp_path / "state"),
     )
 
@@ -158,12 +144,12 @@ def test_the_client_of_an_installation_sends_each_level_to_its_own_host(machine:
     for hours_later, level in zip(("0", "36", "72"), LEVELS, strict=True):  # one report a day at most, and all in one week
         environment["HOURS_LATER"] = hours_later
         client("consent", "set", level)
-        seen_before = len(lines_of(machine.logs["caddy"]))
+        seen_before = len(lines_of(installation.logs["caddy"]))
         checked = client("check")
         assert checked["telemetry"]["receipt"] is not None, checked["telemetry"]
         hosts = {
             line["request"]["host"].split(":")[0]  # type: ignore[index]
-            for line in lines_of(machine.logs["caddy"])[seen_before:]
+            for line in lines_of(installation.logs["caddy"])[seen_before:]
             if "request" in line
         }
         assert hosts <= {SITE, host_of(level)}, "a level's reports go to its own host and no other"
@@ -173,15 +159,15 @@ def test_the_client_of_an_installation_sends_each_level_to_its_own_host(machine:
     assert checked["telemetry"]["receipt"]["revision"] == len(LEVELS), "one week, each report in the place of the one before"
     client("forget", "--yes")
     assert client("server-copy") == []
-    assert found_by(machine, copy[0]["report"]["identifier"]) == []
+    assert found_by(installation, copy[0]["report"]["identifier"]) == []
 
 
-def found_by(machine: Machine, identifier: str) -> Any:
-    return machine.client(host_of("full")).post("/api/reports/find", {"identifier": identifier}).json()["reports"]
+def found_by(installation: Installation, identifier: str) -> Any:
+    return installation.client(host_of("full")).post("/api/reports/find", {"identifier": identifier}).json()["reports"]
 
 
-def every_path(machine: Machine) -> list[str]:
-    described = machine.client().get("/api/openapi.json")
+def every_path(installation: Installation) -> list[str]:
+    described = installation.client().get("/api/openapi.json")
     assert described.status_code == 200
     templates = [path.replace("{level}", level) for path in described.json()["paths"] for level in LEVELS]
     paths = [re.sub(r"{[^}]*}", "napari", path) for path in dict.fromkeys(templates)]
@@ -189,98 +175,88 @@ def every_path(machine: Machine) -> list[str]:
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_the_host_of_a_level_serves_nothing_else(machine: Machine, level: str) -> None:
+def test_the_host_of_a_level_serves_nothing_else(installation: Installation, level: str) -> None:
     own = {f"/api/updates/{level}", f"/api/telemetry/allowed/{level}", "/api/reports/find", "/api/reports/delete"}
-    paths = every_path(machine)
+    paths = every_path(installation)
     assert own <= set(paths)
     others = {f"/api/{kind}/{one}" for one in LEVELS if one != level for kind in ("updates", "telemetry/allowed")}
     tricks = {f"/api/updates/{level}/../middle", f"/api/updates//{level}x", f"/x/api/updates/{level}", f"/api/updates/{level}/"}
     tricks -= {"/api/updates/middle/../middle"}  # that is its own
     for path in sorted((set(paths) | others | tricks) - own):
         for method in ("GET", "POST"):
-            answer = machine.client(host_of(level)).request(method, path, json={} if method == "POST" else None)
+            answer = installation.client(host_of(level)).request(method, path, json={} if method == "POST" else None)
             assert answer.status_code == 404, (method, path, answer.text)
-    problem = machine.client(host_of(level)).get("/")
+    problem = installation.client(host_of(level)).get("/")
     assert problem.headers["content-type"] == "application/problem+json"
     assert problem.json()["status"] == 404
 
 
-def test_there_is_no_way_around_a_blocked_level(machine: Machine) -> None:
+def test_there_is_no_way_around_a_blocked_level(installation: Installation) -> None:
     for level in TELEMETRY_LEVELS:
-        answer = machine.client().post(f"/api/updates/{level}?python=3.12", batch_json(level))
+        answer = installation.client().post(f"/api/updates/{level}?python=3.12", batch_json(level))
         assert answer.status_code == 421
         assert "has a host of its own" in answer.json()["detail"], "clients show it to their users"
-        assert machine.client().get(f"/api/telemetry/allowed/{level}").status_code == 421
+        assert installation.client().get(f"/api/telemetry/allowed/{level}").status_code == 421
     for path in ("/api/updates/full/", "//api/updates/full", "/api//updates/full", "/api/updates%2ffull", "/API/updates/full",
                  "/api/./updates/full", "/x/../api/updates/full", "/api/updates/full;x", "/api%2fupdates%2ffull"):  # fmt: skip
-        answer = machine.client().post(f"{path}?python=3.12", batch_json(Level.FULL))
+        answer = installation.client().post(f"{path}?python=3.12", batch_json(Level.FULL))
         assert answer.status_code in (404, 405, 421), (path, answer.status_code)
-        direct = httpx.post(f"http://127.0.0.1:{next(iter(machine.servers))}{path}?python=3.12", json=batch_json(Level.FULL))
+        direct = httpx.post(
+            f"http://127.0.0.1:{next(iter(installation.servers))}{path}?python=3.12", json=batch_json(Level.FULL)
+        )
         assert direct.status_code in (404, 405, 421), "the service itself refuses it on another host"
     for verb in ("find", "delete"):
-        assert machine.client().post(f"/api/reports/{verb}", {"identifier": "0" * 32}).status_code == 421
-    hosts = {level["name"]: level["host"] for level in machine.client().get("/api/telemetry/levels").json()["levels"]}
+        assert installation.client().post(f"/api/reports/{verb}", {"identifier": "0" * 32}).status_code == 421
+    hosts = {level["name"]: level["host"] for level in installation.client().get("/api/telemetry/levels").json()["levels"]}
     assert hosts == {level: host_of(level) for level in LEVELS}
 
 
-def test_other_hosts_are_not_served(machine: Machine) -> None:
+def test_other_hosts_are_not_served(installation: Installation) -> None:
     with pytest.raises((httpx.ConnectError, ssl.SSLError)):
-        machine.client("somewhere.else.localhost").get("/")
+        installation.client("somewhere.else.localhost").get("/")
 
 
-def test_dashboards_have_a_host(machine: Machine) -> None:
-    told = machine.client(f"dashboards.{SITE}", HERE).get("/").text
+def test_dashboards_have_a_host(installation: Installation) -> None:
+    told = installation.client(f"dashboards.{SITE}", HERE).get("/").text
     assert told.startswith("dashboards")
     assert HERE not in told, "Grafana would log it"
 
 
-def test_sizes_are_limited(machine: Machine) -> None:
-    full = machine.client("full." + SITE)
-    just_too_large = full.request("POST", "/api/updates/full?python=3.12", content=b" " * 100_000)
-    assert just_too_large.status_code in (413, 415)
-    huge = full.request(
-        "POST", "/api/updates/full?python=3.12", content=b" " * 3_000_000, headers={"content-type": "application/json"}
-    )
-    assert huge.status_code in (413, 502), huge.status_code
-    assert machine.client().get("/", headers={"x-long": "x" * 40_000}).status_code == 431
-    assert full.get("/api/telemetry/allowed/full").status_code == 200
-
-
-def test_one_address_cannot_use_up_the_questions_of_another(machine: Machine) -> None:
+def test_one_address_cannot_use_up_the_questions_of_another(installation: Installation) -> None:
     full, body = host_of("full"), {"identifier": "e" * 32}
-    statuses = [machine.client(full, "127.0.0.79").post("/api/reports/find", body).status_code for _ in range(100)]
+    statuses = [installation.client(full, "127.0.0.79").post("/api/reports/find", body).status_code for _ in range(100)]
     assert {200, 429} == set(statuses), "each of two web processes takes 40 a minute"
     forged = {"x-forwarded-for": THERE}
     assert 429 in [
-        machine.client(full, "127.0.0.79").post("/api/reports/find", body, headers=forged).status_code for _ in range(8)
+        installation.client(full, "127.0.0.79").post("/api/reports/find", body, headers=forged).status_code for _ in range(8)
     ]
-    assert machine.client(full, THERE).post("/api/reports/find", body).status_code == 200
+    assert installation.client(full, THERE).post("/api/reports/find", body).status_code == 200
 
 
-def test_a_web_process_that_ends_costs_nobody_an_answer(machine: Machine) -> None:
-    port = next(iter(machine.servers))
-    end(machine.servers[port])
+def test_a_web_process_that_ends_costs_nobody_an_answer(installation: Installation) -> None:
+    port = next(iter(installation.servers))
+    end(installation.servers[port])
     try:
-        assert {machine.client().get("/api/updates?python=3.11").status_code for _ in range(30)} == {200}
+        assert {installation.client().get("/api/updates?python=3.11").status_code for _ in range(30)} == {200}
         wait_until(  # the health check of the Caddyfile: what has a body is not tried again before that
-            lambda: {sent_report(machine).status_code for _ in range(10)} == {200},
+            lambda: {sent_report(installation).status_code for _ in range(10)} == {200},
             "reports still meet what has ended",
             seconds=30,
         )
     finally:
-        machine.start_server(port)
+        installation.start_server(port)
 
 
-def sent_report(machine: Machine) -> httpx.Response:
-    return machine.client(host_of("basic")).post("/api/updates/basic?python=3.11", batch_json(Level.BASIC))
+def sent_report(installation: Installation) -> httpx.Response:
+    return installation.client(host_of("basic")).post("/api/updates/basic?python=3.11", batch_json(Level.BASIC))
 
 
-def test_migrating_disturbs_nobody(machine: Machine) -> None:
-    migrated = machine.run("migrate-again", ["update_server", "db", "migrate"], migrating(machine))
+def test_migrating_disturbs_nobody(installation: Installation) -> None:
+    migrated = installation.run("migrate-again", ["update_server", "db", "migrate"], migrating(installation))
     statuses = []
     while migrated.poll() is None:
-        statuses.append(sent_report(machine).status_code)
-    assert migrated.returncode == 0, machine.logs["migrate-again"].read_text()
+        statuses.append(sent_report(installation).status_code)
+    assert migrated.returncode == 0, installation.logs["migrate-again"].read_text()
     assert set(statuses) == {200}
 
 
@@ -313,12 +289,11 @@ DENIED = {
 }  # fmt: skip
 
 
-DENIAL = "permission denied|must be (owner|superuser)|read-only transaction"
 Ended = subprocess.CompletedProcess[str]
 
 
-def asked(machine: Machine, store: str, role: str, statement: str, password: str | None = None) -> Ended:
-    cluster = machine.raw if store == "raw" else machine.aggregate
+def asked(installation: Installation, store: str, role: str, statement: str, password: str | None = None) -> Ended:
+    cluster = installation.raw if store == "raw" else installation.aggregate
     return subprocess.run(
         [
             "psql",
@@ -335,7 +310,7 @@ def asked(machine: Machine, store: str, role: str, statement: str, password: str
             "-c",
             statement,
         ],
-        env=os.environ | {"PGPASSWORD": machine.secrets.password(role) if password is None else password},
+        env=os.environ | {"PGPASSWORD": installation.secrets.password(role) if password is None else password},
         capture_output=True,
         text=True,
         check=False,
@@ -343,9 +318,9 @@ def asked(machine: Machine, store: str, role: str, statement: str, password: str
 
 
 @pytest.mark.parametrize(("store", "role"), DENIED)
-def test_roles_are_denied_what_they_do_not_need(machine: Machine, store: str, role: str) -> None:
+def test_roles_are_denied_what_they_do_not_need(installation: Installation, store: str, role: str) -> None:
     for statement in DENIED[store, role]:
-        told = asked(machine, store, role, statement)
+        told = asked(installation, store, role, statement)
         assert told.returncode != 0, statement
         assert re.search("permission denied|must be (owner|superuser)|read-only transaction", told.stderr), (
             statement,
@@ -353,33 +328,33 @@ def test_roles_are_denied_what_they_do_not_need(machine: Machine, store: str, ro
         )
 
 
-def test_a_visitor_of_grafana_cannot_take_off_what_bounds_them(machine: Machine) -> None:
+def test_a_visitor_of_grafana_cannot_take_off_what_bounds_them(installation: Installation) -> None:
     for statement in DENIED["aggregate", "grafana"]:
-        told = asked(machine, "aggregate", "grafana", f"SET TRANSACTION READ WRITE; {statement}")
+        told = asked(installation, "aggregate", "grafana", f"SET TRANSACTION READ WRITE; {statement}")
         assert "permission denied" in told.stderr, (statement, told.stderr)
 
 
-def test_roles_may_do_their_work(machine: Machine) -> None:
+def test_roles_may_do_their_work(installation: Installation) -> None:
     for store, role, statement in (
         ("raw", "scheduler", "SELECT count(*) FROM reports"),
         ("raw", "web", "SELECT * FROM find_reports('x')"),
         ("aggregate", "grafana", "SELECT count(*) FROM cells"),
         ("aggregate", "web", "SELECT count(*) FROM cells"),
     ):
-        told = asked(machine, store, role, statement)
+        told = asked(installation, store, role, statement)
         assert told.returncode == 0, told.stderr
 
 
-def test_grafana_has_no_role_in_the_raw_store_and_nobody_comes_in_without_a_password(machine: Machine) -> None:
-    assert "authentication failed" in asked(machine, "raw", "grafana", "SELECT 1").stderr
+def test_grafana_has_no_role_in_the_raw_store_and_nobody_comes_in_without_a_password(installation: Installation) -> None:
+    assert "authentication failed" in asked(installation, "raw", "grafana", "SELECT 1").stderr
     for role in ("owner", "web", "scheduler"):
         for store in ("raw", "aggregate"):
-            assert "authentication failed" in asked(machine, store, role, "SELECT 1", password="wrong").stderr
+            assert "authentication failed" in asked(installation, store, role, "SELECT 1", password="wrong").stderr
     told = subprocess.run(
-        ["psql", "-At", "-h", "127.0.0.1", "-p", str(machine.raw.port), "-U", "web", "raw", "-c",
+        ["psql", "-At", "-h", "127.0.0.1", "-p", str(installation.raw.port), "-U", "web", "raw", "-c",
          "SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls FROM pg_roles"
          " WHERE rolname IN ('owner', 'web', 'scheduler')"],
-        env=os.environ | {"PGPASSWORD": machine.secrets.password("web")}, capture_output=True, text=True, check=True,
+        env=os.environ | {"PGPASSWORD": installation.secrets.password("web")}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert set(told.stdout.split()) == {"f"}
 
@@ -389,31 +364,31 @@ def lines_of(log: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.promise("no-address-in-logs")
-def test_no_log_of_any_program_holds_an_address(machine: Machine) -> None:
+def test_no_log_of_any_program_holds_an_address(installation: Installation) -> None:
     """Also not those of requests that go wrong: cut off, refused, answered by nobody."""
     marked = "a10c0ffee0" + "0" * 22
-    machine.client(address=HERE).get("/api/updates?python=3.11&secret=marked-in-query")
-    machine.client(host_of("full"), HERE).post("/api/reports/find", {"identifier": marked})
-    machine.client(host_of("full"), HERE).get("/nothing-here")
+    installation.client(address=HERE).get("/api/updates?python=3.11&secret=marked-in-query")
+    installation.client(host_of("full"), HERE).post("/api/reports/find", {"identifier": marked})
+    installation.client(host_of("full"), HERE).get("/nothing-here")
     begun = "POST /api/updates/full HTTP/1.1\r\nHost: full.updates.localhost\r\nContent-Type: application/json\r\n"
     for end_of_it in (f"{begun}Content-Length: 4000\r\n\r\nbegun", "no http at all\r\n\r\n"):
         trust = ssl.create_default_context()
         trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
         with (
-            socket.create_connection(("127.0.0.1", machine.https), 10, source_address=(HERE, 0)) as plain,
+            socket.create_connection(("127.0.0.1", installation.https), 10, source_address=(HERE, 0)) as plain,
             trust.wrap_socket(plain, server_hostname=host_of("full")) as cut_off,
         ):
             cut_off.sendall(end_of_it.encode())
-    with socket.create_connection(("127.0.0.1", machine.https), 10, source_address=(HERE, 0)) as no_tls:
+    with socket.create_connection(("127.0.0.1", installation.https), 10, source_address=(HERE, 0)) as no_tls:
         no_tls.sendall(b"hello\r\n")
-    ports = list(machine.servers)
+    ports = list(installation.servers)
     for port in ports:
-        end(machine.servers[port])
-    assert machine.client(address=HERE).get("/api/plugins").status_code in (502, 503)
+        end(installation.servers[port])
+    assert installation.client(address=HERE).get("/api/plugins").status_code in (502, 503)
     for port in ports:
-        machine.start_server(port)
+        installation.start_server(port)
 
-    told = lines_of(machine.logs["caddy"])
+    told = lines_of(installation.logs["caddy"])
     requests = [line for line in told if str(line.get("logger", "")).startswith("http.log.access")]
     paths = [line["request"]["uri"] for line in requests]  # type: ignore[index]
     assert "/api/updates" in paths, "there is a line for each request, without its query"
@@ -422,7 +397,7 @@ def test_no_log_of_any_program_holds_an_address(machine: Machine) -> None:
     known = {"level", "ts", "logger", "msg", "request", "duration", "size", "status"}
     assert {key for line in requests for key in line} <= known
     assert {key for line in requests for key in line["request"]} <= {"proto", "method", "host", "uri"}  # type: ignore[attr-defined]
-    logs = {**machine.logs, "raw": machine.raw.folder / "log", "aggregate": machine.aggregate.folder / "log"}
+    logs = {**installation.logs, "raw": installation.raw.folder / "log", "aggregate": installation.aggregate.folder / "log"}
     for name, log in logs.items():
         text = log.read_text("utf-8", "replace")
         for private in (HERE, THERE, "127.0.0.79", "marked-in-query", marked, "python-httpx"):

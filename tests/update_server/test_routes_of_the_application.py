@@ -1,0 +1,25 @@
+"""Which addresses there are: a framework adds some by default, and none may appear that no one asked for."""
+
+from __future__ import annotations
+
+from tests.update_server.conftest import Client
+
+ROUTES = """
+/ /dashboard /plugins /plugins/{name:str} /privacy /pythons /verify /static/{path:path}
+/certificates/{number:str} /certificates/{number:str}/certificate.jws /.well-known/jwks.json
+/classifiers.json /conda.json /errors.json /extended_summary.json /index.json /readers.json
+/api/conda /api/conda-map /api/conda/{name:str} /api/extended_summary /api/manifest/{name:str} /api/plugins /api/pypi/{name:str}
+/api/readers /api/shields/{name:str}
+/api/docs /api/openapi.json /api/pythons /api/retractions /api/verify
+/api/reports/delete /api/reports/find /api/telemetry/allowed/{level:str} /api/telemetry/levels
+/api/updates /api/updates/{level:str}
+/api/stats /api/stats/commands /api/stats/layers /api/stats/napari /api/stats/new /api/stats/plugins
+/api/stats/plugins/{name:str} /api/stats/plugins/{name:str}/badge
+/health/live /health/ready
+"""
+
+
+async def test_there_are_these_routes_and_no_others(client: Client) -> None:
+    assert {route.path for route in client.app.routes} == set(ROUTES.split())
+    for path in ("/schema", "/schema/swagger", "/schema/redoc", "/schema/openapi.json"):
+        assert (await client.get(path)).status_code == 404
