@@ -42,6 +42,9 @@ class Format(StrEnum):
     JSON = "json"
 
 
+MEDIA_TYPES = {Format.JSON: "application/json", Format.CSV: "text/csv", Format.PARQUET: "application/vnd.apache.parquet"}
+
+
 class MissingLibraryError(Exception):
     """A format needs a library that is not installed; the message names it."""
 
@@ -144,14 +147,13 @@ def _retractions(found: Sequence[Retraction]) -> Table:
 
 
 def _resource(table: Table, form: Format, path: str, data: bytes) -> dict[str, Any]:
-    kinds = {Format.CSV: "text/csv", Format.JSON: "application/json", Format.PARQUET: "application/vnd.apache.parquet"}
     fields = [{"name": name, "type": kind, "description": description} for name, kind, description in table.columns]
     return {
         "name": f"{table.name}-{form}",
         "title": table.title,
         "path": path,
         "format": str(form),
-        "mediatype": kinds[form],
+        "mediatype": MEDIA_TYPES[form],
         "bytes": len(data),
         "hash": f"sha256:{hashlib.sha256(data).hexdigest()}",
         "schema": {"fields": fields},

@@ -6,7 +6,6 @@ parenthesis, so what a filter is on is named in a query of its own first.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +64,6 @@ def write(folder: Path) -> list[Path]:
     return files
 
 
-def queries() -> Iterator[tuple[str, Entry, str]]:
-    """Return every panel's SQL: dashboard, entry, query with Grafana's macros and variables."""
-    entries = {entry.question: entry for entry in CATALOGUE}
-    for name, dashboard in dashboards().items():
-        for panel in dashboard["panels"]:
-            for target in panel.get("targets", ()):
-                yield name, entries[panel["title"]], target["rawSql"]
-
-
 def _dashboard(uid: str, title: str, shown: list[tuple[Entry, bool]], variables: list[dict[str, Any]]) -> dict[str, Any]:
     note = {
         "id": 1,
@@ -107,10 +97,7 @@ def _panel(number: int, entry: Entry, is_of_one: bool) -> dict[str, Any]:
     query = _course(entry, is_of_one) if is_course else _last_week(entry)
     target = {"refId": "A", "datasource": SOURCE, "rawSql": query, "rawQuery": True}
     defaults = {"min": 0, "unit": "short", "decimals": 0, "custom": {"spanNulls": False, "insertNulls": GAP_MS}}
-    of_course = {
-        "legend": {"displayMode": "list", "placement": "bottom"},
-        "tooltip": {"mode": "multi", "sort": "desc"},
-    }
+    of_course = {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi", "sort": "desc"}}
     of_week = {"orientation": "horizontal", "xField": "what", "legend": {"showLegend": False}}
     return {
         "id": number,

@@ -97,7 +97,7 @@ async def outcome_ahead(aggregate: AggregateStore, week: str, now: datetime) -> 
     """Return why ``week`` can't be published at ``now``, or None where nothing but its reports will tell."""
     if now < published_from(week):
         return Outcome.TOO_EARLY
-    if await aggregate.is_published(week):
+    if week in await aggregate.published_weeks():
         return Outcome.ALREADY
     return Outcome.TOO_LATE if week < oldest_kept(now) else None
 

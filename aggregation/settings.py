@@ -63,9 +63,7 @@ class AggregationSettings(BaseSettings):
     )
 
     data: Path = Field(
-        Path("data"),
-        validation_alias="UPDATE_SERVER_DATA",
-        description="Folder of the SQLite files, made where it is missing",
+        Path("data"), validation_alias="UPDATE_SERVER_DATA", description="Folder of the SQLite files, made where it is missing"
     )
     raw_url: StoreUrl = Field(
         None,
@@ -88,12 +86,10 @@ class AggregationSettings(BaseSettings):
         None, description="Aggregate store, as the scheduled jobs open it. Default: as the web process"
     )
     approval: bool = Field(
-        False,
-        description="Publish a week only after a person has looked at it: `python -m aggregation approve WEEK`",
+        False, description="Publish a week only after a person has looked at it: `python -m aggregation approve WEEK`"
     )
     public_url: Annotated[str, AfterValidator(base_url)] = Field(
-        "http://127.0.0.1:8000",
-        description="Address of the site as everybody sees it, which certificates name",
+        "http://127.0.0.1:8000", description="Address of the site as everybody sees it, which certificates name"
     )
     keys: Path | None = Field(
         None, description="Folder of the private keys that sign certificates. Default: `keys` in the data folder"

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from aggregation.settings import Store
-from aggregation.stores.aggregate_tables import AggregateBase
+from aggregation.stores.aggregate_tables import AggregateBase, in_utc
 from aggregation.stores.engines import WRITES, make_engine
 from aggregation.stores.raw import REPORTS, RawStore
 from aggregation.stores.reports import NewReport
@@ -41,7 +41,6 @@ async def copy_store(store: Store, source_url: str, target_url: str, progress: P
     source, target = make_engine(source_url), make_engine(target_url)
     try:
         tables = _tables(store)
-        await _check_empty(store, target)
         if store is Store.RAW:
             await _copy_reports(source, target, progress)
         else:
@@ -61,19 +60,15 @@ async def check_empty(store: Store, target_url: str) -> None:
     """Raises CopyError where a store that is to be copied to holds anything."""
     target = make_engine(target_url)
     try:
-        await _check_empty(store, target)
+        for table, rows in (await _counted(target, _tables(store))).items():
+            if rows:
+                raise CopyError(f"The {store} store that is copied to holds {rows} rows in {table}: it must be empty.")
     finally:
         await target.dispose()
 
 
 def _tables(store: Store) -> list[sa.Table]:
     return [REPORTS] if store is Store.RAW else list(AggregateBase.metadata.sorted_tables)
-
-
-async def _check_empty(store: Store, target: AsyncEngine) -> None:
-    for table, rows in (await _counted(target, _tables(store))).items():
-        if rows:
-            raise CopyError(f"The {store} store that is copied to holds {rows} rows in {table}: it must be empty.")
 
 
 async def _counted(engine: AsyncEngine, tables: list[sa.Table]) -> dict[str, int]:
@@ -111,17 +106,7 @@ async def _copy_tables(source: AsyncEngine, target: AsyncEngine, tables: list[sa
 async def _some_at_a_time(connection: AsyncConnection, table: sa.Table) -> AsyncIterator[list[dict[str, Any]]]:
     result = await connection.stream(sa.select(table).order_by(*table.primary_key.columns))
     async for rows in result.mappings().partitions(ROWS_AT_A_TIME):
-        yield [_with_zones(table, dict(row)) for row in rows]
-
-
-def _with_zones(table: sa.Table, row: dict[str, Any]) -> dict[str, Any]:
-    """SQLite gives instants back without their time zone, which is UTC."""
-    from aggregation.stores.aggregate_tables import aware
-
-    return {
-        name: aware(value) if value is not None and isinstance(table.c[name].type, sa.DateTime) else value
-        for name, value in row.items()
-    }
+        yield [in_utc(row) for row in rows]
 
 
 def _go_on_counting(connection: Connection, table: sa.Table) -> None:

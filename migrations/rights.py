@@ -7,6 +7,8 @@ come later.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
@@ -63,12 +65,8 @@ async def grant_public(owner_url: str) -> list[str]:
     engine = make_engine(owner_url)
     try:
         async with engine.begin() as connection:
-            grantees = sa.text(
-                "SELECT DISTINCT quote_ident(pg_get_userbyid(entry.grantee)) FROM pg_class c, aclexplode(c.relacl) AS entry "
-                "WHERE c.oid = CAST(:table AS regclass) AND entry.grantee NOT IN (0, c.relowner)"
-            )
             for table, rights in FOR_EVER.items():
-                for role in (await connection.scalars(grantees, {"table": table})).all():
+                for role in await connection.run_sync(_grantees, "pg_class", "relacl", "relowner", "regclass", table):
                     await connection.execute(sa.text(f"REVOKE {rights} ON {table} FROM {role}"))
             if await connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": READER}) is None:
                 return []
@@ -93,12 +91,17 @@ def _take_all_back(connection: Connection) -> None:
     ):
         for name in names:
             connection.exec_driver_sql(f"REVOKE ALL ON {kind} {name} FROM PUBLIC")
-            query = (
-                f"SELECT DISTINCT quote_ident(pg_get_userbyid(entry.grantee)) FROM {catalogue} c, "  # noqa: S608 - our own names
-                f"aclexplode(c.{acl}) AS entry WHERE c.oid = '{name}'::{oid} AND entry.grantee NOT IN (0, c.{owner})"
-            )
-            for role in connection.exec_driver_sql(query).scalars().all():
+            for role in _grantees(connection, catalogue, acl, owner, oid, name):
                 connection.exec_driver_sql(f"REVOKE ALL ON {kind} {name} FROM {role}")
+
+
+def _grantees(connection: Connection, catalogue: str, acl: str, owner: str, oid: str, name: str) -> Sequence[str]:
+    """Return the roles, quoted, that have rights on a table or function and do not own it."""
+    query = (
+        f"SELECT DISTINCT quote_ident(pg_get_userbyid(entry.grantee)) FROM {catalogue} c, "  # noqa: S608 - our own names
+        f"aclexplode(c.{acl}) AS entry WHERE c.oid = '{name}'::{oid} AND entry.grantee NOT IN (0, c.{owner})"
+    )
+    return connection.exec_driver_sql(query).scalars().all()
 
 
 def _grant(connection: Connection, role: str, table_rights: str, functions: tuple[str, ...]) -> None:

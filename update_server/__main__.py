@@ -75,10 +75,7 @@ def run() -> None:
     from granian.log import LogLevels
 
     log.info(
-        "starting",
-        version=__version__,
-        address=f"http://{settings.host}:{settings.port}",
-        data=str(settings.data.resolve()),
+        "starting", version=__version__, address=f"http://{settings.host}:{settings.port}", data=str(settings.data.resolve())
     )
     Granian(
         "update_server.app:create_asgi_app",

@@ -36,7 +36,12 @@ def migrate() -> None:
     for store, url in _stores(settings):
         try:
             asyncio.run(upgrade(store, url))
-            granted = _grant_raw(settings, url) if store is Store.RAW else _grant_public(url)
+            granted: list[str] = []
+            if role_of(url) is not None and store is Store.RAW:
+                roles = (role_of(settings.aggregation.url(store, role)) for role in (Role.WEB, Role.SCHEDULER))
+                granted = asyncio.run(grant_raw(url, *roles))
+            elif role_of(url) is not None:
+                granted = asyncio.run(grant_public(url))
         except (StoreTooNewError, SQLAlchemyError, OSError) as error:
             errors.print(f"[red]Cannot migrate the {store} store: {first_line(error)}[/red]")
             raise typer.Exit(1) from error
@@ -44,9 +49,7 @@ def migrate() -> None:
 
 
 @db_app.command()
-def copy(
-    folder: Annotated[Path, typer.Argument(help="Data folder with the SQLite stores to be copied.")],
-) -> None:
+def copy(folder: Annotated[Path, typer.Argument(help="Data folder with the SQLite stores to be copied.")]) -> None:
     """Copy both stores from SQLite files into the (empty) stores that the owner's URLs name. Stop the service first."""
     from migrations.copying import CopyError, check_empty, copy_store
 
@@ -100,16 +103,3 @@ def backup(folder: Annotated[Path, typer.Argument(help="A folder that is not the
     for file in files:
         console.print(f"{file} ({file.stat().st_size:,} bytes)")
     console.print("To restore it, put these files into an empty data folder and start the service.")
-
-
-def _grant_raw(settings: Settings, owner_url: str) -> list[str]:
-    """Give the web process and the scheduler their rights in the raw store, where that is PostgreSQL."""
-    if role_of(owner_url) is None:
-        return []
-    web, scheduler = (role_of(settings.aggregation.url(Store.RAW, role)) for role in (Role.WEB, Role.SCHEDULER))
-    return asyncio.run(grant_raw(owner_url, web, scheduler))
-
-
-def _grant_public(owner_url: str) -> list[str]:
-    """Let Grafana read the public numbers, where the store is PostgreSQL and has a role for it."""
-    return [] if role_of(owner_url) is None else asyncio.run(grant_public(owner_url))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from difflib import get_close_matches
 
 from packaging.utils import canonicalize_name
 
+from aggregation.cli.options import did_you_mean
 from aggregation.clock import Clock
 from aggregation.settings import Role, Store
 from aggregation.stores.aggregate import AggregateStore
@@ -91,9 +91,7 @@ class Services:
         """Return the index that is served. Raises Problem 503 where there is none."""
         if self.keeper.served is None:
             raise Problem(
-                503,
-                self.keeper.trouble or "The index is being built. Try again in a minute.",
-                retry_after=RETRY_AFTER_S,
+                503, self.keeper.trouble or "The index is being built. Try again in a minute.", retry_after=RETRY_AFTER_S
             )
         return self.keeper.served
 
@@ -126,7 +124,5 @@ class Services:
         key = canonicalize_name(name[:LONGEST_NAME])
         packages = self.served().packages
         if key not in packages:
-            near = get_close_matches(key, packages, n=3, cutoff=0.6)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise Problem(404, f"The index lists no package {name[:64]!r}.{hint}", pointer="name")
+            raise Problem(404, f"The index lists no package {name[:64]!r}.{did_you_mean(key, packages)}", pointer="name")
         return key

@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 from datetime import datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from napari_update_hook.wire import TELEMETRY_LEVELS, Level
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from aggregation.settings import AggregationSettings, base_url, is_loopback
 
+LOOPBACK = (ip_network("127.0.0.1"), ip_network("::1"))
 DEMO_MARK = "made-up-numbers"
 """A file in the data folder."""
 
@@ -44,8 +45,7 @@ class Settings(BaseSettings):
         Path("data"), description="Folder for the index snapshot and the SQLite stores, made where it is missing"
     )
     upstream: BaseUrl = Field(
-        "",
-        description="One base URL from which every upstream service is read. Default: the public plugin index and PyPI",
+        "", description="One base URL from which every upstream service is read. Default: the public plugin index and PyPI"
     )
     source: Literal["napari-index", "pypi"] = Field(
         "napari-index",
@@ -93,8 +93,8 @@ class Settings(BaseSettings):
     questions_per_minute: int = Field(
         60, ge=0, le=1_000_000, description="Times that one address may find or delete reports in a minute; 0: any number"
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = Field(
-        ("127.0.0.1", "::1"),
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], NoDecode] = Field(
+        LOOPBACK,
         description="Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated",
     )
     metrics_port: int | None = Field(
@@ -130,16 +130,6 @@ class Settings(BaseSettings):
                 values[name] = [part.strip() for part in text.split(",") if part.strip()]
         return values
 
-    @field_validator("trusted_proxies")
-    @classmethod
-    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
-        for network in networks:
-            try:
-                ipaddress.ip_network(network)
-            except ValueError as error:
-                raise ValueError(f"{network!r} is no address or network: write it like 10.0.0.0/8") from error
-        return networks
-
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.now is not None and not is_loopback(self.host):
@@ -154,11 +144,6 @@ class Settings(BaseSettings):
     def upstreams(self) -> Upstreams:
         """The upstream services."""
         return Upstreams(self.upstream)
-
-    @property
-    def proxy_networks(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-        """The trusted proxies."""
-        return tuple(ipaddress.ip_network(network) for network in self.trusted_proxies)
 
     @property
     def snapshot_path(self) -> Path:

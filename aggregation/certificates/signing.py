@@ -16,7 +16,7 @@ from joserfc.jwk import OKPKey
 from msgspec import Struct
 
 from aggregation.catalogue import CATALOGUE
-from aggregation.certificates.statement import Statement, decode, encode, entries_needed, touches
+from aggregation.certificates.statement import Statement, entries_needed, touches
 from aggregation.stores.records import Retraction
 
 ALGORITHM = "Ed25519"
@@ -68,7 +68,7 @@ class Verdict(Struct, frozen=True):
 def sign(statement: Statement, key: OKPKey) -> str:
     """Return the certificate: the statement and its signature, as one line of text. Raises TooLargeError."""
     header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": TYPE}
-    token = jws.serialize_compact(header, encode(statement), key, algorithms=[ALGORITHM])
+    token = jws.serialize_compact(header, msgspec.json.encode(statement), key, algorithms=[ALGORITHM])
     if len(token) > MOST_BYTES:
         raise TooLargeError(
             f"The certificate would have {len(token):,} bytes, and the most is {MOST_BYTES:,}: too many weeks, or too many "
@@ -111,7 +111,7 @@ def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retr
         )
     try:
         signed = jws.deserialize_compact(token, OKPKey.import_key(key.jwk), algorithms=[ALGORITHM])
-        statement = decode(signed.payload)
+        statement = msgspec.json.decode(signed.payload, type=Statement)
     except (JoseError, ValueError, msgspec.DecodeError):
         return Verdict(
             Outcome.ALTERED,

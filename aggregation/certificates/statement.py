@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct, field
 from napari_update_hook.weeks import next_week
 
@@ -212,13 +211,3 @@ def _summary(numbers: Mapping[str, int | None]) -> Summary | None:
     median = statistics.median_low([number or 0 for number in numbers.values()])
     peak_week = max(listed, key=lambda week: listed[week])
     return Summary(median or None, listed[peak_week], peak_week, len(listed))
-
-
-def encode(statement: Statement) -> bytes:
-    """Return the statement as it is signed."""
-    return msgspec.json.encode(statement)
-
-
-def decode(payload: bytes) -> Statement:
-    """Return the statement that was signed. Raises msgspec.DecodeError."""
-    return msgspec.json.decode(payload, type=Statement)

@@ -20,16 +20,7 @@ from aggregation.certificates.page import page_of
 from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError, Verdict, text_of, verify
 from aggregation.certificates.statement import NothingToStateError
 from aggregation.cli.opening import aggregate_store, instant, run, settings
-from aggregation.cli.options import (
-    NOT_DONE,
-    USAGE,
-    JsonOption,
-    NowOption,
-    UsageError,
-    YesOption,
-    checked_reason,
-    checked_week,
-)
+from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week
 from aggregation.cli.output import confirmed, console, errors, print_json
 from aggregation.jobs import turn
 from aggregation.settings import is_loopback

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +16,22 @@ from rich.table import Table
 
 from aggregation.catalogue import CATALOGUE, PLUGIN, Entry, questions_by_level
 from aggregation.cli.opening import aggregate_store, instant, run
-from aggregation.cli.options import JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week, entry_of
+from aggregation.cli.options import (
+    JsonOption,
+    NowOption,
+    UsageError,
+    YesOption,
+    checked_reason,
+    checked_week,
+    did_you_mean,
+    entry_of,
+)
 from aggregation.cli.output import confirmed, console, errors, print_json, several, were
-from aggregation.export import Format, MissingLibraryError, export
+from aggregation.export import Format, MissingLibraryError, export, numbers_table, writer_of
 from aggregation.grafana import write as write_dashboards
 from aggregation.numbers import Numbers, read_numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.stores.aggregate import AggregateStore, PublicRow
+from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.records import Records
 
 
@@ -109,7 +116,7 @@ def show(
     if as_json:
         print_json(msgspec.to_builtins(shown))
     elif as_csv:
-        _write_csv(entry, shown.rows)
+        sys.stdout.write(writer_of(Format.CSV)(numbers_table(entry, shown.rows)).decode())
     else:
         _print_rows(entry, shown, chart)
     if not as_json:
@@ -129,20 +136,10 @@ async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> st
     taken_back = await Records(aggregate.engine).retractions(entry.id)
     if key in names or any(one.of.get(PLUGIN.name) == key for one in taken_back):
         return key
-    near = difflib.get_close_matches(key, names, 3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
     raise UsageError(
         f"No public number names {name[:64]!r}: fewer than {LISTED_FROM} people of those who take part had it in every week, "
-        f"or there is no such plugin.{hint}"
+        f"or there is no such plugin.{did_you_mean(key, names)}"
     )
-
-
-def _write_csv(entry: Entry, rows: Sequence[PublicRow]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    names = [dimension.name for dimension in entry.dimensions]
-    writer.writerow(["week", *names, "people"])
-    for row in rows:
-        writer.writerow([row.week, *(row.values[one] for one in names), row.people])
 
 
 def _print_rows(entry: Entry, shown: Numbers, chart: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated
 
@@ -23,13 +24,18 @@ class UsageError(Exception):
     """Something was asked for that does not exist or can't be; the message says what to do. Nothing was written."""
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a sentence with the names nearest to ``name``, with a space before it; empty where there are none."""
+    near = difflib.get_close_matches(name, list(known), 3)
+    return f" Did you mean {' or '.join(near)}?" if near else ""
+
+
 def entry_of(name: str) -> Entry:
     """Return the entry of the catalogue with that id. Raises UsageError."""
     for entry in CATALOGUE:
         if entry.id == name:
             return entry
-    near = difflib.get_close_matches(name, [entry.id for entry in CATALOGUE], 3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    hint = did_you_mean(name, [entry.id for entry in CATALOGUE])
     raise UsageError(f"There is no entry {name[:64]!r} in the catalogue.{hint} `python -m aggregation catalogue` lists all.")
 
 

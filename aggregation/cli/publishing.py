@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from napari_update_hook.weeks import end_of, published_from, week_of
 from rich.table import Table
@@ -69,7 +70,7 @@ def run_command(
 
     publications = run(work)
     if as_json:
-        print_json([_as_json(publication) for publication in publications])
+        print_json([msgspec.to_builtins(publication) for publication in publications])
     elif not publications:
         console.print("Nothing to do: no week with reports is due. `python -m aggregation status` shows what is coming.")
     else:
@@ -119,7 +120,7 @@ def approve(
     else:
         publication = Publication(week, outcome, possible_from=published_from(week) if outcome is Outcome.TOO_EARLY else None)
     if as_json:
-        print_json(_as_json(publication))
+        print_json(msgspec.to_builtins(publication))
     else:
         console.print(_sentence(publication))
     _end_with([publication])
@@ -179,18 +180,6 @@ def _sentence(publication: Publication) -> str:
     return (
         f"{week} is published: {several(publication.cells, 'number')} from {several(publication.reports, 'report')}.{left_out}"
     )
-
-
-def _as_json(publication: Publication) -> dict[str, Any]:
-    possible_from = publication.possible_from
-    return {
-        "week": publication.week,
-        "outcome": publication.outcome,
-        "cells": publication.cells,
-        "reports": publication.reports,
-        "left_out": publication.left_out,
-        "possible_from": possible_from.isoformat() if possible_from else None,
-    }
 
 
 def status(now: NowOption = None, as_json: JsonOption = False) -> None:
@@ -266,38 +255,19 @@ def _print_weeks(state: Standing, runs: list[AggregationRun], now: datetime) -> 
 
 
 def _status_as_json(state: Standing, runs: list[AggregationRun], failures: list[JobRun], now: datetime) -> dict[str, Any]:
-    def text(value: datetime | None) -> str | None:
-        return value.isoformat() if value else None
-
     def job(one: JobRun) -> dict[str, Any]:
-        return {
-            "job": one.job,
-            "started_at": text(one.started_at),
-            "ended_at": text(one.ended_at),
-            "error": one.error,
-        }
+        return one.model_dump(mode="json", exclude={"id"})
 
-    good = {one.job: text(one.ended_at) for one in state.good_jobs}
+    good = {one.job: job(one)["ended_at"] for one in state.good_jobs}
     return {
         "week": week_of(now),
         "oldest_week_after_purge": oldest_after_purge(now),
         "raw_weeks": state.raw_weeks,
         "published_weeks": state.published,
         "due": state.due,
-        "at_risk": [{"week": risk.week, "lost_at": text(risk.lost_at)} for risk in state.at_risk or ()],
+        "at_risk": msgspec.to_builtins(state.at_risk or ()),
         "overdue_for_deletion": state.overdue,
-        "runs": [
-            {
-                "week": one.week,
-                "reports": one.reports,
-                "left_out": one.left_out,
-                "cells": one.cells,
-                "duration_s": one.duration_s,
-                "catalogue_hash": one.catalogue_hash,
-                "code_version": one.code_version,
-            }
-            for one in runs
-        ],
+        "runs": [one.model_dump(mode="json", exclude={"id", "ended_at", "hidden"}) for one in runs],
         "jobs": [{**job(one), "last_went_well_at": good.get(one.job)} for one in state.jobs],
         "failures": [job(one) for one in failures],
         "broken_promises": broken_promises(state, now, keeps_reports=True),

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.catalogue import Entry
 from aggregation.stores.aggregate_tables import (
@@ -25,6 +25,7 @@ from aggregation.stores.aggregate_tables import (
     AggregationRun,
     JobRun,
     aware,
+    in_utc,
 )
 from aggregation.stores.engines import WRITES
 
@@ -60,12 +61,11 @@ class AggregateStore:
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine = engine
 
-    async def published_weeks(self, since: str = "", until: str = "9999") -> list[str]:
-        """Return the weeks that were published, in order, from ``since`` to ``until``, both included. See `public_weeks`."""
+    async def published_weeks(self) -> list[str]:
+        """Return the weeks that were published, in order. See `public_weeks`."""
         week = PUBLISHED_WEEKS.c.week
-        query = sa.select(week).where(week >= since, week <= until).order_by(week)
         async with self.engine.connect() as connection:
-            return list((await connection.execute(query)).scalars())
+            return list((await connection.execute(sa.select(week).order_by(week))).scalars())
 
     async def public_weeks(self, since: str = "", until: str = "9999") -> list[str]:
         """Return the published weeks that may be named in public: those with a number, or with one that was retracted.
@@ -156,18 +156,13 @@ class AggregateStore:
         ``cells``: rows of the table of cells; they are taken some at a time.
         """
         async with self.engine.execution_options(**WRITES).begin() as connection:
-            if await _is_published(connection, week):
+            if await connection.scalar(sa.select(PUBLISHED_WEEKS.c.week).where(PUBLISHED_WEEKS.c.week == week)) is not None:
                 return False
             await connection.execute(sa.insert(PUBLISHED_WEEKS).values(week=week, published_at=published_at))
             for some in _some_at_a_time(cells):
                 await connection.execute(sa.insert(CELLS), some)
             await connection.execute(sa.insert(AGGREGATION_RUNS), run.model_dump(exclude={"id"}))
         return True
-
-    async def is_published(self, week: str) -> bool:
-        """Tell whether the numbers of ``week`` are out."""
-        async with self.engine.connect() as connection:
-            return await _is_published(connection, week)
 
     async def share_index(self, as_of: datetime, snapshot: bytes) -> None:
         """Offer a snapshot to the other replicas, in place of the one before."""
@@ -212,7 +207,7 @@ class AggregateStore:
         """Return the last runs that failed, newest first."""
         query = sa.select(JOB_RUNS).where(JOB_RUNS.c.error.is_not(None)).order_by(JOB_RUNS.c.id.desc()).limit(limit)
         async with self.engine.connect() as connection:
-            return [_job_run(dict(row)) for row in (await connection.execute(query)).mappings()]
+            return [JobRun(**in_utc(row)) for row in (await connection.execute(query)).mappings()]
 
     async def job_counts(self) -> list[JobCount]:
         """Return how often each job ran, and how often it failed, in what is kept of the record."""
@@ -238,7 +233,7 @@ class AggregateStore:
         last = sa.select(sa.func.max(JOB_RUNS.c.id)).where(condition).group_by(JOB_RUNS.c.job)
         query = sa.select(JOB_RUNS).where(JOB_RUNS.c.id.in_(last)).order_by(JOB_RUNS.c.job)
         async with self.engine.connect() as connection:
-            return [_job_run(dict(row)) for row in (await connection.execute(query)).mappings()]
+            return [JobRun(**in_utc(row)) for row in (await connection.execute(query)).mappings()]
 
 
 def _columns_of(entry: Entry) -> dict[str, sa.Column[Any]]:
@@ -253,16 +248,7 @@ def cells_of(entry: Entry, fixed: Mapping[str, str], since: str, until: str) -> 
     return [*wanted, *(columns[name] == value for name, value in fixed.items())]
 
 
-def _job_run(row: Mapping[str, Any]) -> JobRun:
-    ended_at = row["ended_at"]
-    return JobRun(**{**row, "started_at": aware(row["started_at"]), "ended_at": ended_at and aware(ended_at)})
-
-
 def _some_at_a_time(cells: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
     remaining = iter(cells)
     while some := list(islice(remaining, CELLS_A_STATEMENT)):
         yield some
-
-
-async def _is_published(connection: AsyncConnection, week: str) -> bool:
-    return await connection.scalar(sa.select(PUBLISHED_WEEKS.c.week).where(PUBLISHED_WEEKS.c.week == week)) is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -159,3 +160,8 @@ CERTIFICATES: sa.Table = Certificate.__table__  # type: ignore[attr-defined]
 def aware(instant: datetime) -> datetime:
     """Return an instant as it was written: SQLite gives it back without its time zone, which is UTC."""
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def in_utc(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return a row with its instants in UTC; see `aware`."""
+    return {name: aware(value) if isinstance(value, datetime) else value for name, value in row.items()}

@@ -7,7 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from aggregation.stores.aggregate_tables import CERTIFICATES, SIGNING_KEYS, Certificate, SigningKey, aware
+from aggregation.stores.aggregate_tables import CERTIFICATES, SIGNING_KEYS, Certificate, SigningKey, in_utc
 from aggregation.stores.engines import WRITES
 
 
@@ -25,10 +25,7 @@ class CertificateStore:
         """Return all keys, oldest first."""
         async with self._engine.connect() as connection:
             query = sa.select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at, SIGNING_KEYS.c.kid)
-            rows = [dict(row) for row in (await connection.execute(query)).mappings()]
-        for row in rows:
-            row |= {name: value and aware(value) for name, value in row.items() if name.endswith("_at")}
-        return [SigningKey(**row) for row in rows]
+            return [SigningKey(**in_utc(row)) for row in (await connection.execute(query)).mappings()]
 
     async def add_key(self, key: SigningKey, *, in_place_of_others: bool) -> list[str]:
         """Publish a key; ``in_place_of_others``: retire those that sign so far. Returns the ids of the retired ones.
@@ -62,11 +59,11 @@ class CertificateStore:
         async with self._engine.connect() as connection:
             query = sa.select(CERTIFICATES).where(CERTIFICATES.c.plugin == plugin).order_by(CERTIFICATES.c.issued_at.desc())
             rows = (await connection.execute(query)).mappings()
-            return [Certificate(**{**row, "issued_at": aware(row["issued_at"])}) for row in rows]
+            return [Certificate(**in_utc(row)) for row in rows]
 
     async def find(self, number: str) -> Certificate | None:
         """Return the certificate with a number."""
         async with self._engine.connect() as connection:
             query = sa.select(CERTIFICATES).where(CERTIFICATES.c.id == number)
             row = (await connection.execute(query)).mappings().first()
-        return Certificate(**{**row, "issued_at": aware(row["issued_at"])}) if row else None
+        return Certificate(**in_utc(row)) if row else None

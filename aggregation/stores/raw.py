@@ -114,11 +114,17 @@ class RawStore:
     async def delete(self, identifier: str) -> int:
         """Delete all that is stored for an identifier, physically; return how many reports that were."""
         if self._on_postgresql:
-            return await self._called(_DELETE.bindparams(identifier=identifier))
+            async with self.engine.begin() as connection:
+                return int(await connection.scalar(_DELETE, {"identifier": identifier}) or 0)
         weeks = {report.week for report in await self.find(identifier)}
         if not weeks:
             return 0  # without keeping anybody from writing
-        return await self._deleted(REPORTS.c.week.in_(weeks) & (REPORTS.c.identifier == identifier))
+        mine = REPORTS.c.week.in_(weeks) & (REPORTS.c.identifier == identifier)
+        async with self.engine.execution_options(**WRITES).begin() as connection:
+            deleted = (await connection.execute(sa.delete(REPORTS).where(mine))).rowcount
+        if deleted:
+            await self._erase_if_quick()
+        return deleted
 
     async def delete_before(self, week: str) -> int:
         """Delete the reports of all weeks before ``week``, physically; return how many that were.
@@ -176,17 +182,6 @@ class RawStore:
         query = sa.select(_WEEKS.c.week).where(_WEEKS.c.week.is_not(None)).order_by(_WEEKS.c.week)
         async with self.engine.connect() as connection:
             return list((await connection.execute(query)).scalars())
-
-    async def _called(self, statement: sa.Executable) -> int:
-        async with self.engine.begin() as connection:
-            return int(await connection.scalar(statement) or 0)
-
-    async def _deleted(self, condition: sa.ColumnElement[bool]) -> int:
-        async with self.engine.execution_options(**WRITES).begin() as connection:
-            deleted = (await connection.execute(sa.delete(REPORTS).where(condition))).rowcount
-        if deleted:
-            await self._erase_if_quick()
-        return deleted
 
     async def _delete_some_before(self, week: str) -> int:
         some = sa.select(*_KEY).where(REPORTS.c.week < week).limit(DELETED_AT_A_TIME)

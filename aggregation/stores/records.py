@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.catalogue import Entry
 from aggregation.stores.aggregate import cells_of
-from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, Inspection, aware
+from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, Inspection, aware, in_utc
 from aggregation.stores.engines import WRITES
 
 
@@ -86,12 +86,7 @@ class Records:
             query = query.where(RETRACTIONS.c.entry == entry)
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query.order_by(RETRACTIONS.c.id))).mappings()
-            return [
-                Retraction(
-                    **{**row, "retracted_at": f"{aware(row['retracted_at']):%Y-%m-%dT%H:%M:%SZ}"},
-                )
-                for row in rows
-            ]
+            return [Retraction(**{**row, "retracted_at": f"{aware(row['retracted_at']):%Y-%m-%dT%H:%M:%SZ}"}) for row in rows]
 
     async def note_inspection(self, week: str | None, most: int, reason: str, now: datetime) -> None:
         """Write down, in public, that somebody is about to look at raw reports."""
@@ -102,4 +97,4 @@ class Records:
         """Return all inspections, newest first."""
         async with self._engine.connect() as connection:
             rows = (await connection.execute(sa.select(INSPECTIONS).order_by(INSPECTIONS.c.id.desc()))).mappings()
-            return [Inspection(**{**row, "inspected_at": aware(row["inspected_at"])}) for row in rows]
+            return [Inspection(**in_utc(row)) for row in rows]

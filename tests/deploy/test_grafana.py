@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import yaml
 from napari_update_hook.weeks import published_from
 from sqlalchemy.exc import ProgrammingError
 
-from aggregation.grafana import PUBLIC_TABLES, dashboards, queries, write
+from aggregation.catalogue import CATALOGUE, Entry
+from aggregation.grafana import PUBLIC_TABLES, dashboards, write
 from aggregation.publish import publish_week
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AggregateBase
@@ -51,6 +52,15 @@ def test_one_source_is_provisioned_and_all_panels_use_it() -> None:
     assert "raw" not in grafana["networks"]
 
 
+def queries() -> Iterator[tuple[str, Entry, str]]:
+    """Return every panel's SQL: dashboard, entry, query with Grafana's macros and variables."""
+    entries = {entry.question: entry for entry in CATALOGUE}
+    for name, dashboard in dashboards().items():
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", ()):
+                yield name, entries[panel["title"]], target["rawSql"]
+
+
 @pytest.fixture
 async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
     """The URL of a filled aggregate store, with the rights of Grafana's role."""
@@ -59,7 +69,7 @@ async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) 
     engine = make_engine(migrated_postgresql_url)
     raw, aggregate = RawStore(engine), AggregateStore(engine)
     for week in ("2026-W39", WEEK):
-        await raw.put(random_reports(5, 400, week=week))
+        await raw.put(random_reports(5, 1500, week=week))
         await publish_week(raw, aggregate, week, published_from(week))
     async with engine.begin() as connection:
         await connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'"))

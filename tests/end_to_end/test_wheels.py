@@ -149,7 +149,7 @@ def test_the_service_installs_into_an_empty_environment_and_serves(wheels: dict[
     assert "UPDATE_SERVER_PORT" in call(programs / "update-server", "settings", "--json")
     code = """
 import asyncio, pathlib, sys
-from tests.support.stores import migrated
+from migrations import upgrade
 from aggregation.settings import Store
 from litestar.testing import AsyncTestClient
 from update_server.app import create_app
@@ -157,7 +157,7 @@ from update_server.settings import Settings
 async def main():
     settings = Settings(data=pathlib.Path(sys.argv[1]), jobs=False)
     for store in Store:
-        await migrated(store, settings.aggregation.url(store))
+        await upgrade(store, settings.aggregation.url(store))
     async with AsyncTestClient(create_app(settings)) as client:
         updates = (await client.get('/api/updates?python=3.11')).json()
         assert (await client.get('/')).status_code == 200

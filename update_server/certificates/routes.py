@@ -10,13 +10,12 @@ from litestar.datastructures import UploadFile
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, JSONBody
 from litestar.response import Template
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from aggregation.certificates.issue import verify_here
 from aggregation.certificates.keys import key_set
 from aggregation.certificates.page import fragment_of
 from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, text_of
-from aggregation.certificates.statement import Statement
 from aggregation.stores.aggregate_tables import Certificate
 from aggregation.stores.certificates import CertificateStore
 from update_server.problems import Problem
@@ -25,16 +24,6 @@ from update_server.services import Services
 KEYS_MAX_AGE_S = 300
 BELIEVED = (Outcome.VALID, Outcome.RETRACTED)
 """Outcomes of which the statement may be shown: whoever signed it is known, and it says what it said."""
-
-
-class Checked(Struct):
-    """What came of checking a certificate. ``statement``: what it says, where that can be believed."""
-
-    outcome: Outcome
-    explanation: str
-    kid: str | None
-    retracted: list[str]
-    statement: Statement | None
 
 
 class CertificateText(Struct):
@@ -81,11 +70,10 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
         return Template("verify.html", context=_shown(verdict))
 
     @post("/api/verify", status_code=200, summary="Is a certificate genuine?")
-    async def check(data: JSONBody[CertificateText]) -> Checked:
+    async def check(data: JSONBody[CertificateText]) -> Verdict:
         """Check a certificate against the published keys, and whether a number of it was retracted since."""
         verdict = await verify_here(services.aggregate, data.certificate[: MOST_BYTES + 1])
-        statement = verdict.statement if _is_believed(verdict) else None
-        return Checked(verdict.outcome, verdict.explanation, verdict.kid, verdict.retracted, statement)
+        return verdict if _is_believed(verdict) else structs.replace(verdict, statement=None)
 
     return [keys, page, signed, form, checked, check]
 

@@ -76,7 +76,6 @@ class UpdateBodies:
         self.channels = {channel: self._build(channel) for channel in (CHANNELS if facts.has_conda else CHANNELS[:1])}
         self.changed_at = max(self.changed.values(), default=facts.as_of)
         """When any of the prepared answers last changed."""
-        self.is_encoded = False
         self._lock = threading.Lock()  # bodies are made in threads, and found on the event loop
         self._made: LRUCache[tuple[str, int, int, frozenset[str]], Body] = LRUCache(MOST_MADE)
         self._napari_classes: LRUCache[tuple[str, str], frozenset[str]] = LRUCache(MOST_NAPARIS)
@@ -116,7 +115,6 @@ class UpdateBodies:
         for bodies in self.channels.values():
             for body in bodies:
                 body.encode()
-        self.is_encoded = True
 
     def _key(self, channel: str, python: PythonVersion, napari: str | None) -> tuple[str, int, int, frozenset[str]] | None:
         """Under which a body that is not prepared is kept; None where it can't have been made yet."""

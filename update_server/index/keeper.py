@@ -85,10 +85,7 @@ class IndexKeeper:
             self._note_file()
             self._serve(index, encode=encode)
             log.info(
-                "index_loaded",
-                origin=index.origin,
-                packages=len(index.facts.packages),
-                as_of=index.facts.as_of.isoformat(),
+                "index_loaded", origin=index.origin, packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat()
             )
 
     def load_if_replaced(self) -> bool:
@@ -140,11 +137,6 @@ class IndexKeeper:
         bodies.encode()
         self.served = Served.of(index, bodies)
         _settle()
-
-    @property
-    def is_encoded(self) -> bool:
-        """Whether every prepared body of the index that is served is compressed."""
-        return self.served is not None and self.served.bodies.is_encoded
 
     async def encode(self) -> None:
         """Compress the bodies of the index that was loaded at the start, off the event loop."""

@@ -37,10 +37,7 @@ class Allowed:
 
 
 def _list(
-    level: Level,
-    napari: tuple[str, ...],
-    plugins: Mapping[str, tuple[str, ...]],
-    commands: Mapping[str, tuple[str, ...]],
+    level: Level, napari: tuple[str, ...], plugins: Mapping[str, tuple[str, ...]], commands: Mapping[str, tuple[str, ...]]
 ) -> AllowList:
     middle, full = level.includes(Level.MIDDLE), level.includes(Level.FULL)
     return AllowList(

@@ -54,7 +54,7 @@ _decode_identifier = msgspec.json.Decoder(IdentifierQuery).decode
 
 def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     """Return the handlers of telemetry."""
-    proxies = services.settings.proxy_networks
+    proxies = services.settings.trusted_proxies
 
     def on_own_host(request: Asked, *levels: Level) -> None:
         """Refuse what came to another host than that of a level: whoever blocks its host has blocked it, whatever a proxy lets

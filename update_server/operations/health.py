@@ -127,11 +127,7 @@ def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
     served = keeper.served
     if served is None:
         reasons.append("There is no index yet.")
-        return (
-            IndexHealth(None, None, None, 0, _text(ended_at), error, {}),
-            reasons,
-            False,
-        )
+        return (IndexHealth(None, None, None, 0, _text(ended_at), error, {}), reasons, False)
     index = served.index
     as_of = index.facts.as_of
     if index.origin is Origin.SEED:

@@ -54,46 +54,31 @@ class Metrics:
         self.limited = Counter(
             "requests_limited", "Requests refused because their address sent too many", registry=self.registry
         )
-        self._queue = Gauge("report_queue_length", "Reports that wait for the next commit", registry=self.registry)
-
-        self._index_age = Gauge("index_age_seconds", "How old the index is that is served", registry=self.registry)
-        self._index_packages = Gauge("index_packages", "Packages of the index that is served; 0: none", registry=self.registry)
-        self._index_stale = Gauge("index_packages_stale", "Packages that a refresh could not read anew", registry=self.registry)
-        self._index_classes = Gauge(
-            "index_compatibility_classes", "Python versions that are told apart", ["channel"], registry=self.registry
+        self._queue = self._gauge("report_queue_length", "Reports that wait for the next commit")
+        self._index_age = self._gauge("index_age_seconds", "Age of the index that is served")
+        self._index_packages = self._gauge("index_packages", "Packages of the index that is served; 0: none")
+        self._index_stale = self._gauge("index_packages_stale", "Packages that the last refresh could not read")
+        self._index_classes = self._gauge(
+            "index_compatibility_classes", "Python versions with an answer of their own", "channel"
         )
-        self._refresh_ended = Gauge(
-            "index_last_refresh_timestamp_seconds", "When this process last ended a refresh", registry=self.registry
-        )
-        self._refresh_failed = Gauge(
-            "index_last_refresh_failed", "Whether the last refresh of this process failed: 1, else 0", registry=self.registry
-        )
-        self._oldest_raw_week = Gauge(
-            "raw_oldest_week_timestamp_seconds", "When the oldest week with raw reports began", registry=self.registry
-        )
-        self._overdue = Gauge(
-            "raw_weeks_overdue", "Weeks whose raw reports should have been deleted: must be 0", registry=self.registry
-        )
-        self._due = Gauge("weeks_due", "Weeks that could be published and are not", registry=self.registry)
-        self._at_risk = Gauge(
-            "weeks_at_risk", "Weeks not published whose raw reports go within seven days", registry=self.registry
-        )
-        self._cells_published = Gauge(
-            "last_week_cells_published", "Public numbers of the week that was published last", registry=self.registry
-        )
-        self._cells_hidden = Gauge(
-            "last_week_cells_hidden", "Numbers of that week that are hidden, of fewer than ten people", registry=self.registry
-        )
+        self._refresh_ended = self._gauge("index_last_refresh_timestamp_seconds", "When this process last ended a refresh")
+        self._refresh_failed = self._gauge("index_last_refresh_failed", "Whether this process's last refresh failed: 1, else 0")
+        self._oldest_raw_week = self._gauge("raw_oldest_week_timestamp_seconds", "Start of the oldest week with raw reports")
+        self._overdue = self._gauge("raw_weeks_overdue", "Weeks whose raw reports should have been deleted: must be 0")
+        self._due = self._gauge("weeks_due", "Weeks that could be published and are not")
+        self._at_risk = self._gauge("weeks_at_risk", "Unpublished weeks whose raw reports go within seven days")
+        self._cells_published = self._gauge("last_week_cells_published", "Public numbers of the week that was published last")
+        self._cells_hidden = self._gauge("last_week_cells_hidden", "Hidden numbers of that week, of fewer than ten people")
         self.checks = UpdateChecks()
         self.registry.register(self.checks)
-        self._job_started = self._of_job("job_last_start_timestamp_seconds", "When a job last began")
-        self._job_went_well = self._of_job("job_last_success_timestamp_seconds", "When a job last went well")
-        self._job_failed = self._of_job("job_last_run_failed", "Whether a job's last run failed: 1, else 0")
-        self._job_runs = self._of_job("job_runs_recorded", "Runs of a job in the record, which goes back 90 days")
-        self._job_failures = self._of_job("job_failures_recorded", "Runs of a job in the record that failed")
+        self._job_started = self._gauge("job_last_start_timestamp_seconds", "When a job last began", "job")
+        self._job_went_well = self._gauge("job_last_success_timestamp_seconds", "When a job last went well", "job")
+        self._job_failed = self._gauge("job_last_run_failed", "Whether a job's last run failed: 1, else 0", "job")
+        self._job_runs = self._gauge("job_runs_recorded", "Runs of a job in the record, which goes back 90 days", "job")
+        self._job_failures = self._gauge("job_failures_recorded", "Runs of a job in the record that failed", "job")
 
-    def _of_job(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, ["job"], registry=self.registry)
+    def _gauge(self, name: str, meaning: str, *labels: str) -> Gauge:
+        return Gauge(name, meaning, labels, registry=self.registry)
 
     def show_standing(self, state: Standing, counts: Sequence[JobCount]) -> None:
         """Show how weeks and jobs stand. Weeks that this process can't see are not shown: nothing would look like zero."""

@@ -11,11 +11,7 @@ from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fie
 def example_batch(level: Level) -> str:
     """Return the body of an example request at ``level``, as indented JSON."""
     report = {field.name: field.example for field in fields_of(level)}
-    batch = {
-        "schema_version": SCHEMA_VERSION,
-        "consent": {"level": level, "schema_version": SCHEMA_VERSION},
-        "report": report,
-    }
+    batch = {"schema_version": SCHEMA_VERSION, "consent": {"level": level, "schema_version": SCHEMA_VERSION}, "report": report}
     return json.dumps(batch, indent=2)
 
 

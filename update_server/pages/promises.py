@@ -23,131 +23,65 @@ class Group(Struct, frozen=True):
     promises: tuple[Promise, ...]
 
 
-PROMISES: tuple[Group, ...] = (
-    Group(
-        "consent",
-        "Nothing without a yes",
-        (
-            Promise(
-                "nothing-without-consent",
-                "Without your consent nothing leaves but the question for updates, which is the same for everybody.",
-            ),
-            Promise(
-                "nothing-below-the-level", "Nothing is collected below the level that you chose, not even on your own computer."
-            ),
-            Promise("nothing-from-before", "Nothing from before your consent is ever sent."),
-            Promise(
-                "consent-has-limits",
-                "Your consent is for one service, for the time that you said, and for the fields that you saw. A "
-                "program that collects more asks you again, and sends nothing until you have answered.",
-            ),
-            Promise("asked-three-times", "You are asked at most three times, and no is an answer."),
-            Promise("nothing-runs-unasked", "Nothing of it runs in napari unless you start it there."),
-        ),
-    ),
-    Group(
-        "sent",
-        "What is sent",
-        (
-            Promise(
-                "preview-is-what-is-sent",
-                "What you are shown before is what is sent, and what was sent is kept on your disk for you to check.",
-            ),
-            Promise(
-                "every-text-is-public",
-                "Every text in a report is on a public list; your computer leaves out the rest, and so does the server.",
-            ),
-            Promise("counts-are-rounded", "Counts are rounded down on your computer."),
-            Promise("fields-above-refused", "A field above the level is refused, and nothing of the request is stored."),
-            Promise(
-                "identifier-changes",
-                "The identifier is another one every week and for every service, made from a secret that never leaves"
-                " your computer.",
-            ),
-            Promise("one-week-a-request", "One request tells of one week."),
-            Promise("no-tracking", "No cookie is taken, and no answer is used to mark your computer."),
-        ),
-    ),
-    Group(
-        "kept",
-        "What is kept",
-        (
-            Promise("deleted-after-60-days", "A report is deleted 60 days after its week began, whatever else fails."),
-            Promise("no-address-no-time", "No address and no time is stored with a report, and identifiers are in no log."),
-            Promise(
-                "no-address-in-logs",
-                "No log holds an address, neither of the service nor of the proxy before it. Set up as it is "
-                "delivered, logs are deleted after 14 days.",
-            ),
-            Promise(
-                "no-order-of-arrival",
-                "Once a week is over, not even the files of the database show in which order its reports came.",
-            ),
-            Promise(
-                "deleted-is-gone", "What you delete is gone, also from the files of the database and from your own computer."
-            ),
-            Promise("delete-after-withdrawal", "You can delete after you withdrew your consent, too."),
-        ),
-    ),
-    Group(
-        "published",
-        "What is published",
-        (
-            Promise(
-                "ten-people-multiples-of-five",
-                "No number below ten, and every number a multiple of five, on every page, in every file and in the API.",
-            ),
-            Promise(
-                "small-groups-stay-hidden",
-                "From all public numbers together nobody can tell that fewer than nine people are in a group, unless "
-                "they know more: that nobody in it has two environments, say.",
-            ),
-            Promise(
-                "hidden-leaves-no-trace",
-                "What is hidden leaves no trace: everything public is the same as if those people were not there.",
-            ),
-            Promise("no-setting-lowers-it", "No setting lowers these thresholds."),
-            Promise("published-once", "A week is published once. A number can only be taken back, with a public reason."),
-        ),
-    ),
-    Group(
-        "off",
-        "How to switch it off",
-        (
-            Promise(
-                "off-in-napari",
-                "In napari: click on the indicator in the status bar, then *Withdraw*; or choose *none* in Preferences.",
-            ),
-            Promise(
-                "off-in-a-terminal",
-                "`napari-updates consent set none` withdraws your consent, and offers to delete what is here.",
-            ),
-            Promise("off-by-uninstalling", "Uninstalling `napari-update-hook` ends everything."),
-            Promise(
-                "off-by-variable",
-                "`NAPARI_TELEMETRY=0` or `DO_NOT_TRACK=1` in the environment, whatever your consent says. Nothing is "
-                "ever sent from continuous integration.",
-            ),
-            Promise("check-off", "`NAPARI_UPDATE_CHECK=0` ends the update check, too: then nothing at all is asked."),
-            Promise(
-                "off-by-administrator",
-                "An administrator can switch it off for a whole computer, or allow a level at most, with a "
-                "`site.json`: `napari-updates status` names the folder.",
-            ),
-            Promise(
-                "off-by-firewall", "A firewall can block a level by its host, named above; updates are checked all the same."
-            ),
-        ),
-    ),
-    Group(
-        "pages",
-        "These pages",
-        (
-            Promise("pages-load-nothing-else", "They set no cookie and ask nobody else for anything."),
-            Promise(
-                "same-fields-everywhere",
-                "This page, the question in napari and the API name the same fields for the same questions.",
-            ),
-        ),
-    ),
+_TEXTS = {
+    ("consent", "Nothing without a yes"): {
+        "nothing-without-consent": "Without your consent nothing leaves but the question for updates, which is the same for "
+        "everybody.",
+        "nothing-below-the-level": "Nothing is collected below the level that you chose, not even on your own computer.",
+        "nothing-from-before": "Nothing from before your consent is ever sent.",
+        "consent-has-limits": "Your consent is for one service, for the time that you said, and for the fields that you saw. A "
+        "program that collects more asks you again, and sends nothing until you have answered.",
+        "asked-three-times": "You are asked at most three times, and no is an answer.",
+        "nothing-runs-unasked": "Nothing of it runs in napari unless you start it there.",
+    },
+    ("sent", "What is sent"): {
+        "preview-is-what-is-sent": "What you are shown before is what is sent, and what was sent is kept on your disk for you "
+        "to check.",
+        "every-text-is-public": "Every text in a report is on a public list; your computer leaves out the rest, and so does the"
+        " server.",
+        "counts-are-rounded": "Counts are rounded down on your computer.",
+        "fields-above-refused": "A field above the level is refused, and nothing of the request is stored.",
+        "identifier-changes": "The identifier is another one every week and for every service, made from a secret that never "
+        "leaves your computer.",
+        "one-week-a-request": "One request tells of one week.",
+        "no-tracking": "No cookie is taken, and no answer is used to mark your computer.",
+    },
+    ("kept", "What is kept"): {
+        "deleted-after-60-days": "A report is deleted 60 days after its week began, whatever else fails.",
+        "no-address-no-time": "No address and no time is stored with a report, and identifiers are in no log.",
+        "no-address-in-logs": "No log holds an address, neither of the service nor of the proxy before it. Set up as it is "
+        "delivered, logs are deleted after 14 days.",
+        "no-order-of-arrival": "Once a week is over, not even the files of the database show in which order its reports came.",
+        "deleted-is-gone": "What you delete is gone, also from the files of the database and from your own computer.",
+        "delete-after-withdrawal": "You can delete after you withdrew your consent, too.",
+    },
+    ("published", "What is published"): {
+        "ten-people-multiples-of-five": "No number below ten, and every number a multiple of five, on every page, in every file"
+        " and in the API.",
+        "small-groups-stay-hidden": "From all public numbers together nobody can tell that fewer than nine people are in a "
+        "group, unless they know more: that nobody in it has two environments, say.",
+        "hidden-leaves-no-trace": "What is hidden leaves no trace: everything public is the same as if those people were not "
+        "there.",
+        "no-setting-lowers-it": "No setting lowers these thresholds.",
+        "published-once": "A week is published once. A number can only be taken back, with a public reason.",
+    },
+    ("off", "How to switch it off"): {
+        "off-in-napari": "In napari: click on the indicator in the status bar, then *Withdraw*; or choose *none* in "
+        "Preferences.",
+        "off-in-a-terminal": "`napari-updates consent set none` withdraws your consent, and offers to delete what is here.",
+        "off-by-uninstalling": "Uninstalling `napari-update-hook` ends everything.",
+        "off-by-variable": "`NAPARI_TELEMETRY=0` or `DO_NOT_TRACK=1` in the environment, whatever your consent says. Nothing is"
+        " ever sent from continuous integration.",
+        "check-off": "`NAPARI_UPDATE_CHECK=0` ends the update check, too: then nothing at all is asked.",
+        "off-by-administrator": "An administrator can switch it off for a whole computer, or allow a level at most, with a "
+        "`site.json`: `napari-updates status` names the folder.",
+        "off-by-firewall": "A firewall can block a level by its host, named above; updates are checked all the same.",
+    },
+    ("pages", "These pages"): {
+        "pages-load-nothing-else": "They set no cookie and ask nobody else for anything.",
+        "same-fields-everywhere": "This page, the question in napari and the API name the same fields for the same questions.",
+    },
+}  # fmt: skip
+PROMISES = tuple(
+    Group(key, title, tuple(Promise(id_, text) for id_, text in texts.items())) for (key, title), texts in _TEXTS.items()
 )

@@ -27,9 +27,7 @@ from update_server.services import Services
 
 FOLDER = Path(str(files("update_server.pages")))
 STATIC = FOLDER / "static"
-VENDORED = {
-    "vendor/echarts-6.1.0.common.min.js": "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5",
-}
+VENDORED = {"vendor/echarts-6.1.0.common.min.js": "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"}
 """What others wrote, with the SHA-256 of the file in its npm package."""
 FOR_EVER = "public, max-age=31536000, immutable"
 SOON_AGAIN = "public, max-age=60"
@@ -83,11 +81,6 @@ class Pages:
             return Body(await asyncio.to_thread(self.rendered, template, values), "text/html", SOON_AGAIN)
 
         return respond(request, await self._services.page_cache.body((template, key), make))
-
-    async def answer_once(self, request: Asked, template: str, context: Context) -> Response[bytes]:
-        """Return a page that is not kept."""
-        content = await asyncio.to_thread(self.rendered, template, context | {"current": request.url.path})
-        return respond(request, Body(content, "text/html", "no-store"))
 
     def site(self, request: Asked) -> str:
         """Return the address of the site as everybody sees it, without a slash behind."""

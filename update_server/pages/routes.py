@@ -27,6 +27,7 @@ from update_server.pages.listing import Order, listing
 from update_server.pages.promises import PROMISES
 from update_server.pages.rendering import Context, Pages
 from update_server.problems import Problem, bad_query
+from update_server.representations import Body, respond
 from update_server.services import Services
 from update_server.statistics.badge import badge_markdown, badge_of
 from update_server.statistics.routes import url_of
@@ -177,7 +178,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
         try:
             return await pages.answer(request, None, "privacy.html", with_inspections)
         except SQLAlchemyError:  # what is promised can be read whatever is wrong
-            return await pages.answer_once(request, "privacy.html", context() | {"inspections": None})
+            page = pages.rendered("privacy.html", context() | {"inspections": None, "current": request.url.path})
+            return respond(request, Body(page, "text/html", "no-store"))
 
     @get("/api/docs", include_in_schema=False)
     async def api_description(request: Asked) -> Response[bytes]:

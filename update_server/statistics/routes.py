@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
+from litestar.di import NamedDependency, Provide
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, QueryParameter
 from litestar.types import OperationIDCreator
@@ -17,17 +18,16 @@ from msgspec import Struct
 from napari_update_hook.weeks import InvalidWeekError, start_of
 
 from aggregation.catalogue import Entry, topics
-from aggregation.export import Format
+from aggregation.export import MEDIA_TYPES, Format, MissingLibraryError, numbers_table, writer_of
 from aggregation.numbers import ALL_ROWS, read_numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.records import Records
-from update_server.problems import bad_query
+from update_server.problems import Problem, bad_query
 from update_server.representations import Body, respond
 from update_server.services import Services
 from update_server.statistics import described
 from update_server.statistics.badge import badge_of
 from update_server.statistics.described import EntryDescription, Offer
-from update_server.statistics.formats import MEDIA_TYPES, encoded
 
 ROWS_A_PAGE = 1000
 MOST_ROWS = 10_000
@@ -60,6 +60,33 @@ def _operation(name: str) -> OperationIDCreator:
 async def _preflight(request: Asked) -> Response[None] | None:
     """Answer a browser that asks whether a page elsewhere may read this; anything else goes on to the handler."""
     return Response(None, status_code=204, headers=PREFLIGHT) if request.method == HttpMethod.OPTIONS else None
+
+
+class _Wanted(Struct, frozen=True):
+    """What the query of a question asks for, checked."""
+
+    by: str | None
+    since: str | None
+    until: str | None
+    form: Format
+    offset: int
+    limit: int | None
+
+
+async def _wanted(
+    by: By = None, first: From = None, last: To = None, form: Form = "json", offset: Offset = 0, limit: Limit = None
+) -> _Wanted:
+    """Check the query of a question. Raises Problem 400."""
+    for name, week in (("from", first), ("to", last)):
+        try:
+            start_of(week) if week is not None else None
+        except InvalidWeekError as error:
+            raise bad_query(name, f"{error}.") from error
+    if first is not None and last is not None and first > last:
+        raise bad_query("from", f"The first week, {first[:8]}, is after the last, {last[:8]}.")
+    if form not in list(Format):
+        raise bad_query("format", f"There is no format {form[:16]!r}: choose {', '.join(MEDIA_TYPES)}.")
+    return _Wanted(by, first, last, Format(form), offset, limit)
 
 
 def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
@@ -138,22 +165,11 @@ def _listing(services: Services, topic: str, entries: tuple[Entry, ...]) -> Base
         summary=entries[0].question,
         operation_id=_operation(f"Stats{topic.title()}"),
         responses={200: described.numbers_of(entries[0])},
+        dependencies={"wanted": Provide(_wanted)},
     )
-    async def listing(
-        request: Asked,
-        by: By = None,
-        first: From = None,
-        last: To = None,
-        form: Form = "json",
-        offset: Offset = 0,
-        limit: Limit = None,
-    ) -> Response[bytes]:
+    async def listing(request: Asked, wanted: NamedDependency[_Wanted]) -> Response[bytes]:
         """Return the numbers of a topic, by the dimensions that are asked for."""
-        _in_order(first, last)
-        asked = _Asked(
-            _entry_by(entries, by), path, {}, by, _week("from", first), _week("to", last), _format(form), offset, limit
-        )
-        return await _answer(services, request, asked)
+        return await _answer(services, request, _Asked(_entry_by(entries, wanted.by), path, {}, wanted))
 
     return listing
 
@@ -166,25 +182,14 @@ def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> Ba
         summary=f"{entries[0].question} (one)",
         operation_id=_operation(f"Stats{topic.title()}One"),
         responses={200: described.numbers_of(entries[-1])},
+        dependencies={"wanted": Provide(_wanted)},
     )
-    async def about_one(
-        request: Asked,
-        name: FromPath[str],
-        by: By = None,
-        first: From = None,
-        last: To = None,
-        form: Form = "json",
-        offset: Offset = 0,
-        limit: Limit = None,
-    ) -> Response[bytes]:
+    async def about_one(request: Asked, name: FromPath[str], wanted: NamedDependency[_Wanted]) -> Response[bytes]:
         """Return the numbers about one package of the index, by the dimensions that are asked for."""
         key = services.package_key(name)
-        entry = _entry_by(entries, by)
-        _in_order(first, last)
+        entry = _entry_by(entries, wanted.by)
         fixed = {entry.dimensions[0].name: str(key)}
-        path = f"/api/stats/{topic}/{key}"
-        asked = _Asked(entry, path, fixed, by, _week("from", first), _week("to", last), _format(form), offset, limit)
-        return await _answer(services, request, asked)
+        return await _answer(services, request, _Asked(entry, f"/api/stats/{topic}/{key}", fixed, wanted))
 
     return about_one
 
@@ -227,37 +232,32 @@ def _entry_by(entries: tuple[Entry, ...], by: str | None) -> Entry:
 
 
 class _Asked(Struct, frozen=True):
-    """A question to the statistics, checked. ``fixed``: values that the path names."""
+    """A question to the statistics. ``fixed``: values that the path names."""
 
     entry: Entry
     path: str
     fixed: dict[str, str]
-    by: str | None
-    since: str | None
-    until: str | None
-    form: Format
-    offset: int
-    limit: int | None
+    wanted: _Wanted
 
     @property
     def key(self) -> tuple[Any, ...]:
         """Under which the answer is kept."""
-        return ("stats", self.path, self.entry.id, self.since, self.until, self.form, self.offset, self.limit)
+        return ("stats", self.path, self.entry.id, self.wanted)
 
     @property
     def rows(self) -> int:
         """How many rows go into the answer at most: CSV and Parquet are whole unless ``limit`` is given."""
-        return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else ALL_ROWS)
+        return self.wanted.limit or (ROWS_A_PAGE if self.wanted.form is Format.JSON else ALL_ROWS)
 
     def next(self) -> str:
         """The address of the rows behind these."""
         asked = {
-            "by": self.by,
-            "from": self.since,
-            "to": self.until,
-            "format": None if self.form is Format.JSON else str(self.form),
-            "limit": self.limit,
-            "offset": self.offset + self.rows,
+            "by": self.wanted.by,
+            "from": self.wanted.since,
+            "to": self.wanted.until,
+            "format": None if self.wanted.form is Format.JSON else str(self.wanted.form),
+            "limit": self.wanted.limit,
+            "offset": self.wanted.offset + self.rows,
         }
         return f"{self.path}?{urlencode({name: value for name, value in asked.items() if value is not None})}"
 
@@ -268,19 +268,25 @@ async def _answer(services: Services, request: Asked, asked: _Asked) -> Response
             services.aggregate,
             asked.entry,
             asked.fixed,
-            since=asked.since or "",
-            until=asked.until or "9999",
-            offset=asked.offset,
+            since=asked.wanted.since or "",
+            until=asked.wanted.until or "9999",
+            offset=asked.wanted.offset,
             limit=asked.rows,
         )
         numbers.next = asked.next() if has_more else None
         headers = dict(CROSS_ORIGIN)
         if numbers.next:
             headers["link"] = f'<{numbers.next}>; rel="next"'
-        if asked.form is not Format.JSON:
+        if asked.wanted.form is not Format.JSON:
             name = "-".join((asked.entry.id, *asked.fixed.values()))
-            headers["content-disposition"] = f'attachment; filename="{name}.{asked.form}"'
-        return Body(encoded(numbers, asked.entry, asked.form), MEDIA_TYPES[asked.form], headers=headers)
+            headers["content-disposition"] = f'attachment; filename="{name}.{asked.wanted.form}"'
+        if asked.wanted.form is Format.JSON:
+            return Body(msgspec.json.encode(numbers), headers=headers)
+        try:
+            content = writer_of(asked.wanted.form)(numbers_table(asked.entry, numbers.rows))
+        except MissingLibraryError as error:
+            raise Problem(501, "This server was installed without Parquet: choose format=csv or format=json.") from error
+        return Body(content, MEDIA_TYPES[asked.wanted.form], headers=headers)
 
     return respond(request, await services.cache.body(asked.key, make))
 
@@ -288,25 +294,3 @@ async def _answer(services: Services, request: Asked, asked: _Asked) -> Response
 def _json(value: Any) -> Body:
     """A public answer that pages elsewhere may read."""
     return Body(msgspec.json.encode(value), headers=CROSS_ORIGIN)
-
-
-def _in_order(first: str | None, last: str | None) -> None:
-    if first is not None and last is not None and first > last:
-        raise bad_query("from", f"The first week, {first[:8]}, is after the last, {last[:8]}.")
-
-
-def _format(text: str) -> Format:
-    try:
-        return Format(text)
-    except ValueError as error:
-        raise bad_query("format", f"There is no format {text[:16]!r}: choose {', '.join(MEDIA_TYPES)}.") from error
-
-
-def _week(name: str, text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        start_of(text)
-    except InvalidWeekError as error:
-        raise bad_query(name, f"{error}.") from error
-    return text

@@ -55,7 +55,7 @@ async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, 
     for start in range(0, len(packages), MOST_QUERIES):
         group = packages[start : start + MOST_QUERIES]
         queries = [{"package": {"name": package.key, "ecosystem": "PyPI"}} for package in group]
-        text = await fetcher.post(f"{upstreams.osv}/v1/querybatch", {"queries": queries})
+        text = await fetcher.post(f"{upstreams.osv}/v1/querybatch", msgspec.json.encode({"queries": queries}))
         results = _decoded(text, _BatchAnswer).results
         ids |= {package.key: [found.id for found in result.vulns] for package, result in zip(group, results, strict=False)}
     wanted = sorted({name for names in ids.values() for name in names})

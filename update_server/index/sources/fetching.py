@@ -63,11 +63,7 @@ class Fetcher:
         headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
         return await self._asked(self._client.build_request("GET", url, headers=headers), is_json)
 
-    async def post(self, url: str, value: object) -> bytes:
-        """Send a JSON value that changes nothing there, and return the answer. Raises UpstreamError."""
-        return await self.post_raw(url, msgspec.json.encode(value), "application/json")
-
-    async def post_raw(self, url: str, content: bytes, media_type: str) -> bytes:
+    async def post(self, url: str, content: bytes, media_type: str = "application/json") -> bytes:
         """Send a text that changes nothing there, and return the answer. Raises UpstreamError."""
         headers = {"content-type": media_type}
         request = self._client.build_request("POST", url, content=content, headers=headers)
@@ -78,10 +74,7 @@ class Fetcher:
 
     async def _asked(self, request: httpx.Request, is_json: bool) -> Answer | None:
         retrying = AsyncRetrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=self._wait,
-            retry=retry_if_exception_type(_RetryableError),
-            reraise=True,
+            stop=stop_after_attempt(ATTEMPTS), wait=self._wait, retry=retry_if_exception_type(_RetryableError), reraise=True
         )
         try:
             async for attempt in retrying:

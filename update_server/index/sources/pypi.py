@@ -77,7 +77,7 @@ async def read_index(
 async def _names(fetcher: Fetcher, upstreams: Upstreams) -> list[str]:
     """The projects that carry the classifier, by normalized name."""
     call = xmlrpc.dumps(([CLASSIFIER],), "browse").encode()
-    answer = await fetcher.post_raw(f"{upstreams.pypi}/pypi", call, "text/xml")
+    answer = await fetcher.post(f"{upstreams.pypi}/pypi", call, "text/xml")
     try:
         parameters, _ = xmlrpc.loads(answer)
         pairs: Any = parameters[0]
