@@ -31,7 +31,7 @@ SMOKE = ["test_starting", "test_indicator", "test_panel"]
 INSIDE_NAPARI = ["ipython", "napari-console", "napari-plugin-manager", "napari-svg", "pytest", "pytest-qt", "pytest-xvfb"]
 
 nox.options.sessions = ["tests"]
-nox.options.error_on_missing_interpreters = False
+nox.options.error_on_missing_interpreters = bool(os.environ.get("TEST_NOTHING_SKIPPED"))
 nox.options.reuse_venv = "yes"
 
 
@@ -54,7 +54,8 @@ def _inside_napari(session: nox.Session, napari: list[str], paths: list[str], mo
     """Run the tests in a real napari; arguments after ``--`` go to pytest. Without a display or Xvfb, Qt draws into memory."""
     session.chdir(ROOT)
     session.install("-e", "client_hook", *napari, *INSIDE_NAPARI)
-    own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini", *(session.posargs or ["-q"]), *paths]
+    named = any(one.startswith("tests/") for one in session.posargs)
+    own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini", *(session.posargs or ["-q"]), *([] if named else paths)]
     session.run("python", "-m", module, *(own if module == "pytest" else session.posargs))
 
 

@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
-from litestar import Litestar, Response, Router
+import structlog
+from litestar import Litestar, Response
 from litestar.config.app import AppConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins import InitPlugin
@@ -31,6 +32,8 @@ from update_server.settings import Settings
 from update_server.statistics.routes import statistics_handlers
 
 SECONDS_BETWEEN_ERASURES = 2
+
+log = structlog.get_logger()
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -76,8 +79,11 @@ def create_app(settings: Settings | None = None) -> Litestar:
 
 async def _prepare(services: Services, pages: Pages) -> None:
     """Compress all that is sent often, which takes seconds of a core; after that `/health/ready` may say so."""
-    await services.keeper.encode()
-    await pages.pack_assets()
+    try:
+        await services.keeper.encode()
+        await pages.pack_assets()
+    except Exception:
+        log.exception("not_prepared")  # it serves all the same, uncompressed
     services.is_prepared = True
 
 
@@ -85,9 +91,7 @@ class _SchemaPagesDropped(InitPlugin):
     """Litestar adds pages at /schema that load scripts from CDNs. Its own switch would take the schema itself with them."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
-        app_config.route_handlers = [
-            one for one in app_config.route_handlers if not (isinstance(one, Router) and one.path == "/schema")
-        ]
+        app_config.route_handlers = [one for one in app_config.route_handlers if getattr(one, "path", "") != "/schema"]
         return app_config
 
 
@@ -100,8 +104,7 @@ def create_asgi_app() -> ASGIApp:
     """Return what a server runs: the application of the environment's settings, with update checks answered before it."""
     app = create_app()
     services: Services = app.state.services
-    logs_access = services.settings.access_log
-    return before_the_framework(services, accounted(app, services.metrics, logs_access=logs_access))
+    return before_the_framework(services, accounted(app, services.metrics, logs_access=services.settings.access_log))
 
 
 @contextlib.asynccontextmanager

@@ -151,14 +151,14 @@ def _print_rows(entry: Entry, shown: Numbers, chart: bool) -> None:
         console.print(f"{entry.question} ({span})\nNothing is listed: {why}.")
         return
     spans_weeks = len(shown.weeks) > 1
-    table = Table(title=f"{entry.question} ({span})", title_justify="left", expand=chart)
+    table = Table(title=f"{entry.question} ({span})", title_justify="left", expand=chart and console.is_terminal)
     if spans_weeks:
         table.add_column("Week")
     for dimension in entry.dimensions:
         table.add_column(dimension.title)
     table.add_column("People", justify="right")
     if chart:
-        table.add_column("", ratio=1, min_width=10)
+        table.add_column("", ratio=1, min_width=10 if console.is_terminal else 40)
     most = max(row.people for row in shown.rows)
     lines: list[tuple[str, dict[str, str], int]] = [(row.week, row.values, row.people) for row in shown.rows]
     taken_back = {week for week in shown.weeks for one in shown.retractions if one.first_week <= week <= one.last_week}

@@ -163,3 +163,9 @@ def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkey
     counting.add([("1", "basic", 1, "{}"), ("2", "basic", 2, '{"channel": "pypi"}')])
     counts = counting.counts()
     assert (counts.people, counts.left_out, counts.newer) == ([[([], 2)], [(["pypi"], 1)]], 0, 0)
+
+
+def test_an_entry_that_lays_out_two_lists_is_refused() -> None:
+    dimensions = (Dimension("plugin", "Plugin", "plugins", "name"), Dimension("command", "Command", "command_usage", "@key"))
+    with pytest.raises(ValueError, match="more than one field"):
+        Counting((Entry("bad", "x", "?", Level.FULL, dimensions),))

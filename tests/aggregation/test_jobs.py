@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from napari_update_hook.weeks import published_from, start_of
+from structlog.testing import capture_logs
 
 from aggregation import publish, schedule
 from aggregation.clock import Clock
@@ -209,3 +210,29 @@ async def test_a_scheduler_that_is_stopped_leaves_nothing_behind(aggregate: Aggr
         await scheduler.stop()
         assert asyncio.all_tasks() == before
     assert {run.error for run in await aggregate.last_job_runs()} == {"was stopped"}
+
+
+async def test_the_record_goes_back_some_months_and_keeps_the_last_run(aggregate: AggregateStore) -> None:
+    for days in (200, 100, 1):
+        run = await aggregate.job_started("publish", now() - timedelta(days=days))
+        await aggregate.job_ended(run, now() - timedelta(days=days), "failed" if days == 100 else None)
+    run = await aggregate.job_started("seldom", now() - timedelta(days=300))
+    await aggregate.job_ended(run, now() - timedelta(days=300), None)
+    assert [(count.job, count.runs, count.failures) for count in await aggregate.job_counts()] == [
+        ("publish", 3, 1), ("seldom", 1, 0),
+    ]  # fmt: skip
+    await aggregate.forget_job_runs(now() - schedule.KEPT_RECORD)
+    assert [(count.job, count.runs, count.failures) for count in await aggregate.job_counts()] == [
+        ("publish", 1, 0), ("seldom", 1, 0),
+    ]  # fmt: skip
+
+
+async def test_a_week_that_is_about_to_be_lost_is_in_the_log(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
+    await raw.put([report(person) for person in range(12)])
+    for days, expected in ((8, []), (6, ["week_about_to_be_lost"])):
+        scheduler = schedule.JobScheduler()
+        moment = start_of(WEEK) + RETENTION - timedelta(days=days)
+        schedule.register(scheduler, raw, aggregate, Clock(moment), tmp_path / str(days), approval=True)
+        with capture_logs() as lines:
+            await scheduler.get_job("publish").func()
+        assert [line["event"] for line in lines if line["log_level"] == "warning"] == expected

@@ -80,7 +80,7 @@ def test_nobody_is_in_any_log_and_identifiers_are_in_the_raw_store_alone(tmp_pat
         "UPDATE_SERVER_REPORTS_PER_DAY": "1000",
     }
     with MadeUpstream().served() as upstream, running_server(data, UPDATE_SERVER_UPSTREAM=upstream, **settings) as server:
-        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         live_a_day(server.url)
     published = run("aggregation", "run", "--now", "2026-12-08T00:00:00", UPDATE_SERVER_DATA=str(data))
     assert published.returncode == 0, published.stderr

@@ -52,7 +52,7 @@ napari.run()
 )
 def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tmp_path: Path) -> None:
     with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
-        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         environment = {name: value for name, value in os.environ.items() if name != "CI"} | {
             "HOME": str(tmp_path),
             "NAPARI_CONFIG": str(tmp_path / "settings.yaml"),

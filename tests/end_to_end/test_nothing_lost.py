@@ -207,7 +207,6 @@ def replicas_on(cluster: Any, folder: Path, count: int) -> Iterator[list[Replica
 
 
 @pytest.mark.postgresql
-@pytest.mark.postgresql
 def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_restarted(cluster_url: Any, tmp_path: Path) -> None:
     dice = random.Random(5)
     with replicas_on(cluster_url, tmp_path, 2) as replicas, Senders([replica.url for replica in replicas]) as senders:

@@ -36,7 +36,7 @@ def test_the_plugin_manager_works_and_offers_only_what_fits(napari_python: Path,
     )
     minor = int(version.stdout)
     with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
-        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "NAPARI_CONFIG": ""}
         answer = subprocess.run(
             [napari_python, "-W", "ignore", "-c", ASK, server.url], env=environment, capture_output=True, text=True, check=False

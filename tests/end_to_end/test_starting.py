@@ -29,14 +29,14 @@ def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path
         def has_failed() -> bool:
             return server.get("/health/ready").json()["index"]["last_refresh_error"] is not None
 
-        wait_until(has_failed, server.log.read_text(), seconds=90)
+        wait_until(has_failed, server.log.read_text, seconds=90)
         ready = server.get("/health/ready").json()
         assert ready["status"] == "degraded"
         assert any("The last refresh failed" in reason for reason in ready["reasons"])
         assert any("2026-08-22" in reason for reason in ready["reasons"])
         assert server.get("/api/extended_summary").status_code == 503
         with upstream.served(port):
-            wait_until(lambda: origin(server) == "refresh", server.log.read_text(), seconds=120)
+            wait_until(lambda: origin(server) == "refresh", server.log.read_text, seconds=120)
             assert len(server.get("/api/updates?python=3.10").json()["packages"]) == 6
             assert server.get("/api/extended_summary").status_code == 200
             assert server.get("/health/ready").json()["status"] == "ok"
@@ -44,7 +44,7 @@ def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path
 
 def test_the_second_start_serves_its_own_snapshot_with_the_upstream_down(tmp_path: Path) -> None:
     with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
-        wait_until(lambda: origin(server) == "refresh", server.log.read_text())
+        wait_until(lambda: origin(server) == "refresh", server.log.read_text)
         before = server.get("/api/updates?python=3.12").content
         assert end(server.process) == 0
     with running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=NOWHERE) as server:

@@ -34,7 +34,7 @@ from packaging.version import Version
 
 from tests.support.client import PLACE
 from tests.support.made_upstream import PLUGINS, MadeUpstream
-from tests.support.processes import Server, invoke, run, running_server
+from tests.support.processes import Server, invoke, running_server
 from tests.support.waiting import wait_until
 from update_server.demo.population import people_of
 
@@ -160,7 +160,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Pat
         MadeUpstream().served() as upstream,
         running_server(folder / "data", UPDATE_SERVER_UPSTREAM=upstream, UPDATE_SERVER_NOW=DURING.isoformat()) as server,
     ):
-        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text())
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         with ThreadPoolExecutor(8) as pool:
             days = list(pool.map(lambda user: use(user, server, folder), USERS))
         checks = [(user, *lived) for user, day in zip(USERS, days, strict=True) for lived in day]
@@ -279,7 +279,7 @@ def two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
             weeks: list[str] = json.loads(told.stdout)["raw_weeks"]
             return weeks
 
-        wait_until(lambda: raw_weeks() == [], server.log.read_text(), seconds=120)
+        wait_until(lambda: raw_weeks() == [], server.log.read_text, seconds=120)
         assert published(server, "/api/stats/napari") == counted(PEOPLE_BY[""], Level.BASIC)
 
 
@@ -294,50 +294,3 @@ def test_the_whole_loop(loop: Loop) -> None:
     the_public_numbers_are_those_of_a_computation_of_its_own(loop)
     a_person_sees_and_deletes_their_own_reports(loop)
     two_months_later_raw_reports_are_gone_and_numbers_stay(loop)
-
-
-@pytest.mark.slow
-def test_the_command_line_does_the_same(loop: Loop, tmp_path: Path) -> None:
-    """What a person types, in this very environment: consent, preview, check."""
-    server, _, _ = loop
-    here = {"NAPARI_UPDATE_SERVER": server.url, "NAPARI_UPDATE_STATE": str(tmp_path), "NAPARI_UPDATE_NOW": DURING.isoformat()}
-    command = "napari_update_hook.cli"
-    plain = run(command, "check", "--json", **here)
-    assert plain.returncode == 0, plain.stderr
-    assert json.loads(plain.stdout)["telemetry"]["receipt"] is None
-    nothing = run(command, "preview", **here)
-    assert (nothing.returncode, nothing.stdout) == (0, "")
-    assert "Nothing would be sent" in nothing.stderr
-    assert run(command, "consent", "set", "middle", **here).returncode == 0
-    previewed = json.loads(run(command, "preview", **here).stdout)
-    assert previewed["consent"]["level"] == "middle"
-    checked = run(command, "check", **here)
-    assert "stored as revision 1" in checked.stdout
-    nothing_new = run(command, "preview", **here)
-    assert "has everything" in nothing_new.stderr
-    (kept,) = json.loads(run(command, "sent", "--json", **here).stdout)
-    assert json.loads(kept["request"]) == previewed
-    ids = json.loads(run(command, "id", "--json", **here).stdout)
-    assert ids["identifier"] == previewed["report"]["identifier"]
-    (copy,) = json.loads(run(command, "server-copy", "--json", **here).stdout)
-    assert [found["report"] for found in copy["reports"]] == [previewed["report"]]
-    assert json.loads(run(command, "status", "--json", **here).stdout)["level"] == "middle"
-    assert run(command, "consent", "set", "none", **here).returncode == 0
-    unasked = run(command, "forget", **here)
-    assert (unasked.returncode, "Nothing was deleted" in unasked.stdout) == (1, True), "nobody answered the question"
-    forgotten = run(command, "forget", "--yes", "--json", **here)
-    assert forgotten.returncode == 0, forgotten.stderr
-    told = json.loads(forgotten.stdout)
-    assert (told["on_servers"], told["requests"], told["stopped"]) == ({server.url: 1}, 1, {server.url: [WEEK]})
-    assert json.loads(run(command, "server-copy", "--json", **here).stdout) == []
-    assert run(command, "consent", "set", "middle", **here).returncode == 0
-    assert "Telemetry, level" not in run(command, "check", **here).stdout, "nothing more is sent for a forgotten week"
-    switched_off = run(command, "check", NAPARI_TELEMETRY="0", **here)
-    assert "Telemetry, level" not in switched_off.stdout
-    elsewhere = run(command, "check", "--server", server.url.replace("127.0.0.1", "localhost"), **here)
-    assert "stored" not in elsewhere.stdout, "consent given to one server holds for that one alone"
-    unreachable = run(command, "check", "--server", "http://127.0.0.1:9", **here)
-    assert unreachable.returncode == 3
-    assert "Traceback" not in unreachable.stderr
-    assert run(command, "check", "--server", "http://example.org", **here).returncode == 2
-    assert run(command, "consent", "set", "everything", **here).returncode == 2

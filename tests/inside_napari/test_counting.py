@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 from napari_update_hook import collect, consent
 from napari_update_hook.plugin import attach
-from napari_update_hook.plugin import attachment as attachments
 from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.counting import layer_type
 from npe2 import DynamicPlugin, PluginManager
@@ -126,18 +124,6 @@ def test_every_kind_of_layer_counts_when_it_is_inserted(counting: Any, counted: 
         "image", "labels", "points", "shapes", "vectors", "tracks", "surface",
     }  # fmt: skip
     assert sum(counted.values()) == 9
-
-
-def test_layers_that_were_there_before_count_where_the_consent_is_older_than_the_process(
-    viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answered("full")
-    assert not attachments._began_after(datetime.now(timezone.utc))
-    assert attachments._began_after(datetime(2020, 1, 1, tzinfo=timezone.utc))
-    monkeypatch.setattr(attachments, "_began_after", lambda _: True)
-    viewer.add_image(np.zeros((4, 4)))
-    attach(viewer)
-    qtbot.waitUntil(lambda: counted["image ndarray"] == 1, timeout=PATIENCE_MS)
 
 
 def test_layers_do_not_count_where_the_consent_may_be_younger_than_they_are(

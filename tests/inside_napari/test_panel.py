@@ -14,7 +14,6 @@ from napari_update_hook.plugin import attach
 from napari_update_hook.plugin.attachment import attachment
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
-from napari_update_hook.plugin.qt.question import QuestionDialog
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from tests.inside_napari.made_server import MadeServer
@@ -200,20 +199,6 @@ def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: Mad
     qtbot.waitUntil(lambda: "1 report was deleted" in panel.telemetry.outcome.text(), timeout=PATIENCE_MS)
     assert client_here().store.sendings.sent() == []
     assert any(path == "/api/reports/delete" for _, path, _ in server.requests)
-
-
-def test_the_answer_is_changed_by_the_same_question(panel: Panel, qtbot: Any) -> None:
-    panel.telemetry.change.click()
-    qtbot.waitUntil(lambda: len(shown(QuestionDialog)) == 1, timeout=PATIENCE_MS)
-    (dialog,) = shown(QuestionDialog)
-    assert dialog.level is None
-    assert dialog.buttons[2].text() == "Cancel"
-    middle = dialog.levels.button(2)
-    assert middle is not None
-    middle.click()
-    dialog.buttons[0].click()
-    qtbot.waitUntil(lambda: consent.history()[-1].level.value == "middle", timeout=PATIENCE_MS)
-    assert client_here().store.consents.askings() == [], "a person asked, not we"
 
 
 def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(

@@ -362,3 +362,37 @@ def test_a_secret_that_is_gone_is_told_and_nothing_is_sent(machine: Machine, ser
     assert "consent set full" in str(result.telemetry.reason)
     machine.consent(Level.FULL)
     assert machine.client.check().telemetry.receipt is not None
+
+
+def test_lowering_the_level_takes_back_what_was_sent_this_week(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    machine.client.check()
+    machine.consent(Level.BASIC)
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.check()
+    first, second = reports_of(server)
+    assert (first["week"], first["identifier"], first["environment"]) == (
+        second["week"],
+        second["identifier"],
+        second["environment"],
+    )
+    assert second["revision"] > first["revision"]
+    assert "plugins" not in second
+
+
+def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
+    machine: Machine, server: respx.MockRouter
+) -> None:
+    server.post("/api/updates/full").respond(
+        410,
+        content=b'{"detail": "This server does not take the level full any more."}',
+        headers={"content-type": "application/problem+json"},
+    )
+    machine.consent(Level.FULL)
+    count(machine, affinder__start=5)
+    assert "off from now on" in str(machine.client.check().telemetry.reason)
+    assert machine.client.decision().level is Level.NONE
+    assert machine.store.consents.secrets() is None
+    assert machine.store.drafts.all() == []
+    assert machine.store.drafts.counts(WEEK) == Counts()
+    assert "switched the level full off" in machine.store.consents.history()[-1].means

@@ -1,6 +1,6 @@
 """A simulated year: does everything that is promised hold, and what does a year cost?
 
-    python -m tests.simulation --replay serve_upstream.py [--people N] [--weeks N] [--first DAY] [--json] [--keep FOLDER]
+    python -m tests.simulation --replay serve_upstream.py [--people N] [--weeks N] [--first DAY] [--keep FOLDER]
 
 Thousands of people with the real client, a real server process on SQLite, and releases that arrive as they did. People
 answer the question, change their minds, let consent run out, withdraw, have everything deleted; clocks are wrong; the service
@@ -17,16 +17,14 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from datetime import date
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from tests.simulation.processes import SimulationError
-from tests.simulation.year import FIRST, Report, Year
+from tests.simulation.year import FIRST, Year
 
 
 def main() -> int:
@@ -40,7 +38,6 @@ def main() -> int:
         "--first", type=date.fromisoformat, default=FIRST, help="the first day, a Monday (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     parser.add_argument("--keep", type=Path, help="keep data and state in this folder, which must not exist")
     arguments = parser.parse_args()
     if arguments.replay is None:
@@ -53,7 +50,6 @@ def main() -> int:
         year = Year(
             folder, arguments.replay, people=arguments.people, weeks=arguments.weeks, seed=arguments.seed, first=arguments.first
         )
-        started = time.monotonic()
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended also then
         try:
             with Progress(console=Console(stderr=True)) as bar:
@@ -65,31 +61,8 @@ def main() -> int:
     if not report.numbers_listed or not report.reports or not report.rows:
         print("Nothing was published: take more people or more weeks.", file=sys.stderr)
         return 1
-    print(json.dumps(report.as_json(), indent=2)) if arguments.json else show(report, time.monotonic() - started)
+    print(json.dumps(report.as_json(), indent=2))
     return 0
-
-
-def show(report: Report, seconds: float) -> None:
-    """Print what a year came to."""
-    console = Console()
-    table = Table("what", "how much", title=f"{report.weeks} weeks, {report.people} people, {report.environments} environments")
-    for what, much in {
-        "sittings, each as the model says": f"{report.sittings:,}",
-        "rows about a package that people saw, all as pip decides": f"{report.rows:,}",
-        **{f"answers about a package, all as pip decides: {rule}": f"{count:,}" for rule, count in report.answers.items()},
-        "reports that were stored": f"{report.reports:,}",
-        "public numbers, all equal to the model's": f"{report.numbers_listed:,}",
-        "identifiers that ever were, none on disk at the end": f"{report.identifiers:,}",
-        **{what: f"{count:,}" for what, count in sorted(report.happened.items())},
-        "most raw reports at a time": f"{report.most_raw_rows:,}",
-        "raw store, at most": f"{report.most_raw_bytes / 1e6:.1f} MB",
-        "aggregate store at the end, with the index": f"{report.aggregate_bytes / 1e6:.1f} MB",
-        "log of the year, with a line for each report": f"{report.log_bytes / 1e6:.1f} MB",
-        "processor time of the service": f"{report.server_cpu_s:,.0f} s",
-        "the simulation took": f"{seconds / 60:.0f} min",
-    }.items():
-        table.add_row(what, much)
-    console.print(table)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def running_server(data: Path, **settings: str) -> Iterator[Server]:
         )
     server = Server(f"http://127.0.0.1:{port}", process, log)
     try:
-        wait_until(lambda: answers(server), f"the server did not start:\n{log.read_text()}", process)
+        wait_until(lambda: answers(server), lambda: f"the server did not start:\n{log.read_text()}", process)
         yield server
     finally:
         end(process)

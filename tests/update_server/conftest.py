@@ -39,7 +39,7 @@ def _quick_starts() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def running_client(folder: Path, *, snapshot: bool = True, **changes: Any) -> AsyncIterator[Client]:
+async def running_client(folder: Path, *, snapshot: bool = True, wait: bool = True, **changes: Any) -> AsyncIterator[Client]:
     """Run an application on a data folder; ``changes`` are settings. ``snapshot=False``: with no index on disk."""
     if snapshot and not (folder / "index.sqlite3").exists():
         write_snapshot(folder)
@@ -48,7 +48,7 @@ async def running_client(folder: Path, *, snapshot: bool = True, **changes: Any)
     for store in Store:
         await migrated(store, settings.aggregation.url(store))
     async with AsyncTestClient(create_app(settings)) as client:
-        await until(lambda: services_of(client).is_prepared)
+        await until(lambda: services_of(client).is_prepared or not wait)
         yield client
 
 

@@ -150,6 +150,8 @@ class IndexKeeper:
             bodies.encode()
         self.served = Served.of(index, bodies)
         self.trouble = None
+        if encode:
+            _settle()
 
     def _report(self, message: str, broken: Path | None) -> None:
         try:

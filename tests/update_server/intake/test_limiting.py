@@ -153,3 +153,13 @@ async def test_questions_have_a_limit_of_their_own(make_client: MakeClient) -> N
         asked = [(await client.post("/api/reports/find", json={"identifier": "0" * 32})).status_code for _ in range(3)]
         assert asked == [200, 200, 429]
         assert (await client.post("/api/reports/delete", json={"identifier": "0" * 32})).status_code == 429
+
+
+@pytest.mark.promise("no-address-no-time")
+def test_two_processes_have_two_keys_on_the_same_day() -> None:
+    names = []
+    for _ in range(2):
+        limits = AddressLimits("reports", 0, 5, Clock(None))
+        limits.check("203.0.113.7")
+        names.append(set(limits._storage.storage))
+    assert not names[0] & names[1]

@@ -53,10 +53,7 @@ async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postg
         scheduler = make_scheduler(first)
         scheduler.start()
         await until(lambda: first.keeper.last_refresh is not None)
-        for _ in range(200):
-            if await take_over(second):
-                break
-            await asyncio.sleep(0.1)
+        await until(lambda: take_over(second))
         await scheduler.stop()
     assert first.keeper.served is not None
     assert second.keeper.served is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -15,7 +16,9 @@ from aggregation.standing import PURGE, WAS_STOPPED, Standing
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from tests.support.reports import WEEK, report
+from tests.support.waiting import until
 from tests.update_server.conftest import Client, MakeClient, services_of
+from update_server.index.bodies import UpdateBodies
 from update_server.operations.health import standing_of
 from update_server.operations.metrics import Metrics
 from update_server.services import Services
@@ -130,3 +133,16 @@ async def test_a_job_that_ended_with_its_process_is_no_failure(make_client: Make
         await services.aggregate.job_ended(run, services.clock.now(), WAS_STOPPED)
         assert (await ready(client))[:2] == (200, "ok")
         assert (await metrics(services))['job_last_run_failed{job="order"}'] == 0
+
+
+async def test_ready_means_that_nothing_is_left_to_prepare(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A start compresses what it serves for some seconds: load and benchmarks should wait for that."""
+    may_encode, encode = threading.Event(), UpdateBodies.encode
+    monkeypatch.setattr(UpdateBodies, "encode", lambda bodies: may_encode.wait(60) and encode(bodies))
+    async with make_client(wait=False) as client:
+        preparing = await client.get("/health/ready")
+        assert (preparing.status_code, preparing.json()["status"]) == (503, "preparing")
+        assert (await client.get("/api/updates?python=3.11")).status_code == 200
+        may_encode.set()
+        await until(lambda: services_of(client).is_prepared)
+        assert (await client.get("/health/ready")).status_code == 200
