@@ -33,7 +33,8 @@ MARK_BY_FIXTURE = {"postgresql_url": "postgresql", "migrated_postgresql_url": "p
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs PostgreSQL or napari by the fixture that brings it."""
+    """Mark what needs PostgreSQL or napari by the fixture that brings it; begin with what takes longest."""
+    items.sort(key=lambda item: "test_year" not in item.nodeid)
     for item in items:
         for fixture, mark in MARK_BY_FIXTURE.items():
             if fixture in getattr(item, "fixturenames", ()):

@@ -237,6 +237,7 @@ def the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None
     done = invoke("aggregation", "run", "--now", published_from(WEEK).isoformat()[:19], **data)
     assert done.exit_code == 0, done.stderr
     assert WEEK in done.stdout
+    wait_until(lambda: server.get("/api/stats/napari").json()["weeks"] == [WEEK])  # the service looks once a second
 
     for plugin, finals in FINALS.items():
         by_python = counted(partial(python_with, plugin), Level.MIDDLE)
