@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-random test-all test-client test-napari check format coverage docs pictures soak seed lock
+.PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others check format coverage docs pictures soak seed lock
 .PHONY: audit build demo site version year bench bench-aggregate bench-client bench-intake bench-napari bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
@@ -36,13 +36,18 @@ test-random: install ## The same in random order; PYTEST="--randomly-seed=N" rep
 
 test-all: install ## Run all tests, also what is slow; those that need what is not here are skipped, and say how to get it
 	TEST_ALL=1 $(BIN)/python -m pytest $(PARALLEL) -p no:randomly $(PYTEST)
-	$(MAKE) -j2 --output-sync=target test-client test-napari
+	$(MAKE) -j2 --output-sync=target test-napari-newest test-client test-napari-others
 
 test-client: install ## Run the client's tests on every Python that it supports and that is here
 	$(BIN)/nox -f client_hook/noxfile.py $(if $(PYTEST),-- $(PYTEST))
 
-test-napari: install ## Run the client's tests in real napari, 900 MB each: all with PyQt6, some with PySide6 and the oldest napari
-	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
+test-napari: test-napari-newest test-napari-others ## Run the client's tests in real napari, 900 MB each: all with PyQt6, some with PySide6 and the oldest napari
+
+test-napari-newest: install
+	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 $(if $(PYTEST),-- $(PYTEST))
+
+test-napari-others: install
+	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
 
 pictures: install ## Make the pictures of the documentation: of the pages in a browser, and of real napari
 	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -p no:randomly tests/browser -k readme
