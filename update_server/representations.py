@@ -127,10 +127,9 @@ _QUICKLY: dict[str, Callable[[bytes], bytes]] = {
 def respond(request: Request[Any, Any, Any], body: Body) -> Response[bytes]:
     """Return a body as a handler answers with it: in an encoding that the request allows, or 304 where the client has it."""
     chosen = body.accepted_by(request.headers.get("accept-encoding", ""))
-    is_known = matches(body.etag, request.headers.get("if-none-match", ""))
     headers = {name.decode(): value.decode() for name, value in chosen.headers if name != b"content-length"}
     media_type = headers.pop("content-type")
-    if is_known:
+    if matches(body.etag, request.headers.get("if-none-match", "")):
         kept = {name: value for name, value in headers.items() if not name.startswith("content-")}
         return Response(b"", status_code=304, headers=kept)
     return Response(chosen.content, status_code=200, media_type=media_type, headers=headers)

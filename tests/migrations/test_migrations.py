@@ -1,4 +1,4 @@
-"""The histories of both stores: they make what the models declare, and leave a newer store alone."""
+"""The migrations make what the models declare, and do not touch a newer store."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ async def _paths(client: Client) -> list[str]:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen]:
-    """What is seen of the two populations. Both have the same key and certificate numbers."""
+    """Return all public output for both populations, with the same key and certificate numbers."""
     found = []
     key_folder = tmp_path_factory.mktemp("keys")
     key = new_key(key_folder, NOW)

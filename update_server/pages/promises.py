@@ -58,8 +58,8 @@ _TEXTS = {
     ("published", "What is published"): {
         "ten-people-multiples-of-five": "No number below ten, and every number a multiple of five, on every page, in every file"
         " and in the API.",
-        "small-groups-stay-hidden": "From all public numbers together nobody can tell that fewer than nine people are in a "
-        "group, unless they know more: that nobody in it has two environments, say.",
+        "small-groups-stay-hidden": "From all public numbers together no one can tell that fewer than nine people are in a "
+        "group, unless they know more: that no one in it has two environments, say.",
         "hidden-leaves-no-trace": "What is hidden leaves no trace: everything public is the same as if those people were not "
         "there.",
         "no-setting-lowers-it": "No setting lowers these thresholds.",
@@ -78,7 +78,7 @@ _TEXTS = {
         "off-by-firewall": "A firewall can block a level by its host, named above; updates are checked all the same.",
     },
     ("pages", "These pages"): {
-        "pages-load-nothing-else": "They set no cookie and ask nobody else for anything.",
+        "pages-load-nothing-else": "They set no cookie and load nothing from elsewhere.",
         "same-fields-everywhere": "This page, the question in napari and the API name the same fields for the same questions.",
     },
 }  # fmt: skip
