@@ -30,8 +30,8 @@ HOW_COUNTED = (
     f"A number below {LISTED_FROM} is not listed, zero included; every other is rounded down to a multiple of "
     f"{ROUNDED_DOWN_TO}. So the true number of people who take part is the one that is given, or up to four more.",
     "A week is published once, 14 days after its end, and can afterwards only be retracted, with a public reason.",
-    "Who used several Python versions or platforms in a week counts in the row of each, so rows may add up to more than the "
-    "weekly number.",
+    "People who used several Python versions or platforms in a week are counted in each row, so rows may add up to more than "
+    "the weekly number.",
     "Which share of all users takes part is not known and can't be: the numbers are a lower bound, no estimate of all users.",
     "Identifiers are not authenticated: somebody who is determined could have counted more than once. The service limits that "
     "and says how.",
