@@ -32,7 +32,7 @@ from tests.support.batches import batch_json
 from update_server.index import seed
 
 PLUGINS = 12
-PATH = "/api/updates/middle?python=3.11&channel=pypi"
+PATH = "/api/updates/middle"
 SCRIPT = """
 local body = [==[%s]==]
 local thread = 0

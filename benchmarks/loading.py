@@ -21,7 +21,7 @@ from rich.table import Table
 from aggregation.settings import AggregationSettings, Store
 from migrations import upgrade
 
-QUERY = "/api/updates?python=3.11"
+TABLE = "/api/updates/pypi.json"
 READY = "/health/ready"
 """True once the service has nothing left to prepare: before that, it compresses for seconds on the core that is measured."""
 GRANIAN = ["-m", "granian", "--interface", "asgi", "--factory", "--workers", "1", "--no-ws", "--log-level", "warning"]

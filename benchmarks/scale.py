@@ -141,14 +141,14 @@ def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[F
     }
     figures = []
     with running_installation(own, upstream, servers=processes, **unlimited) as installation:
-        etag = installation.client().get("/api/updates?python=3.11", headers={"accept-encoding": "gzip"}).headers["etag"]
+        etag = installation.client().get("/api/updates/pypi.json", headers={"accept-encoding": "gzip"}).headers["etag"]
         for port in installation.servers:
             wait_until(partial(is_ready, port), "a web process did not get ready", seconds=180)
         checks, reports = own / "checks.lua", own / "reports.lua"
         checks.write_text(CHECKS % etag, "utf-8")
         reports.write_text(SCRIPT % (body_with_plugins(), processes), "utf-8")
         for kind, host, path, script in (
-            ("update checks, 99 of 100 unchanged", SITE, "/api/updates?python=3.11", checks),
+            ("update checks, 99 of 100 unchanged", SITE, "/api/updates/pypi.json", checks),
             ("reports of 12 plugins", f"middle.{SITE}", "/api/updates/middle?python=3.11&channel=pypi", reports),
         ):
             wrk(own, installation, host, path, script, 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.loading import GRANIAN, QUERY, measured, need, prepared_stores, print_ratios, running, the_service
+from benchmarks.loading import GRANIAN, TABLE, measured, need, prepared_stores, print_ratios, running, the_service
 
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -61,7 +61,7 @@ def main() -> None:
         for turn in range(options.rounds):
             port = 8970 + 10 * turn
             with the_service(GRANIAN, port, folder):
-                url = f"http://127.0.0.1:{port}{QUERY}"
+                url = f"http://127.0.0.1:{port}{TABLE}"
                 if turn == 0:
                     with httpx.stream("GET", url, headers={"accept-encoding": "br"}) as response:
                         (folder / "body").write_bytes(b"".join(response.iter_raw()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import signal
 import socket
 import sys
@@ -23,9 +22,7 @@ from aggregation.settings import Role, Store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
 from update_server import __version__
 from update_server.databases import db_app
-from update_server.index import seed
-from update_server.index.refresh import build
-from update_server.index.sources.fetching import UpstreamError
+from update_server.index.commands import index_app
 from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
 from update_server.terminal import console, errors, first_line, read_settings
@@ -41,7 +38,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-index_app = typer.Typer(help="Make things from the plugin index.", no_args_is_help=True)
 lists_app = typer.Typer(help="Make the public lists of telemetry that the repository keeps.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 app.add_typer(lists_app, name="lists")
@@ -129,7 +125,7 @@ def scheduler() -> None:
         from update_server.services import Services
 
         services = Services(settings, Role.SCHEDULER)
-        services.keeper.load()
+        services.index.load()
         jobs = make_scheduler(services)
         jobs.start()
         log.info("scheduler_started", jobs=[job.id for job in jobs.get_jobs()])
@@ -225,31 +221,6 @@ def demo(
         errors.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
     console.print(f"{settings.data}: {weeks} weeks of made-up numbers from {sent:,} reports. Look at them: update-server run")
-
-
-@index_app.command("seed")
-def make_seed(
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("update_server/index/seed.json.xz"),
-    upstream: Annotated[str | None, typer.Option("--upstream", help="One base URL of every upstream service.")] = None,
-) -> None:
-    """Make the seed index from an upstream: the bare facts that a service has before its first refresh."""
-    if upstream is not None:
-        os.environ["UPDATE_SERVER_UPSTREAM"] = upstream
-    settings = read_settings()
-    try:
-        with shown_progress() as progress:
-            index = asyncio.run(build(settings, None, Clock(settings.now), progress))
-        output.parent.mkdir(parents=True, exist_ok=True)
-        packed = seed.pack(index.facts)
-        output.write_bytes(packed)
-    except (UpstreamError, OSError) as error:
-        errors.print(f"[red]No seed was made: {error or 'the upstream took too long'}[/red]")
-        raise typer.Exit(1) from error
-    console.print(
-        f"{output}: {len(index.facts.packages)} packages, {len(packed):,} bytes, as of {index.facts.as_of:%Y-%m-%d %H:%M} UTC"
-    )
-    if index.stale:
-        errors.print(f"[yellow]{len(index.stale)} projects could not be read: {', '.join(sorted(index.stale))}[/yellow]")
 
 
 @lists_app.command("napari-commands")

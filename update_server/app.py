@@ -17,9 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from update_server import __version__
 from update_server.certificates.routes import certificate_handlers
-from update_server.index.coverage_route import coverage_handler
-from update_server.index.routes import index_handlers
-from update_server.index.updates_route import before_the_framework, updates_handler
+from update_server.index.routes import FilesFirst, index_handlers
 from update_server.intake.decoding import MOST_BYTES_SENT
 from update_server.intake.routes import intake_handlers
 from update_server.operations.accounting import accounted
@@ -36,7 +34,14 @@ SECONDS_BETWEEN_ERASURES = 2
 log = structlog.get_logger()
 
 
-def create_app(settings: Settings | None = None) -> Litestar:
+class Service(Litestar):
+    """The application, with the files of the index answered before the framework does anything."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self.state.files_first(scope, receive, send)
+
+
+def create_app(settings: Settings | None = None) -> Service:
     """Return the application. The stores must have been migrated; ``settings`` default to the environment's."""
     services = Services(settings or Settings())
     pages = Pages(services)
@@ -48,11 +53,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
             yield
             await _cancel([preparing])
 
-    app = Litestar(
+    app = Service(
         [
-            updates_handler(services),
             *index_handlers(services),
-            coverage_handler(services),
             *intake_handlers(services),
             *statistics_handlers(services),
             *certificate_handlers(services),
@@ -74,13 +77,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
         logging_config=None,
     )
     app.state.services = services
+    app.state.files_first = FilesFirst(services, super(Service, app).__call__)
     return app
 
 
 async def _prepare(services: Services, pages: Pages) -> None:
     """Compress all that is sent often, which takes seconds of a core; after that `/health/ready` may say so."""
     try:
-        await services.keeper.encode()
+        await services.index.compress()
         await pages.pack_assets()
     except Exception:
         log.exception("not_prepared")  # it serves all the same, uncompressed
@@ -101,16 +105,17 @@ def _drop_schema_pages(app_config: AppConfig) -> AppConfig:
 
 
 def create_asgi_app() -> ASGIApp:
-    """Return what a server runs: the application of the environment's settings, with update checks answered before it."""
+    """Return what a server runs: the application of the environment's settings, with its requests counted."""
     app = create_app()
     services: Services = app.state.services
-    return before_the_framework(services, accounted(app, services.metrics, logs_access=services.settings.access_log))
+    counted = accounted(super(Service, app).__call__, services.metrics, logs_access=services.settings.access_log)
+    return FilesFirst(services, counted)
 
 
 @contextlib.asynccontextmanager
 async def running(services: Services) -> AsyncIterator[None]:
     """Load the index, and run what must run beside the requests, until the end of the block."""
-    services.keeper.load()
+    services.index.load()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.close)
         background = []

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Hashable
 
 from cachetools import TTLCache
 
-from update_server.index.keeper import IndexKeeper, Served
+from update_server.index.store import IndexStore, LoadedIndex
 from update_server.representations import Body
 
 MOST_BYTES = 64 * 2**20
@@ -25,12 +25,12 @@ LARGEST_KEPT = 4 * 2**20
 class AnswerCache:
     """Bodies by what they answer. ``revision``: tells a token that changes with the public numbers."""
 
-    def __init__(self, keeper: IndexKeeper, revision: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
-        self._keeper = keeper
+    def __init__(self, index: IndexStore, revision: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
+        self._index = index
         self._read_revision = revision
         self._bodies: TTLCache[Hashable, Body] = TTLCache(MOST_BYTES, KEPT_FOR_S, getsizeof=lambda body: body.size)
         self._making = asyncio.Lock()
-        self._state: tuple[Served | None, tuple[str, ...]] | None = None
+        self._state: tuple[LoadedIndex | None, tuple[str, ...]] | None = None
         self._looked_at = float("-inf")
 
     async def body(self, key: Hashable, make: Callable[[], Awaitable[Body]]) -> Body:
@@ -54,11 +54,11 @@ class AnswerCache:
 
     async def _forget_if_changed(self) -> None:
         now = time.monotonic()
-        served = self._keeper.served
-        if self._state is not None and self._state[0] is served and now - self._looked_at < LOOKED_AT_EVERY_S:
+        loaded = self._index.loaded
+        if self._state is not None and self._state[0] is loaded and now - self._looked_at < LOOKED_AT_EVERY_S:
             return
         revision = await self._read_revision()
         self._looked_at = now
-        if self._state is None or self._state[0] is not served or self._state[1] != revision:
-            self._state = (served, revision)
+        if self._state is None or self._state[0] is not loaded or self._state[1] != revision:
+            self._state = (loaded, revision)
             self._bodies.clear()

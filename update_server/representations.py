@@ -49,6 +49,7 @@ class Body:
     """One answer: its bytes in each encoding that is ready, and its ETag without quotes or suffix.
 
     ``cache_control``: for how long a client, or a cache on the way, may keep it without asking. ``headers``: what else is sent.
+    ``gzipped``: the content in gzip, where it is there already.
     """
 
     __slots__ = ("_fixed", "etag", "identity", "is_encoded", "representations")
@@ -60,6 +61,7 @@ class Body:
         cache_control: str = CACHE_CONTROL,
         headers: Mapping[str, str] | None = None,
         vary: str = "accept-encoding",
+        gzipped: bytes | None = None,
     ) -> None:
         self.identity = identity
         self.is_encoded = False
@@ -71,13 +73,8 @@ class Body:
             *((name.encode(), value.encode()) for name, value in (headers or {}).items()),
         ]
         self.representations = {"identity": self._representation(identity)}
-
-    @classmethod
-    def of_gzip(cls, packed: bytes, vary: str = "accept-encoding") -> Body:
-        """Return a JSON body whose gzip encoding is there already."""
-        body = cls(gzip.decompress(packed), vary=vary)
-        body.representations["gzip"] = body._representation(packed, "gzip")
-        return body
+        if gzipped is not None:
+            self.representations["gzip"] = self._representation(gzipped, "gzip")
 
     def encode(self, encodings: Iterable[str] = ENCODINGS, *, quickly: bool = False) -> None:
         """Add encodings, each at its best ratio, or ``quickly``, in some milliseconds for a page.

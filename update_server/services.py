@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
 from packaging.utils import canonicalize_name
 
 from aggregation.cli.options import did_you_mean
@@ -14,16 +11,12 @@ from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore
 from update_server.caching import AnswerCache
-from update_server.index.keeper import IndexKeeper, Served
-from update_server.index.pythons import PythonVersion
-from update_server.index.query import UpdatesQuery
-from update_server.index.snapshot import Document
+from update_server.index.store import IndexStore, LoadedIndex
 from update_server.intake.allowed import Allowed
 from update_server.intake.limiting import AddressLimits
 from update_server.intake.writer import ReportWriter
 from update_server.operations.metrics import Metrics
 from update_server.problems import Problem
-from update_server.representations import Body
 from update_server.settings import Settings
 
 RETRY_AFTER_S = 60
@@ -37,29 +30,28 @@ class Services:
     def __init__(self, settings: Settings, role: Role = Role.WEB) -> None:
         self.settings = settings
         self.clock = Clock(settings.now)
-        self.keeper = IndexKeeper(settings.snapshot_path, settings.seed, settings.check_again_s)
+        self.index = IndexStore(settings.snapshot_path, settings.seed, settings.check_again_s)
         raw_url = settings.aggregation.url(Store.RAW, role)
         aggregate_url = settings.aggregation.url(Store.AGGREGATE, role)
         if aggregate_url is None:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
         self.raw = RawStore(make_engine(raw_url)) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
-        self.cache = AnswerCache(self.keeper, self.aggregate.revision)
+        self.cache = AnswerCache(self.index, self.aggregate.revision)
         self.page_cache = AnswerCache(
-            self.keeper, self.aggregate.revision
+            self.index, self.aggregate.revision
         )  # of its own: who asks for many pages holds up no number
         self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw, settings.report_queue) if self.raw else None
         self.metrics = Metrics()
-        self.metrics.watch_index(self.keeper, self.clock)
+        self.metrics.watch_index(self.index, self.clock)
         if self.writer:
             self.metrics.watch_queue(lambda: self.writer.waiting if self.writer else 0)
         self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)
         self.question_limits = AddressLimits("questions", settings.questions_per_minute, 0, self.clock)
         self.is_prepared = False
         """Whether everything that a start compresses is compressed."""
-        self._making = asyncio.Lock()
-        self._allowed: tuple[Served, Allowed] | None = None
+        self._allowed: tuple[LoadedIndex, Allowed] | None = None
 
     @property
     def has_replicas(self) -> bool:
@@ -87,42 +79,25 @@ class Services:
             await self.raw.close()
         await self.aggregate.engine.dispose()
 
-    def served(self) -> Served:
+    def loaded(self) -> LoadedIndex:
         """Return the index that is served. Raises Problem 503 where there is none."""
-        if self.keeper.served is None:
+        if self.index.loaded is None:
             raise Problem(
-                503, self.keeper.trouble or "The index is being built. Try again in a minute.", retry_after=RETRY_AFTER_S
+                503, self.index.error or "The index is being built. Try again in a minute.", retry_after=RETRY_AFTER_S
             )
-        return self.keeper.served
+        return self.index.loaded
 
     def allowed(self) -> Allowed:
         """Return the allow-lists of the index that is served, made once for each index. Raises Problem 503."""
-        served = self.served()
-        if self._allowed is None or self._allowed[0] is not served:
-            self._allowed = (served, Allowed(served.index.facts))
+        loaded = self.loaded()
+        if self._allowed is None or self._allowed[0] is not loaded:
+            self._allowed = (loaded, Allowed(loaded.index.facts))
         return self._allowed[1]
-
-    async def updates(self, query: UpdatesQuery) -> Body:
-        """Return the answer to an update check. Raises Problem 503."""
-        bodies = self.served().bodies
-        if query.channel not in bodies.channels:
-            raise Problem(503, f"The index does not hold {query.channel} yet. Try again later.", retry_after=RETRY_AFTER_S)
-        if (body := bodies.find(query.channel, query.python, query.napari)) is not None:
-            return body
-        async with self._making:  # one at a time, and only the first of those who wait for the same
-            if (body := bodies.find(query.channel, query.python, query.napari)) is not None:
-                return body
-            return await asyncio.to_thread(bodies.make, query.channel, query.python, query.napari)
-
-    async def made_list(self, make: Callable[[PythonVersion], Document], python: PythonVersion) -> Document:
-        """Return a list for one Python, made in a thread, one at a time."""
-        async with self._making:
-            return await asyncio.to_thread(make, python)
 
     def package_key(self, name: str) -> str:
         """Return the normalized name of a package of the index. Raises Problem 404, which names the nearest."""
         key = canonicalize_name(name[:LONGEST_NAME])
-        packages = self.served().packages
+        packages = self.loaded().packages
         if key not in packages:
             raise Problem(404, f"The index lists no package {name[:64]!r}.{did_you_mean(key, packages)}", pointer="name")
         return key

@@ -32,6 +32,12 @@ class Upstreams:
         self.pypi = base or "https://pypi.org"
         self.osv = base or "https://api.osv.dev"
         self.conda = base or "https://api.anaconda.org"
+        self.files = base or "https://files.pythonhosted.org"
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Scheme and host of each service."""
+        return tuple(dict.fromkeys((self.index, self.pypi, self.osv, self.conda, self.files)))
 
 
 class Settings(BaseSettings):
@@ -62,10 +68,10 @@ class Settings(BaseSettings):
     check_again_s: int = Field(
         86400, ge=3600, le=7 * 86400, description="Seconds after which a client shall ask for updates again"
     )
-    python_from_user_agent: bool = Field(
+    versions_from_user_agent: bool = Field(
         True,
-        description="Give an unmodified napari, which names its Python in its User-Agent, "
-        "what that Python can install at /api/extended_summary",
+        description="Answer an unmodified napari, which names its own version and its Python in its User-Agent, "
+        "with what fits both at /api/extended_summary and /api/plugins",
     )
     jobs: bool = Field(
         True, description="Run the scheduled jobs in this process. Set to false where `update-server scheduler` runs"
@@ -103,7 +109,8 @@ class Settings(BaseSettings):
     metrics_host: str = Field("127.0.0.1", description="Address to serve metrics on")
     access_log: bool = Field(
         False,
-        description="Log a line for each request but update checks: method, endpoint, status and time; no address, no query",
+        description="Log a line for each request except files of the index: method, endpoint, status and time, "
+        "without address and query",
     )
     contact: str = Field("", description="Address of the operator, for the privacy page")
     log_format: Literal["auto", "json", "text"] = Field(

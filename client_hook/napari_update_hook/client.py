@@ -1,8 +1,8 @@
 """One update check, with the report that it carries where a consent record says so.
 
-Without consent exactly one request leaves: the plain ``GET``. With it, the allow-list is fetched, the report built of what it
-allows, and check and report travel as one ``POST``. Where that fails, the check falls back to the ``GET``: updates never depend
-on telemetry.
+Without consent exactly one request leaves: a ``GET`` of the update table, which is the same for everybody. With it, the
+allow-list is fetched, the report is built of what it allows and sent, and then the table is fetched as well: updates never
+depend on telemetry.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from napari_update_hook.errors import (
 )
 from napari_update_hook.facts import facts_of
 from napari_update_hook.installers import Place
-from napari_update_hook.lookup import Found, Lookup
+from napari_update_hook.lookup import IndexAnswer, IndexClient
 from napari_update_hook.pacing import Pause, after_failure, after_success, clamped_hours, holds, retry_after_seconds
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import ClientStore
@@ -87,8 +87,8 @@ class UpdateClient:
         self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
         self._pause_name = check_pause(settings.service)
         self.telemetry = Telemetry(settings, store, environment, self._rng)
-        self._lookup = Lookup(settings, store, environment)
-        self._past = Lookup(settings, store, environment, must_read=True)
+        self._index = IndexClient(settings, store, environment)
+        self._strict_cache = IndexClient(settings, store, environment, must_read=True)
 
     def decision(self) -> Decision:
         """Return which level is in force, and why it is not more."""
@@ -117,7 +117,7 @@ class UpdateClient:
 
         Raises StateBusyError.
         """
-        found = self._past.before()
+        found = self._strict_cache.cached()
         listed = frozenset(found.packages) if found else frozenset()
         return self.telemetry.example(level, facts_of(self.environment, level), listed)
 
@@ -136,12 +136,11 @@ class UpdateClient:
         before = self._pause()
         try:
             with Transport(self._deadline / 2) as transport:
-                sent = self.telemetry.send(transport, self._lookup.query, self._lookup.known_etag(), may_send)
-                found = self._lookup.from_receipt(sent.updates) if sent.outcome.receipt is not None else None
+                outcome = self.telemetry.send(transport, may_send)
                 # What telemetry did not use up, and half of the time in any case: a firewall that silently drops a level's host
                 # must not cost the check its time.
                 transport.allow(self._deadline / 2)
-                found = self._lookup.with_pypi(found or self._lookup.ask(transport), transport)
+                found = self._index.ask(transport)
         except UpdateHookError as error:
             self._set_pause(self._after(error, before))
             raise
@@ -149,20 +148,22 @@ class UpdateClient:
             self._set_pause(self._after(found.failure, before))
         else:
             self._set_pause(after_success(self._settings.now(), clamped_hours(found.check_again_s), self._rng))
-        return self._result(found, sent.outcome, is_from_cache=found.failure is not None)
+        return self._result(found, outcome, is_from_cache=found.failure is not None)
 
     def known(self) -> CheckResult | None:
         """Return what the last check found, compared with what is installed now, without any request; None before the first.
 
         Raises StateBusyError: then something is known, perhaps, and something snoozed.
         """
-        found = self._past.before()
+        found = self._strict_cache.cached()
         if found is None:
             return None
         outcome = TelemetryOutcome(self.decision().level)
         return self._result(found, outcome, is_from_cache=True, must_read=True)
 
-    def _result(self, found: Found, outcome: TelemetryOutcome, *, is_from_cache: bool, must_read: bool = False) -> CheckResult:
+    def _result(
+        self, found: IndexAnswer, outcome: TelemetryOutcome, *, is_from_cache: bool, must_read: bool = False
+    ) -> CheckResult:
         try:
             snoozes = self._store.snoozes.all()
         except StateError as error:

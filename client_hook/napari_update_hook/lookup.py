@@ -1,7 +1,9 @@
-"""Asking a server what is new, and what is known when it can't be asked.
+"""Asks a server for the update table, and answers from the cache when the server can't be asked.
 
-The service answers for one Python and one channel. Today's plugin index knows the newest versions alone; it is used for
-what it knows. Every answer is kept, and comes back with its age where the server can't be reached or talks nonsense.
+The table is one file, the same for everybody, so the request says nothing about this computer. It is never conditional: a
+server that gave each client a table of its own would recognize it by the ETag. Today's plugin index has no table and knows only
+the newest versions; it is used for what it knows. Every answer is kept, and comes back with its age where the server can't be
+reached or its answer can't be read.
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from urllib.parse import urlencode
 
 from msgspec import Struct
 from packaging.utils import canonicalize_name
@@ -27,18 +28,19 @@ from napari_update_hook.errors import (
 from napari_update_hook.facts import is_final
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import CachedAnswer, ClientStore
+from napari_update_hook.table import TablePackage, choose, read_table
 from napari_update_hook.transport import Transport, decoded
-from napari_update_hook.wire import PackageUpdate, Updates
+from napari_update_hook.wire import PackageUpdate
 
 DAY_S = 86400.0
 
 
 @dataclass(frozen=True)
-class Found:
-    """An answer to compare with, and where it came from.
+class IndexAnswer:
+    """What a server says, for this environment.
 
-    ``packages`` by normalized name. ``fits_known``: False where the server can't tell what fits. ``failure``: why this is
-    an answer from before, None where the server gave it just now. ``notice``: what people should know about it.
+    ``packages`` by normalized name. ``fits_known``: False where the server can't say what fits. ``failure``: why this is an
+    answer from the cache, None where the server gave it just now. ``notice``: what people should know about it.
     """
 
     packages: Mapping[str, PackageUpdate]
@@ -59,14 +61,14 @@ class _SummaryItem(Struct):
     conda_versions: list[str] = []
 
 
-Read = Callable[[bytes, datetime], Found]
+Read = Callable[[bytes, datetime], IndexAnswer]
 
 
-class Lookup:
+class IndexClient:
     """Looks up what is new for one environment, with the cache in ``store``.
 
     A check goes on without a cache that can't be read. ``must_read``: raise StateBusyError instead where another process uses
-    it, because what can't be read is not what is not there.
+    it, because a locked cache is not an empty cache.
     """
 
     def __init__(
@@ -77,104 +79,92 @@ class Lookup:
         self._store = store
         self._environment = environment
         napari = environment.distributions.get("napari")
-        self.query = {"python": environment.python, "channel": environment.channel}
-        if napari is not None and not napari.is_local and is_final(napari.version):
-            self.query["napari"] = napari.version  # a development version could be one of a kind
-        self._url = f"{settings.server}/api/updates"
-        self._key = f"{self._url}?{urlencode(self.query)}"
+        is_released = napari is not None and not napari.is_local and is_final(napari.version)
+        self._napari = napari.version if napari is not None and is_released else None
+        self._table_url = self._url_of(environment.channel)
         self._summary_url = f"{settings.server}/api/extended_summary"
-        self._conda_url = f"{settings.server}/api/conda"
+        self._conda_url = f"{settings.server}/api/conda-map"
 
-    def known_etag(self) -> str | None:
-        """Return the ETag of the answer that is cached, None where there is none."""
-        cached = self._cached(self._key)
-        return cached.etag if cached else None
+    def _url_of(self, channel: str) -> str:
+        return f"{self._settings.server}/api/updates/{channel}.json"
 
-    def before(self) -> Found | None:
+    def cached(self) -> IndexAnswer | None:
         """Return what the last check was answered, without any request; None where there was none."""
-        for key, read in ((self._key, self._read_updates), (self._summary_url, self._read_summary)):
+        for key, read in ((self._table_url, self._read_table), (self._summary_url, self._read_summary)):
             if (cached := self._cached(key)) is not None:
                 with contextlib.suppress(ServerAnswerError):
-                    return self.with_pypi(read(cached.body, cached.fetched_at), None)
+                    return self._with_pypi(read(cached.body, cached.fetched_at), None)
         return None
 
-    def ask(self, transport: Transport) -> Found:
-        """Ask with one GET that says Python, channel and a released napari, or return what is known from before.
-
-        Raises ServerUnreachableError or ServerAnswerError where neither helps.
-        """
+    def ask(self, transport: Transport) -> IndexAnswer:
+        """Fetch the table, or answer from the cache. Raises ServerUnreachableError or ServerAnswerError where neither helps."""
         try:
             try:
-                return self._asked(transport)
+                answer = self._kept(self._table_url, transport.get(self._table_url).body or b"", self._read_table)
+                return self._with_pypi(answer, transport)
             except ServerAnswerError as error:
                 if error.status != 404:
                     raise
-            answer = transport.get(self._summary_url)  # it is today's index
+            body = transport.get(self._summary_url).body or b""  # it is today's index
             self._learn_conda_names(transport)
-            return self._kept(self._summary_url, answer.body or b"", self._read_summary)
+            return self._kept(self._summary_url, body, self._read_summary)
         except (ServerAnswerError, ServerUnreachableError) as error:
-            found = self.before()
-            if found is None:
+            cached = self.cached()
+            if cached is None:
                 raise
-            notice = f"{error} This is the answer of {found.fetched_at:%Y-%m-%d %H:%M} UTC."
-            return replace(found, failure=error, notice=notice)
+            notice = f"{error} This is the answer of {cached.fetched_at:%Y-%m-%d %H:%M} UTC."
+            return replace(cached, failure=error, notice=notice)
 
-    def from_receipt(self, updates: bytes | None) -> Found | None:
-        """Return the answer that came with a receipt, or the cached one where that is still true; None where it is no use."""
-        cached = self._cached(self._key)
-        body = updates if updates is not None else (cached.body if cached else None)
-        if body is None:
-            return None
-        try:
-            return self._kept(self._key, body, self._read_updates)
-        except ServerAnswerError:
-            return None
+    def _with_pypi(self, answer: IndexAnswer, transport: Transport | None) -> IndexAnswer:
+        """In a conda environment, look up what pip installed there in PyPI's table.
 
-    def with_pypi(self, found: Found, transport: Transport | None) -> Found:
-        """In a conda environment, look up what pip installed there on PyPI: conda-forge may not know it, or another version.
-
-        A second request, because one answer covers one channel; where it fails, the first has to do. ``transport``: None to
-        use the cache alone.
+        That is a second request; where it fails, the first has to do. ``transport``: None to use only the cache.
         """
         by_pip = {
             key
             for key, distribution in self._environment.distributions.items()
             if not distribution.is_local and distribution.installer in ("pip", "uv")
         }
-        if self._environment.channel == "pypi" or not found.fits_known or not by_pip:
-            return found
-        query = self.query | {"channel": "pypi"}
-        key = f"{self._url}/on-pypi?{urlencode(query)}"  # a name of its own in the cache
-        cached = self._cached(key)
-        body = cached.body if cached else None
+        if self._environment.channel == "pypi" or not answer.fits_known or not by_pip:
+            return answer
+        key = self._url_of("pypi")
         with contextlib.suppress(UpdateHookError):
             if transport is not None:
-                body = transport.get(self._url, etag=cached.etag if cached else None, query=query).body or body
-                if body is not None:
-                    self._store.answers.keep(key, CachedAnswer(self._settings.now(), body))
-        if body is None:
-            return found
+                on_pypi = self._kept(key, transport.get(key).body or b"", self._read_table)
+            elif (cached := self._cached(key)) is not None:
+                on_pypi = self._read_table(cached.body, cached.fetched_at)
+            else:
+                return answer
+            return replace(
+                answer,
+                packages={**answer.packages, **{key: on_pypi.packages[key] for key in by_pip & set(on_pypi.packages)}},
+            )
+        return answer
+
+    def _read_table(self, body: bytes, fetched_at: datetime) -> IndexAnswer:
         try:
-            on_pypi: Updates = decoded(body, Updates, self._settings.server)
-        except ServerAnswerError:
-            return found
-        return replace(
-            found, packages={**found.packages, **{key: on_pypi.packages[key] for key in by_pip & set(on_pypi.packages)}}
+            table = read_table(body)
+        except ValueError as error:
+            raise ServerAnswerError(f"{self._settings.server} gave an answer that can't be read: {error}", 200) from error
+        packages = {key: self._update(key, package) for key, package in table.packages.items()}
+        return IndexAnswer(packages, table.index_version, fetched_at, table.check_again_s)
+
+    def _update(self, key: str, package: TablePackage) -> PackageUpdate:
+        """What the table says about one package, for this Python and napari. Only for installed packages is it needed."""
+        if key not in self._environment.distributions:
+            return PackageUpdate(package.releases[0].version if package.releases else None)
+        choice = choose(package, self._environment.python, self._napari)
+        return PackageUpdate(
+            choice.latest,
+            choice.newest,
+            choice.newest_requires_python,
+            choice.newest_requires_napari,
+            package.conda_name,
+            dict(package.yanked),
+            {version: list(ids) for version, ids in package.vulnerabilities.items()},
         )
 
-    def _asked(self, transport: Transport) -> Found:
-        cached = self._cached(self._key)
-        answer = transport.get(self._url, etag=cached.etag if cached else None, query=self.query)
-        if answer.body is None and cached is None:
-            raise ServerAnswerError(f"{self._settings.server} says that nothing has changed, but nothing was known.", 304)
-        body = cached.body if answer.body is None and cached else answer.body or b""
-        return self._kept(self._key, body, self._read_updates)
-
-    def _read_updates(self, body: bytes, fetched_at: datetime) -> Found:
-        updates: Updates = decoded(body, Updates, self._settings.server)
-        return Found(updates.packages, updates.index_version, fetched_at, updates.check_again_s)
-
-    def _read_summary(self, body: bytes, fetched_at: datetime) -> Found:
+    def _read_summary(self, body: bytes, fetched_at: datetime) -> IndexAnswer:
         items: list[_SummaryItem] = decoded(body, list[_SummaryItem], self._settings.server)
         from_conda = self._environment.channel == "conda-forge"
         newest = {
@@ -192,7 +182,7 @@ class Lookup:
         if "napari" not in packages:
             unknown.append("whether there is a new napari")
         notice = f"{self._settings.server} knows the newest version of each plugin. It cannot know {', nor '.join(unknown)}."
-        return Found(packages, None, fetched_at, fits_known=False, notice=notice)
+        return IndexAnswer(packages, None, fetched_at, fits_known=False, notice=notice)
 
     def _learn_conda_names(self, transport: Transport) -> None:
         """Keep what conda-forge calls each project: today's index has that in a list of its own."""
@@ -211,15 +201,15 @@ class Lookup:
         named = {str(canonicalize_name(name)): (path or "").rpartition("/")[2] for name, path in known.items()}
         return {key: name for key, name in named.items() if name and name != key}
 
-    def _kept(self, key: str, body: bytes, read: Read) -> Found:
+    def _kept(self, key: str, body: bytes, read: Read) -> IndexAnswer:
         """Read an answer, and keep it for the next check."""
         now = self._settings.now()
-        found = read(body, now)
+        answer = read(body, now)
         try:
             self._store.answers.keep(key, CachedAnswer(now, body))
         except StateError as error:
-            return replace(found, notice=" ".join(filter(None, (found.notice, str(error)))))
-        return found
+            return replace(answer, notice=" ".join(filter(None, (answer.notice, str(error)))))
+        return answer
 
     def _cached(self, key: str) -> CachedAnswer | None:
         try:
@@ -231,7 +221,7 @@ class Lookup:
 
 
 def _newest(versions: list[str]) -> str | None:
-    """The newest of some versions by PEP 440, final ones first; what can't be read counts for nothing."""
+    """The newest of some versions by PEP 440, final ones first; versions that can't be read are ignored."""
     parsed = []
     for text in versions:
         try:

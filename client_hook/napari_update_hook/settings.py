@@ -84,7 +84,9 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
 
 
 def checked_server(url: str) -> str:
-    """Return a base URL without a slash at its end. Raises SettingsError: only https, but for this very machine."""
+    """Return a base URL without a slash at its end: https, http to this very machine, or a folder. Raises SettingsError."""
+    if is_folder(url):
+        return url.rstrip("/")
     try:
         parts = urlsplit(url.rstrip("/"))
         host, port = parts.hostname, parts.port
@@ -95,6 +97,11 @@ def checked_server(url: str) -> str:
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(f"{url!r} is not encrypted: only https is used, but for this very machine")
     return url.rstrip("/")
+
+
+def is_folder(url: str) -> bool:
+    """Whether an address names a folder with the files of an index: ``file:///srv/napari-index``."""
+    return url.lower().startswith("file:///") and not url.endswith("//")
 
 
 def is_loopback(host: str) -> bool:
@@ -110,6 +117,8 @@ def is_loopback(host: str) -> bool:
 def origin_of(url: str) -> str:
     """Return ``scheme://host[:port]``, in lower case, without the port that the scheme has anyway."""
     parts = urlsplit(url)
+    if is_folder(url):
+        return url
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     is_default = parts.port in (None, {"http": 80, "https": 443}[parts.scheme])
     return f"{parts.scheme}://{host}" + ("" if is_default else f":{parts.port}")
@@ -118,7 +127,7 @@ def origin_of(url: str) -> str:
 def _clock(text: str | None, servers: Iterable[str]) -> Now:
     if not text:
         return system_now
-    if not all(is_loopback(urlsplit(server).hostname or "") for server in servers):
+    if not all(is_folder(server) or is_loopback(urlsplit(server).hostname or "") for server in servers):
         raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless every server is on this machine")
     try:
         start = datetime.fromisoformat(text.replace("Z", "+00:00"))

@@ -29,7 +29,7 @@ from napari_update_hook.state import CachedAnswer, ClientStore, SentBatch
 from napari_update_hook.state.drafts import Draft
 from napari_update_hook.transport import Transport, decoded
 from napari_update_hook.weeks import is_open, week_of
-from napari_update_hook.wire import SCHEMA_VERSION, AllowList, BasicReport, Batch, Level, Receipt
+from napari_update_hook.wire import SCHEMA_VERSION, AllowList, BasicReport, Batch, BatchAnswer, Level, Receipt
 
 TRIES_TO_READ = 5
 """The record and the secrets lie in two files, which change one after the other."""
@@ -52,15 +52,6 @@ class TelemetryOutcome(Struct, frozen=True):
     is_restricted: bool = False
 
 
-class Sent(Struct, frozen=True):
-    """``updates``: the update check's answer that came with the receipt; None where the known one is true, or nothing was
-    sent.
-    """
-
-    outcome: TelemetryOutcome
-    updates: bytes | None = None
-
-
 class Prepared(Struct, frozen=True):
     """A report that is ready to leave, as the exact body of a request. ``draft``: the state of the week that it tells."""
 
@@ -74,15 +65,8 @@ class _Occasion(Struct, frozen=True):
     """The check with which a report may go. ``epoch``: of the consent by which that was decided, see `Drafts.epoch`."""
 
     transport: Transport
-    query: dict[str, str]
-    known: str | None
     may_send: Callable[[], bool]
     epoch: int
-
-
-class _RawBatchAnswer(Struct):
-    receipt: Receipt
-    updates: msgspec.Raw
 
 
 def next_to_send(
@@ -198,28 +182,25 @@ class Telemetry:
         key = ReportKey(week, identifier(throwaway, self._settings.service, week), environment_id(throwaway, week), 1)
         return msgspec.json.encode(build_batch(level, key, facts, assumed_allow_list(facts, listed), first_report=True))
 
-    def send(
-        self, transport: Transport, query: dict[str, str], known: str | None, may_send: Callable[[], bool] = lambda: True
-    ) -> Sent:
-        """Send the next report, if it is time, with the update check. Raises nothing.
+    def send(self, transport: Transport, may_send: Callable[[], bool] = lambda: True) -> TelemetryOutcome:
+        """Send the next report, if it is time, before the update check. Raises nothing.
 
-        ``query``: that of the update check; ``known``: the ETag of the answer that is cached, None where there is none.
         ``may_send``: asked just before the report would leave, for what a person said that no file says yet.
         """
-        occasion = _Occasion(transport, query, known, may_send, self._epoch())  # before it is decided
+        occasion = _Occasion(transport, may_send, self._epoch())  # before it is decided
         decision = self.decision()
         outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
         try:
             self.tidy()
             if decision.level is Level.NONE:
-                return Sent(outcome)
+                return outcome
             self.note_week()
             return self._send_if_due(occasion, decision)
         except UpdateHookError as error:
-            return Sent(TelemetryOutcome(decision.level, reason=f"Nothing was sent: {error}", is_restricted=True))
+            return TelemetryOutcome(decision.level, reason=f"Nothing was sent: {error}", is_restricted=True)
         except Exception as error:  # a report that can't be made must not end the check
             reason = f"Nothing was sent: the report could not be made ({type(error).__name__}). Please report this."
-            return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
+            return TelemetryOutcome(decision.level, reason=reason, is_restricted=True)
 
     def _epoch(self) -> int:
         """The epoch of the consent; where it can't be read one that none is, and the decision says why."""
@@ -228,31 +209,31 @@ class Telemetry:
         except StateError:
             return -1
 
-    def _send_if_due(self, occasion: _Occasion, decision: Decision) -> Sent:
+    def _send_if_due(self, occasion: _Occasion, decision: Decision) -> TelemetryOutcome:
         now, service = self._settings.now(), self._settings.service
         outcome = TelemetryOutcome(decision.level, reason=decision.reason, is_restricted=decision.is_restricted)
         draft = next_to_send(self._store.drafts.all(), service, now, self._store.sendings.forgotten(), decision.level)
         if draft is None:
-            return Sent(outcome)
+            return outcome
         before = self._store.answers.pause(service)
         if not self._store.answers.claim(service, now, LEASE):
             said = f" {before.reason}" if before and before.reason else ""
             until = f"{before.not_before:%Y-%m-%d %H:%M} UTC" if before else "soon"
             reason = decision.reason or f"The next report goes out after {until}: one a day at most.{said}"
-            return Sent(msgspec.structs.replace(outcome, reason=reason))
+            return msgspec.structs.replace(outcome, reason=reason)
         try:
             return self._send(occasion, decision, draft)
         except ServerAnswerError as error:
-            return Sent(TelemetryOutcome(decision.level, reason=self._refused(error, draft, decision), is_restricted=True))
+            return TelemetryOutcome(decision.level, reason=self._refused(error, draft, decision), is_restricted=True)
         except UpdateHookError as error:
             self._store.answers.set_pause(service, after_failure(now, before, str(error), None, self._rng))
             reason = f"Nothing was sent: {error} The report is kept and sent later."
-            return Sent(TelemetryOutcome(decision.level, reason=reason, is_restricted=True))
+            return TelemetryOutcome(decision.level, reason=reason, is_restricted=True)
 
-    def _send(self, occasion: _Occasion, decision: Decision, draft: Draft) -> Sent:
+    def _send(self, occasion: _Occasion, decision: Decision, draft: Draft) -> TelemetryOutcome:
         service, sendings = self._settings.service, self._store.sendings
         waits = "Nothing was sent: what you said just now could not be written down yet."
-        held = Sent(TelemetryOutcome(decision.level, reason=waits, is_restricted=True))
+        held = TelemetryOutcome(decision.level, reason=waits, is_restricted=True)
         allowed = self._allow_list(occasion.transport, draft.level)
         prepared = self._prepared(draft, sendings.reserve_revision(service, draft.week), allowed)
         batch = SentBatch(self._settings.now(), service, prepared.server, draft.week, draft.level, prepared.body.decode())
@@ -261,14 +242,13 @@ class Telemetry:
         try:
             number = sendings.begin(batch, prepared.key.identifier, self._process, occasion.epoch)
             if number is None:
-                return Sent(TelemetryOutcome(decision.level, reason="Nothing was sent: your answer has changed meanwhile."))
+                return TelemetryOutcome(decision.level, reason="Nothing was sent: your answer has changed meanwhile.")
             if not occasion.may_send():  # to begin takes three transactions, each of which may wait for a file
                 sendings.take_back(number)
                 return held
             url = f"{prepared.server}/api/updates/{draft.level}"
-            query = occasion.query | ({"known": occasion.known} if occasion.known else {})
-            answer = occasion.transport.post(url, prepared.body, query=query)
-            told: _RawBatchAnswer = decoded(answer.body or b"", _RawBatchAnswer, prepared.server)
+            answer = occasion.transport.post(url, prepared.body)
+            told: BatchAnswer = decoded(answer.body or b"", BatchAnswer, prepared.server)
             sendings.note_receipt(number, msgspec.json.encode(told.receipt).decode())
         except ServerAnswerError as error:
             if number is not None:
@@ -278,10 +258,9 @@ class Telemetry:
             sendings.end(self._process)
         return self._taken(decision, prepared, told)
 
-    def _taken(self, decision: Decision, prepared: Prepared, told: _RawBatchAnswer) -> Sent:
+    def _taken(self, decision: Decision, prepared: Prepared, told: BatchAnswer) -> TelemetryOutcome:
         """Write down what a receipt says."""
         service, week, receipt, now = self._settings.service, prepared.draft.week, told.receipt, self._settings.now()
-        updates = None if bytes(told.updates) == b"null" else bytes(told.updates)
         if receipt.stored:
             self._store.drafts.cover(service, week, prepared.draft.changed)
             self._store.answers.set_pause(service, after_success(now, DAY, self._rng))
@@ -292,7 +271,7 @@ class Telemetry:
                 self._store.drafts.refuse(service, week, reason)
             before = self._store.answers.pause(service)
             self._store.answers.set_pause(service, after_failure(now, before, reason, None, self._rng))
-        return Sent(TelemetryOutcome(decision.level, receipt, week, decision.reason, decision.is_restricted), updates)
+        return TelemetryOutcome(decision.level, receipt, week, decision.reason, decision.is_restricted)
 
     def _refused(self, error: ServerAnswerError, draft: Draft, decision: Decision) -> str:
         """Act on a refusal, and say for people what it means."""

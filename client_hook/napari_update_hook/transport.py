@@ -7,14 +7,19 @@ process.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import queue
 import ssl
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, url2pathname
 
 import httpx
 import msgspec
@@ -23,6 +28,7 @@ from msgspec import Struct
 
 from napari_update_hook import __version__
 from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
+from napari_update_hook.settings import is_folder
 
 DEADLINE_S = 5.0
 LONGEST_READ_S = 4.0
@@ -57,9 +63,11 @@ class Transport:
     def __init__(self, deadline: float = DEADLINE_S) -> None:
         """Raises ServerUnreachableError where the proxy settings of the environment can't be used."""
         self.allow(deadline)
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             self._client = httpx.Client(
-                verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+                verify=context,
+                trust_env=False,
                 headers={
                     "user-agent": f"napari-update-hook/{__version__}",
                     "accept": "application/json",
@@ -67,7 +75,8 @@ class Transport:
                 },
                 follow_redirects=False,
                 cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a jar that takes none
-                mounts={f"all://{host}": None for host in LOOPBACK},  # not encrypted, so it must not leave this machine
+                # To this machine without encryption, so it must not leave it.
+                mounts=_proxies(context) | {f"all://{host}": None for host in LOOPBACK},
             )
         except (ImportError, ValueError, httpx.InvalidURL) as error:
             raise ServerUnreachableError(
@@ -85,23 +94,33 @@ class Transport:
         self._client.close()
 
     def get(self, url: str, *, etag: str | None = None, query: dict[str, str] | None = None) -> Answer:
-        """Ask for a JSON text. ``etag``: computed from the cached body. Raises ServerUnreachableError, ServerAnswerError."""
-        headers = {"if-none-match": f'"{etag}"'} if etag else {}
-        return self._within_the_deadline(self._client.build_request("GET", url, params=query, headers=headers))
+        """Ask for a JSON text, or read it from a folder. ``etag``: computed from the cached body.
 
-    def post(self, url: str, body: bytes, *, query: dict[str, str] | None = None) -> Answer:
+        Raises ServerUnreachableError, ServerAnswerError.
+        """
+        if is_folder(url):
+            return self._within_the_deadline(lambda: _read_file(url), url)
+        headers = {"if-none-match": f'"{etag}"'} if etag else {}
+        return self._request(self._client.build_request("GET", url, params=query, headers=headers))
+
+    def post(self, url: str, body: bytes) -> Answer:
         """Send a JSON text, compressed. Raises ServerUnreachableError, ServerAnswerError."""
+        if is_folder(url):
+            raise ServerAnswerError(f"{url} is a folder, which takes no reports.", 404)
         headers = {"content-type": "application/json", "content-encoding": "gzip"}
         packed = gzip.compress(body, mtime=0)  # no time goes into it
-        return self._within_the_deadline(self._client.build_request("POST", url, params=query, headers=headers, content=packed))
+        return self._request(self._client.build_request("POST", url, headers=headers, content=packed))
 
-    def _within_the_deadline(self, request: httpx.Request) -> Answer:
+    def _request(self, request: httpx.Request) -> Answer:
         host = f"{request.url.scheme}://{request.url.netloc.decode()}"
+        return self._within_the_deadline(lambda: self._send(request, host), host)
+
+    def _within_the_deadline(self, ask: Callable[[], Answer], host: str) -> Answer:
         outcome: queue.SimpleQueue[Answer | UpdateHookError] = queue.SimpleQueue()
 
         def work() -> None:
             try:
-                outcome.put(self._send(request, host))
+                outcome.put(ask())
             except UpdateHookError as error:
                 outcome.put(error)
             except Exception as error:
@@ -136,7 +155,7 @@ class Transport:
             return Answer(None)
         if response.status_code != 200:
             raise _error_of(response, body, host)
-        if _media_type(response) != "application/json":
+        if _media_type(response) == "text/html":
             raise ServerAnswerError(f"{host} answered, but not as an update server would. {LOG_IN}", 200)
         return Answer(body)
 
@@ -147,6 +166,42 @@ def _why_unreachable(error: httpx.HTTPError, host: str) -> str:
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return f"{host} could not be reached: this computer does not trust its certificate. Does a proxy read the traffic here?"
     return f"{host} could not be reached ({type(error).__name__}). Is there a network?"
+
+
+def _proxies(context: ssl.SSLContext) -> dict[str, httpx.HTTPTransport | None]:
+    """The proxies that the environment names, as mounts of httpx, which itself fails at a NO_PROXY such as ``fd07::/64``.
+
+    Raises ValueError or httpx.InvalidURL for a proxy that cannot be used.
+    """
+    named = getproxies()
+    found: dict[str, httpx.HTTPTransport | None] = {}
+    for scheme in ("http", "https", "all"):
+        if address := named.get(scheme):
+            proxy = address if "://" in address else f"http://{address}"
+            found[f"{scheme}://"] = httpx.HTTPTransport(proxy=proxy, verify=context)
+    for entry in filter(None, (part.strip() for part in named.get("no", "").split(",") if found)):
+        if entry == "*":
+            return {}
+        is_exact = entry.lower() == "localhost" or entry.replace(".", "").isdigit() or entry.count(":") > 1
+        pattern = f"all://{'' if is_exact else '*'}{f'[{entry}]' if entry.count(':') > 1 else entry}"
+        with contextlib.suppress(httpx.InvalidURL, ValueError):  # curl, urllib and pip ignore such an entry, too
+            httpx.URL(pattern)
+            found[pattern] = None
+    return found
+
+
+def _read_file(url: str) -> Answer:
+    """Read a file of an index that lies in a folder."""
+    try:
+        with Path(url2pathname(urlsplit(url).path)).open("rb") as file:
+            body = file.read(MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise ServerAnswerError(f"{url} does not exist.", 404) from error
+    except OSError as error:
+        raise ServerUnreachableError(f"{url} can't be read ({error.strerror or error}).") from error
+    if len(body) > MOST_BYTES:
+        raise ServerAnswerError(f"{url} has more than {MOST_BYTES} bytes, which no file of an index has.", 200)
+    return Answer(body)
 
 
 def _read(response: httpx.Response, host: str) -> bytes:

@@ -227,7 +227,7 @@ class Receipt(Struct, frozen=True):
 
 
 class PackageUpdate(Struct, frozen=True, omit_defaults=True):
-    """What the index knows about one package for one Python version and channel."""
+    """The answer about one package for one Python and channel; the fields are those of `table.Choice`."""
 
     latest: str | None = field()  # always there, null where nothing fits
     newest: str | None = None
@@ -239,7 +239,7 @@ class PackageUpdate(Struct, frozen=True, omit_defaults=True):
 
 
 class Updates(Struct, frozen=True):
-    """The answer of ``GET /api/updates``: every package of the index."""
+    """The answer of ``GET /api/updates?python=…``: every package of the index."""
 
     schema_version: int
     python: str
@@ -250,10 +250,9 @@ class Updates(Struct, frozen=True):
 
 
 class BatchAnswer(Struct, frozen=True):
-    """The answer of ``POST /api/updates/{level}``; ``updates`` is null where the client knows the body already."""
+    """The answer of ``POST /api/updates/{level}``."""
 
     receipt: Receipt
-    updates: Updates | None
 
 
 class IdentifierQuery(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from napari_update_hook.table import pick
 from packaging.version import Version
 from rattler import Channel, Gateway, MatchSpec, SourceConfig, solve
 from rattler.exceptions import SolverError
@@ -18,9 +19,8 @@ from rattler.exceptions import SolverError
 from tests.support.facts import package_of
 from tests.support.made_upstream import MadeCondaFile, MadeFile, MadeProject, MadeUpstream
 from tests.update_server.index.test_compatibility import CASES
-from update_server.index.compatibility import pypi_classes, pypi_updates
-from update_server.index.conda import conda_classes, conda_updates
-from update_server.index.pythons import PythonVersion
+from update_server.index.compatibility import pypi_compatibility, rows_of
+from update_server.index.conda import conda_compatibility
 
 PLATFORMS = ("manylinux_2_17_x86_64", "win_amd64", "macosx_11_0_arm64")
 MORE: list[tuple[str, dict[str, Sequence[MadeFile]]]] = [
@@ -76,6 +76,11 @@ def ask_pip(questions: list[list[str]]) -> list[list[str]]:
     return found
 
 
+def python_version(text: str) -> str:
+    """What pip makes of ``--python-version``: ``3.9`` is 3.9.0."""
+    return text if text.count(".") == 2 else f"{text}.0"
+
+
 def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, str | None]:
     """Return what ``pip install NAME`` takes with a Python, on any platform: pre-releases count where nothing else is there."""
     options = ["--index-url", index, "--python-version", python, "--disable-pip-version-check", "--isolated"]
@@ -96,11 +101,10 @@ def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, s
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_the_answers_are_those_of_pip(index: str, python: str) -> None:
-    packages = [package_of(project) for project in PROJECTS]
-    classes = pypi_classes(packages, range(6, 16))
-    cls = classes.of(PythonVersion.parse(python))
-    assert cls is not None
-    ours = {package.key: pypi_updates(package, classes)[cls.bit].latest for package in packages}
+    ours = {}
+    for package in map(package_of, PROJECTS):
+        picked = pick(rows_of(pypi_compatibility(package, 16, frozenset()), NAPARIS), python_version(python), None)
+        ours[package.key] = picked.version if picked else None
     assert ours == newest_for_pip(index, list(ours), python)
 
 
@@ -119,6 +123,9 @@ CONDA = [
             [MadeCondaFile("1.0rc1", ["python"]), MadeCondaFile("0.9", ["python"])],
             [MadeCondaFile("1.2", ["python", "napari 0.7.*"]), MadeCondaFile("1.1", ["python"], ["napari >=0.6.1"]),
              MadeCondaFile("1.0", ["python", "napari"])],
+            [MadeCondaFile("1.1", ["_python_abi3_support 1.*", "cpython >=3.11", "python"]),
+             MadeCondaFile("1.0", ["python >=3.8"])],
+            [MadeCondaFile("1.1", ["python", "napari 0.5.*|0.8.*"]), MadeCondaFile("1.0", ["python"])],
         ]
     )
 ]  # fmt: skip
@@ -140,6 +147,9 @@ def write_channel(folder: Path) -> str:
     for version, minor in CONDA_PYTHONS.items():
         add("python", version, "h0_0_cpython", [f"python_abi 3.{minor}.* *_cp3{minor}"])
         add("python_abi", f"3.{minor}", f"0_cp3{minor}", [])
+        add("cpython", version, f"py3{minor}hd8ed1ab_0", [f"python 3.{minor}.*", f"python_abi * *_cp3{minor}"])
+    add("_python_abi3_support", "1.0", "hd8ed1ab_2", ["cpython", "python-gil"])
+    add("python-gil", "1.0", "hd8ed1ab_0", ["cpython"])
     for version in NAPARIS:
         add("napari", version, "pyhd8ed1ab_0", [])
     for project in CONDA:
@@ -167,15 +177,11 @@ async def newest_for_the_solver(channel: str, name: str, python: str, napari: st
 @pytest.mark.parametrize("python", CONDA_PYTHONS)
 def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, python: str, napari: str | None) -> None:
     channel = write_channel(tmp_path / "channel")
-    packages = [package_of(project) for project in CONDA]
-    classes = conda_classes(packages, range(6, 16))
-    cls = classes.of(PythonVersion.parse(python))
-    assert cls is not None
-    ours = {
-        package.key: conda_updates(package, package.conda, classes, napari)[cls.bit].latest
-        for package in packages
-        if package.conda
-    }
+    ours: dict[str, str | None] = {}
+    for package in map(package_of, CONDA):
+        assert package.conda is not None
+        picked = pick(rows_of(conda_compatibility(package.conda, 16, NAPARIS, {}), NAPARIS), python, napari)
+        ours[package.key] = picked.version if picked else None
 
     async def ask() -> dict[str, str | None]:
         return {name: await newest_for_the_solver(channel, name, python, napari) for name in ours}

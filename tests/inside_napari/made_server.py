@@ -64,7 +64,7 @@ class MadeServer:
 
     def answer(self, path: str, method: str) -> tuple[int, Any]:
         """Return the status and the body for a request."""
-        updates = {"schema_version": 1, "python": "3.12", "channel": "pypi", "index_version": "2026-11-18T08:00:00Z"}
+        table = {"schema_version": 2, "channel": "pypi", "index_version": "2026-11-18T08:00:00Z", "check_again_s": 86400}
         if self.is_down:
             return 503, {}
         if self.is_todays_index:
@@ -76,11 +76,16 @@ class MadeServer:
             return 200, {"reports": []}
         if path.startswith("/api/reports/delete"):
             return 200, {"deleted": 1}
-        found = {**updates, "check_again_s": 86400, "packages": self.packages}
         if method == "POST":
             receipt = {"stored": True, "revision": 1, "reason": None, "left_out": {"plugins": 0, "commands": 0}}
-            return 200, {"receipt": receipt, "updates": found}
-        return 200, found
+            return 200, {"receipt": receipt}
+        return 200, {**table, "packages": {name: self._rows(told) for name, told in self.packages.items()}}
+
+    def _rows(self, told: dict[str, Any]) -> dict[str, Any]:
+        """What the table says of a package of which this Python can install ``latest``."""
+        too_new = {"version": told.get("newest"), "requires_python": told.get("newest_requires_python", "")}
+        others: dict[str, Any] = {name: told[name] for name in ("yanked", "vulnerabilities") if name in told}
+        return others | {"releases": [*([too_new] if "newest" in told else []), {"version": told["latest"]}]}
 
     def close(self) -> None:
         """Be gone: a request is refused from now on."""

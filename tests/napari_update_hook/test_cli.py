@@ -13,7 +13,7 @@ from napari_update_hook.here import store_here
 from napari_update_hook.settings import settings_from
 from typer.testing import CliRunner
 
-from tests.support.client import HERE, SERVER, UPDATES
+from tests.support.client import HERE, SERVER, TABLE_PATH, table_of
 
 
 @pytest.fixture(autouse=True)
@@ -73,26 +73,24 @@ def test_check_shows_what_to_install_and_how(command: Any) -> None:
 
 
 def test_exit_codes(command: Any, server: respx.MockRouter) -> None:
-    fine = UPDATES | {"packages": {"affinder": {"latest": "0.4.0"}}}
-    server.get("/api/updates").respond(200, json=fine)
+    fine = table_of(affinder="0.4.0")
+    server.get(TABLE_PATH).respond(200, json=fine)
     assert command("check").code == 0
-    server.get("/api/updates").respond(
-        200, json=fine | {"packages": {"affinder": {"latest": "0.4.0", "yanked": {"0.4.0": ""}}}}
-    )
+    server.get(TABLE_PATH).respond(200, json=fine | {"packages": {"affinder": {"releases": [], "yanked": {"0.4.0": ""}}}})
     assert command("check").code == 10
     assert command("check", "--server", "nonsense").code == 2
     assert command("check", "--channel", "nowhere").code == 2
     assert command("check", "--nonsense").code == 2
     server.get(host="other.example").mock(side_effect=httpx.ConnectError)
     assert command("status").code == 0
-    server.get("/api/updates").respond(200, html="<html>log in</html>")
+    server.get("/api/updates/conda-forge.json").respond(200, html="<html>log in</html>")
     portal = command("check", "--channel", "conda-forge")  # of which nothing is known from before
     assert portal.code == 1
     assert "log in first" in portal.err
 
 
 def test_a_server_out_of_reach_is_3(command: Any, server: respx.MockRouter) -> None:
-    server.get("/api/updates").mock(side_effect=httpx.ConnectError)
+    server.get(TABLE_PATH).mock(side_effect=httpx.ConnectError)
     told = command("check")
     assert told.code == 3
     assert told.out == ""

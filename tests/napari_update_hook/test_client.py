@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from itertools import pairwise
 from typing import Any
@@ -17,9 +16,9 @@ from napari_update_hook.state.snoozes import Snooze
 from napari_update_hook.updates import Status
 from napari_update_hook.wire import Level
 
-from tests.support.client import HERE, UPDATES, UPDATES_BODY, Machine, requests_of
+from tests.support.client import HERE, TABLE, TABLE_BODY, TABLE_PATH, Machine, requests_of, table_of
 
-CHECK = [("GET", "/api/updates")]
+CHECK = [("GET", TABLE_PATH)]
 
 
 @pytest.mark.promise("nothing-without-consent")
@@ -27,7 +26,7 @@ def test_without_consent_nothing_but_the_get_goes_out(machine: Machine, server: 
     result = machine.client.check()
     assert requests_of(server) == CHECK
     request = server.calls[0].request
-    assert dict(request.url.params) == {"python": "3.10.2", "channel": "pypi"}
+    assert request.url.query == b"", "it says neither Python nor napari nor plugins"
     assert request.content == b""
     assert "cookie" not in request.headers
     assert {row.name: row.status for row in result.rows} == {"affinder": Status.UPDATE, "napari-harpy": Status.UP_TO_DATE}
@@ -35,33 +34,32 @@ def test_without_consent_nothing_but_the_get_goes_out(machine: Machine, server: 
 
 
 @pytest.mark.parametrize(
-    ("napari", "asked"),
+    ("napari", "latest"),
     [
-        (Distribution("napari", "0.6.1"), "0.6.1"),
-        (Distribution("napari", "0.7.0rc1"), None),
-        (Distribution("napari", "0.7.0.dev3+g1234"), None),
-        (Distribution("napari", "0.6.1", is_local=True), None),
+        (Distribution("napari", "0.6.1"), "0.4.5"),
+        (Distribution("napari", "0.7.0rc1"), "0.5.0"),
+        (Distribution("napari", "0.7.0.dev3+g1234"), "0.5.0"),
+        (Distribution("napari", "0.6.1", is_local=True), "0.5.0"),
     ],
 )
-def test_the_check_names_a_released_napari_so_that_plugins_fit_it(
-    machine: Machine, server: respx.MockRouter, napari: Distribution, asked: str | None
-) -> None:
+def test_a_plugin_fits_a_released_napari(machine: Machine, server: respx.MockRouter, napari: Distribution, latest: str) -> None:
     machine.environment = msgspec.structs.replace(HERE, distributions={**HERE.distributions, "napari": napari})
-    machine.client.check()
-    assert server.calls[0].request.url.params.get("napari") == asked
+    rows = [{"version": "0.5.0", "requires_napari": ">=0.8"}, {"version": "0.4.5"}]
+    server.get(TABLE_PATH).respond(200, json=TABLE | {"packages": {"affinder": {"releases": rows}}})
+    (row,) = machine.client.check().rows
+    assert row.latest == latest
+    assert row.note == ("0.5.0 needs napari >=0.8; this is 0.6.1" if latest == "0.4.5" else row.note)
 
 
 @pytest.mark.promise("no-tracking")
-def test_the_etag_is_computed_here_and_never_what_a_server_handed_out(machine: Machine, server: respx.MockRouter) -> None:
+def test_no_check_is_conditional_so_that_an_etag_cannot_be_a_cookie(machine: Machine, server: respx.MockRouter) -> None:
     tagged = {"etag": '"cookie-123"', "set-cookie": "id=1", "content-type": "application/json"}
-    server.get("/api/updates").respond(200, content=UPDATES_BODY, headers=tagged)
-    machine.client.check()
-    server.get("/api/updates").respond(304)
-    again = machine.client.check()
-    headers = server.calls.last.request.headers
-    assert headers["if-none-match"] == f'"{hashlib.sha256(UPDATES_BODY).hexdigest()[:32]}"'
-    assert "cookie" not in headers
-    assert len(again.rows) == 2
+    server.get(TABLE_PATH).respond(200, content=TABLE_BODY, headers=tagged)
+    first = machine.client.check()
+    assert machine.client.check().rows == first.rows
+    for call in server.calls:
+        assert "if-none-match" not in call.request.headers
+        assert "cookie" not in call.request.headers
 
 
 SUMMARY = [
@@ -78,7 +76,7 @@ SUMMARY = [
 
 def test_todays_index_knows_the_conda_versions_too(machine: Machine, server: respx.MockRouter) -> None:
     machine.environment = msgspec.structs.replace(HERE, channel="conda-forge")
-    server.get("/api/updates").respond(404)
+    server.get("/api/updates/conda-forge.json").respond(404)
     server.get("/api/extended_summary").respond(200, json=SUMMARY)
     assert [(row.latest, row.status) for row in machine.client.check().rows] == [("0.4.0", Status.UP_TO_DATE)]
 
@@ -94,7 +92,7 @@ ANSWERS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=["captive portal", "redirect", "cut off", "another form", "too long"])
 def test_an_answer_that_is_no_use_is_refused(machine: Machine, server: respx.MockRouter, answer: dict[str, Any]) -> None:
-    server.get("/api/updates").respond(**answer)
+    server.get(TABLE_PATH).respond(**answer)
     with pytest.raises(ServerAnswerError):
         machine.client.check()
     assert len(server.calls) == 1, "no redirect is followed"
@@ -120,7 +118,7 @@ def test_a_check_that_nobody_asked_for_waits_until_the_server_says(machine: Mach
 
 
 def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machine: Machine, server: respx.MockRouter) -> None:
-    server.get("/api/updates").mock(side_effect=httpx.ConnectError)
+    server.get(TABLE_PATH).mock(side_effect=httpx.ConnectError)
     tries = []
     for minute in range(0, 24 * 60, 5):
         before = len(server.calls)
@@ -137,7 +135,7 @@ def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machi
 
 def test_a_server_that_asks_for_a_pause_gets_it_from_everybody(machine: Machine, server: respx.MockRouter) -> None:
     machine.client.check()
-    server.get("/api/updates").respond(503, headers={"retry-after": "7200"})
+    server.get(TABLE_PATH).respond(503, headers={"retry-after": "7200"})
     assert machine.client.check().is_from_cache
     asked = len(server.calls)
     waiting = machine.client.check()
@@ -191,33 +189,27 @@ def in_conda(machine: Machine, **installers: str) -> None:
 
 def test_in_a_conda_environment_what_pip_installed_is_looked_up_on_pypi(machine: Machine, server: respx.MockRouter) -> None:
     in_conda(machine, affinder="conda", micro_sam="pip", only_on_pypi="pip")
-    on_conda = {"affinder": {"latest": "1.1"}, "micro-sam": {"latest": "1.5", "conda_name": "micro_sam"}}
-    on_pypi = {"affinder": {"latest": "2.0"}, "micro-sam": {"latest": "1.8"}, "only-on-pypi": {"latest": "1.2"}}
-
-    def by_channel(request: httpx.Request) -> httpx.Response:
-        packages = {"conda-forge": on_conda, "pypi": on_pypi}[request.url.params["channel"]]
-        return httpx.Response(200, json=UPDATES | {"packages": packages})
-
-    server.get("/api/updates").mock(side_effect=by_channel)
+    server.get("/api/updates/conda-forge.json").respond(200, json=table_of(affinder="1.1", micro_sam="1.5"))
+    server.get(TABLE_PATH).respond(200, json=table_of(affinder="2.0", micro_sam="1.8", only_on_pypi="1.2"))
     latest = {"affinder": "1.1", "micro-sam": "1.8", "only-on-pypi": "1.2"}
     assert {row.name: row.latest for row in machine.client.check().rows} == latest
     known = machine.client.known()
     assert known is not None
     assert {row.name: row.latest for row in known.rows} == latest
-    assert all(set(call.request.url.params) <= {"python", "channel"} for call in server.calls)
+    assert not any(call.request.url.query for call in server.calls)
 
 
 def test_todays_index_knows_what_conda_forge_calls_a_project(machine: Machine, server: respx.MockRouter) -> None:
     in_conda(machine, micro_sam="conda")
-    server.get("/api/updates").respond(404)
+    server.get("/api/updates/conda-forge.json").respond(404)
     server.get("/api/extended_summary").respond(200, json=[{"name": "micro-sam", "version": "2", "conda_versions": ["1.5"]}])
-    server.get("/api/conda").respond(200, json={"micro-sam": "conda-forge/micro_sam", "other": None})
+    server.get("/api/conda-map").respond(200, json={"micro-sam": "conda-forge/micro_sam", "other": None})
     (row,) = machine.client.check().rows
     assert (row.latest, row.status) == ("1.5", Status.UPDATE)
 
 
 def test_where_it_is_not_known_what_fits_the_command_names_no_version(machine: Machine, server: respx.MockRouter) -> None:
-    server.get("/api/updates").respond(404)
+    server.get(TABLE_PATH).respond(404)
     server.get("/api/extended_summary").respond(200, json=SUMMARY)
     assert machine.client.check().rows[0].command == "/home/me/venv/bin/python -m pip install --upgrade affinder"
 
@@ -227,7 +219,7 @@ def test_with_an_answer_from_before_no_bad_answer_ends_a_check(
     machine: Machine, server: respx.MockRouter, answer: dict[str, Any]
 ) -> None:
     rows = machine.client.check().rows
-    server.get("/api/updates").respond(**answer)
+    server.get(TABLE_PATH).respond(**answer)
     result = machine.client.check()
     assert (result.is_from_cache, result.rows) == (True, rows)
     assert "2026-11-18 12:00" in str(result.notice)
@@ -235,8 +227,8 @@ def test_with_an_answer_from_before_no_bad_answer_ends_a_check(
 
 def test_a_snooze_does_not_silence_a_vulnerability(machine: Machine, server: respx.MockRouter) -> None:
     machine.store.snoozes.add(Snooze("affinder", "*"))
-    packages = {"affinder": {"latest": "0.5.0", "vulnerabilities": {"0.4.0": ["PYSEC-2026-1"]}}}
-    server.get("/api/updates").respond(200, json=UPDATES | {"packages": packages})
+    packages = {"affinder": {"releases": [{"version": "0.5.0"}], "vulnerabilities": {"0.4.0": ["PYSEC-2026-1"]}}}
+    server.get(TABLE_PATH).respond(200, json=TABLE | {"packages": packages})
     (row,) = machine.client.check().rows
     assert (row.status, row.needs_attention) == (Status.SNOOZED, True)
     assert "affinder==0.5.0" in str(row.command)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from napari_update_hook.wire import Level
 
-from tests.support.client import ALLOWED, NOON, UPDATES_BODY, WEEK, Machine
+from tests.support.client import ALLOWED, NOON, TABLE_BODY, WEEK, Machine
 from tests.support.crashing import EVENT, context, count_for_ever, count_some, killed_after, live_for_ever, retried
 
 KILLS = int(os.environ.get("TEST_KILLS", "210"))
@@ -63,7 +63,7 @@ def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             self.wfile.write(content)
 
         def do_GET(self) -> None:
-            self.answer(json.dumps(ALLOWED).encode() if "allowed" in self.path else UPDATES_BODY)
+            self.answer(json.dumps(ALLOWED).encode() if "allowed" in self.path else TABLE_BODY)
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 
 import httpx
@@ -18,7 +17,7 @@ from tests.support.client import (
     ALLOWED,
     HERE,
     SERVER,
-    UPDATES_BODY,
+    TABLE_PATH,
     WEEK,
     Machine,
     body_of,
@@ -27,7 +26,7 @@ from tests.support.client import (
     taking_server,
 )
 
-CHECK = ("GET", "/api/updates")
+CHECK = ("GET", TABLE_PATH)
 NEXT_DAY = {"hours": 27}
 
 
@@ -56,8 +55,10 @@ def test_with_consent_the_report_goes_with_the_check_exactly_as_previewed(
     assert previewed is not None
     before = len(server.calls)
     result = machine.client.check()
-    assert requests_of(server)[before:] == [("GET", f"/api/telemetry/allowed/{level}"), ("POST", f"/api/updates/{level}")]
-    request = server.calls.last.request
+    sending = [("GET", f"/api/telemetry/allowed/{level}"), ("POST", f"/api/updates/{level}")]
+    assert requests_of(server)[before:] == [*sending, CHECK], "the table is fetched as everybody fetches it"
+    request = server.calls[-2].request
+    assert request.url.query == b""
     assert body_of(request) == previewed.body
     assert request.headers["content-encoding"] == "gzip"
     assert result.telemetry.receipt is not None
@@ -92,18 +93,6 @@ def test_one_report_a_day_at_most_and_only_if_something_is_new(machine: Machine,
     assert [report["revision"] for report in reports] == [1, 2]
     assert [report["command_usage"] for report in reports] == [{}, {"affinder.start": 1}]
     assert len({report["identifier"] for report in reports}) == 1
-
-
-def test_the_next_report_names_the_answer_that_is_known(machine: Machine, server: respx.MockRouter) -> None:
-    machine.consent(Level.BASIC)
-    rows = machine.client.check().rows
-    machine.clock.forward(days=7)
-    result = machine.client.check()
-    request = server.calls.last.request
-    assert request.method == "POST"
-    assert request.url.params["known"] == hashlib.sha256(UPDATES_BODY).hexdigest()[:32]
-    assert "if-none-match" not in request.headers
-    assert result.rows == rows
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 429, 500, 503])

@@ -172,14 +172,48 @@ def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: st
         transport.get(url)
 
 
-@pytest.mark.parametrize("content_type", ["text/html", "text/plain", "application/octet-stream", ""])
-def test_an_answer_of_another_type_is_taken_for_a_login_page(content_type: str) -> None:
+@pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "application/octet-stream", ""])
+def test_any_type_but_that_of_a_login_page_is_accepted(content_type: str) -> None:
+    """File servers say what they like of a file without an extension."""
+
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
         connection.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
 
-    with raw_server(talk) as url, Transport() as transport, pytest.raises(ServerAnswerError, match="log in first"):
-        transport.get(url)
+    with raw_server(talk) as url, Transport() as transport:
+        if "html" in content_type:
+            with pytest.raises(ServerAnswerError, match="log in first"):
+                transport.get(url)
+        else:
+            assert transport.get(url).body == b"{}"
+
+
+def test_an_index_can_lie_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "my index").mkdir()
+    (tmp_path / "my index" / "table.json").write_bytes(b"{}")
+    folder = (tmp_path / "my index").as_uri()
+    with Transport() as transport:
+        assert transport.get(f"{folder}/table.json").body == b"{}"
+        for missing in ("other.json", "table.json/x", ""):
+            with pytest.raises(ServerAnswerError) as caught:
+                transport.get(f"{folder}/{missing}")
+            assert caught.value.status == 404
+        with pytest.raises(ServerAnswerError, match="takes no reports"):
+            transport.post(f"{folder}/api/updates/basic", b"{}")
+
+
+@pytest.mark.parametrize("no_proxy", ["localhost,::1,fd07:b51a:cc66:f0::/64", "10.0.0.0/8, .example", "]", "http://[", "*"])
+def test_odd_entries_of_no_proxy_are_ignored(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+    """As curl, urllib and pip do; Docker sets the first."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    with raw_server(talk) as url, Transport() as transport:
+        assert transport.get(url).body == b"{}"
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

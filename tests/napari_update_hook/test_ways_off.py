@@ -20,7 +20,7 @@ from napari_update_hook.standing import client_status
 from napari_update_hook.switches import CI_VARIABLES
 from napari_update_hook.wire import Level
 
-from tests.support.client import HERE, WEEK, Machine, requests_of
+from tests.support.client import HERE, TABLE_PATH, WEEK, Machine, requests_of
 
 Way = Callable[[Machine, Path], None]
 
@@ -72,7 +72,7 @@ def test_nothing_leaves_and_nothing_is_counted(machine: Machine, server: respx.M
         collector.flush()
         assert len(machine.client.check().rows) == 2, "the update check goes on"
         machine.clock.forward(days=day)
-    assert set(requests_of(server)) == {("GET", "/api/updates")}
+    assert set(requests_of(server)) == {("GET", TABLE_PATH)}
     assert all(call.request.content == b"" for call in server.calls)
     assert machine.store.drafts.all() == before
     assert machine.store.drafts.counts(WEEK).commands == {}

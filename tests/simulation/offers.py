@@ -64,13 +64,12 @@ class Offers:
         return str(max(out)) if out else None
 
     def newest(self, name: str, python: str, napari: str | None, day: date) -> str | None:
-        """Return what ``pip install NAME`` takes on a day, on a CPython, next to a napari: the newest final release that fits,
-        else the newest pre-release; None where there is none, or no such project.
+        """Return what ``pip install NAME`` takes on a day, on a CPython, next to a napari: the newest final release that fits;
+        where no final one fits the Python, the newest pre-release; None where there is none, or no such project.
         """
-        for version, since in self._fitting(name, python):
-            if since <= day and self._admits(name, version, python, napari):
-                return str(version)
-        return None
+        out = [version for version, since in self._fitting(name, python) if since <= day]
+        candidates = [version for version in out if not version.is_prerelease] or out
+        return next((str(version) for version in candidates if self._admits(name, version, python, napari)), None)
 
     def decided_by(self, name: str, python: str, napari: str | None, day: date) -> str:
         """Return which rule decided `newest`."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import random
 from dataclasses import dataclass, field
@@ -25,18 +24,18 @@ NOON = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
 """A Wednesday, in 2026-W47."""
 WEEK = "2026-W47"
 
-UPDATES: dict[str, Any] = {
-    "schema_version": 1,
-    "python": "3.10",
+TABLE_PATH = "/api/updates/pypi.json"
+TABLE: dict[str, Any] = {
+    "schema_version": 2,
     "channel": "pypi",
     "index_version": "2026-11-18T08:00:00Z",
     "check_again_s": 86400,
     "packages": {
-        "affinder": {"latest": "0.5.0"},
-        "napari-harpy": {"latest": None, "newest": "0.1.3", "newest_requires_python": ">=3.12"},
+        "affinder": {"releases": [{"version": "0.5.0", "requires_python": ">=3.9"}]},
+        "napari-harpy": {"releases": [{"version": "0.1.3", "requires_python": ">=3.12"}]},
     },
 }
-UPDATES_BODY = json.dumps(UPDATES).encode()
+TABLE_BODY = json.dumps(TABLE).encode()
 ALLOWED: dict[str, Any] = {
     "schema_version": 1,
     "napari_versions": ["0.6.1"],
@@ -113,7 +112,7 @@ class Machine:
 
 def taking_server(router: respx.MockRouter, base: str = "") -> None:
     """Let the requests of a client meet what a service answers that takes every report. ``base``: for a router without one."""
-    router.get(f"{base}/api/updates").respond(200, content=UPDATES_BODY, headers={"content-type": "application/json"})
+    router.get(f"{base}{TABLE_PATH}").respond(200, content=TABLE_BODY, headers={"content-type": "application/json"})
     for level in TELEMETRY_LEVELS:
         router.get(f"{base}/api/telemetry/allowed/{level}").respond(200, json=ALLOWED)
         router.post(f"{base}/api/updates/{level}").mock(side_effect=taken)
@@ -122,17 +121,20 @@ def taking_server(router: respx.MockRouter, base: str = "") -> None:
 def taken(request: httpx.Request) -> httpx.Response:
     """Take a batch as the service does."""
     revision = json.loads(body_of(request))["report"]["revision"]
-    known = request.url.params.get("known")
-    updates = "null" if known == hashlib.sha256(UPDATES_BODY).hexdigest()[:32] else UPDATES_BODY.decode()
     receipt = {"stored": True, "revision": revision, "reason": None, "left_out": {"plugins": 0, "commands": 0}}
-    content = f'{{"receipt": {json.dumps(receipt)}, "updates": {updates}}}'
-    return httpx.Response(200, content=content, headers={"content-type": "application/json"})
+    return httpx.Response(200, json={"receipt": receipt})
 
 
 def body_of(request: httpx.Request) -> bytes:
     """Return the body of a request, unpacked."""
     content = request.content
     return gzip.decompress(content) if request.headers.get("content-encoding") == "gzip" else content
+
+
+def table_of(**versions: str) -> dict[str, Any]:
+    """Return a table in which each package has one release that fits everybody."""
+    packages = {name.replace("_", "-"): {"releases": [{"version": version}]} for name, version in versions.items()}
+    return TABLE | {"packages": packages}
 
 
 def requests_of(router: respx.MockRouter) -> list[tuple[str, str]]:

@@ -35,7 +35,12 @@ def package_of(project: MadeProject) -> Package:
         conda = CondaPackage(
             project.conda_name or canonicalize_name(project.name),
             tuple(
-                CondaFile(file.version, tuple(file.depends), tuple(file.constrains), "broken" in file.labels)
+                CondaFile(
+                    file.version,
+                    tuple(text for text in file.depends if text != "napari"),
+                    tuple(file.constrains),
+                    "broken" in file.labels,
+                )
                 for file in project.conda
             ),
         )

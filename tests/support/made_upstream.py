@@ -14,6 +14,16 @@ import httpx
 from packaging.utils import canonicalize_name
 
 
+class RawTransport(httpx.MockTransport):
+    """Answers in memory whose bodies are read from a stream, as those of a network are."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        response = await super().handle_async_request(request)
+        if not response.is_stream_consumed:
+            return response
+        return httpx.Response(response.status_code, headers=response.headers, stream=httpx.ByteStream(response.content))
+
+
 @dataclass(frozen=True)
 class MadeFile:
     """A file on the made PyPI. ``tag``: of a wheel (``py3-none-any``), None for an sdist."""
@@ -90,15 +100,23 @@ PLUGINS = (
 
 @dataclass
 class MadeUpstream:
-    """The upstream services for some projects. ``broken``: paths that answer 500; ``requests``: the paths that were asked."""
+    """The upstream services for some projects.
+
+    ``broken``: paths that answer 500; ``requests``: the paths that were asked; ``parts``: projects on PyPI that the index does
+    not list; ``overrides``: other answers by path.
+    """
 
     projects: Sequence[MadeProject] = PLUGINS
     broken: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
     is_down: bool = False
+    parts: Sequence[MadeProject] = ()
+    overrides: dict[str, bytes] = field(default_factory=dict)
 
     def answer(self, path: str) -> bytes | None:
         """Return the JSON at ``path``, or None where there is nothing."""
+        if path in self.overrides:
+            return self.overrides[path]
         tables: dict[str, Any] = {
             "/api/plugins": {project.name: project.newest for project in self.projects},
             "/api/extended_summary": [self._summary(project) for project in self.projects],
@@ -109,7 +127,7 @@ class MadeUpstream:
         }
         if path in tables:
             return json.dumps(tables[path]).encode()
-        for project in self.projects:
+        for project in (*self.projects, *self.parts):
             key = canonicalize_name(project.name)
             of_project: dict[str, Any] = {
                 f"/api/pypi/{key}": {"info": {"name": project.name, "version": project.newest}},
@@ -187,7 +205,7 @@ class MadeUpstream:
             ],
         }
 
-    def transport(self) -> httpx.MockTransport:
+    def transport(self) -> RawTransport:
         """Return a transport that answers in memory, with an ETag on each answer."""
 
         def handle(request: httpx.Request) -> httpx.Response:
@@ -205,7 +223,7 @@ class MadeUpstream:
                 return httpx.Response(304)
             return httpx.Response(200, content=text, headers={"etag": etag, "content-type": "application/json"})
 
-        return httpx.MockTransport(handle)
+        return RawTransport(handle)
 
     @contextlib.contextmanager
     def served(self, port: int = 0) -> Iterator[str]:

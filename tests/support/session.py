@@ -12,14 +12,14 @@ from napari_update_hook.plugin.session import Session
 from napari_update_hook.wire import Level
 
 from tests.support import waiting
-from tests.support.client import SERVER, UPDATES_BODY, Machine
+from tests.support.client import SERVER, TABLE_BODY, Machine
 
 SERVICE = SERVER
 
 
 def answer() -> httpx.Response:
     """Return an answer of the service that has one update."""
-    return httpx.Response(200, content=UPDATES_BODY, headers={"content-type": "application/json"})
+    return httpx.Response(200, content=TABLE_BODY, headers={"content-type": "application/json"})
 
 
 def wait_until(condition: Callable[[], Any], seconds: float = 60) -> None:

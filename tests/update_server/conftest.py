@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from litestar import Litestar
 from litestar.testing import AsyncTestClient
 
 from aggregation.settings import AggregationSettings, Store
@@ -19,13 +18,13 @@ from tests.support.facts import write_snapshot
 from tests.support.stores import migrated
 from tests.support.waiting import until
 from update_server import representations
-from update_server.app import create_app
-from update_server.index import keeper
+from update_server.app import Service, create_app
+from update_server.index import store as index_store
 from update_server.services import Services
 from update_server.settings import Settings
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
-Client = AsyncTestClient[Litestar]
+Client = AsyncTestClient[Service]
 MakeClient = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
 
 
@@ -34,7 +33,7 @@ def _quick_starts() -> Iterator[None]:
     """Leave out what only a process that serves for long needs: best compression, and a full round of garbage collection."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(representations, "_COMPRESS", representations._QUICKLY)
-        patch.setattr(keeper, "_settle", lambda: None)
+        patch.setattr(index_store, "_freeze_gc", lambda: None)
         yield
 
 

@@ -76,7 +76,7 @@ async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people:
         await upgrade(kind, url)
     app = create_app(own)
     services: Services = app.state.services
-    async with running(services), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://demo") as client:  # type: ignore[arg-type]
+    async with running(services), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://demo") as client:
         sent = await _walk(services, client, list(_last_weeks(now, weeks)), people, progress)
     mark.write_text(f"{MARKED} {WHOLE}\n", "utf-8")
     return sent
@@ -132,7 +132,7 @@ def _last_weeks(now: datetime, weeks: int) -> Iterator[str]:
 
 
 def _world(services: Services) -> World:
-    packages = services.served().packages
+    packages = services.loaded().packages
     allowed = services.allowed()
 
     def versions(name: str) -> list[tuple[str, date]]:

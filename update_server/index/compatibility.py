@@ -1,154 +1,219 @@
-"""Which release can a given Python install?
+"""For which Pythons and naparis is a release?
 
-pip answers this per project while it resolves. The index answers it for all projects at once and for whole classes of Python
-versions, so that an update check is one cached body instead of a resolution. The reference is pip: what ``pip install NAME``
-takes on that Python.
+pip and conda answer this for one environment while they resolve. Here it is answered for all environments at once: each
+release of a package becomes a `Candidate` with the sets of Pythons that can install it, and `rows_of` keeps those candidates
+that are the answer for somebody. The references are pip (what ``pip install NAME`` takes on that Python) and conda's solver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from msgspec import Struct
-from napari_update_hook.wire import PackageUpdate
-from packaging.version import Version
+from napari_update_hook.table import Release as Row
+from napari_update_hook.table import admits
+from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
-from update_server.index import napari_needs
 from update_server.index.model import File, Package, Release, is_prerelease
-from update_server.index.pythons import PythonClasses, requires_python_rules
+from update_server.index.pythons import PythonDomain, PythonVersion, is_specifier
+
+PLATFORMS: tuple[dict[str, str], ...] = (
+    {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
+    {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
+    {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
+)
+
+Requires = tuple[tuple[str, str], ...]
+"""Specifiers by the name of another package."""
+
+
+class Alternative(Struct, frozen=True):
+    """What a release requires of napari and of other packages, on a set of Pythons."""
+
+    pythons: int
+    requires_napari: str = ""
+    requires: Requires = ()
 
 
 class Candidate(Struct, frozen=True):
-    """A release that may be an answer, of either channel.
-
-    ``fits``: the classes that can install it. ``admits``: those with which it admits the napari that was asked about; all where
-    none was. ``requires_python(bit)`` tells in a specifier why the class with that bit can't install it, ``requires_napari``
-    which napari it asks for.
-    """
+    """A release that may be an answer. ``texts``: published specifiers by the set of Pythons that they admit."""
 
     version: str
     is_prerelease: bool
-    fits: int
-    admits: int
-    requires_python: Callable[[int], str | None]
-    requires_napari: str = ""
+    alternatives: tuple[Alternative, ...]
+    texts: dict[int, str] = {}
+
+    @property
+    def pythons(self) -> int:
+        """The Pythons that can install it, beside some napari."""
+        found = 0
+        for alternative in self.alternatives:
+            found |= alternative.pythons
+        return found
+
+    def fits(self, python: int, napari: str | None) -> bool:
+        """Whether a Python (the set with its point) can install it beside a napari."""
+        return any(
+            alternative.pythons & python and (napari is None or admits(alternative.requires_napari, napari))
+            for alternative in self.alternatives
+        )
 
 
-def newest_fitting(candidates: Sequence[Candidate], classes: PythonClasses) -> list[Candidate | None]:
-    """Return the newest candidate for each class, in the order of the bits, None where nothing fits.
+class Compatibility(Struct, frozen=True):
+    """Everything that decides about one package on one channel. ``candidates``: the newest first."""
 
-    ``candidates``: newest first, without withdrawn ones. A pre-release is the answer only where no final release fits (PEP
-    440, "Handling of pre-releases").
+    domain: PythonDomain
+    candidates: tuple[Candidate, ...]
+
+    def fitting(self, python: PythonVersion | None, napari: str | None = None) -> list[str]:
+        """Return the versions that fit, the newest first. None stands for any Python, and for any napari."""
+        return [candidate.version for candidate in self.candidates if candidate.fits(self._point(python), napari)]
+
+    def best(self, python: PythonVersion | None, napari: str | None = None) -> str | None:
+        """Return the version that an installation takes. The arguments are those of `fitting`."""
+        point = self._point(python)
+        on_python = [candidate for candidate in self.candidates if candidate.pythons & point]
+        finals = [candidate for candidate in on_python if not candidate.is_prerelease]
+        return next((candidate.version for candidate in finals or on_python if candidate.fits(point, napari)), None)
+
+    def _point(self, python: PythonVersion | None) -> int:
+        return self.domain.all if python is None else self.domain.bit(python)
+
+
+def rows_of(compatibility: Compatibility, naparis: Sequence[str], *, all_finals: bool = False) -> list[Row]:
+    """Return the rows of a package: the releases that are the answer for some Python and some napari.
+
+    ``naparis``: the published ones; "no napari" counts as one more. ``all_finals``: keep every final release, as the plan needs
+    of napari itself. A pre-release counts only for Pythons that no final release fits (PEP 440, "Handling of pre-releases").
     """
-    answers: list[Candidate | None] = [None] * len(classes.classes)
-    open_classes = classes.all
-    for wanted in (False, True):
-        for candidate in candidates:
-            if candidate.is_prerelease is not wanted:
-                continue
-            found = candidate.fits & candidate.admits & open_classes
-            open_classes &= ~found
-            while found:
-                bit = found.bit_length() - 1
-                answers[bit] = candidate
-                found ^= 1 << bit
-            if not open_classes:
-                return answers
-    return answers
+    domain, candidates = compatibility.domain, compatibility.candidates
+    unanswered = [domain.all] * (len(naparis) + 1)
+    without_final = domain.all
+    for candidate in candidates:
+        if not candidate.is_prerelease:
+            without_final &= ~candidate.pythons
+    rows = []
+    for candidate in sorted(candidates, key=lambda one: one.is_prerelease):  # stable: the newest stay first
+        for alternative in candidate.alternatives:
+            pythons = alternative.pythons & (without_final if candidate.is_prerelease else domain.all)
+            admitting = [0, *(number for number, one in enumerate(naparis, 1) if admits(alternative.requires_napari, one))]
+            text = candidate.texts.get(pythons)
+            for part, specifier in [(pythons, text)] if text is not None else domain.specifiers(pythons):
+                answers = [number for number in admitting if unanswered[number] & part]
+                for number in answers:
+                    unanswered[number] &= ~part
+                if answers or (all_finals and part and not candidate.is_prerelease):
+                    rows.append(Row(candidate.version, specifier, alternative.requires_napari, dict(alternative.requires)))
+    return rows
 
 
-def updates_of(
-    candidates: Sequence[Candidate],
-    classes: PythonClasses,
-    *,
-    yanked: dict[str, str],
-    vulnerabilities: dict[str, list[str]],
-    conda_name: str | None = None,
-) -> list[PackageUpdate]:
-    """Return what to say about one package, for each class in the order of the bits."""
-    newest = next((candidate for candidate in candidates if not candidate.is_prerelease), next(iter(candidates), None))
-    place = {candidate.version: position for position, candidate in enumerate(candidates)}
-    shared: dict[tuple[str | None, str | None, str | None], PackageUpdate] = {}
-    answers = []
-    for bit, latest in enumerate(newest_fitting(candidates, classes)):
-        version = latest.version if latest else None
-        is_newer = newest is not None and (latest is None or place[newest.version] < place[latest.version])
-        of_python = of_napari = None
-        if newest is not None and is_newer:
-            if newest.fits >> bit & 1:
-                of_napari = newest.requires_napari
-            else:
-                of_python = newest.requires_python(bit)
-        if (version, of_python, of_napari) not in shared:
-            shared[version, of_python, of_napari] = PackageUpdate(
-                latest=version,
-                newest=newest.version if newest is not None and is_newer else None,
-                newest_requires_python=of_python,
-                newest_requires_napari=of_napari,
-                conda_name=conda_name,
-                yanked=yanked,
-                vulnerabilities=vulnerabilities,
-            )
-        answers.append(shared[version, of_python, of_napari])
-    return answers
+def merged(alternatives: Iterable[Alternative]) -> tuple[Alternative, ...]:
+    """Return the alternatives that a release offers (its files, or its platforms), as few as say the same.
 
-
-def pypi_classes(packages: Iterable[Package], minors: Iterable[int]) -> PythonClasses:
-    """Return the classes of Python that the files on PyPI tell apart."""
-    files = (file for package in packages for release in package.releases for file in release.files)
-    return PythonClasses(requires_python_rules(file.requires_python for file in files if file.requires_python), minors)
-
-
-def pypi_updates(package: Package, classes: PythonClasses, napari: Version | None = None) -> list[PackageUpdate]:
-    """Return the answers for one package on PyPI, for each class in the order of the bits.
-
-    ``napari``: the version that a release must admit to be an answer; None where that is not asked.
+    What only some alternatives with the same requirement on napari require of others is not required. On a Python where an
+    alternative admits every napari, no other counts.
     """
-    return updates_of(
-        pypi_candidates(package, classes, napari),
-        classes,
-        yanked=_yanked(package.releases),
-        vulnerabilities={version: list(ids) for version, ids in package.vulnerabilities.items()},
-    )
+    given = [one for one in alternatives if one.pythons]
+    found: dict[tuple[str, Requires], int] = {}
+    for bit in (1 << number for number in range(max((one.pythons for one in given), default=0).bit_length())):
+        here: dict[str, set[tuple[str, str]]] = {}
+        for one in given:
+            if one.pythons & bit:
+                here[one.requires_napari] = here.get(one.requires_napari, set(one.requires)) & set(one.requires)
+        for requires_napari in ("",) if "" in here else here:
+            key = requires_napari, tuple(sorted(here[requires_napari]))
+            found[key] = found.get(key, 0) | bit
+    return tuple(Alternative(pythons, napari, requires) for (napari, requires), pythons in found.items())
 
 
-def pypi_candidates(package: Package, classes: PythonClasses, napari: Version | None = None) -> list[Candidate]:
-    """Return the releases that may be an answer, the newest first: those with a file that is not yanked."""
-    asked = napari if package.key != "napari" else None  # napari asks nothing of itself
-    return [candidate_of(release, classes, asked) for release in package.releases if any(_may_be_taken(release.files))]
+def pypi_compatibility(package: Package, last_minor: int, names: frozenset[str]) -> Compatibility:
+    """Return what decides about a package on PyPI.
+
+    ``last_minor``: of the Pythons that are asked about; ``names``: the packages of the table, on which requirements are told.
+    """
+    texts = {file.requires_python for release in package.releases for file in release.files if file.requires_python}
+    markers = {text.partition(";")[2] for release in package.releases for text in release.requires or ()}
+    domain = PythonDomain(texts | markers, last_minor)
+    found = (candidate_of(release, domain, names - {package.key}) for release in package.releases if not release.is_invalid)
+    return Compatibility(domain, tuple(candidate for candidate in found if candidate is not None))
 
 
-def candidate_of(release: Release, classes: PythonClasses, napari: Version | None = None) -> Candidate:
-    """Return a release with the classes that can install one of its files, and those with which it admits ``napari``."""
-    files = tuple(_may_be_taken(release.files))
-    fits = 0
+def candidate_of(release: Release, domain: PythonDomain, names: frozenset[str]) -> Candidate | None:
+    """Return a release as a candidate, or None where every file is yanked, or there is none."""
+    files = installable_files(release)
+    if not files:
+        return None
+    pythons = 0
+    texts: dict[int, str] = {}
     for file in files:
-        fits |= classes.admitted_by(file.requires_python or None) & classes.running(file.tags)
-    return Candidate(
-        release.version,
-        is_prerelease(release.version),
-        fits,
-        classes.all if napari is None else napari_needs.admitted(release.needs_napari, napari, classes),
-        lambda bit: _requirement(files, fits, classes, bit),
-        napari_needs.in_words(release.needs_napari),
-    )
+        admitted = domain.admitted(file.requires_python)
+        pythons |= admitted & domain.running(file.tags)
+        texts.setdefault(admitted, (file.requires_python or "").strip() if is_specifier(file.requires_python or "") else "")
+    return Candidate(release.version, is_prerelease(release.version), _alternatives(release, pythons, domain, names), texts)
 
 
-def _may_be_taken(files: Iterable[File]) -> Iterable[File]:
-    return (file for file in files if file.yanked is None)
+def installable_files(release: Release) -> list[File]:
+    """Return the files that pip takes: those that are not yanked."""
+    return [file for file in release.files if file.yanked is None]
 
 
-def _yanked(releases: Iterable[Release]) -> dict[str, str]:
-    """The releases of which every file is yanked, with the first reason given."""
+def yanked_releases(releases: Iterable[Release]) -> dict[str, str]:
+    """Return the releases of which every file is yanked, with the first reason given."""
     return {
         release.version: next(filter(None, (file.yanked for file in release.files)), "")
         for release in releases
-        if release.files and not any(_may_be_taken(release.files))
+        if release.files and not installable_files(release)
     }
 
 
-def _requirement(files: tuple[File, ...], fits: int, classes: PythonClasses, bit: int) -> str:
-    """What a release asks of Python, as a specifier: its Requires-Python, or where that admits the class, its wheels."""
-    if not any(classes.admitted_by(file.requires_python or None) >> bit & 1 for file in files):
-        return " or ".join(sorted({file.requires_python for file in files if file.requires_python}))
-    return classes.in_words(fits)
+def _alternatives(release: Release, pythons: int, domain: PythonDomain, names: frozenset[str]) -> tuple[Alternative, ...]:
+    """What a release requires on each of the Pythons that can install it."""
+    requirements = [one for text in release.requires or () if (one := parsed_requirement(text)) and one[0] in names]
+    if not any(requirement.marker for _, requirement in requirements):
+        return (_combined(pythons, requirements),) if pythons else ()
+    return merged(
+        _combined(1 << number, [one for one in requirements if _applies(one[1], python, platform)])
+        for number, python in enumerate(domain.points)
+        if pythons >> number & 1
+        for platform in PLATFORMS
+    )
+
+
+def _combined(pythons: int, requirements: Iterable[tuple[str, Requirement]]) -> Alternative:
+    """All requirements of a release together, by package."""
+    specifiers: dict[str, list[str]] = {}
+    for name, requirement in requirements:
+        specifiers.setdefault(name, []).append(str(requirement.specifier))
+    texts = {name: ",".join(dict.fromkeys(found)) for name, found in sorted(specifiers.items())}
+    return Alternative(pythons, texts.pop("napari", ""), tuple(texts.items()))
+
+
+@lru_cache(maxsize=65536)
+def parsed_requirement(text: str) -> tuple[str, Requirement] | None:
+    """Return a requirement with the normalized name, or None where it cannot be read or does not name a version."""
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement:
+        return None
+    return (canonicalize_name(requirement.name), requirement) if str(requirement.specifier) else None
+
+
+def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str, str]) -> bool:
+    if requirement.marker is None:
+        return True
+    of_python = {"python_version": python.feature_release, "python_full_version": python.full, "extra": ""}
+    try:
+        return requirement.marker.evaluate({"implementation_name": "cpython", **of_python, **platform})
+    except (UndefinedComparison, UndefinedEnvironmentName, ValueError):  # a marker without meaning never applies
+        return False
+
+
+def applies_somewhere(text: str, minors: Iterable[int]) -> bool:
+    """Whether a requirement applies without an extra on any platform and Python."""
+    parsed = parsed_requirement(text)
+    return parsed is not None and any(
+        _applies(parsed[1], PythonVersion(minor), platform) for minor in minors for platform in PLATFORMS
+    )

@@ -1,28 +1,36 @@
-"""What conda-forge's package files ask of Python, in conda's own match language and version order.
+"""What conda-forge's package files require, in conda's own match language and version order.
 
-A package on conda-forge is built for certain Pythons whatever its Requires-Python says, so that channel has classes and
-answers of its own. Matching and ordering are py-rattler's, the library behind pixi and mamba.
+A package on conda-forge is built for certain Pythons whatever its Requires-Python says, so that channel has answers of its own.
+Matching and ordering are py-rattler's, the library behind pixi and mamba. What comes out are PEP 440 specifiers, as for PyPI.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 
-from napari_update_hook.wire import PackageUpdate
+from napari_update_hook.table import admits, parsed_specifier
+from packaging.version import Version as PEP440Version
 from rattler import BuildString, MatchSpec, PackageRecord, Version
 from rattler.exceptions import InvalidMatchSpecError, InvalidVersionError
 
-from update_server.index.compatibility import Candidate, updates_of
-from update_server.index.model import CondaFile, CondaPackage, Package
-from update_server.index.pythons import PythonClasses, PythonVersion, Rule
+from update_server.index.compatibility import Alternative, Candidate, Compatibility, Requires, merged
+from update_server.index.model import CondaFile, CondaPackage
+from update_server.index.pythons import PythonDomain, PythonVersion
 
-DECIDING = ("python", "python_abi", "napari")
-"""Packages whose match specifications decide for whom a file is."""
+OF_PYTHON = ("python", "python_abi", "cpython", "_python_abi3_support")
+"""Packages whose match specifications decide for which Pythons a file is (conda/ceps#86 for the last two)."""
 
-_NAMED = re.compile(r"\b3\.([0-9]{1,2})(?:\.([0-9]{1,3}))?")
+BROKEN = "marked as broken on conda-forge"
+
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,127}\Z")
+
+
+def is_package_name(text: str) -> bool:
+    """Whether a text is a name that a conda package can have."""
+    return _NAME.match(text) is not None
 
 
 def name_of(specification: str) -> str:
@@ -30,45 +38,32 @@ def name_of(specification: str) -> str:
     return re.split(r"[\s<>=!~\[]", specification.strip(), maxsplit=1)[0].rpartition("::")[2].lower()
 
 
-def conda_classes(packages: Iterable[Package], minors: Iterable[int]) -> PythonClasses:
-    """Return the classes of Python that the files on conda-forge tell apart."""
-    files = [file for package in packages if package.conda for file in package.conda.files]
-    texts = {text for file in files for text in (*file.depends, *file.constrains) if name_of(text) != "napari"}
-    return PythonClasses({text: _rule(text) for text in sorted(texts)}, minors)
+def conda_compatibility(
+    on_conda: CondaPackage, last_minor: int, naparis: Sequence[str], names: Mapping[str, str]
+) -> Compatibility:
+    """Return what decides about a package on conda-forge.
 
-
-def conda_updates(
-    package: Package, on_conda: CondaPackage, classes: PythonClasses, napari: str | None = None
-) -> list[PackageUpdate]:
-    """Return the answers for one package on conda-forge, for each class in the order of the bits.
-
-    ``on_conda``: what the channel has of it. ``napari``: the version that a file must admit; None where that is not asked.
+    ``last_minor``: of the Pythons that are asked about; ``naparis``: the published ones; ``names``: normalized names of the
+    table's packages by their names on conda-forge.
     """
-    yanked = {
-        version: "marked as broken on conda-forge"
-        for version, files in _by_version(on_conda.files)
-        if all(file.broken for file in files)
-    }
-    return updates_of(
-        conda_candidates(on_conda, classes, napari if package.key != "napari" else None),
-        classes,
-        yanked=yanked,
-        vulnerabilities={version: list(ids) for version, ids in package.vulnerabilities.items()},
-        conda_name=on_conda.name if on_conda.name != package.key else None,
-    )
-
-
-def conda_candidates(on_conda: CondaPackage, classes: PythonClasses, napari: str | None = None) -> list[Candidate]:
-    """Return the versions that may be an answer, the newest first: those with a file that is not marked as broken."""
-    return [
-        _candidate(version, sound, classes, napari)
-        for version, files in _by_version(on_conda.files)
+    texts = {text for file in on_conda.files for text in (*file.depends, *file.constrains) if name_of(text) in OF_PYTHON}
+    domain = PythonDomain(texts, last_minor)
+    candidates = tuple(
+        # Conda has no rule about pre-releases: the channel's main label holds what its solver may take.
+        Candidate(version, False, merged(_alternative(file, domain, naparis, names) for file in sound))
+        for version, files in by_version(on_conda.files)
         if (sound := [file for file in files if not file.broken])
-    ]
+    )
+    return Compatibility(domain, candidates)
 
 
-def _by_version(files: Sequence[CondaFile]) -> list[tuple[str, list[CondaFile]]]:
-    """The files of each version, the newest first; those whose version conda cannot read are left out."""
+def broken_releases(on_conda: CondaPackage) -> dict[str, str]:
+    """Return the versions of which every file is marked as broken, with that as the reason."""
+    return {version: BROKEN for version, files in by_version(on_conda.files) if all(file.broken for file in files)}
+
+
+def by_version(files: Sequence[CondaFile]) -> list[tuple[str, list[CondaFile]]]:
+    """Return the files of each version, the newest first; those whose version conda cannot read are left out."""
     readable = [(parsed, file) for file in files if (parsed := _parsed(file.version)) is not None]
     readable.sort(key=lambda pair: pair[0], reverse=True)
     return [(version, [file for _, file in group]) for version, group in groupby(readable, lambda pair: pair[1].version)]
@@ -81,55 +76,105 @@ def _parsed(version: str) -> Version | None:
         return None
 
 
-def _candidate(version: str, files: list[CondaFile], classes: PythonClasses, napari: str | None) -> Candidate:
-    fits = admits = 0
-    asked: dict[str, None] = {}
-    for file in files:
-        fitting = classes.all
-        takes_napari = True
-        for text in (*file.depends, *file.constrains):
-            if name_of(text) == "napari":
-                if needed := text.strip().partition(" ")[2]:
-                    asked[needed] = None
-                takes_napari = takes_napari and (napari is None or admits_napari(text, napari))
-            else:
-                fitting &= classes.admitted_by(text)
-        fits |= fitting
-        if takes_napari:
-            admits |= fitting
-    # Conda has no rule about pre-releases: the channel's main label holds what its solver may take.
-    return Candidate(version, False, fits, admits, lambda _: classes.in_words(fits), " or ".join(asked))
+def _alternative(file: CondaFile, domain: PythonDomain, naparis: Sequence[str], names: Mapping[str, str]) -> Alternative:
+    pythons, requires_napari, requires = domain.all, [], {}
+    for text in (*file.depends, *file.constrains):
+        name = name_of(text)
+        if name in OF_PYTHON:
+            pythons &= _admitted(text, domain)
+        elif name == "napari":
+            requires_napari.append(napari_specifier(text, tuple(naparis)))
+        elif name in names and (specifier := as_specifier(text)) and text in file.depends:
+            requires[names[name]] = specifier
+    of_others: Requires = tuple(sorted(requires.items()))
+    return Alternative(pythons, ",".join(dict.fromkeys(filter(None, requires_napari))), of_others)
+
+
+def _admitted(text: str, domain: PythonDomain) -> int:
+    return domain.where(lambda python: _admits_python(text, python))
 
 
 @lru_cache(maxsize=65536)
-def admits_napari(text: str, napari: str) -> bool:
-    """Tell whether a match specification on napari admits a version. What can't be read excludes nothing."""
-    try:
-        return bool(MatchSpec(text).matches(_record("napari", napari, "pyhd8ed1ab_0")))
-    except (InvalidMatchSpecError, InvalidVersionError):
-        return True
+def _admits_python(text: str, python: PythonVersion) -> bool:
+    """Whether a match specification admits a Python. One that cannot be read admits everything."""
+    specification = _match_spec(text)
+    return specification is None or any(specification.matches(record) for record in _records(name_of(text), python))
 
 
-def _rule(text: str) -> Rule:
-    """What a match specification on Python admits. One that cannot be read admits everything: it excludes nothing."""
+@lru_cache(maxsize=4096)
+def _match_spec(text: str) -> MatchSpec | None:
     try:
-        specification = MatchSpec(text)
+        return MatchSpec(text)
     except InvalidMatchSpecError:
-        return Rule(lambda _: True)
-    named = tuple(PythonVersion(int(minor), int(patch or 0)) for minor, patch in _NAMED.findall(text))
-    builds = _python_builds if name_of(text) == "python" else _abi_builds
-    return Rule(lambda python: any(specification.matches(record) for record in builds(python)), named)
+        return None
 
 
-def _python_builds(python: PythonVersion) -> list[PackageRecord]:
-    """CPython as conda-forge names its builds: ``h1_0_cpython`` up to 3.12, ``h1_0_cp313`` since."""
-    return [_record("python", str(python.full), f"h0_0_{kind}") for kind in ("cpython", f"cp3{python.minor}")]
-
-
-def _abi_builds(python: PythonVersion) -> list[PackageRecord]:
-    """The ABI marker of a CPython with the GIL; up to 3.7 it ends in ``m``."""
-    return [_record("python_abi", python.feature_release, f"0_cp3{python.minor}" + ("m" if python.minor < 8 else ""))]
+@lru_cache(maxsize=4096)
+def _records(name: str, python: PythonVersion) -> list[PackageRecord]:
+    """The packages of that name that CPython with the GIL brings or admits, as conda-forge names its builds."""
+    minor, full = python.minor, python.full
+    if name == "python_abi":
+        return [_record(name, python.feature_release, f"0_cp3{minor}" + ("m" if minor < 8 else ""))]
+    if name == "cpython":
+        return [_record(name, full, f"py3{minor}hd8ed1ab_0")]
+    if name == "python":  # ``h1_0_cpython`` up to 3.12, ``h1_0_cp313`` since
+        return [_record(name, full, f"h0_0_{kind}") for kind in ("cpython", f"cp3{minor}")]
+    return [_record(name, "1.0", "hd8ed1ab_2")]
 
 
 def _record(name: str, version: str, build: str) -> PackageRecord:
     return PackageRecord(name=name, version=version, build=BuildString(build), build_number=0, subdir="linux-64")
+
+
+@lru_cache(maxsize=65536)
+def admits_napari(text: str, napari: str) -> bool:
+    """Whether a match specification on napari admits a version. One that cannot be read excludes nothing."""
+    specification = _match_spec(text)
+    try:
+        return specification is None or bool(specification.matches(_record("napari", napari, "pyhd8ed1ab_0")))
+    except InvalidVersionError:
+        return True
+
+
+@lru_cache(maxsize=4096)
+def napari_specifier(text: str, naparis: tuple[str, ...]) -> str:
+    """Return a match specification on napari as a PEP 440 specifier that admits the same of the published ``naparis``."""
+    admitted = {napari for napari in naparis if admits_napari(text, napari)}
+    translated = as_specifier(text)
+    if translated is not None and {napari for napari in naparis if admits(translated, napari)} == admitted:
+        return translated
+    if not naparis or len(admitted) == len(naparis):
+        return ""
+    newest_first = sorted(naparis, key=PEP440Version, reverse=True)
+    excluded = [napari for napari in newest_first if napari not in admitted]
+    newest_admitted = next((number for number, napari in enumerate(newest_first) if napari in admitted), None)
+    if newest_admitted is None:
+        return ",".join(f"!={napari}" for napari in excluded)
+    beyond = [f"<{newest_first[newest_admitted - 1]}"] if newest_admitted else []
+    return ",".join([*beyond, *(f"!={napari}" for napari in excluded if newest_first.index(napari) > newest_admitted)])
+
+
+_CLAUSE = re.compile(r"(==|!=|>=|<=|>|<|~=|=)?([0-9][0-9A-Za-z.!+]*?)(\.?\*)?\Z")
+
+
+def as_specifier(text: str) -> str | None:
+    """Return the version part of a match specification as a PEP 440 specifier: ``==0.7.*`` for ``napari 0.7.*``.
+
+    "" where it does not name a version, None where it cannot be said in PEP 440.
+    """
+    rest = re.sub(r"^[^\s<>=!~\[]+", "", text.strip()).strip()
+    version = re.sub(r"([<>=!~,])\s+", r"\1", rest).partition(" ")[0]
+    clauses = []
+    for clause in version.split(","):
+        if clause in ("", "*"):
+            continue
+        match = _CLAUSE.match(clause)
+        if match is None:
+            return None
+        operator, number, wildcard = match[1] or "==", match[2], match[3]
+        if operator in ("==", "=", "!=") and (wildcard or operator == "="):
+            clauses.append(f"{'!=' if operator == '!=' else '=='}{number}.*")
+        elif operator in (">=", "<=", ">", "<", "~=", "==", "!="):
+            clauses.append(operator + number)
+    specifier = ",".join(clauses)
+    return specifier if not specifier or parsed_specifier(specifier) is not None else None

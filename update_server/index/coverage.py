@@ -1,20 +1,18 @@
-"""Which Pythons does a package support, and how many packages support a Python: what decides when one can be dropped. Pure."""
+"""Which Pythons does a package support, and how many packages support a Python? This decides when one can be dropped. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct
 
-from update_server.index.bodies import MINORS_AHEAD, prepared_minors
-from update_server.index.compatibility import candidate_of, pypi_candidates
-from update_server.index.model import Facts, Package
-from update_server.index.pythons import PythonClasses, PythonVersion
+from update_server.index.compatibility import Compatibility, yanked_releases
+from update_server.index.model import Facts, Package, is_prerelease
+from update_server.index.pythons import MINORS_AHEAD, OLDEST_MINOR, PythonVersion
+from update_server.index.table import Tables, instant_text
 
-OLDEST_MINOR = 8
-"""Older ones are long out of use; telemetry does not name them either."""
-MONTHS_BACK = 36
+MONTHS_SHOWN = 36
 
 
 class ReleaseSupport(Struct, frozen=True):
@@ -44,75 +42,96 @@ class MonthSupport(Struct, frozen=True):
     fits: tuple[int, ...]
 
 
-def shown_pythons(facts: Facts) -> list[str]:
+class Coverage(Struct, frozen=True):
+    """Which Pythons the plugins of the index support. ``packages``: how many there are; ``months``: in the order of
+    ``pythons``.
+    """
+
+    as_of: str
+    packages: int
+    pythons: list[str]
+    supports: list[PythonSupport]
+    months: list[MonthSupport]
+
+
+def coverage_of(facts: Facts, tables: Tables) -> Coverage:
+    """Return what the plugins of an index support, napari itself left out."""
+    listed = [package for package in facts.packages if package.key != "napari"]
+    pythons = shown_pythons(tables)
+    on_pypi = tables.compatibility["pypi"]
+    return Coverage(
+        as_of=instant_text(facts.as_of),
+        packages=len(listed),
+        pythons=pythons,
+        supports=[_supports(python, listed, on_pypi) for python in pythons],
+        months=_by_month(listed, on_pypi, pythons, facts.as_of.date()),
+    )
+
+
+def shown_pythons(tables: Tables) -> list[str]:
     """Return the Pythons worth showing: from 3.8 to the newest that any release names."""
-    newest = prepared_minors(facts)[-1] - MINORS_AHEAD
-    return [f"3.{minor}" for minor in range(OLDEST_MINOR, max(newest, OLDEST_MINOR) + 1)]
+    return [f"3.{minor}" for minor in range(OLDEST_MINOR, tables.last_minor - MINORS_AHEAD + 1)]
 
 
-def releases_of(package: Package, classes: PythonClasses, pythons: Sequence[str]) -> list[ReleaseSupport]:
+def release_support(package: Package, compatibility: Compatibility, pythons: Sequence[str]) -> list[ReleaseSupport]:
     """Return every release with files, the newest first."""
-    bits = _bits(classes, pythons)
-    found = []
-    for release in package.releases:
-        if release.files:
-            candidate = candidate_of(release, classes, None)
-            fits = tuple(bool(candidate.fits >> bit & 1) for bit in bits)
-            is_yanked = all(file.yanked is not None for file in release.files)
-            found.append(ReleaseSupport(release.version, release.uploaded, candidate.is_prerelease, is_yanked, fits))
-    return found
-
-
-def pythons_supported(packages: Iterable[Package], classes: PythonClasses, pythons: Sequence[str]) -> list[PythonSupport]:
-    """Return for each Python which packages it can install, and whether that is their newest release."""
-    bits = _bits(classes, pythons)
-    names: list[tuple[list[str], list[str], list[str]]] = [([], [], []) for _ in pythons]
-    for package in packages:
-        candidates = pypi_candidates(package, classes)
-        finals = [one for one in candidates if not one.is_prerelease] or candidates
-        for (newest, older, nothing), bit in zip(names, bits, strict=True):
-            if finals and finals[0].fits >> bit & 1:
-                newest.append(package.name)
-            elif any(one.fits >> bit & 1 for one in candidates):
-                older.append(package.name)
-            else:
-                nothing.append(package.name)
+    bits = _bits(compatibility, pythons)
+    candidates = {candidate.version: candidate.pythons for candidate in compatibility.candidates}
+    yanked = yanked_releases(package.releases)
     return [
-        PythonSupport(python, *(tuple(sorted(group, key=str.lower)) for group in groups))
-        for python, groups in zip(pythons, names, strict=True)
+        ReleaseSupport(
+            release.version,
+            release.uploaded,
+            is_prerelease(release.version),
+            release.version in yanked,
+            tuple(bool(candidates.get(release.version, 0) & bit) for bit in bits),
+        )
+        for release in package.releases
+        if release.files
     ]
 
 
-def support_by_month(
-    packages: Iterable[Package], classes: PythonClasses, pythons: Sequence[str], until: date, months: int = MONTHS_BACK
-) -> list[MonthSupport]:
-    """Return how many packages' newest final release fitted each Python on the first of each month up to ``until``.
-
-    Releases whose day is not known are left out, and yanked ones are where they are today: PyPI does not tell when.
-    """
-    bits = _bits(classes, pythons)
-    days = _firsts_of_months(until, months)
-    totals = [0] * len(days)
-    counts = [[0] * len(bits) for _ in days]
+def _supports(python: str, packages: Sequence[Package], on_pypi: Mapping[str, Compatibility]) -> PythonSupport:
+    """Which packages a Python can install, and whether that is their newest release."""
+    names: tuple[list[str], list[str], list[str]] = ([], [], [])
+    newest, older, nothing = names
     for package in packages:
-        days_of = {release.version: release.uploaded for release in package.releases}
-        finals = [one for one in pypi_candidates(package, classes) if not one.is_prerelease and days_of[one.version]]
-        for place, day in enumerate(days):
-            newest = next((one for one in finals if (days_of[one.version] or "") <= day), None)
+        compatibility = on_pypi[package.key]
+        (bit,) = _bits(compatibility, [python])
+        finals = [one for one in compatibility.candidates if not one.is_prerelease] or compatibility.candidates
+        if finals and finals[0].pythons & bit:
+            newest.append(package.name)
+        elif any(one.pythons & bit for one in compatibility.candidates):
+            older.append(package.name)
+        else:
+            nothing.append(package.name)
+    return PythonSupport(python, *(tuple(sorted(group, key=str.lower)) for group in names))
+
+
+def _by_month(
+    packages: Sequence[Package], on_pypi: Mapping[str, Compatibility], pythons: Sequence[str], until: date
+) -> list[MonthSupport]:
+    """How many packages' newest final release fitted each Python on the first of each month up to ``until``.
+
+    Releases whose day is not known are left out. Yanked ones are left out from the start: PyPI does not say when it was.
+    """
+    days = _firsts_of_months(until, MONTHS_SHOWN)
+    totals = [0] * len(days)
+    counts = [[0] * len(pythons) for _ in days]
+    for package in packages:
+        compatibility, uploaded = on_pypi[package.key], {release.version: release.uploaded for release in package.releases}
+        bits = _bits(compatibility, pythons)
+        finals = [(uploaded.get(one.version), one.pythons) for one in compatibility.candidates if not one.is_prerelease]
+        for number, day in enumerate(days):
+            newest = next((fits for released, fits in finals if released and released <= day), None)
             if newest is not None:
-                totals[place] += 1
-                for number, bit in enumerate(bits):
-                    counts[place][number] += newest.fits >> bit & 1
+                totals[number] += 1
+                counts[number] = [count + bool(newest & bit) for count, bit in zip(counts[number], bits, strict=True)]
     return [MonthSupport(day, total, tuple(fits)) for day, total, fits in zip(days, totals, counts, strict=True) if total]
 
 
-def _bits(classes: PythonClasses, pythons: Sequence[str]) -> list[int]:
-    found = []
-    for python in pythons:
-        cls = classes.of(PythonVersion.parse(python))
-        assert cls is not None, "classes must be made for the Pythons that are asked about"
-        found.append(cls.bit)
-    return found
+def _bits(compatibility: Compatibility, pythons: Sequence[str]) -> list[int]:
+    return [compatibility.domain.bit(PythonVersion.parse(python)) for python in pythons]
 
 
 def _firsts_of_months(until: date, months: int) -> list[str]:

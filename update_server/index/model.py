@@ -1,7 +1,7 @@
 """The facts of the index: packages, their releases, and the files that make a release installable.
 
-Only what decides an answer is here: no description, no file name. The structs are also the format of the seed and of the
-snapshot (arrays instead of objects, which halves the size), so a change of their order is a change of `FACTS_FORMAT`.
+Only facts that decide an answer are here: no description, no file name. The structs are also the format of the seed and of
+the snapshot (arrays instead of objects, which halves the size), so a change of their order is a change of `FACTS_FORMAT`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-FACTS_FORMAT = 3
+FACTS_FORMAT = 4
 
 
 class File(Struct, frozen=True, array_like=True):
@@ -33,21 +33,25 @@ class File(Struct, frozen=True, array_like=True):
 class Release(Struct, frozen=True, array_like=True):
     """A version of a package on PyPI. ``version`` parses by PEP 440.
 
-    ``needs_napari``: its requirements on napari, as published; None where its metadata was never read. ``uploaded``: the day of
-    its first file, such as ``"2026-08-22"``, UTC; None where the upstream does not say.
+    ``requires``: those of its Requires-Dist that name a version, as published; None where its metadata was never read.
+    ``uploaded``: the day of its first file, such as ``"2026-08-22"``, UTC; None where the upstream does not say.
+    ``is_invalid``: its metadata has a requirement that cannot be read, so that pip (24.1 and later) ignores the release.
+    ``note``: what of its metadata was left out, and why.
     """
 
     version: str
     files: tuple[File, ...]
-    needs_napari: tuple[str, ...] | None = None
+    requires: tuple[str, ...] | None = None
     uploaded: str | None = None
+    is_invalid: bool = False
+    note: str = ""
 
 
 class CondaFile(Struct, frozen=True, array_like=True):
-    """A package file on conda-forge: what it asks of Python and napari, by its own metadata.
+    """A package file on conda-forge: what it requires, by its own metadata.
 
-    ``depends`` and ``constrains`` hold those match specifications alone that name ``python``, ``python_abi`` or ``napari``.
-    ``broken`` is conda-forge's yank.
+    ``depends`` and ``constrains`` hold the match specifications on Python, and those on napari and other packages that name a
+    version. ``broken`` is conda-forge's yank.
     """
 
     version: str
@@ -87,20 +91,37 @@ class Package(Struct, frozen=True, array_like=True, dict=True):
 
 
 class Facts(Struct, frozen=True):
-    """All packages at one time. ``as_of``: when they were read, UTC. ``has_conda``: whether conda-forge was asked."""
+    """All packages at one time.
+
+    ``as_of``: when they were read, UTC. ``has_conda``: whether conda-forge was asked. ``packages``: those that the index lists;
+    ``parts``: napari's own parts, which an update check needs as well (`NAPARI_PARTS`).
+    """
 
     format: int
     as_of: datetime
     has_conda: bool
     packages: tuple[Package, ...]
+    parts: tuple[Package, ...] = ()
 
     def by_key(self) -> Mapping[str, Package]:
         """Return the packages by normalized name."""
         return {package.key: package for package in self.packages}
 
 
+NAPARI_PARTS = (
+    "napari",
+    "npe2",
+    "napari-plugin-manager",
+    "napari-update-hook",
+    "napari-telemetry",
+    "napari-console",
+    "napari-svg",
+)
+"""Packages of the update table, listed as plugins or not."""
+
+
 def is_prerelease(version: str) -> bool:
-    """Tell whether PEP 440 counts ``version`` as a pre-release or a development release."""
+    """Whether PEP 440 counts ``version`` as a pre-release or a development release."""
     return Version(version).is_prerelease
 
 

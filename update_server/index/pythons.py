@@ -1,32 +1,43 @@
-"""Which Pythons must be told apart?
+"""The Pythons that a package distinguishes.
 
-Nearly all versions of a minor are treated alike by every specifier of the index, so that a handful of *compatibility
-classes* stands for every Python there is. A class has one answer, prepared once. Sets of classes are integers, one bit each:
-that makes "which Pythons does this file admit" one cached number, and the whole index a few thousand ANDs.
+Nearly all patch releases of a minor are the same to every specifier of a package. So a handful of *points* stands for every
+Python: each point is the first of a run of versions that no specifier separates. Sets of points are integers, one bit each.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping
-from functools import cached_property
-from itertools import chain, groupby
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, lru_cache
+from itertools import pairwise
 
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
-MINORS = range(0, 100)
-"""Minors of CPython 3 that may be asked for."""
+OLDEST_MINOR = 8
+"""First minor of CPython 3 in the update table."""
 
-FIRST_PREPARED_MINOR = 6
-LONGEST_VERSION = 32
-LONGEST_SPECIFIER = 1024
+MINORS_AHEAD = 4
+"""Minors beyond the newest known one that the update table answers for."""
+
+NEWEST_PLAUSIBLE_MINOR = 40
+"""A bound such as ``<3.99`` means "any": it does not name a Python that exists."""
+
+MAX_MINOR = 99
+MAX_VERSION_LENGTH = 32
+MAX_SPECIFIER_LENGTH = 256
+
+MAX_LISTED_PATCHES = 3
+"""Excluded patch releases in a row that are listed one by one (``!=3.9.1,!=3.9.2``) before a set becomes two rows."""
+
+_NAMED = re.compile(r"(?<![\w.])3\.([0-9]{1,2})(?:\.([0-9]{1,4}))?")
 
 
 class UnknownPythonError(ValueError):
-    """A text that is no version of CPython 3."""
+    """A text that is not a version of CPython 3."""
 
 
 class PythonVersion(Struct, frozen=True, order=True, dict=True):
@@ -39,12 +50,12 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
     def parse(cls, text: str) -> PythonVersion:
         """Read ``3.11``, ``3.11.4`` or ``3.14.0rc1``; the last is 3.14.0, as for pip. Raises UnknownPythonError."""
         try:
-            version = Version(text if len(text) <= LONGEST_VERSION else "")
+            version = Version(text if len(text) <= MAX_VERSION_LENGTH else "")
         except InvalidVersion:
-            raise UnknownPythonError(f"{text[:32]!r} is no Python version: write it like 3.11 or 3.11.4") from None
+            raise UnknownPythonError(f"{text[:32]!r} is not a Python version: write it like 3.11 or 3.11.4") from None
         is_plain = not version.epoch and version.local is None and version.post is None
-        if not is_plain or version.major != 3 or not 2 <= len(version.release) <= 3 or version.minor not in MINORS:
-            raise UnknownPythonError(f"{text[:32]!r} is no version of CPython 3: write it like 3.11 or 3.11.4")
+        if not is_plain or version.major != 3 or not 2 <= len(version.release) <= 3 or version.minor > MAX_MINOR:
+            raise UnknownPythonError(f"{text[:32]!r} is not a version of CPython 3: write it like 3.11 or 3.11.4")
         return cls(version.minor, version.micro)
 
     @property
@@ -53,133 +64,129 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
         return f"3.{self.minor}"
 
     @cached_property
-    def full(self) -> Version:
+    def full(self) -> str:
         """``3.11.4``"""
-        return Version(f"3.{self.minor}.{self.patch}")
+        return f"3.{self.minor}.{self.patch}"
 
 
-class PythonClass(Struct, frozen=True):
-    """Versions of one minor that no specifier tells apart; ``representative`` is the lowest of them."""
-
-    representative: PythonVersion
-    bit: int
-
-
-class Rule(Struct, frozen=True):
-    """A text of the index that admits some Pythons: a Requires-Python, or a match specification of conda.
-
-    ``named``: the versions at which it may change its mind.
-    """
-
-    admits: Callable[[PythonVersion], bool]
-    named: tuple[PythonVersion, ...] = ()
+def named_pythons(text: str) -> Iterator[PythonVersion]:
+    """Yield the versions of CPython 3 that a specifier, a marker or a match specification names: there it may change."""
+    for minor, patch in _NAMED.findall(text):
+        yield PythonVersion(int(minor), int(patch or 0))
 
 
-class PythonClasses:
-    """The classes of some minors under the rules of one channel.
+def newest_named_minor(texts: Iterable[str]) -> int:
+    """Return the newest minor that any of the texts names, as far as such a Python is plausible."""
+    minors = (python.minor for text in texts for python in named_pythons(text))
+    return max((minor for minor in minors if minor <= NEWEST_PLAUSIBLE_MINOR), default=OLDEST_MINOR)
 
-    ``rules``: all texts that can decide an answer, with what they mean. ``minors``: those that are of interest.
-    """
 
-    def __init__(self, rules: Mapping[str, Rule], minors: Iterable[int]) -> None:
-        boundaries: dict[int, set[int]] = {minor: {0} for minor in minors}
-        for python in chain.from_iterable(rule.named for rule in rules.values()):
-            if python.minor in boundaries:
-                boundaries[python.minor] |= {python.patch, python.patch + 1}
-        self.classes: list[PythonClass] = []
-        self._starts: dict[int, tuple[list[int], list[PythonClass]]] = {}
-        self._admitted = dict.fromkeys(rules, 0)
-        for minor, patches in boundaries.items():
-            self._add_minor(minor, sorted(patches), rules)
-        self.all = (1 << len(self.classes)) - 1
-        self._running: dict[tuple[str, ...], int] = {}
-        self._pairs = [supported_pairs(cls.representative.minor) for cls in self.classes]
+class PythonDomain:
+    """The points that some texts distinguish, from 3.8 to ``last_minor``."""
 
-    def _add_minor(self, minor: int, patches: list[int], rules: Mapping[str, Rule]) -> None:
-        classes: list[PythonClass] = []
-        seen: dict[tuple[bool, ...], PythonClass] = {}
-        for patch in patches:
-            python = PythonVersion(minor, patch)
-            treated = tuple(rule.admits(python) for rule in rules.values())
-            if treated not in seen:
-                seen[treated] = PythonClass(python, len(self.classes))
-                self.classes.append(seen[treated])
-                for text, admitted in zip(rules, treated, strict=True):
-                    self._admitted[text] |= admitted << seen[treated].bit
-            classes.append(seen[treated])
-        self._starts[minor] = (patches, classes)
+    def __init__(self, texts: Iterable[str], last_minor: int) -> None:
+        starts = {(minor, 0) for minor in range(OLDEST_MINOR, last_minor + 1)}
+        for python in {python for text in texts for python in named_pythons(text)}:
+            if OLDEST_MINOR <= python.minor <= last_minor:
+                starts |= {(python.minor, python.patch), (python.minor, python.patch + 1)}
+        self.points = [PythonVersion(*start) for start in sorted(starts)]
+        self.all = (1 << len(self.points)) - 1
 
-    def of(self, python: PythonVersion) -> PythonClass | None:
-        """Return the class of a version, or None if its minor is not among those of interest."""
-        if python.minor not in self._starts:
-            return None
-        starts, classes = self._starts[python.minor]
-        return classes[bisect_right(starts, python.patch) - 1]
+    def bit(self, python: PythonVersion) -> int:
+        """Return the set with the point that stands for a version; the nearest one outside of the domain."""
+        return 1 << max(0, bisect_right(self.points, python) - 1)
 
-    def admitted_by(self, text: str | None) -> int:
-        """Return the set of classes that a rule admits. No rule admits all."""
-        return self.all if text is None else self._admitted[text]
+    def where(self, is_in: Callable[[PythonVersion], bool]) -> int:
+        """Return the set of points for which ``is_in`` is true."""
+        return sum(1 << number for number, python in enumerate(self.points) if is_in(python))
 
-    def where(self, holds: Callable[[PythonVersion], bool]) -> int:
-        """Return the set of classes whose representative ``holds``."""
-        return sum(1 << cls.bit for cls in self.classes if holds(cls.representative))
+    def admitted(self, requires_python: str | None) -> int:
+        """Return the set of points that a Requires-Python admits."""
+        return self.where(lambda python: admits_python(requires_python, python)) if requires_python else self.all
 
     def running(self, tags: tuple[str, ...] | None) -> int:
-        """Return the set of classes that can run a wheel of these interpreter-ABI pairs on some platform; all for None."""
-        if tags is None:
-            return self.all
-        if tags not in self._running:
-            self._running[tags] = sum(1 << bit for bit, pairs in enumerate(self._pairs) if not pairs.isdisjoint(tags))
-        return self._running[tags]
+        """Return the set of points that can run a wheel of these interpreter-ABI pairs on some platform; all for None."""
+        return self.all if tags is None else self.where(lambda python: runs(tags, python.minor))
 
-    def in_words(self, fits: int) -> str:
-        """Return a set of classes as specifiers, one for each run of minors: ``>=3.8,<3.11 or ==3.13.*``."""
-        fitting = {cls.representative.minor for cls in self.classes if fits >> cls.bit & 1}
-        runs = [list(run) for does_fit, run in groupby(sorted(self._starts), fitting.__contains__) if does_fit]
-        return " or ".join(self._run_in_words(run) for run in runs)
+    def specifiers(self, pythons: int) -> list[tuple[int, str]]:
+        """Return a set as PEP 440 specifiers, each with the part of the set that it admits: one, where one can say it."""
+        parts: list[list[tuple[int, int]]] = []  # runs of points, of which the gaps in between can be excluded by !=
+        for run in self._runs(pythons):
+            if parts and self._exclusions(parts[-1][-1][1], run[0]) is not None:
+                parts[-1].append(run)
+            else:
+                parts.append([run])
+        return [(sum((1 << end) - (1 << start) for start, end in part), self._specifier(part)) for part in parts]
 
-    def _run_in_words(self, run: list[int]) -> str:
-        if run[-1] == max(self._starts):
-            return f">=3.{run[0]}"
-        return f"==3.{run[0]}.*" if len(run) == 1 else f">=3.{run[0]},<3.{run[-1] + 1}"
+    def _runs(self, pythons: int) -> Iterator[tuple[int, int]]:
+        """The runs of neighbours in a set, as half-open ranges of point numbers."""
+        start = None
+        for number in range(len(self.points) + 1):
+            is_in = bool(pythons >> number & 1)
+            if is_in and start is None:
+                start = number
+            elif not is_in and start is not None:
+                yield start, number
+                start = None
+
+    def _exclusions(self, start: int, end: int) -> list[str] | None:
+        """The versions from one point to another, excluded one by one; None where they are too many to list."""
+        first, last = self.points[start], self.points[end]
+        if first.patch == last.patch == 0:
+            return [f"!=3.{minor}.*" for minor in range(first.minor, last.minor)]
+        if first.minor == last.minor and last.patch - first.patch <= MAX_LISTED_PATCHES:
+            return [f"!=3.{first.minor}.{patch}" for patch in range(first.patch, last.patch)]
+        return None
+
+    def _specifier(self, part: list[tuple[int, int]]) -> str:
+        start, end = part[0][0], part[-1][1]
+        lower = self.points[start]
+        upper = self.points[end] if end < len(self.points) else None
+        if upper == PythonVersion(lower.minor + 1) and lower.patch == 0 and len(part) == 1:
+            return f"==3.{lower.minor}.*"
+        clauses = [f">={_short(lower)}"] if start else []
+        for (_, gap_start), (gap_end, _) in pairwise(part):
+            clauses += self._exclusions(gap_start, gap_end) or ()
+        return ",".join([*clauses, f"<{_short(upper)}"] if upper else clauses)
 
 
-def requires_python_rules(texts: Iterable[str]) -> dict[str, Rule]:
-    """Return what each Requires-Python means. What is no specifier admits everything, as pip has it."""
-    return {text: _requires_python_rule(text) for text in sorted(set(texts))}
+def _short(python: PythonVersion) -> str:
+    return python.full if python.patch else python.feature_release
+
+
+@lru_cache(maxsize=65536)
+def admits_python(requires_python: str | None, python: PythonVersion) -> bool:
+    """Whether a Requires-Python admits a Python. A text that is not a specifier admits everything, as for pip."""
+    specifier = _specifier(requires_python or "")
+    return specifier is None or specifier.contains(python.full, prereleases=True)
+
+
+@lru_cache(maxsize=4096)
+def _specifier(text: str) -> SpecifierSet | None:
+    try:
+        return SpecifierSet(text) if len(text) <= MAX_SPECIFIER_LENGTH else None
+    except (InvalidSpecifier, ValueError):  # ValueError: numbers of thousands of digits
+        return None
 
 
 def is_specifier(text: str) -> bool:
-    """Tell whether a Requires-Python can be read. Numbers of thousands of digits are nothing that pip could read either."""
-    try:
-        return len(text) <= LONGEST_SPECIFIER and SpecifierSet(text) is not None
-    except InvalidSpecifier:
-        return False
+    """Whether a Requires-Python can be read."""
+    return _specifier(text) is not None
 
 
-def _requires_python_rule(text: str) -> Rule:
-    if not is_specifier(text):
-        return Rule(lambda _: True)
-    specifier = SpecifierSet(text, prereleases=True)
-    return Rule(lambda python: python.full in specifier, tuple(_named_by(specifier)))
+@lru_cache(maxsize=4096)
+def runs(tags: tuple[str, ...], minor: int) -> bool:
+    """Whether CPython 3.``minor`` runs a wheel of these interpreter-ABI pairs on some platform."""
+    return not supported_pairs(minor).isdisjoint(tags)
 
 
+@lru_cache(maxsize=128)
 def supported_pairs(minor: int) -> frozenset[str]:
     """Return the interpreter-ABI pairs (``"cp311-abi3"``) that CPython 3.``minor`` runs on some platform.
 
-    Of the build with the GIL: that is what ``python=3.13`` means. Up to 3.7 its ABI had an ``m`` (PEP 3149).
+    This is the build with the GIL, which is what ``python=3.13`` means. Up to 3.7 its ABI had an ``m`` (PEP 3149).
     """
     python = (3, minor)
     abi = f"cp3{minor}" + ("m" if minor < 8 else "")
     tags = (*cpython_tags(python, abis=[abi], platforms=["any"]), *compatible_tags(python, f"cp3{minor}", ["any"]))
     return frozenset(f"{tag.interpreter}-{tag.abi}" for tag in tags)
-
-
-def _named_by(specifier_set: SpecifierSet) -> Iterable[PythonVersion]:
-    for specifier in specifier_set:
-        try:
-            version = Version(specifier.version.removesuffix(".*"))
-        except InvalidVersion:  # of an arbitrary equality, ``===``
-            continue
-        if version.major == 3 and len(version.release) > 1:
-            yield PythonVersion(version.minor, version.micro)

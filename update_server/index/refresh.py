@@ -10,11 +10,11 @@ import asyncio
 import structlog
 
 from aggregation.clock import Clock
-from update_server.index.keeper import IndexKeeper, RefreshOutcome
 from update_server.index.snapshot import Index, Origin
 from update_server.index.sources import napari_index, pypi
+from update_server.index.sources.base import Progress
 from update_server.index.sources.fetching import Fetcher, UpstreamError, new_client
-from update_server.index.sources.reading import Progress
+from update_server.index.store import IndexStore, RefreshOutcome
 from update_server.settings import Settings
 
 MOST_THAT_MAY_VANISH = 0.05
@@ -32,30 +32,31 @@ class RefreshRefusedError(Exception):
 
 async def build(settings: Settings, previous: Index | None, clock: Clock, progress: Progress) -> Index:
     """Read a new index from the upstream. Raises UpstreamError, or TimeoutError after the time that the settings give."""
-    async with asyncio.timeout(settings.refresh_timeout_s), new_client() as client:
-        fetcher = Fetcher(client, settings.upstream_concurrency)
+    origins = settings.upstreams.origins
+    async with asyncio.timeout(settings.refresh_timeout_s), new_client(origins) as client:
+        fetcher = Fetcher(client, origins, settings.upstream_concurrency)
         return await SOURCES[settings.source](fetcher, settings.upstreams, previous, clock.now(), progress)
 
 
-async def refresh(settings: Settings, keeper: IndexKeeper, clock: Clock, progress: Progress) -> RefreshOutcome:
+async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress: Progress) -> RefreshOutcome:
     """Replace the index that is served by a new one, or say why not."""
-    previous = keeper.served.index if keeper.served else None
+    previous = store.loaded.index if store.loaded else None
     try:
         index = await build(settings, previous, clock, progress)
         check_plausible(index, previous)
-        await asyncio.to_thread(keeper.replace, index)
+        await asyncio.to_thread(store.replace, index)
     except (UpstreamError, RefreshRefusedError, OSError) as error:
         message = str(error) or f"not finished within {settings.refresh_timeout_s} s"
-        keeper.last_refresh = RefreshOutcome(clock.now(), message)
+        store.last_refresh = RefreshOutcome(clock.now(), message)
         log.warning("refresh_failed", error=message)
     except Exception as error:
         # A fault of ours must not end the scheduler's job either; the traceback goes to the log.
-        keeper.last_refresh = RefreshOutcome(clock.now(), f"{type(error).__name__}: {error}")
+        store.last_refresh = RefreshOutcome(clock.now(), f"{type(error).__name__}: {error}")
         log.exception("refresh_failed")
     else:
-        keeper.last_refresh = RefreshOutcome(clock.now())
+        store.last_refresh = RefreshOutcome(clock.now())
         log.info("refresh_done", packages=len(index.facts.packages), stale=len(index.stale))
-    return keeper.last_refresh
+    return store.last_refresh
 
 
 def check_plausible(index: Index, previous: Index | None) -> None:

@@ -1,146 +1,266 @@
-"""The endpoints of today's plugin index, under all their paths."""
+"""The index over HTTP.
+
+Nearly all of it are files, which `FilesFirst` answers before the framework; handlers answer what depends on the question, and
+say why a file is missing.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import csv
+import io
+from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
-from litestar import HttpMethod, Request, Response, get, route
+from litestar import HttpMethod, Request, Response, route
+from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
+from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
+from napari_update_hook.table import CHANNELS
+from napari_update_hook.wire import Updates
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
-from update_server.index.bodies import instant_text
-from update_server.index.fitting import python_named_by
-from update_server.index.query import parsed_python
-from update_server.index.snapshot import Document, Origin
-from update_server.index.sources.reading import ADVISORIES
-from update_server.problems import Problem
-from update_server.representations import Body, respond
+from update_server.index.answers import VARY, Question, versions_of_user_agent
+from update_server.index.coverage import Coverage, coverage_of
+from update_server.index.files import PLUGINS, SUMMARY, TABLES, badge_of
+from update_server.index.pythons import PythonVersion, UnknownPythonError
+from update_server.index.snapshot import Origin
+from update_server.index.table import instant_text
+from update_server.problems import Problem, bad_query
+from update_server.representations import Body, matches, respond
 from update_server.services import RETRY_AFTER_S, Services
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
+HUB_HOST = b"api.napari-hub.org"
+"""The host whose ``/shields/affinder`` is this index's ``/api/shields/affinder``: napari's plugin template names it."""
+
+DEPENDENT = {"/api/plugins", "/index.json", "/api/extended_summary", "/extended_summary.json"}
+"""Files of which there is an answer for one Python and napari, too."""
+
+_NO_BODY: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
+
 Name = Annotated[str, PathParameter(description="name of a package, in any spelling (PEP 503)", max_length=214)]
-Python = Annotated[str | None, QueryParameter(name="python", description="version of CPython 3: only what it can install")]
+Python = Annotated[str | None, QueryParameter(name="python", description="version of CPython 3, such as 3.11 or 3.11.4")]
+Napari = Annotated[str | None, QueryParameter(name="napari", description="version of napari: only what admits it")]
+Channel = Annotated[str, QueryParameter(name="channel", description="where packages come from: pypi or conda-forge")]
+Form = Annotated[str, QueryParameter(name="format", description="json; csv: today's counts; months-csv: the counts by month")]
 Asked = Request[Any, Any, Any]
 
+FIXED = (
+    (list(TABLES.values()), "Update table of a channel", "One table that answers for every Python and every napari."),
+    (["/api/conda", "/api/conda-map", "/conda.json"], "Names on conda-forge", "The conda-forge name of each plugin, or null."),
+    (["/api/readers", "/readers.json"], "Plugins by file pattern", "The plugins that read each file pattern."),
+    (["/classifiers.json"], "Projects with the napari classifier", "Active projects, those withdrawn and those deleted."),
+    (
+        ["/errors.json"],
+        "Projects that could not be read",
+        "Projects without a usable manifest, and what was left out, with reasons.",
+    ),
+    (["/feeds/all.atom"], "New releases", "An Atom feed of all plugins' releases."),
+)
+OF_PROJECTS = (
+    ("/api/pypi", "", "One project as PyPI describes it", "PyPI's JSON of a project."),
+    ("/api/manifest", "", "The npe2 manifest of a plugin", "The manifest of a plugin's newest release."),
+    ("/api/conda", "", "One project as conda-forge has it", "What anaconda.org knows of a package on conda-forge."),
+    ("/feeds", ".atom", "New releases of one plugin", "An Atom feed (`/feeds/affinder.atom`)."),
+)
 
-class ShieldsBadge(msgspec.Struct):
-    """What the endpoint badge of shields.io reads."""
 
-    schemaVersion: int  # noqa: N815 - shields.io spells it so
-    label: str
-    message: str
-    color: str
+class FilesFirst:
+    """Answers the files of the index in front of an application: one look-up by path, and messages that are ready.
+
+    It reads no query and calls nothing of the framework, whose routing and middleware cost twice as much as all of this.
+    """
+
+    def __init__(self, services: Services, app: ASGIApp) -> None:
+        self._services = services
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        loaded = self._services.index.loaded
+        if scope["type"] != ScopeType.HTTP or loaded is None:
+            await self._app(scope, receive, send)
+            return
+        accept_encoding = if_none_match = b""
+        for name, value in scope["headers"]:
+            if name == b"accept-encoding":
+                accept_encoding = value
+            elif name == b"if-none-match":
+                if_none_match = value
+            elif name == b"host" and value == HUB_HOST:
+                scope["path"] = f"/api{scope['path']}"
+                scope["raw_path"] = b"/api" + scope["raw_path"]
+        path, method = scope["path"], scope["method"]
+        body = loaded.files.get(path) if method in ("GET", "HEAD") and path not in DEPENDENT else None
+        if body is None:
+            await self._app(scope, receive, send)
+            return
+        chosen = body.accepted_by(accept_encoding.decode("latin-1"))
+        if if_none_match and matches(body.etag.encode(), if_none_match):
+            start, content = chosen.not_modified
+        else:
+            start, content = chosen.messages
+        self._services.metrics.files.count(path, start["status"])
+        await send(start)
+        await send(content if method == "GET" else _NO_BODY)
+
+
+class Layout(StrEnum):
+    """How the coverage of Pythons is answered: all of it, or one table for spreadsheets."""
+
+    JSON = "json"
+    CSV = "csv"
+    MONTHS_CSV = "months-csv"
 
 
 def index_handlers(services: Services) -> list[BaseRouteHandler]:
     """Return the handlers of the index."""
 
-    def texts(path: str) -> Document:
-        served = services.served()
-        document = served.index.documents.get(path)
-        if document is None and served.index.origin is Origin.SEED:
+    def file_at(path: str) -> Body:
+        """Return a file of the index. Raises Problem 404 where there is none, 503 where the first refresh will bring it."""
+        loaded = services.loaded()
+        if (body := loaded.files.get(path)) is not None:
+            return body
+        if loaded.index.origin is Origin.SEED:
             raise Problem(
                 503,
-                f"Only bare facts of {instant_text(served.index.facts.as_of)} are here so far, no texts: the first refresh "
+                f"Only bare facts of {instant_text(loaded.index.facts.as_of)} are here so far, no texts: the first refresh "
                 "brings them. Try again in a minute.",
                 retry_after=RETRY_AFTER_S,
             )
-        if document is None:
-            raise Problem(404, "The index has nothing under that name.", pointer="name")
-        return document
+        raise Problem(404, "The index has nothing under that name.", pointer="name")
 
-    @route(
-        ["/api/plugins", "/index.json"],
-        http_method=READ,
-        summary="Newest version of each plugin",
-        media_type="application/json",
-    )
-    async def plugins(request: Asked, python: Python = None) -> Response[bytes]:
-        """Return the newest version of each listed plugin by name: with ``python``, the newest that this Python can install."""
-        served = services.served()
-        if python is not None:
-            return _answer(request, await services.made_list(served.fitting.plugins, parsed_python(python)))
-        versions = {package.name: package.version for package in served.index.facts.packages}
-        return _answer(request, Document.of(msgspec.json.encode(versions)))
+    def fixed(paths: list[str], summary: str, description: str) -> BaseRouteHandler:
+        @route(paths, http_method=READ, summary=summary, description=description)
+        async def answer_file(request: Asked) -> Response[bytes]:
+            return respond(request, file_at(request.url.path))
+
+        return answer_file
+
+    def of_project(folder: str, ending: str, summary: str, description: str) -> BaseRouteHandler:
+        @route(f"{folder}/{{name:str}}", http_method=READ, summary=summary, description=description)
+        async def answer_project(request: Asked, name: Name) -> Response[bytes]:
+            return respond(request, file_at(f"{folder}/{canonicalize_name(name.removesuffix(ending))}{ending}"))
+
+        return answer_project
+
+    async def listed(request: Asked, question: Question | None, path: str) -> Response[bytes]:
+        """Answer a list: for a Python and a napari where the query or the User-Agent of an unmodified napari names them."""
+        vary = "accept-encoding"
+        if services.settings.versions_from_user_agent and request.url.path.startswith("/api/"):
+            vary = VARY
+            named = versions_of_user_agent(request.headers.get("user-agent", ""))
+            if question is None and named is not None:
+                question = Question("plugins" if path in PLUGINS else "extended_summary", *named)
+        body = file_at(path)
+        if question is not None:
+            body = await services.loaded().answers.get(question)
+        response = respond(request, body)
+        response.headers["vary"] = vary
+        return response
+
+    @route(["/api/plugins", "/index.json"], http_method=READ, summary="Newest version of each plugin")
+    async def plugins(request: Asked, python: Python = None, napari: Napari = None) -> Response[bytes]:
+        """Return the newest version of each plugin by name; with ``python`` and ``napari``, the newest that fits them."""
+        return await listed(request, _question("plugins", python, napari), PLUGINS[0])
 
     @route(["/api/extended_summary", "/extended_summary.json"], http_method=READ, summary="All plugins with their texts")
-    async def extended_summary(request: Asked, python: Python = None) -> Response[bytes]:
-        """Return name, texts and versions of each listed plugin: with ``python``, only what this Python can install.
+    async def extended_summary(request: Asked, python: Python = None, napari: Napari = None) -> Response[bytes]:
+        """Return name, texts and versions of each plugin; with ``python`` and ``napari``, only what fits them.
 
-        An unmodified napari names its Python in its User-Agent, and is answered as if it had asked with ``python``.
+        An unmodified napari names both in its User-Agent, and is answered as if it had asked with them.
         """
-        document = texts("/api/extended_summary")
-        reads_user_agent = services.settings.python_from_user_agent and request.url.path.startswith("/api/")
-        asked = parsed_python(python) if python is not None else None
-        if asked is None and reads_user_agent:
-            asked = python_named_by(request.headers.get("user-agent", ""))
-        if asked is not None:
-            document = await services.made_list(services.served().fitting.extended_summary, asked)
-        return _answer(request, document, vary="accept-encoding, user-agent" if reads_user_agent else "accept-encoding")
+        return await listed(request, _question("extended_summary", python, napari), SUMMARY[0])
 
-    @route(["/api/conda", "/api/conda-map", "/conda.json"], http_method=READ, summary="Names on conda-forge")
-    async def conda_map(request: Asked) -> Response[bytes]:
-        """Return the conda-forge name of each listed plugin, null where it is not there."""
-        return _answer(request, texts("/api/conda"))
+    @route(
+        "/api/updates",
+        http_method=READ,
+        summary="What your Python can install",
+        responses={200: ResponseSpec(Updates, description="the newest version of each package that fits")},
+    )
+    async def updates(
+        request: Asked, python: Python = None, channel: Channel = "pypi", napari: Napari = None
+    ) -> Response[bytes]:
+        """Return, for every package, the newest version that a Python can install, and why a newer one does not fit.
 
-    @route(["/api/readers", "/readers.json"], http_method=READ, summary="Plugins by file pattern that they read")
-    async def readers(request: Asked) -> Response[bytes]:
-        """Return the plugins that read each file pattern."""
-        return _answer(request, texts("/api/readers"))
+        It is computed from the update table, which answers for every Python at once.
+        """
+        if not python:
+            raise bad_query("python", "Say which Python you have: python=3.11 or python=3.11.4.")
+        if channel not in CHANNELS:
+            raise bad_query("channel", f"{channel[:32]!r} is not a channel: choose {' or '.join(CHANNELS)}.")
+        question = Question("updates", _python(python), _napari(napari), channel)
+        return respond(request, await services.loaded().answers.get(question))
 
-    @route("/classifiers.json", http_method=READ, summary="Projects with the napari classifier")
-    async def classifiers(request: Asked) -> Response[bytes]:
-        """Return the projects that carry the classifier ``Framework :: napari``, those withdrawn and those deleted."""
-        return _answer(request, texts("/classifiers.json"))
+    @route(["/api/shields/{name:str}", "/shields/{name:str}"], http_method=READ, summary="Badge data for shields.io")
+    async def shields(name: Name) -> Response[bytes]:
+        """Return the JSON that the endpoint badge of shields.io reads; for an unknown plugin it says "unavailable"."""
+        key = canonicalize_name(name)
+        badge = badge_of(key if key in services.loaded().packages else None)
+        return Response(msgspec.json.encode(badge), media_type="application/json", headers={"cache-control": "max-age=300"})
 
-    @route("/errors.json", http_method=READ, summary="Projects that could not be read")
-    async def errors(request: Asked) -> Response[bytes]:
-        """Return projects without a usable manifest, and those that the last refresh could not read, with the reason."""
-        document = texts("/errors.json")
-        stale, skipped = services.served().index.stale, services.served().index.skipped
-        if not stale and not skipped:
-            return _answer(request, document)
-        known = msgspec.json.decode(document.text(), type=dict[str, Any])
-        packages = services.served().packages
-        for key, text in skipped.items():
-            known.setdefault(key, {"version": packages[key].version, "error": f"passed over: {text}"})
-        for key, entry in stale.items():
-            if key == ADVISORIES:
-                continue
-            known[key] = {"version": packages[key].version if key in packages else None, "error": entry.error}
-        return _answer(request, Document.of(msgspec.json.encode(known)))
+    @route("/api/pythons", http_method=READ, summary="How many plugins each Python can install")
+    async def pythons(request: Asked, form: Form = "json") -> Response[bytes]:
+        """Return for each Python which plugins it can install, and for each month how many newest releases fitted it."""
+        if form not in list(Layout):
+            raise bad_query("format", f"There is no format {form[:16]!r}: choose {', '.join(Layout)}.")
+        loaded = services.loaded()
+        if form == Layout.JSON:
+            return respond(request, file_at("/api/pythons.json"))
 
-    @route("/api/pypi/{name:str}", http_method=READ, summary="One project as PyPI describes it")
-    async def pypi(request: Asked, name: Name) -> Response[bytes]:
-        """Return PyPI's JSON of a project."""
-        return _answer(request, texts(f"/api/pypi/{canonicalize_name(name)}"))
+        async def make() -> Body:
+            coverage = await asyncio.to_thread(coverage_of, loaded.index.facts, loaded.tables)
+            return Body(_table(coverage, Layout(form)).encode(), "text/csv")
 
-    @route("/api/manifest/{name:str}", http_method=READ, summary="The npe2 manifest of a plugin")
-    async def manifest(request: Asked, name: Name) -> Response[bytes]:
-        """Return the manifest of a plugin's newest release."""
-        return _answer(request, texts(f"/api/manifest/{canonicalize_name(name)}"))
+        return respond(request, await services.cache.body(("pythons", form), make))
 
-    @route("/api/conda/{name:str}", http_method=READ, summary="One project as conda-forge has it")
-    async def conda(request: Asked, name: Name) -> Response[bytes]:
-        """Return what anaconda.org knows of a project's package on conda-forge."""
-        return _answer(request, texts(f"/api/conda/{canonicalize_name(name)}"))
-
-    @get("/api/shields/{name:str}", summary="Badge data for shields.io")
-    async def shields(name: Name) -> ShieldsBadge:
-        """Return the JSON that the endpoint badge of shields.io reads."""
-        package = services.served().packages[services.package_key(name)]
-        return ShieldsBadge(1, "napari hub", f"{package.name} {package.version}", "#0074B8")
-
-    return [plugins, extended_summary, conda_map, readers, classifiers, errors, pypi, manifest, conda, shields]
+    return [
+        plugins,
+        extended_summary,
+        updates,
+        shields,
+        pythons,
+        *(fixed(*one) for one in FIXED),
+        *(of_project(*one) for one in OF_PROJECTS),
+    ]
 
 
-def _answer(request: Asked, document: Document, vary: str = "accept-encoding") -> Response[bytes]:
-    return respond(request, _body(document, vary))
+def _question(kind: Any, python: str | None, napari: str | None) -> Question | None:
+    if python is None and napari is None:
+        return None
+    return Question(kind, None if python is None else _python(python), _napari(napari))
 
 
-@lru_cache(maxsize=128)
-def _body(document: Document, vary: str) -> Body:
-    return Body.of_gzip(document.body, vary)
+@lru_cache(maxsize=1024)
+def _python(text: str) -> PythonVersion:
+    try:
+        return PythonVersion.parse(text)
+    except UnknownPythonError as error:
+        raise bad_query("python", f"{error}.") from error
+
+
+def _napari(text: str | None) -> str | None:
+    """A napari version in its normal form, without the local part."""
+    if text is None:
+        return None
+    try:
+        return Version(text[:64]).public
+    except InvalidVersion as error:
+        raise bad_query("napari", f"{text[:32]!r} is not a napari version: write it like 0.6.1.") from error
+
+
+def _table(coverage: Coverage, form: Layout) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if form is Layout.CSV:
+        writer.writerow(["python", "newest_fits", "only_older_fits", "nothing_fits"])
+        writer.writerows([one.python, len(one.newest), len(one.older), len(one.nothing)] for one in coverage.supports)
+    else:
+        writer.writerow(["day", "packages", *coverage.pythons])
+        writer.writerows([one.day, one.packages, *one.fits] for one in coverage.months)
+    return text.getvalue()

@@ -1,7 +1,7 @@
 """The index that ships in the wheel, so that a service which starts offline for the first time has something to say.
 
-It holds bare facts: names, versions, Requires-Python, wheel tags, yanks, command ids. No texts, so those endpoints wait for
-the first refresh, and nothing of conda-forge. ``update-server index seed`` makes it from an upstream.
+It holds bare facts: names, versions, Requires-Python, wheel tags, yanks, requirements on versions, command ids. No texts, so
+those endpoints wait for the first refresh, and nothing of conda-forge. ``update-server index seed`` makes it from an upstream.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from update_server.index.model import FACTS_FORMAT, Facts, Release
+from update_server.index.model import FACTS_FORMAT, Facts, Package
 from update_server.index.snapshot import Index, Origin
 
 MAX_SIZE = 64 * 2**20
@@ -20,7 +20,7 @@ MAX_SIZE = 64 * 2**20
 
 
 class BrokenSeedError(Exception):
-    """A file that is no seed which this version can read."""
+    """A file that is not a seed, or that this version cannot read."""
 
 
 def shipped() -> Path:
@@ -30,20 +30,13 @@ def shipped() -> Path:
 
 def pack(facts: Facts) -> bytes:
     """Return the seed of some facts, compressed."""
-    bare = tuple(
-        msgspec.structs.replace(
-            package,
-            conda=None,
-            vulnerabilities={},
-            releases=tuple(
-                Release(release.version, tuple(dict.fromkeys(release.files)), uploaded=release.uploaded)
-                for release in package.releases
-            ),
-        )
-        for package in facts.packages
-    )
-    seed = Facts(format=FACTS_FORMAT, as_of=facts.as_of, has_conda=False, packages=bare)
+    seed = Facts(FACTS_FORMAT, facts.as_of, False, tuple(map(_bare, facts.packages)), tuple(map(_bare, facts.parts)))
     return lzma.compress(msgspec.json.encode(seed), preset=9 | lzma.PRESET_EXTREME)
+
+
+def _bare(package: Package) -> Package:
+    releases = (msgspec.structs.replace(release, files=tuple(dict.fromkeys(release.files))) for release in package.releases)
+    return msgspec.structs.replace(package, conda=None, vulnerabilities={}, releases=tuple(releases))
 
 
 def read(path: Path) -> Index:

@@ -60,8 +60,8 @@ class Index(Struct, frozen=True):
     """Everything that is served, at one time.
 
     ``documents`` by upstream path (``/api/manifest/affinder``); ``fact_etags`` of each package's release list, by key;
-    ``changed``: since when each update answer is what it is; ``stale`` and ``skipped`` by key: what could not be read, what was
-    passed over.
+    ``changed``: since when the table with a given digest is what it is; ``stale`` and ``skipped`` by key: what could not be
+    read, and what was left out; ``refused_wheels``: why a wheel cannot be used, by its digest.
     """
 
     facts: Facts
@@ -71,6 +71,7 @@ class Index(Struct, frozen=True):
     changed: Mapping[str, datetime] = field(default_factory=dict)
     stale: Mapping[str, Stale] = field(default_factory=dict)
     skipped: Mapping[str, str] = field(default_factory=dict)
+    refused_wheels: Mapping[str, str] = field(default_factory=dict)
 
 
 class BrokenSnapshotError(Exception):
@@ -85,6 +86,7 @@ class _Tables(Struct, frozen=True):
     changed: dict[str, datetime]
     stale: dict[str, Stale]
     skipped: dict[str, str] = {}
+    refused_wheels: dict[str, str] = {}
 
 
 def write(index: Index, path: Path) -> None:
@@ -101,14 +103,21 @@ def write(index: Index, path: Path) -> None:
 
 
 def _write(index: Index, path: Path) -> None:
-    tables = _Tables(index.facts, dict(index.fact_etags), dict(index.changed), dict(index.stale), dict(index.skipped))
+    tables = _Tables(
+        index.facts,
+        dict(index.fact_etags),
+        dict(index.changed),
+        dict(index.stale),
+        dict(index.skipped),
+        dict(index.refused_wheels),
+    )
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = OFF")  # a file that fails is thrown away: nothing has to be undone
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {SNAPSHOT_FORMAT}")
         database.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
         database.execute("CREATE TABLE documents (path TEXT PRIMARY KEY, etag TEXT, body BLOB NOT NULL)")
-        database.execute("INSERT INTO meta VALUES ('index', ?)", (gzip.compress(msgspec.json.encode(tables), 6),))
+        database.execute("INSERT INTO meta VALUES ('index', ?)", (gzip.compress(msgspec.json.encode(tables), 6, mtime=0),))
         database.executemany(
             "INSERT INTO documents VALUES (?, ?, ?)",
             ((path, document.etag, document.body) for path, document in index.documents.items()),
@@ -134,7 +143,16 @@ def read(path: Path) -> Index | None:
         raise BrokenSnapshotError(
             f"Cannot read the index snapshot {path.name}: its facts are of format {tables.facts.format}, not {FACTS_FORMAT}"
         )
-    return Index(tables.facts, Origin.SNAPSHOT, documents, tables.fact_etags, tables.changed, tables.stale, tables.skipped)
+    return Index(
+        tables.facts,
+        Origin.SNAPSHOT,
+        documents,
+        tables.fact_etags,
+        tables.changed,
+        tables.stale,
+        tables.skipped,
+        tables.refused_wheels,
+    )
 
 
 def _check_form(database: sqlite3.Connection, path: Path) -> None:

@@ -35,13 +35,12 @@ from aggregation.catalogue import questions_reading
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.retention import RETENTION
 from aggregation.stores.raw import RawStore
-from update_server.index.query import parsed_query
 from update_server.intake.decoding import json_text
 from update_server.intake.limiting import AddressLimits, client_address
 from update_server.intake.validation import SCHEMA_VERSIONS, accepted
 from update_server.operations.metrics import outcome_of
 from update_server.problems import Problem, ProblemBody
-from update_server.representations import matches, respond
+from update_server.representations import respond
 from update_server.services import RETRY_AFTER_S, Services
 
 Asked = Request[Any, Any, Any]
@@ -97,9 +96,9 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     @post(
         "/api/updates/{level:str}",
         status_code=200,
-        summary="Update check with a telemetry batch",
+        summary="Send a telemetry batch",
         responses={
-            200: ResponseSpec(BatchAnswer, description="receipt, and the update check's answer"),
+            200: ResponseSpec(BatchAnswer, description="the receipt"),
             422: _PROBLEM,
             410: _PROBLEM,
             429: _PROBLEM,
@@ -107,14 +106,9 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         },
     )
     async def send_batch(request: Asked, level: FromPath[str]) -> Response[bytes]:
-        """Store one report and answer the update check. The answer goes out once the report is durable.
-
-        The query is that of ``GET /api/updates``; ``known`` names the ETag of the answer that the client holds already.
-        """
+        """Store one report. The answer goes out once the report is durable."""
         checked = taken_level(request, level)
         limited(request, services.report_limits)
-        query = parsed_query(request.scope["query_string"])
-        body = await services.updates(query)
         text = await json_text(request)
         batch = accepted(text, checked, services.allowed(), services.clock.now())
         if services.writer is None:
@@ -123,10 +117,8 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         services.metrics.reports.labels(checked.value, outcome_of(stored)).inc()
         services.metrics.left_out.labels("plugins").inc(batch.left_out.plugins)
         services.metrics.left_out.labels("commands").inc(batch.left_out.commands)
-        receipt = msgspec.json.encode(Receipt(stored.stored, stored.revision, stored.reason, batch.left_out))
-        updates = b"null" if query.known and matches(body.etag, query.known) else body.identity
-        content = b'{"receipt":' + receipt + b',"updates":' + updates + b"}"
-        return Response(content, status_code=200, media_type=MediaType.JSON, headers=_NO_STORE)
+        answer = BatchAnswer(Receipt(stored.stored, stored.revision, stored.reason, batch.left_out))
+        return Response(msgspec.json.encode(answer), status_code=200, media_type=MediaType.JSON, headers=_NO_STORE)
 
     @post(
         "/api/reports/find",

@@ -1,4 +1,4 @@
-"""One place where every request but update checks passes: it is counted, and logged where that is asked for.
+"""One place where every request except files of the index passes: it is counted, and logged if that is asked for.
 
 A line has the method, the endpoint as it is declared (``/api/pypi/{name}``, never the name), the status and the
 milliseconds: no address, no query, no header.

@@ -15,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from aggregation.standing import Standing, broken_promises, failing_jobs, standing
 from aggregation.stores.raw import RawStore
 from update_server import __version__
-from update_server.index.bodies import instant_text
 from update_server.index.snapshot import Origin
+from update_server.index.table import instant_text
 from update_server.services import Services
 
 
@@ -117,18 +117,17 @@ def raw_that_lists_weeks(services: Services) -> RawStore | None:
 
 def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
     """Return the state of the index, what is wrong with it in sentences, and whether there is one."""
-    keeper, now = services.keeper, services.clock.now()
+    store, now = services.index, services.clock.now()
     reasons = []
-    if keeper.trouble:
-        reasons.append(keeper.trouble)
-    ended_at, error = (keeper.last_refresh.ended_at, keeper.last_refresh.error) if keeper.last_refresh else (None, None)
+    if store.error:
+        reasons.append(store.error)
+    ended_at, error = (store.last_refresh.ended_at, store.last_refresh.error) if store.last_refresh else (None, None)
     if error:
         reasons.append(f"The last refresh failed: {error}")
-    served = keeper.served
-    if served is None:
+    if store.loaded is None:
         reasons.append("There is no index yet.")
         return (IndexHealth(None, None, None, 0, _text(ended_at), error, {}), reasons, False)
-    index = served.index
+    index = store.loaded.index
     as_of = index.facts.as_of
     if index.origin is Origin.SEED:
         reasons.append(f"The index is the shipped one of {instant_text(as_of)}: bare facts, until a refresh succeeds.")

@@ -8,7 +8,6 @@ level.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from napari_update_hook.weeks import start_of
@@ -20,21 +19,27 @@ from aggregation.clock import Clock
 from aggregation.standing import WAS_STOPPED, Standing
 from aggregation.stores.aggregate import JobCount
 from aggregation.stores.aggregate_tables import AggregationRun
-from update_server.index.bodies import CHANNELS
-from update_server.index.keeper import IndexKeeper
+from update_server.index.store import IndexStore
 
 
-class UpdateChecks(Collector):
-    """Update checks by what became of them. Plain numbers, because each is answered in some microseconds."""
+class FileCounts(Collector):
+    """Files of the index that were sent. Plain numbers, because each is answered in some microseconds."""
 
     def __init__(self) -> None:
-        self.answered = self.not_modified = self.refused = 0
+        self._counts: dict[tuple[str, int], int] = {}
+
+    def count(self, path: str, status: int) -> None:
+        """Count an answer: 200 or 304."""
+        key = ("table" if path.startswith("/api/updates/") else "other", status)
+        self._counts[key] = self._counts.get(key, 0) + 1
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Return the numbers as they are."""
-        family = CounterMetricFamily("update_checks", "Update checks, by the status of the answer", labels=["status"])
-        for status, number in (("200", self.answered), ("304", self.not_modified), ("refused", self.refused)):
-            family.add_metric([status], number)
+        labels = ["kind", "status"]
+        family = CounterMetricFamily("index_files", "Files of the index that were sent; table: update checks", labels=labels)
+        for kind in ("table", "other"):
+            for status in (200, 304):
+                family.add_metric([kind, str(status)], self._counts.get((kind, status), 0))
         yield family
 
 
@@ -43,7 +48,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = Counter("requests", "Requests, but update checks", ["endpoint", "status"], registry=self.registry)
+        self.requests = Counter(
+            "requests", "Requests, except files of the index", ["endpoint", "status"], registry=self.registry
+        )
         self.reports = Counter(
             "reports", "Reports that came, by what became of them: new, replaced, repeated, not_taken", ["level", "outcome"],
             registry=self.registry,
@@ -58,9 +65,6 @@ class Metrics:
         self._index_age = self._gauge("index_age_seconds", "Age of the index that is served")
         self._index_packages = self._gauge("index_packages", "Packages of the index that is served; 0: none")
         self._index_stale = self._gauge("index_packages_stale", "Packages that the last refresh could not read")
-        self._index_classes = self._gauge(
-            "index_compatibility_classes", "Python versions with an answer of their own", "channel"
-        )
         self._refresh_ended = self._gauge("index_last_refresh_timestamp_seconds", "When this process last ended a refresh")
         self._refresh_failed = self._gauge("index_last_refresh_failed", "Whether this process's last refresh failed: 1, else 0")
         self._oldest_raw_week = self._gauge("raw_oldest_week_timestamp_seconds", "Start of the oldest week with raw reports")
@@ -69,8 +73,8 @@ class Metrics:
         self._at_risk = self._gauge("weeks_at_risk", "Unpublished weeks whose raw reports go within seven days")
         self._cells_published = self._gauge("last_week_cells_published", "Public numbers of the week that was published last")
         self._cells_hidden = self._gauge("last_week_cells_hidden", "Hidden numbers of that week, of fewer than ten people")
-        self.checks = UpdateChecks()
-        self.registry.register(self.checks)
+        self.files = FileCounts()
+        self.registry.register(self.files)
         self._job_started = self._gauge("job_last_start_timestamp_seconds", "When a job last began", "job")
         self._job_went_well = self._gauge("job_last_success_timestamp_seconds", "When a job last went well", "job")
         self._job_failed = self._gauge("job_last_run_failed", "Whether a job's last run failed: 1, else 0", "job")
@@ -102,20 +106,18 @@ class Metrics:
             self._cells_published.set(run.cells)
             self._cells_hidden.set(float("nan") if run.hidden is None else run.hidden)
 
-    def watch_index(self, keeper: IndexKeeper, clock: Clock) -> None:
+    def watch_index(self, index: IndexStore, clock: Clock) -> None:
         """Show the index as it is when somebody looks."""
         self._index_age.set_function(
-            lambda: (clock.now() - keeper.served.index.facts.as_of).total_seconds() if keeper.served else float("nan")
+            lambda: (clock.now() - index.loaded.index.facts.as_of).total_seconds() if index.loaded else float("nan")
         )
-        self._index_packages.set_function(lambda: len(keeper.served.packages) if keeper.served else 0)
-        self._index_stale.set_function(lambda: len(keeper.served.index.stale) if keeper.served else float("nan"))
-        for channel in CHANNELS:
-            self._index_classes.labels(channel).set_function(partial(_classes, keeper, channel))
+        self._index_packages.set_function(lambda: len(index.loaded.packages) if index.loaded else 0)
+        self._index_stale.set_function(lambda: len(index.loaded.index.stale) if index.loaded else float("nan"))
         self._refresh_ended.set_function(
-            lambda: keeper.last_refresh.ended_at.timestamp() if keeper.last_refresh else float("nan")
+            lambda: index.last_refresh.ended_at.timestamp() if index.last_refresh else float("nan")
         )
         self._refresh_failed.set_function(
-            lambda: float(keeper.last_refresh.error is not None) if keeper.last_refresh else float("nan")
+            lambda: float(index.last_refresh.error is not None) if index.last_refresh else float("nan")
         )
 
     def watch_queue(self, length: Callable[[], int]) -> None:
@@ -132,11 +134,6 @@ class Metrics:
             thread.join(5)
 
         return stop
-
-
-def _classes(keeper: IndexKeeper, channel: str) -> float:
-    bodies = keeper.served.bodies.channels.get(channel) if keeper.served else None
-    return len(bodies.classes.classes) if bodies else 0
 
 
 def outcome_of(stored: Any) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import structlog
 
 from aggregation.cli.output import progress_bar
-from update_server.index.sources.reading import Progress
+from update_server.index.sources.base import Progress
 
 SECONDS_BETWEEN_LINES = 2.0
 

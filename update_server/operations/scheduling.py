@@ -30,7 +30,7 @@ def make_scheduler(services: Services) -> schedule.JobScheduler:
         if await refreshed_by_a_replica(services):
             return None
         with shown_progress() as progress:
-            outcome = await refresh(settings, services.keeper, services.clock, progress)
+            outcome = await refresh(settings, services.index, services.clock, progress)
         if not outcome.error and services.has_replicas:
             await _offer(services)
         if outcome.error:
@@ -82,17 +82,17 @@ async def watch_snapshot(services: Services) -> None:
 
 async def take_over(services: Services) -> bool:
     """Serve the index of another process, if there is a newer one; tell whether that was so."""
-    if await asyncio.to_thread(services.keeper.load_if_replaced):
+    if await asyncio.to_thread(services.index.load_if_replaced):
         return True
     if not services.has_replicas:
         return False
-    served = services.keeper.served
+    loaded = services.index.loaded
     try:
-        packed = await services.aggregate.shared_index(served.index.facts.as_of if served else None)
+        packed = await services.aggregate.shared_index(loaded.index.facts.as_of if loaded else None)
     except (SQLAlchemyError, OSError) as error:
         log.warning("shared_index_away", error=type(error).__name__)
         return False
-    return packed is not None and await asyncio.to_thread(services.keeper.take, packed)
+    return packed is not None and await asyncio.to_thread(services.index.adopt, packed)
 
 
 async def refreshed_by_a_replica(services: Services) -> bool:
@@ -100,19 +100,19 @@ async def refreshed_by_a_replica(services: Services) -> bool:
     if not services.has_replicas:
         return False
     await take_over(services)
-    served = services.keeper.served
-    if served is None or served.index.origin is not Origin.SNAPSHOT:
+    loaded = services.index.loaded
+    if loaded is None or loaded.index.origin is not Origin.SNAPSHOT:
         return False
-    age = services.clock.now() - served.index.facts.as_of
+    age = services.clock.now() - loaded.index.facts.as_of
     return age < timedelta(seconds=services.settings.refresh_interval_s / 2)
 
 
 async def _offer(services: Services) -> None:
     """Give a new index to the other replicas."""
-    served = services.keeper.served
+    loaded = services.index.loaded
     try:
-        if served is not None:
-            packed = await asyncio.to_thread(services.keeper.packed)
-            await services.jobs_aggregate.share_index(served.index.facts.as_of, packed)
+        if loaded is not None:
+            packed = await asyncio.to_thread(services.index.packed)
+            await services.jobs_aggregate.share_index(loaded.index.facts.as_of, packed)
     except (SQLAlchemyError, OSError) as error:
         log.warning("index_not_shared", error=type(error).__name__)

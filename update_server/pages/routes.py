@@ -16,8 +16,7 @@ from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, Entry
 from aggregation.retention import RETENTION
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
-from update_server.index.coverage import releases_of, shown_pythons
-from update_server.index.coverage_route import coverage_of
+from update_server.index.coverage import coverage_of, release_support, shown_pythons
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
@@ -99,13 +98,13 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
         order = Order(sort)
 
         async def context() -> Context:
-            served = services.served()
+            loaded = services.loaded()
             weeks = await services.aggregate.public_weeks()
             last = weeks[-1] if weeks else None
             entry = _installs()
             found = await services.aggregate.all_rows(entry, {}, since=last, until=last) if last else []
             people = {row.values[PLUGIN.name]: row.people for row in found}
-            rows = listing(served.index, people, q, order)
+            rows = listing(loaded.index, people, q, order)
             return {"rows": rows, "q": q, "sort": order, "orders": list(Order), "last_week": last, "entry": entry}
 
         return await pages.answer(request, (q.strip().lower(), sort), "plugins.html", context)
@@ -117,13 +116,13 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             return Response(b"", status_code=302, headers={"location": "/dashboard"})
 
         async def context() -> Context:
-            served = services.served()
+            loaded = services.loaded()
             weeks, chosen = await span(first, last)
-            package = served.packages[key]
-            pythons = shown_pythons(served.index.facts)
-            releases = releases_of(package, served.bodies.channels["pypi"].classes, pythons)
+            package = loaded.packages[key]
+            pythons = shown_pythons(loaded.tables)
+            releases = release_support(package, loaded.tables.compatibility["pypi"][key], pythons)
             entries = [entry for entry in CATALOGUE if entry.fixed and entry.dimensions[0] == PLUGIN]
-            about = next((one for one in listing(served.index, {}, "", Order.NAME) if one.key == key), None)
+            about = next((one for one in listing(loaded.index, {}, "", Order.NAME) if one.key == key), None)
             shown = await charts(entries, chosen, key)
             last_figure = shown[0].figure if shown else None
             return {
@@ -146,7 +145,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
     async def pythons(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
         async def context() -> Context:
             weeks, chosen = await span(first, last)
-            coverage = await asyncio.to_thread(coverage_of, services.served())
+            coverage = await asyncio.to_thread(coverage_of, services.loaded().index.facts, services.loaded().tables)
             shown = await charts([_by(PYTHON)], chosen)
             return {"weeks": weeks, "chosen": chosen, "coverage": coverage, "charts": shown}
 

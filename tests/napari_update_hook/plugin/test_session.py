@@ -20,7 +20,7 @@ from napari_update_hook.plugin.snapshot import Snapshot, Task
 from napari_update_hook.settings import read_site_rules
 from napari_update_hook.wire import Level
 
-from tests.support.client import SERVER, Machine
+from tests.support.client import SERVER, TABLE_PATH, Machine
 from tests.support.session import SERVICE, answer, wait_until
 
 
@@ -97,7 +97,7 @@ def test_an_answer_waits_for_no_server(session: Session, machine: Machine, respx
         held.wait(25)
         return answer()
 
-    respx_mock.get(f"{SERVER}/api/updates").mock(side_effect=slow)
+    respx_mock.get(f"{SERVER}{TABLE_PATH}").mock(side_effect=slow)
     session.check()
     session.answer("basic", means="test", service=SERVICE)
     wait_until(lambda: machine.store.consents.current() is not None)

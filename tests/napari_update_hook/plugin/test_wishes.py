@@ -16,7 +16,7 @@ from napari_update_hook.state.sendings import Sendings
 from napari_update_hook.telemetry import Telemetry
 from napari_update_hook.wire import Level
 
-from tests.support.client import ALLOWED, SERVER, Machine, reports_of, requests_of, taking_server
+from tests.support.client import ALLOWED, SERVER, TABLE_PATH, Machine, reports_of, requests_of, taking_server
 from tests.support.session import SERVICE, answer, network_drained, wait_until
 
 
@@ -24,7 +24,7 @@ from tests.support.session import SERVICE, answer, network_drained, wait_until
 def test_what_a_person_wants_before_a_check_holds_for_it_however_long_it_takes_to_write(
     session: Session, respx_mock: respx.MockRouter, wish: str
 ) -> None:
-    updates = respx_mock.get(f"{SERVER}/api/updates").mock(return_value=answer())
+    updates = respx_mock.get(f"{SERVER}{TABLE_PATH}").mock(return_value=answer())
     told: list[Any] = []
     session.on_notice(told.append)
     is_free = threading.Event()
@@ -57,7 +57,7 @@ def test_nothing_is_sent_once_a_person_has_said_no_while_a_check_asks(
     wait_until(lambda: not session.snapshot.is_busy(Task.CHECK))
     is_free.set()
     wait_until(lambda: not session.snapshot.busy)
-    assert ("GET", "/api/updates") in requests_of(respx_mock)
+    assert ("GET", TABLE_PATH) in requests_of(respx_mock)
     assert not reports_of(respx_mock)
     assert not machine.store.sendings.identifiers(), "none is noted as one that a server may know"
 

@@ -1,118 +1,204 @@
-"""What fits, in a table of made-up projects, and against a plain search with `packaging` alone."""
+"""For whom is a release? A table of cases, and made indexes against a plain search with `packaging`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_update_hook.wire import PackageUpdate
+from napari_update_hook.table import Choice, Release, TablePackage, admits, choose, pick
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.support.facts import package_of
 from tests.support.made_upstream import MadeFile, MadeProject
-from update_server.index.compatibility import pypi_classes, pypi_updates
-from update_server.index.pythons import PythonVersion, supported_pairs
+from update_server.index.compatibility import PLATFORMS, Compatibility, pypi_compatibility, rows_of
+from update_server.index.pythons import PythonDomain, PythonVersion, supported_pairs
 
 SDIST = None
+LAST_MINOR = 16
+NAPARIS = ("0.4.19", "0.5.6", "0.6.1", "0.7.1", "0.8.0")
+NAMES = frozenset({"made", "napari", "npe2", "other"})
 
 
-def answer(releases: dict[str, Sequence[MadeFile]], python: str = "3.10") -> PackageUpdate:
+def compatibility_of(
+    releases: dict[str, Sequence[MadeFile]], requires: dict[str, Sequence[str]] | None = None
+) -> Compatibility:
     package = package_of(MadeProject("made", releases))
-    classes = pypi_classes([package], range(6, 16))
-    cls = classes.of(PythonVersion.parse(python))
-    assert cls is not None
-    return pypi_updates(package, classes)[cls.bit]
+    known = tuple(
+        msgspec.structs.replace(release, requires=tuple((requires or {}).get(release.version, ())))
+        for release in package.releases
+    )
+    return pypi_compatibility(msgspec.structs.replace(package, releases=known), LAST_MINOR, NAMES)
 
 
-CASES: list[tuple[str, dict[str, Sequence[MadeFile]], PackageUpdate]] = [
-    ("the newest fits", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.9")]}, PackageUpdate("1.1")),
-    ("the newest needs more", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.12")]}, PackageUpdate("1.0", "1.1", ">=3.12")),
-    ("nothing fits", {"0.1.3": [MadeFile(">=3.12")]}, PackageUpdate(None, "0.1.3", ">=3.12")),
-    (
-        "a yanked release is never offered",
-        {"1.0": [MadeFile()], "1.1": [MadeFile(yanked="broken wheel")]},
-        PackageUpdate("1.0", yanked={"1.1": "broken wheel"}),
-    ),
-    (
-        "yanked without a reason",
-        {"1.0": [MadeFile()], "1.1": [MadeFile(yanked=True)]},
-        PackageUpdate("1.0", yanked={"1.1": ""}),
-    ),
-    ("one file of two yanked", {"1.1": [MadeFile(yanked="bad wheel"), MadeFile(tag=SDIST)]}, PackageUpdate("1.1")),
-    ("all yanked", {"1.1": [MadeFile(yanked="no")]}, PackageUpdate(None, yanked={"1.1": "no"})),
-    ("a final release goes before a newer pre-release", {"1.0": [MadeFile()], "2.0rc1": [MadeFile()]}, PackageUpdate("1.0")),
-    ("only pre-releases", {"0.1.dev1": [MadeFile()], "0.2a1": [MadeFile()]}, PackageUpdate("0.2a1")),
+def rows(releases: dict[str, Sequence[MadeFile]], requires: dict[str, Sequence[str]] | None = None) -> list[Release]:
+    return rows_of(compatibility_of(releases, requires), NAPARIS)
+
+
+CASES: list[tuple[str, dict[str, Sequence[MadeFile]], Choice]] = [
+    ("the newest fits", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.9")]}, Choice("1.1")),
+    ("the newest needs more", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.12")]}, Choice("1.0", "1.1", ">=3.12")),
+    ("nothing fits", {"0.1.3": [MadeFile(">=3.12")]}, Choice(None, "0.1.3", ">=3.12")),
+    ("a yanked release is never offered", {"1.0": [MadeFile()], "1.1": [MadeFile(yanked="broken wheel")]}, Choice("1.0")),
+    ("one file of two yanked", {"1.1": [MadeFile(yanked="bad wheel"), MadeFile(tag=SDIST)]}, Choice("1.1")),
+    ("all yanked", {"1.1": [MadeFile(yanked="no")]}, Choice(None)),
+    ("a final release goes before a newer pre-release", {"1.0": [MadeFile()], "2.0rc1": [MadeFile()]}, Choice("1.0")),
+    ("only pre-releases", {"0.1.dev1": [MadeFile()], "0.2a1": [MadeFile()]}, Choice("0.2a1")),
     (
         "a pre-release where no final release fits",
         {"1.0": [MadeFile(">=3.12")], "0.9rc1": [MadeFile()]},
-        PackageUpdate("0.9rc1", "1.0", ">=3.12"),
+        Choice("0.9rc1", "1.0", ">=3.12"),
     ),
     (
         "a pre-release newer than a final that does not fit",
         {"1.0": [MadeFile(">=3.12")], "2.0rc1": [MadeFile()]},
-        PackageUpdate("2.0rc1"),
+        Choice("2.0rc1"),
     ),
     (
-        "wheels for another interpreter alone",
+        "only wheels for another interpreter",
         {"1.0": [MadeFile()], "2.0": [MadeFile(">=3.8", "cp39-cp39-win_amd64")]},
-        PackageUpdate("1.0", "2.0", "==3.9.*"),
+        Choice("1.0", "2.0", "==3.9.*"),
     ),
     (
         "wheels for others, and an sdist",
         {"2.0": [MadeFile(">=3.8", "cp39-cp39-win_amd64"), MadeFile(">=3.8", SDIST)]},
-        PackageUpdate("2.0"),
+        Choice("2.0"),
     ),
-    ("the stable ABI", {"2.0": [MadeFile(">=3.8", "cp38-abi3-win_amd64")]}, PackageUpdate("2.0")),
+    ("the stable ABI", {"2.0": [MadeFile(">=3.8", "cp38-abi3-win_amd64")]}, Choice("2.0")),
     (
         "files that ask for different things",
-        {"1.0": [MadeFile(">=3.12"), MadeFile("<3.8", SDIST)]},
-        PackageUpdate(None, "1.0", "<3.8 or >=3.12"),
+        {"1.0": [MadeFile(">=3.12"), MadeFile("<3.9", SDIST)]},
+        Choice(None, "1.0", "!=3.9.*,!=3.10.*,!=3.11.*"),
     ),
-    ("epochs", {"2.0": [MadeFile()], "1!1.0": [MadeFile()]}, PackageUpdate("1!1.0")),
-    ("local versions", {"1.0": [MadeFile()], "1.0+patched": [MadeFile()]}, PackageUpdate("1.0+patched")),
-    ("order is not alphabetical", {"0.9": [MadeFile()], "0.10": [MadeFile()]}, PackageUpdate("0.10")),
-    ("a release without files", {"1.0": [MadeFile()], "1.1": []}, PackageUpdate("1.0")),
-    ("no release at all", {}, PackageUpdate(None)),
-    ("an empty specifier", {"1.0": [MadeFile("")]}, PackageUpdate("1.0")),
-    ("what is no specifier is ignored, as pip does", {"1.0": [MadeFile("3.6 or later")]}, PackageUpdate("1.0")),
+    ("epochs", {"2.0": [MadeFile()], "1!1.0": [MadeFile()]}, Choice("1!1.0")),
+    ("local versions", {"1.0": [MadeFile()], "1.0+patched": [MadeFile()]}, Choice("1.0+patched")),
+    ("order is not alphabetical", {"0.9": [MadeFile()], "0.10": [MadeFile()]}, Choice("0.10")),
+    ("a release without files", {"1.0": [MadeFile()], "1.1": []}, Choice("1.0")),
+    ("no release at all", {}, Choice(None)),
+    ("an empty specifier", {"1.0": [MadeFile("")]}, Choice("1.0")),
+    ("a text that is not a specifier is ignored, as pip does", {"1.0": [MadeFile("3.6 or later")]}, Choice("1.0")),
 ]
 
 
 @pytest.mark.parametrize(("releases", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_python_310_gets(releases: dict[str, Sequence[MadeFile]], expected: PackageUpdate) -> None:
-    assert answer(releases) == expected
+def test_what_python_310_gets(releases: dict[str, Sequence[MadeFile]], expected: Choice) -> None:
+    assert choose(TablePackage(rows(releases)), "3.10.0", None) == expected
+
+
+@pytest.mark.parametrize(
+    ("requires", "expected"),
+    [
+        ({"2.0": ["napari>=0.7,<0.9"]}, [Release("2.0", requires_napari="<0.9,>=0.7"), Release("1.0")]),
+        ({"2.0": ["napari", "numpy>=2"]}, [Release("2.0")]),
+        ({"2.0": ["napari>=99"]}, [Release("2.0", requires_napari=">=99"), Release("1.0")]),
+        ({"2.0": ["napari nonsense"]}, [Release("2.0")]),
+        ({"2.0": ["npe2>=0.8.1", "other<2; sys_platform == 'win32'"]}, [Release("2.0", requires={"npe2": ">=0.8.1"})]),
+        ({"2.0": ["napari<0.7; sys_platform == 'win32'"]}, [Release("2.0")]),
+        (
+            {"2.0": ["napari<0.6; python_version < '3.11'", "napari>=0.7; python_version >= '3.11'"]},
+            [
+                Release("2.0", "<3.11", "<0.6"),
+                Release("2.0", ">=3.11", ">=0.7"),
+                Release("1.0"),
+            ],
+        ),
+        (
+            {"2.0": ["napari<0.6; sys_platform == 'win32'", "napari>=0.8; sys_platform != 'win32'"]},
+            [Release("2.0", requires_napari=">=0.8"), Release("2.0", requires_napari="<0.6"), Release("1.0")],
+        ),
+        ({"2.0": ["napari<0.6; platform_release > 'x'"]}, [Release("2.0")]),
+    ],
+)
+def test_which_rows_a_requirement_makes(requires: dict[str, Sequence[str]], expected: list[Release]) -> None:
+    """A release is excluded only where it is on every platform; an unknown requirement excludes nothing."""
+    assert rows({"1.0": [MadeFile()], "2.0": [MadeFile()]}, requires) == expected
+
+
+def test_of_napari_itself_every_final_release_is_in_the_table() -> None:
+    releases: dict[str, Sequence[MadeFile]] = {"0.5.0": [MadeFile()], "0.6.0rc1": [MadeFile()], "0.6.0": [MadeFile()]}
+    found = rows_of(compatibility_of(releases), NAPARIS, all_finals=True)
+    assert [row.version for row in found] == ["0.6.0", "0.5.0"]
 
 
 VERSIONS = st.sampled_from(["0.1", "0.9", "0.10", "1.0rc1", "1.0", "1.0.post1", "1.1.dev1", "1!0.1", "2.0a1"])
 FILES = st.builds(
     MadeFile,
-    st.sampled_from([None, ">=3.8", ">=3.9.7", "<3.11", "!=3.10.1", ">=3.12", "nonsense", "==3.10.*"]),
+    st.sampled_from(
+        [None, ">=3.8", ">=3.9.7", "<3.11", "!=3.10.1", ">=3.12", "nonsense", "==3.10.*", "!=3.9.*,!=3.11.4", ">3.9"]
+    ),
     st.sampled_from([None, "py3-none-any", "cp310-cp310-win_amd64", "cp38-abi3-win_amd64", "pp310-pypy310_pp73-win_amd64"]),
     st.sampled_from([False, False, False, True, "a reason"]),
 )
+REQUIREMENTS = st.sampled_from(
+    [
+        "napari>=0.5",
+        "napari<0.8",
+        "napari!=0.6.1",
+        "napari[all]~=0.7.0",
+        "napari>=99",
+        "napari<0.7; python_version < '3.10'",
+        "napari>=0.6; python_full_version >= '3.10.2'",
+        "napari<0.6; sys_platform == 'darwin'",
+        "napari>=0.8; extra == 'new'",
+        "npe2>=0.8",
+    ]
+)
+INDEXES = st.dictionaries(VERSIONS, st.tuples(st.lists(FILES, max_size=3), st.lists(REQUIREMENTS, max_size=2)), max_size=6)
+DOMAIN = [PythonVersion(minor, patch) for minor in range(8, LAST_MINOR + 1) for patch in (0, 1, 2, 3, 4, 5, 7, 8, 99)]
 
 
-@given(st.dictionaries(VERSIONS, st.lists(FILES, max_size=3), max_size=6), st.tuples(st.integers(8, 14), st.integers(0, 12)))
-def test_the_answer_is_that_of_a_plain_search(releases: dict[str, list[MadeFile]], python: tuple[int, int]) -> None:
-    minor, patch = python
-    told = answer(dict(releases), f"3.{minor}.{patch}")
+def installs(file: MadeFile, python: PythonVersion) -> bool:
+    if file.yanked is not False or (file.tag and "-".join(file.tag.split("-")[:2]) not in supported_pairs(python.minor)):
+        return False
+    try:
+        return SpecifierSet(file.requires_python or "").contains(python.full, prereleases=True)
+    except ValueError:
+        return True
 
-    def installs(file: MadeFile) -> bool:
-        if file.yanked is not False:
-            return False
-        if file.tag and "-".join(file.tag.split("-")[:2]) not in supported_pairs(minor):
-            return False
-        try:
-            return SpecifierSet(file.requires_python or "").contains(f"3.{minor}.{patch}", prereleases=True)
-        except ValueError:
-            return True
 
-    fitting = [Version(version) for version, files in releases.items() if any(installs(file) for file in files)]
-    final = [version for version in fitting if not version.is_prerelease]
-    assert told.latest == (str(max(final or fitting)) if fitting else None)
-    if told.newest is not None:
-        assert told.latest is None or Version(told.newest) > Version(told.latest)
-        assert told.newest_requires_python is not None
+def allows(requires: list[str], python: PythonVersion, napari: str | None) -> bool:
+    def applies(requirement: Requirement, platform: dict[str, str]) -> bool:
+        of_python = {"python_version": python.feature_release, "python_full_version": python.full, "extra": ""}
+        return requirement.marker is None or requirement.marker.evaluate(of_python | platform)
+
+    parsed = [one for one in map(Requirement, requires) if one.name == "napari"]
+    return napari is None or any(
+        all(one.specifier.contains(napari, prereleases=True) for one in parsed if applies(one, platform))
+        for platform in PLATFORMS
+    )
+
+
+@given(INDEXES)
+def test_picking_from_the_table_is_picking_from_all_releases(
+    index: dict[str, tuple[list[MadeFile], list[str]]],
+) -> None:
+    table = rows({version: files for version, (files, _) in index.items()}, {version: one[1] for version, one in index.items()})
+    answers: set[int] = set()
+    for python in DOMAIN:
+        on_python = sorted(
+            (Version(version) for version, (files, _) in index.items() if any(installs(file, python) for file in files)),
+            reverse=True,
+        )
+        candidates = [version for version in on_python if not version.is_prerelease] or on_python
+        for napari in (None, *NAPARIS):
+            fitting = [one for one in candidates if allows(index[str(one)][1], python, napari)]
+            picked = pick(table, python.full, napari)
+            assert (picked.version if picked else None) == (str(fitting[0]) if fitting else None), (python, napari)
+            answers |= {number for number, row in enumerate(table) if row is picked}
+    assert answers == set(range(len(table))), "every row is the answer for somebody"
+
+
+@given(st.sets(st.integers(0, 20)))
+def test_a_set_of_pythons_is_said_in_specifiers(chosen: set[int]) -> None:
+    domain = PythonDomain([">=3.9.7", "!=3.10.1", "<=3.11.2", "3.12.50"], 14)
+    pythons = sum(1 << number for number in chosen if number < len(domain.points))
+    parts = domain.specifiers(pythons)
+    assert sum(part for part, _ in parts) == pythons
+    for number, python in enumerate(domain.points):
+        assert any(admits(text, python.full) for _, text in parts) == bool(pythons >> number & 1), python
+    for part, text in parts:
+        assert domain.where(lambda python, text=text: admits(text, python.full)) == part  # type: ignore[misc]

@@ -1,24 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from napari_update_hook.wire import PackageUpdate
+from napari_update_hook.table import Choice, Release, TablePackage, choose
 
-from tests.support.facts import package_of
-from tests.support.made_upstream import MadeProject
-from update_server.index.conda import conda_classes, conda_updates
+from update_server.index.compatibility import rows_of
+from update_server.index.conda import as_specifier, broken_releases, conda_compatibility, is_package_name, napari_specifier
 from update_server.index.model import CondaFile, CondaPackage
-from update_server.index.pythons import PythonVersion
+
+NAPARIS = ("0.4.19", "0.5.6", "0.6.1", "0.7.0", "0.7.1", "0.8.0")
 
 
-def answer(files: list[CondaFile], python: str = "3.11", name: str = "made") -> PackageUpdate:
-    import msgspec
-
-    package = msgspec.structs.replace(package_of(MadeProject("made", {}, "1.0")), conda=CondaPackage(name, tuple(files)))
-    classes = conda_classes([package], range(6, 16))
-    cls = classes.of(PythonVersion.parse(python))
-    assert cls is not None
-    assert package.conda is not None
-    return conda_updates(package, package.conda, classes)[cls.bit]
+def rows(files: list[CondaFile]) -> list[Release]:
+    return rows_of(conda_compatibility(CondaPackage("made", tuple(files)), 15, NAPARIS, {"npe2": "npe2"}), NAPARIS)
 
 
 def file(version: str, *depends: str, constrains: tuple[str, ...] = (), broken: bool = False) -> CondaFile:
@@ -28,28 +21,89 @@ def file(version: str, *depends: str, constrains: tuple[str, ...] = (), broken: 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ([file("1.0", "python >=3.9")], PackageUpdate("1.0")),
-        ([file("1.0"), file("1.1", "python >=3.12")], PackageUpdate("1.0", "1.1", ">=3.12")),
-        ([file("1.0", "python >=3.11,<3.12.0a0", "python_abi 3.11.* *_cp311")], PackageUpdate("1.0")),
-        (
-            [file("1.0", "python >=3.10,<3.11.0a0 *_cpython", "python_abi 3.10.* *_cp310")],
-            PackageUpdate(None, "1.0", "==3.10.*"),
+        ([file("1.0", "python >=3.9")], Choice("1.0")),
+        ([file("1.0"), file("1.1", "python >=3.12")], Choice("1.0", "1.1", ">=3.12")),
+        ([file("1.0", "python >=3.11,<3.12.0a0", "python_abi 3.11.* *_cp311")], Choice("1.0")),
+        ([file("1.0", "python >=3.10,<3.11.0a0 *_cpython", "python_abi 3.10.* *_cp310")], Choice(None, "1.0", "==3.10.*")),
+        ([file("1.0", "python_abi 3.11 *_pypy311_pp73")], Choice(None)),
+        ([file("1.0"), file("1.1", broken=True)], Choice("1.0")),
+        ([file("1.1", broken=True), file("1.1", "python >=3.12")], Choice(None, "1.1", ">=3.12")),
+        ([file("1.0"), file("1.1", constrains=("python <3.11",))], Choice("1.0", "1.1", "<3.11")),
+        ([file("1.0", "napari >=99")], Choice("1.0")),
+        ([file("0.10"), file("0.9")], Choice("0.10")),
+        ([file("2021.1_1"), file("2021.1")], Choice("2021.1_1")),
+        ([file("1.0", "python ???")], Choice("1.0")),
+        (  # an abi3 package (conda/ceps#86)
+            [file("1.1", "_python_abi3_support 1.*", "cpython >=3.12", "python"), file("1.0", "python >=3.8")],
+            Choice("1.0", "1.1", ">=3.12"),
         ),
-        ([file("1.0", "python_abi 3.11 *_pypy311_pp73")], PackageUpdate(None, "1.0", "")),
-        ([file("1.0"), file("1.1", broken=True)], PackageUpdate("1.0", yanked={"1.1": "marked as broken on conda-forge"})),
-        ([file("1.1", broken=True), file("1.1", "python >=3.12")], PackageUpdate(None, "1.1", ">=3.12")),
-        ([file("1.0"), file("1.1", constrains=("python <3.11",))], PackageUpdate("1.0", "1.1", ">=3.6,<3.11")),
-        ([file("1.0", "napari >=99")], PackageUpdate("1.0")),
-        ([file("0.10"), file("0.9")], PackageUpdate("0.10")),
-        ([file("2021.1_1"), file("2021.1")], PackageUpdate("2021.1_1")),
-        ([file("1.0", "python ???")], PackageUpdate("1.0")),
     ],
 )
-def test_what_python_311_gets_from_conda_forge(files: list[CondaFile], expected: PackageUpdate) -> None:
-    assert answer(files) == expected
+def test_what_python_311_gets_from_conda_forge(files: list[CondaFile], expected: Choice) -> None:
+    assert choose(TablePackage(rows(files)), "3.11.0", None) == expected
 
 
-def test_patch_releases_are_told_apart() -> None:
+def test_patch_releases_are_distinguished() -> None:
     files = [file("1.0", "python >=3.9.2")]
-    assert answer(files, "3.9").latest is None
-    assert answer(files, "3.9.2").latest == "1.0"
+    assert rows(files) == [Release("1.0", ">=3.9.2")]
+
+
+def test_builds_with_different_requirements_are_rows_of_their_own() -> None:
+    files = [
+        file("1.1", "python >=3.9", "napari 0.7.*", "npe2 >=0.8,<1.0a0"),
+        file("1.0", "napari >=0.4.18,<0.5.0a0"),
+        file("1.0", "napari >=0.6"),
+    ]
+    assert rows(files) == [
+        Release("1.1", ">=3.9", "==0.7.*", {"npe2": ">=0.8,<1.0a0"}),
+        Release("1.0", "", ">=0.4.18,<0.5.0a0"),
+        Release("1.0", "", ">=0.6"),
+    ]
+
+
+def test_what_only_some_builds_require_is_not_required() -> None:
+    assert rows([file("1.0", "npe2 >=0.8"), file("1.0")]) == [Release("1.0")]
+
+
+def test_a_version_is_withdrawn_if_all_its_files_are_broken() -> None:
+    files = (file("1.1", broken=True), file("1.0", broken=True), file("1.0"))
+    assert broken_releases(CondaPackage("made", files)) == {"1.1": "marked as broken on conda-forge"}
+
+
+@pytest.mark.parametrize(
+    ("text", "specifier"),
+    [
+        ("napari", ""),
+        ("napari *", ""),
+        ("napari 0.7.*", "==0.7.*"),
+        ("napari =0.7", "==0.7.*"),
+        ("napari 0.7.1", "==0.7.1"),
+        ("napari >=0.6,<0.8.0a0", ">=0.6,<0.8.0a0"),
+        ("napari>=0.6", ">=0.6"),
+        ("napari >= 0.6, <0.8 pyh*", ">=0.6,<0.8"),
+        ("napari !=0.7.*", "!=0.7.*"),
+        ("napari 0.6.*|0.8.*", None),
+        ("napari ^0.7.[01]$", None),
+    ],
+)
+def test_a_match_specification_in_pep_440(text: str, specifier: str | None) -> None:
+    assert as_specifier(text) == specifier
+
+
+@pytest.mark.parametrize(
+    ("text", "specifier"),
+    [
+        ("napari 0.6.*|0.8.*", "!=0.7.1,!=0.7.0,!=0.5.6,!=0.4.19"),
+        ("napari 0.5.*|0.6.*", "<0.7.0,!=0.4.19"),
+        ("napari 0.1.*|0.2.*", "!=0.8.0,!=0.7.1,!=0.7.0,!=0.6.1,!=0.5.6,!=0.4.19"),
+        ("napari ???", ""),
+    ],
+)
+def test_a_requirement_on_napari_that_pep_440_cannot_say(text: str, specifier: str) -> None:
+    assert napari_specifier(text, NAPARIS) == specifier
+
+
+@pytest.mark.parametrize("name", ["micro sam", "conda-forge::micro", "https://x", "a&b", "", "A", "../x", "x\n"])
+def test_a_name_that_conda_does_not_allow(name: str) -> None:
+    assert not is_package_name(name)
+    assert is_package_name("micro_sam")

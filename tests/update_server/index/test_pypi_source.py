@@ -11,6 +11,7 @@ from xmlrpc import client as xmlrpc
 import httpx
 import pytest
 
+from tests.support.made_upstream import RawTransport
 from tests.update_server.index.test_wheels import MANIFEST, wheel
 from update_server.index.snapshot import Index
 from update_server.index.sources import fetching, pypi
@@ -66,8 +67,8 @@ class SmallPyPI:
         return httpx.Response(404)
 
     async def read(self, previous: Index | None = None) -> Index:
-        async with httpx.AsyncClient(transport=httpx.MockTransport(self.handle)) as client:
-            fetcher = Fetcher(client, 4)
+        async with httpx.AsyncClient(transport=RawTransport(self.handle)) as client:
+            fetcher = Fetcher(client, [BASE], 4)
             now = datetime(2026, 11, 20, tzinfo=UTC)
             return await pypi.read_index(fetcher, Upstreams(BASE), previous, now, lambda *_: None)
 
@@ -136,13 +137,24 @@ async def test_a_hostile_wheel_costs_its_own_project_alone() -> None:
     assert set(text(index, "/errors.json")) == {"bomb", "garbage"}
 
 
+async def test_a_refused_wheel_is_remembered_by_its_digest() -> None:
+    upstream = SmallPyPI(made_plugin=wheel(), garbage=b"PK\x03\x04 no zip")
+    first = await upstream.read()
+    upstream.requests.clear()
+    second = await upstream.read(first)
+    assert not [path for path in upstream.requests if path.startswith("/files/")]
+    assert text(second, "/errors.json") == text(first, "/errors.json")
+    upstream.wheels["garbage"] = wheel(manifest=MANIFEST.replace("made-plugin", "garbage"))
+    assert listed(await upstream.read(second)) == ["garbage", "made-plugin"]
+
+
 @pytest.mark.parametrize(
     "answer", ["no xml", xmlrpc.dumps(([],), methodresponse=True), xmlrpc.dumps((7,), methodresponse=True)]
 )
 async def test_without_a_list_of_projects_there_is_no_index(answer: str) -> None:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=answer))
+    transport = RawTransport(lambda _: httpx.Response(200, text=answer))
     async with httpx.AsyncClient(transport=transport) as client:
         with pytest.raises(UpstreamError, match=r"pypi\.example/pypi"):
             await pypi.read_index(
-                Fetcher(client, 1), Upstreams(BASE), None, datetime(2026, 11, 20, tzinfo=UTC), lambda *_: None
+                Fetcher(client, [BASE], 1), Upstreams(BASE), None, datetime(2026, 11, 20, tzinfo=UTC), lambda *_: None
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,12 +14,12 @@ import pytest
 
 from aggregation.clock import Clock
 from tests.support.facts import facts_of
-from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
+from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream, RawTransport
 from update_server.index import refresh as refreshing
-from update_server.index.keeper import IndexKeeper
 from update_server.index.model import Package, Release
 from update_server.index.snapshot import Origin
 from update_server.index.sources import fetching
+from update_server.index.store import IndexStore
 from update_server.settings import Settings
 
 UPSTREAM = "http://upstream.example"
@@ -28,7 +30,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching.Fetcher, "_wait", lambda *_: 0.0)
 
 
-def without_needs(packages: Iterable[Package]) -> tuple[Package, ...]:
+def without_requirements(packages: Iterable[Package]) -> tuple[Package, ...]:
     """Return packages without what was read of their releases' metadata."""
     return tuple(
         msgspec.structs.replace(
@@ -40,25 +42,25 @@ def without_needs(packages: Iterable[Package]) -> tuple[Package, ...]:
 
 
 class Refresher:
-    """Refreshes one keeper from made upstreams."""
+    """Refreshes one store from made upstreams."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = Settings(data=folder, upstream=UPSTREAM, refresh_timeout_s=20)
-        self.keeper = IndexKeeper(self.settings.snapshot_path, None, 86400)
+        self.store = IndexStore(self.settings.snapshot_path, None, 86400)
         self._monkeypatch = monkeypatch
         self.progress: list[tuple[int, int]] = []
 
     async def __call__(self, upstream: MadeUpstream, day: int = 20) -> str | None:
         clock = Clock(datetime(2026, 11, day, tzinfo=UTC))
-        self._monkeypatch.setattr(refreshing, "new_client", lambda: httpx.AsyncClient(transport=upstream.transport()))
+        self._monkeypatch.setattr(refreshing, "new_client", lambda _: httpx.AsyncClient(transport=upstream.transport()))
         outcome = await refreshing.refresh(
-            self.settings, self.keeper, clock, lambda done, total: self.progress.append((done, total))
+            self.settings, self.store, clock, lambda done, total: self.progress.append((done, total))
         )
         return outcome.error
 
     def version(self, key: str) -> str | None:
-        assert self.keeper.served is not None
-        package = self.keeper.served.packages.get(key)
+        assert self.store.loaded is not None
+        package = self.store.loaded.packages.get(key)
         return package.version if package else None
 
 
@@ -69,28 +71,28 @@ def refresher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refresher:
 
 async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: Refresher) -> None:
     assert await refresher(MadeUpstream()) is None
-    served = refresher.keeper.served
+    served = refresher.store.loaded
     assert served is not None
     assert served.index.origin is Origin.REFRESH
-    assert without_needs(served.index.facts.packages) == facts_of().packages
+    assert without_requirements(served.index.facts.packages) == facts_of().packages
     assert served.packages["affinder"].commands == ("affinder.start_affinder",)
     assert refresher.progress[0] == (0, 6)
     assert refresher.progress[-1] == (6, 6)
-    again = IndexKeeper(refresher.settings.snapshot_path, None, 86400)
+    again = IndexStore(refresher.settings.snapshot_path, None, 86400)
     again.load()
-    assert again.served is not None
-    assert again.served.index.facts == served.index.facts
-    assert again.served.index.documents == served.index.documents
+    assert again.loaded is not None
+    assert again.loaded.index.facts == served.index.facts
+    assert again.loaded.index.documents == served.index.documents
 
 
 async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresher: Refresher) -> None:
     upstream = MadeUpstream()
     await refresher(upstream)
-    first = refresher.keeper.served
+    first = refresher.store.loaded
     statuses: list[int] = []
     real = upstream.transport
 
-    def counting() -> httpx.MockTransport:
+    def counting() -> RawTransport:
         inner = real()
 
         def handle(request: httpx.Request) -> httpx.Response:
@@ -100,25 +102,25 @@ async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresh
                 statuses.append(response.status_code)
             return response
 
-        return httpx.MockTransport(handle)
+        return RawTransport(handle)
 
     upstream.transport = counting  # type: ignore[method-assign]
     assert await refresher(upstream) is None
-    assert set(statuses) == {304}
+    assert set(statuses) == {304, 404}, "404: napari's parts, which this upstream does not have"
     assert first is not None
-    assert refresher.keeper.served is not None
-    assert refresher.keeper.served.index.documents == first.index.documents
-    assert refresher.keeper.served.index.facts.packages == first.index.facts.packages
+    assert refresher.store.loaded is not None
+    assert refresher.store.loaded.index.documents == first.index.documents
+    assert refresher.store.loaded.index.facts.packages == first.index.facts.packages
 
 
 async def test_without_an_upstream_the_last_good_index_stays(refresher: Refresher) -> None:
     await refresher(MadeUpstream())
-    before = refresher.keeper.served
+    before = refresher.store.loaded
     error = await refresher(MadeUpstream(is_down=True), day=21)
     assert "upstream.example" in str(error)
-    assert refresher.keeper.served is before
-    assert refresher.keeper.last_refresh is not None
-    assert refresher.keeper.last_refresh.ended_at.day == 21
+    assert refresher.store.loaded is before
+    assert refresher.store.last_refresh is not None
+    assert refresher.store.last_refresh.ended_at.day == 21
     assert await refresher(MadeUpstream(), day=22) is None
 
 
@@ -126,21 +128,21 @@ async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(ref
     await refresher(MadeUpstream(), day=20)
     for day in (21, 22):
         assert await refresher(MadeUpstream(broken={"/simple/affinder/"}), day=day) is None
-    served = refresher.keeper.served
+    served = refresher.store.loaded
     assert served is not None
-    assert without_needs(served.packages.values()) == facts_of().packages
+    assert without_requirements(served.packages.values()) == facts_of().packages
     stale = served.index.stale["affinder"]
     assert stale.since is not None
     assert stale.since.day == 20
     assert "500" in stale.error
     assert await refresher(MadeUpstream(), day=23) is None
-    assert refresher.keeper.served is not None
-    assert not refresher.keeper.served.index.stale
+    assert refresher.store.loaded is not None
+    assert not refresher.store.loaded.index.stale
 
 
 async def test_a_new_project_that_fails_is_named_and_left_out(refresher: Refresher) -> None:
     assert await refresher(MadeUpstream(broken={"/simple/napari-harpy/"})) is None
-    served = refresher.keeper.served
+    served = refresher.store.loaded
     assert served is not None
     assert "napari-harpy" not in served.packages
     assert served.index.stale["napari-harpy"].since is None
@@ -154,8 +156,8 @@ async def test_a_body_that_breaks_off_is_asked_for_again() -> None:
             httpx.Response(200, json={}),
         ]
     )
-    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: next(answers))) as client:
-        answer = await fetching.Fetcher(client, 1).get("http://x.example/")
+    async with httpx.AsyncClient(transport=RawTransport(lambda _: next(answers))) as client:
+        answer = await fetching.Fetcher(client, ["http://x.example"], 1).get("http://x.example/")
     assert answer is not None
     assert answer.text == b"{}"
 
@@ -174,11 +176,11 @@ PINNED = MadeProject(
 async def test_only_releases_that_can_be_an_answer_are_looked_into_and_each_once_ever(refresher: Refresher) -> None:
     upstream = MadeUpstream([*PLUGINS, PINNED])
     await refresher(upstream)
-    served = refresher.keeper.served
+    served = refresher.store.loaded
     assert served is not None
-    needs = {release.version: release.needs_napari for release in served.packages["pinned"].releases}
+    needs = {release.version: release.requires for release in served.packages["pinned"].releases}
     assert needs == {"1.3": ("napari<0.7",), "1.2": ("napari!=0.8.0",), "1.1": (), "1.0": None}, "1.1 admits every napari"
-    assert {release.needs_napari for release in served.packages["napari"].releases} == {None}
+    assert {release.requires for release in served.packages["napari"].releases} == {()}, "all releases of napari are"
     asked = [path for path in upstream.requests if path.startswith("/pypi/pinned/")]
     assert sorted(asked) == ["/pypi/pinned/1.1/json", "/pypi/pinned/1.2/json", "/pypi/pinned/1.3/json"]
     upstream.requests.clear()
@@ -188,13 +190,13 @@ async def test_only_releases_that_can_be_an_answer_are_looked_into_and_each_once
 
 async def test_metadata_that_cannot_be_read_excludes_nothing_and_is_asked_for_again(refresher: Refresher) -> None:
     await refresher(MadeUpstream([*PLUGINS, PINNED], broken={"/pypi/pinned/1.3/json"}))
-    served = refresher.keeper.served
+    served = refresher.store.loaded
     assert served is not None
-    assert served.packages["pinned"].releases[0].needs_napari is None
+    assert served.packages["pinned"].releases[0].requires is None
     assert not served.index.stale
     await refresher(MadeUpstream([*PLUGINS, PINNED]))
-    assert refresher.keeper.served is not None
-    assert refresher.keeper.served.packages["pinned"].releases[0].needs_napari == ("napari<0.7",)
+    assert refresher.store.loaded is not None
+    assert refresher.store.loaded.packages["pinned"].releases[0].requires == ("napari<0.7",)
 
 
 async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refresher: Refresher) -> None:
@@ -202,11 +204,11 @@ async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refres
     await refresher(MadeUpstream([*PLUGINS, weak]), day=20)
     for upstream in (MadeUpstream([*PLUGINS, weak]), MadeUpstream([*PLUGINS, weak], broken={"/v1/querybatch"})):
         assert await refresher(upstream, day=21) is None
-        served = refresher.keeper.served
+        served = refresher.store.loaded
         assert served is not None
         assert served.packages["weak"].vulnerabilities == {"1.0": ("PYSEC-2026-1",)}
-    assert refresher.keeper.served is not None
-    assert list(refresher.keeper.served.index.stale) == ["advisories of OSV"]
+    assert refresher.store.loaded is not None
+    assert list(refresher.store.loaded.index.stale) == ["advisories of OSV"]
 
 
 MANY = [*PLUGINS, *(MadeProject(f"plugin-{number}", {"1.0": [MadeFile()]}) for number in range(40))]
@@ -216,7 +218,7 @@ async def test_a_project_that_vanishes_is_kept_for_a_grace_time_and_marked(refre
     await refresher(MadeUpstream(MANY), day=1)
     for day in (2, 7):
         assert await refresher(MadeUpstream(MANY[:-1]), day=day) is None
-        served = refresher.keeper.served
+        served = refresher.store.loaded
         assert served is not None
         assert "plugin-39" in served.packages
         assert "/api/manifest/plugin-39" in served.index.documents
@@ -226,8 +228,8 @@ async def test_a_project_that_vanishes_is_kept_for_a_grace_time_and_marked(refre
     assert refresher.version("plugin-39") is None
     await refresher(MadeUpstream(MANY), day=10)
     assert refresher.version("plugin-39") == "1.0"
-    assert refresher.keeper.served is not None
-    assert not refresher.keeper.served.index.stale
+    assert refresher.store.loaded is not None
+    assert not refresher.store.loaded.index.stale
 
 
 async def test_more_than_a_twentieth_may_not_vanish_at_once_not_even_into_grace(refresher: Refresher) -> None:
@@ -239,7 +241,7 @@ async def test_more_than_a_twentieth_may_not_vanish_at_once_not_even_into_grace(
 async def test_a_project_that_loses_all_its_releases_keeps_the_last_ones(refresher: Refresher) -> None:
     await refresher(MadeUpstream(MANY), day=1)
     await refresher(MadeUpstream([*MANY[:-1], MadeProject("plugin-39", {}, "1.0")]), day=2)
-    served = refresher.keeper.served
+    served = refresher.store.loaded
     assert served is not None
     assert [release.version for release in served.packages["plugin-39"].releases] == ["1.0"]
     assert "no file" in served.index.stale["plugin-39"].error
@@ -249,19 +251,15 @@ async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
     """While one index takes another's place, again and again, index, answers and allow-list always belong together."""
     import asyncio
 
-    from update_server.index.pythons import PythonVersion
-
     await refresher(MadeUpstream(MANY))
     seen: set[int] = set()
     ended = False
 
     async def read() -> None:
         while not ended:
-            served = refresher.keeper.served
+            served = refresher.store.loaded
             assert served is not None
-            body = served.bodies.find("pypi", PythonVersion(11))
-            assert body is not None
-            named = msgspec.json.decode(body.identity)["packages"]
+            named = msgspec.json.decode(served.files["/api/updates/pypi.json"].identity)["packages"]
             assert named.keys() == {package.key for package in served.index.facts.packages} == served.packages.keys()
             seen.add(len(named))
             await asyncio.sleep(0.005)
@@ -288,16 +286,137 @@ async def test_metadata_that_is_not_what_the_index_offers_is_not_believed(offere
             return httpx.Response(200, content=offered)
         return httpx.Response(200, json={"info": {"requires_dist": ["napari>=0.6"]}})
 
-    async with httpx.AsyncClient(transport=httpx.MockTransport(handle)) as client:
+    async with httpx.AsyncClient(transport=RawTransport(handle)) as client:
         urls = {"made": {"1.0": f"{UPSTREAM}/files/made.whl.metadata#{'0' * 64}"}}
-        reader = _Reader(fetching.Fetcher(client, 1), Upstreams(UPSTREAM), urls)
-        assert await reader.needs("made", "1.0") == ("napari>=0.6",)
+        reader = _Reader(fetching.Fetcher(client, [UPSTREAM], 1), Upstreams(UPSTREAM), urls, range(8, 20))
+        found = await reader.requirements("made", "1.0")
+        assert found is not None
+        assert found.requires == ("napari>=0.6",)
 
 
-async def test_an_answer_that_makes_no_sense_leaves_needs_unknown() -> None:
+async def test_an_answer_that_makes_no_sense_leaves_requirements_unknown() -> None:
     from update_server.index.sources.metadata import _Reader
     from update_server.settings import Upstreams
 
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, json={"info": 7}))
+    transport = RawTransport(lambda _: httpx.Response(200, json={"info": 7}))
     async with httpx.AsyncClient(transport=transport) as client:
-        assert await _Reader(fetching.Fetcher(client, 1), Upstreams(UPSTREAM), {}).needs("made", "1.0") is None
+        reader = _Reader(fetching.Fetcher(client, [UPSTREAM], 1), Upstreams(UPSTREAM), {}, range(8, 20))
+        assert await reader.requirements("made", "1.0") is None
+
+
+async def test_napari_and_its_parts_are_in_the_table_listed_or_not(refresher: Refresher) -> None:
+    upstream = MadeUpstream(PLUGINS, parts=[MadeProject("npe2", {"0.8.0": [MadeFile()]})])
+    await refresher(upstream)
+    loaded = refresher.store.loaded
+    assert loaded is not None
+    table = msgspec.json.decode(loaded.files["/api/updates/pypi.json"].identity)["packages"]
+    assert table["npe2"] == {"releases": [{"version": "0.8.0"}]}
+    assert "npe2" not in loaded.packages
+    assert "npe2" not in msgspec.json.decode(loaded.files["/api/plugins"].identity)
+    await refresher(MadeUpstream(PLUGINS, broken={"/simple/npe2/"}))
+    assert refresher.store.loaded is not None
+    assert [part.key for part in refresher.store.loaded.index.facts.parts] == ["npe2"], "the last good entry stays"
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"content-encoding": "gzip"}, gzip.compress(b" " * (65 * 2**20))),
+        ({"content-encoding": "br"}, b"x"),
+        ({}, b" " * (65 * 2**20)),
+    ],
+    ids=["unpacks to more", "another encoding", "too long"],
+)
+async def test_an_answer_is_unpacked_in_bounds(headers: dict[str, str], content: bytes) -> None:
+    transport = RawTransport(lambda _: httpx.Response(200, headers=headers, stream=httpx.ByteStream(content)))
+    async with httpx.AsyncClient(transport=transport) as client:
+        with pytest.raises(fetching.UpstreamError, match=r"longer than|not asked for"):
+            await fetching.Fetcher(client, [UPSTREAM], 1).get(f"{UPSTREAM}/api/plugins")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["http://127.0.0.1/secret", "http://upstream.example:81/", "ftp://upstream.example/", "https://elsewhere.example/"],
+)
+async def test_only_the_configured_services_are_asked(target: str) -> None:
+    """Whatever an upstream redirects or links to."""
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(302, headers={"location": target})
+
+    async with httpx.AsyncClient(transport=RawTransport(handle)) as client:
+        fetcher = fetching.Fetcher(client, [UPSTREAM], 1)
+        for url in (f"{UPSTREAM}/x", target):
+            with pytest.raises(fetching.UpstreamError):
+                await fetcher.get(url)
+    assert asked == [f"{UPSTREAM}/x"]
+
+
+async def test_a_redirect_among_the_configured_services_is_followed() -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/simple/A.B/":
+            return httpx.Response(301, headers={"location": "/simple/a-b/"})
+        return httpx.Response(200, json={})
+
+    async with httpx.AsyncClient(transport=RawTransport(handle)) as client:
+        answer = await fetching.Fetcher(client, [UPSTREAM], 1).get(f"{UPSTREAM}/simple/A.B/")
+    assert answer is not None
+    assert answer.text == b"{}"
+
+
+async def test_an_upstream_that_suddenly_lists_everything_is_not_believed(refresher: Refresher) -> None:
+    await refresher(MadeUpstream(MANY))
+    flood = {f"project-{number}": "1.0" for number in range(200)}
+    upstream = MadeUpstream(MANY)
+    upstream.overrides["/api/plugins"] = json.dumps(flood).encode()
+    upstream.requests.clear()
+    assert "200 projects, more than" in str(await refresher(upstream))
+    assert not [path for path in upstream.requests if path.startswith("/simple/")], "nothing was read of them"
+    assert refresher.store.loaded is not None
+    assert len(refresher.store.loaded.packages) == len(MANY)
+
+
+async def test_names_that_are_not_names_are_left_out_and_reported(refresher: Refresher) -> None:
+    upstream = MadeUpstream()
+    bad = {"<script>alert(1)</script>": "1.0", "../../etc/passwd": "1.0", "affinder": "0.5.0", "a\u202eb": "1"}
+    upstream.overrides["/api/plugins"] = json.dumps(bad).encode()
+    assert await refresher(upstream) is None
+    loaded = refresher.store.loaded
+    assert loaded is not None
+    assert list(loaded.packages) == ["affinder"]
+    assert b"script" not in b"".join(body.identity for body in loaded.files.values())
+    assert "3 names" in msgspec.json.decode(loaded.files["/errors.json"].identity)["list of projects"]["error"]
+
+
+async def test_one_odd_advisory_does_not_cost_the_others(refresher: Refresher) -> None:
+    weak = MadeProject(
+        "weak", {"1.0": [MadeFile()]}, advisories={"PYSEC-1": ["1.0"], "../../../etc": ["1.0"], "PYSEC-2": ["1.0"]}
+    )
+    upstream = MadeUpstream([*PLUGINS, weak])
+    upstream.overrides["/v1/vulns/PYSEC-2"] = b'{"id": 7}'
+    assert await refresher(upstream) is None
+    loaded = refresher.store.loaded
+    assert loaded is not None
+    assert loaded.packages["weak"].vulnerabilities == {"1.0": ("PYSEC-1",)}
+    assert not loaded.index.stale
+
+
+async def test_metadata_that_exceeds_a_bound_is_named_in_errors_and_read_once(refresher: Refresher) -> None:
+    lines = [f"napari>=0.4.{number}; python_version < '3.0'" for number in range(5_000)]
+    large = MadeProject("large", {"1.0": [MadeFile()]}, requires_dist={"1.0": lines})
+    broken = MadeProject("broken", {"1.0": [MadeFile()], "1.1": [MadeFile()]}, requires_dist={"1.1": ["numpy (>=1.19.*)"]})
+    upstream = MadeUpstream([*PLUGINS, large, broken])
+    for _ in range(2):
+        upstream.requests.clear()
+        assert await refresher(upstream) is None
+        loaded = refresher.store.loaded
+        assert loaded is not None
+        errors = msgspec.json.decode(loaded.files["/errors.json"].identity)
+        assert "more than 500 requirements" in errors["large"]["error"]
+        assert "'numpy (>=1.19.*)' is not a requirement" in errors["broken"]["error"]
+        table = msgspec.json.decode(loaded.files["/api/updates/pypi.json"].identity)["packages"]
+        assert table["large"]["releases"] == [{"version": "1.0"}]
+        assert table["broken"]["releases"] == [{"version": "1.0"}], "pip ignores 1.1"
+    assert not [path for path in upstream.requests if path.startswith("/pypi/large/")]

@@ -10,7 +10,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from tests.update_server.conftest import NOW, Client, services_of
-from update_server.index.keeper import RefreshOutcome
+from update_server.index.store import RefreshOutcome
 from update_server.operations.metrics import Metrics
 
 ALERTS = Path(__file__).parents[3] / "deploy" / "prometheus" / "alerts.yaml"
@@ -24,26 +24,29 @@ def values(metrics: Metrics) -> dict[str, str]:
 
 async def test_the_index_is_measured_when_somebody_looks(client: Client) -> None:
     services = services_of(client)
-    assert services.keeper.served is not None
+    assert services.index.loaded is not None
     told = values(services.metrics)
-    age = (services.clock.now() - services.keeper.served.index.facts.as_of).total_seconds()
+    age = (services.clock.now() - services.index.loaded.index.facts.as_of).total_seconds()
     assert float(told["index_age_seconds"]) == pytest.approx(age, abs=5)
-    assert float(told["index_packages"]) == len(services.served().packages)
-    assert float(told['index_compatibility_classes{channel="pypi"}']) >= 5
+    assert float(told["index_packages"]) == len(services.loaded().packages)
     assert told["index_last_refresh_failed"] == "NaN"
-    services.keeper.last_refresh = RefreshOutcome(NOW, "the upstream is away")
+    services.index.last_refresh = RefreshOutcome(NOW, "the upstream is away")
     told = values(services.metrics)
     assert told["index_last_refresh_failed"] == "1.0"
     assert float(told["index_last_refresh_timestamp_seconds"]) == NOW.timestamp()
 
 
-async def test_update_checks_are_counted_by_their_answer(client: Client) -> None:
-    first = await client.get("/api/updates?python=3.11")
-    await client.get("/api/updates?python=3.11", headers={"if-none-match": first.headers["etag"]})
-    await client.get("/api/updates?python=2.7")
+async def test_update_checks_and_other_files_are_counted(client: Client) -> None:
+    first = await client.get("/api/updates/pypi.json")
+    await client.get("/api/updates/pypi.json", headers={"if-none-match": first.headers["etag"]})
+    await client.get("/api/pypi/affinder")
     told = values(services_of(client).metrics)
-    counted = {status: told[f'update_checks_total{{status="{status}"}}'] for status in ("200", "304", "refused")}
-    assert counted == {"200": "1.0", "304": "1.0", "refused": "1.0"}
+    counted = {
+        (kind, status): told[f'index_files_total{{kind="{kind}",status="{status}"}}']
+        for kind in ("table", "other")
+        for status in (200, 304)
+    }
+    assert counted == {("table", 200): "1.0", ("table", 304): "1.0", ("other", 200): "1.0", ("other", 304): "0.0"}
 
 
 def test_an_alert_is_on_what_is_measured_and_says_what_to_do() -> None:

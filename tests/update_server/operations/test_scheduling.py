@@ -21,7 +21,7 @@ async def services_on(folder: Path, **changes: object) -> Services:
         assert url is not None
         await migrated(store, url)
     services = Services(settings)
-    services.keeper.load()
+    services.index.load()
     return services
 
 
@@ -31,12 +31,12 @@ async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path:
         scheduler = make_scheduler(services)
         assert {job.id for job in scheduler.get_jobs()} == {"refresh", "publish", "purge", "order"}
         scheduler.start()
-        await until(lambda: services.keeper.last_refresh is not None)
+        await until(lambda: services.index.last_refresh is not None)
         await scheduler.stop()
-    assert services.keeper.last_refresh is not None
-    assert services.keeper.last_refresh.error is None
-    assert services.keeper.served is not None
-    assert len(services.keeper.served.packages) == 6
+    assert services.index.last_refresh is not None
+    assert services.index.last_refresh.error is None
+    assert services.index.loaded is not None
+    assert len(services.index.loaded.packages) == 6
     await services.close()
 
 
@@ -52,22 +52,22 @@ async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postg
         assert not await take_over(second), "nobody has offered anything"
         scheduler = make_scheduler(first)
         scheduler.start()
-        await until(lambda: first.keeper.last_refresh is not None)
+        await until(lambda: first.index.last_refresh is not None)
         await until(lambda: take_over(second))
         await scheduler.stop()
-    assert first.keeper.served is not None
-    assert second.keeper.served is not None
-    assert second.keeper.served.index.facts == first.keeper.served.index.facts
-    mine, theirs = first.keeper.served.bodies.channels["pypi"], second.keeper.served.bodies.channels["pypi"]
-    assert [body.etag for body in mine] == [body.etag for body in theirs], "the same bytes on every replica"
+    assert first.index.loaded is not None
+    assert second.index.loaded is not None
+    assert second.index.loaded.index.facts == first.index.loaded.index.facts
+    mine, theirs = first.index.loaded.files, second.index.loaded.files
+    assert {path: body.etag for path, body in mine.items()} == {path: body.etag for path, body in theirs.items()}
     assert not await take_over(second), "once is enough"
     third = await services_on(tmp_path / "three", upstream="http://127.0.0.1:9", aggregation=stores)
     assert await refreshed_by_a_replica(third), "one refreshes, the others take what it read"
-    assert third.keeper.served is not None
-    assert len(third.keeper.served.packages) == 6
+    assert third.index.loaded is not None
+    assert len(third.index.loaded.packages) == 6
     await third.close()
-    assert not second.keeper.take(b"half of a snapshot")
-    assert second.keeper.served.index.facts == first.keeper.served.index.facts, "what can't be read changes nothing"
+    assert not second.index.adopt(b"half of a snapshot")
+    assert second.index.loaded.index.facts == first.index.loaded.index.facts, "what can't be read changes nothing"
     await first.close()
     await second.close()
 
@@ -79,8 +79,8 @@ async def test_another_process_that_refreshed_is_served_from(tmp_path: Path, mon
     monkeypatch.setattr(scheduling, "SECONDS_BETWEEN_LOOKS", 0.05)
     here, elsewhere = await services_on(tmp_path), await services_on(tmp_path)
     watching = asyncio.create_task(scheduling.watch_snapshot(here))
-    elsewhere.keeper.replace(index_of())
-    await until(lambda: here.keeper.served is not None and len(here.keeper.served.packages) == 6)
+    elsewhere.index.replace(index_of())
+    await until(lambda: here.index.loaded is not None and len(here.index.loaded.packages) == 6)
     watching.cancel()
     await here.close()
     await elsewhere.close()

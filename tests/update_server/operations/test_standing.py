@@ -18,7 +18,7 @@ from aggregation.stores.engines import make_engine
 from tests.support.reports import WEEK, report
 from tests.support.waiting import until
 from tests.update_server.conftest import Client, MakeClient, services_of
-from update_server.index.bodies import UpdateBodies
+from update_server.index.store import LoadedIndex
 from update_server.operations.health import standing_of
 from update_server.operations.metrics import Metrics
 from update_server.services import Services
@@ -137,12 +137,12 @@ async def test_a_job_that_ended_with_its_process_is_no_failure(make_client: Make
 
 async def test_ready_means_that_nothing_is_left_to_prepare(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
     """A start compresses what it serves for some seconds: load and benchmarks should wait for that."""
-    may_encode, encode = threading.Event(), UpdateBodies.encode
-    monkeypatch.setattr(UpdateBodies, "encode", lambda bodies: may_encode.wait(60) and encode(bodies))
+    may_compress, compress = threading.Event(), LoadedIndex.compress
+    monkeypatch.setattr(LoadedIndex, "compress", lambda loaded: may_compress.wait(60) and compress(loaded))
     async with make_client(wait=False) as client:
         preparing = await client.get("/health/ready")
         assert (preparing.status_code, preparing.json()["status"]) == (503, "preparing")
-        assert (await client.get("/api/updates?python=3.11")).status_code == 200
-        may_encode.set()
+        assert (await client.get("/api/updates/pypi.json")).status_code == 200
+        may_compress.set()
         await until(lambda: services_of(client).is_prepared)
         assert (await client.get("/health/ready")).status_code == 200

@@ -63,7 +63,7 @@ async def test_the_list_of_plugins_is_searched_and_sorted_in_the_address(client:
     assert names[0] == "affinder", "the one with a number comes first"
     assert "napari" not in names
     assert names == [names[0], *sorted(names[1:])]
-    assert len(names) == len(services_of(client).served().packages) - 1
+    assert len(names) == len(services_of(client).loaded().packages) - 1
     assert re.findall(r'<a href="/plugins/([^"]+)"', await text(client, "/plugins?q=What+HARPY")) == ["napari-harpy"]
     assert "No plugin of the index matches" in await text(client, "/plugins?q=zzz")
     released = re.findall(r'<a href="/plugins/([^"]+)"', await text(client, "/plugins?sort=released"))

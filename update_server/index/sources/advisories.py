@@ -1,15 +1,18 @@
 """Reads known vulnerabilities from OSV, so that a client can warn about what is installed.
 
-PyPI's own JSON names those of the newest release alone. OSV is asked by package name, for all of them at once, and tells for
-each advisory which versions it affects.
+PyPI's own JSON names only those of the newest release. OSV is asked by package name, for all of them at once, and says for each
+advisory which versions it affects.
 """
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from msgspec import Struct, field
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
@@ -20,7 +23,13 @@ from update_server.settings import Upstreams
 
 T = TypeVar("T")
 
-MOST_QUERIES = 1000
+MAX_QUERIES = 1000
+MAX_ADVISORY = 2**22
+"""Bytes of an advisory."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
+
+log = structlog.get_logger()
 
 
 class _Vulnerability(Struct):
@@ -38,7 +47,7 @@ class _BatchAnswer(Struct):
 class _Affected(Struct):
     package: dict[str, str] = field(default_factory=dict)
     versions: list[str] = field(default_factory=list)
-    ranges: list[dict[str, object]] = field(default_factory=list)
+    ranges: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Advisory(Struct):
@@ -52,25 +61,38 @@ class Advisory(Struct):
 async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, upstreams: Upstreams) -> tuple[Package, ...]:
     """Return the packages with what OSV knows of them. Raises UpstreamError."""
     ids: dict[str, list[str]] = {}
-    for start in range(0, len(packages), MOST_QUERIES):
-        group = packages[start : start + MOST_QUERIES]
+    for start in range(0, len(packages), MAX_QUERIES):
+        group = packages[start : start + MAX_QUERIES]
         queries = [{"package": {"name": package.key, "ecosystem": "PyPI"}} for package in group]
         text = await fetcher.post(f"{upstreams.osv}/v1/querybatch", msgspec.json.encode({"queries": queries}))
         results = _decoded(text, _BatchAnswer).results
         ids |= {package.key: [found.id for found in result.vulns] for package, result in zip(group, results, strict=False)}
-    wanted = sorted({name for names in ids.values() for name in names})
+    wanted = sorted({name for names in ids.values() for name in names if _ID.match(name)})
     found = await all_of(_advisory(fetcher, upstreams, name) for name in wanted)
     advisories = {name: advisory for name, advisory in zip(wanted, found, strict=True) if advisory is not None}
 
-    def of(package: Package) -> dict[str, tuple[str, ...]]:
-        return affected_versions(package, [advisories[name] for name in ids.get(package.key, ()) if name in advisories])
+    def completed() -> tuple[Package, ...]:
+        return tuple(
+            msgspec.structs.replace(
+                package,
+                vulnerabilities=affected_versions(
+                    package, [advisories[name] for name in ids.get(package.key, ()) if name in advisories]
+                ),
+            )
+            for package in packages
+        )
 
-    return tuple(msgspec.structs.replace(package, vulnerabilities=of(package)) for package in packages)
+    return await asyncio.to_thread(completed)
 
 
 async def _advisory(fetcher: Fetcher, upstreams: Upstreams, name: str) -> Advisory | None:
-    answer = await fetcher.get(f"{upstreams.osv}/v1/vulns/{name}")
-    return None if answer is None or answer.text is None else _decoded(answer.text, Advisory)
+    """Read an advisory; None for one that is gone, or not of OSV's format: that must not cost the others."""
+    answer = await fetcher.get(f"{upstreams.osv}/v1/vulns/{name}", max_bytes=MAX_ADVISORY)
+    try:
+        return None if answer is None or answer.text is None else _decoded(answer.text, Advisory)
+    except UpstreamError as error:
+        log.warning("advisory_skipped", id=name, error=str(error))
+        return None
 
 
 def _decoded(text: bytes, kind: type[T]) -> T:
@@ -84,45 +106,49 @@ def affected_versions(package: Package, advisories: Iterable[Advisory]) -> dict[
     """Return the ids of the advisories that affect each release of a package, in order. Withdrawn advisories affect none."""
     found: dict[str, tuple[str, ...]] = {}
     for advisory in advisories:
-        if advisory.withdrawn:
+        mine = [affected for affected in advisory.affected if _is_about(affected, package.key)]
+        if advisory.withdrawn or not mine:
             continue
+        listed = {_parsed(text) for affected in mine for text in affected.versions}
+        spans = [span for affected in mine for span in affected.ranges if span.get("type") == "ECOSYSTEM"]
         for release in package.releases:
-            if any(_affects(affected, package.key, release.version) for affected in advisory.affected):
+            version = Version(release.version)
+            if version in listed or any(_in_range(span, version) for span in spans):
                 found[release.version] = tuple(sorted({*found.get(release.version, ()), advisory.id}))
     return found
 
 
-def _affects(affected: _Affected, key: str, version: str) -> bool:
-    if affected.package.get("ecosystem") != "PyPI" or canonicalize_name(affected.package.get("name", "")) != key:
+def _is_about(affected: _Affected, key: str) -> bool:
+    return affected.package.get("ecosystem") == "PyPI" and canonicalize_name(affected.package.get("name", "")) == key
+
+
+def _in_range(span: Mapping[str, Any], version: Version) -> bool:
+    """Whether a range of events includes a version, by the algorithm of the OSV schema ("Evaluation")."""
+    events = [event for event in span.get("events") or () if isinstance(event, dict)]
+    limits = [limit for event in events if (limit := _parsed(event.get("limit")))]
+    if limits and all(version >= limit for limit in limits):
         return False
-    parsed = Version(version)
-    if any(parsed == _parsed(listed) for listed in affected.versions):
-        return True
-    return any(_in_range(span, parsed) for span in affected.ranges if span.get("type") == "ECOSYSTEM")
-
-
-def _in_range(span: Mapping[str, object], version: Version) -> bool:
-    """Whether a version lies in a range of events (OSV schema, "affected[].ranges[].events")."""
-    events = span.get("events")
     is_inside = False
-    for event in events if isinstance(events, list) else ():
-        if (introduced := event.get("introduced")) is not None:
-            is_inside = is_inside or introduced == "0" or _is_at_most(introduced, version)
-        elif (fixed := event.get("fixed")) is not None and _is_at_most(fixed, version):
-            is_inside = False
-        elif (last := event.get("last_affected")) is not None:
-            parsed = _parsed(last)
-            is_inside = is_inside and (parsed is None or version <= parsed)
+    for event in sorted(events, key=_position):
+        for kind, text in event.items():
+            bound = _parsed(text)
+            if kind == "introduced" and (text == "0" or (bound is not None and version >= bound)):
+                is_inside = True
+            elif (kind == "fixed" and bound is not None and version >= bound) or (
+                kind == "last_affected" and bound is not None and version > bound
+            ):
+                is_inside = False
     return is_inside
 
 
-def _is_at_most(text: str, version: Version) -> bool:
-    parsed = _parsed(text)
-    return parsed is not None and parsed <= version
+def _position(event: Mapping[str, Any]) -> tuple[bool, Version]:
+    """Where an event stands in its range: by version, and ``introduced: 0`` before everything."""
+    parsed = next((parsed for text in event.values() if (parsed := _parsed(text))), Version("0"))
+    return event.get("introduced") != "0", parsed
 
 
-def _parsed(text: str) -> Version | None:
+def _parsed(text: object) -> Version | None:
     try:
-        return Version(text)
+        return Version(text) if isinstance(text, str) else None
     except InvalidVersion:
         return None

@@ -1,4 +1,4 @@
-"""Polite requests to upstream services: few at a time, conditional, repeated when that can help.
+"""Polite requests to upstream services: few at a time, conditional, repeated when that can help, bounded in every way.
 
 Retries, back-off and jitter are tenacity's.
 """
@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import zlib
 from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any, TypeVar
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 import msgspec
@@ -22,11 +24,21 @@ T = TypeVar("T")
 ATTEMPTS = 6
 REQUEST_TIMEOUT_S = 30.0
 MAX_BODY = 64 * 2**20
-LONGEST_WAIT_S = 60.0
+"""Bytes of an answer, unpacked."""
+
+MAX_METADATA = 2**20
+"""Bytes of a METADATA file, unpacked; the largest known one has a tenth of it."""
+
+MAX_RETRY_WAIT_S = 60.0
+MAX_REDIRECTS = 3
 
 
 class UpstreamError(Exception):
     """An upstream that gave no usable answer, after all attempts."""
+
+
+class TooLongError(UpstreamError):
+    """An answer that is longer than a bound."""
 
 
 class _RetryableError(Exception):
@@ -47,21 +59,31 @@ class Answer(Struct, frozen=True):
 class Fetcher:
     """Reads JSON from upstream services.
 
-    ``concurrency``: requests at the same time. ``first_wait_s``: seconds before the second attempt, where the server does not
-    say; it doubles with each.
+    ``origins``: the configured services (``https://pypi.org``); nothing else is asked, whatever an answer links or redirects
+    to. ``concurrency``: requests at the same time. ``first_wait_s``: seconds before the second attempt, where the server does
+    not say; it doubles with each.
     """
 
-    def __init__(self, client: httpx.AsyncClient, concurrency: int, *, first_wait_s: float = 0.5) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, origins: Iterable[str], concurrency: int, *, first_wait_s: float = 0.5
+    ) -> None:
         self._client = client
+        self._origins = {_origin(httpx.URL(origin)) for origin in origins}
         self._places = asyncio.Semaphore(concurrency)
         self._backoff = wait_exponential_jitter(multiplier=first_wait_s, max=10, jitter=first_wait_s)
 
     async def get(
-        self, url: str, *, etag: str | None = None, accept: str = "application/json", is_json: bool = True
+        self,
+        url: str,
+        *,
+        etag: str | None = None,
+        accept: str = "application/json",
+        is_json: bool = True,
+        max_bytes: int = MAX_BODY,
     ) -> Answer | None:
         """Return the answer at ``url``, or None where there is none (404). Raises UpstreamError."""
         headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
-        return await self._asked(self._client.build_request("GET", url, headers=headers), is_json)
+        return await self._asked(self._client.build_request("GET", url, headers=headers), is_json, max_bytes)
 
     async def post(self, url: str, content: bytes, media_type: str = "application/json") -> bytes:
         """Send a text that changes nothing there, and return the answer. Raises UpstreamError."""
@@ -72,7 +94,7 @@ class Fetcher:
             raise UpstreamError(f"{url}: not found")
         return answer.text
 
-    async def _asked(self, request: httpx.Request, is_json: bool) -> Answer | None:
+    async def _asked(self, request: httpx.Request, is_json: bool, max_bytes: int = MAX_BODY) -> Answer | None:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS), wait=self._wait, retry=retry_if_exception_type(_RetryableError), reraise=True
         )
@@ -80,7 +102,7 @@ class Fetcher:
             async for attempt in retrying:
                 with attempt:
                     async with self._places:
-                        return await self._once(request, is_json)
+                        return await self._once(request, is_json, max_bytes)
         except _RetryableError as error:
             raise UpstreamError(f"{request.url}: {error}") from error
         raise AssertionError("tenacity ends by a return or an exception")
@@ -88,9 +110,9 @@ class Fetcher:
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.after if isinstance(error, _RetryableError) else 0.0
-        return max(min(asked, LONGEST_WAIT_S), self._backoff(state))
+        return max(min(asked, MAX_RETRY_WAIT_S), self._backoff(state))
 
-    async def _once(self, request: httpx.Request, is_json: bool) -> Answer | None:
+    async def _once(self, request: httpx.Request, is_json: bool, max_bytes: int) -> Answer | None:
         url = request.url
         try:
             async with asyncio.timeout(REQUEST_TIMEOUT_S), self._sent(request) as response:
@@ -102,32 +124,54 @@ class Fetcher:
                     raise _RetryableError(f"answered {response.status_code}", _seconds(response.headers.get("retry-after")))
                 if response.status_code != 200:
                     raise UpstreamError(f"{url}: answered {response.status_code}")
-                text = await _read(response)
+                text = await _read(response, max_bytes)
         except (httpx.HTTPError, TimeoutError) as error:
             raise _RetryableError(f"{type(error).__name__} {error}".strip()) from error
         if is_json:
             try:
-                msgspec.json.decode(text)
+                await asyncio.to_thread(msgspec.json.decode, text, type=msgspec.Raw)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise _RetryableError(f"is no JSON: {error}") from error
+                raise _RetryableError(f"is not JSON: {error}") from error
         return Answer(text, response.headers.get("etag"))
 
     @contextlib.asynccontextmanager
     async def _sent(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-        response = await self._client.send(request, stream=True)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+        """Send a request to one of the configured services, and follow redirects among them."""
+        for _ in range(MAX_REDIRECTS + 1):
+            if _origin(request.url) not in self._origins:
+                raise UpstreamError(f"{request.url}: not one of the configured services")
+            response = await self._client.send(request, stream=True)
+            try:
+                if response.next_request is None:
+                    yield response
+                    return
+                request = response.next_request
+            finally:
+                await response.aclose()
+        raise UpstreamError(f"{request.url}: more than {MAX_REDIRECTS} redirects")
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response, max_bytes: int) -> bytes:
+    """The body, unpacked in bounds: httpx would unpack a kilobyte to gigabytes."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise UpstreamError(f"{response.url}: is encoded as {encoding[:20]!r}, which was not asked for")
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     text = bytearray()
-    async for chunk in response.aiter_bytes():
-        text += chunk
-        if len(text) > MAX_BODY:
-            raise UpstreamError(f"{response.url}: longer than {MAX_BODY} bytes")
+    async for chunk in response.aiter_raw():
+        try:
+            text += unpacker.decompress(chunk, max_bytes + 1) if unpacker else chunk
+        except zlib.error as error:
+            raise _RetryableError(f"cannot be unpacked: {error}") from error
+        if len(text) > max_bytes or (unpacker and unpacker.unconsumed_tail):
+            raise TooLongError(f"{response.url}: longer than {max_bytes} bytes")
+    if unpacker and not unpacker.eof:
+        raise _RetryableError("was cut off")
     return bytes(text)
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _seconds(retry_after: str | None) -> float:
@@ -144,11 +188,24 @@ async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     return [task.result() for task in tasks]
 
 
-def new_client() -> httpx.AsyncClient:
-    """Return a client for upstream services."""
+def new_client(origins: Iterable[str]) -> httpx.AsyncClient:
+    """Return a client for some upstream services, through the proxies that the environment names for them."""
     return httpx.AsyncClient(
-        headers={"user-agent": f"napari-update-server/{__version__}"},
+        headers={"user-agent": f"napari-update-server/{__version__}", "accept-encoding": "gzip"},
         timeout=httpx.Timeout(15.0, pool=None),
         http2=True,  # where it is offered
-        follow_redirects=True,
+        mounts=_proxies(origins),
+        trust_env=False,
     )
+
+
+def _proxies(origins: Iterable[str]) -> dict[str, httpx.AsyncBaseTransport | None]:
+    """The proxies by origin. httpx refuses a NO_PROXY with a network such as ``fd07::/64``; urllib ignores such an entry."""
+    proxies, found = getproxies(), {}
+    for origin in origins:
+        url = httpx.URL(origin)
+        proxy = proxies.get(url.scheme) or proxies.get("all")
+        if proxy and not proxy_bypass(url.netloc.decode()):
+            address = proxy if "://" in proxy else f"http://{proxy}"
+            found[f"{url.scheme}://{url.host}"] = httpx.AsyncHTTPTransport(proxy=address, http2=True)
+    return dict(found)

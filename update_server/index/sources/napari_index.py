@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
+import msgspec
 from packaging.utils import canonicalize_name
 
-from update_server.index.model import CondaPackage, Package
+from update_server.index.model import NAPARI_PARTS, CondaPackage, Package
 from update_server.index.snapshot import Document, Index
+from update_server.index.sources.base import (
+    Progress,
+    Reader,
+    ReadProject,
+    as_index,
+    in_words,
+    plausible_names,
+    read_all,
+)
 from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
-from update_server.index.sources.parsing import commands_of, conda_package, object_of
-from update_server.index.sources.reading import Progress, Reader, ReadProject, as_index, completed, in_words, read_all
+from update_server.index.sources.parsing import commands_of, conda_package, is_project_name, is_version, object_of
 from update_server.settings import Upstreams
 
 LISTS = ("/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json")
@@ -22,7 +34,7 @@ async def read_index(
 ) -> Index:
     """Return a whole new index, as of ``now``.
 
-    ``previous`` gives what has not changed since, and what an upstream fails to give. Raises UpstreamError where the lists
+    ``previous`` supplies what has not changed since, and what an upstream fails to give. Raises UpstreamError where the lists
     cannot be had.
     """
     reader = Reader(fetcher, upstreams, previous)
@@ -30,20 +42,43 @@ async def read_index(
     lists = {path: document for path, document in read.items() if document is not None}
     if "/api/plugins" not in lists:
         raise UpstreamError(f"{upstreams.index}/api/plugins: not found; is {upstreams.index} a plugin index?")
-    versions, conda, classifiers = (
-        object_of(lists[path].text()) if path in lists else {} for path in ("/api/plugins", "/api/conda", "/classifiers.json")
-    )
-    known = {name for state in ("active", "withdrawn", "deleted") for name in classifiers.get(state) or ()}
-    unlisted = sorted(known - set(versions))
-    work = {name: _project(reader, name, str(versions[name]), on_conda=bool(conda.get(name))) for name in versions}
-    work |= {name: _unlisted(reader, name) for name in unlisted}
+    versions, conda, classifiers = await asyncio.to_thread(_objects, lists)
+    names, skipped = plausible_names([name for name in versions if is_version(versions[name])], previous)
+    if skipped:
+        lists = await asyncio.to_thread(_without_bad_names, lists)
+    states = (classifiers.get(state) for state in ("active", "withdrawn", "deleted"))
+    known = {name for state in states for name in state or () if is_project_name(name)}
+    unlisted, _ = plausible_names(sorted(known - set(versions)), None)
+    on_conda = {name: str(path).rpartition("/")[2] for name, path in conda.items() if path}
+    conda_names = frozenset(map(canonicalize_name, (*NAPARI_PARTS, *names, *on_conda.values())))
+    work = {name: _project(reader, name, str(versions[name]), conda_names if name in on_conda else None) for name in names} | {
+        name: _unlisted(reader, name) for name in unlisted
+    }
     projects = await read_all(work, progress)
-    facts, projects, trouble = await completed(reader, projects, now, has_conda="/api/conda" in lists)
-    return as_index(facts, projects, lists, trouble)
+    return await as_index(reader, projects, lambda _: lists, now, has_conda="/api/conda" in lists, skipped=skipped)
+
+
+def _objects(lists: Mapping[str, Document]) -> list[Mapping[str, Any]]:
+    return [
+        object_of(lists[path].text()) if path in lists else {} for path in ("/api/plugins", "/api/conda", "/classifiers.json")
+    ]
+
+
+def _without_bad_names(lists: Mapping[str, Document]) -> dict[str, Document]:
+    """The lists without entries whose names are not project names: they would be passed on to everybody."""
+    cleaned = dict(lists)
+    for path in ("/api/plugins", "/api/conda", "/errors.json"):
+        if path in lists:
+            entries = object_of(lists[path].text())
+            cleaned[path] = Document.of(msgspec.json.encode({name: entries[name] for name in entries if is_project_name(name)}))
+    if (path := "/api/extended_summary") in lists:
+        summaries = msgspec.json.decode(lists[path].text(), type=list[dict[str, Any]])
+        cleaned[path] = Document.of(msgspec.json.encode([one for one in summaries if is_project_name(one.get("name"))]))
+    return cleaned
 
 
 async def _unlisted(reader: Reader, name: str) -> ReadProject:
-    """Read a project that the index knows without listing it: its texts alone."""
+    """Read a project that the index knows without listing it: only its texts."""
     documents = {}
     for kind in ("pypi", "manifest", "conda"):
         path = f"/api/{kind}/{canonicalize_name(name)}"
@@ -56,24 +91,27 @@ async def _unlisted(reader: Reader, name: str) -> ReadProject:
     return ReadProject(None, None, documents)
 
 
-async def _project(reader: Reader, name: str, version: str, *, on_conda: bool) -> ReadProject:
-    """Read a listed project. Never raises: a failure makes it stale."""
+async def _project(reader: Reader, name: str, version: str, conda_names: frozenset[str] | None) -> ReadProject:
+    """Read a listed project. Never raises: a failure makes it stale. ``conda_names``: None where it is not on conda-forge."""
     key = canonicalize_name(name)
-    paths = [f"/api/pypi/{key}", f"/api/manifest/{key}"] + ([f"/api/conda/{key}"] if on_conda else [])
+    paths = [f"/api/pypi/{key}", f"/api/manifest/{key}"] + ([f"/api/conda/{key}"] if conda_names is not None else [])
     try:
         page, etag = await reader.page(key)
         found = await all_of(reader.document(path) for path in paths)
         documents = {path: document for path, document in zip(paths, found, strict=True) if document is not None}
-        conda = _conda(documents, paths[-1]) if on_conda else None
-        package = Package(key, name, version, page.releases, _commands(documents, paths[1]), conda)
+        commands, conda = await asyncio.to_thread(_parsed, documents, key, conda_names)
+        package = Package(key, name, version, page.releases, commands, conda)
     except Exception as error:  # one project must never stop the reading
         return reader.earlier(key, paths, in_words(error))
     return ReadProject(package, etag, documents, metadata_urls=page.metadata_urls, skipped=page.skipped)
 
 
-def _commands(documents: dict[str, Document], path: str) -> tuple[str, ...]:
-    return commands_of(documents[path].text()) if path in documents else ()
-
-
-def _conda(documents: dict[str, Document], path: str) -> CondaPackage | None:
-    return conda_package(documents[path].text()) if path in documents else None
+def _parsed(
+    documents: Mapping[str, Document], key: str, conda_names: frozenset[str] | None
+) -> tuple[tuple[str, ...], CondaPackage | None]:
+    """The commands and the conda package of a project."""
+    manifest, conda = documents.get(f"/api/manifest/{key}"), documents.get(f"/api/conda/{key}")
+    return (
+        commands_of(manifest.text()) if manifest else (),
+        conda_package(conda.text(), conda_names) if conda and conda_names is not None else None,
+    )

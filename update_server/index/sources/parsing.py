@@ -1,33 +1,78 @@
-"""Upstream JSON into facts: pure functions, one for each format that is read."""
+"""Upstream JSON into facts: pure functions, one for each format that is read.
+
+Everything here was uploaded by strangers, so each function bounds the work that a text can cause. What exceeds a bound is left
+out and named. Call these functions in a thread: even bounded, they take milliseconds.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urljoin
 
 import msgspec
 from msgspec import Struct
-from packaging.utils import InvalidSdistFilename, InvalidWheelFilename, parse_sdist_filename, parse_wheel_filename
+from packaging.metadata import parse_email
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
+from packaging.version import InvalidVersion, Version
 
-from update_server.index.conda import DECIDING, name_of
+from update_server.index.compatibility import applies_somewhere
+from update_server.index.conda import OF_PYTHON, is_package_name, name_of
 from update_server.index.model import CondaFile, CondaPackage, File, Release, in_descending_order
-from update_server.index.pythons import is_specifier
+from update_server.index.pythons import is_specifier, named_pythons
 
-MOST_SKIPPED = 20
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+MAX_FILES = 5_000
+"""Files of a project that are read; the largest known project has 735."""
+
+MAX_TAGS = 64
+"""Interpreter, ABI and platform combinations of a wheel; the largest known number is 5."""
+
+MAX_PYTHONS = 100
+"""Versions of Python that the releases of a project name; the largest known number is 10."""
+
+MAX_FILE_NAME = 255
+MAX_PROJECT_NAME = 100
+MAX_REQUIREMENTS = 500
+"""Requires-Dist lines of a release."""
+
+MAX_REQUIREMENT = 1_000
+"""Characters of a Requires-Dist line."""
+
+MAX_KEPT_REQUIREMENTS = 100
+MAX_MARKERS = 30
+"""Requirements of a release whose markers decide."""
+
+MAX_CONDA_FILES = 5_000
+MAX_DEPENDS = 300
+MAX_SPECIFICATION = 200
+"""Characters of a match specification."""
+
+MAX_COMMANDS = 1_000
+MAX_SKIPPED = 20
+"""Omissions of a project that are named."""
+
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
+SDISTS = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma")
+"""Archives that pip takes for source distributions."""
+
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}$")
+_PROJECT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
+
+
+class TooLargeError(ValueError):
+    """Metadata that exceeds a bound."""
 
 
 class _SimpleFile(Struct):
     filename: str
     requires_python: str | None = msgspec.field(name="requires-python", default=None)
-    yanked: bool | str = False
+    yanked: bool | str | None = False
     url: str = ""
-    upload_time: str = msgspec.field(name="upload-time", default="")
-    core_metadata: bool | dict[str, str] = msgspec.field(name="core-metadata", default=False)
-    dist_info_metadata: bool | dict[str, str] = msgspec.field(name="data-dist-info-metadata", default=False)
+    upload_time: str | None = msgspec.field(name="upload-time", default=None)
+    core_metadata: bool | dict[str, str] | None = msgspec.field(name="core-metadata", default=None)
+    dist_info_metadata: bool | dict[str, str] | None = msgspec.field(name="data-dist-info-metadata", default=None)
 
 
 class _SimpleProject(Struct):
@@ -62,11 +107,18 @@ class _CondaProject(Struct):
     files: list[_CondaFile]
 
 
-class ProjectPage(Struct, frozen=True):
-    """What a project page tells: releases, the newest first, and where the metadata of some of them is, by version.
+# Made here, because msgspec 0.22 crashes when several threads use a new type for the first time.
+_decode_simple = msgspec.json.Decoder(_SimpleProject).decode
+_decode_manifest = msgspec.json.Decoder(_Manifest).decode
+_decode_conda = msgspec.json.Decoder(_CondaProject).decode
+_decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
-    Behind the ``#`` of such an address stands the SHA-256 of the metadata, where the page tells it. ``skipped``: names of
-    files, and specifiers, that can't be read, in words.
+
+class ProjectPage(Struct, frozen=True):
+    """A project page: releases, the newest first, and where the metadata of some of them is, by version.
+
+    Behind the ``#`` of such an address stands the SHA-256 of the metadata, where the page has it. ``skipped``: what was left
+    out, in words.
     """
 
     releases: tuple[Release, ...]
@@ -74,78 +126,186 @@ class ProjectPage(Struct, frozen=True):
     skipped: str = ""
 
 
-def project_page(text: bytes, address: str) -> ProjectPage:
+class Requirements(Struct, frozen=True):
+    """What a release requires; the fields are those of `Release`."""
+
+    requires: tuple[str, ...]
+    is_invalid: bool = False
+    note: str = ""
+
+
+def is_project_name(name: object) -> bool:
+    """Whether a value is a project name (PEP 508)."""
+    return isinstance(name, str) and len(name) <= MAX_PROJECT_NAME and _PROJECT_NAME.match(name) is not None
+
+
+def is_version(text: object) -> bool:
+    """Whether a value is a version (PEP 440) of sensible length."""
+    try:
+        return isinstance(text, str) and len(text) <= MAX_PROJECT_NAME and Version(text) is not None
+    except InvalidVersion:
+        return False
+
+
+def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
     """Read a project page of the simple API (PEP 691, 700, 714) that came from ``address``.
 
-    That page is what pip itself reads. Files whose names pip would not take either (eggs, other names) are passed over.
-    Raises msgspec.MsgspecError for another form.
+    That page is what pip itself reads. Files that pip would not take either (eggs, other names) are skipped. Raises
+    msgspec.MsgspecError for another format.
     """
+    files = _decode_simple(text).files
     by_version: dict[str, list[File]] = {}
     uploaded: dict[str, str] = {}
     metadata_urls: dict[str, str] = {}
-    skipped: dict[str, None] = {}
-    for item in msgspec.json.decode(text, type=_SimpleProject).files:
+    skipped: dict[str, None] = dict.fromkeys([f"{len(files)} files: {MAX_FILES} are read"] if len(files) > MAX_FILES else [])
+    for item in files[-MAX_FILES:]:  # in the order of upload
         try:
-            parsed = _version_and_tags(item.filename)
-        except (InvalidWheelFilename, InvalidSdistFilename) as error:
-            skipped[f"{item.filename[:100]}: {type(error).__name__}"] = None
+            parsed = version_and_tags(item.filename, key)
+        except ValueError as error:
+            skipped[f"{item.filename[:100]}: {error or type(error).__name__}"] = None
             continue
         if parsed is None:
             continue
         version, tags = parsed
         if item.requires_python and not is_specifier(item.requires_python):
             skipped[
-                f"Requires-Python {item.requires_python[:100]!r} of {version} is no specifier, and so admits every Python"
+                f"Requires-Python {item.requires_python[:100]!r} of {version} is not a specifier, and so admits every Python"
             ] = None
-        if _DAY.match(day := item.upload_time[:10]):
+        if _DAY.match(day := (item.upload_time or "")[:10]):
             uploaded[version] = min(day, uploaded.get(version, day))
-        yanked = None if item.yanked is False else ("" if item.yanked is True else item.yanked)
-        by_version.setdefault(version, []).append(File(item.requires_python or None, yanked, tags))
-        if item.url and (item.core_metadata or item.dist_info_metadata):
-            hashes = item.core_metadata or item.dist_info_metadata
+        yanked = item.yanked if isinstance(item.yanked, str) else "" if item.yanked else None
+        by_version.setdefault(version, []).append(File(item.requires_python or None, yanked and yanked[:300], tags))
+        hashes = item.core_metadata or item.dist_info_metadata
+        if item.url and hashes:
             digest = hashes.get("sha256", "") if isinstance(hashes, dict) else ""
             metadata_urls.setdefault(version, f"{urljoin(address, item.url)}.metadata#{digest}")
     releases = in_descending_order(
         Release(version, tuple(dict.fromkeys(files)), uploaded=uploaded.get(version)) for version, files in by_version.items()
     )
-    return ProjectPage(releases, metadata_urls, "; ".join(list(skipped)[:MOST_SKIPPED]))
+    kept = _few_pythons(releases)
+    if len(kept) < len(releases):
+        skipped[f"{len(releases) - len(kept)} releases: more than {MAX_PYTHONS} versions of Python are named"] = None
+    return ProjectPage(kept, metadata_urls, "; ".join(list(skipped)[:MAX_SKIPPED]))
 
 
-def _version_and_tags(filename: str) -> tuple[str, tuple[str, ...] | None] | None:
-    """Version and pairs of a wheel, version of an sdist; None for other kinds of files, which pip does not take."""
+def too_many_pythons(markers: Iterable[str]) -> bool:
+    """Whether markers name more versions of Python than one project may distinguish."""
+    return len({python for text in markers for python in named_pythons(text.partition(";")[2])}) > MAX_PYTHONS
+
+
+def _few_pythons(releases: tuple[Release, ...]) -> tuple[Release, ...]:
+    """The releases, the newest first, as long as all of them together name few versions of Python."""
+    named: set[tuple[int, int]] = set()
+    kept = []
+    for release in releases:
+        texts = {file.requires_python for file in release.files if file.requires_python}
+        more = {(python.minor, python.patch) for text in texts for python in named_pythons(text)}
+        if len(named | more) <= MAX_PYTHONS:
+            named |= more
+            kept.append(release)
+    return tuple(kept)
+
+
+def version_and_tags(filename: str, key: NormalizedName) -> tuple[str, tuple[str, ...] | None] | None:
+    """Return the version and the interpreter-ABI pairs of a file, as pip reads its name; no pairs for an sdist.
+
+    None for files that pip does not take. Raises ValueError for a name that pip cannot read.
+    """
+    if len(filename) > MAX_FILE_NAME:
+        raise ValueError(f"a name of more than {MAX_FILE_NAME} characters")
     if filename.endswith(".whl"):
-        _, version, _, tags = parse_wheel_filename(filename)
-        return str(version), tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
-    if not filename.endswith((".tar.gz", ".zip")):
+        combinations = 1
+        for part in filename.removesuffix(".whl").split("-")[-3:]:
+            combinations *= part.count(".") + 1
+        if combinations > MAX_TAGS:
+            raise ValueError(f"more than {MAX_TAGS} tags")
+        try:
+            name, wheel_version, _, tags = parse_wheel_filename(filename)
+        except InvalidWheelFilename:
+            raise ValueError("not a name of a wheel") from None
+        if name != key:
+            raise ValueError(f"a wheel of {name}")
+        return str(wheel_version), tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
+    suffix = next((suffix for suffix in SDISTS if filename.lower().endswith(suffix)), None)
+    if suffix is None:
         return None
-    _, version = parse_sdist_filename(filename)
-    return str(version), None
+    stem = filename[: -len(suffix)]
+    dashes = (number for number, character in enumerate(stem) if character == "-")
+    start = next((dash + 1 for dash in dashes if canonicalize_name(stem[:dash]) == key), None)
+    if start is None:
+        raise ValueError("not a name of a source distribution of this project")
+    try:
+        return str(Version(stem[start:])), None
+    except InvalidVersion:
+        raise ValueError(f"{stem[start:]!r} is not a version") from None
+
+
+def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requirements:
+    """Return the requirements that name a version and apply without an extra on any of the Pythons 3.``minors``.
+
+    Raises TooLargeError for metadata that exceeds a bound.
+    """
+    texts = list(requires_dist)
+    if len(texts) > MAX_REQUIREMENTS or any(len(text) > MAX_REQUIREMENT for text in texts):
+        raise TooLargeError(f"more than {MAX_REQUIREMENTS} requirements, or one longer than {MAX_REQUIREMENT} characters")
+    try:
+        for text in texts:
+            Requirement(text)
+    except InvalidRequirement:
+        return Requirements((), is_invalid=True, note=f"{text[:100]!r} is not a requirement, and so pip ignores the release")
+    kept = tuple(text for text in dict.fromkeys(texts) if applies_somewhere(text, minors))
+    if len(kept) > MAX_KEPT_REQUIREMENTS or sum(";" in text for text in kept) > MAX_MARKERS:
+        raise TooLargeError(f"more than {MAX_KEPT_REQUIREMENTS} requirements with versions, or {MAX_MARKERS} with markers")
+    return Requirements(kept)
+
+
+def requirements_of_metadata(text: bytes, minors: Iterable[int]) -> Requirements:
+    """Return the requirements that a METADATA file names. Raises TooLargeError."""
+    raw, _ = parse_email(text)
+    return requirements_of(raw.get("requires_dist", ()), minors)
 
 
 def commands_of(manifest: bytes) -> tuple[str, ...]:
-    """Return the command ids that an npe2 manifest declares. Raises msgspec.MsgspecError for another form."""
-    contributions = msgspec.json.decode(manifest, type=_Manifest).contributions
-    return tuple(command.id for command in (contributions and contributions.commands) or ())
+    """Return the command ids that an npe2 manifest declares. Raises msgspec.MsgspecError for another format."""
+    contributions = _decode_manifest(manifest).contributions
+    return tuple(command.id for command in ((contributions and contributions.commands) or ())[:MAX_COMMANDS])
 
 
-def conda_package(text: bytes) -> CondaPackage:
+def conda_package(text: bytes, names: frozenset[str]) -> CondaPackage | None:
     """Return a package of the anaconda.org API: those files that are, or were, on the channel's main label.
 
-    Raises msgspec.MsgspecError for another form.
+    ``names``: normalized names of packages whose versions matter, beside Python. None for a name that conda does not allow.
+    Raises msgspec.MsgspecError for another format, TooLargeError for one that exceeds a bound.
     """
-    project = msgspec.json.decode(text, type=_CondaProject)
+    project = _decode_conda(text)
+    if len(project.files) > MAX_CONDA_FILES:
+        raise TooLargeError(f"more than {MAX_CONDA_FILES} files on conda-forge")
+    if not is_package_name(project.name):
+        return None
     files = (
-        CondaFile(item.version, _deciding(item.attrs.depends), _deciding(item.attrs.constrains), "broken" in item.labels)
+        CondaFile(
+            item.version[:MAX_PROJECT_NAME],
+            _deciding(item.attrs.depends, names),
+            _deciding(item.attrs.constrains, names),
+            "broken" in item.labels,
+        )
         for item in project.files
         if "main" in item.labels or "broken" in item.labels
     )
     return CondaPackage(project.name, tuple(dict.fromkeys(files)))
 
 
-def _deciding(specifications: list[str] | None) -> tuple[str, ...]:
-    return tuple(text for text in specifications or () if name_of(text) in DECIDING)
+def _deciding(specifications: list[str] | None, names: frozenset[str]) -> tuple[str, ...]:
+    found = specifications or []
+    if len(found) > MAX_DEPENDS or any(len(text) > MAX_SPECIFICATION for text in found):
+        raise TooLargeError(f"more than {MAX_DEPENDS} dependencies on conda-forge, or one longer than {MAX_SPECIFICATION}")
+    return tuple(
+        text
+        for text in found
+        if (name := name_of(text)) in OF_PYTHON or (canonicalize_name(name) in names and text.strip().lower() != name)
+    )
 
 
 def object_of(text: bytes) -> Mapping[str, Any]:
     """Return a JSON object. Raises msgspec.MsgspecError for anything else."""
-    return msgspec.json.decode(text, type=dict[str, Any])
+    return _decode_object(text)

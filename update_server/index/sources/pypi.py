@@ -1,4 +1,4 @@
-"""Stands alone: finds plugins by their classifier on PyPI, reads their manifests from wheels, and asks conda-forge by itself.
+"""Needs no other index: finds plugins by their classifier on PyPI, reads manifests from wheels, and asks conda-forge itself.
 
 So the service can replace today's index altogether. A project is listed if its newest release has a wheel with a manifest that
 wants to be.
@@ -17,12 +17,20 @@ from msgspec import Struct, field
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from update_server.index.model import Package
+from update_server.index.model import NAPARI_PARTS, Package
 from update_server.index.snapshot import Document, Index
+from update_server.index.sources.base import (
+    Progress,
+    Reader,
+    ReadProject,
+    as_index,
+    in_words,
+    plausible_names,
+    read_all,
+)
 from update_server.index.sources.fetching import Fetcher, UpstreamError
-from update_server.index.sources.parsing import commands_of, conda_package
-from update_server.index.sources.reading import Progress, Reader, ReadProject, as_index, completed, in_words, read_all
-from update_server.index.sources.wheels import UnusableWheelError, read_wheel
+from update_server.index.sources.parsing import commands_of, conda_package, is_version
+from update_server.index.sources.wheels import UnusableWheelError, WheelReader
 from update_server.settings import Upstreams
 
 CLASSIFIER = "Framework :: napari"
@@ -51,8 +59,11 @@ class _PyPIProject(Struct):
     releases: dict[str, list[msgspec.Raw]] = field(default_factory=dict)
 
 
+_decode_project = msgspec.json.Decoder(_PyPIProject).decode  # not in the threads: see parsing.py
+
+
 class _Read(Struct, frozen=True):
-    """A project as read, and what the lists say of it: None as summary where it is not listed, then with the error."""
+    """A project as read, and what the lists say about it. ``summary`` is None for a project that is not listed."""
 
     name: str
     version: str
@@ -65,13 +76,22 @@ class _Read(Struct, frozen=True):
 async def read_index(
     fetcher: Fetcher, upstreams: Upstreams, previous: Index | None, now: datetime, progress: Progress
 ) -> Index:
-    """Return a whole new index, as of ``now``. Raises UpstreamError where PyPI does not tell which projects there are."""
+    """Return a whole new index, as of ``now``. Raises UpstreamError where PyPI does not say which projects there are."""
     reader = Reader(fetcher, upstreams, previous)
-    names = await _names(fetcher, upstreams)
-    told: dict[NormalizedName, _Read] = {}
-    projects = await read_all({name: _project(reader, name, told) for name in names}, progress)
-    facts, projects, trouble = await completed(reader, projects, now, has_conda=True)
-    return as_index(facts, projects, _lists(facts.packages, told, previous), trouble)
+    names, skipped = plausible_names(await _names(fetcher, upstreams), previous)
+    reads: dict[NormalizedName, _Read] = {}
+    async with WheelReader() as wheels:
+        source = _Source(reader, wheels, frozenset({*NAPARI_PARTS, *names}), reads)
+        projects = await read_all({name: source.project(name) for name in names}, progress)
+    return await as_index(
+        reader,
+        projects,
+        lambda packages: _lists(packages, reads, previous),
+        now,
+        has_conda=True,
+        skipped=skipped,
+        refused_wheels=source.refused_wheels,
+    )
 
 
 async def _names(fetcher: Fetcher, upstreams: Upstreams) -> list[str]:
@@ -89,64 +109,89 @@ async def _names(fetcher: Fetcher, upstreams: Upstreams) -> list[str]:
     return sorted(found)
 
 
-async def _project(reader: Reader, name: str, told: dict[NormalizedName, _Read]) -> ReadProject:
-    """Read a project, and write down in ``told`` what the lists say of it. Never raises: a failure makes it stale."""
-    key = canonicalize_name(name)
-    paths = {kind: f"/api/{kind}/{key}" for kind in ("pypi", "manifest", "conda")}
-    try:
-        page, etag = await reader.page(key)
-        described = await reader.document(paths["pypi"], f"{reader.upstreams.pypi}/pypi/{key}/json")
-        if described is None:
-            raise UpstreamError("PyPI does not describe it")
-        project = msgspec.json.decode(described.text(), type=_PyPIProject)
-        documents = {paths["pypi"]: described}
-        versions = _in_descending_order([version for version, files in project.releases.items() if files])
+class _Source:
+    """Reads single projects, and keeps in ``reads`` what the lists need of them."""
+
+    def __init__(
+        self, reader: Reader, wheels: WheelReader, conda_names: frozenset[str], reads: dict[NormalizedName, _Read]
+    ) -> None:
+        self.refused_wheels: dict[str, str] = {}
+        self._reader = reader
+        self._wheels = wheels
+        self._conda_names = conda_names
+        self._reads = reads
+
+    async def project(self, name: str) -> ReadProject:
+        """Read a project. Never raises: a failure makes it stale."""
+        key, reader = canonicalize_name(name), self._reader
+        paths = {kind: f"/api/{kind}/{key}" for kind in ("pypi", "manifest", "conda")}
         try:
-            content, documents[paths["manifest"]] = await _manifest(reader, project, paths["manifest"])
+            page, etag = await reader.page(key)
+            described = await reader.document(paths["pypi"], f"{reader.upstreams.pypi}/pypi/{key}/json")
+            if described is None:
+                raise UpstreamError("PyPI does not describe it")
+            project, versions = await asyncio.to_thread(_described, described)
+            documents = {paths["pypi"]: described}
+            try:
+                content, documents[paths["manifest"]] = await self._manifest(project, paths["manifest"])
+            except UnusableWheelError as error:
+                self._reads[key] = _Read(key, project.info.version, versions, error=str(error))
+                return ReadProject(None, etag, documents)
+            on_conda = await reader.document(paths["conda"], f"{reader.upstreams.conda}/package/conda-forge/{key}")
+            conda = await asyncio.to_thread(conda_package, on_conda.text(), self._conda_names) if on_conda else None
+            if on_conda is not None:
+                documents[paths["conda"]] = on_conda
+            commands = await asyncio.to_thread(commands_of, documents[paths["manifest"]].text())
+            package = Package(key, key, project.info.version, page.releases, commands, conda)
+        except Exception as error:  # one project must never stop the reading
+            stale = reader.earlier(key, list(paths.values()), in_words(error))
+            if (earlier := stale.package) is not None:
+                self._reads[key] = _Read(earlier.name, earlier.version, [release.version for release in earlier.releases])
+            return stale
+        is_public = bool(content.get("is_public"))
+        summary = _summary(key, project.info, content, versions, conda) if is_public else None
+        self._reads[key] = _Read(key, project.info.version, versions, summary, tuple(map(tuple, content["readers"])))
+        return ReadProject(package if is_public else None, etag, documents, None, page.metadata_urls, page.skipped)
+
+    async def _manifest(self, project: _PyPIProject, path: str) -> tuple[dict[str, Any], Document]:
+        """What the newest release's wheel says, and its manifest as a text; each wheel, by its digest, is read once."""
+        wheel = next((file for file in project.urls if file.filename.endswith(".whl")), None)
+        if wheel is None:
+            raise UnusableWheelError("its newest release has no wheel, and an sdist would have to be built")
+        digest = wheel.digests.get("sha256", wheel.url)
+        previous = self._reader.previous
+        if previous is not None and digest in previous.refused_wheels:
+            self.refused_wheels[digest] = previous.refused_wheels[digest]
+            raise UnusableWheelError(self.refused_wheels[digest])
+        earlier = previous.documents.get(path) if previous else None
+        if earlier is not None and earlier.etag is not None and earlier.etag.startswith(f"{digest} "):
+            return msgspec.json.decode(earlier.etag.removeprefix(f"{digest} ")), earlier
+        answer = await self._reader.fetcher.get(wheel.url, accept="*/*", is_json=False)
+        if answer is None or answer.text is None:
+            raise UpstreamError(f"{wheel.url}: not found")
+        try:
+            content = await self._wheels.read(answer.text)
         except UnusableWheelError as error:
-            told[key] = _Read(key, project.info.version, versions, error=str(error))
-            return ReadProject(None, etag, documents)
-        on_conda = await reader.document(paths["conda"], f"{reader.upstreams.conda}/package/conda-forge/{key}")
-        conda = conda_package(on_conda.text()) if on_conda else None
-        if on_conda is not None:
-            documents[paths["conda"]] = on_conda
-        package = Package(
-            key, key, project.info.version, page.releases, commands_of(documents[paths["manifest"]].text()), conda
-        )
-    except Exception as error:  # one project must never stop the reading
-        stale = reader.earlier(key, list(paths.values()), in_words(error))
-        if stale.package is not None:
-            told[key] = _Read(stale.package.name, stale.package.version, [r.version for r in stale.package.releases])
-        return stale
-    is_public = bool(content.get("is_public"))
-    summary = _summary(key, project.info, content, versions, conda) if is_public else None
-    told[key] = _Read(key, project.info.version, versions, summary, tuple(map(tuple, content["readers"])))
-    return ReadProject(package if is_public else None, etag, documents, None, page.metadata_urls, page.skipped)
+            self.refused_wheels[digest] = str(error)
+            raise
+        said = {
+            "is_public": content.is_public,
+            "display_name": content.display_name,
+            "readers": content.readers,
+            "author": content.metadata.get("author"),
+            "license": content.metadata.get("license") or content.metadata.get("license_expression"),
+            "home_page": content.metadata.get("home_page"),
+            "project_url": [f"{label}, {url}" for label, url in content.metadata.get("project_urls", {}).items()] or None,
+        }
+        return said, await asyncio.to_thread(Document.of, content.manifest, f"{digest} {msgspec.json.encode(said).decode()}")
 
 
-async def _manifest(reader: Reader, project: _PyPIProject, path: str) -> tuple[dict[str, Any], Document]:
-    """What the newest release's wheel says, and its manifest as a text; read once for each wheel, told apart by its digest."""
-    wheel = next((file for file in project.urls if file.filename.endswith(".whl")), None)
-    if wheel is None:
-        raise UnusableWheelError("its newest release has no wheel, and an sdist would have to be built")
-    digest = wheel.digests.get("sha256", wheel.url)
-    earlier = reader.previous.documents.get(path) if reader.previous else None
-    if earlier is not None and earlier.etag is not None and earlier.etag.startswith(f"{digest} "):
-        return msgspec.json.decode(earlier.etag.removeprefix(f"{digest} ")), earlier
-    answer = await reader.fetcher.get(wheel.url, accept="*/*", is_json=False)
-    if answer is None or answer.text is None:
-        raise UpstreamError(f"{wheel.url}: not found")
-    content = await asyncio.to_thread(read_wheel, answer.text)
-    said = {
-        "is_public": content.is_public,
-        "display_name": content.display_name,
-        "readers": content.readers,
-        "author": content.metadata.get("author"),
-        "license": content.metadata.get("license") or content.metadata.get("license_expression"),
-        "home_page": content.metadata.get("home_page"),
-        "project_url": [f"{label}, {url}" for label, url in content.metadata.get("project_urls", {}).items()] or None,
-    }
-    return said, Document.of(content.manifest, f"{digest} {msgspec.json.encode(said).decode()}")
+def _described(document: Document) -> tuple[_PyPIProject, list[str]]:
+    """A project as PyPI describes it, and its versions, the newest first. Raises UpstreamError."""
+    project = _decode_project(document.text())
+    if not is_version(project.info.version):
+        raise UpstreamError("PyPI gives no version that can be read")
+    return project, _in_descending_order([version for version, files in project.releases.items() if files])
 
 
 def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[str], conda: Any) -> dict[str, Any]:
@@ -168,17 +213,17 @@ def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[s
     }
 
 
-def _lists(packages: tuple[Package, ...], told: Mapping[NormalizedName, _Read], previous: Index | None) -> dict[str, Document]:
-    """The texts about all projects, as today's index has them; of what was not read anew, as the index before did."""
+def _lists(packages: tuple[Package, ...], reads: Mapping[NormalizedName, _Read], previous: Index | None) -> dict[str, Document]:
+    """The texts about all projects, as today's index has them; of a stale project, as the previous index did."""
     summaries = {item["normalized_name"]: item for item in _earlier(previous, "/api/extended_summary", list[dict[str, Any]])}
-    summaries |= {key: read.summary for key, read in told.items() if read.summary}
-    anew = {key for key, read in told.items() if read.summary}
+    summaries |= {key: read.summary for key, read in reads.items() if read.summary}
+    fresh = {key for key, read in reads.items() if read.summary}
     listed = {package.key for package in packages}
     before = _earlier(previous, "/api/readers", dict[str, list[str]]) or {}
-    readers = {pattern: [name for name in names if name in listed - anew] for pattern, names in dict(before).items()}
+    readers = {pattern: [name for name in names if name in listed - fresh] for pattern, names in dict(before).items()}
     for package in packages:
-        if package.key in anew:
-            for pattern in sorted({pattern for patterns in told[package.key].readers for pattern in patterns}):
+        if package.key in fresh:
+            for pattern in sorted({pattern for patterns in reads[package.key].readers for pattern in patterns}):
                 readers.setdefault(pattern, []).append(package.name)
     texts: dict[str, Any] = {
         "/api/plugins": {package.name: package.version for package in packages},
@@ -186,17 +231,17 @@ def _lists(packages: tuple[Package, ...], told: Mapping[NormalizedName, _Read], 
         "/api/conda": {package.name: f"conda-forge/{package.conda.name}" if package.conda else None for package in packages},
         "/api/readers": {pattern: sorted(names) for pattern, names in sorted(readers.items()) if names},
         "/classifiers.json": {
-            "active": {read.name: {"name": read.name, "pypi_versions": read.versions} for _, read in sorted(told.items())},
+            "active": {read.name: {"name": read.name, "pypi_versions": read.versions} for _, read in sorted(reads.items())},
             "withdrawn": {},
             "deleted": {},
         },
-        "/errors.json": {read.name: {"version": read.version, "error": read.error} for read in told.values() if read.error},
+        "/errors.json": {read.name: {"version": read.version, "error": read.error} for read in reads.values() if read.error},
     }
     return {path: Document.of(msgspec.json.encode(value)) for path, value in texts.items()}
 
 
 def _earlier(previous: Index | None, path: str, kind: Any) -> Any:
-    """A list of the index before, empty where there is none."""
+    """A list of the previous index, empty where there is none."""
     document = previous.documents.get(path) if previous else None
     return msgspec.json.decode(document.text(), type=kind) if document else []
 

@@ -1,37 +1,44 @@
 """Reads a plugin's manifest and metadata out of a wheel: a zip file from a stranger.
 
-Nothing is installed, built or imported, and nothing is written: members are read in bounds. (`npe2.fetch_manifest` would build
-an sdist, that is, run the stranger's code.)
+Nothing is installed, built or imported, and nothing is written. (`npe2.fetch_manifest` would build an sdist, that is, run the
+stranger's code.) Parsers of TOML, YAML and manifests can be made to work for minutes and to take gigabytes by a few
+kilobytes, so a wheel is read in a child process with limits of time and memory.
 """
 
 from __future__ import annotations
 
-import configparser
+import asyncio
+import contextlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 import tomllib
 import zipfile
-from typing import Any
+from importlib.metadata import Distribution
+from typing import Any, Self
 
+import msgspec
 import yaml
 from msgspec import Struct
 from npe2 import PackageMetadata, PluginManifest
 from packaging.metadata import RawMetadata, parse_email
 from pydantic import ValidationError
 
-MOST_MEMBERS = 100_000
-MOST_BYTES = 2**20
-"""That one member may unpack to."""
+MAX_MEMBERS = 100_000
+MAX_BYTES = 2**20
+"""Bytes that one member may unpack to."""
 
-MOST_MANIFEST = 2**18
-"""Characters of a manifest; the longest known has a tenth of it."""
+TIME_LIMIT_S = 10
+"""Seconds of processor time for one wheel; an ordinary one takes a hundredth of a second."""
 
-MOST_TOML = 2**16
-"""The parser's time grows with the square of what nested keys make of it."""
+WAIT_TIMEOUT_S = 120
+"""Seconds by the clock, where processor time cannot be limited."""
 
-MOST_ALIASES = 20
-"""In a YAML file: nested ones multiply ("billion laughs")."""
-
+MEMORY_LIMIT = 2**30
+"""Bytes of address space of the child process; an ordinary wheel needs a fraction of it."""
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -41,17 +48,118 @@ class UnusableWheelError(Exception):
 
 
 class WheelContent(Struct, frozen=True):
-    """What a wheel says of itself: its manifest as JSON, whether it wants to be listed, and its metadata."""
+    """A wheel's manifest as JSON, whether it wants to be listed, and its metadata."""
 
     manifest: bytes
     is_public: bool
     display_name: str
-    metadata: RawMetadata
+    metadata: dict[str, Any]
     readers: tuple[tuple[str, ...], ...]
 
 
-def read_wheel(wheel: bytes) -> WheelContent:
-    """Return the manifest and metadata of a wheel. Takes up to a second: to be run in a thread. Raises UnusableWheelError."""
+class WheelReader:
+    """Reads wheels in a child process, one after the other, and starts another child where one had to be killed.
+
+    Use it as an asynchronous context manager.
+    """
+
+    def __init__(self, time_limit_s: int = TIME_LIMIT_S) -> None:
+        """``time_limit_s``: seconds of processor time for one wheel."""
+        self._time_limit_s = time_limit_s
+        self._child: asyncio.subprocess.Process | None = None
+        self._lock = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._child is not None and self._child.stdin is not None:
+            self._child.stdin.close()
+        await self._kill()
+
+    async def read(self, wheel: bytes) -> WheelContent:
+        """Return the manifest and metadata of a wheel. Raises UnusableWheelError."""
+        async with self._lock:
+            try:
+                async with asyncio.timeout(WAIT_TIMEOUT_S):
+                    answer = await self._ask(wheel)
+            except (TimeoutError, EOFError, OSError):  # EOFError, OSError: the child was killed
+                code = await self._kill()
+                limit = (
+                    f"{self._time_limit_s} s" if code in (None, -signal.SIGPROF) else f"{MEMORY_LIMIT // 2**20} MiB of memory"
+                )
+                raise UnusableWheelError(f"reading the wheel takes more than {limit}") from None
+        outcome = msgspec.json.decode(answer, type=_Outcome)
+        if outcome.content is None:
+            raise UnusableWheelError(outcome.error)
+        return outcome.content
+
+    async def _ask(self, wheel: bytes) -> bytes:
+        if self._child is None:
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                __name__,
+                str(self._time_limit_s),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+            )
+        stdin, stdout = self._child.stdin, self._child.stdout
+        assert stdin is not None
+        assert stdout is not None
+        stdin.write(len(wheel).to_bytes(8) + wheel)
+        await stdin.drain()
+        return await stdout.readexactly(int.from_bytes(await stdout.readexactly(8)))
+
+    async def _kill(self) -> int | None:
+        """End the child; return the exit code that it had before, None where it was running."""
+        child, self._child = self._child, None
+        if child is None:
+            return None
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(child.wait(), 1)
+        code = child.returncode
+        with contextlib.suppress(ProcessLookupError):
+            child.kill()
+        await child.communicate()
+        return code
+
+
+class _Outcome(Struct):
+    content: WheelContent | None = None
+    error: str = ""
+
+
+def main() -> None:
+    """Read wheels from standard input and write what they say to standard output, within limits of memory and time."""
+    with contextlib.suppress(ImportError):  # POSIX only
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+    time_limit_s = float(sys.argv[1])
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    while length := source.read(8):
+        wheel = source.read(int.from_bytes(length))
+        _limit_time(time_limit_s)
+        try:
+            outcome = _Outcome(parsed_wheel(wheel))
+        except UnusableWheelError as error:
+            outcome = _Outcome(error=str(error))
+        _limit_time(0)
+        answer = msgspec.json.encode(outcome)
+        target.write(len(answer).to_bytes(8) + answer)
+        target.flush()
+
+
+def _limit_time(seconds: float) -> None:
+    """End this process after some seconds of processor time; 0: do not. Not of clock time, which others' work makes longer."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def parsed_wheel(wheel: bytes) -> WheelContent:
+    """Return the manifest and metadata of a wheel, without limits of time and memory. Raises UnusableWheelError."""
     try:
         return _read(wheel)
     except UnusableWheelError:
@@ -62,9 +170,9 @@ def read_wheel(wheel: bytes) -> WheelContent:
 
 def _read(wheel: bytes) -> WheelContent:
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
-        if len(archive.infolist()) > MOST_MEMBERS:
+        if len(archive.infolist()) > MAX_MEMBERS:
             raise UnusableWheelError("the wheel has too many members")
-        raw = _metadata(archive)
+        raw, _ = parse_email(_member(archive, ".dist-info/METADATA"))
         text, ending = _manifest(archive)
     manifest = _checked(_parsed(text, ending))
     known = manifest.model_copy(update={"package_metadata": _package_metadata(raw)})
@@ -73,42 +181,51 @@ def _read(wheel: bytes) -> WheelContent:
         known.model_dump_json(exclude={"npe1_shim"}).encode(),
         manifest.visibility == "public",
         manifest.display_name or raw.get("name", ""),
-        raw,
+        dict(raw),
         patterns,
     )
 
 
-def _metadata(archive: zipfile.ZipFile) -> RawMetadata:
-    raw, _ = parse_email(_member(archive, ".dist-info/METADATA"))
-    return raw
+class _InWheel(Distribution):
+    """A wheel as an installed distribution, so that entry points are read as importlib.metadata reads them, and so npe2."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+
+    def read_text(self, filename: str) -> str | None:
+        try:
+            return _member(self._archive, f".dist-info/{filename}").decode("utf-8")
+        except KeyError:
+            return None
+
+    def locate_file(self, path: str | os.PathLike[str]) -> Any:
+        raise NotImplementedError
 
 
 def _manifest(archive: zipfile.ZipFile) -> tuple[str, str]:
     """The text of the manifest that the entry point names, and the ending of its file name."""
     try:
-        entries = configparser.ConfigParser(delimiters=("=",), interpolation=None)
-        entries.read_string(_member(archive, ".dist-info/entry_points.txt").decode("utf-8"))
-    except KeyError:
-        raise UnusableWheelError("No npe2 or npe1 entry point found in wheel") from None
-    except (configparser.Error, UnicodeDecodeError) as error:
+        entries = _InWheel(archive).entry_points
+    except (UnicodeDecodeError, ValueError) as error:
         raise UnusableWheelError(f"its entry points can't be read: {error}") from error
-    if not entries.has_section("napari.manifest"):
-        if entries.has_section("napari.plugin"):
+    entry = next(iter(entries.select(group="napari.manifest")), None)
+    if entry is None:
+        if entries.select(group="napari.plugin"):
             raise UnusableWheelError("it is an npe1 plugin: what it contributes is known only by running it")
         raise UnusableWheelError("No npe2 or npe1 entry point found in wheel")
-    value = next(iter(entries["napari.manifest"].values()))
-    module, _, filename = value.partition(":")
-    path = f"{module.strip().replace('.', '/')}/{filename.strip()}"
     try:
-        return _member(archive, path).decode("utf-8"), filename.rpartition(".")[2].strip()
+        path = f"{entry.module.replace('.', '/')}/{entry.attr}"
+        return _member(archive, path).decode("utf-8-sig"), entry.attr.rpartition(".")[2]
+    except AttributeError:
+        raise UnusableWheelError(f"its entry point {entry.value[:100]!r} does not name a file") from None
     except KeyError:
-        raise UnusableWheelError(f"manifest {filename!r} does not exist in distribution") from None
+        raise UnusableWheelError(f"manifest {entry.attr!r} does not exist in distribution") from None
     except UnicodeDecodeError as error:
-        raise UnusableWheelError(f"its manifest is no text: {error}") from error
+        raise UnusableWheelError(f"its manifest is not text: {error}") from error
 
 
 def _member(archive: zipfile.ZipFile, ending: str) -> bytes:
-    """A member of the archive by the end of its name, at most `MOST_BYTES` of it. Raises KeyError."""
+    """A member of the archive by the end of its name, at most `MAX_BYTES` of it. Raises KeyError."""
     for info in archive.infolist():
         if info.filename == ending or (
             ending.startswith(".") and info.filename.endswith(ending) and info.filename.count("/") == 1
@@ -116,26 +233,19 @@ def _member(archive: zipfile.ZipFile, ending: str) -> bytes:
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise UnusableWheelError(f"{info.filename} is compressed in a way that can't be read in bounds")
             with archive.open(info) as member:
-                content = member.read(MOST_BYTES + 1)
-            if len(content) > MOST_BYTES:
-                raise UnusableWheelError(f"{info.filename} is longer than {MOST_BYTES} bytes")
+                content = member.read(MAX_BYTES + 1)
+            if len(content) > MAX_BYTES:
+                raise UnusableWheelError(f"{info.filename} is longer than {MAX_BYTES} bytes")
             return content
     raise KeyError(ending)
 
 
 def _parsed(text: str, ending: str) -> Any:
-    if len(text) > MOST_MANIFEST:
-        raise UnusableWheelError(f"its manifest is longer than {MOST_MANIFEST} characters")
     try:
         if ending == "toml":
-            if len(text) > MOST_TOML:
-                raise UnusableWheelError(f"its manifest is longer than {MOST_TOML} characters of TOML")
             return tomllib.loads(text)
         if ending == "json":
             return json.loads(text)
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=LOADER))
-        if aliases > MOST_ALIASES:
-            raise UnusableWheelError(f"its manifest has {aliases} YAML aliases, which none needs")
         return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader, the C one where it is there
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UnusableWheelError(f"its manifest can't be read: {error}") from error
@@ -143,7 +253,7 @@ def _parsed(text: str, ending: str) -> Any:
 
 def _checked(data: Any) -> PluginManifest:
     if not isinstance(data, dict):
-        raise UnusableWheelError("its manifest is no mapping")
+        raise UnusableWheelError("its manifest is not a mapping")
     try:
         manifest: PluginManifest = PluginManifest.model_validate(data)
         return manifest
@@ -171,3 +281,7 @@ def _package_metadata(raw: RawMetadata) -> PackageMetadata | None:
         )
     except ValidationError:
         return None
+
+
+if __name__ == "__main__":
+    main()

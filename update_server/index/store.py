@@ -1,4 +1,4 @@
-"""The index that is served now, and how the next one takes its place.
+"""The index that is served now, and how the next one replaces it.
 
 A reader takes one reference and has a whole index: the swap is one assignment.
 """
@@ -8,41 +8,62 @@ from __future__ import annotations
 import asyncio
 import gc
 import sqlite3
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 import msgspec
 import structlog
-from cachetools import FIFOCache
 from msgspec import Struct
 
 from update_server.index import seed, snapshot
-from update_server.index.bodies import UpdateBodies
-from update_server.index.fitting import FittingLists
+from update_server.index.answers import Answers
+from update_server.index.files import PLUGINS, SUMMARY, TABLES, files_of
 from update_server.index.model import Package
 from update_server.index.snapshot import BrokenSnapshotError, Index
-from update_server.representations import Representation
+from update_server.index.table import Tables, make_tables
+from update_server.representations import Body
 
-MOST_ANSWERS = 4096
+FILE_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "access-control-allow-origin": "*",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+}
+"""Public data for every site; the page has its style inside, and no script."""
 
 log = structlog.get_logger()
 
 
-class Served(Struct, frozen=True):
-    """An index with the answers made from it."""
+class LoadedIndex(Struct, frozen=True):
+    """An index with everything that is served of it. ``files`` by path, ready to be sent; ``packages`` by key."""
 
     index: Index
-    bodies: UpdateBodies
+    tables: Tables
     packages: Mapping[str, Package]
-    fitting: FittingLists
-    answers: MutableMapping[tuple[bytes, bytes], tuple[bytes, Representation]]
-    """The answers to update checks by query and Accept-Encoding, as they were asked."""
+    files: Mapping[str, Body]
+    answers: Answers
 
     @classmethod
-    def of(cls, index: Index, bodies: UpdateBodies) -> Served:
-        """Return an index as it is served."""
-        return cls(index, bodies, index.facts.by_key(), FittingLists(index, bodies), FIFOCache(MOST_ANSWERS))
+    def of(cls, index: Index, tables: Tables) -> LoadedIndex:
+        """Return an index as it is served, not compressed yet. Takes a second: call it in a thread."""
+        bodies: dict[int, Body] = {}  # the same file has several paths
+        found = {}
+        for path, file in files_of(index, tables).items():
+            if id(file) not in bodies:
+                bodies[id(file)] = Body(file.content, file.media_type, headers=FILE_HEADERS, gzipped=file.packed)
+            found[path] = bodies[id(file)]
+        if (path := "/api/conda.json") in found:
+            found["/api/conda"] = found[path]
+        return cls(index, tables, index.facts.by_key(), found, Answers(index, tables))
+
+    def compress(self) -> None:
+        """Compress the files that are asked for often. Takes seconds: call it in a thread."""
+        for path in (*TABLES.values(), PLUGINS[0], SUMMARY[0], "/api/conda", "/index.html"):
+            if path in self.files:
+                self.files[path].encode()
+        for body in set(self.files.values()):
+            if not body.is_encoded and "gzip" not in body.representations:
+                body.encode(("gzip",), quickly=True)
 
 
 class RefreshOutcome(Struct, frozen=True):
@@ -52,8 +73,8 @@ class RefreshOutcome(Struct, frozen=True):
     error: str | None = None
 
 
-class IndexKeeper:
-    """Holds what is served.
+class IndexStore:
+    """Holds the index that is served.
 
     ``snapshot_path``: the index on disk. ``seed_path``: the seed to begin with, None for the shipped one.
     """
@@ -63,13 +84,13 @@ class IndexKeeper:
         self._seed_path = seed_path
         self._check_again_s = check_again_s
         self._read_from: tuple[int, int] | None = None
-        self.served: Served | None = None
+        self.loaded: LoadedIndex | None = None
         self.last_refresh: RefreshOutcome | None = None
-        self.trouble: str | None = None
+        self.error: str | None = None
         """Why nothing is served, or what was moved aside, in a sentence."""
 
-    def load(self, *, encode: bool = False) -> None:
-        """Serve the snapshot, or on the very first start the seed. At a start at once, and then `encode`.
+    def load(self, *, compress: bool = False) -> None:
+        """Serve the snapshot, or on the very first start the seed. At a start at once, and then `compress`.
 
         A snapshot or seed that is broken is moved aside and nothing is served until a refresh succeeds: falling back from a
         broken snapshot to the older seed would silently take answers back. The shipped seed is left in its place, which is the
@@ -83,7 +104,7 @@ class IndexKeeper:
             self._report(str(error), self._seed_path)
         else:
             self._note_file()
-            self._serve(index, encode=encode)
+            self._serve(index, compress=compress)
             log.info(
                 "index_loaded", origin=index.origin, packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat()
             )
@@ -92,10 +113,10 @@ class IndexKeeper:
         """Serve the snapshot on disk if another process has written a new one; tell whether that was so."""
         if self._stat() in (None, self._read_from):
             return False
-        self.load(encode=True)
+        self.load(compress=True)
         return True
 
-    def take(self, packed: bytes) -> bool:
+    def adopt(self, packed: bytes) -> bool:
         """Serve a snapshot that another replica offers, and keep it; tell whether it could be read, else nothing changes."""
         temporary = self._snapshot_path.with_suffix(".shared")
         try:
@@ -111,7 +132,7 @@ class IndexKeeper:
         if index is None:
             return False
         self._note_file()
-        self._serve(index, encode=True)
+        self._serve(index, compress=True)
         log.info("index_taken_from_replica", packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
         return True
 
@@ -120,46 +141,45 @@ class IndexKeeper:
         return self._snapshot_path.read_bytes()
 
     def replace(self, index: Index) -> None:
-        """Serve a new index and keep it on disk. Where that is full or not writable, it is served all the same."""
-        bodies = UpdateBodies(index.facts, self.served.bodies.changed if self.served else {}, check_again_s=self._check_again_s)
-        index = msgspec.structs.replace(index, changed=bodies.changed)
-        self.trouble = None
+        """Serve a new index and keep it on disk. Where the disk is full or read-only, it is served all the same."""
+        tables = make_tables(index.facts, self.loaded.tables.changed if self.loaded else {}, self._check_again_s)
+        index = msgspec.structs.replace(index, changed=tables.changed)
+        self.error = None
         try:
             snapshot.write(index, self._snapshot_path)
             self._note_file()
         except (OSError, sqlite3.Error) as error:
-            reason, name = (
-                getattr(error, "strerror", None) or error,
-                self._snapshot_path.name,
-            )  # no path: this is shown in public
-            self.trouble = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
-            log.error("snapshot_not_written", message=self.trouble)
-        bodies.encode()
-        self.served = Served.of(index, bodies)
-        _settle()
+            reason = getattr(error, "strerror", None) or error
+            name = self._snapshot_path.name  # no path: this is shown in public
+            self.error = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
+            log.error("snapshot_not_written", message=self.error)
+        loaded = LoadedIndex.of(index, tables)
+        loaded.compress()
+        self.loaded = loaded
+        _freeze_gc()
 
-    async def encode(self) -> None:
-        """Compress the bodies of the index that was loaded at the start, off the event loop."""
-        if self.served is not None:
-            await asyncio.to_thread(self.served.bodies.encode)
-            _settle()
+    async def compress(self) -> None:
+        """Compress the index that was loaded at the start, off the event loop."""
+        if self.loaded is not None:
+            await asyncio.to_thread(self.loaded.compress)
+            _freeze_gc()
 
-    def _serve(self, index: Index, *, encode: bool) -> None:
-        bodies = UpdateBodies(index.facts, index.changed, check_again_s=self._check_again_s)
-        if encode:
-            bodies.encode()
-        self.served = Served.of(index, bodies)
-        self.trouble = None
-        if encode:
-            _settle()
+    def _serve(self, index: Index, *, compress: bool) -> None:
+        loaded = LoadedIndex.of(index, make_tables(index.facts, index.changed, self._check_again_s))
+        if compress:
+            loaded.compress()
+        self.loaded = loaded
+        self.error = None
+        if compress:
+            _freeze_gc()
 
     def _report(self, message: str, broken: Path | None) -> None:
         try:
             moved = f" It was moved aside to {snapshot.move_aside(broken).name}." if broken and broken.exists() else ""
         except OSError as error:
             moved = f" It could not be moved aside ({error}): delete it."
-        self.trouble = f"{message}.{moved} A new index is built from the upstream."
-        log.error("index_unreadable", message=self.trouble)
+        self.error = f"{message}.{moved} A new index is built from the upstream."
+        log.error("index_unreadable", message=self.error)
 
     def _stat(self) -> tuple[int, int] | None:
         try:
@@ -172,7 +192,7 @@ class IndexKeeper:
         self._read_from = self._stat()
 
 
-def _settle() -> None:
+def _freeze_gc() -> None:
     """Take what lives long out of the garbage collector's rounds.
 
     An index is some hundred thousand objects, and a full round over them stops every request for tens of milliseconds. What

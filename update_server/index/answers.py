@@ -1,0 +1,187 @@
+"""Answers for one Python and one napari, for clients that do not pick from the table: each is made once per index.
+
+Plugins treat most versions of Python and napari alike, so the number of different answers is bounded by the index, whatever
+clients ask. The class of a question is found before its answer is made. A ready answer waits for nothing; the others are made
+one at a time, in a thread, and waiting for that is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from bisect import bisect_right
+from functools import lru_cache
+from typing import Any, Literal
+
+import msgspec
+from cachetools import LRUCache
+from msgspec import Struct
+from napari_update_hook.table import admits, choose
+from napari_update_hook.wire import SCHEMA_VERSION, PackageUpdate, Updates
+from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
+
+from update_server.index.pythons import PythonVersion, UnknownPythonError
+from update_server.index.snapshot import Index
+from update_server.index.table import Tables
+from update_server.problems import Problem
+from update_server.representations import Body
+
+MAX_BYTES = 64 * 2**20
+"""Bytes of the answers that are kept, all encodings together."""
+
+MAX_WAITING = 32
+"""Requests that may wait for an answer to be made."""
+
+WAIT_TIMEOUT_S = 10
+RETRY_AFTER_S = 10
+
+Kind = Literal["updates", "plugins", "extended_summary"]
+
+_USER_AGENT = re.compile(r"\bnapari/([0-9][0-9A-Za-z.!]*)\S*.*?\bCPython/(3\.[0-9.]+(?:(?:a|b|rc)[0-9]+)?)")
+
+
+class Question(Struct, frozen=True):
+    """Which answer is wanted: for a Python and a napari (a PEP 440 version), None where they do not matter."""
+
+    kind: Kind
+    python: PythonVersion | None = None
+    napari: str | None = None
+    channel: str = "pypi"
+
+
+@lru_cache(maxsize=256)
+def versions_of_user_agent(user_agent: str) -> tuple[PythonVersion, str] | None:
+    """Return the Python and the napari of a napari: ``napari/0.6.1 runtime/python CPython/3.11.4 Linux/6.1``.
+
+    A development version of napari counts as the release that it will be.
+    """
+    match = _USER_AGENT.search(user_agent[:512])
+    try:
+        return (PythonVersion.parse(match[2]), Version(match[1]).base_version) if match else None
+    except (UnknownPythonError, InvalidVersion):
+        return None
+
+
+class Answers:
+    """The answers of one index."""
+
+    def __init__(self, index: Index, tables: Tables) -> None:
+        self._index = index
+        self._tables = tables
+        compatibilities = [one for channel in tables.compatibility.values() for one in channel.values()]
+        self._points = sorted({point for one in compatibilities for point in one.domain.points})
+        self._napari_specifiers = sorted(
+            {
+                alternative.requires_napari
+                for one in compatibilities
+                for candidate in one.candidates
+                for alternative in candidate.alternatives
+                if alternative.requires_napari
+            }
+        )
+        self._ready: LRUCache[tuple[object, ...], Body] = LRUCache(MAX_BYTES, getsizeof=lambda body: body.size)
+        self._making = asyncio.Lock()
+        self._waiting = 0
+
+    async def get(self, question: Question) -> Body:
+        """Return the answer. Raises Problem 503 where too many wait for answers, or where the index lacks the channel."""
+        if question.channel not in self._tables.tables:
+            raise Problem(503, f"The index does not hold {question.channel} yet. Try again later.", retry_after=60)
+        key = self.key(question)
+        if (body := self._ready.get(key)) is not None:
+            return body
+        if self._waiting >= MAX_WAITING:
+            raise _busy()
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(WAIT_TIMEOUT_S):
+                await self._making.acquire()
+        except TimeoutError:
+            raise _busy() from None
+        finally:
+            self._waiting -= 1
+        try:
+            if (body := self._ready.get(key)) is None:
+                body = self._ready[key] = await asyncio.to_thread(self.make, question)
+            return body
+        finally:
+            self._making.release()
+
+    def key(self, question: Question) -> tuple[object, ...]:
+        """Return the class of a question: questions of the same class have the same answer."""
+        python, napari = question.python, question.napari
+        return (
+            question.kind,
+            question.channel,
+            python and (python.minor, bisect_right(self._points, python)),
+            napari and tuple(number for number, one in enumerate(self._napari_specifiers) if not admits(one, napari)),
+        )
+
+    def make(self, question: Question) -> Body:
+        """Return the answer with its encodings. Takes a fraction of a second: call it in a thread."""
+        if question.kind == "updates":
+            content: Any = self._updates(question)
+        elif question.kind == "plugins":
+            content = self._plugins(question)
+        else:
+            content = self._summaries(question)
+        body = Body(msgspec.json.encode(content), vary="accept-encoding" if question.kind == "updates" else VARY)
+        body.encode(quickly=True)
+        return body
+
+    def _updates(self, question: Question) -> Updates:
+        table, python = self._tables.tables[question.channel], question.python
+        assert python is not None
+        packages = {}
+        for key, package in table.packages.items():
+            choice = choose(package, python.full, question.napari)
+            packages[key] = PackageUpdate(
+                choice.latest,
+                choice.newest,
+                choice.newest_requires_python,
+                choice.newest_requires_napari,
+                package.conda_name,
+                dict(package.yanked),
+                {version: list(ids) for version, ids in package.vulnerabilities.items()},
+            )
+        return Updates(
+            SCHEMA_VERSION, python.feature_release, table.channel, table.index_version, int(table.check_again_s), packages
+        )
+
+    def _plugins(self, question: Question) -> dict[str, str]:
+        compatibility = self._tables.compatibility["pypi"]
+        found = {one.name: compatibility[one.key].best(question.python, question.napari) for one in self._index.facts.packages}
+        return {name: version for name, version in found.items() if version is not None}
+
+    def _summaries(self, question: Question) -> list[dict[str, Any]]:
+        """The summaries with ``version``, ``pypi_versions`` and ``conda_versions`` cut to what fits."""
+        on_pypi, on_conda = (self._tables.compatibility.get(channel, {}) for channel in ("pypi", "conda-forge"))
+        python, napari = question.python, question.napari
+        text = self._index.documents["/api/extended_summary"].text()
+        cut = []
+        for summary in msgspec.json.decode(text, type=list[dict[str, Any]]):
+            key = canonicalize_name(str(summary.get("name")))
+            version = on_pypi[key].best(python, napari) if key in on_pypi else None
+            if version is not None:
+                fitting = set(on_pypi[key].fitting(python, napari))
+                conda = set(on_conda[key].fitting(python, napari)) if key in on_conda else set()
+                summary["version"] = version
+                summary["pypi_versions"] = [one for one in summary.get("pypi_versions") or () if _normal(one) in fitting]
+                summary["conda_versions"] = [one for one in summary.get("conda_versions") or () if one in conda]
+                cut.append(summary)
+        return cut
+
+
+VARY = "accept-encoding, user-agent"
+
+
+def _busy() -> Problem:
+    return Problem(503, "Too many different answers are being made right now. Try again soon.", retry_after=RETRY_AFTER_S)
+
+
+def _normal(text: str) -> str:
+    try:
+        return str(Version(text))
+    except InvalidVersion:
+        return text

@@ -1,0 +1,144 @@
+"""The index as a folder of files, for any web server: tables, today's endpoints, badges, feeds, and a page that shows it. Pure.
+
+Each endpoint is there with and without extension, because web servers and GitHub Pages find files by different rules. Where a
+file and a folder would have one name (``/api/conda``), only the one with an extension exists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import msgspec
+from msgspec import Struct
+
+from update_server.index.coverage import Coverage, coverage_of
+from update_server.index.feeds import feed, releases_of
+from update_server.index.model import Package
+from update_server.index.snapshot import Document, Index
+from update_server.index.sources.base import ADVISORIES
+from update_server.index.table import Tables, encoded, instant_text
+
+JSON = "application/json"
+TABLES = {channel: f"/api/updates/{channel}.json" for channel in ("pypi", "conda-forge")}
+PLUGINS = ("/api/plugins", "/api/plugins.json", "/index.json")
+SUMMARY = ("/api/extended_summary", "/api/extended_summary.json", "/extended_summary.json")
+LISTS = {
+    "/api/conda": ("/api/conda.json", "/api/conda-map", "/api/conda-map.json", "/conda.json"),
+    "/api/readers": ("/api/readers", "/api/readers.json", "/readers.json"),
+    "/classifiers.json": ("/classifiers.json",),
+}
+"""Where each text about all projects is served."""
+
+BLUE, RED = "#0074B8", "#82001A"
+LOGO = (files("update_server.index") / "logo.svg").read_text("utf-8").strip()
+
+
+class File(Struct, frozen=True):
+    """A file of the folder. ``packed``: the content in gzip, where it is there already."""
+
+    content: bytes
+    media_type: str = JSON
+    packed: bytes | None = None
+
+
+def files_of(index: Index, tables: Tables) -> dict[str, File]:
+    """Return every file of an index by path (``/api/updates/pypi.json``). Texts that a seed lacks are missing."""
+    found = {TABLES[channel]: File(encoded(table)) for channel, table in tables.tables.items()}
+    plugins = File(msgspec.json.encode({package.name: package.version for package in index.facts.packages}))
+    found |= dict.fromkeys(PLUGINS, plugins)
+    if (summary := index.documents.get("/api/extended_summary")) is not None:
+        found |= dict.fromkeys(SUMMARY, _file(summary))
+    for path, places in LISTS.items():
+        if path in index.documents:
+            found |= dict.fromkeys(places, _file(index.documents[path]))
+    found["/errors.json"] = File(msgspec.json.encode(errors_of(index)))
+    for path, document in index.documents.items():
+        if path.startswith(("/api/pypi/", "/api/manifest/", "/api/conda/")):
+            found |= dict.fromkeys((path, f"{path}.json"), _file(document))
+    for package in index.facts.packages:
+        badge = File(msgspec.json.encode(badge_of(package.key)))
+        found |= {
+            f"{folder}/{package.key}{ending}": badge for folder in ("/api/shields", "/shields") for ending in ("", ".json")
+        }
+    coverage = coverage_of(index.facts, tables)
+    found["/api/pythons.json"] = File(msgspec.json.encode(coverage))
+    found |= dict(_feeds(index, tables))
+    found["/index.html"] = File(_page(index, coverage), "text/html; charset=utf-8")
+    return found
+
+
+def _file(document: Document) -> File:
+    return File(document.text(), packed=document.body)
+
+
+def badge_of(key: str | None) -> dict[str, Any]:
+    """Return what the endpoint badge of shields.io reads, as the present index has it. ``key``: None for an unknown plugin."""
+    return {
+        "color": BLUE if key else RED,
+        "label": "napari hub",
+        "logoSvg": LOGO,
+        "message": key or "unavailable",
+        "schemaVersion": 1,
+        "style": "flat-square",
+    }
+
+
+def errors_of(index: Index) -> dict[str, Any]:
+    """Return what could not be read and what was left out, by project, with the reason."""
+    known: dict[str, Any] = {}
+    if (document := index.documents.get("/errors.json")) is not None:
+        known = msgspec.json.decode(document.text(), type=dict[str, Any])
+    versions: dict[str, str] = {package.key: package.version for package in (*index.facts.packages, *index.facts.parts)}
+    reasons: dict[str, list[str]] = {key: [text] for key, text in index.skipped.items()}
+    for package in (*index.facts.packages, *index.facts.parts):
+        notes = [f"{release.version}: {release.note}" for release in package.releases if release.note]
+        if notes:
+            reasons.setdefault(package.key, []).extend(notes)
+    for key, texts in reasons.items():
+        known.setdefault(key, {"version": versions.get(key), "error": f"left out: {'; '.join(texts)}"[:2000]})
+    for key, stale in index.stale.items():
+        if key != ADVISORIES:
+            known[key] = {"version": versions.get(key), "error": stale.error}
+    return known
+
+
+def _feeds(index: Index, tables: Tables) -> Iterator[tuple[str, File]]:
+    as_of, everything = instant_text(index.facts.as_of), []
+    for package in index.facts.packages:
+        releases = releases_of(package, tables.compatibility["pypi"][package.key])
+        everything += releases
+        path = f"/feeds/{package.key}.atom"
+        yield path, File(feed(f"{package.name} releases", path, releases, as_of), "application/atom+xml")
+    everything.sort(key=lambda one: one.day, reverse=True)
+    yield "/feeds/all.atom", File(feed("napari plugin releases", "/feeds/all.atom", everything, as_of), "application/atom+xml")
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((files("update_server.index") / "index.html").read_text("utf-8"))
+
+
+def _page(index: Index, coverage: Coverage) -> bytes:
+    """The page that shows the index: plugins, Pythons, ages, errors."""
+
+    def released(package: Package) -> str:
+        return next((one.uploaded for one in package.releases if one.version == package.version and one.uploaded), "")
+
+    rows = [(package, released(package)) for package in index.facts.packages if package.key != "napari"]
+    return (
+        _template()
+        .render(
+            rows=sorted(rows, key=lambda row: row[0].key),
+            as_of=instant_text(index.facts.as_of),
+            coverage=coverage,
+            stale=sorted(index.stale.items()),
+            errors=len(errors_of(index)),
+            has_conda=index.facts.has_conda,
+        )
+        .encode()
+    )

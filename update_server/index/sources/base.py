@@ -1,0 +1,261 @@
+"""What every source shares: read single projects, fall back on the previous index, and make one index of it all.
+
+One project's failure never stops the reading: the entry of the previous index stays, marked as stale with the reason.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import structlog
+from msgspec import Struct
+from packaging.utils import NormalizedName, canonicalize_name
+
+from update_server.index.model import FACTS_FORMAT, NAPARI_PARTS, Facts, Package
+from update_server.index.snapshot import Document, Index, Origin, Stale
+from update_server.index.sources.advisories import with_vulnerabilities
+from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
+from update_server.index.sources.metadata import with_requirements
+from update_server.index.sources.parsing import (
+    SIMPLE_JSON,
+    ProjectPage,
+    TooLargeError,
+    conda_package,
+    is_project_name,
+    project_page,
+)
+from update_server.index.table import newest_minor
+from update_server.settings import Upstreams
+
+log = structlog.get_logger()
+
+GRACE = timedelta(days=7)
+"""How long a project stays that the upstream no longer lists: it may be an upstream's mistake."""
+
+MAX_PROJECTS = 5_000
+"""Projects of a first index; the real one has 660."""
+
+MAX_GROWTH = 1.25
+"""Number of projects compared with the previous index; fifty more are always allowed."""
+
+ADVISORIES = "advisories of OSV"
+"""Key of the advisories among what could not be read; a project cannot have that name."""
+
+LIST = "list of projects"
+"""Key of the list itself among what was left out."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of projects that are done, and of all."""
+
+
+class UnknownProjectError(UpstreamError):
+    """A project that PyPI does not have."""
+
+
+class ReadProject(Struct, frozen=True):
+    """One project as read.
+
+    ``package`` is None for a project that is not listed, or of which not even an earlier entry is known. ``skipped``: what was
+    left out of its releases, in words.
+    """
+
+    package: Package | None
+    fact_etag: str | None
+    documents: dict[str, Document]
+    stale: Stale | None = None
+    metadata_urls: dict[str, str] = {}
+    skipped: str = ""
+
+
+class Reader:
+    """Reads texts and release lists, and takes what has not changed from the previous index."""
+
+    def __init__(self, fetcher: Fetcher, upstreams: Upstreams, previous: Index | None) -> None:
+        self.fetcher = fetcher
+        self.upstreams = upstreams
+        self.previous = previous
+        facts = previous.facts if previous else None
+        self.packages: Mapping[str, Package] = {one.key: one for one in (*facts.packages, *facts.parts)} if facts else {}
+
+    async def document(self, path: str, address: str | None = None) -> Document | None:
+        """Return the text that is served at ``path``; the earlier one where it has not changed, None where there is none.
+
+        ``address``: where it is read, today's index by default. Raises UpstreamError.
+        """
+        earlier = self.previous.documents.get(path) if self.previous else None
+        known = earlier.etag if earlier and _is_etag(earlier.etag) else None
+        answer = await self.fetcher.get(address or self.upstreams.index + path, etag=known)
+        if answer is None:
+            return None
+        if answer.text is None:
+            return earlier
+        return await asyncio.to_thread(Document.of, answer.text, answer.etag)
+
+    async def page(self, key: NormalizedName) -> tuple[ProjectPage, str | None]:
+        """Return a project's releases and their ETag. Raises UpstreamError where PyPI has none that can be installed."""
+        earlier = self.packages.get(key)
+        known = self.previous.fact_etags.get(key) if self.previous and earlier else None
+        address = f"{self.upstreams.pypi}/simple/{key}/"
+        answer = await self.fetcher.get(address, etag=known, accept=SIMPLE_JSON)
+        if answer is None:
+            raise UnknownProjectError("PyPI does not know it")
+        if answer.text is None:
+            assert earlier is not None  # a 304 answers the ETag that was known
+            skipped = self.previous.skipped.get(key, "") if self.previous else ""
+            return ProjectPage(earlier.releases, {}, skipped), answer.etag
+        page = await asyncio.to_thread(project_page, answer.text, address, key)
+        if not page.releases:
+            raise UpstreamError("PyPI names no file of it that can be installed")
+        return page, answer.etag
+
+    def earlier(self, key: NormalizedName, paths: list[str], error: str) -> ReadProject:
+        """Return the last good entry of a project, with its age and why it is not a new one."""
+        package = self.packages.get(key)
+        if self.previous is None or package is None:
+            return ReadProject(None, None, {}, Stale(None, error))
+        documents = {path: self.previous.documents[path] for path in paths if path in self.previous.documents}
+        before = self.previous.stale.get(key)
+        since = before.since if before else self.previous.facts.as_of
+        return ReadProject(package, self.previous.fact_etags.get(key), documents, Stale(since, error))
+
+
+def in_words(error: Exception) -> str:
+    """Return why a project could not be read; an unexpected error goes to the log as well."""
+    if isinstance(error, (UpstreamError, TooLargeError, msgspec.MsgspecError)):
+        return str(error)
+    log.exception("project_not_read")
+    return f"{type(error).__name__}: {error}"
+
+
+def _is_etag(text: str | None) -> bool:
+    """Whether this is a server's ETag, and not the mark of a wheel that the other source left with a manifest."""
+    return text is not None and text.isascii() and text.startswith(('"', "W/"))
+
+
+def plausible_names(names: list[str], previous: Index | None) -> tuple[list[str], dict[str, str]]:
+    """Return the project names of an upstream's list, and what was left out. Raises UpstreamError where they are too many."""
+    limit = MAX_PROJECTS
+    if previous is not None and previous.origin is not Origin.SEED:
+        limit = min(limit, int(len(previous.facts.packages) * MAX_GROWTH) + 50)
+    if len(names) > limit:
+        raise UpstreamError(f"The upstream lists {len(names)} projects, more than {limit}: that cannot be true")
+    good = [name for name in names if is_project_name(name)]
+    bad = len(names) - len(good)
+    return good, {LIST: f"{bad} names that are not project names were left out"} if bad else {}
+
+
+async def read_all(work: Mapping[str, Coroutine[Any, Any, ReadProject]], progress: Progress) -> dict[str, ReadProject]:
+    """Read all projects at once, and report progress; return them by name."""
+    done = 0
+
+    async def counted(item: Coroutine[Any, Any, ReadProject]) -> ReadProject:
+        nonlocal done
+        result = await item
+        done += 1
+        progress(done, len(work))
+        return result
+
+    progress(0, len(work))
+    return dict(zip(work, await all_of(counted(item) for item in work.values()), strict=True))
+
+
+async def as_index(
+    reader: Reader,
+    projects: dict[str, ReadProject],
+    lists: Callable[[tuple[Package, ...]], Mapping[str, Document]],
+    now: datetime,
+    *,
+    has_conda: bool,
+    skipped: Mapping[str, str],
+    refused_wheels: Mapping[str, str] | None = None,
+) -> Index:
+    """Return the index of what was read: with grace, napari's parts, requirements and vulnerabilities.
+
+    ``lists``: returns the texts about all projects, by path. ``skipped``: what was left out of the list of projects.
+    """
+    listed = projects | _in_grace(reader.previous, set(map(canonicalize_name, projects)), now)
+    keys = {project.package.key for project in listed.values() if project.package}
+    parts = await all_of(
+        _part(reader, canonicalize_name(name), has_conda=has_conda) for name in NAPARI_PARTS if name not in keys
+    )
+    every = [*listed.values(), *parts]
+    packages = tuple(project.package for project in every if project.package)
+    urls: dict[str, dict[str, str]] = {project.package.key: project.metadata_urls for project in every if project.package}
+    newest = newest_minor(Facts(FACTS_FORMAT, now, has_conda, packages))
+    known = reader.packages if reader.previous and reader.previous.origin is not Origin.SEED else {}
+    packages = await with_requirements(packages, known, urls, reader.fetcher, reader.upstreams, newest)
+    packages, trouble = await _with_vulnerabilities(packages, reader)
+    facts = Facts(
+        FACTS_FORMAT,
+        now,
+        has_conda,
+        tuple(package for package in packages if package.key in keys),
+        tuple(package for package in packages if package.key not in keys),
+    )
+    documents = dict(lists(facts.packages))
+    for project in listed.values():
+        documents |= project.documents
+    return Index(
+        facts=facts,
+        origin=Origin.REFRESH,
+        documents=documents,
+        fact_etags={project.package.key: project.fact_etag for project in every if project.package and project.fact_etag},
+        skipped=dict(skipped)
+        | {project.package.key: project.skipped for project in every if project.package and project.skipped},
+        stale={canonicalize_name(name): one.stale for name, one in listed.items() if one.stale}
+        | {one.package.key: one.stale for one in parts if one.package and one.stale}
+        | trouble,
+        refused_wheels=dict(refused_wheels or {}),
+    )
+
+
+async def _part(reader: Reader, key: NormalizedName, *, has_conda: bool) -> ReadProject:
+    """Read the releases of one of napari's parts. Never raises; one that PyPI does not have is left out."""
+    try:
+        page, etag = await reader.page(key)
+        address = f"{reader.upstreams.conda}/package/conda-forge/{key}"
+        answer = await reader.fetcher.get(address) if has_conda else None
+        names = frozenset(NAPARI_PARTS)
+        conda = await asyncio.to_thread(conda_package, answer.text, names) if answer and answer.text else None
+    except UnknownProjectError:
+        return ReadProject(None, None, {})
+    except Exception as error:  # one project must never stop the reading
+        return reader.earlier(key, [], in_words(error))
+    package = Package(key, key, page.releases[0].version, page.releases, (), conda)
+    return ReadProject(package, etag, {}, metadata_urls=page.metadata_urls, skipped=page.skipped)
+
+
+def _in_grace(previous: Index | None, listed: set[NormalizedName], now: datetime) -> dict[str, ReadProject]:
+    """Projects that the upstream listed before and no longer lists: kept for a while, and marked."""
+    if previous is None or previous.origin is Origin.SEED:
+        return {}
+    kept = {}
+    for package in previous.facts.packages:
+        if package.key not in listed:
+            before = previous.stale.get(package.key)
+            since = before.since if before and before.has_vanished and before.since else previous.facts.as_of
+            if now < since + GRACE:
+                paths = (f"/api/{kind}/{package.key}" for kind in ("pypi", "manifest", "conda"))
+                documents = {path: previous.documents[path] for path in paths if path in previous.documents}
+                stale = Stale(since, f"the index no longer lists it; it is kept until {since + GRACE:%Y-%m-%d}", True)
+                kept[package.name] = ReadProject(package, None, documents, stale)
+    return kept
+
+
+async def _with_vulnerabilities(packages: tuple[Package, ...], reader: Reader) -> tuple[tuple[Package, ...], dict[str, Stale]]:
+    """The packages with known vulnerabilities: those of the previous index where OSV can't be read, with the reason."""
+    try:
+        return await with_vulnerabilities(packages, reader.fetcher, reader.upstreams), {}
+    except Exception as error:  # warnings must never stop the index
+        known = reader.packages
+        kept = tuple(
+            msgspec.structs.replace(package, vulnerabilities=known[package.key].vulnerabilities)
+            if package.key in known
+            else package
+            for package in packages
+        )
+        return kept, {ADVISORIES: Stale(reader.previous.facts.as_of if reader.previous else None, in_words(error))}

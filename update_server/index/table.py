@@ -1,0 +1,105 @@
+"""The update tables: one file for each channel that answers for every Python and every napari. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from napari_update_hook.table import SCHEMA_VERSION, TablePackage, UpdateTable
+from packaging.version import Version
+
+from update_server.index.compatibility import Compatibility, pypi_compatibility, rows_of, yanked_releases
+from update_server.index.conda import broken_releases, conda_compatibility
+from update_server.index.model import Facts, Package
+from update_server.index.pythons import MINORS_AHEAD, newest_named_minor
+
+
+class Tables(Struct, frozen=True):
+    """The tables of an index, and what they were made from.
+
+    ``compatibility`` by channel and normalized name. ``naparis``: the published final versions. ``tables`` by channel;
+    ``changed``: since when the content with a given digest is what it is.
+    """
+
+    last_minor: int
+    naparis: tuple[str, ...]
+    compatibility: Mapping[str, Mapping[str, Compatibility]]
+    tables: Mapping[str, UpdateTable]
+    changed: Mapping[str, datetime]
+
+
+def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: int) -> Tables:
+    """Return the tables of an index.
+
+    ``changed``: that of an earlier index. A table whose content is the same keeps its ``index_version``, so its bytes stay.
+    """
+    packages = (*facts.packages, *facts.parts)
+    names = {package.key: package.conda.name if package.conda else package.key for package in packages}
+    last_minor = newest_minor(facts) + MINORS_AHEAD
+    napari = next((package for package in packages if package.key == "napari"), None)
+    naparis = tuple(sorted(napari.published_finals, key=Version)) if napari else ()
+    on_pypi: dict[str, Compatibility] = {
+        package.key: pypi_compatibility(package, last_minor, frozenset(names)) for package in packages
+    }
+    by_conda_name = {on_conda: key for key, on_conda in names.items() if key != "napari"}
+    on_conda: dict[str, Compatibility] = {
+        package.key: conda_compatibility(package.conda, last_minor, naparis, by_conda_name)
+        for package in packages
+        if package.conda
+    }
+    compatibility = {"pypi": on_pypi, "conda-forge": on_conda} if facts.has_conda else {"pypi": on_pypi}
+    by_key: dict[str, Package] = {package.key: package for package in packages}
+    tables, since_by_digest = {}, {}
+    for channel, of_packages in compatibility.items():
+        found = {key: _table_package(channel, by_key[key], one, naparis) for key, one in sorted(of_packages.items())}
+        table = UpdateTable(channel, "", check_again_s, found)
+        digest = hashlib.sha256(encoded(table)).hexdigest()
+        since_by_digest[digest] = changed.get(digest, facts.as_of)
+        tables[channel] = UpdateTable(channel, instant_text(since_by_digest[digest]), check_again_s, found)
+    return Tables(last_minor, naparis, compatibility, tables, since_by_digest)
+
+
+def newest_minor(facts: Facts) -> int:
+    """Return the newest minor of CPython 3 that a Requires-Python of the index names."""
+    releases = (release for package in facts.packages for release in package.releases)
+    return newest_named_minor({file.requires_python for release in releases for file in release.files if file.requires_python})
+
+
+def _table_package(channel: str, package: Package, compatibility: Compatibility, naparis: tuple[str, ...]) -> TablePackage:
+    on_conda = package.conda if channel == "conda-forge" else None
+    return TablePackage(
+        releases=rows_of(compatibility, naparis, all_finals=package.key == "napari"),
+        yanked=broken_releases(on_conda) if on_conda else yanked_releases(package.releases),
+        vulnerabilities={version: list(ids) for version, ids in package.vulnerabilities.items()},
+        conda_name=on_conda.name if on_conda and on_conda.name != package.key else None,
+    )
+
+
+def encoded(table: UpdateTable) -> bytes:
+    """Return a table as JSON. Empty fields are left out."""
+    return msgspec.json.encode(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "channel": table.channel,
+            "index_version": table.index_version,
+            "check_again_s": table.check_again_s,
+            "packages": {
+                key: {"releases": [_filled(row) for row in package.releases]} | _filled(package, "releases")
+                for key, package in table.packages.items()
+            },
+        }
+    )
+
+
+def _filled(value: Any, *left_out: str) -> dict[str, Any]:
+    """The fields of a dataclass that are not empty."""
+    return {name: field for name, field in vars(value).items() if field and name not in left_out}
+
+
+def instant_text(instant: datetime) -> str:
+    """Return an instant as the wire has it: ``2026-08-22T22:10:09Z``."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
