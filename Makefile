@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others check format coverage docs pictures soak seed lock
-.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-intake bench-napari bench-scale clean
+.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-napari bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
 PARALLEL := -n auto --dist loadscope
@@ -109,6 +109,9 @@ audit: install ## Look for known vulnerabilities of what is locked (needs a netw
 
 bench: install ## Measure serving, beside nginx (needs wrk and nginx)
 	$(BIN)/python -m benchmarks.serve
+
+bench-hostile: install ## Measure how long reading a hostile index stalls the service
+	$(BIN)/python -m benchmarks.hostile
 
 bench-intake: install ## Measure the intake of reports (needs wrk)
 	$(BIN)/python -m benchmarks.intake

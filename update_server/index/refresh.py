@@ -35,7 +35,8 @@ async def build(settings: Settings, previous: Index | None, clock: Clock, progre
     origins = settings.upstreams.origins
     async with asyncio.timeout(settings.refresh_timeout_s), new_client(origins) as client:
         fetcher = Fetcher(client, origins, settings.upstream_concurrency)
-        return await SOURCES[settings.source](fetcher, settings.upstreams, previous, clock.now(), progress)
+        now = clock.now().replace(microsecond=0)  # what is written is the same for the same second
+        return await SOURCES[settings.source](fetcher, settings.upstreams, previous, now, progress)
 
 
 async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress: Progress) -> RefreshOutcome:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 from napari_update_hook.table import SCHEMA_VERSION, TablePackage, UpdateTable
+from napari_update_hook.table import Release as Row
 from packaging.version import Version
 
 from update_server.index.compatibility import Compatibility, pypi_compatibility, rows_of, yanked_releases
 from update_server.index.conda import broken_releases, conda_compatibility
 from update_server.index.model import Facts, Package
 from update_server.index.pythons import MINORS_AHEAD, newest_named_minor
+
+MAX_ENTRY = 2**14
+"""Bytes of a package's rows: a table is fetched by everybody. The largest known entry but napari's has a tenth of it."""
+
+MAX_WITHDRAWN = 200
+"""Withdrawn or vulnerable releases of a package, the newest."""
 
 
 class Tables(Struct, frozen=True):
@@ -71,12 +80,24 @@ def newest_minor(facts: Facts) -> int:
 
 def _table_package(channel: str, package: Package, compatibility: Compatibility, naparis: tuple[str, ...]) -> TablePackage:
     on_conda = package.conda if channel == "conda-forge" else None
+    rows = rows_of(compatibility, naparis, all_finals=package.key == "napari")
+    yanked = broken_releases(on_conda) if on_conda else yanked_releases(package.releases)
     return TablePackage(
-        releases=rows_of(compatibility, naparis, all_finals=package.key == "napari"),
-        yanked=broken_releases(on_conda) if on_conda else yanked_releases(package.releases),
-        vulnerabilities={version: list(ids) for version, ids in package.vulnerabilities.items()},
+        releases=rows if package.key == "napari" else _within_bounds(rows),
+        yanked=dict(list(yanked.items())[:MAX_WITHDRAWN]),
+        vulnerabilities={version: list(ids) for version, ids in list(package.vulnerabilities.items())[:MAX_WITHDRAWN]},
         conda_name=on_conda.name if on_conda and on_conda.name != package.key else None,
     )
+
+
+def _within_bounds(rows: list[Row]) -> list[Row]:
+    """The first rows that together stay below `MAX_ENTRY`, without requirements on others where those take too much."""
+    for candidates in (rows, [replace(row, requires={}) for row in rows]):
+        sizes = accumulate(len(msgspec.json.encode(_filled(row))) for row in candidates)
+        kept = [row for row, size in zip(candidates, sizes, strict=True) if size <= MAX_ENTRY]
+        if len(kept) == len(rows):
+            break
+    return kept
 
 
 def encoded(table: UpdateTable) -> bytes:

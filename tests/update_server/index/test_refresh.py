@@ -420,3 +420,22 @@ async def test_metadata_that_exceeds_a_bound_is_named_in_errors_and_read_once(re
         assert table["large"]["releases"] == [{"version": "1.0"}]
         assert table["broken"]["releases"] == [{"version": "1.0"}], "pip ignores 1.1"
     assert not [path for path in upstream.requests if path.startswith("/pypi/large/")]
+
+
+async def test_no_package_makes_the_table_large_for_everybody(refresher: Refresher) -> None:
+    naparis = MadeProject("napari", {f"0.{minor}.{patch}": [MadeFile()] for minor in range(10) for patch in range(10)})
+    releases = {f"{major}.0": [MadeFile(yanked="y" * 5_000), MadeFile(tag=None)] for major in range(90)}
+    withdrawn = {f"0.{minor}": [MadeFile(yanked="w" * 5_000)] for minor in range(400)}
+    needs = [f"npe2>=0.0.{'0' * 900}1", *(f"plugin-{number}>=0.{'0' * 900}" for number in range(20))]
+    requires = {version: [f"napari!=0.{int(version[:-2]) // 10}.{int(version[:-2]) % 10}", *needs] for version in releases}
+    greedy = MadeProject("greedy", {**withdrawn, **releases}, requires_dist=requires)
+    for _ in range(8):  # requirements are read in rounds
+        assert await refresher(MadeUpstream([naparis, greedy, *MANY[6:]])) is None
+    loaded = refresher.store.loaded
+    assert loaded is not None
+    table = msgspec.json.decode(loaded.files["/api/updates/pypi.json"].identity)["packages"]
+    entry = table["greedy"]
+    assert entry["releases"][0] == {"version": "89.0", "requires_napari": "!=0.8.9"}
+    assert len(json.dumps(entry["releases"])) < 20_000
+    assert len(entry["yanked"]) == 200
+    assert max(map(len, entry["yanked"].values())) == 300

@@ -57,7 +57,7 @@ async def with_requirements(
             if not read:
                 break
             package = _with(package, read)
-            if too_many_pythons(text for release in package.releases for text in release.requires or ()):
+            if too_many_pythons(text.partition(";")[2] for release in package.releases for text in release.requires or ()):
                 package = _with(package, dict.fromkeys(read, Requirements((), note="markers that name too many Pythons")))
         return package
 

@@ -188,9 +188,9 @@ def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
     return ProjectPage(kept, metadata_urls, "; ".join(list(skipped)[:MAX_SKIPPED]))
 
 
-def too_many_pythons(markers: Iterable[str]) -> bool:
-    """Whether markers name more versions of Python than one project may distinguish."""
-    return len({python for text in markers for python in named_pythons(text.partition(";")[2])}) > MAX_PYTHONS
+def too_many_pythons(texts: Iterable[str]) -> bool:
+    """Whether some texts name more versions of Python than one project may distinguish."""
+    return len({python for text in texts for python in named_pythons(text)}) > MAX_PYTHONS
 
 
 def _few_pythons(releases: tuple[Release, ...]) -> tuple[Release, ...]:
@@ -282,7 +282,7 @@ def conda_package(text: bytes, names: frozenset[str]) -> CondaPackage | None:
         raise TooLargeError(f"more than {MAX_CONDA_FILES} files on conda-forge")
     if not is_package_name(project.name):
         return None
-    files = (
+    files = tuple(
         CondaFile(
             item.version[:MAX_PROJECT_NAME],
             _deciding(item.attrs.depends, names),
@@ -292,6 +292,8 @@ def conda_package(text: bytes, names: frozenset[str]) -> CondaPackage | None:
         for item in project.files
         if "main" in item.labels or "broken" in item.labels
     )
+    if too_many_pythons(text for file in files for text in (*file.depends, *file.constrains) if name_of(text) in OF_PYTHON):
+        raise TooLargeError(f"files on conda-forge name more than {MAX_PYTHONS} versions of Python")
     return CondaPackage(project.name, tuple(dict.fromkeys(files)))
 
 

@@ -1,0 +1,112 @@
+"""How long does the event loop pause while an index is read that strangers have filled with costly metadata?
+
+    python -m benchmarks.hostile [--projects N]
+
+A refresh reads an ordinary index and a hostile one of the same size, from a process of its own on loopback, while a task on
+the same loop notes how late it is called: that is how long an update check would wait. Each hostile project is an input that
+once stalled the service (170 releases that distinguish 3,000 Pythons, 5,000 requirements with markers, wheels with thousands of
+tags, 5,000 files on conda-forge).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import multiprocessing.connection
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from aggregation.clock import Clock
+from tests.support.made_upstream import PLUGINS, MadeCondaFile, MadeFile, MadeProject, MadeUpstream
+from update_server.index.refresh import refresh
+from update_server.index.store import IndexStore
+from update_server.settings import Settings
+
+TICK_S = 0.002
+
+
+def ordinary(count: int) -> Iterator[MadeProject]:
+    """Yield napari and projects of ten releases."""
+    yield from PLUGINS
+    for number in range(count):
+        yield MadeProject(
+            f"ordinary-{number}", {f"1.{minor}": [MadeFile(">=3.9"), MadeFile(">=3.9", None)] for minor in range(10)}
+        )
+
+
+def hostile(count: int) -> Iterator[MadeProject]:
+    """Yield napari and as many projects, each of which costs as much as it can."""
+    yield from PLUGINS
+    tags = ".".join(f"p{number}" for number in range(18))
+    pythons = {f"1.{n}": [MadeFile(",".join(f"!=3.9.{18 * n + patch}" for patch in range(18)))] for n in range(171)}
+    wheels = {f"1.{n}": [MadeFile(None, f"{tags}-{tags}-{tags}")] for n in range(300)}
+    lines = [f"napari>=0.4.{n}; python_version < '3.0' or python_full_version == '3.9.{n}'" for n in range(5_000)]
+    on_conda = [MadeCondaFile(f"1.{n}", [f"python !=3.9.{n}", f"napari !=0.4.{n}"]) for n in range(5_000)]
+    kinds = (
+        lambda name: MadeProject(name, pythons),
+        lambda name: MadeProject(name, wheels, "1.0"),
+        lambda name: MadeProject(name, {"1.0": [MadeFile()]}, requires_dist={"1.0": lines}),
+        lambda name: MadeProject(name, {"1.0": [MadeFile()]}, conda=on_conda),
+    )
+    for number in range(count):
+        yield kinds[number % len(kinds)](f"hostile-{number}")
+
+
+def serve(projects: Sequence[MadeProject], pipe: multiprocessing.connection.Connection) -> None:
+    """Serve projects until the other side of the pipe says so."""
+    with MadeUpstream(projects).served() as url:
+        pipe.send(url)
+        pipe.recv()
+
+
+async def pauses(folder: Path, url: str) -> tuple[float, list[float], int]:
+    """Refresh once; return the seconds it took, how late the loop was at each tick, and how many packages there are."""
+    settings = Settings(data=folder, upstream=url, refresh_timeout_s=600)
+    store = IndexStore(settings.snapshot_path, None, settings.check_again_s)
+    late: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            before = time.perf_counter()
+            await asyncio.sleep(TICK_S)
+            late.append(time.perf_counter() - before - TICK_S)
+
+    ticking = asyncio.create_task(tick())
+    began = time.perf_counter()
+    outcome = await refresh(settings, store, Clock(None), lambda *_: None)
+    took = time.perf_counter() - began
+    ticking.cancel()
+    if outcome.error or store.loaded is None:
+        raise SystemExit(f"the refresh failed: {outcome.error}")
+    return took, late, len(store.loaded.packages)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--projects", type=int, default=40, help="how many ordinary or hostile projects")
+    options = parser.parse_args()
+    table = Table("index", "packages", "refresh, s", "longest pause, ms", "99 % of pauses below, ms")
+    context = multiprocessing.get_context("spawn")
+    for name, projects in (("ordinary", ordinary), ("hostile", hostile)):
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(list(projects(options.projects)), theirs), daemon=True)
+        process.start()
+        with tempfile.TemporaryDirectory() as folder:
+            took, late, packages = asyncio.run(pauses(Path(folder), ours.recv()))
+        ours.send("end")
+        process.join(10)
+        late.sort()
+        figures = (f"{packages}", f"{took:.1f}", f"{late[-1] * 1000:.0f}", f"{late[int(len(late) * 0.99)] * 1000:.0f}")
+        table.add_row(name, *figures)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
