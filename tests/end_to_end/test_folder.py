@@ -1,0 +1,232 @@
+"""The index as a folder of files: what the service says, the folder says behind any web server, and on a file share."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import msgspec
+import pytest
+from napari_update_hook.environment import Distribution
+from napari_update_hook.updates import UpdateRow
+from napari_update_hook.weeks import start_of
+from napari_update_hook.wire import Level
+
+from tests.support.client import HERE, Clock, Machine
+from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
+from tests.support.processes import Server, invoke, running_server
+from tests.support.waiting import wait_until
+from update_server.index.files import TABLES
+
+NOW = start_of("2026-W47") + timedelta(days=2)
+PINNED = MadeProject(
+    "pinned", {"1.0": [MadeFile()], "1.1": [MadeFile()]}, requires_dist={"1.1": ["napari>=0.7"]}, uploaded={"1.1": "2026-10-01"}
+)
+PROJECTS = [*PLUGINS, PINNED]
+PLACES = ("service", "http.server", "file")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Python's own file server, without a line for each request."""
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    with MadeUpstream(PROJECTS).served() as url:
+        yield url
+
+
+def build(folder: Path, upstream: str, *options: str, now: str = NOW.isoformat()) -> tuple[int, str]:
+    """Build the folder; return the exit code and all that was printed."""
+    environ = {"UPDATE_SERVER_NOW": now, "UPDATE_SERVER_LOG_LEVEL": "info", "UPDATE_SERVER_REFRESH_TIMEOUT_S": "60"}
+    result = invoke("update_server", "index", "build", str(folder), "--upstream", upstream, *options, **environ)
+    return result.exit_code, result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("site") / "index"
+    code, told = build(path, upstream)
+    assert code == 0, told
+    return path
+
+
+@pytest.fixture(scope="module")
+def service(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    data = tmp_path_factory.mktemp("service") / "data"
+    with running_server(data, UPDATE_SERVER_UPSTREAM=upstream, UPDATE_SERVER_NOW=NOW.isoformat()) as server:
+        wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def addresses(folder: Path, service: Server) -> Iterator[dict[str, str]]:
+    """Where the same index is: at the service, at a file server, in a folder."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield {
+        "service": service.url,
+        "http.server": f"http://127.0.0.1:{server.server_address[1]}",
+        "file": folder.as_uri(),
+    }
+    server.shutdown()
+    server.server_close()
+
+
+def rows_of(machine: Machine) -> list[UpdateRow]:
+    return machine.client.check().rows
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("python", ["3.9.2", "3.10.14", "3.12.1"])
+@pytest.mark.parametrize("channel", ["pypi", "conda-forge"])
+def test_a_check_finds_the_same_everywhere(
+    addresses: dict[str, str], tmp_path: Path, place: str, python: str, channel: str
+) -> None:
+    versions = {"napari": "0.6.1", "affinder": "0.4.0", "some-plugin": "1.1.0", "pinned": "0.9", "micro-sam": "1.0"}
+    installed = {
+        name: Distribution(name, version, installer="conda" if channel != "pypi" else "pip")
+        for name, version in versions.items()
+    }
+    environment = msgspec.structs.replace(HERE, python=python, channel=channel, distributions=installed)
+    machine = Machine(tmp_path, addresses[place], environment=environment, clock=Clock(NOW))
+    found = {row.name: row.latest for row in rows_of(machine)}
+    if channel == "pypi":
+        assert found == {
+            "napari": {"3.9.2": "0.6.1", "3.10.14": "0.7.1", "3.12.1": "0.8.0"}[python],
+            "affinder": "0.5.0",
+            "some-plugin": "1.2.0",
+            "pinned": "1.0",
+            "micro-sam": "1.8.10" if python == "3.12.1" else "1.5.0",
+        }
+        notes = {row.name: row.note for row in rows_of(machine)}
+        assert notes["pinned"] == "1.1 needs napari >=0.7; this is 0.6.1"
+        assert notes["some-plugin"] == "1.1.0 was withdrawn by its authors: broken wheel"
+    else:
+        assert found == {
+            "affinder": "0.4.0" if python == "3.9.2" else "0.5.0",
+            "micro-sam": "1.8.10" if python == "3.12.1" else None,
+        }
+
+
+@pytest.mark.parametrize("place", ["http.server", "file"])
+def test_a_folder_takes_no_reports_and_says_so(addresses: dict[str, str], tmp_path: Path, place: str) -> None:
+    machine = Machine(tmp_path, addresses[place], clock=Clock(NOW))
+    machine.consent(Level.FULL)
+    result = machine.client.check()
+    assert [row.name for row in result.rows] == ["affinder", "napari-harpy"]
+    assert "does not take telemetry" in str(result.telemetry.reason)
+
+
+def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service: Server) -> None:
+    paths = [
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != "index.sqlite3"
+    ]
+    assert len(paths) > 60
+    for path in paths:
+        answer = service.get(f"/{path}")
+        assert answer.status_code == 200, path
+        assert without_instants(answer.content) == without_instants((folder / path).read_bytes()), path
+
+
+def without_instants(content: bytes) -> bytes:
+    """A file without when the index was read: the service's clock went on."""
+    return re.sub(rb"2026-11-1[0-9]T[0-9:]+Z", b"", content)
+
+
+def test_endpoints_are_there_with_and_without_extension(folder: Path) -> None:
+    for path in ("plugins", "extended_summary", "readers", "conda-map", "pypi/affinder", "manifest/affinder", "conda/affinder"):
+        assert (folder / "api" / path).read_bytes() == (folder / "api" / f"{path}.json").read_bytes()
+    assert (folder / "api" / "conda.json").is_file()
+    assert (folder / "api" / "conda").is_dir(), "a file and a folder would have one name"
+    assert "affinder" in (folder / "index.html").read_text("utf-8")
+    assert (folder / "feeds" / "pinned.atom").is_file()
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_the_same_input_gives_the_same_bytes(folder: Path, upstream: str, tmp_path: Path) -> None:
+    assert build(tmp_path / "again", upstream)[0] == 0
+    assert digests(tmp_path / "again") == digests(folder)
+
+
+def test_a_later_build_leaves_the_table_of_the_previous_one_alone(folder: Path, upstream: str, tmp_path: Path) -> None:
+    later = (NOW + timedelta(hours=2)).isoformat()
+    for previous in ("--previous", str(folder)), ():
+        place = tmp_path / f"with-{len(previous)}"
+        assert build(place, upstream, *previous, now=later)[0] == 0
+        is_same = [
+            (place / path.strip("/")).read_bytes() == (folder / path.strip("/")).read_bytes() for path in TABLES.values()
+        ]
+        assert is_same == [bool(previous)] * 2
+
+
+def test_a_project_that_fails_keeps_its_last_good_files_and_is_named(
+    folder: Path, addresses: dict[str, str], tmp_path: Path
+) -> None:
+    with MadeUpstream(PROJECTS, broken={"/simple/affinder/"}).served() as upstream:
+        code, told = build(tmp_path / "new", upstream, "--previous", addresses["http.server"])
+    assert code == 1
+    assert "affinder: " in told
+    assert "500" in told
+    for path in ("api/updates/pypi.json", "api/manifest/affinder.json"):
+        assert (tmp_path / "new" / path).read_bytes() == (folder / path).read_bytes()
+    assert "500" in json.loads((tmp_path / "new" / "errors.json").read_bytes())["affinder"]["error"]
+    assert "Out of date" in (tmp_path / "new" / "index.html").read_text("utf-8")
+
+
+def test_without_an_upstream_the_folder_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "site")
+    code, told = build(tmp_path / "site", "http://127.0.0.1:9")
+    assert code == 1
+    assert "last good entries" in told
+    assert digests(tmp_path / "site") == digests(folder)
+    code, told = build(tmp_path / "nowhere", "http://127.0.0.1:9")
+    assert (code, (tmp_path / "nowhere").exists()) == (1, False)
+    assert "Nothing was written" in told
+
+
+def test_files_of_a_project_that_is_gone_go_and_files_of_others_stay(folder: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(folder, site)
+    (site / "CNAME").write_text("example.org")
+    fewer = [
+        *(project for project in PROJECTS if project is not PINNED),
+        *(MadeProject(f"more-{n}", {"1": [MadeFile()]}) for n in range(20)),
+    ]
+    with MadeUpstream([*fewer, PINNED]).served() as upstream:
+        assert build(site, upstream)[0] == 0
+    with MadeUpstream(fewer).served() as upstream:
+        assert build(site, upstream, now=(NOW + timedelta(days=1)).isoformat())[0] == 1, "in grace"
+        assert (site / "feeds" / "pinned.atom").is_file()
+        assert build(site, upstream, now=(NOW + timedelta(days=9)).isoformat())[0] == 0
+    assert not (site / "feeds" / "pinned.atom").exists()
+    assert not (site / "api" / "manifest" / "pinned").exists()
+    assert (site / "CNAME").read_text() == "example.org"
+
+
+def test_a_previous_index_that_cannot_be_read_is_an_error_that_says_so(upstream: str, tmp_path: Path) -> None:
+    (tmp_path / "index.sqlite3").write_bytes(b"broken")
+    code, told = build(tmp_path, upstream)
+    assert code == 1
+    assert "index.sqlite3" in told
+    code, told = build(tmp_path / "new", upstream, "--previous", "http://127.0.0.1:9")
+    assert code == 1
+    assert "can't be read" in told
