@@ -90,6 +90,7 @@ def test_no_top_level_folder_but_those_that_the_design_sets() -> None:
         "tests",
         "docs",
         "deploy",
+        "upstream",
         "benchmarks",
         ".ci",
         ".github",

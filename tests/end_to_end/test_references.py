@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -133,8 +133,16 @@ CONDA_PYTHONS = {"3.9.2": 9, "3.10.14": 10, "3.11.9": 11, "3.12.4": 12}
 NAPARIS = ("0.5.6", "0.7.1", "0.8.0")
 
 
-def write_channel(folder: Path) -> str:
-    """Write a channel of Pythons, naparis and the made packages; return its address."""
+def write_repodata(
+    folder: Path,
+    pythons: Mapping[str, int],
+    naparis: Sequence[str],
+    packages: Mapping[str, Sequence[tuple[str, Sequence[str], Sequence[str]]]],
+) -> str:
+    """Write a channel of Pythons (with their minors), naparis and packages; return its address.
+
+    ``packages``: version, depends and constrains of each file, by name.
+    """
     records = {}
 
     def add(name: str, version: str, build: str, depends: Sequence[str], constrains: Sequence[str] = ()) -> None:
@@ -144,20 +152,21 @@ def write_channel(folder: Path) -> str:
             "depends": list(depends), "constrains": list(constrains), "md5": "0" * 32, "sha256": "0" * 64, "size": 1,
         }  # fmt: skip
 
-    for version, minor in CONDA_PYTHONS.items():
-        add("python", version, "h0_0_cpython", [f"python_abi 3.{minor}.* *_cp3{minor}"])
+    for version, minor in pythons.items():
+        kind = "cpython" if minor < 13 else f"cp3{minor}"
+        add("python", version, f"h0_0_{kind}", [f"python_abi 3.{minor}.* *_cp3{minor}"])
         add("python_abi", f"3.{minor}", f"0_cp3{minor}", [])
         add("cpython", version, f"py3{minor}hd8ed1ab_0", [f"python 3.{minor}.*", f"python_abi * *_cp3{minor}"])
     add("_python_abi3_support", "1.0", "hd8ed1ab_2", ["cpython", "python-gil"])
     add("python-gil", "1.0", "hd8ed1ab_0", ["cpython"])
-    for version in NAPARIS:
+    for version in naparis:
         add("napari", version, "pyhd8ed1ab_0", [])
-    for project in CONDA:
-        for number, file in enumerate(project.conda):
-            add(project.name, file.version, f"build_{number}", file.depends, file.constrains)
-    for subdir, packages in (("noarch", records), ("linux-64", {})):
+    for name, files in packages.items():
+        for number, (version, depends, constrains) in enumerate(files):
+            add(name, version, f"build_{number}", depends, constrains)
+    for subdir, listed in (("noarch", records), ("linux-64", {})):
         (folder / subdir).mkdir(parents=True)
-        repodata = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": packages, "repodata_version": 1}
+        repodata = {"info": {"subdir": subdir}, "packages": {}, "packages.conda": listed, "repodata_version": 1}
         (folder / subdir / "repodata.json").write_text(json.dumps(repodata))
     return folder.as_uri()
 
@@ -176,7 +185,8 @@ async def newest_for_the_solver(channel: str, name: str, python: str, napari: st
 @pytest.mark.parametrize("napari", [None, *NAPARIS])
 @pytest.mark.parametrize("python", CONDA_PYTHONS)
 def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, python: str, napari: str | None) -> None:
-    channel = write_channel(tmp_path / "channel")
+    files = {project.name: [(file.version, file.depends, file.constrains) for file in project.conda] for project in CONDA}
+    channel = write_repodata(tmp_path / "channel", CONDA_PYTHONS, NAPARIS, files)
     ours: dict[str, str | None] = {}
     for package in map(package_of, CONDA):
         assert package.conda is not None
