@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, TypeAdapter
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL
 
 
 def base_url(text: str) -> str:
@@ -24,6 +25,12 @@ def is_loopback(host: str | None) -> bool:
         return ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
+
+
+def sqlite_url(path: Path) -> str:
+    """Return the URL of a SQLite file. A path is a path: ``%41`` and ``?`` in it mean nothing else."""
+    url = URL.create("sqlite+aiosqlite", database=str(path.resolve()))
+    return url.render_as_string(hide_password=False)
 
 
 def _store_url(text: str | None) -> str | None:
@@ -112,5 +119,5 @@ class AggregationSettings(BaseSettings):
         if own:
             return own
         if web is None:
-            return f"sqlite+aiosqlite:///{(self.data / f'{store}.sqlite3').resolve()}"
+            return sqlite_url(self.data / f"{store}.sqlite3")
         return web or None

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.settings import Role, Store
+from aggregation.settings import Role, Store, sqlite_url
 from migrations import StoreNotMigratedError, StoreTooNewError, upgrade
 from migrations.rights import grant_public, grant_raw, role_of
 from update_server.settings import Settings
@@ -68,7 +68,7 @@ def copy(folder: Annotated[Path, typer.Argument(help="Data folder with the SQLit
         errors.print(f"[red]Nothing was copied: {first_line(error)}[/red]")
         raise typer.Exit(1) from error
     for store in Store:
-        source_url = f"sqlite+aiosqlite:///{(folder / f'{store}.sqlite3').resolve()}"
+        source_url = sqlite_url(folder / f"{store}.sqlite3")
         url = settings.aggregation.url(store, Role.OWNER)
         if url is None:
             continue

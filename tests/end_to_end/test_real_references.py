@@ -74,7 +74,7 @@ for name, page in questions["pages"].items():
             target = TargetPython(platforms=platforms, py_version_info=version)
             evaluator = LinkEvaluator(name, canonical(name), frozenset({"binary", "source"}), target, allow_yanked=False)
             evaluated = [(link, *evaluator.evaluate_link(link)) for link in links]
-            found = [InstallationCandidate(name, detail, link) for link, kind, detail in evaluated if kind is LinkType.candidate]
+            found = [InstallationCandidate(name, one, link) for link, kind, one in evaluated if kind is LinkType.candidate]
             chosen = CandidateEvaluator.create(name, target_python=target).compute_best_candidate(found).best_candidate
             best += [chosen.version] if chosen else []
         finals = [version for version in best if not version.is_prerelease]

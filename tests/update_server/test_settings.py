@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from napari_update_hook.wire import Level
 from pydantic import ValidationError
+from sqlalchemy import make_url
 from typer.testing import CliRunner
 
+from aggregation.settings import AggregationSettings, Store
 from update_server.__main__ import app
 from update_server.operations.settings_page import described, page
 from update_server.settings import Settings
@@ -72,3 +74,12 @@ def test_every_setting_is_described_and_the_page_is_that_of_the_program() -> Non
     written = (ROOT / "docs" / "settings.md").read_text("utf-8")
     assert written == page(), "make docs writes it anew"
     assert "UPDATE_SERVER_PORT" in runner.invoke(app, ["settings", "--json"]).output
+
+
+@pytest.mark.parametrize("name", ["a%41b", "q?y=1", "ü b#c", "a&b"])
+def test_the_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    settings = AggregationSettings(data=tmp_path / name)
+    for store in Store:
+        url = settings.url(store)
+        assert url is not None
+        assert make_url(url).database == str(tmp_path / name / f"{store}.sqlite3")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any
 
+import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.handlers import BaseRouteHandler
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath
 from litestar.response import Template
 from msgspec import Struct, structs
 
@@ -18,6 +20,7 @@ from aggregation.certificates.page import fragment_of
 from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, text_of
 from aggregation.stores.aggregate_tables import Certificate
 from aggregation.stores.certificates import CertificateStore
+from update_server.intake.decoding import SECONDS_TO_SEND, json_text
 from update_server.problems import Problem
 from update_server.services import Services
 
@@ -30,6 +33,9 @@ class CertificateText(Struct):
     """A certificate to be checked."""
 
     certificate: str
+
+
+_decode = msgspec.json.Decoder(CertificateText).decode
 
 
 def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
@@ -70,9 +76,13 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
         return Template("verify.html", context=_shown(verdict))
 
     @post("/api/verify", status_code=200, summary="Is a certificate genuine?")
-    async def check(data: JSONBody[CertificateText]) -> Verdict:
+    async def check(request: Request[Any, Any, Any]) -> Verdict:
         """Check a certificate against the published keys, and whether a number of it was retracted since."""
-        verdict = await verify_here(services.aggregate, data.certificate[: MOST_BYTES + 1])
+        try:
+            certificate = _decode(await json_text(request)).certificate
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise Problem(400, 'Send {"certificate": "…"}.', pointer="/certificate") from error
+        verdict = await verify_here(services.aggregate, certificate[: MOST_BYTES + 1])
         return verdict if _is_believed(verdict) else structs.replace(verdict, statement=None)
 
     return [keys, page, signed, form, checked, check]
@@ -80,7 +90,13 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
 
 async def _brought(request: Request[Any, Any, Any]) -> str:
     """The certificate that somebody pasted, or chose as a file."""
-    fields = await request.form()
+    try:
+        async with asyncio.timeout(SECONDS_TO_SEND):
+            fields = await request.form()
+    except TimeoutError as error:
+        raise Problem(408, f"The form did not arrive within {SECONDS_TO_SEND:.0f} seconds.") from error
+    except (LookupError, ValueError) as error:  # an unknown charset, or a text that is not in it
+        raise Problem(400, "The form can't be read.") from error
     file = fields.get("file")
     if isinstance(file, UploadFile) and (content := await file.read(MOST_BYTES + 1)):
         return text_of(content)

@@ -89,6 +89,8 @@ class Pages:
 
     async def asset(self, request: Asked, name: str) -> Response[bytes] | None:
         """Return a file of the static folder, packed once for all clients; None where there is none."""
+        if "\0" in name:
+            return None
         path = (STATIC / name).resolve()
         if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
             return None

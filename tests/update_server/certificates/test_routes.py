@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from napari_update_hook.weeks import published_from
@@ -18,6 +20,8 @@ from aggregation.stores.records import Records
 from tests.support.certificates import altered
 from tests.support.reports import WEEK, report
 from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+from update_server.certificates import routes
+from update_server.intake import decoding
 
 REASON = "The <machine> that held it was stolen"
 
@@ -150,3 +154,63 @@ async def test_inspections_are_shown_on_the_privacy_page(client: Client) -> None
     assert "A &lt;forged&gt; name was reported" in page
     assert "2026-11-18 12:00 UTC" in page
     assert f"at most 10 reports of {WEEK}" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "content_type"),
+    [
+        (b'{"certificate":' + b"[" * 1_100, "application/json"),
+        (b'{"certificate": "\xff"}', "application/json"),
+        (b'{"certificate": 7}', "application/json"),
+        (b"{}", "application/json"),
+        (b"", "application/json"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_the_senders_fault(client: Client, content: bytes, content_type: str) -> None:
+    response = await client.post("/api/verify", content=content, headers={"content-type": content_type})
+    assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
+
+
+async def test_an_unknown_charset_is_the_senders_fault(client: Client) -> None:
+    as_json = {"content-type": "application/json; charset=nonsense"}
+    told = await client.post("/api/verify", content=b'{"certificate": "x"}', headers=as_json)
+    assert told.status_code == 200, "JSON is UTF-8 whatever is said"
+    as_form = {"content-type": "application/x-www-form-urlencoded; charset=nonsense"}
+    assert (await client.post("/verify", content=b"certificate=%FF", headers=as_form)).status_code in (200, 400)
+    multipart = {"content-type": "multipart/form-data; boundary=x; charset=nonsense"}
+    part = 'Content-Disposition: form-data; name="certificate"\r\nContent-Type: text/plain; charset=nonsense'
+    body = f"--x\r\n{part}\r\n\r\nabc\r\n--x--\r\n"
+    assert (await client.post("/verify", content=body.encode(), headers=multipart)).status_code in (200, 400)
+
+
+@pytest.mark.parametrize("path", ["/verify", "/api/verify"])
+async def test_a_body_that_never_ends_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    for module in (decoding, routes):
+        monkeypatch.setattr(module, "SECONDS_TO_SEND", 0.2)
+    never = asyncio.Event()
+
+    async def dripping() -> AsyncIterator[bytes]:
+        yield b'{"certificate": "'
+        await never.wait()
+
+    content_type = "application/json" if path.startswith("/api/") else "application/x-www-form-urlencoded"
+    sent: list[dict[str, Any]] = []
+    parts = dripping()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": await anext(parts), "more_body": True}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "headers": [(b"host", b"x"), (b"content-type", content_type.encode())], "scheme": "http", "server": ("x", 80),
+        "client": ("127.0.0.1", 1), "http_version": "1.1", "asgi": {"version": "3.0"}, "state": {},
+    }  # fmt: skip
+    await client.app(scope, receive, send)
+    assert sent[0]["status"] == 408
+
+
+async def test_a_file_name_with_a_null_byte_is_a_404(client: Client) -> None:
+    assert (await client.get("/static/%00")).status_code == 404
