@@ -8,6 +8,7 @@ with the functions here, which need nothing but the standard library and `packag
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -137,10 +138,10 @@ def read_table(body: bytes) -> UpdateTable:
         return UpdateTable(
             channel=_text(document["channel"]),
             index_version=_text(document["index_version"]),
-            check_again_s=float(document["check_again_s"]),
+            check_again_s=_seconds(document["check_again_s"]),
             packages={_text(name): _package(package) for name, package in document["packages"].items()},
         )
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
@@ -164,6 +165,12 @@ def _package(document: Any) -> TablePackage:
 
 def _texts(values: Any) -> dict[str, str]:
     return {_text(name): _text(value) for name, value in values.items()}
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise TypeError(f"{value!r} is not a number of seconds")
+    return float(value)
 
 
 def _text(value: Any) -> str:

@@ -21,6 +21,7 @@ from napari_update_hook.wire import SCHEMA_VERSION, PackageUpdate, Updates
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from update_server.index.files import HEADERS
 from update_server.index.pythons import PythonVersion, UnknownPythonError
 from update_server.index.snapshot import Index
 from update_server.index.table import Tables
@@ -30,8 +31,8 @@ from update_server.representations import Body
 MAX_BYTES = 64 * 2**20
 """Bytes of the answers that are kept, all encodings together."""
 
-MAX_WAITING = 32
-"""Requests that may wait for an answer to be made."""
+MAX_PENDING = 32
+"""Different answers that may wait to be made."""
 
 WAIT_TIMEOUT_S = 10
 RETRY_AFTER_S = 10
@@ -82,7 +83,7 @@ class Answers:
         )
         self._ready: LRUCache[tuple[object, ...], Body] = LRUCache(MAX_BYTES, getsizeof=lambda body: body.size)
         self._making = asyncio.Lock()
-        self._waiting = 0
+        self._pending: dict[tuple[object, ...], asyncio.Task[Body]] = {}
 
     async def get(self, question: Question) -> Body:
         """Return the answer. Raises Problem 503 where too many wait for answers, or where the index lacks the channel."""
@@ -91,22 +92,23 @@ class Answers:
         key = self.key(question)
         if (body := self._ready.get(key)) is not None:
             return body
-        if self._waiting >= MAX_WAITING:
-            raise _busy()
-        self._waiting += 1
+        if key not in self._pending:
+            if len(self._pending) >= MAX_PENDING:
+                raise _busy()
+            self._pending[key] = asyncio.create_task(self._made(key, question))
         try:
             async with asyncio.timeout(WAIT_TIMEOUT_S):
-                await self._making.acquire()
+                return await asyncio.shield(self._pending[key])
         except TimeoutError:
             raise _busy() from None
-        finally:
-            self._waiting -= 1
+
+    async def _made(self, key: tuple[object, ...], question: Question) -> Body:
         try:
-            if (body := self._ready.get(key)) is None:
+            async with self._making:
                 body = self._ready[key] = await asyncio.to_thread(self.make, question)
-            return body
+                return body
         finally:
-            self._making.release()
+            del self._pending[key]
 
     def key(self, question: Question) -> tuple[object, ...]:
         """Return the class of a question: questions of the same class have the same answer."""
@@ -126,7 +128,8 @@ class Answers:
             content = self._plugins(question)
         else:
             content = self._summaries(question)
-        body = Body(msgspec.json.encode(content), vary="accept-encoding" if question.kind == "updates" else VARY)
+        vary = "accept-encoding" if question.kind == "updates" else VARY
+        body = Body(msgspec.json.encode(content), headers=HEADERS, vary=vary)
         body.encode(quickly=True)
         return body
 

@@ -6,6 +6,7 @@ file and a folder would have one name (``/api/conda``), only the one with an ext
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -33,6 +34,15 @@ LISTS = {
 }
 """Where each text about all projects is served."""
 
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "access-control-allow-origin": "*",
+    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
+}
+"""Public data for every site; the page has its style inside, and no script."""
+
+_OF_PROJECT = re.compile(r"/api/(pypi|manifest|conda)/[a-z0-9]+(-[a-z0-9]+)*\Z")
+
 BLUE, RED = "#0074B8", "#82001A"
 LOGO = (files("update_server.index") / "logo.svg").read_text("utf-8").strip()
 
@@ -55,9 +65,9 @@ def files_of(index: Index, tables: Tables) -> dict[str, File]:
     for path, places in LISTS.items():
         if path in index.documents:
             found |= dict.fromkeys(places, _file(index.documents[path]))
-    found["/errors.json"] = File(msgspec.json.encode(errors_of(index)))
+    found["/errors.json"] = File(msgspec.json.encode(errors_of(index, tables)))
     for path, document in index.documents.items():
-        if path.startswith(("/api/pypi/", "/api/manifest/", "/api/conda/")):
+        if _OF_PROJECT.match(path):
             found |= dict.fromkeys((path, f"{path}.json"), _file(document))
     for package in index.facts.packages:
         badge = File(msgspec.json.encode(badge_of(package.key)))
@@ -67,7 +77,7 @@ def files_of(index: Index, tables: Tables) -> dict[str, File]:
     coverage = coverage_of(index.facts, tables)
     found["/api/pythons.json"] = File(msgspec.json.encode(coverage))
     found |= dict(_feeds(index, tables))
-    found["/index.html"] = File(_page(index, coverage), "text/html; charset=utf-8")
+    found["/index.html"] = File(_page(index, coverage, len(errors_of(index, tables))), "text/html; charset=utf-8")
     return found
 
 
@@ -87,7 +97,7 @@ def badge_of(key: str | None) -> dict[str, Any]:
     }
 
 
-def errors_of(index: Index) -> dict[str, Any]:
+def errors_of(index: Index, tables: Tables) -> dict[str, Any]:
     """Return what could not be read and what was left out, by project, with the reason."""
     known: dict[str, Any] = {}
     if (document := index.documents.get("/errors.json")) is not None:
@@ -98,7 +108,9 @@ def errors_of(index: Index) -> dict[str, Any]:
         notes = [f"{release.version}: {release.note}" for release in package.releases if release.note]
         if notes:
             reasons.setdefault(package.key, []).extend(notes)
-    for key, texts in reasons.items():
+    for key in tables.cut:
+        reasons.setdefault(key, []).append("a part of its releases, because they would make the update table too large")
+    for key, texts in sorted(reasons.items()):
         known.setdefault(key, {"version": versions.get(key), "error": f"left out: {'; '.join(texts)}"[:2000]})
     for key, stale in index.stale.items():
         if key != ADVISORIES:
@@ -123,7 +135,7 @@ def _template() -> jinja2.Template:
     return environment.from_string((files("update_server.index") / "index.html").read_text("utf-8"))
 
 
-def _page(index: Index, coverage: Coverage) -> bytes:
+def _page(index: Index, coverage: Coverage, errors: int) -> bytes:
     """The page that shows the index: plugins, Pythons, ages, errors."""
 
     def released(package: Package) -> str:
@@ -137,7 +149,7 @@ def _page(index: Index, coverage: Coverage) -> bytes:
             as_of=instant_text(index.facts.as_of),
             coverage=coverage,
             stale=sorted(index.stale.items()),
-            errors=len(errors_of(index)),
+            errors=errors,
             has_conda=index.facts.has_conda,
         )
         .encode()

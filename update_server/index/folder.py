@@ -6,22 +6,24 @@ an upstream fails to give.
 
 from __future__ import annotations
 
+import http.client
 import os
 import tempfile
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-import httpx
+import structlog
 
 from update_server.index import snapshot
 from update_server.index.files import files_of
 from update_server.index.snapshot import Index
-from update_server.index.table import Tables
+from update_server.index.table import Tables, make_tables
 
 SNAPSHOT = "index.sqlite3"
-OWN_FOLDERS = ("api", "feeds", "shields")
-"""Folders in which only files of the index are kept; others belong to whoever publishes the site."""
-
 MAX_SNAPSHOT = 512 * 2**20
+
+log = structlog.get_logger()
 
 
 class NoPreviousIndexError(Exception):
@@ -29,18 +31,19 @@ class NoPreviousIndexError(Exception):
 
 
 def write(index: Index, tables: Tables, folder: Path) -> int:
-    """Write the files of an index, and remove those that it no longer has; return how many there are.
+    """Write the files of an index, and remove those of the earlier one that it no longer has; return how many there are.
 
-    A file is replaced in one step, and only if its content has changed. Raises OSError.
+    A file is replaced in one step, and only if its content has changed. Files of others are left alone. Raises OSError.
     """
+    earlier = _read(folder / SNAPSHOT)
     wanted = {folder / path.removeprefix("/"): file.content for path, file in files_of(index, tables).items()}
     for path, content in wanted.items():
         if not path.is_file() or path.read_bytes() != content:
             _replace(path, content)
-    for own in OWN_FOLDERS:
-        for path in (folder / own).rglob("*"):
-            if path.is_file() and path not in wanted:
-                path.unlink()
+    if earlier is not None:
+        for name in files_of(earlier, make_tables(earlier.facts, {}, 0)):
+            if (path := folder / name.removeprefix("/")) not in wanted:
+                path.unlink(missing_ok=True)
     snapshot.write(index, folder / SNAPSHOT)
     (folder / SNAPSHOT).chmod(0o644)
     return len(wanted)
@@ -56,22 +59,23 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def previous(place: str) -> Index | None:
-    """Return the index of an earlier build, by folder or URL; None where there is none yet. Raises NoPreviousIndexError."""
+    """Return the index of an earlier build, by folder or URL; None where there is none that this version reads.
+
+    Raises NoPreviousIndexError where it cannot be asked for: then its entries must not be lost.
+    """
     if not place.startswith(("http://", "https://")):
         return _read(Path(place) / SNAPSHOT)
     address = f"{place.rstrip('/')}/{SNAPSHOT}"
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / SNAPSHOT
         try:
-            with httpx.stream("GET", address, follow_redirects=True, timeout=60) as response, path.open("wb") as file:
-                if response.status_code == 404:
-                    return None
-                response.raise_for_status()
-                for chunk in response.iter_bytes():
-                    file.write(chunk)
-                    if file.tell() > MAX_SNAPSHOT:
-                        raise NoPreviousIndexError(f"{address} is longer than {MAX_SNAPSHOT} bytes")
-        except httpx.HTTPError as error:
+            with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - of the operator's choice
+                path.write_bytes(answer.read(MAX_SNAPSHOT))
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            raise NoPreviousIndexError(f"{address} answered {error.code}") from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise NoPreviousIndexError(f"{address} can't be read: {error}") from error
         return _read(path)
 
@@ -80,4 +84,5 @@ def _read(path: Path) -> Index | None:
     try:
         return snapshot.read(path)
     except snapshot.BrokenSnapshotError as error:
-        raise NoPreviousIndexError(str(error)) from error
+        log.warning("previous_index_unreadable", error=str(error))
+        return None

@@ -92,7 +92,7 @@ class FilesFirst:
                 accept_encoding = value
             elif name == b"if-none-match":
                 if_none_match = value
-            elif name == b"host" and value == HUB_HOST:
+            elif name == b"host" and value == HUB_HOST and not scope["path"].startswith(("/api/", "/health/")):
                 scope["path"] = f"/api{scope['path']}"
                 scope["raw_path"] = b"/api" + scope["raw_path"]
         path, method = scope["path"], scope["method"]

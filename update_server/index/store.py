@@ -18,18 +18,11 @@ from msgspec import Struct
 
 from update_server.index import seed, snapshot
 from update_server.index.answers import Answers
-from update_server.index.files import PLUGINS, SUMMARY, TABLES, files_of
+from update_server.index.files import HEADERS, PLUGINS, SUMMARY, TABLES, files_of
 from update_server.index.model import Package
 from update_server.index.snapshot import BrokenSnapshotError, Index
 from update_server.index.table import Tables, make_tables
 from update_server.representations import Body
-
-FILE_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "access-control-allow-origin": "*",
-    "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
-}
-"""Public data for every site; the page has its style inside, and no script."""
 
 log = structlog.get_logger()
 
@@ -50,7 +43,7 @@ class LoadedIndex(Struct, frozen=True):
         found = {}
         for path, file in files_of(index, tables).items():
             if id(file) not in bodies:
-                bodies[id(file)] = Body(file.content, file.media_type, headers=FILE_HEADERS, gzipped=file.packed)
+                bodies[id(file)] = Body(file.content, file.media_type, headers=HEADERS, gzipped=file.packed)
             found[path] = bodies[id(file)]
         if (path := "/api/conda.json") in found:
             found["/api/conda"] = found[path]

@@ -23,7 +23,7 @@ from update_server.index.pythons import MINORS_AHEAD, newest_named_minor
 MAX_ENTRY = 2**14
 """Bytes of a package's rows: a table is fetched by everybody. The largest known entry but napari's has a tenth of it."""
 
-MAX_WITHDRAWN = 200
+MAX_WITHDRAWN = 100
 """Withdrawn or vulnerable releases of a package, the newest."""
 
 
@@ -31,7 +31,8 @@ class Tables(Struct, frozen=True):
     """The tables of an index, and what they were made from.
 
     ``compatibility`` by channel and normalized name. ``naparis``: the published final versions. ``tables`` by channel;
-    ``changed``: since when the content with a given digest is what it is.
+    ``changed``: since when the content with a given digest is what it is. ``cut``: packages of which something is left out of a
+    table, because it would take too much room.
     """
 
     last_minor: int
@@ -39,6 +40,7 @@ class Tables(Struct, frozen=True):
     compatibility: Mapping[str, Mapping[str, Compatibility]]
     tables: Mapping[str, UpdateTable]
     changed: Mapping[str, datetime]
+    cut: frozenset[str] = frozenset()
 
 
 def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: int) -> Tables:
@@ -62,14 +64,14 @@ def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: in
     }
     compatibility = {"pypi": on_pypi, "conda-forge": on_conda} if facts.has_conda else {"pypi": on_pypi}
     by_key: dict[str, Package] = {package.key: package for package in packages}
-    tables, since_by_digest = {}, {}
+    tables, since_by_digest, cut = {}, {}, set[str]()
     for channel, of_packages in compatibility.items():
-        found = {key: _table_package(channel, by_key[key], one, naparis) for key, one in sorted(of_packages.items())}
+        found = {key: _table_package(channel, by_key[key], one, naparis, cut) for key, one in sorted(of_packages.items())}
         table = UpdateTable(channel, "", check_again_s, found)
         digest = hashlib.sha256(encoded(table)).hexdigest()
         since_by_digest[digest] = changed.get(digest, facts.as_of)
         tables[channel] = UpdateTable(channel, instant_text(since_by_digest[digest]), check_again_s, found)
-    return Tables(last_minor, naparis, compatibility, tables, since_by_digest)
+    return Tables(last_minor, naparis, compatibility, tables, since_by_digest, frozenset(cut))
 
 
 def newest_minor(facts: Facts) -> int:
@@ -78,12 +80,17 @@ def newest_minor(facts: Facts) -> int:
     return newest_named_minor({file.requires_python for release in releases for file in release.files if file.requires_python})
 
 
-def _table_package(channel: str, package: Package, compatibility: Compatibility, naparis: tuple[str, ...]) -> TablePackage:
+def _table_package(
+    channel: str, package: Package, compatibility: Compatibility, naparis: tuple[str, ...], cut: set[str]
+) -> TablePackage:
     on_conda = package.conda if channel == "conda-forge" else None
     rows = rows_of(compatibility, naparis, all_finals=package.key == "napari")
     yanked = broken_releases(on_conda) if on_conda else yanked_releases(package.releases)
+    kept = rows if package.key == "napari" else _within_bounds(rows)
+    if kept != rows or max(len(yanked), len(package.vulnerabilities)) > MAX_WITHDRAWN:
+        cut.add(package.key)
     return TablePackage(
-        releases=rows if package.key == "napari" else _within_bounds(rows),
+        releases=kept,
         yanked=dict(list(yanked.items())[:MAX_WITHDRAWN]),
         vulnerabilities={version: list(ids) for version, ids in list(package.vulnerabilities.items())[:MAX_WITHDRAWN]},
         conda_name=on_conda.name if on_conda and on_conda.name != package.key else None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from update_server.index.model import Package
-from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
+from update_server.index.sources.fetching import Fetcher, RefusedError, TooLongError, UpstreamError, all_of
 from update_server.settings import Upstreams
 
 T = TypeVar("T")
@@ -58,6 +58,15 @@ class Advisory(Struct):
     withdrawn: str | None = None
 
 
+class UnreadableError(UpstreamError):
+    """An answer of another format than OSV's."""
+
+
+# Made here, and not in the threads: see parsing.py.
+_decode_answer = msgspec.json.Decoder(_BatchAnswer).decode
+_decode_advisory = msgspec.json.Decoder(Advisory).decode
+
+
 async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, upstreams: Upstreams) -> tuple[Package, ...]:
     """Return the packages with what OSV knows of them. Raises UpstreamError."""
     ids: dict[str, list[str]] = {}
@@ -65,7 +74,7 @@ async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, 
         group = packages[start : start + MAX_QUERIES]
         queries = [{"package": {"name": package.key, "ecosystem": "PyPI"}} for package in group]
         text = await fetcher.post(f"{upstreams.osv}/v1/querybatch", msgspec.json.encode({"queries": queries}))
-        results = _decoded(text, _BatchAnswer).results
+        results = (await asyncio.to_thread(_decoded, text, _decode_answer)).results
         ids |= {package.key: [found.id for found in result.vulns] for package, result in zip(group, results, strict=False)}
     wanted = sorted({name for names in ids.values() for name in names if _ID.match(name)})
     found = await all_of(_advisory(fetcher, upstreams, name) for name in wanted)
@@ -86,20 +95,22 @@ async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, 
 
 
 async def _advisory(fetcher: Fetcher, upstreams: Upstreams, name: str) -> Advisory | None:
-    """Read an advisory; None for one that is gone, or not of OSV's format: that must not cost the others."""
-    answer = await fetcher.get(f"{upstreams.osv}/v1/vulns/{name}", max_bytes=MAX_ADVISORY)
+    """Read an advisory; None for one that is gone, refused, or not of OSV's format: that must not cost the others."""
     try:
-        return None if answer is None or answer.text is None else _decoded(answer.text, Advisory)
-    except UpstreamError as error:
+        answer = await fetcher.get(f"{upstreams.osv}/v1/vulns/{name}", max_bytes=MAX_ADVISORY)
+        if answer is None or answer.text is None:
+            return None
+        return await asyncio.to_thread(_decoded, answer.text, _decode_advisory)
+    except (RefusedError, TooLongError, UnreadableError) as error:
         log.warning("advisory_skipped", id=name, error=str(error))
         return None
 
 
-def _decoded(text: bytes, kind: type[T]) -> T:
+def _decoded(text: bytes, decode: Callable[[bytes], T]) -> T:
     try:
-        return msgspec.json.decode(text, type=kind)
+        return decode(text)
     except msgspec.MsgspecError as error:
-        raise UpstreamError(f"OSV gave an answer that can't be read: {error}") from error
+        raise UnreadableError(f"OSV gave an answer that can't be read: {error}") from error
 
 
 def affected_versions(package: Package, advisories: Iterable[Advisory]) -> dict[str, tuple[str, ...]]:

@@ -37,6 +37,10 @@ class UpstreamError(Exception):
     """An upstream that gave no usable answer, after all attempts."""
 
 
+class RefusedError(UpstreamError):
+    """A request that the upstream refuses: to repeat it does not help."""
+
+
 class TooLongError(UpstreamError):
     """An answer that is longer than a bound."""
 
@@ -123,7 +127,7 @@ class Fetcher:
                 if response.status_code == 429 or response.status_code >= 500:
                     raise _RetryableError(f"answered {response.status_code}", _seconds(response.headers.get("retry-after")))
                 if response.status_code != 200:
-                    raise UpstreamError(f"{url}: answered {response.status_code}")
+                    raise RefusedError(f"{url}: answered {response.status_code}")
                 text = await _read(response, max_bytes)
         except (httpx.HTTPError, TimeoutError) as error:
             raise _RetryableError(f"{type(error).__name__} {error}".strip()) from error

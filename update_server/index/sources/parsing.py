@@ -50,6 +50,9 @@ MAX_SPECIFICATION = 200
 """Characters of a match specification."""
 
 MAX_COMMANDS = 1_000
+MAX_REASON = 200
+"""Characters of the reason why a file was yanked."""
+
 MAX_SKIPPED = 20
 """Omissions of a project that are named."""
 
@@ -174,7 +177,7 @@ def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
         if _DAY.match(day := (item.upload_time or "")[:10]):
             uploaded[version] = min(day, uploaded.get(version, day))
         yanked = item.yanked if isinstance(item.yanked, str) else "" if item.yanked else None
-        by_version.setdefault(version, []).append(File(item.requires_python or None, yanked and yanked[:300], tags))
+        by_version.setdefault(version, []).append(File(item.requires_python or None, yanked and yanked[:MAX_REASON], tags))
         hashes = item.core_metadata or item.dist_info_metadata
         if item.url and hashes:
             digest = hashes.get("sha256", "") if isinstance(hashes, dict) else ""
