@@ -47,8 +47,8 @@ def prepared_stores(data: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], url: str, **environment: str) -> Iterator[None]:
-    """Run a server on the first core while inside, once ``url`` answers 200."""
+def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
+    """Run a server on the first core while inside, once ``url`` answers 200; yields its process id."""
     process = subprocess.Popen(pinned(0, command), env=os.environ | environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
@@ -58,13 +58,13 @@ def running(command: list[str], url: str, **environment: str) -> Iterator[None]:
             time.sleep(0.1)
         else:
             raise SystemExit(f"did not come up: {' '.join(command)}")
-        yield
+        yield process.pid
     finally:
         process.terminate()
         process.wait(20)
 
 
-def the_service(server: list[str], port: int, data: Path) -> contextlib.AbstractContextManager[None]:
+def the_service(server: list[str], port: int, data: Path) -> contextlib.AbstractContextManager[int]:
     """Run the service on an ASGI server, on the seed, without jobs."""
     return running(
         [sys.executable, *server, "--port", str(port), "--host", "127.0.0.1", "update_server.app:create_asgi_app"],
@@ -86,27 +86,56 @@ def requests_per_second(url: str, seconds: int, headers: Mapping[str, str]) -> f
     return float(match[1])
 
 
-def measured(url: str, seconds: int) -> dict[str, float]:
-    """Return requests per second for a 200 with the whole body and for a 304."""
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process and those below it have used (Linux)."""
+    ticks, found = 0, {pid}
+    below: dict[int, list[int]] = {}
+    times = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = path.read_text().rpartition(")")[2].split()
+            number = int(path.parent.name)
+            below.setdefault(int(fields[1]), []).append(number)
+            times[number] = int(fields[11]) + int(fields[12])
+    while found:
+        number = found.pop()
+        ticks += times.get(number, 0)
+        found |= set(below.get(number, ()))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def measured(url: str, seconds: int, pid: int) -> dict[str, float]:
+    """Return requests per second, and processor time per request in microseconds, for a 200 with the whole body and a 304."""
     accept = {"accept-encoding": "br"}
     etag = httpx.get(url, headers=accept).headers["etag"]
     known = accept | {"if-none-match": etag}
     if httpx.get(url, headers=known).status_code != 304:
         raise SystemExit(f"{url} does not answer 304")
-    return {"200": requests_per_second(url, seconds, accept), "304": requests_per_second(url, seconds, known)}
+    figures = {}
+    for kind, headers in (("200", accept), ("304", known)):
+        before = processor_seconds(pid)
+        figures[kind] = requests_per_second(url, seconds, headers)
+        figures[f"{kind} us"] = (processor_seconds(pid) - before) / (figures[kind] * seconds) * 1e6
+    return figures
 
 
 def print_ratios(title: str, figures: Mapping[str, list[dict[str, float]]], references: tuple[str, ...]) -> None:
-    """Print medians, and the ratio of each row to each of the references."""
-    columns = [f"{kind}{suffix}" for kind in ("200", "304") for suffix in (" /s", *(f" to {name}" for name in references))]
+    """Print medians, and the ratio of each row to each of the references. "us" is processor time per request."""
+    kinds = next(iter(figures.values()))[0].keys()
+    columns = []
+    for kind in kinds:
+        is_time = kind.endswith("us")
+        columns += [f"{kind}"] if is_time else [f"{kind} /s", *(f"to {name}" for name in references)]
     table = Table("", *columns, title=title)
     medians = {
-        name: {kind: statistics.median(one[kind] for one in rounds) for kind in ("200", "304")}
-        for name, rounds in figures.items()
+        name: {kind: statistics.median(one[kind] for one in rounds) for kind in rounds[0]} for name, rounds in figures.items()
     }
-    for name, kinds in medians.items():
+    for name, found in medians.items():
         cells = []
-        for kind in ("200", "304"):
-            cells += [f"{kinds[kind]:,.0f}", *(f"{kinds[kind] / medians[reference][kind]:.2f}" for reference in references)]
+        for kind in kinds:
+            if kind.endswith("us"):
+                cells.append(f"{found[kind]:.1f}")
+            else:
+                cells += [f"{found[kind]:,.0f}", *(f"{found[kind] / medians[reference][kind]:.2f}" for reference in references)]
         table.add_row(name, *cells)
     Console(width=120).print(table)

@@ -1,7 +1,7 @@
-"""How close does the update check come to a static file? nginx, a bare ASGI application, the service, side by side in one run.
+"""How close does the update check come to a static file? nginx, a bare ASGI application, `make run`, side by side in one run.
 
-All three send the same bytes (a class's body in brotli), each on one core, with wrk on another. Needs wrk and nginx (Debian:
-apt-get install wrk nginx-light). To reach: 0.75 of the bare application and 0.4 of nginx.
+All three send the same bytes (the update table in brotli), each on one core, with wrk on another. Needs wrk and nginx (Debian:
+apt-get install wrk nginx-light). To reach: 0.9 of the bare application.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.loading import GRANIAN, TABLE, measured, need, prepared_stores, print_ratios, running, the_service
+from benchmarks.loading import GRANIAN, READY, TABLE, measured, need, prepared_stores, print_ratios, running
 
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -35,7 +35,7 @@ http {{
 """
 
 
-def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[None]:
+def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     """Serve the file with nginx while inside."""
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port))
@@ -43,6 +43,13 @@ def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[None]:
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     command = [program, "-p", str(folder), "-c", str(config)]
     return running(command, f"http://127.0.0.1:{port}/")
+
+
+def make_run(port: int, data: Path) -> contextlib.AbstractContextManager[int]:
+    """Run the service as `make run` does, on the seed, without its jobs."""
+    settings = {"PORT": str(port), "DATA": str(data), "JOBS": "false", "LOG_LEVEL": "error"}
+    environment = {f"UPDATE_SERVER_{name}": value for name, value in settings.items()}
+    return running([sys.executable, "-m", "update_server", "run"], f"http://127.0.0.1:{port}{READY}", **environment)
 
 
 def main() -> None:
@@ -54,25 +61,25 @@ def main() -> None:
     need("wrk", "wrk")
     if shutil.which("nginx") is None and not Path("/usr/sbin/nginx").exists():
         raise SystemExit("nginx is missing: apt-get install nginx-light")
-    figures: dict[str, list[dict[str, float]]] = {name: [] for name in ("nginx", "bare ASGI", "the service")}
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in ("nginx", "bare ASGI", "make run")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepared_stores(folder)
         for turn in range(options.rounds):
             port = 8970 + 10 * turn
-            with the_service(GRANIAN, port, folder):
+            with make_run(port, folder) as pid:
                 url = f"http://127.0.0.1:{port}{TABLE}"
                 if turn == 0:
                     with httpx.stream("GET", url, headers={"accept-encoding": "br"}) as response:
                         (folder / "body").write_bytes(b"".join(response.iter_raw()))
                         etag = response.headers["etag"]
-                figures["the service"].append(measured(url, options.seconds))
+                figures["make run"].append(measured(url, options.seconds, pid))
             bare = [sys.executable, *GRANIAN, "--port", str(port + 1), "--host", "127.0.0.1", "benchmarks.bare:create_app"]
             address = f"http://127.0.0.1:{port + 1}/"
-            with running(bare, address, BARE_BODY=str(folder / "body"), BARE_ETAG=etag):
-                figures["bare ASGI"].append(measured(address, options.seconds))
-            with nginx(folder, port + 2):
-                figures["nginx"].append(measured(f"http://127.0.0.1:{port + 2}/", options.seconds))
+            with running(bare, address, BARE_BODY=str(folder / "body"), BARE_ETAG=etag) as pid:
+                figures["bare ASGI"].append(measured(address, options.seconds, pid))
+            with nginx(folder, port + 2) as pid:
+                figures["nginx"].append(measured(f"http://127.0.0.1:{port + 2}/", options.seconds, pid))
         size = (folder / "body").stat().st_size
     print_ratios(f"the same {size:,} bytes, one core, 32 connections", figures, ("nginx", "bare ASGI"))
 

@@ -28,9 +28,9 @@ from napari_update_hook.errors import (
 from napari_update_hook.facts import is_final
 from napari_update_hook.settings import ClientSettings
 from napari_update_hook.state import CachedAnswer, ClientStore
-from napari_update_hook.table import TablePackage, choose, read_table
+from napari_update_hook.table import read_table
 from napari_update_hook.transport import Transport, decoded
-from napari_update_hook.wire import PackageUpdate
+from napari_update_hook.wire import PackageUpdate, package_update
 
 DAY_S = 86400.0
 
@@ -146,23 +146,12 @@ class IndexClient:
             table = read_table(body)
         except ValueError as error:
             raise ServerAnswerError(f"{self._settings.server} gave an answer that can't be read: {error}", 200) from error
-        packages = {key: self._update(key, package) for key, package in table.packages.items()}
+        installed = self._environment.distributions
+        packages = {  # only what is installed is compared
+            key: package_update(package, self._environment.python, self._napari) if key in installed else PackageUpdate(None)
+            for key, package in table.packages.items()
+        }
         return IndexAnswer(packages, table.index_version, fetched_at, table.check_again_s)
-
-    def _update(self, key: str, package: TablePackage) -> PackageUpdate:
-        """What the table says about one package, for this Python and napari. Only for installed packages is it needed."""
-        if key not in self._environment.distributions:
-            return PackageUpdate(package.releases[0].version if package.releases else None)
-        choice = choose(package, self._environment.python, self._napari)
-        return PackageUpdate(
-            choice.latest,
-            choice.newest,
-            choice.newest_requires_python,
-            choice.newest_requires_napari,
-            package.conda_name,
-            dict(package.yanked),
-            {version: list(ids) for version, ids in package.vulnerabilities.items()},
-        )
 
     def _read_summary(self, body: bytes, fetched_at: datetime) -> IndexAnswer:
         items: list[_SummaryItem] = decoded(body, list[_SummaryItem], self._settings.server)

@@ -117,7 +117,10 @@ def _joined(specifiers: Any) -> str | None:
 def admits(specifier: str, version: str) -> bool:
     """Whether a specifier admits a version; pre-releases count. A specifier that cannot be read admits everything."""
     parsed = parsed_specifier(specifier)
-    return parsed is None or parsed.contains(version, prereleases=True)
+    try:
+        return parsed is None or parsed.contains(version, prereleases=True)
+    except ValueError:  # numbers of thousands of digits
+        return True
 
 
 @lru_cache(maxsize=4096)

@@ -17,6 +17,8 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from napari_update_hook.table import TablePackage, choose
+
 SCHEMA_VERSION = 1
 """Of the report that this release makes. It grows with every field that is collected: a new field is declared as
 ``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older clients, which lack it,
@@ -236,6 +238,20 @@ class PackageUpdate(Struct, frozen=True, omit_defaults=True):
     conda_name: str | None = None
     yanked: dict[str, str] = {}
     vulnerabilities: dict[str, list[str]] = {}
+
+
+def package_update(package: TablePackage, python: str, napari: str | None) -> PackageUpdate:
+    """Return what the table says about a package for one Python and napari; the arguments are those of `table.pick`."""
+    choice = choose(package, python, napari)
+    return PackageUpdate(
+        choice.latest,
+        choice.newest,
+        choice.newest_requires_python,
+        choice.newest_requires_napari,
+        package.conda_name,
+        dict(package.yanked),
+        {version: list(ids) for version, ids in package.vulnerabilities.items()},
+    )
 
 
 class Updates(Struct, frozen=True):

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 from cachetools import LRUCache
 from msgspec import Struct
-from napari_update_hook.table import admits, choose
-from napari_update_hook.wire import SCHEMA_VERSION, PackageUpdate, Updates
+from napari_update_hook.table import admits
+from napari_update_hook.wire import SCHEMA_VERSION, Updates, package_update
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -136,18 +136,7 @@ class Answers:
     def _updates(self, question: Question) -> Updates:
         table, python = self._tables.tables[question.channel], question.python
         assert python is not None
-        packages = {}
-        for key, package in table.packages.items():
-            choice = choose(package, python.full, question.napari)
-            packages[key] = PackageUpdate(
-                choice.latest,
-                choice.newest,
-                choice.newest_requires_python,
-                choice.newest_requires_napari,
-                package.conda_name,
-                dict(package.yanked),
-                {version: list(ids) for version, ids in package.vulnerabilities.items()},
-            )
+        packages = {key: package_update(one, python.full, question.napari) for key, one in table.packages.items()}
         return Updates(
             SCHEMA_VERSION, python.feature_release, table.channel, table.index_version, int(table.check_again_s), packages
         )

@@ -50,6 +50,8 @@ def build_folder(
     except NoPreviousIndexError as error:
         errors.print(f"[red]Nothing was written: {error}[/red]")
         raise typer.Exit(1) from error
+    if earlier is None and previous:
+        errors.print(f"[yellow]{previous} has no earlier index that can be used: this is a first build.[/yellow]")
     reasons: list[str] = []
     try:
         with shown_progress() as progress:

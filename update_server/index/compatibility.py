@@ -18,13 +18,22 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
 from update_server.index.model import File, Package, Release, is_prerelease
-from update_server.index.pythons import PythonDomain, PythonVersion, is_specifier
+from update_server.index.pythons import PythonDomain, PythonVersion, is_specifier, named_pythons
 
 PLATFORMS: tuple[dict[str, str], ...] = (
     {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix", "platform_machine": "x86_64"},
     {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix", "platform_machine": "arm64"},
     {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt", "platform_machine": "AMD64"},
 )
+
+CPYTHON = {
+    "implementation_name": "cpython",
+    "platform_python_implementation": "CPython",
+    "platform_release": "",
+    "platform_version": "",
+    "extra": "",
+}
+"""The other markers, so that no answer depends on the machine that makes it."""
 
 Requires = tuple[tuple[str, str], ...]
 """Specifiers by the name of another package."""
@@ -204,9 +213,10 @@ def parsed_requirement(text: str) -> tuple[str, Requirement] | None:
 def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str, str]) -> bool:
     if requirement.marker is None:
         return True
-    of_python = {"python_version": python.feature_release, "python_full_version": python.full, "extra": ""}
+    environment = CPYTHON | platform | {"python_version": python.feature_release}
+    environment |= {"python_full_version": python.full, "implementation_version": python.full}
     try:
-        return requirement.marker.evaluate({"implementation_name": "cpython", **of_python, **platform})
+        return requirement.marker.evaluate(environment)
     except (UndefinedComparison, UndefinedEnvironmentName, ValueError):  # a marker without meaning never applies
         return False
 
@@ -214,6 +224,6 @@ def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str
 def applies_somewhere(text: str, minors: Iterable[int]) -> bool:
     """Whether a requirement applies without an extra on any platform and Python."""
     parsed = parsed_requirement(text)
-    return parsed is not None and any(
-        _applies(parsed[1], PythonVersion(minor), platform) for minor in minors for platform in PLATFORMS
-    )
+    named = {version for python in named_pythons(text.partition(";")[2]) for version in (python, python.next_patch)}
+    pythons = {*map(PythonVersion, minors), *named}
+    return parsed is not None and any(_applies(parsed[1], python, platform) for python in pythons for platform in PLATFORMS)

@@ -111,7 +111,8 @@ def errors_of(index: Index, tables: Tables) -> dict[str, Any]:
     for key in tables.cut:
         reasons.setdefault(key, []).append("a part of its releases, because they would make the update table too large")
     for key, texts in sorted(reasons.items()):
-        known.setdefault(key, {"version": versions.get(key), "error": f"left out: {'; '.join(texts)}"[:2000]})
+        before = f"{known[key]['error']}; " if isinstance(known.get(key), dict) and "error" in known[key] else ""
+        known[key] = {"version": versions.get(key), "error": f"{before}left out: {'; '.join(texts)}"[:2000]}
     for key, stale in index.stale.items():
         if key != ADVISORIES:
             known[key] = {"version": versions.get(key), "error": stale.error}

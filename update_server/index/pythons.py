@@ -10,7 +10,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
-from itertools import pairwise
 
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -29,9 +28,6 @@ NEWEST_PLAUSIBLE_MINOR = 40
 MAX_MINOR = 99
 MAX_VERSION_LENGTH = 32
 MAX_SPECIFIER_LENGTH = 256
-
-MAX_LISTED_PATCHES = 3
-"""Excluded patch releases in a row that are listed one by one (``!=3.9.1,!=3.9.2``) before a set becomes two rows."""
 
 _NAMED = re.compile(r"(?<![\w.])3\.([0-9]{1,2})(?:\.([0-9]{1,4}))?")
 
@@ -62,6 +58,11 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
     def feature_release(self) -> str:
         """``3.11``"""
         return f"3.{self.minor}"
+
+    @property
+    def next_patch(self) -> PythonVersion:
+        """``3.11.5`` for 3.11.4"""
+        return PythonVersion(self.minor, self.patch + 1)
 
     @cached_property
     def full(self) -> str:
@@ -109,44 +110,24 @@ class PythonDomain:
         return self.all if tags is None else self.where(lambda python: runs(tags, python.minor))
 
     def specifiers(self, pythons: int) -> list[tuple[int, str]]:
-        """Return a set as PEP 440 specifiers, each with the part of the set that it admits: one, where one can say it."""
-        parts: list[list[tuple[int, int]]] = []  # runs of points, of which the gaps in between can be excluded by !=
-        for run in self._runs(pythons):
-            if parts and self._exclusions(parts[-1][-1][1], run[0]) is not None:
-                parts[-1].append(run)
-            else:
-                parts.append([run])
-        return [(sum((1 << end) - (1 << start) for start, end in part), self._specifier(part)) for part in parts]
-
-    def _runs(self, pythons: int) -> Iterator[tuple[int, int]]:
-        """The runs of neighbours in a set, as half-open ranges of point numbers."""
-        start = None
+        """Return a set as PEP 440 specifiers, each with the part of the set that it admits: one for each run of points."""
+        found, start = [], None
         for number in range(len(self.points) + 1):
             is_in = bool(pythons >> number & 1)
             if is_in and start is None:
                 start = number
             elif not is_in and start is not None:
-                yield start, number
+                found.append(((1 << number) - (1 << start), self._specifier(start, number)))
                 start = None
+        return found
 
-    def _exclusions(self, start: int, end: int) -> list[str] | None:
-        """The versions from one point to another, excluded one by one; None where they are too many to list."""
-        first, last = self.points[start], self.points[end]
-        if first.patch == last.patch == 0:
-            return [f"!=3.{minor}.*" for minor in range(first.minor, last.minor)]
-        if first.minor == last.minor and last.patch - first.patch <= MAX_LISTED_PATCHES:
-            return [f"!=3.{first.minor}.{patch}" for patch in range(first.patch, last.patch)]
-        return None
-
-    def _specifier(self, part: list[tuple[int, int]]) -> str:
-        start, end = part[0][0], part[-1][1]
+    def _specifier(self, start: int, end: int) -> str:
+        """The points from one number to another, that one excluded."""
         lower = self.points[start]
         upper = self.points[end] if end < len(self.points) else None
-        if upper == PythonVersion(lower.minor + 1) and lower.patch == 0 and len(part) == 1:
+        if lower.patch == 0 and upper == PythonVersion(lower.minor + 1):
             return f"==3.{lower.minor}.*"
         clauses = [f">={_short(lower)}"] if start else []
-        for (_, gap_start), (gap_end, _) in pairwise(part):
-            clauses += self._exclusions(gap_start, gap_end) or ()
         return ",".join([*clauses, f"<{_short(upper)}"] if upper else clauses)
 
 

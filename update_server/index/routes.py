@@ -27,7 +27,7 @@ from packaging.version import InvalidVersion, Version
 
 from update_server.index.answers import VARY, Question, versions_of_user_agent
 from update_server.index.coverage import Coverage, coverage_of
-from update_server.index.files import PLUGINS, SUMMARY, TABLES, badge_of
+from update_server.index.files import HEADERS, PLUGINS, SUMMARY, TABLES, badge_of
 from update_server.index.pythons import PythonVersion, UnknownPythonError
 from update_server.index.snapshot import Origin
 from update_server.index.table import instant_text
@@ -92,7 +92,7 @@ class FilesFirst:
                 accept_encoding = value
             elif name == b"if-none-match":
                 if_none_match = value
-            elif name == b"host" and value == HUB_HOST and not scope["path"].startswith(("/api/", "/health/")):
+            elif name == b"host" and value == HUB_HOST and not _is_of_every_host(scope["path"]):
                 scope["path"] = f"/api{scope['path']}"
                 scope["raw_path"] = b"/api" + scope["raw_path"]
         path, method = scope["path"], scope["method"]
@@ -108,6 +108,10 @@ class FilesFirst:
         self._services.metrics.files.count(path, start["status"])
         await send(start)
         await send(content if method == "GET" else _NO_BODY)
+
+
+def _is_of_every_host(path: str) -> bool:
+    return path == "/" or path.startswith(("/api/", "/health/", "/static/"))
 
 
 class Layout(StrEnum):
@@ -198,11 +202,11 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         return respond(request, await services.loaded().answers.get(question))
 
     @route(["/api/shields/{name:str}", "/shields/{name:str}"], http_method=READ, summary="Badge data for shields.io")
-    async def shields(name: Name) -> Response[bytes]:
+    async def shields(request: Asked, name: Name) -> Response[bytes]:
         """Return the JSON that the endpoint badge of shields.io reads; for an unknown plugin it says "unavailable"."""
         key = canonicalize_name(name)
         badge = badge_of(key if key in services.loaded().packages else None)
-        return Response(msgspec.json.encode(badge), media_type="application/json", headers={"cache-control": "max-age=300"})
+        return respond(request, Body(msgspec.json.encode(badge), headers=HEADERS))
 
     @route("/api/pythons", http_method=READ, summary="How many plugins each Python can install")
     async def pythons(request: Asked, form: Form = "json") -> Response[bytes]:

@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from update_server.index.model import FACTS_FORMAT, Facts
 
 APPLICATION_ID = 0x6E617069  # "napi": tells our file from any other SQLite file
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 
 
 class Origin(StrEnum):
@@ -78,17 +78,6 @@ class BrokenSnapshotError(Exception):
     """A file that is no index which this version can read. The text says what to do."""
 
 
-class _Tables(Struct, frozen=True):
-    """What stands in the file's meta table, beside the documents."""
-
-    facts: Facts
-    fact_etags: dict[str, str]
-    changed: dict[str, datetime]
-    stale: dict[str, Stale]
-    skipped: dict[str, str] = {}
-    refused_wheels: dict[str, str] = {}
-
-
 def write(index: Index, path: Path) -> None:
     """Replace the snapshot at ``path`` in one step: a reader, or a kill, sees the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,21 +92,14 @@ def write(index: Index, path: Path) -> None:
 
 
 def _write(index: Index, path: Path) -> None:
-    tables = _Tables(
-        index.facts,
-        dict(index.fact_etags),
-        dict(index.changed),
-        dict(index.stale),
-        dict(index.skipped),
-        dict(index.refused_wheels),
-    )
     with contextlib.closing(sqlite3.connect(path)) as database:
         database.execute("PRAGMA journal_mode = OFF")  # a file that fails is thrown away: nothing has to be undone
         database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         database.execute(f"PRAGMA user_version = {SNAPSHOT_FORMAT}")
         database.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
         database.execute("CREATE TABLE documents (path TEXT PRIMARY KEY, etag TEXT, body BLOB NOT NULL)")
-        database.execute("INSERT INTO meta VALUES ('index', ?)", (gzip.compress(msgspec.json.encode(tables), 6, mtime=0),))
+        bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=Origin.SNAPSHOT))
+        database.execute("INSERT INTO meta VALUES ('index', ?)", (gzip.compress(bare, 6, mtime=0),))
         database.executemany(
             "INSERT INTO documents VALUES (?, ?, ?)",
             ((path, document.etag, document.body) for path, document in index.documents.items()),
@@ -133,26 +115,17 @@ def read(path: Path) -> Index | None:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             _check_form(database, path)
             (packed,) = database.execute("SELECT value FROM meta WHERE name = 'index'").fetchone()
-            tables = msgspec.json.decode(gzip.decompress(packed), type=_Tables)
+            index = msgspec.json.decode(gzip.decompress(packed), type=Index)
             documents = {
                 name: Document(body, etag) for name, etag, body in database.execute("SELECT path, etag, body FROM documents")
             }
     except (sqlite3.Error, OSError, EOFError, TypeError, ValueError, msgspec.MsgspecError) as error:
         raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: {error}") from error
-    if tables.facts.format != FACTS_FORMAT:
+    if index.facts.format != FACTS_FORMAT:
         raise BrokenSnapshotError(
-            f"Cannot read the index snapshot {path.name}: its facts are of format {tables.facts.format}, not {FACTS_FORMAT}"
+            f"Cannot read the index snapshot {path.name}: its facts are of format {index.facts.format}, not {FACTS_FORMAT}"
         )
-    return Index(
-        tables.facts,
-        Origin.SNAPSHOT,
-        documents,
-        tables.fact_etags,
-        tables.changed,
-        tables.stale,
-        tables.skipped,
-        tables.refused_wheels,
-    )
+    return msgspec.structs.replace(index, documents=documents)
 
 
 def _check_form(database: sqlite3.Connection, path: Path) -> None:

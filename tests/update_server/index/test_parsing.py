@@ -168,7 +168,7 @@ def test_a_project_may_name_only_so_many_versions_of_python() -> None:
     found = project_page(page, ADDRESS, KEY)
     assert len(found.releases) == MAX_PYTHONS // 20
     assert found.releases[0].version == "170.0", "the newest are kept"
-    assert "166 releases: more than 100 versions of Python are named" in found.skipped
+    assert "170 releases: more than 30 versions of Python are named" in found.skipped
 
 
 def test_a_project_may_have_only_so_many_files() -> None:
@@ -201,6 +201,14 @@ def test_pip_ignores_a_release_with_a_requirement_that_cannot_be_read() -> None:
     found = requirements_of(["napari>=0.5", "numpy (>=1.19.*)"], MINORS)
     assert (found.requires, found.is_invalid) == ((), True)
     assert "numpy (>=1.19.*)" in found.note
+
+
+def test_a_requirement_of_some_patch_releases_is_kept() -> None:
+    texts = (
+        "napari<0.5; python_full_version >= '3.8.1' and python_version < '3.9'",
+        "napari>1; python_full_version == '3.11.4'",
+    )
+    assert requirements_of(texts, MINORS).requires == texts
 
 
 @pytest.mark.parametrize(

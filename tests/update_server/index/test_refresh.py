@@ -395,7 +395,7 @@ async def test_one_odd_advisory_does_not_cost_the_others(refresher: Refresher) -
         "weak", {"1.0": [MadeFile()]}, advisories={"PYSEC-1": ["1.0"], "../../../etc": ["1.0"], "PYSEC-2": ["1.0"]}
     )
     upstream = MadeUpstream([*PLUGINS, weak])
-    upstream.overrides["/v1/vulns/PYSEC-2"] = b'{"id": 7}'
+    upstream.overrides["/v1/vulns/PYSEC-2"] = b'{"id": "PYSEC-2", "affected": [{"ranges": [{"events": 5}]}]}'
     assert await refresher(upstream) is None
     loaded = refresher.store.loaded
     assert loaded is not None

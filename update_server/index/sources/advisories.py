@@ -44,10 +44,15 @@ class _BatchAnswer(Struct):
     results: list[_Result]
 
 
+class _Range(Struct):
+    type: str = ""
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+
 class _Affected(Struct):
     package: dict[str, str] = field(default_factory=dict)
     versions: list[str] = field(default_factory=list)
-    ranges: list[dict[str, Any]] = field(default_factory=list)
+    ranges: list[_Range] = field(default_factory=list)
 
 
 class Advisory(Struct):
@@ -121,7 +126,7 @@ def affected_versions(package: Package, advisories: Iterable[Advisory]) -> dict[
         if advisory.withdrawn or not mine:
             continue
         listed = {_parsed(text) for affected in mine for text in affected.versions}
-        spans = [span for affected in mine for span in affected.ranges if span.get("type") == "ECOSYSTEM"]
+        spans = [span for affected in mine for span in affected.ranges if span.type == "ECOSYSTEM"]
         for release in package.releases:
             version = Version(release.version)
             if version in listed or any(_in_range(span, version) for span in spans):
@@ -133,14 +138,13 @@ def _is_about(affected: _Affected, key: str) -> bool:
     return affected.package.get("ecosystem") == "PyPI" and canonicalize_name(affected.package.get("name", "")) == key
 
 
-def _in_range(span: Mapping[str, Any], version: Version) -> bool:
+def _in_range(span: _Range, version: Version) -> bool:
     """Whether a range of events includes a version, by the algorithm of the OSV schema ("Evaluation")."""
-    events = [event for event in span.get("events") or () if isinstance(event, dict)]
-    limits = [limit for event in events if (limit := _parsed(event.get("limit")))]
+    limits = [limit for event in span.events if (limit := _parsed(event.get("limit")))]
     if limits and all(version >= limit for limit in limits):
         return False
     is_inside = False
-    for event in sorted(events, key=_position):
+    for event in sorted(span.events, key=_position):
         for kind, text in event.items():
             bound = _parsed(text)
             if kind == "introduced" and (text == "0" or (bound is not None and version >= bound)):

@@ -30,6 +30,9 @@ log = structlog.get_logger()
 MAX_ROUNDS = 12
 """Rounds of reading for a project in one refresh; the next refresh continues."""
 
+MAX_READ = 60
+"""Releases of a project, other than napari, whose requirements are read."""
+
 
 async def with_requirements(
     packages: tuple[Package, ...],
@@ -51,6 +54,8 @@ async def with_requirements(
     async def completed(package: Package) -> Package:
         package = _carried_over(package, known.get(package.key))
         for _ in range(MAX_ROUNDS):
+            if package.key != "napari" and sum(release.requires is not None for release in package.releases) > MAX_READ:
+                break
             wanted = await asyncio.to_thread(releases_to_fetch, package, last_minor, naparis)
             found = await all_of(reader.requirements(package.key, version) for version in wanted)
             read = {version: one for version, one in zip(wanted, found, strict=True) if one is not None}

@@ -29,7 +29,7 @@ MAX_FILES = 5_000
 MAX_TAGS = 64
 """Interpreter, ABI and platform combinations of a wheel; the largest known number is 5."""
 
-MAX_PYTHONS = 100
+MAX_PYTHONS = 30
 """Versions of Python that the releases of a project name; the largest known number is 10."""
 
 MAX_FILE_NAME = 255
@@ -41,8 +41,11 @@ MAX_REQUIREMENT = 1_000
 """Characters of a Requires-Dist line."""
 
 MAX_KEPT_REQUIREMENTS = 100
-MAX_MARKERS = 30
+MAX_MARKERS = 10
 """Requirements of a release whose markers decide."""
+
+MAX_MARKER = 300
+"""Characters of such a marker: each is evaluated for each Python that the project distinguishes, on three platforms."""
 
 MAX_CONDA_FILES = 5_000
 MAX_DEPENDS = 300
@@ -257,7 +260,8 @@ def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requ
     except InvalidRequirement:
         return Requirements((), is_invalid=True, note=f"{text[:100]!r} is not a requirement, and so pip ignores the release")
     kept = tuple(text for text in dict.fromkeys(texts) if applies_somewhere(text, minors))
-    if len(kept) > MAX_KEPT_REQUIREMENTS or sum(";" in text for text in kept) > MAX_MARKERS:
+    markers = [marker for text in kept if (marker := text.partition(";")[2])]
+    if len(kept) > MAX_KEPT_REQUIREMENTS or len(markers) > MAX_MARKERS or any(len(text) > MAX_MARKER for text in markers):
         raise TooLargeError(f"more than {MAX_KEPT_REQUIREMENTS} requirements with versions, or {MAX_MARKERS} with markers")
     return Requirements(kept)
 

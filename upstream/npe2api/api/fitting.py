@@ -35,8 +35,10 @@ def admits(specifier, version):
 
 def pick(channel, name, python, napari):
     """The newest version that fits, or None."""
-    for row in load(f"updates/{channel}.json")["packages"].get(canonicalize_name(name), {}).get("releases", ()):
-        if admits(row.get("requires_python", ""), python) and (not napari or admits(row.get("requires_napari", ""), napari)):
+    package = load(f"updates/{channel}.json")["packages"].get(canonicalize_name(name), {})
+    for row in package.get("releases", ()):
+        wanted = ((row.get("requires_python", ""), python), (row.get("requires_napari", ""), napari))
+        if all(not version or admits(specifier, version) for specifier, version in wanted):
             return row["version"]
     return None
 
@@ -55,7 +57,8 @@ def up_to(versions, newest):
 
 def fitting(kind, python, napari):
     """One of the lists, for a Python and a napari (None: any)."""
-    python, napari = ".".join(map(str, (*Version(python).release, 0)[:3])), napari and Version(napari).base_version
+    python = python and ".".join(map(str, (*Version(python).release, 0)[:3]))
+    napari = napari and Version(napari).base_version
     if kind == "plugins":
         found = {name: pick("pypi", name, python, napari) for name in load(FILES[kind])}
         return {name: version for name, version in found.items() if version}
@@ -81,7 +84,7 @@ class handler(BaseHTTPRequestHandler):  # noqa: N801 - the name that Vercel look
         if python is None and napari is None and named:
             napari, python = named.groups()
         try:
-            status, answer = (200, fitting(kind, python, napari)) if python else (200, load(FILES[kind]))
+            status, answer = (200, fitting(kind, python, napari)) if python or napari else (200, load(FILES[kind]))
         except InvalidVersion:
             status, answer = 400, {"error": "python and napari are versions: ?python=3.11.4&napari=0.6.1"}
         except KeyError:
