@@ -19,6 +19,11 @@ from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 ENCODINGS = ("br", "zstd", "gzip")
 """In the order of preference: the smallest first."""
 
+MAX_CHOSEN = 64
+"""Accept-Encoding headers of which a body remembers the answer."""
+
+MAX_HEADER = 256
+
 CACHE_CONTROL = "public, max-age=300"
 JSON = "application/json"
 
@@ -52,7 +57,7 @@ class Body:
     ``gzipped``: the content in gzip, where it is there already.
     """
 
-    __slots__ = ("_fixed", "etag", "identity", "is_encoded", "representations")
+    __slots__ = ("_chosen", "_fixed", "etag", "etag_bytes", "identity", "is_encoded", "representations")
 
     def __init__(
         self,
@@ -66,6 +71,8 @@ class Body:
         self.identity = identity
         self.is_encoded = False
         self.etag = hashlib.sha256(identity).hexdigest()[:32]
+        self.etag_bytes = self.etag.encode()
+        self._chosen: dict[bytes, Representation] = {}
         self._fixed = [
             (b"content-type", media_type.encode()),
             (b"cache-control", cache_control.encode()),
@@ -84,6 +91,17 @@ class Body:
         compress = _QUICKLY if quickly else _COMPRESS
         self.representations |= {name: self._representation(compress[name](self.identity), name) for name in encodings}
         self.is_encoded = True
+        self._chosen = {}  # by header, with the encodings that there were
+
+    def chosen(self, accept_encoding: bytes) -> Representation:
+        """Return what `accepted_by` returns; there are few different headers, so the answers are kept."""
+        chosen = self._chosen
+        found = chosen.get(accept_encoding)
+        if found is None:
+            found = self.accepted_by(accept_encoding.decode("latin-1"))
+            if len(chosen) < MAX_CHOSEN and len(accept_encoding) < MAX_HEADER:
+                chosen[accept_encoding] = found
+        return found
 
     def accepted_by(self, accept_encoding: str) -> Representation:
         """Return the smallest representation that is ready and that an Accept-Encoding header allows."""

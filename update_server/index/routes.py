@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import HttpMethod, Request, Response, route
-from litestar.enums import ScopeType
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
@@ -78,12 +77,13 @@ class FilesFirst:
     """
 
     def __init__(self, services: Services, app: ASGIApp) -> None:
-        self._services = services
+        self._index = services.index
+        self._counts = services.metrics.files
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        loaded = self._services.index.loaded
-        if scope["type"] != ScopeType.HTTP or loaded is None:
+        loaded = self._index.loaded
+        if scope["type"] != "http" or loaded is None:  # type: ignore[comparison-overlap]  # the framework's types are enums
             await self._app(scope, receive, send)
             return
         accept_encoding = if_none_match = b""
@@ -95,17 +95,18 @@ class FilesFirst:
             elif name == b"host" and value == HUB_HOST and not _is_of_every_host(scope["path"]):
                 scope["path"] = f"/api{scope['path']}"
                 scope["raw_path"] = b"/api" + scope["raw_path"]
-        path, method = scope["path"], scope["method"]
+        path: str = scope["path"]
+        method: str = scope["method"]  # type: ignore[typeddict-item]
         body = loaded.files.get(path) if method in ("GET", "HEAD") and path not in DEPENDENT else None
         if body is None:
             await self._app(scope, receive, send)
             return
-        chosen = body.accepted_by(accept_encoding.decode("latin-1"))
-        if if_none_match and matches(body.etag.encode(), if_none_match):
+        chosen = body.chosen(accept_encoding)
+        if if_none_match and matches(body.etag_bytes, if_none_match):
             start, content = chosen.not_modified
         else:
             start, content = chosen.messages
-        self._services.metrics.files.count(path, start["status"])
+        self._counts.count(path, start["status"])
         await send(start)
         await send(content if method == "GET" else _NO_BODY)
 

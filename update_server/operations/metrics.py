@@ -19,27 +19,29 @@ from aggregation.clock import Clock
 from aggregation.standing import WAS_STOPPED, Standing
 from aggregation.stores.aggregate import JobCount
 from aggregation.stores.aggregate_tables import AggregationRun
+from update_server.index.files import TABLES
 from update_server.index.store import IndexStore
+
+TABLE_PATHS = frozenset(TABLES.values())
 
 
 class FileCounts(Collector):
     """Files of the index that were sent. Plain numbers, because each is answered in some microseconds."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], int] = {}
+        self._counts = {"table": {200: 0, 304: 0}, "other": {200: 0, 304: 0}}
 
     def count(self, path: str, status: int) -> None:
         """Count an answer: 200 or 304."""
-        key = ("table" if path.startswith("/api/updates/") else "other", status)
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self._counts["table" if path in TABLE_PATHS else "other"][status] += 1
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """Return the numbers as they are."""
         labels = ["kind", "status"]
         family = CounterMetricFamily("index_files", "Files of the index that were sent; table: update checks", labels=labels)
-        for kind in ("table", "other"):
-            for status in (200, 304):
-                family.add_metric([kind, str(status)], self._counts.get((kind, status), 0))
+        for kind, counts in self._counts.items():
+            for status, number in counts.items():
+                family.add_metric([kind, str(status)], number)
         yield family
 
 
