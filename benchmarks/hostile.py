@@ -5,7 +5,7 @@
 A refresh reads an ordinary index and a hostile one of the same size, from a process of its own on loopback, while a task on
 the same loop notes how late it is called: that is how long an update check would wait. Each hostile project is an input that
 once stalled the service (170 releases that distinguish 3,000 Pythons, 5,000 requirements with markers, wheels with thousands of
-tags, 5,000 files on conda-forge).
+tags, 5,000 files on conda-forge), and one that stays just below all bounds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,11 @@ def hostile(count: int) -> Iterator[MadeProject]:
     wheels = {f"1.{n}": [MadeFile(None, f"{tags}-{tags}-{tags}")] for n in range(300)}
     lines = [f"napari>=0.4.{n}; python_version < '3.0' or python_full_version == '3.9.{n}'" for n in range(5_000)]
     on_conda = [MadeCondaFile(f"1.{n}", [f"python !=3.9.{n}", f"napari !=0.4.{n}"]) for n in range(5_000)]
+    markers = " or ".join(f"python_full_version == '3.9.{patch}'" for patch in range(8))
+    needs = {f"1.{n}": [f"napari!=0.4.{n}", *(f"npe2!=0.{k}; {markers}" for k in range(10))] for n in range(60)}
+    bounded = {version: [MadeFile(",".join(f"!=3.10.{patch}" for patch in range(20)))] for version in needs}
     kinds = (
+        lambda name: MadeProject(name, bounded, requires_dist=needs),
         lambda name: MadeProject(name, pythons),
         lambda name: MadeProject(name, wheels, "1.0"),
         lambda name: MadeProject(name, {"1.0": [MadeFile()]}, requires_dist={"1.0": lines}),

@@ -23,7 +23,9 @@ def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path
     with running_server(
         tmp_path / "data", UPDATE_SERVER_UPSTREAM=f"http://127.0.0.1:{port}", UPDATE_SERVER_REFRESH_RETRY_S="2"
     ) as server:
-        assert server.get("/api/updates?python=3.10").status_code == 200, "from the first second"
+        table = server.get("/api/updates/pypi.json")
+        assert len(table.json()["packages"]) > 600, "from the first second"
+        assert server.get("/api/updates?python=3.10").status_code == 200
         assert origin(server) == "seed"
 
         def has_failed() -> bool:

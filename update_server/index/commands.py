@@ -35,7 +35,7 @@ def build_folder(
         str | None,
         typer.Option(
             "--previous",
-            help="Folder or URL of an earlier build: what cannot be read now is taken from it. Default: the folder itself.",
+            help="Folder or URL of an earlier build, used where an upstream fails. Default: the folder itself.",
         ),
     ] = None,
     upstream: Upstream = None,

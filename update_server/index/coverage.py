@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 
 from msgspec import Struct
@@ -66,6 +68,25 @@ def coverage_of(facts: Facts, tables: Tables) -> Coverage:
         supports=[_supports(python, listed, on_pypi) for python in pythons],
         months=_by_month(listed, on_pypi, pythons, facts.as_of.date()),
     )
+
+
+def supports_table(coverage: Coverage) -> str:
+    """Return how many packages each Python supports, as CSV."""
+    rows = [(one.python, len(one.newest), len(one.older), len(one.nothing)) for one in coverage.supports]
+    return _csv(["python", "newest_fits", "only_older_fits", "nothing_fits"], rows)
+
+
+def months_table(coverage: Coverage) -> str:
+    """Return how many packages' newest release fitted each Python, by month, as CSV."""
+    return _csv(["day", "packages", *coverage.pythons], [(one.day, one.packages, *one.fits) for one in coverage.months])
+
+
+def _csv(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def shown_pythons(tables: Tables) -> list[str]:

@@ -1,4 +1,4 @@
-"""Atom feeds (RFC 4287) of releases: what is new, for which Pythons and naparis. Pure."""
+"""Atom feeds (RFC 4287) of new releases, with the Pythons and naparis that they support. Pure."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ import jinja2
 import msgspec
 from msgspec import Struct
 
-from update_server.index.coverage import Coverage, coverage_of
+from update_server.index.coverage import Coverage, coverage_of, months_table, supports_table
 from update_server.index.feeds import feed, releases_of
 from update_server.index.model import Package
 from update_server.index.snapshot import Document, Index
@@ -33,6 +33,9 @@ LISTS = {
     "/classifiers.json": ("/classifiers.json",),
 }
 """Where each text about all projects is served."""
+
+COVERAGE = {"json": "/api/pythons.json", "csv": "/api/pythons.csv", "months-csv": "/api/pythons-by-month.csv"}
+"""Which Pythons the plugins support, by format."""
 
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -75,7 +78,9 @@ def files_of(index: Index, tables: Tables) -> dict[str, File]:
             f"{folder}/{package.key}{ending}": badge for folder in ("/api/shields", "/shields") for ending in ("", ".json")
         }
     coverage = coverage_of(index.facts, tables)
-    found["/api/pythons.json"] = File(msgspec.json.encode(coverage))
+    found[COVERAGE["json"]] = File(msgspec.json.encode(coverage))
+    found[COVERAGE["csv"]] = File(supports_table(coverage).encode(), "text/csv")
+    found[COVERAGE["months-csv"]] = File(months_table(coverage).encode(), "text/csv")
     found |= dict(_feeds(index, tables))
     found["/index.html"] = File(_page(index, coverage, len(errors_of(index, tables))), "text/html; charset=utf-8")
     return found

@@ -33,7 +33,7 @@ class NoPreviousIndexError(Exception):
 def write(index: Index, tables: Tables, folder: Path) -> int:
     """Write the files of an index, and remove those of the earlier one that it no longer has; return how many there are.
 
-    A file is replaced in one step, and only if its content has changed. Files of others are left alone. Raises OSError.
+    Each file is replaced in one step, and only if its content has changed; other files in the folder stay. Raises OSError.
     """
     earlier = _read(folder / SNAPSHOT)
     wanted = {folder / path.removeprefix("/"): file.content for path, file in files_of(index, tables).items()}

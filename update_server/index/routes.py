@@ -6,10 +6,6 @@ say why a file is missing.
 
 from __future__ import annotations
 
-import asyncio
-import csv
-import io
-from enum import StrEnum
 from functools import lru_cache
 from typing import Annotated, Any
 
@@ -25,8 +21,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from update_server.index.answers import VARY, Question, versions_of_user_agent
-from update_server.index.coverage import Coverage, coverage_of
-from update_server.index.files import HEADERS, PLUGINS, SUMMARY, TABLES, badge_of
+from update_server.index.files import COVERAGE, HEADERS, PLUGINS, SUMMARY, TABLES, badge_of
 from update_server.index.pythons import PythonVersion, UnknownPythonError
 from update_server.index.snapshot import Origin
 from update_server.index.table import instant_text
@@ -113,14 +108,6 @@ class FilesFirst:
 
 def _is_of_every_host(path: str) -> bool:
     return path == "/" or path.startswith(("/api/", "/health/", "/static/"))
-
-
-class Layout(StrEnum):
-    """How the coverage of Pythons is answered: all of it, or one table for spreadsheets."""
-
-    JSON = "json"
-    CSV = "csv"
-    MONTHS_CSV = "months-csv"
 
 
 def index_handlers(services: Services) -> list[BaseRouteHandler]:
@@ -212,17 +199,9 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
     @route("/api/pythons", http_method=READ, summary="How many plugins each Python can install")
     async def pythons(request: Asked, form: Form = "json") -> Response[bytes]:
         """Return for each Python which plugins it can install, and for each month how many newest releases fitted it."""
-        if form not in list(Layout):
-            raise bad_query("format", f"There is no format {form[:16]!r}: choose {', '.join(Layout)}.")
-        loaded = services.loaded()
-        if form == Layout.JSON:
-            return respond(request, file_at("/api/pythons.json"))
-
-        async def make() -> Body:
-            coverage = await asyncio.to_thread(coverage_of, loaded.index.facts, loaded.tables)
-            return Body(_table(coverage, Layout(form)).encode(), "text/csv")
-
-        return respond(request, await services.cache.body(("pythons", form), make))
+        if form not in COVERAGE:
+            raise bad_query("format", f"{form[:16]!r} is not a format: choose {', '.join(COVERAGE)}.")
+        return respond(request, file_at(COVERAGE[form]))
 
     return [
         plugins,
@@ -257,15 +236,3 @@ def _napari(text: str | None) -> str | None:
         return Version(text[:64]).public
     except InvalidVersion as error:
         raise bad_query("napari", f"{text[:32]!r} is not a napari version: write it like 0.6.1.") from error
-
-
-def _table(coverage: Coverage, form: Layout) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if form is Layout.CSV:
-        writer.writerow(["python", "newest_fits", "only_older_fits", "nothing_fits"])
-        writer.writerows([one.python, len(one.newest), len(one.older), len(one.nothing)] for one in coverage.supports)
-    else:
-        writer.writerow(["day", "packages", *coverage.pythons])
-        writer.writerows([one.day, one.packages, *one.fits] for one in coverage.months)
-    return text.getvalue()

@@ -74,6 +74,9 @@ class Index(Struct, frozen=True):
     refused_wheels: Mapping[str, str] = field(default_factory=dict)
 
 
+_decode_index = msgspec.json.Decoder(Index).decode  # not in the threads: see sources/parsing.py
+
+
 class BrokenSnapshotError(Exception):
     """A file that is no index which this version can read. The text says what to do."""
 
@@ -115,7 +118,7 @@ def read(path: Path) -> Index | None:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             _check_form(database, path)
             (packed,) = database.execute("SELECT value FROM meta WHERE name = 'index'").fetchone()
-            index = msgspec.json.decode(gzip.decompress(packed), type=Index)
+            index = _decode_index(gzip.decompress(packed))
             documents = {
                 name: Document(body, etag) for name, etag, body in database.execute("SELECT path, etag, body FROM documents")
             }

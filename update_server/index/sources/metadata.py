@@ -45,7 +45,7 @@ async def with_requirements(
     """Return the packages with what their releases require, as far as it is known or can be read.
 
     ``known``: an earlier index, by key. ``metadata_urls``: by key and version, where the index offers metadata (PEP 658, 714).
-    ``newest_minor``: of the Pythons that the index names. What can't be read stays unknown, and excludes nothing.
+    ``newest_minor``: of the Pythons that the index names. Requirements that can't be read stay unknown, and exclude nothing.
     """
     last_minor = newest_minor + MINORS_AHEAD
     naparis = next((package.published_finals for package in packages if package.key == "napari"), ())

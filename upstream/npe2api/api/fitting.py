@@ -88,7 +88,7 @@ class handler(BaseHTTPRequestHandler):  # noqa: N801 - the name that Vercel look
         except InvalidVersion:
             status, answer = 400, {"error": "python and napari are versions: ?python=3.11.4&napari=0.6.1"}
         except KeyError:
-            status, answer = 404, {"error": "there is no such list"}
+            status, answer = 404, {"error": "unknown list"}
         body = json.dumps(answer).encode()
         self.send_response(status)
         for name, value in (
