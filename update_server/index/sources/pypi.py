@@ -178,10 +178,7 @@ class _Source:
             "is_public": content.is_public,
             "display_name": content.display_name,
             "readers": content.readers,
-            "author": content.metadata.get("author"),
-            "license": content.metadata.get("license") or content.metadata.get("license_expression"),
-            "home_page": content.metadata.get("home_page"),
-            "project_url": [f"{label}, {url}" for label, url in content.metadata.get("project_urls", {}).items()] or None,
+            **content.metadata,
         }
         return said, await asyncio.to_thread(Document.of, content.manifest, f"{digest} {msgspec.json.encode(said).decode()}")
 

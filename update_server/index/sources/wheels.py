@@ -24,7 +24,6 @@ import msgspec
 import yaml
 from msgspec import Struct
 from npe2 import PackageMetadata, PluginManifest
-from packaging.metadata import RawMetadata, parse_email
 from pydantic import ValidationError
 
 MAX_MEMBERS = 100_000
@@ -48,7 +47,7 @@ class UnusableWheelError(Exception):
 
 
 class WheelContent(Struct, frozen=True):
-    """A wheel's manifest as JSON, whether it wants to be listed, and its metadata."""
+    """A wheel's manifest as JSON, whether it wants to be listed, and those of its metadata that the lists have."""
 
     manifest: bytes
     is_public: bool
@@ -172,17 +171,22 @@ def _read(wheel: bytes) -> WheelContent:
     with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
         if len(archive.infolist()) > MAX_MEMBERS:
             raise UnusableWheelError("the wheel has too many members")
-        raw, _ = parse_email(_member(archive, ".dist-info/METADATA"))
+        _member(archive, ".dist-info/METADATA")
+        metadata: Any = _InWheel(archive).metadata  # a message of the standard library, whatever its type says
         text, ending = _manifest(archive)
     manifest = _checked(_parsed(text, ending))
-    known = manifest.model_copy(update={"package_metadata": _package_metadata(raw)})
-    patterns = tuple(tuple(reader.filename_patterns or ()) for reader in manifest.contributions.readers or ())
+    known = manifest.model_copy(update={"package_metadata": _package_metadata(metadata)})
     return WheelContent(
         known.model_dump_json(exclude={"npe1_shim"}).encode(),
         manifest.visibility == "public",
-        manifest.display_name or raw.get("name", ""),
-        dict(raw),
-        patterns,
+        manifest.display_name or metadata.get("Name", ""),
+        {
+            "author": metadata.get("Author"),
+            "license": metadata.get("License") or metadata.get("License-Expression"),
+            "home_page": metadata.get("Home-page"),
+            "project_url": metadata.get_all("Project-URL"),
+        },
+        tuple(tuple(reader.filename_patterns or ()) for reader in manifest.contributions.readers or ()),
     )
 
 
@@ -261,24 +265,9 @@ def _checked(data: Any) -> PluginManifest:
         raise UnusableWheelError(f"its manifest breaks a rule of npe2: {str(error).splitlines()[0]}") from error
 
 
-def _package_metadata(raw: RawMetadata) -> PackageMetadata | None:
-    urls = [f"{label}, {url}" for label, url in raw.get("project_urls", {}).items()]
+def _package_metadata(metadata: Any) -> PackageMetadata | None:
     try:
-        return PackageMetadata(
-            metadata_version=raw.get("metadata_version", "1.0"),
-            name=raw.get("name", ""),
-            version=raw.get("version", ""),
-            summary=raw.get("summary"),
-            description=raw.get("description"),
-            author=raw.get("author"),
-            author_email=raw.get("author_email"),
-            license=raw.get("license"),
-            home_page=raw.get("home_page"),
-            project_url=urls or None,
-            requires_dist=raw.get("requires_dist"),
-            requires_python=raw.get("requires_python"),
-            classifier=raw.get("classifiers"),
-        )
+        return PackageMetadata.from_dist_metadata(metadata)
     except ValidationError:
         return None
 
