@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 .PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-napari bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
-PARALLEL := -n auto --dist loadscope
+PARALLEL := -n auto --dist loadscope --no-loadscope-reorder
 EVERYDAY := -m "not slow and not browser and not postgresql and not napari"
 
 help: ## List the targets

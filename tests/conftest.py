@@ -29,12 +29,24 @@ hypothesis.settings.register_profile("everyday", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("all" if os.environ.get("TEST_ALL") else "everyday")
 OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 DURABLE = engines.PRAGMAS
+LONGEST = (
+    "test_year",
+    "test_real_references",
+    "test_real_index",
+    "test_npe2api",
+    "test_nothing_lost",
+    "test_folder",
+    "test_starting",
+)
+"""Modules of minutes. One that begins last runs alone."""
+
 MARK_BY_FIXTURE = {"postgresql_url": "postgresql", "migrated_postgresql_url": "postgresql", "napari_python": "napari"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what needs PostgreSQL or napari by the fixture that brings it; begin with what takes longest."""
-    items.sort(key=lambda item: "test_year" not in item.nodeid)
+    """Mark what needs PostgreSQL or napari by the fixture that brings it; begin with the modules that take longest."""
+    places = {f"{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))  # stable
     for item in items:
         for fixture, mark in MARK_BY_FIXTURE.items():
             if fixture in getattr(item, "fixturenames", ()):
