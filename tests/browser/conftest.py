@@ -87,7 +87,7 @@ def visit(browser: Any, site: str) -> Iterator[Callable[..., Visit]]:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", java_script_enabled=javascript
         )
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)  # the machine may have other things to do
         contexts.append(context)
         return Visit(context, site)
 

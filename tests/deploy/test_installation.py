@@ -76,13 +76,15 @@ def test_the_site_serves_pages_index_and_update_check(installation: Installation
         assert answer.status_code == 200, path
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert site.get("/api/updates?python=3.12").json()["python"] == "3.12"
+    assert site.get("/api/updates/pypi.json").json()["channel"] == "pypi"
+    assert site.post("/api/updates/pypi.json", b"{}").status_code == 421
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "br", "zstd"])
 def test_prepared_bodies_go_through_as_they_are(installation: Installation, encoding: str) -> None:
     (port, *_) = installation.servers
     asked = {"accept-encoding": encoding}
-    path = "/api/updates?python=3.12"
+    path = "/api/updates/pypi.json"
     direct = httpx.get(f"http://127.0.0.1:{port}{path}", headers=asked)
     proxied = installation.client().get(path, headers=asked)
     for name in ("etag", "content-encoding", "content-length", "vary", "cache-control", "content-type"):
@@ -94,7 +96,7 @@ def test_prepared_bodies_go_through_as_they_are(installation: Installation, enco
 
 def test_who_names_no_encoding_gets_none(installation: Installation) -> None:
     """A proxy that asks for gzip by itself and unpacks it would do work, and change the ETag."""
-    answer = installation.client().get("/api/updates?python=3.12", headers={"accept-encoding": ""})
+    answer = installation.client().get("/api/updates/pypi.json", headers={"accept-encoding": ""})
     assert "content-encoding" not in answer.headers
     assert not answer.headers["etag"].strip('"').endswith("-gzip")
 
