@@ -77,7 +77,7 @@ def test_the_site_serves_pages_index_and_update_check(installation: Installation
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert site.get("/api/updates?python=3.12").json()["python"] == "3.12"
     assert site.get("/api/updates/pypi.json").json()["channel"] == "pypi"
-    assert site.post("/api/updates/pypi.json", b"{}").status_code == 421
+    assert site.post("/api/updates/pypi.json", {}).status_code == 421
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "br", "zstd"])
