@@ -9,7 +9,6 @@ import re
 import shutil
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -62,17 +61,6 @@ def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
     finally:
         process.terminate()
         process.wait(20)
-
-
-def the_service(server: list[str], port: int, data: Path) -> contextlib.AbstractContextManager[int]:
-    """Run the service on an ASGI server, on the seed, without jobs."""
-    return running(
-        [sys.executable, *server, "--port", str(port), "--host", "127.0.0.1", "update_server.app:create_asgi_app"],
-        f"http://127.0.0.1:{port}{READY}",
-        UPDATE_SERVER_DATA=str(data),
-        UPDATE_SERVER_JOBS="false",
-        UPDATE_SERVER_LOG_LEVEL="error",
-    )
 
 
 def requests_per_second(url: str, seconds: int, headers: Mapping[str, str]) -> float:

@@ -38,7 +38,7 @@ LONGEST = (
     "test_folder",
     "test_starting",
 )
-"""Modules of minutes. One that begins last runs alone."""
+"""Modules that take minutes: they run first, because the last one would run alone."""
 
 MARK_BY_FIXTURE = {"postgresql_url": "postgresql", "migrated_postgresql_url": "postgresql", "napari_python": "napari"}
 

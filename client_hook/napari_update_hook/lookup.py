@@ -127,11 +127,11 @@ class IndexClient:
         }
         if self._environment.channel == "pypi" or not answer.fits_known or not by_pip:
             return answer
-        key = self._url_of("pypi")
+        url = self._url_of("pypi")
         with contextlib.suppress(UpdateHookError):
             if transport is not None:
-                on_pypi = self._kept(key, transport.get(key).body or b"", self._read_table)
-            elif (cached := self._cached(key)) is not None:
+                on_pypi = self._kept(url, transport.get(url).body or b"", self._read_table)
+            elif (cached := self._cached(url)) is not None:
                 on_pypi = self._read_table(cached.body, cached.fetched_at)
             else:
                 return answer

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import msgspec
 from msgspec import Struct
+from napari_update_hook.table import CHANNELS
 
 from update_server.index.coverage import Coverage, coverage_of, months_table, supports_table
 from update_server.index.feeds import feed, releases_of
@@ -24,7 +25,7 @@ from update_server.index.sources.base import ADVISORIES
 from update_server.index.table import Tables, encoded, instant_text
 
 JSON = "application/json"
-TABLES = {channel: f"/api/updates/{channel}.json" for channel in ("pypi", "conda-forge")}
+TABLES = {channel: f"/api/updates/{channel}.json" for channel in CHANNELS}
 PLUGINS = ("/api/plugins", "/api/plugins.json", "/index.json")
 SUMMARY = ("/api/extended_summary", "/api/extended_summary.json", "/extended_summary.json")
 LISTS = {
@@ -68,7 +69,8 @@ def files_of(index: Index, tables: Tables) -> dict[str, File]:
     for path, places in LISTS.items():
         if path in index.documents:
             found |= dict.fromkeys(places, _file(index.documents[path]))
-    found["/errors.json"] = File(msgspec.json.encode(errors_of(index, tables)))
+    errors = errors_of(index, tables)
+    found["/errors.json"] = File(msgspec.json.encode(errors))
     for path, document in index.documents.items():
         if _OF_PROJECT.match(path):
             found |= dict.fromkeys((path, f"{path}.json"), _file(document))
@@ -82,7 +84,7 @@ def files_of(index: Index, tables: Tables) -> dict[str, File]:
     found[COVERAGE["csv"]] = File(supports_table(coverage).encode(), "text/csv")
     found[COVERAGE["months-csv"]] = File(months_table(coverage).encode(), "text/csv")
     found |= dict(_feeds(index, tables))
-    found["/index.html"] = File(_page(index, coverage, len(errors_of(index, tables))), "text/html; charset=utf-8")
+    found["/index.html"] = File(_page(index, coverage, len(errors)), "text/html; charset=utf-8")
     return found
 
 

@@ -78,7 +78,7 @@ _decode_index = msgspec.json.Decoder(Index).decode  # not in the threads: see so
 
 
 class BrokenSnapshotError(Exception):
-    """A file that is no index which this version can read. The text says what to do."""
+    """A file that this version cannot read as an index. The text says what to do."""
 
 
 def write(index: Index, path: Path) -> None:

@@ -188,8 +188,8 @@ class IndexStore:
 def _freeze_gc() -> None:
     """Take what lives long out of the garbage collector's rounds.
 
-    An index is some hundred thousand objects, and a full round over them stops every request for tens of milliseconds. What
-    an older index left goes first.
+    An index is some hundred thousand objects, and a full round over them stops every request for tens of milliseconds. The
+    remains of an older index are collected first.
     """
     gc.unfreeze()
     gc.collect()

@@ -67,7 +67,7 @@ async def test_replicas_that_share_no_disk_share_the_index(tmp_path: Path, postg
     assert len(third.index.loaded.packages) == 6
     await third.close()
     assert not second.index.adopt(b"half of a snapshot")
-    assert second.index.loaded.index.facts == first.index.loaded.index.facts, "what can't be read changes nothing"
+    assert second.index.loaded.index.facts == first.index.loaded.index.facts, "an unreadable snapshot changes nothing"
     await first.close()
     await second.close()
 
