@@ -105,7 +105,7 @@ class IndexClient:
             except ServerAnswerError as error:
                 if error.status != 404:
                     raise
-            body = transport.get(self._summary_url).body or b""  # it is today's index
+            body = self._summary(transport)
             self._learn_conda_names(transport)
             return self._kept(self._summary_url, body, self._read_summary)
         except (ServerAnswerError, ServerUnreachableError) as error:
@@ -114,6 +114,15 @@ class IndexClient:
                 raise
             notice = f"{error} This is the answer of {cached.fetched_at:%Y-%m-%d %H:%M} UTC."
             return replace(cached, failure=error, notice=notice)
+
+    def _summary(self, transport: Transport) -> bytes:
+        """Fetch the list of today's index, which has no table. Raises ServerUnreachableError or ServerAnswerError."""
+        try:
+            return transport.get(self._summary_url).body or b""
+        except ServerAnswerError as error:
+            if error.status != 404:
+                raise
+            raise ServerAnswerError(f"There is no plugin index at {self._settings.server}.", 404) from error
 
     def _with_pypi(self, answer: IndexAnswer, transport: Transport | None) -> IndexAnswer:
         """In a conda environment, look up what pip installed there in PyPI's table.

@@ -232,3 +232,10 @@ def test_a_snooze_does_not_silence_a_vulnerability(machine: Machine, server: res
     (row,) = machine.client.check().rows
     assert (row.status, row.needs_attention) == (Status.SNOOZED, True)
     assert "affinder==0.5.0" in str(row.command)
+
+
+def test_an_address_without_an_index_is_named(machine: Machine, server: respx.MockRouter) -> None:
+    server.get(TABLE_PATH).respond(404)
+    server.get("/api/extended_summary").respond(404)
+    with pytest.raises(ServerAnswerError, match="There is no plugin index at https://updates"):
+        machine.client.check()
