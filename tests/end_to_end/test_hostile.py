@@ -51,7 +51,8 @@ def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Pat
         "--max-examples",
         EXAMPLES,
     ]
-    command += ["--workers", "2", "--no-color", "--generation-database", "none", "--request-timeout", "20"]
+    # One worker: CPython before 3.11.8 counts the depth of a syntax tree for all threads at once, and fails if two of them parse
+    command += ["--workers", "1", "--no-color", "--generation-database", "none", "--request-timeout", "20"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-6000:]
     tested = re.search(r"([0-9,]+) generated", done.stdout)
