@@ -14,13 +14,13 @@ EVERYDAY := -m "not slow and not browser and not postgresql and not napari"
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
-$(VENV)/installed: requirements-dev.lock pyproject.toml client_hook/pyproject.toml
+$(VENV)/installed: requirements-dev.lock pyproject.toml client_hook/napari-update-hook/pyproject.toml client_hook/napari-telemetry/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed; name one with make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Creating $(VENV), which takes a minute the first time"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e client_hook -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e client_hook/napari-update-hook -e client_hook/napari-telemetry -e .
 	@touch $@
 
 install: $(VENV)/installed ## Create the environment
@@ -74,7 +74,7 @@ docs: install ## Write the pages that are made from the program
 	$(BIN)/update-server settings --markdown > docs/settings.md
 	$(BIN)/python -m tests.support.promises > docs/promises.md
 	$(BIN)/python -m aggregation catalogue --grafana deploy/grafana/dashboards > /dev/null
-	$(BIN)/python -m aggregation catalogue --questions > client_hook/napari_update_hook/questions.json
+	$(BIN)/python -m aggregation catalogue --questions > client_hook/napari-telemetry/src/napari_telemetry/questions.json
 
 site: docs ## Build the documentation site in docs/_build/html
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b html docs docs/_build/html
@@ -83,8 +83,8 @@ seed: install ## Rebuild the shipped seed index from UPDATE_SERVER_UPSTREAM
 	$(BIN)/update-server index seed
 
 lock: install ## Resolve the dependencies again
-	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --extra parquet pyproject.toml -o requirements.lock
-	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --no-emit-package napari-telemetry --extra postgresql --extra parquet pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --no-emit-package napari-telemetry --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
 
 demo: install ## Fill ./demo-data with two years of sample weeks, start the service on them and open the dashboard
 	@export UPDATE_SERVER_DATA=$${UPDATE_SERVER_DATA:-demo-data} UPDATE_SERVER_PORT=$${UPDATE_SERVER_PORT:-8000}; \
@@ -92,17 +92,19 @@ demo: install ## Fill ./demo-data with two years of sample weeks, start the serv
 	( sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$$UPDATE_SERVER_PORT/dashboard" >/dev/null 2>&1 ) & \
 	exec $(BIN)/update-server run
 
-build: install ## Make source distributions and wheels of both, in dist/, and look whether PyPI would take them
+build: install ## Make source distributions and wheels of all three, in dist/, and look whether PyPI would take them
 	rm -rf dist
-	$(BIN)/python -m build --outdir dist client_hook
+	$(BIN)/python -m build --outdir dist client_hook/napari-update-hook
+	$(BIN)/python -m build --outdir dist client_hook/napari-telemetry
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 	$(BIN)/python deploy/conda/make_recipe.py dist/napari_update_hook-*.tar.gz > dist/recipe.yaml
 
-version: ## Write the version of a release into both distributions: make version VERSION=0.2.0
+VERSIONS := aggregation/__init__.py client_hook/napari-update-hook/src/napari_update_hook/__init__.py client_hook/napari-telemetry/src/napari_telemetry/__init__.py
+version: ## Write the version of a release into all distributions: make version VERSION=0.2.0
 	@test -n "$(VERSION)" || { echo "make version VERSION=0.2.0"; exit 2; }
-	sed -i.before 's/^__version__ = ".*"/__version__ = "$(VERSION)"/' aggregation/__init__.py client_hook/napari_update_hook/__init__.py
-	rm aggregation/__init__.py.before client_hook/napari_update_hook/__init__.py.before
+	sed -i.before 's/^__version__ = ".*"/__version__ = "$(VERSION)"/' $(VERSIONS)
+	rm $(addsuffix .before,$(VERSIONS))
 
 audit: install ## Look for known vulnerabilities of what is locked (needs a network)
 	$(BIN)/uv tool run pip-audit --requirement requirements.lock --disable-pip --require-hashes

@@ -10,7 +10,7 @@ import hashlib
 from dataclasses import dataclass
 
 import msgspec
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 MOST_DIMENSIONS = 3
 

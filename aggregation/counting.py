@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
+from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
 

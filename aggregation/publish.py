@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 
 from aggregation import __version__
 from aggregation.catalogue import CATALOGUE, Entry, catalogue_hash

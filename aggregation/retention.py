@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from napari_update_hook.weeks import closes_at, end_of, start_of, week_of
+from napari_telemetry.weeks import closes_at, end_of, start_of, week_of
 
 from aggregation.stores.raw import RawStore
 

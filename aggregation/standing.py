@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from napari_update_hook.weeks import published_from, start_of
+from napari_telemetry.weeks import published_from, start_of
 
 from aggregation.retention import AHEAD, RETENTION, WARNED_AHEAD, oldest_kept
 from aggregation.stores.aggregate import AggregateStore

@@ -31,7 +31,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-LIMITS = {"import napari_update_hook": "< 5 ms", "count": "< 20 µs", "check": "< 150 ms"}
+LIMITS = {"import napari_telemetry": "< 5 ms", "count": "< 20 µs", "check": "< 150 ms"}
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     table = Table("what", "median", "worst", "limit")
-    for module in ("json", "napari_update_hook", "napari_update_hook.collect", "napari_update_hook.client"):
+    for module in ("json", "napari_telemetry", "napari_telemetry.collect", "napari_telemetry.client"):
         times = [import_ms(module) for _ in range(rounds)]
         limit = LIMITS.get(f"import {module}", "")
         table.add_row(f"import {module}", f"{statistics.median(times):.2f} ms", f"{max(times):.2f} ms", limit)
@@ -73,9 +73,9 @@ def counters() -> dict[str, Callable[[], Any]]:
     import tensorstore
     import xarray
     import zarr
-    from napari_update_hook.collect import Collector, count_command, count_layer, start_counting
-    from napari_update_hook.facts import facts_of
-    from napari_update_hook.wire import Level
+    from napari_telemetry.collect import Collector, count_command, count_layer, start_counting
+    from napari_telemetry.facts import facts_of
+    from napari_telemetry.wire import Level
 
     from tests.support.client import HERE, Machine
 
@@ -109,15 +109,15 @@ def each_us(once: Callable[[], Any], number: int = 2000) -> float:
 
 def check_cpu_ms(rounds: int) -> list[float]:
     """Return the CPU time of checks that are answered with 304, in milliseconds; the first, which imports, is left out."""
-    from napari_update_hook.environment import read_environment
-    from napari_update_hook.here import place_here, store_here
-    from napari_update_hook.settings import settings_from
+    from napari_telemetry.environment import read_environment
+    from napari_telemetry.here import place_here, store_here
+    from napari_telemetry.settings import settings_from
 
     with tempfile.TemporaryDirectory() as folder, unchanged_server() as url:
         settings = settings_from(os.environ | {"NAPARI_UPDATE_STATE": folder}, url)
 
         def check() -> None:
-            from napari_update_hook.client import UpdateClient
+            from napari_telemetry.client import UpdateClient
 
             UpdateClient(settings, store_here(settings), read_environment(), place_here()).check()
 

@@ -115,13 +115,13 @@ def _measured(attached: bool) -> dict[str, Any]:
         watch.start()
 
     def agree() -> None:
-        from napari_update_hook.plugin.attachment import attachment
+        from napari_telemetry.plugin.attachment import attachment
 
         status = attachment().session.snapshot.status
         assert status is not None
         dialogs: list[Any] = QApplication.topLevelWidgets()
         for dialog in dialogs:
-            if dialog.objectName() == "napari-update-hook-question":
+            if dialog.objectName() == "napari-telemetry-question":
                 dialog.levels.button(3).click()
                 dialog.buttons[0].click()
                 return
@@ -129,7 +129,7 @@ def _measured(attached: bool) -> dict[str, Any]:
 
     def open_panel() -> None:
         nonlocal last
-        from napari_update_hook.plugin.attachment import attachment
+        from napari_telemetry.plugin.attachment import attachment
 
         delays.append((time.perf_counter() - last) * 1000 - 5)
         found["panel_ms"] = _timed(lambda: attachment().gui().open_panel(viewer))
@@ -156,7 +156,7 @@ def _measured(attached: bool) -> dict[str, Any]:
 
 def _attach_timed(viewer: Any, second: Any, found: dict[str, Any], spent: dict[str, list[float]]) -> None:
     begun = time.perf_counter()
-    from napari_update_hook import attach
+    from napari_telemetry import attach
 
     attach(viewer)
     found["attach_ms"] = (time.perf_counter() - begun) * 1000
@@ -167,9 +167,9 @@ def _attach_timed(viewer: Any, second: Any, found: dict[str, Any], spent: dict[s
 
 def _wrap_slots(spent: dict[str, list[float]]) -> None:
     """Have each function of ours that Qt calls on the GUI thread write down how long it ran."""
-    from napari_update_hook.plugin.attachment import attachment
-    from napari_update_hook.plugin.qt.gui import Gui
-    from napari_update_hook.plugin.qt.indicator import IndicatorButton
+    from napari_telemetry.plugin.attachment import attachment
+    from napari_telemetry.plugin.qt.gui import Gui
+    from napari_telemetry.plugin.qt.indicator import IndicatorButton
 
     gui = attachment().gui()
 
@@ -185,8 +185,8 @@ def _wrap_slots(spent: dict[str, list[float]]) -> None:
 
         setattr(kind, name, run)
 
-    from napari_update_hook.plugin.qt import gui as guis
-    from napari_update_hook.plugin.qt.panel import Panel
+    from napari_telemetry.plugin.qt import gui as guis
+    from napari_telemetry.plugin.qt.panel import Panel
 
     guis.ASK_AFTER_MS = ASK_AFTER_MS
     for kind, name in (

@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from napari_update_hook.weeks import week_of
-from napari_update_hook.wire import Level
+from napari_telemetry.weeks import week_of
+from napari_telemetry.wire import Level
 from rich.console import Console
 from rich.table import Table
 

@@ -17,9 +17,12 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parents[1]
+CLIENT = ["-e", "client_hook/napari-update-hook", "-e", "client_hook/napari-telemetry"]
 PYTHONS = os.environ.get("TEST_PYTHONS", "").split() or ["3.10", "3.11", "3.12", "3.13", "3.14"]
 TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "pytest-xdist", "respx", "trustme"]
 LAYERS = ["numpy", "dask[array]", "xarray", "zarr", "tensorstore"]
+
+FOLDERS = ["tests/napari_update_hook", "tests/napari_telemetry"]
 
 NAPARI = {  # Python and what is installed: the newest with both bindings of Qt, and the oldest that is supported
     "pyqt6": ("3.12", ["napari[pyqt6]"]),
@@ -39,21 +42,19 @@ nox.options.reuse_venv = "yes"
 def tests(session: nox.Session) -> None:
     """Run the client's tests, but for the slow ones; arguments after ``--`` go to pytest."""
     session.chdir(ROOT)
-    session.install("-e", "client_hook", *TEST_LIBRARIES)
+    session.install(*CLIENT, *TEST_LIBRARIES)
     for library in LAYERS:
         session.run_install(
             *_installer(session), library, silent=True, success_codes=[0, 1, 2]
         )  # there may be none for this Python: its test is skipped
-    own = ["--rootdir=.", "-c", "client_hook/pyproject.toml", "--confcutdir=tests/napari_update_hook"]
-    session.run(
-        "python", "-m", "pytest", *own, "-n", "auto", "-m", "not slow", *(session.posargs or ["-q"]), "tests/napari_update_hook"
-    )
+    own = ["--rootdir=.", "-c", "client_hook/pytest.ini", "--confcutdir=tests/napari_telemetry"]
+    session.run("python", "-m", "pytest", *own, "-n", "auto", "-m", "not slow", *(session.posargs or ["-q"]), *FOLDERS)
 
 
 def _inside_napari(session: nox.Session, napari: list[str], paths: list[str], module: str = "pytest") -> None:
     """Run the tests in a real napari; arguments after ``--`` go to pytest. Without a display or Xvfb, Qt draws into memory."""
     session.chdir(ROOT)
-    session.install("-e", "client_hook", *napari, *INSIDE_NAPARI)
+    session.install(*CLIENT, *napari, *INSIDE_NAPARI)
     named = any(one.startswith("tests/") for one in session.posargs)
     own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini", *(session.posargs or ["-q"]), *([] if named else paths)]
     session.run("python", "-m", module, *(own if module == "pytest" else session.posargs))

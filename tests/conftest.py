@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
-from napari_update_hook.switches import CI_VARIABLES
+from napari_telemetry.switches import CI_VARIABLES
 
 from aggregation.settings import Store
 from aggregation.stores import engines

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar
-from napari_update_hook.wire import REPORT_TYPES, TELEMETRY_LEVELS, Batch, IdentifierQuery
+from napari_telemetry.wire import REPORT_TYPES, TELEMETRY_LEVELS, Batch, IdentifierQuery
 
 from update_server.certificates.routes import CertificateText
 from update_server.pages.example import example_batch

@@ -10,7 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 from pydantic import AfterValidator, Field, IPvAnyNetwork, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 

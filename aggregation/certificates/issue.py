@@ -6,7 +6,7 @@ import uuid
 from datetime import datetime
 from pathlib import Path
 
-from napari_update_hook.weeks import week_of
+from napari_telemetry.weeks import week_of
 
 from aggregation.catalogue import PLUGIN
 from aggregation.certificates.keys import published, signing_key

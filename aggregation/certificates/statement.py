@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct, field
-from napari_update_hook.weeks import next_week
+from napari_telemetry.weeks import next_week
 
 from aggregation.catalogue import CATALOGUE, PLATFORM, PLUGIN, PYTHON, Dimension, Entry
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 import typer
-from napari_update_hook.weeks import next_week
+from napari_telemetry.weeks import next_week
 from packaging.utils import canonicalize_name
 from rich.bar import Bar
 from rich.table import Table

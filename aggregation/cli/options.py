@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated
 
 import typer
-from napari_update_hook.weeks import start_of
+from napari_telemetry.weeks import start_of
 
 from aggregation.catalogue import CATALOGUE, Entry
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from napari_update_hook.weeks import end_of, published_from, week_of
+from napari_telemetry.weeks import end_of, published_from, week_of
 from rich.table import Table
 
 from aggregation.catalogue import CATALOGUE

@@ -18,7 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import parse_sdist_filename
 
-CLIENT = Path(__file__).parents[2] / "client_hook"
+CLIENT = Path(__file__).parents[2] / "client_hook" / "napari-update-hook"
 EXTRAS = {("httpx", "socks"): "socksio 1.*"}
 """What an extra of a dependency brings on PyPI, and a package of its own on conda-forge."""
 MAINTAINERS = ["fill-in-your-github-name"]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from napari_update_hook.wire import KEY_FIELDS, TELEMETRY_LEVELS, Level, fields_of
+from napari_telemetry.wire import KEY_FIELDS, TELEMETRY_LEVELS, Level, fields_of
 
 from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MOST_DIMENSIONS, Entry, questions_by_level, questions_reading, topics
 
@@ -43,5 +43,5 @@ def test_the_client_ships_the_questions_of_this_catalogue() -> None:
     import json
     from importlib.resources import files
 
-    shipped = json.loads(files("napari_update_hook").joinpath("questions.json").read_text("utf-8"))
+    shipped = json.loads(files("napari_telemetry").joinpath("questions.json").read_text("utf-8"))
     assert shipped == questions_by_level(), "make docs writes it anew"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_update_hook.wire import Level
+from napari_telemetry.wire import Level
 
 from aggregation import compute
 from aggregation import counting as counting_module

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook.weeks import published_from, start_of
+from napari_telemetry.weeks import published_from, start_of
 from structlog.testing import capture_logs
 
 from aggregation import publish, schedule

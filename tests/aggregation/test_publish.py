@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 import sqlalchemy as sa
-from napari_update_hook.weeks import published_from, start_of
+from napari_telemetry.weeks import published_from, start_of
 
 from aggregation import __version__, compute
 from aggregation.catalogue import CATALOGUE, catalogue_hash

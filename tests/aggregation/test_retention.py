@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_update_hook.weeks import next_week, start_of, week_of
+from napari_telemetry.weeks import next_week, start_of, week_of
 from sqlalchemy.exc import DBAPIError
 
 from aggregation.retention import AHEAD, RETENTION, oldest_kept, overdue, purge

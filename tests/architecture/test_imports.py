@@ -9,12 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = {
-    "napari_update_hook": ROOT / "client_hook" / "napari_update_hook",
+    "napari_update_hook": ROOT / "client_hook" / "napari-update-hook" / "src" / "napari_update_hook",
+    "napari_telemetry": ROOT / "client_hook" / "napari-telemetry" / "src" / "napari_telemetry",
     "aggregation": ROOT / "aggregation",
     "update_server": ROOT / "update_server",
     "migrations": ROOT / "migrations",
 }
-WIRE = {"napari_update_hook.wire", "napari_update_hook.weeks", "napari_update_hook.table"}
+WIRE = {"napari_telemetry.wire", "napari_telemetry.weeks", "napari_update_hook.table"}
 """Wire types, the calendar, and the update table with its selection function."""
 
 
@@ -43,7 +44,7 @@ def violations(package: str, forbidden: set[str]) -> list[str]:
 
 
 def test_the_client_imports_neither_of_the_others() -> None:
-    assert violations("napari_update_hook", {"update_server", "aggregation", "migrations"}) == []
+    assert violations("napari_telemetry", {"update_server", "aggregation", "migrations"}) == []
 
 
 def test_the_aggregation_never_imports_the_server() -> None:
@@ -56,7 +57,7 @@ def test_the_service_imports_only_the_wire_types_and_the_table_of_the_client(pac
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules_of(package)
         for name in sorted(imports_of(path))
-        if name.startswith("napari_update_hook") and not name.startswith(tuple(WIRE)) and name != "napari_update_hook"
+        if name.startswith("napari_telemetry") and not name.startswith(tuple(WIRE)) and name != "napari_telemetry"
     ]
     assert strays == []
 
@@ -76,7 +77,7 @@ def test_importing_the_client_loads_no_library() -> None:
     import sys
 
     heavy = "httpx msgspec npe2 qtpy typer rich packaging"
-    code = f"import sys, napari_update_hook; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
+    code = f"import sys, napari_telemetry; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""
 
@@ -103,7 +104,7 @@ def test_no_top_level_folder_but_those_that_the_design_sets() -> None:
     assert {name.split("/")[0] for name in listed if "/" in name} <= set_by_design
 
 
-CLIENT = PACKAGES["napari_update_hook"]
+CLIENT = PACKAGES["napari_telemetry"]
 
 
 def all_imports(path: Path) -> set[str]:
@@ -121,14 +122,14 @@ def test_qt_is_known_to_widgets_alone() -> None:
     allowed = {"plugin/attachment.py", "plugin/starting.py"}  # which ask whether a Qt runs, and wait for its event loop
     strays = [
         str(path.relative_to(CLIENT))
-        for path in modules_of("napari_update_hook")
+        for path in modules_of("napari_telemetry")
         if all_imports(path) & {"qtpy", "PyQt6", "PySide6"} and path.parent != CLIENT / "plugin" / "qt"
     ]
     assert set(strays) == allowed
 
 
 def test_widgets_know_neither_files_nor_the_network() -> None:
-    forbidden = {f"napari_update_hook.{name}" for name in ("state", "transport", "client", "telemetry", "own_data", "api")}
+    forbidden = {f"napari_telemetry.{name}" for name in ("state", "transport", "client", "telemetry", "own_data", "api")}
     strays = [
         f"{path.name} imports {name}"
         for path in (CLIENT / "plugin" / "qt").glob("*.py")
@@ -144,8 +145,8 @@ def test_attaching_loads_the_client_in_the_background_alone() -> None:
     import sys
 
     code = (
-        "import sys; from napari_update_hook.plugin import attachment, view, preferences; "
-        "print(*[name for name in ('httpx', 'rich', 'typer', 'sqlite3', 'napari_update_hook.client') if name in sys.modules])"
+        "import sys; from napari_telemetry.plugin import attachment, view, preferences; "
+        "print(*[name for name in ('httpx', 'rich', 'typer', 'sqlite3', 'napari_telemetry.client') if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == ""

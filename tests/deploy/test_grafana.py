@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 from sqlalchemy.exc import ProgrammingError
 
 from aggregation.catalogue import CATALOGUE, Entry

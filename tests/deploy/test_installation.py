@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import pytest
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
 from tests.support.installation import LEVELS, ROOT, SITE, Installation, migrating, running_installation
@@ -114,7 +114,7 @@ def on_this_machine(host, *arguments, **options):
 
 
 socket.getaddrinfo = on_this_machine  # not every system knows names below localhost
-from napari_update_hook import clock
+from napari_telemetry import clock
 
 server, here = datetime.fromisoformat("{NOW.replace("Z", "+00:00")}"), clock.system_now
 offset = server - here() + timedelta(hours=int(os.environ["HOURS_LATER"]))
@@ -131,14 +131,21 @@ def test_the_client_of_an_installation_sends_each_level_to_its_own_host(installa
     levels = {level: f"https://{host_of(level)}:{installation.https}" for level in LEVELS}
     site.write_text(json.dumps({"server": f"https://{SITE}:{installation.https}", "level_servers": levels}), "utf-8")
     environment = clean_environment(
-        PYTHONPATH=os.pathsep.join((str(tmp_path / "computer"), str(ROOT / "client_hook"), str(ROOT))),
+        PYTHONPATH=os.pathsep.join(
+            (
+                str(tmp_path / "computer"),
+                str(ROOT / "client_hook" / "napari-update-hook" / "src"),
+                str(ROOT / "client_hook" / "napari-telemetry" / "src"),
+                str(ROOT),
+            )
+        ),
         XDG_CONFIG_DIRS=str(tmp_path / "site"),
         SSL_CERT_FILE=str(installation.root_certificate),
         NAPARI_UPDATE_STATE=str(tmp_path / "state"),
     )
 
     def client(*arguments: str, succeeds_with: int = 0) -> Any:
-        command = [sys.executable, "-m", "napari_update_hook", *arguments, "--json"]
+        command = [sys.executable, "-m", "napari_telemetry", *arguments, "--json"]
         told = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
         assert told.returncode == succeeds_with, told.stderr + told.stdout
         return json.loads(told.stdout)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 CLIENT = Path(__file__).parents[2] / "client_hook"
+PACKAGES = [str(CLIENT / "napari-update-hook"), str(CLIENT / "napari-telemetry")]
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +22,6 @@ def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("napari") / "environment"
     venv.create(folder)
     python = folder / "bin" / "python"
-    wanted = ["napari[pyqt6]", "napari-plugin-manager", "napari-svg", "pyvirtualdisplay", str(CLIENT)]
+    wanted = ["napari[pyqt6]", "napari-plugin-manager", "napari-svg", "pyvirtualdisplay", *PACKAGES]
     subprocess.run([sys.executable, "-m", "uv", "pip", "install", "-q", "--python", python, *wanted], check=True, timeout=900)
     return python

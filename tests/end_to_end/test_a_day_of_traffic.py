@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
 from tests.support.made_upstream import MadeUpstream

@@ -11,13 +11,13 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from napari_update_hook.collect import Collector
-from napari_update_hook.environment import Distribution
-from napari_update_hook.errors import ServerUnreachableError
-from napari_update_hook.facts import facts_of
-from napari_update_hook.own_data import server_copy
-from napari_update_hook.weeks import start_of
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.collect import Collector
+from napari_telemetry.environment import Distribution
+from napari_telemetry.errors import ServerUnreachableError
+from napari_telemetry.facts import facts_of
+from napari_telemetry.own_data import server_copy
+from napari_telemetry.weeks import start_of
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.client import HERE, Clock, Machine
 from tests.support.made_upstream import MadeUpstream

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from napari_update_hook.environment import Distribution
-from napari_update_hook.updates import UpdateRow
-from napari_update_hook.weeks import start_of
-from napari_update_hook.wire import Level
+from napari_telemetry.environment import Distribution
+from napari_telemetry.updates import UpdateRow
+from napari_telemetry.weeks import start_of
+from napari_telemetry.wire import Level
 
 from tests.support.client import HERE, Clock, Machine
 from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from napari_update_hook.wire import Level
+from napari_telemetry.wire import Level
 
 from tests.support.batches import batch_json
 from tests.support.made_upstream import MadeUpstream
@@ -51,7 +51,7 @@ def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Pat
         "--max-examples",
         EXAMPLES,
     ]
-    # One worker: CPython before 3.11.8 counts the depth of a syntax tree for all threads at once, and fails if two of them parse
+    # One worker: CPython before 3.11.8 counts the depth of syntax trees for all threads at once, and fails if two of them parse
     command += ["--workers", "1", "--no-color", "--generation-database", "none", "--request-timeout", "20"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-6000:]

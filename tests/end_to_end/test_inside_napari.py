@@ -27,8 +27,8 @@ import numpy
 import napari
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
-from napari_update_hook.plugin import starting
-from napari_update_hook.plugin.attachment import attachment
+from napari_telemetry.plugin import starting
+from napari_telemetry.plugin.attachment import attachment
 
 starting.attach_to_every_viewer()
 viewer = napari.Viewer()
@@ -67,7 +67,7 @@ def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tm
             assert answer.returncode in (0, 10), answer.stdout + answer.stderr
             return answer.stdout
 
-        updates = ("-m", "napari_update_hook")
+        updates = ("-m", "napari_telemetry")
         run(*updates, "consent", "set", "full")
         run("-c", USE)
         run(*updates, "check")

@@ -25,8 +25,8 @@ from typing import Any
 import httpx
 import pytest
 import sqlalchemy as sa
-from napari_update_hook.weeks import week_of
-from napari_update_hook.wire import Level
+from napari_telemetry.weeks import week_of
+from napari_telemetry.wire import Level
 
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine

@@ -191,8 +191,8 @@ def old_environment(tmp_path: Path) -> dict[str, str]:
 def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay: str, old_environment: dict[str, str]) -> None:
     """The replay is the index as it is: it has no /api/updates and takes no telemetry."""
     here = {"NAPARI_UPDATE_SERVER": replay} | old_environment
-    assert run("napari_update_hook", "consent", "set", "full", **here).returncode == 0
-    result = run("napari_update_hook", "check", "--json", **here)
+    assert run("napari_telemetry", "consent", "set", "full", **here).returncode == 0
+    result = run("napari_telemetry", "check", "--json", **here)
     assert result.returncode == 10, result.stderr
     told = json.loads(result.stdout)
     rows = {row["name"]: row for row in told["packages"]}

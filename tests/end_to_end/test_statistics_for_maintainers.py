@@ -31,7 +31,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def stats(service: Server, tmp_path: Path, *arguments: str) -> CompletedProcess[str]:
     state = {"NAPARI_UPDATE_STATE": str(tmp_path / "state"), "NAPARI_UPDATE_SERVER": service.url}
-    return run("napari_update_hook", "stats", *arguments, **state)
+    return run("napari_telemetry", "stats", *arguments, **state)
 
 
 def test_the_command_prints_what_the_api_says(service: Server, tmp_path: Path) -> None:
@@ -55,5 +55,5 @@ def test_what_is_wrong_is_said_with_what_there_is(service: Server, tmp_path: Pat
     unknown = stats(service, tmp_path, "affinder", "--by", "colour")
     assert unknown.returncode == 1
     assert "by=python" in unknown.stderr
-    nobody = run("napari_update_hook", "stats", "affinder", "--server", "http://127.0.0.1:9", NAPARI_UPDATE_STATE=str(tmp_path))
+    nobody = run("napari_telemetry", "stats", "affinder", "--server", "http://127.0.0.1:9", NAPARI_UPDATE_STATE=str(tmp_path))
     assert nobody.returncode == 3

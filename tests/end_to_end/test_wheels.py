@@ -12,7 +12,7 @@ import zipfile
 from importlib import metadata
 from pathlib import Path
 
-import napari_update_hook
+import napari_telemetry
 import pytest
 import rattler_build
 from packaging.requirements import Requirement
@@ -38,7 +38,11 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheels of client and service, each built from its source distribution, which is built from a copy of the tree."""
     folder = tmp_path_factory.mktemp("wheels")
     built = {}
-    for name, source in (("client", ROOT / "client_hook"), ("service", ROOT)):
+    for name, source in (
+        ("hook", ROOT / "client_hook" / "napari-update-hook"),
+        ("client", ROOT / "client_hook" / "napari-telemetry"),
+        ("service", ROOT),
+    ):
         copy = folder / name
         ignored = shutil.ignore_patterns(
             ".*", "data", "dist", "build", "__pycache__", "*.egg-info", "docs", "tests", "benchmarks"
@@ -64,7 +68,7 @@ def test_the_version_is_the_same_everywhere(wheels: dict[str, Path], sources: di
     """`make version` writes it; the changelog says what is in it, or what will be."""
     versions = {parse_wheel_filename(wheel.name)[1] for wheel in wheels.values()}
     versions |= {parse_sdist_filename(source.name)[1] for source in sources.values()}
-    assert versions == {Version(aggregation.__version__)} == {Version(napari_update_hook.__version__)}
+    assert versions == {Version(aggregation.__version__)} == {Version(napari_telemetry.__version__)}
     assert call(sys.executable, "-m", "update_server", "--version").strip() == aggregation.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert "## [Unreleased]" in changelog or f"## [{aggregation.__version__}]" in changelog
@@ -95,7 +99,7 @@ def empty_environment(folder: Path) -> Path:
 
 def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
     client = set(zipfile.ZipFile(wheels["client"]).namelist())
-    assert {"napari_update_hook/napari.yaml", "napari_update_hook/py.typed", "napari_update_hook/wire.py"} <= client
+    assert {"napari_telemetry/napari.yaml", "napari_telemetry/py.typed", "napari_telemetry/wire.py"} <= client
     assert not [name for name in client if name.startswith(("tests", "update_server", "aggregation"))]
     service = set(zipfile.ZipFile(wheels["service"]).namelist())
     assert {
@@ -106,7 +110,7 @@ def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
         "migrations/raw/versions/0001_reports.py",
         "aggregation/catalogue.py",
     } <= service
-    assert not [name for name in service if name.startswith(("tests", "napari_update_hook", "client_hook"))]
+    assert not [name for name in service if name.startswith(("tests", "napari_telemetry", "client_hook"))]
 
 
 def test_the_client_installs_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
@@ -131,7 +135,7 @@ def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp
     consented = [str(programs / "napari-updates"), "consent", "set", "full"]
     subprocess.run(consented, env=with_state, check=True, capture_output=True, timeout=60)
     call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-update-hook")
-    gone = subprocess.run([python, "-c", "import napari_update_hook"], capture_output=True, text=True, check=False)
+    gone = subprocess.run([python, "-c", "import napari_telemetry"], capture_output=True, text=True, check=False)
     assert "ModuleNotFoundError" in gone.stderr
     assert not list(programs.glob("napari-updates*"))
     left = [path for path in (tmp_path / "environment").rglob("*") if "update" in path.name and "napari" in path.name]

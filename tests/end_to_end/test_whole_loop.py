@@ -20,15 +20,15 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from napari_update_hook.client import CheckResult, UpdateClient
-from napari_update_hook.environment import Distribution, Environment
-from napari_update_hook.facts import facts_of
-from napari_update_hook.settings import ClientSettings, SiteRules, settings_from
-from napari_update_hook.state import ClientStore
-from napari_update_hook.state.drafts import Counts
-from napari_update_hook.updates import Status
-from napari_update_hook.weeks import published_from, start_of
-from napari_update_hook.wire import Level
+from napari_telemetry.client import CheckResult, UpdateClient
+from napari_telemetry.environment import Distribution, Environment
+from napari_telemetry.facts import facts_of
+from napari_telemetry.settings import ClientSettings, SiteRules, settings_from
+from napari_telemetry.state import ClientStore
+from napari_telemetry.state.drafts import Counts
+from napari_telemetry.updates import Status
+from napari_telemetry.weeks import published_from, start_of
+from napari_telemetry.wire import Level
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 

@@ -24,12 +24,12 @@ os.environ["NAPARI_CONFIG"] = str(Path(_OWN) / "settings.yaml")
 
 import napari
 import napari.settings
-from napari_update_hook import collect
-from napari_update_hook.api import client_here
-from napari_update_hook.plugin import attachment as attachments
-from napari_update_hook.plugin import counting
-from napari_update_hook.plugin.qt import gui as guis
-from napari_update_hook.switches import CI_VARIABLES
+from napari_telemetry import collect
+from napari_telemetry.api import client_here
+from napari_telemetry.plugin import attachment as attachments
+from napari_telemetry.plugin import counting
+from napari_telemetry.plugin.qt import gui as guis
+from napari_telemetry.switches import CI_VARIABLES
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QApplication, QDialog
 
@@ -66,9 +66,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setattr(counting, "APPLICATION", "test_app")  # what napari calls itself in its test fixtures
     monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
     monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 100)
-    monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
-    monkeypatch.setattr("napari_update_hook.plugin.session.LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr("napari_update_hook.state.database.BUSY_TIMEOUT_S", 20.0)  # tests use the files, too, and try once
+    monkeypatch.setattr("napari_telemetry.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
+    monkeypatch.setattr("napari_telemetry.plugin.session.LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr("napari_telemetry.state.database.BUSY_TIMEOUT_S", 20.0)  # tests use the files, too, and try once
     monkeypatch.setattr(attachments, "_attachment", None)
     yield
     made = attachments._attachment
@@ -90,7 +90,7 @@ def answered() -> Callable[[str], None]:
     """Record an answer before napari starts, so that nobody is asked."""
 
     def record(level: str) -> None:
-        from napari_update_hook.wire import Level
+        from napari_telemetry.wire import Level
 
         client_here().client.set_consent(Level(level), means="test")
 
@@ -102,7 +102,7 @@ def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any)
     """A viewer in a real window, in which this plugin is known and nothing is attached."""
     with contextlib.suppress(pytest.FixtureLookupError):  # from 0.9 on: settings of plugins are made anew
         request.getfixturevalue("plugin_settings")
-    npe2pm.register(PluginManifest.from_distribution("napari-update-hook"))
+    npe2pm.register(PluginManifest.from_distribution("napari-telemetry"))
     made = make_napari_viewer(show=True)
     assert PluginManager.instance() is not None
     return made
@@ -111,7 +111,7 @@ def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any)
 @pytest.fixture
 def attached(viewer: Any) -> Any:
     """A viewer with this package attached."""
-    from napari_update_hook.plugin import attach
+    from napari_telemetry.plugin import attach
 
     attach(viewer)
     return viewer

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_update_hook import collect, consent
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin.attachment import attachment
-from napari_update_hook.plugin.counting import layer_type
+from napari_telemetry import collect, consent
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.counting import layer_type
 from npe2 import DynamicPlugin, PluginManager
 
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -82,8 +82,8 @@ def test_a_menu_counts(counting: Any, counted: Counter[str]) -> None:
 
 
 def test_the_widget_of_a_plugin_counts_once(counting: Any, counted: Counter[str]) -> None:
-    registry().execute_command("napari-update-hook.panel").result()
-    assert counted == {"napari-update-hook.panel": 1}
+    registry().execute_command("napari-telemetry.panel").result()
+    assert counted == {"napari-telemetry.panel": 1}
 
 
 def test_a_reader_counts_once_where_it_reads_and_not_where_it_declines(

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from napari_update_hook import consent
-from napari_update_hook.api import client_here
+from napari_telemetry import consent
+from napari_telemetry.api import client_here
 
 from tests.inside_napari.made_server import silent_server
 from tests.inside_napari.processes import BIN, run_napari
 
 LAUNCH = (
-    "import napari_update_hook.plugin.session as session\n"
+    "import napari_telemetry.plugin.session as session\n"
     "session.FIRST_CHECK_AFTER_S = 0.1\n"
-    "from napari_update_hook.plugin.starting import main\n"
+    "from napari_telemetry.plugin.starting import main\n"
     "import sys; sys.argv = ['napari-hooked']\n"
 )
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook import consent
-from napari_update_hook.api import client_here
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin import session as sessions
-from napari_update_hook.plugin.attachment import attachment
-from napari_update_hook.plugin.qt.indicator import IndicatorButton
-from napari_update_hook.plugin.qt.panel import Panel
+from napari_telemetry import consent
+from napari_telemetry.api import client_here
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin import session as sessions
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.qt.indicator import IndicatorButton
+from napari_telemetry.plugin.qt.panel import Panel
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -44,7 +44,7 @@ def test_it_says_that_an_answer_is_waited_for_then_what_it_is(attached: Any, qtb
 
 def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: Any) -> None:
     qtbot.waitUntil(says(attached, "telemetry: waiting for your answer"), timeout=PATIENCE_MS)
-    subprocess.run([sys.executable, "-m", "napari_update_hook", "consent", "set", "middle", "--for", "90d"], check=True)
+    subprocess.run([sys.executable, "-m", "napari_telemetry", "consent", "set", "middle", "--for", "90d"], check=True)
     assert sessions.READ_ANEW_EVERY_S * 1000 > PATIENCE_MS, "what is seen by then was noticed, and not read by chance"
     qtbot.waitUntil(says(attached, "telemetry: middle"), timeout=PATIENCE_MS)
     assert "until" in indicator(attached).toolTip()

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from napari.utils.notifications import notification_manager
-from napari_update_hook.api import client_here
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin.attachment import attachment
-from napari_update_hook.plugin.qt.panel import Panel
-from napari_update_hook.state.snoozes import Snooze
+from napari_telemetry.api import client_here
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.qt.panel import Panel
+from napari_telemetry.state.snoozes import Snooze
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook import consent
-from napari_update_hook.api import client_here
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin.attachment import attachment
-from napari_update_hook.plugin.qt.indicator import IndicatorButton
-from napari_update_hook.plugin.qt.panel import Panel
+from napari_telemetry import consent
+from napari_telemetry.api import client_here
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.qt.indicator import IndicatorButton
+from napari_telemetry.plugin.qt.panel import Panel
 from qtpy.QtWidgets import QApplication, QMessageBox
 
 from tests.inside_napari.made_server import MadeServer
@@ -26,7 +26,7 @@ NAME = "napari-svg"
 def panel(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> Panel:
     """The panel, opened as a person opens it, after the first check."""
     answered("none")
-    viewer.window.add_plugin_dock_widget("napari-update-hook", "Updates and telemetry")
+    viewer.window.add_plugin_dock_widget("napari-telemetry", "Updates and telemetry")
     qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
     found: Panel = viewer.window._qt_window.findChild(Panel)
     qtbot.waitUntil(lambda: found.updates.table.rowCount() > 0 and found.updates.check.isEnabled(), timeout=PATIENCE_MS)
@@ -123,7 +123,7 @@ def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: MadeSe
 
 def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, server: MadeServer) -> None:
     server.close()
-    viewer.window.add_plugin_dock_widget("napari-update-hook", "Updates and telemetry")
+    viewer.window.add_plugin_dock_widget("napari-telemetry", "Updates and telemetry")
     found: Panel = viewer.window._qt_window.findChild(Panel)
     qtbot.waitUntil(lambda: "reach" in found.updates.summary.text(), timeout=PATIENCE_MS)
     assert not found.updates.table.isVisible()
@@ -131,7 +131,7 @@ def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, ser
 
 def test_where_the_check_is_switched_off_it_says_by_whom(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_CHECK", "0")
-    viewer.window.add_plugin_dock_widget("napari-update-hook", "Updates and telemetry")
+    viewer.window.add_plugin_dock_widget("napari-telemetry", "Updates and telemetry")
     found: Panel = viewer.window._qt_window.findChild(Panel)
     qtbot.waitUntil(lambda: "NAPARI_UPDATE_CHECK=0" in found.updates.summary.text(), timeout=PATIENCE_MS)
     assert not found.updates.check.isEnabled()

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_update_hook import consent
-from napari_update_hook.api import client_here
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin.attachment import attachment
-from napari_update_hook.plugin.qt.indicator import IndicatorButton
-from napari_update_hook.plugin.qt.panel import Panel
-from napari_update_hook.plugin.qt.question import QuestionDialog
+from napari_telemetry import consent
+from napari_telemetry.api import client_here
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.qt.indicator import IndicatorButton
+from napari_telemetry.plugin.qt.panel import Panel
+from napari_telemetry.plugin.qt.question import QuestionDialog
 from qtpy.QtWidgets import QLabel, QWidget
 
 from tests.inside_napari.made_server import MadeServer

@@ -8,18 +8,18 @@ from typing import Any
 
 import napari.settings
 import pytest
-from napari_update_hook import consent
-from napari_update_hook.api import client_here
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin.attachment import attachment
-from napari_update_hook.plugin.qt.question import QuestionDialog
+from napari_telemetry import consent
+from napari_telemetry.api import client_here
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.qt.question import QuestionDialog
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox
 
 from tests.inside_napari.waiting import PATIENCE_MS, shown
 
-PLUGIN = "napari-update-hook"
+PLUGIN = "napari-telemetry"
 
 
 def page() -> Any:

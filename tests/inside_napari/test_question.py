@@ -7,15 +7,15 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from napari_update_hook.api import client_here
-from napari_update_hook.asking import Question, Why
-from napari_update_hook.decision import ConsentRecord
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin import session as sessions
-from napari_update_hook.plugin.attachment import attachment
-from napari_update_hook.plugin.qt import gui as guis
-from napari_update_hook.plugin.qt.indicator import IndicatorButton
-from napari_update_hook.plugin.qt.question import QuestionDialog
+from napari_telemetry.api import client_here
+from napari_telemetry.asking import Question, Why
+from napari_telemetry.decision import ConsentRecord
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin import session as sessions
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.qt import gui as guis
+from napari_telemetry.plugin.qt.indicator import IndicatorButton
+from napari_telemetry.plugin.qt.question import QuestionDialog
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QPlainTextEdit, QPushButton
 
@@ -116,7 +116,7 @@ def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
 
 
 def test_nobody_is_asked_where_a_switch_is_off(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_update_hook.plugin import attach
+    from napari_telemetry.plugin import attach
 
     monkeypatch.setenv("NAPARI_TELEMETRY", "0")
     attach(viewer)
@@ -125,7 +125,7 @@ def test_nobody_is_asked_where_a_switch_is_off(viewer: Any, qtbot: Any, monkeypa
 
 
 def test_nobody_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Callable[[str], None], server: MadeServer) -> None:
-    from napari_update_hook.plugin import attach
+    from napari_telemetry.plugin import attach
 
     answered("none")
     attach(viewer)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_update_hook import collect
-from napari_update_hook.plugin import attach
-from napari_update_hook.plugin.attachment import attachment
+from napari_telemetry import collect
+from napari_telemetry.plugin import attach
+from napari_telemetry.plugin.attachment import attachment
 
 from tests.inside_napari.waiting import PATIENCE_MS
 

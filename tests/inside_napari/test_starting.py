@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook.plugin.starting import SCRIPT
+from napari_telemetry.plugin.starting import SCRIPT
 
 from tests.inside_napari.processes import BIN, NAPARI, WAITING, Ended, run_napari
 
@@ -28,13 +28,13 @@ def test_plain_napari_runs_and_imports_nothing_of_ours(tmp_path: Path) -> None:
 
 def test_not_even_where_the_plugin_is_disabled(tmp_path: Path) -> None:
     (tmp_path / "napari").mkdir()
-    (tmp_path / "napari" / "settings.yaml").write_text("plugins:\n  disabled_plugins:\n  - napari-update-hook\n")
+    (tmp_path / "napari" / "settings.yaml").write_text("plugins:\n  disabled_plugins:\n  - napari-telemetry\n")
     ended = napari_alone(tmp_path)
     assert (ended.code, ended.windows, ended.indicators, ended.ours) == (0, 1, [], []), ended.output
 
 
 def test_the_widget_attaches_for_that_run(tmp_path: Path) -> None:
-    ended = napari_alone(tmp_path, "-w", "napari-update-hook", wanted=WAITING)
+    ended = napari_alone(tmp_path, "-w", "napari-telemetry", wanted=WAITING)
     assert ended.code == 0, ended.output
     assert len(ended.indicators) == 1
     assert ended.indicators[0].endswith(WAITING)
@@ -82,7 +82,7 @@ def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
     assert [text.endswith(WAITING) for text in ended.indicators] == [True, True], ended.output
     switched_off = napari_alone(tmp_path, path=str(copy), wanted="blocked by NAPARI_TELEMETRY", NAPARI_TELEMETRY="0")
     assert "blocked by NAPARI_TELEMETRY" in switched_off.indicators[0], switched_off.output
-    broken = tmp_path / "broken" / "napari_update_hook"
+    broken = tmp_path / "broken" / "napari_telemetry"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise RuntimeError('broken')")
     ended = napari_alone(tmp_path, path=f"{broken.parent}:{copy}")
@@ -92,10 +92,10 @@ def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
 
 def test_a_failure_of_ours_shows_nothing_and_stops_nothing(tmp_path: Path) -> None:
     code = (
-        "import napari_update_hook.plugin.session as session\n"
+        "import napari_telemetry.plugin.session as session\n"
         "def fail(*_, **__): raise RuntimeError('broken')\n"
         "session.Session.__init__ = fail\n"
-        "from napari_update_hook.plugin.starting import main\n"
+        "from napari_telemetry.plugin.starting import main\n"
         "import sys; sys.argv = ['napari-hooked']; main()\n"
     )
     ended = run_napari([sys.executable, "-c", code], tmp_path, seconds=3)
@@ -106,10 +106,10 @@ def test_a_failure_of_ours_shows_nothing_and_stops_nothing(tmp_path: Path) -> No
 def test_in_ipython_a_viewer_is_attached_closed_and_made_again(tmp_path: Path) -> None:
     pytest.importorskip("IPython")
     code = (
-        "import napari, napari_update_hook\n"
-        "viewer = napari.Viewer(); napari_update_hook.attach(viewer)\n"
+        "import napari, napari_telemetry\n"
+        "viewer = napari.Viewer(); napari_telemetry.attach(viewer)\n"
         "viewer.close()\n"
-        "viewer = napari.Viewer(); napari_update_hook.attach(viewer); napari_update_hook.attach(viewer)\n"
+        "viewer = napari.Viewer(); napari_telemetry.attach(viewer); napari_telemetry.attach(viewer)\n"
         "napari.run()\n"
     )
     ended = run_napari([sys.executable, "-m", "IPython", "--gui=qt", "-c", code], tmp_path, wanted=WAITING, seconds=15)
@@ -118,11 +118,11 @@ def test_in_ipython_a_viewer_is_attached_closed_and_made_again(tmp_path: Path) -
 
 def test_without_qt_the_check_and_the_counting_alone_run(tmp_path: Path) -> None:
     code = (
-        "import sys, time, napari_update_hook, numpy\n"
+        "import sys, time, napari_telemetry, numpy\n"
         "from napari.components import ViewerModel\n"
-        "napari_update_hook.consent.record('full')\n"
-        "viewer = ViewerModel(); napari_update_hook.attach(viewer)\n"
-        "from napari_update_hook.plugin.attachment import attachment\n"
+        "napari_telemetry.consent.record('full')\n"
+        "viewer = ViewerModel(); napari_telemetry.attach(viewer)\n"
+        "from napari_telemetry.plugin.attachment import attachment\n"
         "ends = time.time() + 15\n"
         "while not attachment().counting.is_connected and time.time() < ends: time.sleep(0.05)\n"
         "viewer.add_image(numpy.zeros((2, 2)))\n"
@@ -130,7 +130,7 @@ def test_without_qt_the_check_and_the_counting_alone_run(tmp_path: Path) -> None
         "print('QT', [name for name in sys.modules if name.startswith(('PyQt', 'PySide'))])\n"
         "from qtpy.QtWidgets import QApplication\n"
         "print('APPLICATION', QApplication.instance())\n"
-        "print('WAITING', len(__import__('napari_update_hook').collect._active._events))\n"
+        "print('WAITING', len(__import__('napari_telemetry').collect._active._events))\n"
         "print('KNOWN', attachment().session.snapshot.result is not None)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)

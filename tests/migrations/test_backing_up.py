@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 
 from aggregation.certificates.issue import prepare
 from aggregation.certificates.keys import new_key

@@ -10,10 +10,11 @@ import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CLIENT = ("client_hook/napari-update-hook/src/napari_update_hook", "client_hook/napari-telemetry/src/napari_telemetry")
 ENTRY = "people-by-channel"
 
 _CHANGES = {
-    "napari_update_hook/wire.py": [
+    "napari_telemetry/wire.py": [
         ("\nSCHEMA_VERSION = 1\n", "\nSCHEMA_VERSION = 2\n"),
         (
             "\n\nclass MiddleReport(",
@@ -27,14 +28,14 @@ _CHANGES = {
 class MiddleReport(""",
         ),
     ],
-    "napari_update_hook/facts.py": [
+    "napari_telemetry/facts.py": [
         ("    plugins: dict[str, str] = {}\n", '    plugins: dict[str, str] = {}\n    channel: str = "pypi"\n'),
         (
             "        plugins=plugins if level.includes(Level.MIDDLE) else {},\n",
             "        plugins=plugins if level.includes(Level.MIDDLE) else {},\n        channel=environment.channel,\n",
         ),
     ],
-    "napari_update_hook/report.py": [
+    "napari_telemetry/report.py": [
         (
             '        "first_report": first_report,\n',
             '        "first_report": first_report,\n        "channel": facts.channel,\n',
@@ -52,7 +53,7 @@ class MiddleReport(""",
 
 def make_grown(folder: Path) -> Path:
     """Write the later release into a folder, and return what goes on the path of a Python that shall run it."""
-    for name in ("client_hook/napari_update_hook", "update_server", "aggregation", "migrations"):
+    for name in (*CLIENT, "update_server", "aggregation", "migrations"):
         shutil.copytree(ROOT / name, folder / Path(name).name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, changes in _CHANGES.items():
         path = folder / name

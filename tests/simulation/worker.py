@@ -2,7 +2,7 @@
 
     PYTHONPATH=... python -m tests.simulation.worker
 
-Whatever ``napari_update_hook`` is first on the path is the client that is run: this release or a later one.
+Whatever ``napari_telemetry`` is first on the path is the client that is run: this release or a later one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from napari_update_hook.client import UpdateClient
-from napari_update_hook.collect import Collector
-from napari_update_hook.environment import Distribution, Environment
-from napari_update_hook.errors import UpdateHookError
-from napari_update_hook.facts import facts_of
-from napari_update_hook.installers import Place
-from napari_update_hook.own_data import forget
-from napari_update_hook.settings import ClientSettings, SiteRules
-from napari_update_hook.state import ClientStore
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.client import UpdateClient
+from napari_telemetry.collect import Collector
+from napari_telemetry.environment import Distribution, Environment
+from napari_telemetry.errors import UpdateHookError
+from napari_telemetry.facts import facts_of
+from napari_telemetry.installers import Place
+from napari_telemetry.own_data import forget
+from napari_telemetry.settings import ClientSettings, SiteRules
+from napari_telemetry.state import ClientStore
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 AT_ONCE = 3
 """Persons whose sittings run at the same time in a process."""

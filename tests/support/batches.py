@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_update_hook.wire import SCHEMA_VERSION, Level, fields_of
+from napari_telemetry.wire import SCHEMA_VERSION, Level, fields_of
 
 
 def batch_json(level: Level, **changes: Any) -> dict[str, Any]:

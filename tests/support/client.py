@@ -12,12 +12,12 @@ from typing import Any
 
 import httpx
 import respx
-from napari_update_hook.client import UpdateClient
-from napari_update_hook.environment import Distribution, Environment
-from napari_update_hook.installers import Place
-from napari_update_hook.settings import ClientSettings, SiteRules
-from napari_update_hook.state import ClientStore
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.client import UpdateClient
+from napari_telemetry.environment import Distribution, Environment
+from napari_telemetry.installers import Place
+from napari_telemetry.settings import ClientSettings, SiteRules
+from napari_telemetry.state import ClientStore
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 SERVER = "https://updates.example"
 NOON = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)

@@ -15,11 +15,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_update_hook.errors import StateError
-from napari_update_hook.facts import facts_of
-from napari_update_hook.state.drafts import Counts
-from napari_update_hook.weeks import week_of
-from napari_update_hook.wire import Level
+from napari_telemetry.errors import StateError
+from napari_telemetry.facts import facts_of
+from napari_telemetry.state.drafts import Counts
+from napari_telemetry.weeks import week_of
+from napari_telemetry.wire import Level
 
 from tests.support.client import HERE, WEEK, Clock, Machine
 
@@ -32,7 +32,7 @@ def context() -> Any:
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["tests.support.crashing", "napari_update_hook.client", "httpx", "ssl"])
+    found.set_forkserver_preload(["tests.support.crashing", "napari_telemetry.client", "httpx", "ssl"])
     return found
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from datetime import date
 from typing import Any
 
-from napari_update_hook.wire import KEY_FIELDS, SCHEMA_VERSION
+from napari_telemetry.wire import KEY_FIELDS, SCHEMA_VERSION
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
 from aggregation.stores.reports import NewReport

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from napari_update_hook.errors import StateBusyError
-from napari_update_hook.plugin.session import Session
-from napari_update_hook.wire import Level
+from napari_telemetry.errors import StateBusyError
+from napari_telemetry.plugin.session import Session
+from napari_telemetry.wire import Level
 
 from tests.support import waiting
 from tests.support.client import SERVER, TABLE_BODY, Machine

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from napari_update_hook.wire import Level
+from napari_telemetry.wire import Level
 from pydantic import ValidationError
 from sqlalchemy import make_url
 from typer.testing import CliRunner

@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from napari_update_hook.weeks import next_week, published_from
+from napari_telemetry.weeks import next_week, published_from
 
 from aggregation.catalogue import CATALOGUE, topics
 from aggregation.certificates.issue import prepare

@@ -11,7 +11,7 @@ from datetime import date, datetime, timedelta
 
 import httpx
 import msgspec
-from napari_update_hook.weeks import next_week, published_from, start_of, week_of
+from napari_telemetry.weeks import next_week, published_from, start_of, week_of
 
 from aggregation.clock import Clock
 from aggregation.publish import Outcome, publish_week

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from msgspec import Struct
-from napari_update_hook.weeks import start_of
+from napari_telemetry.weeks import start_of
 
 SYSTEMS = (
     ("linux", "x86_64", ("Ubuntu 22.04", "Ubuntu 24.04", "Debian 12"), 34),

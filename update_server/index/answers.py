@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 from cachetools import LRUCache
 from msgspec import Struct
+from napari_telemetry.wire import SCHEMA_VERSION, Updates, package_update
 from napari_update_hook.table import admits
-from napari_update_hook.wire import SCHEMA_VERSION, Updates, package_update
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 

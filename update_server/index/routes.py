@@ -15,8 +15,8 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
+from napari_telemetry.wire import Updates
 from napari_update_hook.table import CHANNELS
-from napari_update_hook.wire import Updates
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, AllowList, Level
+from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, AllowList, Level
 
 from update_server.index.model import Facts
 from update_server.intake import vocabulary

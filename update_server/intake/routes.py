@@ -12,8 +12,8 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
-from napari_update_hook.weeks import CLOSES_AFTER
-from napari_update_hook.wire import (
+from napari_telemetry.weeks import CLOSES_AFTER
+from napari_telemetry.wire import (
     KEY_FIELDS,
     TELEMETRY_LEVELS,
     AllowList,

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from napari_update_hook.weeks import InvalidWeekError, closes_at, is_open, start_of
-from napari_update_hook.wire import (
+from napari_telemetry.weeks import InvalidWeekError, closes_at, is_open, start_of
+from napari_telemetry.wire import (
     KEY_FIELDS,
     SCHEMA_VERSION,
     BasicReport,

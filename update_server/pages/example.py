@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from msgspec import Struct
-from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
+from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
 
 
 def example_batch(level: Level) -> str:

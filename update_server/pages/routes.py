@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from litestar import HttpMethod, Litestar, Request, Response, get, route
 from litestar.params import FromPath, QueryParameter
-from napari_update_hook.weeks import CLOSES_AFTER
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level, fields_of
+from napari_telemetry.weeks import CLOSES_AFTER
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level, fields_of
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, Entry

@@ -15,7 +15,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath, QueryParameter
 from litestar.types import OperationIDCreator
 from msgspec import Struct
-from napari_update_hook.weeks import InvalidWeekError, start_of
+from napari_telemetry.weeks import InvalidWeekError, start_of
 
 from aggregation.catalogue import Entry, topics
 from aggregation.export import MEDIA_TYPES, Format, MissingLibraryError, numbers_table, writer_of

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_update_hook.weeks import next_week
+from napari_telemetry.weeks import next_week
 
 from aggregation.certificates.document import document_of
 from aggregation.certificates.statement import NothingToStateError, State

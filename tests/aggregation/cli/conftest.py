@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 from typer.testing import CliRunner, Result
 
 from aggregation.cli import app

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 
 from aggregation.catalogue import PLUGIN, topics
 from aggregation.certificates.issue import prepare

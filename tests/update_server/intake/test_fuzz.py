@@ -21,7 +21,7 @@ import pytest
 import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from napari_update_hook.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 from aggregation.settings import Store
 from migrations import upgrade

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from napari_update_hook.wire import Level
+from napari_telemetry.wire import Level
 
 from aggregation.clock import Clock
 from tests.support.batches import batch_json

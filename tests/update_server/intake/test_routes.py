@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from napari_update_hook.wire import TELEMETRY_LEVELS, AllowList, Level, Levels
+from napari_telemetry.wire import TELEMETRY_LEVELS, AllowList, Level, Levels
 
 from tests.support.batches import batch_json
 from tests.update_server.conftest import Client, MakeClient, services_of, without_raw_store

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from napari_update_hook.wire import Level
+from napari_telemetry.wire import Level
 from structlog.testing import capture_logs
 
 from aggregation.settings import Store

@@ -6,7 +6,7 @@ import threading
 from datetime import timedelta
 
 import pytest
-from napari_update_hook.weeks import start_of
+from napari_telemetry.weeks import start_of
 from prometheus_client import generate_latest
 
 from aggregation.publish import publish_week

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 
 from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.publish import publish_week

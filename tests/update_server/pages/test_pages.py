@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
-from napari_update_hook.wire import TELEMETRY_LEVELS, batch_decoder, fields_of
+from napari_telemetry.wire import TELEMETRY_LEVELS, batch_decoder, fields_of
 
 from tests.update_server.conftest import Client, MakeClient
 

@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 import pytest
-from napari_update_hook.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, fields_of
+from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, fields_of
 
 from aggregation.catalogue import questions_reading
 from tests.update_server.conftest import Client, MakeClient

@@ -6,7 +6,7 @@ import re
 from html import unescape
 
 import pytest
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 from sqlalchemy.exc import OperationalError
 
 from aggregation.catalogue import CATALOGUE

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from napari_update_hook.weeks import published_from
+from napari_telemetry.weeks import published_from
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.publish import publish_week

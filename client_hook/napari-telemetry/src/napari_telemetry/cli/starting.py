@@ -1,0 +1,93 @@
+"""``startup``: how to have napari start with this package attached, and whether it does."""
+
+from __future__ import annotations
+
+import os
+from importlib import metadata
+from pathlib import Path
+
+import typer
+from msgspec import Struct
+from packaging.version import Version
+
+from napari_telemetry.cli.options import JsonOption, print_json
+from napari_telemetry.plugin.starting import SCRIPT
+from napari_telemetry.terminal import plain, say, say_command, warn
+
+VARIABLE = "NAPARI_APPLICATION_STARTUP_SCRIPT"
+FIRST_WITH_SCRIPT = Version("0.6.5")
+"""The first napari that runs a start-up script."""
+
+
+class Startup(Struct, frozen=True):
+    """How napari starts here.
+
+    ``script``: the file to choose; ``in_force``: whether napari runs it; ``set_by``: what makes it do so. ``other``: another
+    script that napari runs instead. ``problem``: why it can't be in force, or is not known.
+    """
+
+    script: str
+    in_force: bool
+    set_by: str | None = None
+    other: str | None = None
+    problem: str | None = None
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(startup)
+
+
+def startup(as_json: JsonOption = False) -> None:
+    """Say how to start napari so that it tells of updates, and whether it does.
+
+    Nothing of this package runs in napari by itself: choose one of the ways that it names. It changes nothing.
+    """
+    found = startup_here()
+    if as_json:
+        print_json(found)
+        return
+    if found.in_force:
+        say(f"In force: napari runs the start-up script, set by {found.set_by}.")
+    else:
+        say("Not in force: plain `napari` runs nothing of this package, but for the widget that you open in its menu Plugins.")
+    if found.other:
+        warn(f"Another start-up script is set, by {found.set_by}: {found.other}. There is room for one; add to it these lines:")
+        for line in SCRIPT.read_text("utf-8").splitlines():
+            if line and not line.startswith('"""'):
+                say_command(line)
+    if found.problem:
+        warn(found.problem)
+    say("To start napari with it, once or always, instead of the command napari:")
+    say_command("napari-hooked")
+    say(
+        "For yourself, whenever napari is started by its command: Preferences > Application > Startup script. Choose this file:"
+    )
+    say_command(found.script)
+    say("For everybody on a computer, as an administrator: set this environment variable for all sessions.")
+    say_command(f"{VARIABLE}={found.script}")
+
+
+def startup_here() -> Startup:
+    """Return how napari of this environment starts. Reads napari's settings, and changes nothing."""
+    script = str(SCRIPT)
+    try:
+        version = Version(metadata.version("napari"))
+    except metadata.PackageNotFoundError:
+        return Startup(script, False, problem="napari is not installed in this environment.")
+    if version < FIRST_WITH_SCRIPT:
+        problem = f"napari {version} runs no start-up script; {FIRST_WITH_SCRIPT} is the first that does. Use napari-hooked."
+        return Startup(script, False, problem=problem)
+    by_variable = os.environ.get(VARIABLE)
+    try:
+        from napari.settings import get_settings
+
+        chosen = str(get_settings().application.startup_script or "")
+    except Exception as error:  # settings of somebody else's, in a file that people edit
+        return Startup(script, False, problem=f"napari's settings can't be read: {error}")
+    set_by = f"the environment variable {VARIABLE}" if by_variable else "napari's Preferences"
+    if not chosen or Path(chosen) == Path():
+        return Startup(script, False)
+    if Path(chosen).expanduser().resolve() == SCRIPT.resolve():
+        return Startup(script, True, set_by)
+    return Startup(script, False, set_by, other=str(plain(chosen)))

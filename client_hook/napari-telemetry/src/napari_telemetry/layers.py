@@ -1,0 +1,102 @@
+"""What kind of data a layer shows, without a look at it. Pure.
+
+Read are the class, ``shape`` and ``dtype``, which dask, zarr, xarray and tensorstore know without computing or loading
+anything. Not ``nbytes``: some classes have none, and for some it is work. Names, paths and values are never touched.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from msgspec import Struct
+
+from napari_telemetry.wire import SizeCategory
+
+ITEM_LAYERS = frozenset({"points", "shapes", "tracks", "vectors"})
+"""Layers whose size is how many things they show; of the others it is bytes."""
+
+_BYTES = ((10**6, "SMALL"), (10**8, "MEDIUM"), (10**10, "LARGE"))
+_ITEMS = ((10**3, "SMALL"), (10**5, "MEDIUM"), (10**7, "LARGE"))
+_CLASSES = {
+    ("numpy", "ndarray"): "ndarray", ("numpy", "memmap"): "memmap", ("dask", "Array"): "dask.Array",
+    ("zarr", "Array"): "zarr.Array", ("xarray", "DataArray"): "DataArray",
+    ("tensorstore", "TensorStore"): "TensorStore", ("torch", "Tensor"): "Tensor",
+    ("cupy", "ndarray"): "cupy.ndarray", ("jaxlib", "ArrayImpl"): "jax.Array", ("jax", "ArrayImpl"): "jax.Array",
+    ("napari", "MultiScaleData"): "MultiScaleData", ("builtins", "list"): "list", ("builtins", "tuple"): "tuple",
+    ("pandas", "DataFrame"): "DataFrame",
+}  # fmt: skip
+"""Public names, by the package that a class comes from and its own name. Everything else is ``other``."""
+_MULTISCALE = frozenset({"list", "tuple", "MultiScaleData"})
+_OTHER = "other"
+
+
+class LayerKind(Struct, frozen=True, order=True):
+    """What a report tells of a layer."""
+
+    layer: str
+    size_category: SizeCategory
+    ndim: int
+    class_: str
+    dtype: str
+
+
+def kind_of(layer_type: str, data: Any) -> LayerKind | None:
+    """Return the kind of a layer, or None where its size is not known (as of a dask array with unknown chunks).
+
+    ``layer_type``: such as ``"image"``; ``data``: what napari has as ``layer.data``. ``ndim`` counts the dimensions of the
+    data of an image or labels (with colours and scales' own, without the scales), and those of the space of all others.
+    Raises whatever the attributes of ``data`` raise.
+    """
+    layer = layer_type.lower()
+    name = class_name(data)
+    if layer in ITEM_LAYERS:
+        return _items(layer, name, data)
+    if layer == "surface":
+        return _surface(name, data)
+    array = data[0] if name in _MULTISCALE else data
+    shape = array.shape
+    size = math.prod(shape) * _item_bytes(array.dtype)
+    return _kind(layer, size, _BYTES, len(shape), name, dtype_name(array.dtype))
+
+
+def class_name(value: object) -> str:
+    """Return the public name of a value's class, or ``other``."""
+    kind = type(value)
+    return _CLASSES.get((kind.__module__.partition(".")[0], kind.__name__), _OTHER)
+
+
+def dtype_name(dtype: Any) -> str:
+    """Return the name of a dtype without byte order: ``uint16`` for numpy's ``>u2``, ``float32`` for ``torch.float32``."""
+    name = getattr(dtype, "name", None)
+    return name if isinstance(name, str) else str(dtype).rpartition(".")[2]
+
+
+def _items(layer: str, name: str, data: Any) -> LayerKind | None:
+    first = data
+    if name in _MULTISCALE:  # shapes are a list of arrays, one for each
+        if not data:
+            return _kind(layer, 0, _ITEMS, 0, name, _OTHER)
+        first = data[0]
+    space = int(first.shape[-1]) - (layer == "tracks")  # a track's first column is its number
+    return _kind(layer, len(data), _ITEMS, space, name, dtype_name(first.dtype))
+
+
+def _surface(name: str, data: Any) -> LayerKind | None:
+    vertices = data[0]
+    size = sum(math.prod(array.shape) * _item_bytes(array.dtype) for array in data)
+    return _kind("surface", size, _BYTES, int(vertices.shape[-1]), name, dtype_name(vertices.dtype))
+
+
+def _kind(layer: str, size: float, limits: tuple[tuple[int, str], ...], ndim: int, name: str, dtype: str) -> LayerKind | None:
+    if math.isnan(size):
+        return None
+    category: Any = next((category for limit, category in limits if size < limit), "VERY_LARGE")
+    return LayerKind(layer, category, min(max(ndim, 0), 32), name, dtype)
+
+
+def _item_bytes(dtype: Any) -> int:
+    size = getattr(dtype, "itemsize", None)
+    if size is None:  # tensorstore's dtypes know numpy's
+        size = dtype.numpy_dtype.itemsize
+    return int(size)

@@ -1,0 +1,161 @@
+"""Reads what a snapshot shows out of the files, and tells when they may have changed, whoever changed them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_telemetry.plugin.marks import Marks
+
+if TYPE_CHECKING:
+    from napari_telemetry.api import Here
+    from napari_telemetry.client import CheckResult
+    from napari_telemetry.plugin.snapshot import Snapshot
+
+
+class Reading:
+    """The client of this environment, and how its files were when they were last read.
+
+    ``make_here``: gives the client, made anew after each `forget_client`, because packages and an administrator's settings come
+    and go while napari runs. May be used by several threads, `read` by one at a time.
+    """
+
+    def __init__(self, make_here: Callable[[], Here]) -> None:
+        self._make_here = make_here
+        self._making = threading.Lock()  # one thread at a time makes a client, which may take a second
+        self._keeping = threading.Lock()
+        self._here: Here | None = None
+        self._is_forgotten = False
+        self._read_with: Here | None = None
+        self._is_unusable = False
+        self._found: CheckResult | None = None
+        self.is_behind = False
+        """Whether something could not be read the last time, because somebody used the files."""
+        self._site = Marks()
+        self._state = Marks()
+        self._is_anew = True
+
+    def client(self) -> Here:
+        """Return the client. Raises SettingsError."""
+        if (here := self._here) is not None:  # another thread may have it forgotten meanwhile
+            return here
+        with self._making:
+            while (here := self._here) is None:
+                self._is_forgotten = False
+                self._site.take(_site_files())
+                here = self._make_here()
+                with self._keeping:
+                    if not self._is_forgotten:  # else it is of before
+                        self._here = here
+                        break
+            return here
+
+    def forget_client(self, *, examine: bool = False) -> None:
+        """Make the client anew when it is next wanted. ``examine``: and look at every page of the files once more."""
+        with self._keeping:
+            self._is_forgotten = True
+            self._here = None
+        self._is_anew |= examine
+
+    def read(self, before: Snapshot, found: CheckResult | None = None) -> dict[str, Any]:
+        """Return what changes in the snapshot ``before``. ``found``: what a check has just found.
+
+        What is busy stays as it was, and is read again at the next look.
+        """
+        from napari_telemetry.errors import StateBusyError, UpdateHookError
+
+        self._found = found or self._found
+        try:
+            here = self._read_with = self.client()
+        except UpdateHookError as error:
+            self._is_unusable = True
+            return {"problem": str(error), "status": None}
+        self._is_unusable = False
+        self._state.take(_state_files(here))  # before reading: what changes meanwhile is read again
+        try:
+            return self._changes(here, before)
+        except StateBusyError:
+            self._state.forget()
+            self.is_behind = True
+            return {"result": before.result or self._found}
+        except BaseException:
+            self._state.forget()
+            raise
+
+    def _changes(self, here: Here, before: Snapshot) -> dict[str, Any]:
+        from napari_telemetry.errors import StateBusyError, StateError
+        from napari_telemetry.own_data import LONGEST_SENDING, own_ids
+        from napari_telemetry.standing import client_status
+
+        result = self._result(here, before.result)
+        self.is_behind = False
+        status = client_status(
+            here.settings,
+            here.store,
+            here.client.telemetry,
+            result.fetched_at if result else None,
+            examine=self._is_anew or before.status is None or bool(before.status.problems),
+        )
+        if status.is_busy:
+            self._state.forget()
+            return {"result": result}
+        self._is_anew = False
+        store, now = here.store, here.settings.now()
+        changes: dict[str, Any] = {"status": status, "problem": None, "result": result}
+        try:
+            changes |= {
+                "is_sending": store.sendings.is_sending(now - LONGEST_SENDING),
+                "notifies": store.notices.wanted(),
+                "sent": tuple(store.sendings.sent()),
+                "ids": own_ids(here.settings, store),
+            }
+        except StateBusyError:
+            self._state.forget()
+        except StateError:  # `status.files` says what is wrong
+            pass
+        return changes
+
+    def _result(self, here: Here, before: CheckResult | None) -> CheckResult | None:
+        """What is known, compared anew: an update may have been snoozed, even since a check found it a moment ago.
+
+        The notice of that check stays: it says why the answer is old. An answer that could not be kept is shown until there is
+        a newer one. Raises StateBusyError.
+        """
+        from msgspec.structs import replace
+
+        known, found = here.client.known(), self._found
+        last = found or before
+        if known is not None and last is not None and (last.server, last.fetched_at) == (known.server, known.fetched_at):
+            self._found = None  # the files hold it
+            return replace(known, **{name: getattr(last, name) for name in ("notice", "telemetry", "is_from_cache")})
+        if (
+            found is not None
+            and found.server == here.settings.server
+            and (known is None or known.fetched_at < found.fetched_at)
+        ):
+            return found
+        self._found = None
+        return known
+
+    def may_have_changed(self) -> bool:
+        """Whether what was last read may be another by now: the state files, or an administrator's file."""
+        if self._site.may_have_changed(_site_files()):  # it is part of the settings
+            self.forget_client()
+            return True
+        here = self._here
+        if here is None:
+            return not self._is_unusable  # else that is told already, and nothing has changed since
+        return here is not self._read_with or self._state.may_have_changed(_state_files(here))
+
+
+def _state_files(here: Here) -> list[Path]:
+    return [file.path for file in here.store.files]
+
+
+def _site_files() -> tuple[Path, ...]:
+    from napari_telemetry.settings import site_files
+
+    return site_files(os.environ)

@@ -1,0 +1,71 @@
+"""Ways by which napari starts with this package attached; each of them is a person's act.
+
+`main` is the command ``napari-hooked``; `attach_at_start` is all that the start-up script does.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+SCRIPT = Path(__file__).with_name("startup_script.py")
+"""What a person chooses in Preferences, or an administrator names in NAPARI_APPLICATION_STARTUP_SCRIPT."""
+WITHOUT_A_VIEWER = frozenset({"-h", "--help", "--version", "--info", "--plugin-info", "--reset"})
+
+
+def main() -> None:
+    """Start napari, attached, with every argument that ``napari`` takes."""
+    if not WITHOUT_A_VIEWER.intersection(sys.argv[1:]):
+        _quietly(attach_to_every_viewer)
+    try:  # what the command `napari` runs: its place differs from one napari to another
+        (command,) = metadata.distribution("napari").entry_points.select(group="console_scripts", name="napari")
+    except metadata.PackageNotFoundError:
+        sys.exit("napari is not installed in this environment: pip install 'napari[all]'")
+    command.load()()
+
+
+def attach_to_every_viewer() -> None:
+    """Attach to each viewer that is made in this process from now on."""
+    from napari.viewer import Viewer
+
+    make: Any = Viewer.__init__
+
+    @functools.wraps(make)
+    def make_attached(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
+        _quietly(lambda: _attach_soon(self))
+
+    Viewer.__init__ = make_attached
+
+
+def attach_at_start() -> None:
+    """Attach to the viewer that napari has just made, once its event loop runs."""
+    _quietly(_attach_current)
+
+
+def _attach_current() -> None:
+    import napari
+
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        _attach_soon(viewer)
+
+
+def _attach_soon(viewer: Any) -> None:
+    from qtpy.QtCore import QTimer
+
+    from napari_telemetry.plugin import attach
+
+    QTimer.singleShot(0, functools.partial(attach, viewer))
+
+
+def _quietly(act: Any) -> None:
+    try:
+        act()
+    except Exception:  # napari starts, whatever is wrong here
+        import logging
+
+        logging.getLogger("napari_telemetry").debug("not attached", exc_info=True)

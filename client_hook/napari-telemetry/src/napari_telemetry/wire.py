@@ -1,0 +1,417 @@
+"""What goes over the wire, per level: the one definition that client, server and privacy page share.
+
+The structs refuse what they do not declare, and every string is bounded, so that a body which decodes is a body that the
+rules of the wire allow. What a struct cannot say (is that week open, is that plugin public) the server's
+``intake.validation`` checks. Patterns use ``[0-9]`` instead of ``\\d``, which admits digits of other scripts, and come with a
+``max_length``, because ``$`` admits a trailing newline.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import types
+import typing
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+from napari_update_hook.table import TablePackage, choose
+
+SCHEMA_VERSION = 1
+"""Of the report that this release makes. It grows with every field that is collected: a new field is declared as
+``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older clients, which lack it,
+are still taken; and everybody is asked again."""
+
+
+class Level(str, enum.Enum):
+    """How much a person agreed to send. Each level contains the one before."""
+
+    NONE = "none"
+    BASIC = "basic"
+    MIDDLE = "middle"
+    FULL = "full"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def rank(self) -> int:
+        """0 for none to 3 for full: levels compare by it."""
+        return list(Level).index(self)
+
+    def includes(self, other: Level) -> bool:
+        """Tell whether this level sends all that ``other`` does."""
+        return self.rank >= other.rank
+
+
+TELEMETRY_LEVELS = (Level.BASIC, Level.MIDDLE, Level.FULL)
+
+WeekText = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9]{4}-W[0-9]{2}$",
+        max_length=8,
+        description="ISO week in UTC that the report is about",
+        examples=["2026-W47"],
+    ),
+]
+IdentifierText = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-f]{32}$",
+        max_length=32,
+        description="pseudonym of the user account for this week and this service; a new one every week",
+        examples=["9754d8f20e8124a25bb6d86c393f257a"],
+    ),
+]
+EnvironmentText = Annotated[
+    str,
+    Meta(
+        pattern="^[0-9a-f]{8}$",
+        max_length=8,
+        description="pseudonym of the Python environment for this week, made from a random secret: no path goes into it",
+        examples=["5be1a0c4"],
+    ),
+]
+VersionText = Annotated[str, Meta(min_length=1, max_length=64)]
+NameText = Annotated[str, Meta(min_length=1, max_length=128)]
+CommandText = Annotated[str, Meta(min_length=1, max_length=256)]
+ListedText = Annotated[str, Meta(min_length=1, max_length=64)]
+PythonMinorText = Annotated[
+    str,
+    Meta(
+        pattern="^(3\\.[0-9]{1,2}|other)$",
+        max_length=5,
+        description="Python version, without the patch release",
+        examples=["3.11"],
+    ),
+]
+AtLeast = Annotated[
+    Literal[1, 10, 100, 1000],
+    Meta(description="how often, as at least 1, 10, 100 or 1000; rounded down on your machine"),
+]
+SizeCategory = Literal["SMALL", "MEDIUM", "LARGE", "VERY_LARGE"]
+
+
+class PluginInstall(Struct, frozen=True, forbid_unknown_fields=True):
+    """A plugin of the public index, in a version that its author published as final."""
+
+    name: Annotated[NameText, Meta(examples=["affinder"])]
+    version: Annotated[VersionText, Meta(examples=["0.5.0"])]
+
+
+class LayerUse(Struct, frozen=True, forbid_unknown_fields=True):
+    """Layers of one kind that were opened in the week. No name, no path, no pixel."""
+
+    layer: ListedText
+    size_category: SizeCategory
+    ndim: Annotated[int, Meta(ge=0, le=32)]
+    class_: ListedText = field(name="class")
+    dtype: ListedText
+    count: AtLeast
+
+
+class BasicReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One week so far of one Python environment, at level basic."""
+
+    week: WeekText
+    identifier: IdentifierText
+    environment: EnvironmentText
+    revision: Annotated[
+        int,
+        Meta(ge=1, le=2**31 - 1, description="which state of the week this is: a later one replaces it", examples=[3]),
+    ]
+    napari_version: Annotated[
+        VersionText, Meta(description="published napari version, or the word development", examples=["0.6.1"])
+    ]
+    python_version: PythonMinorText
+    platform: Annotated[ListedText, Meta(description="operating system family, from a public list", examples=["linux"])]
+    cpu_architecture: Annotated[ListedText, Meta(description="processor family, from a public list", examples=["x86_64"])]
+    sys_name: Annotated[
+        ListedText,
+        Meta(description="name and version of the operating system, from a public list", examples=["Ubuntu 22.04"]),
+    ]
+    first_report: Annotated[bool, Meta(description="whether this is the first week in which you take part", examples=[False])]
+
+
+class MiddleReport(BasicReport, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Basic, and the public plugins that are installed."""
+
+    plugins: Annotated[
+        list[PluginInstall],
+        Meta(
+            max_length=1000,
+            description="installed plugins that the public index lists, in published final versions",
+            examples=[[{"name": "affinder", "version": "0.5.0"}]],
+        ),
+    ]
+
+
+class FullReport(MiddleReport, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Middle, and what was used: commands, and kinds of layers."""
+
+    command_usage: Annotated[
+        dict[CommandText, AtLeast],
+        Meta(
+            max_length=5000,
+            description="commands of napari and of public plugins that were run, and how often",
+            examples=[{"napari.window.file.open_files_dialog": 10}],
+        ),
+    ]
+    data_size_info: Annotated[
+        list[LayerUse],
+        Meta(
+            max_length=500,
+            description="kinds of layers that were opened: type, size category, dimensions, class, dtype, how often",
+            examples=[
+                [
+                    {
+                        "layer": "image",
+                        "size_category": "MEDIUM",
+                        "ndim": 3,
+                        "class": "ndarray",
+                        "dtype": "uint8",
+                        "count": 1,
+                    }
+                ]
+            ],
+        ),
+    ]
+
+
+REPORT_TYPES: dict[Level, type[BasicReport]] = {
+    Level.BASIC: BasicReport,
+    Level.MIDDLE: MiddleReport,
+    Level.FULL: FullReport,
+}
+
+R = TypeVar("R", bound=BasicReport)
+
+
+class ConsentClaim(Struct, frozen=True, forbid_unknown_fields=True):
+    """What the person agreed to: a level, and the schema version that they saw."""
+
+    level: Level
+    schema_version: Annotated[int, Meta(ge=1, le=10_000)]
+
+
+class Batch(Struct, Generic[R], frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /api/updates/{level}``."""
+
+    schema_version: Annotated[int, Meta(ge=1, le=10_000)]
+    consent: ConsentClaim
+    report: R
+
+
+@functools.cache
+def batch_decoder(level: Level) -> msgspec.json.Decoder[Batch[Any]]:
+    """Return the decoder of batches at ``level``, which must not be none. It raises msgspec's errors."""
+    batch: Any = Batch  # a generic over a type that is known at run time alone
+    return msgspec.json.Decoder(batch[REPORT_TYPES[level]])
+
+
+class LeftOut(Struct, frozen=True):
+    """How many entries of a report the server did not store, because they are on no public list."""
+
+    plugins: int = 0
+    commands: int = 0
+
+
+class Receipt(Struct, frozen=True):
+    """What became of a batch. ``revision`` is the one that the server holds now."""
+
+    stored: bool
+    revision: int
+    reason: str | None = None
+    left_out: LeftOut = LeftOut()
+
+
+class PackageUpdate(Struct, frozen=True, omit_defaults=True):
+    """The answer about one package for one Python and channel; the fields are those of `table.Choice`."""
+
+    latest: str | None = field()  # always there, null where nothing fits
+    newest: str | None = None
+    newest_requires_python: str | None = None
+    newest_requires_napari: str | None = None
+    conda_name: str | None = None
+    yanked: dict[str, str] = {}
+    vulnerabilities: dict[str, list[str]] = {}
+
+
+def package_update(package: TablePackage, python: str, napari: str | None) -> PackageUpdate:
+    """Return what the table says about a package for one Python and napari; the arguments are those of `table.pick`."""
+    choice = choose(package, python, napari)
+    return PackageUpdate(
+        choice.latest,
+        choice.newest,
+        choice.newest_requires_python,
+        choice.newest_requires_napari,
+        package.conda_name,
+        dict(package.yanked),
+        {version: list(ids) for version, ids in package.vulnerabilities.items()},
+    )
+
+
+class Updates(Struct, frozen=True):
+    """The answer of ``GET /api/updates?python=…``: every package of the index."""
+
+    schema_version: int
+    python: str
+    channel: str
+    index_version: str
+    check_again_s: int
+    packages: dict[str, PackageUpdate]
+
+
+class BatchAnswer(Struct, frozen=True):
+    """The answer of ``POST /api/updates/{level}``."""
+
+    receipt: Receipt
+
+
+class IdentifierQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /api/reports/find`` and ``/api/reports/delete``."""
+
+    identifier: IdentifierText
+
+
+class StoredReport(Struct, frozen=True):
+    """One report as the server holds it."""
+
+    level: Level
+    schema_version: int
+    report: dict[str, Any]
+
+
+class FoundReports(Struct, frozen=True):
+    """The answer of ``POST /api/reports/find``."""
+
+    reports: list[StoredReport]
+
+
+class DeletedReports(Struct, frozen=True):
+    """The answer of ``POST /api/reports/delete``."""
+
+    deleted: int
+
+
+class AllowList(Struct, frozen=True, omit_defaults=True):
+    """The answer of ``GET /api/telemetry/allowed/{level}``: the strings that a report of that level may contain."""
+
+    schema_version: int
+    napari_versions: list[str]
+    python_versions: list[str]
+    platforms: list[str]
+    cpu_architectures: list[str]
+    sys_names: list[str]
+    plugins: dict[str, list[str]] | None = None
+    commands: dict[str, list[str]] | None = None
+    layers: list[str] | None = None
+    classes: list[str] | None = None
+    dtypes: list[str] | None = None
+
+
+class FieldDescription(Struct, frozen=True):
+    """One field of a report, and the public questions that need it."""
+
+    name: str
+    type: str
+    questions: list[str]
+    description: str = ""
+
+
+class LevelDescription(Struct, frozen=True):
+    """One level: what it is called, where it goes, what it contains."""
+
+    name: Level
+    enabled: bool
+    host: str | None
+    endpoint: str
+    fields: list[FieldDescription]
+
+
+class Levels(Struct, frozen=True):
+    """The answer of ``GET /api/telemetry/levels``: what an organisation needs to allow or block a level."""
+
+    schema_versions: list[int]
+    listed_from: int
+    rounded_down_to: int
+    retention_days: int
+    closes_after_days: int
+    levels: list[LevelDescription]
+
+
+KEY_FIELDS = ("week", "identifier", "environment", "revision")
+"""Fields that address a report instead of answering a question."""
+
+
+class WireField(Struct, frozen=True):
+    """A report field as a person may read about it: form in words, meaning, one example, and the schema version it came
+    with.
+    """
+
+    name: str
+    type: str
+    description: str
+    example: Any
+    since: int = 1
+
+
+@functools.cache
+def fields_of(level: Level) -> tuple[WireField, ...]:
+    """Return the fields of a report at ``level``, in wire order; none at level none.
+
+    Read from the structs themselves, so that a page made from it cannot differ from what is accepted.
+    """
+    if level is Level.NONE:
+        return ()
+    report = REPORT_TYPES[level]
+    hints = typing.get_type_hints(report, include_extras=True)
+    described = []
+    for item in msgspec.structs.fields(report):
+        meta = _merged_meta(hints[item.name])
+        described.append(WireField(item.encode_name, _in_words(hints[item.name]), *meta))
+    return tuple(described)
+
+
+def misplaced_field(report: BasicReport, level: Level, schema_version: int) -> tuple[str, str] | None:
+    """Return the name of a field that reports of ``schema_version`` lack and this one has, or the other way round, and what is
+    wrong with it in a sentence; None where all is well.
+    """
+    for described in fields_of(level):
+        is_there = getattr(report, described.name) is not UNSET
+        if is_there and described.since > schema_version:
+            return described.name, f"Reports of schema version {schema_version} have no field {described.name}."
+        if not is_there and described.since <= schema_version:
+            return described.name, f"Object missing required field `{described.name}`."
+    return None
+
+
+def _merged_meta(hint: Any) -> tuple[str, Any, int]:
+    """The last description, example and ``extra={"since": VERSION}`` that the annotations of a field carry."""
+    description, example, since = "", None, 1
+    for meta in getattr(hint, "__metadata__", ()):
+        if isinstance(meta, Meta):
+            description = meta.description or description
+            example = meta.examples[0] if meta.examples else example
+            since = (meta.extra or {}).get("since", since)
+    return description, example, since
+
+
+def _in_words(hint: Any) -> str:
+    """A type as text for people: ``list of {name, version}``."""
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is list:
+        return f"list of {_in_words(arguments[0])}"
+    if origin is dict:
+        return f"{_in_words(arguments[0])} → {_in_words(arguments[1])}"
+    if origin is Literal:
+        return " or ".join(str(value) for value in arguments)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(_in_words(argument) for argument in arguments if argument is not UnsetType)
+    if isinstance(hint, type) and issubclass(hint, Struct):
+        return "{" + ", ".join(item.encode_name for item in msgspec.structs.fields(hint)) + "}"
+    return {str: "text", bool: "yes or no", int: "whole number"}[hint]

@@ -1,5 +1,0 @@
-"""``python -m napari_update_hook``: the command, where its script is not on the path."""
-
-from napari_update_hook.cli import main
-
-main()

@@ -1,0 +1,233 @@
+"""The command, as a person meets it: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+import respx
+from napari_telemetry import api, cli
+from napari_telemetry.here import store_here
+from napari_telemetry.settings import settings_from
+from typer.testing import CliRunner
+
+from tests.support.client import HERE, SERVER, TABLE_PATH, table_of
+
+
+@pytest.fixture(autouse=True)
+def _made_up_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
+    monkeypatch.setattr(api, "read_environment", lambda: HERE)
+
+
+class Told:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str, width: int = 200) -> Told:
+    """Run the command in this process, so that its requests meet the recorded server."""
+    from napari_telemetry import terminal
+    from rich.console import Console
+
+    for module in _modules_with_consoles():
+        monkeypatch.setattr(module, "out", Console(highlight=False, width=width), raising=False)
+        monkeypatch.setattr(module, "err", Console(stderr=True, highlight=False, width=width), raising=False)
+    assert terminal.out.width == width
+    monkeypatch.setattr("sys.argv", ["napari-updates", *arguments])
+    code: Any = 0
+    try:
+        cli.main()
+    except SystemExit as ended:
+        code = ended.code or 0
+    told = capsys.readouterr()
+    return Told(int(code), told.out, told.err)
+
+
+def _modules_with_consoles() -> list[Any]:
+    from napari_telemetry import terminal
+    from napari_telemetry.cli import checking, consenting, options, own_reports, public_numbers, snoozing, starting
+
+    return [terminal, checking, consenting, options, own_reports, public_numbers, snoozing, starting]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, server: respx.MockRouter) -> Any:
+    return lambda *arguments: run(capsys, monkeypatch, *arguments)
+
+
+def test_check_shows_what_to_install_and_how(command: Any) -> None:
+    told = command("check")
+    assert told.code == 10
+    assert "newest for Python 3.10" in told.out
+    assert "There is 1 update." in told.out
+    assert "-m pip install affinder==0.5.0" in told.out
+    assert "0.1.3 needs Python >=3.12; this is 3.10" in told.out
+    assert "Telemetry" not in told.out + told.err
+
+
+def test_exit_codes(command: Any, server: respx.MockRouter) -> None:
+    fine = table_of(affinder="0.4.0")
+    server.get(TABLE_PATH).respond(200, json=fine)
+    assert command("check").code == 0
+    server.get(TABLE_PATH).respond(200, json=fine | {"packages": {"affinder": {"releases": [], "yanked": {"0.4.0": ""}}}})
+    assert command("check").code == 10
+    assert command("check", "--server", "nonsense").code == 2
+    assert command("check", "--channel", "nowhere").code == 2
+    assert command("check", "--nonsense").code == 2
+    server.get(host="other.example").mock(side_effect=httpx.ConnectError)
+    assert command("status").code == 0
+    server.get("/api/updates/conda-forge.json").respond(200, html="<html>log in</html>")
+    portal = command("check", "--channel", "conda-forge")  # of which nothing is known from before
+    assert portal.code == 1
+    assert "log in first" in portal.err
+
+
+def test_a_server_out_of_reach_is_3(command: Any, server: respx.MockRouter) -> None:
+    server.get(TABLE_PATH).mock(side_effect=httpx.ConnectError)
+    told = command("check")
+    assert told.code == 3
+    assert told.out == ""
+    assert "updates.example could not be reached" in told.err
+
+
+@pytest.mark.promise("off-in-a-terminal")
+def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter) -> None:
+    assert "nobody agreed" in command("preview").err
+    assert "You agreed to level middle" in command("consent", "set", "middle", "--for", "90d").out
+    previewed = command("preview", "--json").json
+    told = command("check")
+    assert "Telemetry, level middle, " in told.out
+    assert "stored as revision 1" in told.out
+    (sent,) = command("sent", "--json").json
+    assert json.loads(sent["request"]) == previewed
+    assert '"identifier"' in command("sent").out
+    ids = command("id")
+    assert previewed["report"]["identifier"] in ids.out
+    assert "HMAC-SHA256" in ids.out
+    server.post("/api/reports/find").respond(200, json={"reports": []})
+    assert "0 reports" in command("server-copy").out
+    withdrawn = command("consent", "set", "none")
+    assert "napari-updates forget" in withdrawn.out, "the offer to delete"
+    server.post("/api/reports/delete").respond(200, json={"deleted": 1})
+    assert command("forget").code == 1, "nobody is there who could agree"
+    assert not any(call.request.url.path == "/api/reports/delete" for call in server.calls)
+    forgotten = command("forget", "--yes")
+    assert forgotten.code == 0
+    assert "Deleted at https://updates.example: 1 report" in forgotten.out
+    assert "Nothing more is sent" in forgotten.out
+    shown = command("consent", "show")
+    assert shown.out.count("napari-updates consent set") == 2
+    assert [record["level"] for record in command("consent", "show", "--json").json["history"]] == ["middle", "none"]
+
+
+def test_asking_shows_every_level_and_records_nothing_by_itself(command: Any) -> None:
+    told = command("consent", "ask")
+    for word in ("none", "basic", "middle", "full", '"first_report"', '"command_usage"', "never fewer than ten"):
+        assert word in told.out
+    assert store_here(settings_from({"NAPARI_UPDATE_STATE": _state()})).consents.current() is None
+
+
+def _state() -> str:
+    import os
+
+    return os.environ["NAPARI_UPDATE_STATE"]
+
+
+@pytest.mark.parametrize(("typed", "level"), [("full\n", "full"), ("None\n", "none"), ("\n", None), ("yes\n", None)])
+def test_a_person_who_is_asked_answers_or_does_not(
+    monkeypatch: pytest.MonkeyPatch, server: respx.MockRouter, typed: str, level: str | None
+) -> None:
+    from napari_telemetry.cli import consenting
+
+    monkeypatch.setattr(consenting, "is_interactive", lambda: True)
+    result = CliRunner().invoke(cli.app, ["consent", "ask"], input=typed)
+    store = store_here(settings_from({"NAPARI_UPDATE_STATE": _state()}))
+    record = store.consents.current()
+    assert (record.level.value if record else None) == level
+    assert len(store.consents.askings()) == 1
+    assert (result.exit_code == 0) is (typed != "yes\n")
+
+
+def test_the_difference_in_words_and_as_json(command: Any) -> None:
+    command("consent", "set", "basic")
+    assert "what you agreed to, and nothing else" in command("consent", "difference").out
+    everything = command("consent", "difference", "--since", "0", "--json").json
+    assert {change["name"] for change in everything["changes"]} >= {"week", "plugins", "command_usage"}
+    assert "Level middle now also sends plugins" in command("consent", "difference", "--since", "0").out
+
+
+def test_snoozing(command: Any) -> None:
+    assert command("check").code == 10
+    assert "until" in command("snooze", "affinder", "0.5.0", "--for", "21d").out
+    told = command("check")
+    assert (told.code, "snoozed until" in told.out) == (0, True)
+    assert command("snooze", "--json").json[0]["name"] == "affinder"
+    assert "Nothing" not in command("snooze").out
+    assert command("unsnooze", "Affinder").code == 0
+    assert command("check").code == 10
+    assert command("unsnooze", "affinder").code == 1
+    assert "any more" in command("ignore", "affinder").out
+    assert command("check").code == 0
+    assert command("snooze", "affinder", "--for", "soon").code == 2
+    assert "--for 21d" in command("snooze", "affinder", "21d").err, "a length of time is no version"
+    assert command("ignore", "affinder", "0.5.0", "--json").json == {"name": "affinder", "version": "0.5.0", "until": None}
+    assert command("unsnooze", "affinder", "--json").json == {"removed": 2}
+    assert "is not installed" in command("ignore", "not-here").err
+
+
+def test_status_in_words_and_as_json(command: Any, server: respx.MockRouter) -> None:
+    assert "nobody agreed" in command("status").out
+    command("consent", "set", "full")
+    command("check")
+    told = command("status")
+    for word in ("level full", "sent", "next report", "your answer", SERVER):
+        assert word in told.out
+    assert command("status", "--json").json["level"] == "full"
+
+
+def test_status_says_what_is_wrong_and_exits_with_1(command: Any) -> None:
+    command("consent", "set", "full")
+    store_here(settings_from({"NAPARI_UPDATE_STATE": _state()})).files[1].path.write_bytes(b"damaged file, quite long" * 90)
+    told = command("status")
+    assert told.code == 1
+    assert "Delete the file" in told.err
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii", "utf-8"])
+def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> None:
+    """Windows consoles: a note with an arrow, Greek or emoji must come out somehow."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys; from napari_telemetry import cli, terminal; from rich.table import Table; import typer\n"
+        "@cli.app.command()\n"
+        "def odd():\n"
+        "    table = Table('name'); table.add_row(terminal.plain('β → 🔬 µm')); terminal.out.print(table); terminal.warn('→')\n"
+        "sys.argv = ['napari-updates', 'odd']; cli.main()"
+    )
+    import os
+
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert b"name" in answer.stdout
+
+
+def test_startup_says_how_and_whether_it_is_in_force(command: Any) -> None:
+    from napari_telemetry.plugin.starting import SCRIPT
+
+    assert SCRIPT.is_file()
+    told = command("startup")
+    assert told.code == 0
+    assert "napari-hooked" in told.out
+    assert str(SCRIPT) in told.out
+    assert "napari is not installed in this environment." in told.err
+    assert command("startup", "--json").json["in_force"] is False

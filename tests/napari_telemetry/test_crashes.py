@@ -1,0 +1,238 @@
+"""Kills at random moments, many processes at once, a full disk, a home that can't be written to."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari_telemetry.wire import Level
+
+from tests.support.client import ALLOWED, NOON, TABLE_BODY, WEEK, Machine
+from tests.support.crashing import EVENT, context, count_for_ever, count_some, killed_after, live_for_ever, retried
+
+KILLS = int(os.environ.get("TEST_KILLS", "210"))
+
+
+def integrity(folder: Path) -> None:
+    """Assert that every state file is whole. Its journal, if a kill left one, is played back first."""
+    for path in folder.rglob("*.sqlite3"):
+        database = sqlite3.connect(path)
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",), path
+        database.close()
+
+
+@pytest.mark.slow
+def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_twice(machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    dice = random.Random(13)
+    begun = done = kills = 0
+    while kills < KILLS // 2 or (done <= KILLS and kills < 3 * KILLS):  # a busy machine writes less between two kills
+        kills += 1
+        told = killed_after(count_for_ever, (str(machine.folder),), dice.random() / 30)
+        begun, done = begun + told.count("counting"), done + told.count("counted")
+        integrity(machine.folder)
+        counted = machine.store.drafts.counts(WEEK).commands.get(EVENT, 0)
+        assert done <= counted <= begun
+        done = begun = counted
+    assert done > KILLS
+
+
+@pytest.fixture
+def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A real server on loopback that takes every report, and the reports that it took."""
+    reports: list[dict[str, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self, content: bytes) -> None:
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def do_GET(self) -> None:
+            self.answer(json.dumps(ALLOWED).encode() if "allowed" in self.path else TABLE_BODY)
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            report = json.loads(gzip.decompress(body))["report"]
+            reports.append(report)
+            receipt = {
+                "stored": True,
+                "revision": report["revision"],
+                "reason": None,
+                "left_out": {"plugins": 0, "commands": 0},
+            }
+            self.answer(json.dumps({"receipt": receipt, "updates": None}).encode())
+
+        def log_message(self, *_: Any) -> None: ...
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # clients are killed while they wait
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", reports
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.slow
+def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[str, list[dict[str, Any]]]) -> None:
+    url, reports = recording
+    machine.server = url
+    machine.consent(Level.FULL)
+    dice = random.Random(7)
+    now = NOON
+    events: dict[str, int] = defaultdict(int)
+    kills = 0
+    while kills < KILLS // 2 or (len({report["week"] for report in reports}) < 5 and kills < 3 * KILLS):
+        kills += 1
+        told = killed_after(live_for_ever, (str(machine.folder), url, now.isoformat()), dice.random() / 8)
+        integrity(machine.folder)
+        for week, at in told:
+            events[week] += 1
+            now = max(now, now.fromisoformat(at))
+        assert machine.store.consents.secrets() is not None
+    assert len({report["week"] for report in reports}) >= 5
+    bodies: dict[tuple[str, str, str, int], set[str]] = defaultdict(set)
+    for report in reports:
+        key = report["week"], report["identifier"], report["environment"], report["revision"]
+        bodies[key].add(json.dumps(report))
+        assert report["command_usage"].get(EVENT, 0) <= events[report["week"]], "nothing was counted twice"
+    assert all(len(contents) == 1 for contents in bodies.values()), "a revision never has two contents"
+    identifiers = {one.week: one.identifier for one in machine.store.sendings.identifiers()}
+    kept = {batch.request for batch in machine.store.sendings.sent()}
+    assert kept
+    for report in reports:
+        if report["week"] in identifiers:
+            assert report["identifier"] == identifiers[report["week"]]
+            assert any(json.loads(request)["report"] == report for request in kept), "what a server has is kept here"
+
+
+@pytest.mark.slow
+def test_eight_processes_that_count_at_once_lose_nothing(machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    processes = [context().Process(target=count_some, args=(str(machine.folder), 50)) for _ in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 8
+    counts = retried(lambda: machine.store.drafts.counts(WEEK))
+    assert counts.commands == {EVENT: 800, "napari.window.open": 400}
+
+
+LIFE = """
+import sys, resource
+from pathlib import Path
+import respx
+from napari_telemetry.collect import Collector
+from napari_telemetry.errors import UpdateHookError
+from napari_telemetry.facts import facts_of
+from napari_telemetry.standing import client_status
+from napari_telemetry.wire import Level
+from tests.support.client import HERE, SERVER, Machine, taking_server, reports_of
+
+machine = Machine(Path(sys.argv[1]))
+exec(sys.argv[2])
+with respx.mock(base_url=SERVER, assert_all_called=False) as router:
+    taking_server(router)
+    collector = Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL))
+    collector.is_counting = True
+    collector.command("affinder.start")
+    collector.flush()
+    print(len(machine.client.check().rows), len(reports_of(router)))
+    status = client_status(machine.settings, machine.store, machine.client.telemetry, None)
+    print("status:", *status.problems)
+    try:
+        machine.consent(Level.BASIC)
+    except UpdateHookError as error:
+        print(error)
+"""
+
+
+def live(folder: Path, trouble: str) -> str:
+    """Let a client check, count and answer in a process that is in trouble; return what it says."""
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *sys.path])}
+    answer = subprocess.run(
+        [sys.executable, "-c", LIFE, str(folder), trouble],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=root,
+        check=False,
+        timeout=60,
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
+
+
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="limits and users are set by means of POSIX")
+
+
+@needs_posix
+def test_a_full_disk_ends_nothing_and_is_named(machine: Machine) -> None:
+    """No file may grow: that is what a full disk looks like to SQLite."""
+    machine.consent(Level.FULL)
+    said = live(machine.folder, "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))")
+    assert said.startswith("2 0"), "the check works, and nothing leaves that could not be written down first"
+    assert "status:" in said
+    assert "Free some space" in said or "disk I/O error" in said
+    integrity(machine.folder)
+    assert live(machine.folder, "").startswith("2 1"), "with room again, everything goes on"
+
+
+@needs_posix
+def test_a_home_that_cannot_be_written_ends_nothing_and_is_named(machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    for path in [*machine.folder.rglob("*"), machine.folder]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        trouble = "import os; os.geteuid() == 0 and (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
+        said = live(_reachable(machine.folder), trouble)
+    finally:
+        for path in [machine.folder, *machine.folder.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    assert said.startswith("2 0")
+    assert said.split("status:")[1].count("NAPARI_UPDATE_STATE") >= 2, "what to do, for both files"
+
+
+def _reachable(folder: Path) -> Path:
+    """Let every user enter the folders above ``folder``: pytest closes its own to others."""
+    for parent in folder.parents:
+        mode = parent.stat().st_mode
+        if parent.stat().st_uid == os.getuid() and not mode & 0o005 and "pytest" in str(parent):
+            parent.chmod(mode | 0o055)
+    return folder
+
+
+def test_what_was_counted_last_is_written_when_the_process_ends(machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    code = """
+import sys
+from pathlib import Path
+from napari_telemetry.collect import Collector, count_command, start_counting
+from napari_telemetry.facts import facts_of
+from napari_telemetry.wire import Level
+from tests.support.client import HERE, Machine
+machine = Machine(Path(sys.argv[1]))
+start_counting(Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL)))
+count_command("affinder.start")
+"""
+    root = str(Path(__file__).parents[2])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *sys.path])}
+    subprocess.run([sys.executable, "-c", code, str(machine.folder)], env=environment, cwd=root, check=True, timeout=60)
+    assert machine.store.drafts.counts(WEEK).commands == {EVENT: 1}

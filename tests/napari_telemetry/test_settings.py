@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from napari_telemetry.errors import SettingsError
+from napari_telemetry.settings import SiteRules, checked_server, origin_of, read_site_rules, settings_from
+from napari_telemetry.switches import telemetry_switched_off
+from napari_telemetry.wire import Level
+
+
+@pytest.mark.parametrize(
+    ("option", "environ", "server"),
+    [
+        (None, {}, "https://api.napari.org"),
+        (None, {"NAPARI_UPDATE_SERVER": "https://a.example/"}, "https://a.example"),
+        ("https://b.example", {"NAPARI_UPDATE_SERVER": "https://a.example"}, "https://b.example"),
+    ],
+)
+def test_the_option_goes_before_the_variable(option: str | None, environ: dict[str, str], server: str) -> None:
+    settings = settings_from(environ, option, SiteRules())
+    assert settings.server == server
+    assert set(settings.level_servers.values()) == {server}
+
+
+def test_a_level_may_have_a_host_of_its_own() -> None:
+    settings = settings_from({"NAPARI_UPDATE_SERVER_FULL": "https://full.example"}, "https://a.example", SiteRules())
+    assert settings.level_servers[Level.FULL] == "https://full.example"
+    assert settings.level_servers[Level.BASIC] == "https://a.example"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://api.napari.org",
+        "ftp://localhost",
+        "api.napari.org",
+        "",
+        "https://me:secret@a.example",
+        "https://a.example?x=1",
+        "http://[::1",
+        "https://a.example:http",
+        "https://a.example:99999",
+    ],
+)
+def test_only_https_is_used_but_for_this_machine(url: str) -> None:
+    with pytest.raises(SettingsError):
+        checked_server(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://API.napari.org/base", "https://api.napari.org"),
+        ("https://a.example:443", "https://a.example"),
+        ("http://127.0.0.1:8000", "http://127.0.0.1:8000"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_consent_is_given_to_an_origin(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
+
+
+def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
+    moved = settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "http://127.0.0.1:8000", SiteRules())
+    assert (moved.now() - datetime(2026, 11, 24, 12, tzinfo=timezone.utc)).total_seconds() < 60
+    with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
+        settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "https://a.example", SiteRules())
+    environ = {"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z", "NAPARI_UPDATE_SERVER_FULL": "https://full.example"}
+    with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
+        settings_from(environ, "http://127.0.0.1:8000", SiteRules())
+    with pytest.raises(SettingsError, match="no instant"):
+        settings_from({"NAPARI_UPDATE_NOW": "soon"}, "http://127.0.0.1:8000", SiteRules())
+
+
+def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
+    lenient, strict = tmp_path / "lenient.json", tmp_path / "strict.json"
+    lenient.write_text(json.dumps({"telemetry": True, "maximum_level": "full", "server": "https://site.example"}))
+    strict.write_text(json.dumps({"telemetry": False, "update_check": False, "maximum_level": "basic"}))
+    for files in ([lenient, strict], [strict, lenient]):
+        rules = read_site_rules(files)
+        assert (rules.telemetry, rules.update_check, rules.maximum_level) == (False, False, Level.BASIC)
+        assert rules.server == "https://site.example"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not json",
+        '{"server": 5}',
+        '{"level_servers": {"full": "https://full.example"}}',
+        '{"server": "https://a.example", "level_servers": ["https://full.example"]}',
+        '{"server": "https://a.example", "level_servers": {"full": 5}}',
+        '{"server": "https://a.example", "level_servers": {"all": "https://full.example"}}',
+        '{"server": "https://a.example", "level_servers": {"none": "https://none.a.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "https://full.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "https://fulla.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "https://a.example.evil.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "full.a.example"}}',
+        '{"server": "https://a.example", "level_servers": {"full": "http://full.a.example"}}',
+        '{"server": "a.example", "level_servers": {"full": "https://full.a.example"}}',
+        "[]",
+        '{"maximum_level": "everything"}',
+        '{"telemetry": "off"}',
+        '{"telemetry": 0}',
+        '{"telemetry": null}',
+    ],
+)
+def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "site.json"
+    path.write_text(text)
+    rules = read_site_rules([path])
+    assert rules.telemetry is False
+    assert telemetry_switched_off({}, rules) is not None
+
+
+def test_an_administrator_names_the_hosts_of_a_services_levels_and_of_no_other_service(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    levels = {"middle": "https://middle.site.example/", "full": "https://full.site.example"}
+    path.write_text(json.dumps({"server": "https://site.example/", "level_servers": levels}))
+    site = read_site_rules([path])
+    assert settings_from({}, site=site).level_servers == {
+        Level.BASIC: "https://site.example",
+        Level.MIDDLE: "https://middle.site.example",
+        Level.FULL: "https://full.site.example",
+    }
+    assert (
+        settings_from({"NAPARI_UPDATE_SERVER_FULL": "https://own.example"}, site=site).level_servers[Level.FULL]
+        == "https://own.example"
+    )
+    others = [
+        settings_from({}, "https://other.example", site),
+        settings_from({"NAPARI_UPDATE_SERVER": "https://other.example"}, site=site),
+    ]
+    for settings in others:
+        assert set(settings.level_servers.values()) == {"https://other.example"}, "consent names whom reports go to"
+
+
+def test_hosts_of_levels_go_with_the_server_that_a_file_names(tmp_path: Path) -> None:
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    first.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "https://full.a.example"}}))
+    second.write_text(json.dumps({"server": "https://b.example"}))
+    settings = settings_from({}, site=read_site_rules([first, second]))
+    assert settings.level_servers[Level.FULL] == settings.server == "https://b.example"
+    second.write_text(json.dumps({"maximum_level": "full"}))
+    settings = settings_from({}, site=read_site_rules([first, second]))
+    assert settings.level_servers[Level.FULL] == "https://full.a.example"
+
+
+@pytest.mark.parametrize("spelled", ["https://a.example/", "https://A.example", "https://a.example:443"])
+def test_one_server_spelled_otherwise_keeps_the_hosts_of_its_levels(tmp_path: Path, spelled: str) -> None:
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "https://full.a.example"}}))
+    settings = settings_from({"NAPARI_UPDATE_SERVER": spelled}, site=read_site_rules([path]))
+    assert settings.level_servers[Level.FULL] == "https://full.a.example", "whoever blocks that host has blocked the level"
+    again = tmp_path / "again.json"
+    again.write_text(json.dumps({"server": "https://a.example/"}))
+    settings = settings_from({}, site=read_site_rules([path, again]))
+    assert settings.level_servers[Level.FULL] == "https://full.a.example"
+
+
+def test_a_site_file_as_editors_on_windows_write_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "site.json"
+    path.write_text('{"maximum_level": "basic"}', encoding="utf-8-sig")
+    assert read_site_rules([path]).maximum_level is Level.BASIC

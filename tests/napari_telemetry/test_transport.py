@@ -1,0 +1,361 @@
+"""Against real sockets: servers that drip, hang, hand out cookies, or send whatever they like to a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from napari_telemetry.errors import ServerAnswerError, ServerUnreachableError
+from napari_telemetry.terminal import plain
+from napari_telemetry.transport import Transport
+
+
+@contextlib.contextmanager
+def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Accept connections on a loopback port and let ``talk`` do what it wants with each."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    ended = threading.Event()
+
+    def accept() -> None:
+        while not ended.is_set():
+            with contextlib.suppress(OSError):
+                connection, _ = listener.accept()
+                threading.Thread(target=quietly, args=(connection,), daemon=True).start()
+
+    def quietly(connection: socket.socket) -> None:
+        with contextlib.suppress(OSError), connection:
+            talk(connection)
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        ended.set()
+        listener.close()
+
+
+def drip_headers(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\n")
+    for number in range(600):
+        connection.sendall(f"x-{number}: y\r\n".encode())
+        time.sleep(0.1)
+
+
+def drip_body(connection: socket.socket) -> None:
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 100000\r\n\r\n")
+    for _ in range(600):
+        connection.sendall(b" ")
+        time.sleep(0.1)
+
+
+def say_nothing(connection: socket.socket) -> None:
+    connection.recv(10_000)
+    time.sleep(60)
+
+
+@pytest.mark.parametrize("talk", [drip_headers, drip_body, say_nothing])
+def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.socket], None]) -> None:
+    talked_out = threading.Event()
+
+    def talk_for_a_minute(connection: socket.socket) -> None:
+        talk(connection)
+        talked_out.set()
+
+    with raw_server(talk_for_a_minute) as url, Transport(deadline=0.5) as transport:
+        with pytest.raises(ServerUnreachableError, match=r"in time|reached"):
+            transport.get(url)
+        assert not talked_out.is_set()
+
+
+@pytest.mark.promise("no-tracking")
+def test_a_cookie_is_not_even_kept_from_one_request_to_the_next() -> None:
+    asked: list[bytes] = []
+
+    def hand_out_a_cookie(connection: socket.socket) -> None:
+        for _ in range(2):
+            asked.append(connection.recv(10_000))
+            head = (
+                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nset-cookie: id=1; path=/\r\ncontent-length: 2\r\n\r\n{}"
+            )
+            connection.sendall(head)
+
+    with raw_server(hand_out_a_cookie) as url, Transport() as transport:
+        transport.get(url)
+        transport.get(url)
+    assert len(asked) == 2
+    assert b"cookie" not in b"".join(asked).lower()
+
+
+def test_a_thread_that_still_waits_does_not_delay_the_end_of_the_process() -> None:
+    import subprocess
+    import sys
+
+    code = """
+import sys
+from napari_telemetry.transport import Transport
+with Transport(deadline=0.3) as transport:
+    try:
+        transport.get(sys.argv[1])
+    except Exception as error:
+        print(type(error).__name__)
+"""
+    with raw_server(say_nothing) as url:
+        answer = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=60, check=True)
+    assert answer.stdout.strip() == "ServerUnreachableError"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("broken wheel, see [/docs]", "broken wheel, see [/docs]"),
+        ("[red]danger[/red]", "[red]danger[/red]"),
+        ("\x1b]0;owned\x07\x1b[2Jhello", "]0;owned[2Jhello"),
+        ("two\nlines", "two lines"),
+        ("right\u202eleft", "rightleft"),
+    ],
+)
+def test_what_a_server_says_is_shown_as_text(said: str, shown: str) -> None:
+    assert plain(said).plain == shown
+
+
+def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
+    """Answer every request with the same bytes."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + head + b"\r\n" + body)
+
+    return talk
+
+
+def send_200_megabytes(connection: socket.socket) -> None:
+    connection.recv(100_000)
+    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 209715200\r\n\r\n")
+    for _ in range(200):
+        connection.sendall(b" " * 2**20)
+
+
+def test_an_answer_of_200_megabytes_is_refused_before_it_is_read() -> None:
+    import tracemalloc
+
+    with raw_server(send_200_megabytes) as url, Transport() as transport:
+        tracemalloc.start()
+        with pytest.raises(ServerAnswerError, match="which no update server does"):
+            transport.get(url)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert most < 40 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "said"),
+    [
+        (b"content-encoding: gzip\r\n", gzip.compress(b" " * 200 * 2**20), "which no update server does"),
+        (b"content-encoding: gzip\r\n", gzip.compress(b'{"a": 1}' * 1000)[:-20], "cut off"),
+        (b"content-encoding: gzip\r\n", b"no gzip at all", "can't be unpacked"),
+        (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "not asked for"),
+        (b"content-encoding: zstd\r\n", b"(\xb5/\xfd", "not asked for"),
+    ],
+    ids=["bomb", "cut off", "no gzip", "brotli", "zstd"],
+)
+def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: str) -> None:
+    head += f"content-length: {len(body)}\r\n".encode()
+    with raw_server(answering(head, body)) as url, Transport() as transport, pytest.raises(ServerAnswerError, match=said):
+        transport.get(url)
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "application/octet-stream", ""])
+def test_any_type_but_that_of_a_login_page_is_accepted(content_type: str) -> None:
+    """File servers say what they like of a file without an extension."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+
+    with raw_server(talk) as url, Transport() as transport:
+        if "html" in content_type:
+            with pytest.raises(ServerAnswerError, match="log in first"):
+                transport.get(url)
+        else:
+            assert transport.get(url).body == b"{}"
+
+
+def test_an_index_can_lie_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "my index").mkdir()
+    (tmp_path / "my index" / "table.json").write_bytes(b"{}")
+    folder = (tmp_path / "my index").as_uri()
+    with Transport() as transport:
+        assert transport.get(f"{folder}/table.json").body == b"{}"
+        for missing in ("other.json", "table.json/x", ""):
+            with pytest.raises(ServerAnswerError) as caught:
+                transport.get(f"{folder}/{missing}")
+            assert caught.value.status == 404
+        with pytest.raises(ServerAnswerError, match="takes no reports"):
+            transport.post(f"{folder}/api/updates/basic", b"{}")
+
+
+@pytest.mark.parametrize("no_proxy", ["localhost,::1,fd07:b51a:cc66:f0::/64", "10.0.0.0/8, .example", "]", "http://[", "*"])
+def test_odd_entries_of_no_proxy_are_ignored(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+    """As curl, urllib and pip do; Docker sets the first."""
+
+    def talk(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    with raw_server(talk) as url, Transport() as transport:
+        assert transport.get(url).body == b"{}"
+
+
+def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def proxy(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(proxy) as url:
+        monkeypatch.setenv("HTTP_PROXY", url)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        with Transport() as transport:
+            transport.get("http://updates.example/api/updates")
+    assert asked[0].startswith(b"GET http://updates.example/api/updates HTTP/1.1")
+
+
+def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(connection: socket.socket) -> None:
+        connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
+
+    with raw_server(refuse) as url:
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        with Transport() as transport, pytest.raises(ServerUnreachableError, match="proxy of this network"):
+            transport.get("https://updates.example/api/updates")
+
+
+def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A server with a certificate of an organisation's own: trusted where the computer trusts it, and nowhere else."""
+    trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+
+    def talk(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(100_000)
+            secure.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(talk) as plain_url:
+        url = plain_url.replace("http://127.0.0.1", "https://localhost")
+        with Transport() as transport, pytest.raises(ServerUnreachableError, match="does not trust its certificate"):
+            transport.get(url)
+        if sys.platform == "linux":  # elsewhere the system's store has no file to point to
+            authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+            monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+            with Transport() as transport:
+                assert transport.get(url).body == b"{}"
+
+
+def test_a_body_is_sent_packed_and_without_a_time() -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+        while asked[0].endswith(b"\r\n\r\n"):  # the body comes apart
+            asked[0] += connection.recv(100_000)
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(talk) as url, Transport() as transport:
+        transport.post(url, b'{"a": 1}')
+    head, _, body = asked[0].partition(b"\r\n\r\n")
+    assert b"content-encoding: gzip" in head.lower()
+    assert gzip.decompress(body) == b'{"a": 1}'
+    assert body[4:8] == b"\0\0\0\0"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("ALL_PROXY", "gopher://proxy.example"), ("HTTPS_PROXY", "http://[half"), ("HTTPS_PROXY", "nonsense")]
+)
+def test_a_proxy_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ServerUnreachableError), Transport(1) as transport:
+        transport.get("https://updates.example/api/updates")
+
+
+def test_a_socks_proxy_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bytes] = []
+
+    def socks(connection: socket.socket) -> None:
+        asked.append(connection.recv(1000))
+
+    with raw_server(socks) as url:
+        monkeypatch.setenv("ALL_PROXY", url.replace("http://", "socks5://"))
+        with Transport(5) as transport, pytest.raises(ServerUnreachableError):
+            transport.get("http://updates.example/api/updates")
+    assert asked[0].startswith(b"\x05"), "the greeting of SOCKS 5"
+
+
+def test_what_is_not_encrypted_never_leaves_this_machine_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def proxy(connection: socket.socket) -> None:
+        raise AssertionError("the proxy was asked")
+
+    body = b"{}"
+    with raw_server(answering(b"content-length: 2\r\n", body)) as url, raw_server(proxy) as proxy_url:
+        monkeypatch.setenv("HTTP_PROXY", proxy_url)
+        monkeypatch.setenv("NO_PROXY", "")
+        with Transport() as transport:
+            assert transport.get(url).body == body
+
+
+def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that takes long to look up: whoever waited has gone on, and may have asked to forget everything since."""
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+
+    connect, connected = socket.create_connection, threading.Event()
+
+    def slowly(*arguments: object, **options: object) -> socket.socket:
+        time.sleep(0.6)
+        made = connect(*arguments, **options)  # type: ignore[arg-type]
+        connected.set()
+        return made
+
+    monkeypatch.setattr(socket, "create_connection", slowly)
+    with raw_server(talk) as url, Transport(deadline=0.2) as transport:
+        with pytest.raises(ServerUnreachableError, match="in time"):
+            transport.post(url, b"{}")
+        assert connected.wait(10)
+        time.sleep(0.3)
+    assert [body for body in asked if body] == []
+
+
+def test_a_request_tells_nothing_of_the_machine() -> None:
+    asked: list[bytes] = []
+
+    def talk(connection: socket.socket) -> None:
+        asked.append(connection.recv(100_000))
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+
+    with raw_server(talk) as url, Transport() as transport:
+        transport.get(url)
+    lines = asked[0].decode().lower().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
+    assert headers.pop("host")
+    assert headers == {
+        "user-agent": "napari-telemetry/0.1.0",
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "connection": "keep-alive",
+    }

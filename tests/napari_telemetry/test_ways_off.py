@@ -1,0 +1,115 @@
+"""Every way to switch telemetry off, each against everything that could send or count.
+
+(Blocked hosts are in test_telemetry.py; that nothing is left to run when the package is uninstalled is in
+end_to_end/test_wheels.py.)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import respx
+from napari_telemetry.api import client_here
+from napari_telemetry.collect import Collector
+from napari_telemetry.facts import facts_of
+from napari_telemetry.settings import fixed_site_file, read_site_rules
+from napari_telemetry.standing import client_status
+from napari_telemetry.switches import CI_VARIABLES
+from napari_telemetry.wire import Level
+
+from tests.support.client import HERE, TABLE_PATH, WEEK, Machine, requests_of
+
+Way = Callable[[Machine, Path], None]
+
+
+def variable(name: str, value: str) -> Way:
+    def switch(machine: Machine, _: Path) -> None:
+        machine.environ = {name: value}
+
+    return switch
+
+
+def site(text: str) -> Way:
+    def switch(machine: Machine, folder: Path) -> None:
+        path = folder / "site.json"
+        path.write_text(text)
+        machine.site = read_site_rules([path])
+
+    return switch
+
+
+def withdraw(machine: Machine, _: Path) -> None:
+    machine.consent(Level.NONE)
+
+
+WAYS: dict[str, tuple[Way, str]] = {
+    "the answer none": (withdraw, "your answer was none"),
+    "NAPARI_TELEMETRY=0": (variable("NAPARI_TELEMETRY", "0"), "NAPARI_TELEMETRY=0"),
+    **{f"NAPARI_TELEMETRY={value}": (variable("NAPARI_TELEMETRY", value), value) for value in ("false", "none", "n", "nope")},
+    "NAPARI_TELEMETRY=off": (variable("NAPARI_TELEMETRY", "OFF "), "NAPARI_TELEMETRY"),
+    "DO_NOT_TRACK=1": (variable("DO_NOT_TRACK", "1"), "DO_NOT_TRACK=1"),
+    "DO_NOT_TRACK=true": (variable("DO_NOT_TRACK", "true"), "DO_NOT_TRACK"),
+    **{f"{name}=true": (variable(name, "true"), name) for name in CI_VARIABLES},
+    "site file": (site('{"telemetry": false}'), "site.json"),
+    "site file, level none": (site('{"maximum_level": "none"}'), "site.json"),
+    "site file, damaged": (site("{"), "site.json"),
+}
+
+
+@pytest.mark.promise("off-by-variable")
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_leaves_and_nothing_is_counted(machine: Machine, server: respx.MockRouter, tmp_path: Path, way: str) -> None:
+    switch, named = WAYS[way]
+    machine.consent(Level.FULL)
+    before = machine.store.drafts.all()
+    switch(machine, tmp_path)
+    collector = Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL))
+    for day in range(3):
+        collector.command("affinder.start")
+        collector.flush()
+        assert len(machine.client.check().rows) == 2, "the update check goes on"
+        machine.clock.forward(days=day)
+    assert set(requests_of(server)) == {("GET", TABLE_PATH)}
+    assert all(call.request.content == b"" for call in server.calls)
+    assert machine.store.drafts.all() == before
+    assert machine.store.drafts.counts(WEEK).commands == {}
+    assert machine.client.preview() is None
+    status = client_status(machine.settings, machine.store, machine.client.telemetry, None)
+    assert status.level is Level.NONE
+    assert named in str(status.reason), "status names the way that is in force"
+
+
+@pytest.mark.promise("off-by-administrator")
+def test_an_administrator_can_set_the_server_and_the_highest_level(machine: Machine, tmp_path: Path) -> None:
+    site('{"maximum_level": "basic", "server": "https://updates.example"}')(machine, tmp_path)
+    machine.consent(Level.FULL)
+    decision = machine.client.decision()
+    assert (decision.level, decision.is_restricted) == (Level.BASIC, True)
+    assert "site.json" in str(decision.reason)
+
+
+@pytest.mark.parametrize(
+    ("platform", "environ", "fixed"),
+    [
+        ("linux", {}, "/etc/xdg/napari-update-hook/site.json"),
+        ("linux", {"XDG_CONFIG_DIRS": "/home/me/mine"}, "/etc/xdg/napari-update-hook/site.json"),
+        ("darwin", {}, "/Library/Application Support/napari-update-hook/site.json"),
+        ("win32", {}, r"C:\ProgramData\napari-update-hook\site.json"),
+        ("win32", {"PROGRAMDATA": r"D:\Shared"}, r"D:\Shared\napari-update-hook\site.json"),
+    ],
+)
+def test_where_administrators_put_their_file(platform: str, environ: dict[str, str], fixed: str) -> None:
+    assert str(fixed_site_file(environ, platform)) == fixed
+
+
+def test_the_file_of_this_system_is_really_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from napari_telemetry import settings
+
+    (tmp_path / "site.json").write_text(json.dumps({"telemetry": False}))
+    monkeypatch.setattr(settings, "site_files", lambda _: (tmp_path / "site.json",))
+    here = client_here("http://127.0.0.1:9")
+    here.client.set_consent(Level.FULL, means="test")
+    assert here.client.decision().level is Level.NONE
