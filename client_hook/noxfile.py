@@ -19,7 +19,7 @@ import nox
 ROOT = Path(__file__).parents[1]
 CLIENT = ["-e", "client_hook/napari-update-hook", "-e", "client_hook/napari-telemetry"]
 PYTHONS = os.environ.get("TEST_PYTHONS", "").split() or ["3.10", "3.11", "3.12", "3.13", "3.14"]
-TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "pytest-xdist", "respx", "trustme"]
+TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "pytest-xdist", "respx", "trustme", "uv"]
 LAYERS = ["numpy", "dask[array]", "xarray", "zarr", "tensorstore"]
 
 FOLDERS = ["tests/napari_update_hook", "tests/napari_telemetry"]

@@ -6,9 +6,14 @@ import json
 import logging
 from pathlib import Path
 
+import napari_telemetry.cli
+import napari_update_hook.cli
 from sphinx.application import Sphinx
 
 from aggregation import __version__
+
+for command in (napari_telemetry.cli.app, napari_update_hook.cli.app):
+    command.rich_markup_mode = "rich"  # sphinxcontrib-typer reads only help that rich has formatted
 
 ROOT = Path(__file__).parents[1]
 

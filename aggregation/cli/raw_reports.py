@@ -65,10 +65,10 @@ def purge_command(
     console.print(f"{several(total, 'raw report')} from before {oldest} {would} deleted.")
 
 
-def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-updates id` shows them.")]) -> None:
+def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-telemetry id` shows them.")]) -> None:
     """Delete all raw reports of one identifier, for people who ask by e-mail."""
     if len(identifier) != 32 or set(identifier) - set("0123456789abcdef"):
-        errors.print("[red]An identifier is 32 digits from 0 to 9 and a to f, as `napari-updates id` shows it.[/red]")
+        errors.print("[red]An identifier is 32 digits from 0 to 9 and a to f, as `napari-telemetry id` shows it.[/red]")
         raise typer.Exit(USAGE)
 
     async def work() -> int:

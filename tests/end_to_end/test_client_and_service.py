@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from napari_telemetry.collect import Collector
 from napari_telemetry.environment import Distribution
-from napari_telemetry.errors import ServerUnreachableError
 from napari_telemetry.facts import facts_of
 from napari_telemetry.own_data import server_copy
 from napari_telemetry.weeks import start_of
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from napari_update_hook.errors import ServerUnreachableError
 
 from tests.support.client import HERE, Clock, Machine
 from tests.support.made_upstream import MadeUpstream
@@ -65,7 +65,7 @@ def test_what_the_client_sends_is_stored_whole_and_nothing_had_to_be_left_out(ma
         collect(machine)
     previewed = machine.client.preview()
     assert previewed is not None
-    receipt = machine.client.check().telemetry.receipt
+    receipt = machine.client.send().receipt
     assert receipt is not None
     assert (receipt.stored, receipt.left_out.plugins, receipt.left_out.commands) == (True, 0, 0)
     (copy,) = server_copy(machine.settings, machine.store, 10)
@@ -84,13 +84,13 @@ def test_what_the_client_sends_is_stored_whole_and_nothing_had_to_be_left_out(ma
 
 def test_a_second_state_of_the_week_replaces_the_first_and_a_lower_level_takes_back(machine: Machine) -> None:
     machine.consent(Level.FULL)
-    machine.client.check()
+    machine.client.send()
     collect(machine)
     machine.clock.forward(hours=27)
-    machine.client.check()
+    machine.client.send()
     machine.consent(Level.BASIC)
     machine.clock.forward(hours=27)
-    machine.client.check()
+    machine.client.send()
     (copy, also_at_basic) = server_copy(machine.settings, machine.store, 10)
     assert copy.reports == also_at_basic.reports, "one identifier, sent at two levels"
     (stored,) = copy.reports
@@ -102,16 +102,16 @@ def test_a_state_file_that_was_lost_goes_on_above_what_the_service_holds(machine
     machine.consent(Level.MIDDLE)
     for _ in range(3):
         machine.store.sendings.reserve_revision(machine.settings.service, WEEK)
-    machine.client.check()
+    machine.client.send()
     with machine.store.files[0].change() as own:
         own.execute("DELETE FROM revisions")
         own.execute("UPDATE drafts SET changed = changed + 1")
     machine.clock.forward(hours=27)
-    refused = machine.client.check().telemetry.receipt
+    refused = machine.client.send().receipt
     assert refused is not None
     assert (refused.stored, refused.revision) == (False, 4)
     machine.clock.forward(hours=27)
-    accepted = machine.client.check().telemetry.receipt
+    accepted = machine.client.send().receipt
     assert accepted is not None
     assert (accepted.stored, accepted.revision) == (True, 5)
 
@@ -121,7 +121,7 @@ def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine)
     machines = [Machine(machine.folder, machine.server, name=f"env-{n}", **shared) for n in range(9)]
     for one in machines:
         one.consent(Level.BASIC)
-    receipts = [one.client.check().telemetry.receipt for one in machines]
+    receipts = [one.client.send().receipt for one in machines]
     assert [receipt.stored for receipt in receipts if receipt] == [True] * 8 + [False]
     (kept,) = machines[-1].store.drafts.all()
     assert kept.is_unsent
@@ -141,14 +141,13 @@ def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of
         environment = msgspec.structs.replace(HERE, distributions=PLUGINS)
         machine = Machine(tmp_path / "state", server.url, environment=environment, clock=Clock(DURING))
         machine.consent(Level.FULL)
-        result = machine.client.check()
-        assert "off from now on" in str(result.telemetry.reason)
-        assert result.rows
+        assert "off from now on" in str(machine.client.send().reason)
+        assert machine.updates.check().rows
         assert machine.client.decision().level is Level.NONE
         machine.consent(Level.BASIC)
-        assert machine.client.check().telemetry.receipt is not None
+        assert machine.client.send().receipt is not None
     machine.clock.forward(days=1)
-    assert machine.client.check().is_from_cache, "the service is gone; what is known stays"
+    assert machine.updates.check().is_from_cache, "the service is gone; what is known stays"
     elsewhere = Machine(tmp_path / "fresh", machine.server, clock=machine.clock)
     with pytest.raises(ServerUnreachableError):
-        elsewhere.client.check()
+        elsewhere.updates.check()

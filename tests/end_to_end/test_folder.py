@@ -16,9 +16,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from napari_telemetry.environment import Distribution
-from napari_telemetry.updates import UpdateRow
 from napari_telemetry.weeks import start_of
 from napari_telemetry.wire import Level
+from napari_update_hook.updates import UpdateRow
 
 from tests.support.client import HERE, Clock, Machine
 from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
@@ -84,8 +84,8 @@ def addresses(folder: Path, service: Server) -> Iterator[dict[str, str]]:
     server.server_close()
 
 
-def rows_of(machine: Machine) -> list[UpdateRow]:
-    return machine.client.check().rows
+def rows_of(machine: Machine) -> tuple[UpdateRow, ...]:
+    return machine.updates.check(keep_napari=True).rows
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -111,8 +111,8 @@ def test_a_check_finds_the_same_everywhere(
             "micro-sam": "1.8.10" if python == "3.12.1" else "1.5.0",
         }
         notes = {row.name: row.note for row in rows_of(machine)}
-        assert notes["pinned"] == "1.1 needs napari >=0.7; this is 0.6.1"
-        assert notes["some-plugin"] == "1.1.0 was withdrawn by its authors: broken wheel"
+        assert "1.1 needs napari >=0.7" in notes["pinned"]
+        assert notes["some-plugin"].startswith("1.1.0 was withdrawn by its authors: broken wheel")
     else:
         assert found == {
             "affinder": "0.4.0" if python == "3.9.2" else "0.5.0",
@@ -124,9 +124,8 @@ def test_a_check_finds_the_same_everywhere(
 def test_a_folder_takes_no_reports_and_says_so(addresses: dict[str, str], tmp_path: Path, place: str) -> None:
     machine = Machine(tmp_path, addresses[place], clock=Clock(NOW))
     machine.consent(Level.FULL)
-    result = machine.client.check()
-    assert [row.name for row in result.rows] == ["affinder", "napari-harpy"]
-    assert "does not take telemetry" in str(result.telemetry.reason)
+    assert [row.name for row in rows_of(machine)] == ["affinder", "napari-harpy"]
+    assert "does not take telemetry" in str(machine.client.send().reason)
 
 
 def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service: Server) -> None:

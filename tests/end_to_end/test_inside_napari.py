@@ -27,7 +27,7 @@ import numpy
 import napari
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
-from napari_telemetry.plugin import starting
+from napari_update_hook.plugin import starting
 from napari_telemetry.plugin.attachment import attachment
 
 starting.attach_to_every_viewer()
@@ -67,11 +67,11 @@ def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tm
             assert answer.returncode in (0, 10), answer.stdout + answer.stderr
             return answer.stdout
 
-        updates = ("-m", "napari_telemetry")
-        run(*updates, "consent", "set", "full")
+        updates, telemetry = ("-m", "napari_update_hook"), ("-m", "napari_telemetry")
+        run(*telemetry, "consent", "set", "full")
         run("-c", USE)
         run(*updates, "check")
-        (copy,) = json.loads(run(*updates, "server-copy", "--json"))
+        (copy,) = json.loads(run(*telemetry, "server-copy", "--json"))
         (stored,) = copy["reports"]
         report: dict[str, Any] = stored["report"]
     assert stored["level"] == "full"

@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 import napari_telemetry
+import napari_update_hook
 import pytest
 import rattler_build
 from packaging.requirements import Requirement
@@ -40,7 +41,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     built = {}
     for name, source in (
         ("hook", ROOT / "client_hook" / "napari-update-hook"),
-        ("client", ROOT / "client_hook" / "napari-telemetry"),
+        ("telemetry", ROOT / "client_hook" / "napari-telemetry"),
         ("service", ROOT),
     ):
         copy = folder / name
@@ -61,31 +62,32 @@ def sources(wheels: dict[str, Path]) -> dict[str, Path]:
 
 def test_pypi_would_take_what_is_built(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
     told = call(sys.executable, "-m", "twine", "check", "--strict", *wheels.values(), *sources.values())
-    assert told.count("PASSED") == 4
+    assert told.count("PASSED") == 6
 
 
 def test_the_version_is_the_same_everywhere(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
     """`make version` writes it; the changelog says what is in it, or what will be."""
     versions = {parse_wheel_filename(wheel.name)[1] for wheel in wheels.values()}
     versions |= {parse_sdist_filename(source.name)[1] for source in sources.values()}
-    assert versions == {Version(aggregation.__version__)} == {Version(napari_telemetry.__version__)}
+    assert versions == {Version(aggregation.__version__)}
+    assert napari_telemetry.__version__ == napari_update_hook.__version__ == aggregation.__version__
     assert call(sys.executable, "-m", "update_server", "--version").strip() == aggregation.__version__
     changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
     assert "## [Unreleased]" in changelog or f"## [{aggregation.__version__}]" in changelog
 
 
 def test_rattler_build_renders_the_recipe_for_conda_forge(sources: dict[str, Path], tmp_path: Path) -> None:
-    text = call(sys.executable, ROOT / "deploy" / "conda" / "make_recipe.py", sources["client"])
+    text = call(sys.executable, ROOT / "deploy" / "conda" / "make_recipe.py", sources["hook"])
     parsed = rattler_build.Stage0Recipe.from_yaml(text, recipe_dir=tmp_path)
     (variant,) = parsed.render()
     package = variant.recipe.package
     assert (str(package.name), str(package.version)) == ("napari-update-hook", aggregation.__version__)
     rendered = variant.recipe.to_dict()
-    digest = hashlib.sha256(sources["client"].read_bytes()).hexdigest()
+    digest = hashlib.sha256(sources["hook"].read_bytes()).hexdigest()
     assert digest in str(rendered["source"])
     run = [str(one) for one in rendered["requirements"]["run"]]
     needed = [Requirement(one) for one in metadata.requires("napari-update-hook") or []]
-    assert {one.split()[0] for one in run} == {"python", "socksio", *(one.name for one in needed)}
+    assert {one.split()[0] for one in run} == {"python", *(one.name for one in needed)}
     for one in needed:
         (told,) = [line for line in run if line.split()[0] == one.name]
         assert SpecifierSet(told.partition(" ")[2]) == one.specifier
@@ -98,9 +100,12 @@ def empty_environment(folder: Path) -> Path:
 
 
 def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
-    client = set(zipfile.ZipFile(wheels["client"]).namelist())
-    assert {"napari_telemetry/napari.yaml", "napari_telemetry/py.typed", "napari_telemetry/wire.py"} <= client
-    assert not [name for name in client if name.startswith(("tests", "update_server", "aggregation"))]
+    hook = set(zipfile.ZipFile(wheels["hook"]).namelist())
+    assert {"napari_update_hook/napari.yaml", "napari_update_hook/py.typed", "napari_update_hook/table.py"} <= hook
+    telemetry = set(zipfile.ZipFile(wheels["telemetry"]).namelist())
+    assert {"napari_telemetry/napari.yaml", "napari_telemetry/py.typed", "napari_telemetry/questions.json"} <= telemetry
+    for own, names in (("napari_update_hook", hook), ("napari_telemetry", telemetry)):
+        assert {name.split("/")[0].partition("-")[0] for name in names} == {own}
     service = set(zipfile.ZipFile(wheels["service"]).namelist())
     assert {
         "update_server/index/seed.json.xz",
@@ -110,46 +115,63 @@ def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
         "migrations/raw/versions/0001_reports.py",
         "aggregation/catalogue.py",
     } <= service
-    assert not [name for name in service if name.startswith(("tests", "napari_telemetry", "client_hook"))]
+    assert not [name for name in service if name.startswith(("tests", "napari_update_hook", "napari_telemetry", "client_hook"))]
 
 
-def test_the_client_installs_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_the_update_check_installs_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
     programs = empty_environment(tmp_path / "environment")
-    call(programs / "python", "-m", "pip", "install", "-q", wheels["client"])
-    assert call(programs / "napari-updates", "--version").strip() == "0.1.0"
-    assert "consent" in call(programs / "napari-updates", "--help")
+    call(programs / "python", "-m", "pip", "install", "-q", wheels["hook"])
+    assert call(programs / "napari-updates", "--version").strip() == aggregation.__version__
+    assert "undo" in call(programs / "napari-updates", "--help")
     listed = call(programs / "python", "-m", "pip", "list").lower()
-    assert "litestar" not in listed
-    assert "napari-update-server" not in listed
+    for name in ("httpx", "msgspec", "napari-telemetry", "litestar"):
+        assert name not in listed
 
 
 @pytest.mark.promise("off-by-uninstalling")
 def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp_path: Path) -> None:
-    """The last way off: no start-up file, no entry point, no module stays behind; the state is data alone."""
+    """The last way off: no start-up file, no entry point, no module stays behind; the state is only data."""
     programs = empty_environment(tmp_path / "environment")
     python = programs / "python"
     before = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*") if path.suffix in (".pth", "")}
-    call(python, "-m", "pip", "install", "-q", wheels["client"])
+    call(python, "-m", "pip", "install", "-q", wheels["hook"], wheels["telemetry"])
     state = {"NAPARI_UPDATE_STATE": str(tmp_path / "state")}
     with_state = {name: value for name, value in os.environ.items() if name != "CI"} | state
-    consented = [str(programs / "napari-updates"), "consent", "set", "full"]
+    consented = [str(programs / "napari-telemetry"), "consent", "set", "full"]
     subprocess.run(consented, env=with_state, check=True, capture_output=True, timeout=60)
+    call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-telemetry")
+    status = subprocess.run([programs / "napari-updates", "status"], env=with_state, capture_output=True, text=True, check=True)
+    assert "napari-telemetry is not installed" in " ".join(status.stdout.split())
     call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-update-hook")
-    gone = subprocess.run([python, "-c", "import napari_telemetry"], capture_output=True, text=True, check=False)
-    assert "ModuleNotFoundError" in gone.stderr
-    assert not list(programs.glob("napari-updates*"))
-    left = [path for path in (tmp_path / "environment").rglob("*") if "update" in path.name and "napari" in path.name]
+    for package in ("napari_update_hook", "napari_telemetry"):
+        gone = subprocess.run([python, "-c", f"import {package}"], capture_output=True, text=True, check=False)
+        assert "ModuleNotFoundError" in gone.stderr
+    assert not list(programs.glob("napari-*"))
+    left = [
+        path for path in (tmp_path / "environment").rglob("*") if path.name.startswith(("napari_update", "napari_telemetry"))
+    ]
     assert left == []
     starting = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*.pth")}
     assert starting <= before, "nothing that runs at start-up"
     listed = "from importlib.metadata import entry_points; print(*entry_points(group='napari.manifest'))"
     assert call(python, "-c", listed).strip() == ""
-    assert {path.suffix for path in (tmp_path / "state").rglob("*") if path.is_file()} == {".sqlite3"}
+    assert {path.suffix for path in (tmp_path / "state").rglob("*") if path.is_file()} <= {".sqlite3", ".json"}
+
+
+@pytest.mark.napari
+def test_a_napari_environment_gets_exactly_one_package_more(wheels: dict[str, Path], napari_python: Path) -> None:
+    """What pip would install beside the newest napari that this Python takes, and import in it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "uv", "pip", "install", "--dry-run", "--python", napari_python, wheels["hook"]],
+        capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
+    lines = [line.strip() for line in done.stderr.splitlines() if line.startswith((" + ", " - ", " ~ "))]
+    assert {line.split()[1].partition("==")[0] for line in lines} <= {"napari-update-hook"}, done.stderr
 
 
 def test_the_service_installs_into_an_empty_environment_and_serves(wheels: dict[str, Path], tmp_path: Path) -> None:
     programs = empty_environment(tmp_path / "environment")
-    call(programs / "python", "-m", "pip", "install", "-q", wheels["client"], wheels["service"])
+    call(programs / "python", "-m", "pip", "install", "-q", wheels["hook"], wheels["telemetry"], wheels["service"])
     assert "UPDATE_SERVER_PORT" in call(programs / "update-server", "settings", "--json")
     code = """
 import asyncio, pathlib, sys

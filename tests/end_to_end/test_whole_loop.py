@@ -20,19 +20,23 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from napari_telemetry.client import CheckResult, UpdateClient
+from napari_telemetry.client import TelemetryClient
 from napari_telemetry.environment import Distribution, Environment
 from napari_telemetry.facts import facts_of
 from napari_telemetry.settings import ClientSettings, SiteRules, settings_from
 from napari_telemetry.state import ClientStore
 from napari_telemetry.state.drafts import Counts
-from napari_telemetry.updates import Status
+from napari_telemetry.telemetry import TelemetryOutcome
 from napari_telemetry.weeks import published_from, start_of
 from napari_telemetry.wire import Level
+from napari_update_hook.client import CheckResult, UpdateClient
+from napari_update_hook.settings import Settings
+from napari_update_hook.state import State
+from napari_update_hook.updates import Status
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tests.support.client import PLACE
+from tests.support.client import PLACE, hook_environment
 from tests.support.made_upstream import PLUGINS, MadeUpstream
 from tests.support.processes import Server, invoke, running_server
 from tests.support.waiting import wait_until
@@ -68,8 +72,8 @@ class Installed:
     def as_client_sees_it(self) -> Environment:
         """Return it as the client reads one, with a private plugin."""
         platform, architecture, name = self.system
-        found = {key: Distribution(key, version, False, "pip") for key, version in self.installed.items()}
-        found["my-secret-plugin"] = Distribution("my-secret-plugin", "1.0", True)
+        found = {key: Distribution(key, version, installer="pip") for key, version in self.installed.items()}
+        found["my-secret-plugin"] = Distribution("my-secret-plugin", "1.0", is_local=True)
         return Environment(f"3.{self.minor}.4", platform, architecture, name, "pypi", found)
 
 
@@ -97,8 +101,8 @@ def users() -> list[User]:
 
 
 USERS = users()
-Checked = tuple[User, Installed, CheckResult, CheckResult]
-"""A user, one of their environments, and what the checks of two days found there."""
+Checked = tuple[User, Installed, CheckResult, TelemetryOutcome, TelemetryOutcome]
+"""A user, one of their environments, what a check found there, and what became of the reports of two days."""
 
 
 def counted(values_of: Callable[[User, Installed], tuple[str, ...] | None], least: Level) -> dict[tuple[str, ...], int]:
@@ -134,21 +138,26 @@ def client_settings(server: Server, state: Path, now: datetime = DURING) -> Clie
     return settings_from(environ, server.url, SiteRules())
 
 
-def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, CheckResult, CheckResult]]:
+def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, CheckResult, TelemetryOutcome, TelemetryOutcome]]:
     """Let a user live two days: answer the question, check for updates in each environment, use napari, and check again."""
-    state = folder / f"user-{user.number}"
-    settings, next_day = client_settings(server, state), client_settings(server, state, DURING + timedelta(hours=27))
+    state_folder = folder / f"user-{user.number}"
+    settings, next_day = (
+        client_settings(server, state_folder),
+        client_settings(server, state_folder, DURING + timedelta(hours=27)),
+    )
     results = []
     for number, made in enumerate(user.environments):
         store, environment = ClientStore(settings.state, f"environment-{number}"), made.as_client_sees_it()
-        client = UpdateClient(settings, store, environment, PLACE, deadline=120)  # 200 at once on a busy machine
+        client = TelemetryClient(settings, store, environment, deadline=120)  # 200 at once on a busy machine
+        state = State(state_folder, f"environment-{number}")
+        updates = UpdateClient(Settings(server.url, state_folder), state, hook_environment(environment), PLACE, deadline=120)
         if user.level is not Level.NONE:
             client.set_consent(user.level, means="test")
-        first = client.check()
+        first = client.send()
         counts = {WEEK: Counts({"napari.window.file.open_files_dialog": 10 + user.number, "my-secret-plugin.run": 3})}
         counted = store.drafts.add(settings.service, store.drafts.epoch(), facts_of(environment, user.level), counts)
         assert counted is (user.level is Level.FULL)
-        results.append((made, first, UpdateClient(next_day, store, environment, PLACE, deadline=120).check()))
+        results.append((made, updates.check(), first, TelemetryClient(next_day, store, environment, deadline=120).send()))
     return results
 
 
@@ -186,7 +195,7 @@ def every_user_is_told_what_their_own_python_can_install(loop: Loop) -> None:
     _, _, checks = loop
     assert len(checks) > len(USERS), "some people have two environments"
     updates = 0
-    for _, environment, _, result in checks:
+    for _, environment, result, _, _ in checks:
         assert {row.name for row in result.rows} == set(environment.installed)
         for row in result.rows:
             expected = newest_fitting(row.name, f"3.{environment.minor}.4")
@@ -201,8 +210,8 @@ def every_user_is_told_what_their_own_python_can_install(loop: Loop) -> None:
 
 def batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop) -> None:
     _, folder, checks = loop
-    for user, _, first, second in checks:
-        sent = [result.telemetry.receipt for result in (first, second)]
+    for user, _, _, first, second in checks:
+        sent = [outcome.receipt for outcome in (first, second)]
         revisions = [receipt.revision if receipt else None for receipt in sent]
         assert revisions == {Level.NONE: [None, None], Level.FULL: [1, 2]}.get(user.level, [1, None])
         assert all(receipt.stored for receipt in sent if receipt)

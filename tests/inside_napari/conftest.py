@@ -1,4 +1,4 @@
-"""A real viewer with this package in it, whose settings, state and server are a test's own."""
+"""A real viewer with both packages in it, whose settings, state and server are a test's own."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from napari_telemetry.plugin import attachment as attachments
 from napari_telemetry.plugin import counting
 from napari_telemetry.plugin.qt import gui as guis
 from napari_telemetry.switches import CI_VARIABLES
+from napari_update_hook.plugin import instance as instances
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QApplication, QDialog
 
@@ -66,11 +67,17 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setattr(counting, "APPLICATION", "test_app")  # what napari calls itself in its test fixtures
     monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
     monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 100)
-    monkeypatch.setattr("napari_telemetry.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
+    monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
+    monkeypatch.setattr("napari_update_hook.plugin.session.POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr("napari_telemetry.plugin.session.LOOK_EVERY_S", 0.1)
     monkeypatch.setattr("napari_telemetry.state.database.BUSY_TIMEOUT_S", 20.0)  # tests use the files, too, and try once
     monkeypatch.setattr(attachments, "_attachment", None)
+    monkeypatch.setattr(instances, "_instance", None)
     yield
+    if (hook := instances._instance) is not None:
+        hook.end()
+        if hook.session._thread is not None:
+            hook.session._thread.join(15)
     made = attachments._attachment
     if made is not None:
         made.end()
@@ -99,10 +106,11 @@ def answered() -> Callable[[str], None]:
 
 @pytest.fixture
 def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any) -> Any:
-    """A viewer in a real window, in which this plugin is known and nothing is attached."""
+    """A viewer in a real window, in which both plugins are known and nothing is attached."""
     with contextlib.suppress(pytest.FixtureLookupError):  # from 0.9 on: settings of plugins are made anew
         request.getfixturevalue("plugin_settings")
-    npe2pm.register(PluginManifest.from_distribution("napari-telemetry"))
+    for name in ("napari-update-hook", "napari-telemetry"):
+        npe2pm.register(PluginManifest.from_distribution(name))
     made = make_napari_viewer(show=True)
     assert PluginManager.instance() is not None
     return made
@@ -110,8 +118,8 @@ def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any)
 
 @pytest.fixture
 def attached(viewer: Any) -> Any:
-    """A viewer with this package attached."""
-    from napari_telemetry.plugin import attach
+    """A viewer with both packages attached."""
+    from tests.inside_napari.attaching import attach
 
     attach(viewer)
     return viewer
@@ -147,7 +155,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Say how everything stood where a test failed: what comes about in threads can't be seen in a traceback."""
+    """Add the state of the sessions where a test failed: what happens in threads cannot be seen in a traceback."""
     report = yield
     if report.when != "teardown" and report.failed and attachments._attachment is not None:
         report.sections.append(("How the session stood", standing_of(attachments._attachment)))
@@ -157,7 +165,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def standing_of(attachment: attachments.Attachment) -> str:
     """Return the snapshot of a session, what its windows wait for, and what each thread is doing."""
     gui = attachment._gui
-    lines = [repr(attachment.session.snapshot), repr(attachment.session._tasks.holds)]
+    hook = instances._instance
+    lines = [repr(attachment.session.snapshot), repr(attachment.session._tasks.holds), repr(hook and hook.session.snapshot)]
     if gui is not None:
         waits = {"is_asking": gui._is_asking, "put_off": gui._put_off, "timer": gui._timer.isActive()}
         modal, popup = QApplication.activeModalWidget(), QApplication.activePopupWidget()

@@ -17,7 +17,8 @@ from packaging.version import Version
 NAPARI = Version(napari.__version__)
 BIN = Path(sys.executable).parent
 WATCHED = Path(__file__).parent / "watched"
-WAITING = "telemetry: waiting for your answer"
+UPDATES = "1 update"
+"""What the indicator says once the first check was answered."""
 
 
 @dataclass(frozen=True)

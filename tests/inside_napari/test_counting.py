@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from napari_telemetry import collect, consent
-from napari_telemetry.plugin import attach
 from napari_telemetry.plugin.attachment import attachment
 from napari_telemetry.plugin.counting import layer_type
 from npe2 import DynamicPlugin, PluginManager
 
+from tests.inside_napari.attaching import attach
 from tests.inside_napari.waiting import PATIENCE_MS
 
 
@@ -160,7 +160,7 @@ def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot
 def test_nothing_is_connected_below_full(viewer: Any, qtbot: Any, answered: Callable[[str], None], level: str) -> None:
     answered(level)
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.takes_reports is not None, timeout=PATIENCE_MS)
     assert not attachment().counting.is_connected
     assert "execute_command" not in vars(registry())
     assert "get" not in vars(PluginManager.instance().commands)

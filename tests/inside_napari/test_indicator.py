@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from napari_telemetry import consent
 from napari_telemetry.api import client_here
-from napari_telemetry.plugin import attach
 from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.attachment import attachment
 from napari_telemetry.plugin.qt.indicator import IndicatorButton
 from napari_telemetry.plugin.qt.panel import Panel
 
+from tests.inside_napari.attaching import attach
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 
@@ -113,8 +113,8 @@ def test_an_address_that_is_none_is_said(viewer: Any, qtbot: Any, monkeypatch: p
     qtbot.waitUntil(lambda: "not encrypted" in indicator(viewer).toolTip(), timeout=PATIENCE_MS)
 
 
-def test_it_counts_the_updates_too_and_opens_the_panel(attached: Any, qtbot: Any) -> None:
-    qtbot.waitUntil(lambda: indicator(attached).text().startswith("1 update"), timeout=PATIENCE_MS)
+def test_a_click_opens_the_panel(attached: Any, qtbot: Any) -> None:
+    qtbot.waitUntil(lambda: indicator(attached).isVisible(), timeout=PATIENCE_MS)
     indicator(attached).click()
     panels = attached.window._qt_window.findChildren(Panel)
     assert len(panels) == 1

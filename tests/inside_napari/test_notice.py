@@ -2,54 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from napari.utils.notifications import notification_manager
-from napari_telemetry.api import client_here
-from napari_telemetry.plugin import attach
-from napari_telemetry.plugin.attachment import attachment
-from napari_telemetry.plugin.qt.panel import Panel
-from napari_telemetry.state.snoozes import Snooze
+from napari_update_hook import attach
+from napari_update_hook.client import client_here
+from napari_update_hook.plugin.instance import get_instance
+from napari_update_hook.plugin.qt.panel import Panel
+from napari_update_hook.state import Snooze
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 
 
 @pytest.fixture(autouse=True)
-def _nobody_is_asked(answered: Callable[[str], None]) -> None:
-    answered("none")
+def _no_notices_of_before() -> None:
     notification_manager.records.clear()
 
 
 def notices() -> list[Any]:
-    return [
-        one for one in notification_manager.records if "fit your Python" in str(one.message) or "fits your" in str(one.message)
-    ]
+    return [one for one in notification_manager.records if str(one.message).startswith("There ")]
 
 
 def check(qtbot: Any) -> None:
     """Ask, and wait for the answer and for what comes of it."""
-    session = attachment().session
+    session = get_instance().session
     before = session.snapshot.result
     session.check()
-    qtbot.waitUntil(lambda: session.snapshot.result is not before and not session.snapshot.busy, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: session.snapshot.result is not before and not session.snapshot.is_checking, timeout=PATIENCE_MS)
     qtbot.wait(300)
 
 
-def test_it_names_the_updates_and_its_button_opens_the_panel(attached: Any, qtbot: Any, server: MadeServer) -> None:
+def test_it_names_the_updates_and_its_button_opens_the_panel(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+    attach(viewer)
     qtbot.waitUntil(lambda: len(notices()) == 1, timeout=PATIENCE_MS)
     (notice,) = notices()
-    assert notice.message == "1 update fits your Python: napari-svg 99.0"
+    assert notice.message == "There is 1 update: napari-svg 99.0"
     assert str(notice.severity).lower().endswith("info")
     ((text, act),) = notice.actions
     assert text == "Show updates"
     act()
-    panel = attached.window._qt_window.findChild(Panel)
+    panel = viewer.window._qt_window.findChild(Panel)
     assert panel is not None
-    assert panel.pages.currentIndex() == 0
 
 
 def test_the_same_updates_are_told_once_and_others_the_next_day(
@@ -68,14 +64,14 @@ def test_the_same_updates_are_told_once_and_others_the_next_day(
 
 
 def test_a_snoozed_update_is_not_told(viewer: Any, qtbot: Any) -> None:
-    client_here().store.snoozes.add(Snooze("napari-svg", "99.0"))
+    client_here().state.snooze(Snooze("napari-svg", "99.0"))
     attach(viewer)
     check(qtbot)
     assert notices() == []
 
 
 def test_a_setting_turns_it_off(viewer: Any, qtbot: Any) -> None:
-    client_here().store.notices.want(False)
+    client_here().state.want_notifications(False)
     attach(viewer)
     check(qtbot)
     assert notices() == []

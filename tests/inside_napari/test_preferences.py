@@ -9,14 +9,13 @@ from typing import Any
 import napari.settings
 import pytest
 from napari_telemetry import consent
-from napari_telemetry.api import client_here
-from napari_telemetry.plugin import attach
 from napari_telemetry.plugin.attachment import attachment
 from napari_telemetry.plugin.qt.question import QuestionDialog
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtGui import QWheelEvent
 from qtpy.QtWidgets import QComboBox
 
+from tests.inside_napari.attaching import attach
 from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 PLUGIN = "napari-telemetry"
@@ -198,13 +197,6 @@ def test_cancel_does_not_bring_back_a_consent_that_was_withdrawn_meanwhile(opene
     qtbot.wait(500)
     assert level_recorded() == "none"
     assert level() == "none"
-
-
-def test_notifications_can_be_turned_off_there(made: Any, qtbot: Any) -> None:
-    page().notify = False
-    qtbot.waitUntil(lambda: client_here().store.notices.wanted() is False, timeout=PATIENCE_MS)
-    client_here().store.notices.want(True)
-    qtbot.waitUntil(lambda: page().notify is True, timeout=PATIENCE_MS)
 
 
 def test_the_switch_as_a_variable_does_not_break_preferences(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,6 @@ import pytest
 from napari_telemetry.api import client_here
 from napari_telemetry.asking import Question, Why
 from napari_telemetry.decision import ConsentRecord
-from napari_telemetry.plugin import attach
 from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.attachment import attachment
 from napari_telemetry.plugin.qt import gui as guis
@@ -19,6 +18,7 @@ from napari_telemetry.plugin.qt.question import QuestionDialog
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QPlainTextEdit, QPushButton
 
+from tests.inside_napari.attaching import attach
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS, shown
 
@@ -116,7 +116,6 @@ def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
 
 
 def test_nobody_is_asked_where_a_switch_is_off(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_telemetry.plugin import attach
 
     monkeypatch.setenv("NAPARI_TELEMETRY", "0")
     attach(viewer)
@@ -125,7 +124,6 @@ def test_nobody_is_asked_where_a_switch_is_off(viewer: Any, qtbot: Any, monkeypa
 
 
 def test_nobody_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Callable[[str], None], server: MadeServer) -> None:
-    from napari_telemetry.plugin import attach
 
     answered("none")
     attach(viewer)
@@ -171,7 +169,7 @@ def test_nobody_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatc
 def test_an_index_that_takes_no_reports_is_nothing_to_be_asked_about(viewer: Any, qtbot: Any, server: MadeServer) -> None:
     server.is_todays_index = True
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.result is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: attachment().session.snapshot.takes_reports is not None, timeout=PATIENCE_MS)
     qtbot.wait(1500)
     assert dialogs() == []
     assert client_here().store.consents.askings() == []

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 from napari_telemetry import collect
-from napari_telemetry.plugin import attach
 from napari_telemetry.plugin.attachment import attachment
+from napari_update_hook.plugin.instance import get_instance
 
+from tests.inside_napari.attaching import attach
 from tests.inside_napari.waiting import PATIENCE_MS
 
 SECONDS = float(os.environ.get("TEST_SOAK_S") or 30)
@@ -48,7 +49,7 @@ def test_counting_does_not_let_memory_grow(viewer: Any, qtbot: Any, answered: Ca
         viewer.layers.clear()
         attachment().session.refresh()
         if rounds % 10 == 0:
-            attachment().session.check()
+            get_instance().session.check()
             collector.flush()
         if panel is None:
             attachment().gui().open_panel(viewer)

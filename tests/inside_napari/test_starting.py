@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_telemetry.plugin.starting import SCRIPT
+from napari_update_hook.plugin.starting import SCRIPT
 
-from tests.inside_napari.processes import BIN, NAPARI, WAITING, Ended, run_napari
+from tests.inside_napari.processes import BIN, NAPARI, UPDATES, Ended, run_napari
 
 STARTS_SCRIPTS = pytest.mark.skipif(NAPARI.release < (0, 6, 5), reason="napari runs start-up scripts from 0.6.5 on")
 
@@ -28,25 +28,25 @@ def test_plain_napari_runs_and_imports_nothing_of_ours(tmp_path: Path) -> None:
 
 def test_not_even_where_the_plugin_is_disabled(tmp_path: Path) -> None:
     (tmp_path / "napari").mkdir()
-    (tmp_path / "napari" / "settings.yaml").write_text("plugins:\n  disabled_plugins:\n  - napari-telemetry\n")
+    (tmp_path / "napari" / "settings.yaml").write_text("plugins:\n  disabled_plugins:\n  - napari-update-hook\n")
     ended = napari_alone(tmp_path)
     assert (ended.code, ended.windows, ended.indicators, ended.ours) == (0, 1, [], []), ended.output
 
 
 def test_the_widget_attaches_for_that_run(tmp_path: Path) -> None:
-    ended = napari_alone(tmp_path, "-w", "napari-telemetry", wanted=WAITING)
+    ended = napari_alone(tmp_path, "-w", "napari-update-hook", wanted=UPDATES)
     assert ended.code == 0, ended.output
     assert len(ended.indicators) == 1
-    assert ended.indicators[0].endswith(WAITING)
+    assert ended.indicators[0].endswith(UPDATES)
 
 
 def test_the_launcher_takes_every_argument_of_napari(tmp_path: Path) -> None:
     image = tmp_path / "image.csv"
     image.write_text("index,axis-0,axis-1\n0,1,2\n")
     command: list[str | Path] = [BIN / "napari-hooked", "--layer-type", "points", image]
-    ended = run_napari(command, tmp_path, wanted=WAITING, seconds=15)
+    ended = run_napari(command, tmp_path, wanted=UPDATES, seconds=15)
     assert ended.code == 0, ended.output
-    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
+    assert [text.endswith(UPDATES) for text in ended.indicators] == [True], ended.output
     version = subprocess.run([BIN / "napari-hooked", "--version"], capture_output=True, text=True, check=True)
     assert str(NAPARI) in version.stdout
     without_a_display = {"PATH": str(BIN), "HOME": str(tmp_path), "NAPARI_CONFIG": str(tmp_path / "settings.yaml")}
@@ -59,8 +59,8 @@ def test_the_launcher_takes_every_argument_of_napari(tmp_path: Path) -> None:
 
 @STARTS_SCRIPTS
 def test_the_script_of_an_administrator_is_run(tmp_path: Path) -> None:
-    ended = napari_alone(tmp_path, wanted=WAITING, NAPARI_APPLICATION_STARTUP_SCRIPT=str(SCRIPT))
-    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
+    ended = napari_alone(tmp_path, wanted=UPDATES, NAPARI_APPLICATION_STARTUP_SCRIPT=str(SCRIPT))
+    assert [text.endswith(UPDATES) for text in ended.indicators] == [True], ended.output
 
 
 def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
@@ -77,12 +77,12 @@ def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
     patch = subprocess.run(["patch", "-p1", "--batch"], input=diff, cwd=copy, capture_output=True, text=True, check=False)
     assert patch.returncode == 0, patch.stdout + patch.stderr
     two_viewers = "import napari; one, two = napari.Viewer(), napari.Viewer(); napari.run()"
-    ended = run_napari([sys.executable, "-c", two_viewers], tmp_path, wanted=WAITING, seconds=15, path=str(copy))
+    ended = run_napari([sys.executable, "-c", two_viewers], tmp_path, wanted=UPDATES, seconds=15, path=str(copy))
     assert ended.windows == 2, ended.output
-    assert [text.endswith(WAITING) for text in ended.indicators] == [True, True], ended.output
-    switched_off = napari_alone(tmp_path, path=str(copy), wanted="blocked by NAPARI_TELEMETRY", NAPARI_TELEMETRY="0")
-    assert "blocked by NAPARI_TELEMETRY" in switched_off.indicators[0], switched_off.output
-    broken = tmp_path / "broken" / "napari_telemetry"
+    assert [text.endswith(UPDATES) for text in ended.indicators] == [True, True], ended.output
+    switched_off = napari_alone(tmp_path, path=str(copy), NAPARI_UPDATE_CHECK="0")
+    assert (switched_off.windows, switched_off.indicators) == (1, []), switched_off.output
+    broken = tmp_path / "broken" / "napari_update_hook"
     broken.mkdir(parents=True)
     (broken / "__init__.py").write_text("raise RuntimeError('broken')")
     ended = napari_alone(tmp_path, path=f"{broken.parent}:{copy}")
@@ -92,10 +92,10 @@ def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
 
 def test_a_failure_of_ours_shows_nothing_and_stops_nothing(tmp_path: Path) -> None:
     code = (
-        "import napari_telemetry.plugin.session as session\n"
+        "import napari_update_hook.plugin.session as session\n"
         "def fail(*_, **__): raise RuntimeError('broken')\n"
         "session.Session.__init__ = fail\n"
-        "from napari_telemetry.plugin.starting import main\n"
+        "from napari_update_hook.plugin.starting import main\n"
         "import sys; sys.argv = ['napari-hooked']; main()\n"
     )
     ended = run_napari([sys.executable, "-c", code], tmp_path, seconds=3)
@@ -106,32 +106,33 @@ def test_a_failure_of_ours_shows_nothing_and_stops_nothing(tmp_path: Path) -> No
 def test_in_ipython_a_viewer_is_attached_closed_and_made_again(tmp_path: Path) -> None:
     pytest.importorskip("IPython")
     code = (
-        "import napari, napari_telemetry\n"
-        "viewer = napari.Viewer(); napari_telemetry.attach(viewer)\n"
+        "import napari, napari_update_hook\n"
+        "viewer = napari.Viewer(); napari_update_hook.attach(viewer)\n"
         "viewer.close()\n"
-        "viewer = napari.Viewer(); napari_telemetry.attach(viewer); napari_telemetry.attach(viewer)\n"
+        "viewer = napari.Viewer(); napari_update_hook.attach(viewer); napari_update_hook.attach(viewer)\n"
         "napari.run()\n"
     )
-    ended = run_napari([sys.executable, "-m", "IPython", "--gui=qt", "-c", code], tmp_path, wanted=WAITING, seconds=15)
-    assert [text.endswith(WAITING) for text in ended.indicators] == [True], ended.output
+    ended = run_napari([sys.executable, "-m", "IPython", "--gui=qt", "-c", code], tmp_path, wanted=UPDATES, seconds=15)
+    assert [text.endswith(UPDATES) for text in ended.indicators] == [True], ended.output
 
 
-def test_without_qt_the_check_and_the_counting_alone_run(tmp_path: Path) -> None:
+def test_without_qt_the_check_and_the_counting_still_run(tmp_path: Path) -> None:
     code = (
-        "import sys, time, napari_telemetry, numpy\n"
+        "import sys, time, napari_telemetry, napari_update_hook, numpy\n"
         "from napari.components import ViewerModel\n"
         "napari_telemetry.consent.record('full')\n"
-        "viewer = ViewerModel(); napari_telemetry.attach(viewer)\n"
+        "viewer = ViewerModel(); napari_update_hook.attach(viewer)\n"
         "from napari_telemetry.plugin.attachment import attachment\n"
-        "ends = time.time() + 15\n"
+        "from napari_update_hook.plugin.instance import get_instance\n"
+        "ends = time.time() + 25\n"
         "while not attachment().counting.is_connected and time.time() < ends: time.sleep(0.05)\n"
         "viewer.add_image(numpy.zeros((2, 2)))\n"
-        "while attachment().session.snapshot.result is None and time.time() < ends: time.sleep(0.05)\n"
+        "while get_instance().session.snapshot.result is None and time.time() < ends: time.sleep(0.05)\n"
         "print('QT', [name for name in sys.modules if name.startswith(('PyQt', 'PySide'))])\n"
         "from qtpy.QtWidgets import QApplication\n"
         "print('APPLICATION', QApplication.instance())\n"
         "print('WAITING', len(__import__('napari_telemetry').collect._active._events))\n"
-        "print('KNOWN', attachment().session.snapshot.result is not None)\n"
+        "print('KNOWN', get_instance().session.snapshot.result is not None)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr

@@ -14,7 +14,9 @@ from napari_telemetry.switches import CI_VARIABLES
 
 from tests.support.client import SERVER, Machine, taking_server
 
-hypothesis.settings.register_profile("ours", deadline=None)  # no test is timed: the machine may have other things to do
+hypothesis.settings.register_profile(
+    "ours", parent=hypothesis.settings.default, deadline=None
+)  # no test is timed: the machine may have other things to do
 hypothesis.settings.load_profile("ours")
 OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 

@@ -11,7 +11,7 @@ import pytest
 import respx
 from napari_telemetry.wire import Level
 
-from tests.support.client import SERVER
+from tests.support.client import SERVER, reports_of
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +19,16 @@ def _this_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
 
 
-def test_check_status_and_consent_are_what_they_say(server: respx.MockRouter) -> None:
+def test_status_and_consent_are_what_they_say(server: respx.MockRouter) -> None:
     assert napari_telemetry.status().level is Level.NONE
-    result = napari_telemetry.check()
-    assert result.server == SERVER
-    assert napari_telemetry.check(only_if_due=True).is_from_cache
+    napari_telemetry.send_if_due(5)
+    assert not server.calls, "no one agreed"
     answer = napari_telemetry.consent.record("basic", lasting="90d")
     assert answer.until is not None
     assert answer.until - answer.at == timedelta(days=90)
     assert napari_telemetry.consent.decision().level is Level.BASIC
+    napari_telemetry.send_if_due(60)
+    assert len(reports_of(server)) == 1
     assert napari_telemetry.consent.current() == answer
     napari_telemetry.consent.record(Level.FULL, lasting=timedelta(hours=1))
     assert napari_telemetry.consent.withdraw().level is Level.NONE

@@ -6,14 +6,15 @@ import json
 from typing import Any
 
 import httpx
+import napari_telemetry
 import pytest
 import respx
 from napari_telemetry import api, cli
-from napari_telemetry.here import store_here
+from napari_telemetry.api import store_here
 from napari_telemetry.settings import settings_from
 from typer.testing import CliRunner
 
-from tests.support.client import HERE, SERVER, TABLE_PATH, table_of
+from tests.support.client import HERE, SERVER
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
         monkeypatch.setattr(module, "out", Console(highlight=False, width=width), raising=False)
         monkeypatch.setattr(module, "err", Console(stderr=True, highlight=False, width=width), raising=False)
     assert terminal.out.width == width
-    monkeypatch.setattr("sys.argv", ["napari-updates", *arguments])
+    monkeypatch.setattr("sys.argv", ["napari-telemetry", *arguments])
     code: Any = 0
     try:
         cli.main()
@@ -52,9 +53,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
 
 def _modules_with_consoles() -> list[Any]:
     from napari_telemetry import terminal
-    from napari_telemetry.cli import checking, consenting, options, own_reports, public_numbers, snoozing, starting
+    from napari_telemetry.cli import consenting, options, own_reports, public_numbers, standing
 
-    return [terminal, checking, consenting, options, own_reports, public_numbers, snoozing, starting]
+    return [terminal, consenting, options, own_reports, public_numbers, standing]
 
 
 @pytest.fixture
@@ -62,39 +63,12 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
     return lambda *arguments: run(capsys, monkeypatch, *arguments)
 
 
-def test_check_shows_what_to_install_and_how(command: Any) -> None:
-    told = command("check")
-    assert told.code == 10
-    assert "newest for Python 3.10" in told.out
-    assert "There is 1 update." in told.out
-    assert "-m pip install affinder==0.5.0" in told.out
-    assert "0.1.3 needs Python >=3.12; this is 3.10" in told.out
-    assert "Telemetry" not in told.out + told.err
-
-
 def test_exit_codes(command: Any, server: respx.MockRouter) -> None:
-    fine = table_of(affinder="0.4.0")
-    server.get(TABLE_PATH).respond(200, json=fine)
-    assert command("check").code == 0
-    server.get(TABLE_PATH).respond(200, json=fine | {"packages": {"affinder": {"releases": [], "yanked": {"0.4.0": ""}}}})
-    assert command("check").code == 10
-    assert command("check", "--server", "nonsense").code == 2
-    assert command("check", "--channel", "nowhere").code == 2
-    assert command("check", "--nonsense").code == 2
-    server.get(host="other.example").mock(side_effect=httpx.ConnectError)
     assert command("status").code == 0
-    server.get("/api/updates/conda-forge.json").respond(200, html="<html>log in</html>")
-    portal = command("check", "--channel", "conda-forge")  # of which nothing is known from before
-    assert portal.code == 1
-    assert "log in first" in portal.err
-
-
-def test_a_server_out_of_reach_is_3(command: Any, server: respx.MockRouter) -> None:
-    server.get(TABLE_PATH).mock(side_effect=httpx.ConnectError)
-    told = command("check")
-    assert told.code == 3
-    assert told.out == ""
-    assert "updates.example could not be reached" in told.err
+    assert command("status", "--server", "nonsense").code == 2
+    assert command("status", "--nonsense").code == 2
+    server.get(host="other.example").mock(side_effect=httpx.ConnectError)
+    assert command("stats", "--server", "https://other.example").code == 3
 
 
 @pytest.mark.promise("off-in-a-terminal")
@@ -102,9 +76,7 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert "nobody agreed" in command("preview").err
     assert "You agreed to level middle" in command("consent", "set", "middle", "--for", "90d").out
     previewed = command("preview", "--json").json
-    told = command("check")
-    assert "Telemetry, level middle, " in told.out
-    assert "stored as revision 1" in told.out
+    napari_telemetry.send_if_due(60)
     (sent,) = command("sent", "--json").json
     assert json.loads(sent["request"]) == previewed
     assert '"identifier"' in command("sent").out
@@ -114,7 +86,7 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     server.post("/api/reports/find").respond(200, json={"reports": []})
     assert "0 reports" in command("server-copy").out
     withdrawn = command("consent", "set", "none")
-    assert "napari-updates forget" in withdrawn.out, "the offer to delete"
+    assert "napari-telemetry forget" in withdrawn.out, "the offer to delete"
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
     assert command("forget").code == 1, "nobody is there who could agree"
     assert not any(call.request.url.path == "/api/reports/delete" for call in server.calls)
@@ -123,7 +95,7 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert "Deleted at https://updates.example: 1 report" in forgotten.out
     assert "Nothing more is sent" in forgotten.out
     shown = command("consent", "show")
-    assert shown.out.count("napari-updates consent set") == 2
+    assert shown.out.count("napari-telemetry consent set") == 2
     assert [record["level"] for record in command("consent", "show", "--json").json["history"]] == ["middle", "none"]
 
 
@@ -163,29 +135,10 @@ def test_the_difference_in_words_and_as_json(command: Any) -> None:
     assert "Level middle now also sends plugins" in command("consent", "difference", "--since", "0").out
 
 
-def test_snoozing(command: Any) -> None:
-    assert command("check").code == 10
-    assert "until" in command("snooze", "affinder", "0.5.0", "--for", "21d").out
-    told = command("check")
-    assert (told.code, "snoozed until" in told.out) == (0, True)
-    assert command("snooze", "--json").json[0]["name"] == "affinder"
-    assert "Nothing" not in command("snooze").out
-    assert command("unsnooze", "Affinder").code == 0
-    assert command("check").code == 10
-    assert command("unsnooze", "affinder").code == 1
-    assert "any more" in command("ignore", "affinder").out
-    assert command("check").code == 0
-    assert command("snooze", "affinder", "--for", "soon").code == 2
-    assert "--for 21d" in command("snooze", "affinder", "21d").err, "a length of time is no version"
-    assert command("ignore", "affinder", "0.5.0", "--json").json == {"name": "affinder", "version": "0.5.0", "until": None}
-    assert command("unsnooze", "affinder", "--json").json == {"removed": 2}
-    assert "is not installed" in command("ignore", "not-here").err
-
-
 def test_status_in_words_and_as_json(command: Any, server: respx.MockRouter) -> None:
     assert "nobody agreed" in command("status").out
     command("consent", "set", "full")
-    command("check")
+    napari_telemetry.send_if_due(60)
     told = command("status")
     for word in ("level full", "sent", "next report", "your answer", SERVER):
         assert word in told.out
@@ -211,7 +164,7 @@ def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> Non
         "@cli.app.command()\n"
         "def odd():\n"
         "    table = Table('name'); table.add_row(terminal.plain('β → 🔬 µm')); terminal.out.print(table); terminal.warn('→')\n"
-        "sys.argv = ['napari-updates', 'odd']; cli.main()"
+        "sys.argv = ['napari-telemetry', 'odd']; cli.main()"
     )
     import os
 
@@ -219,15 +172,3 @@ def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> Non
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
     assert answer.returncode == 0, answer.stderr
     assert b"name" in answer.stdout
-
-
-def test_startup_says_how_and_whether_it_is_in_force(command: Any) -> None:
-    from napari_telemetry.plugin.starting import SCRIPT
-
-    assert SCRIPT.is_file()
-    told = command("startup")
-    assert told.code == 0
-    assert "napari-hooked" in told.out
-    assert str(SCRIPT) in told.out
-    assert "napari is not installed in this environment." in told.err
-    assert command("startup", "--json").json["in_force"] is False

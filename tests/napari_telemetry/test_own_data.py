@@ -49,9 +49,9 @@ def holding() -> Iterator[Holding]:
 
 def two_weeks(machine: Machine, holding: Holding) -> None:
     machine.consent(Level.FULL)
-    machine.client.check()
+    machine.client.send()
     machine.clock.forward(days=7)
-    machine.client.check()
+    machine.client.send()
     holding.learn()
 
 
@@ -80,10 +80,10 @@ def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machin
     assert store.drafts.counts("2026-W48") == Counts()
     sent = len(reports_of(holding.router))
     machine.clock.forward(days=2)
-    machine.client.check()
+    machine.client.send()
     assert len(reports_of(holding.router)) == sent
     machine.clock.forward(days=5)
-    machine.client.check()
+    machine.client.send()
     assert [report["week"] for report in reports_of(holding.router)[sent:]] == ["2026-W49"], "later weeks follow consent"
 
 
@@ -111,14 +111,14 @@ def test_every_environment_of_the_account_forgets(machine: Machine, holding: Hol
     other = Machine(machine.folder, name="there", clock=machine.clock)
     for one in (machine, other):
         one.consent(Level.BASIC)
-        one.client.check()
+        one.client.send()
     holding.learn()
     done = forget(machine.settings, machine.store, 5)
     assert (done.on_servers, done.requests) == ({SERVER: 2}, 2)
     assert other.store.sendings.sent() == []
     sent = len(reports_of(holding.router))
     machine.clock.forward(hours=30)
-    other.client.check()
+    other.client.send()
     assert len(reports_of(holding.router)) == sent
 
 
@@ -174,7 +174,7 @@ def test_the_host_that_took_a_report_is_asked_also_when_the_settings_changed(mac
         holding = Holding(router, "https://full.example")
         machine.level_servers = {Level.FULL: "https://full.example"}
         machine.consent(Level.FULL)
-        machine.client.check()
+        machine.client.send()
         holding.learn()
         machine.level_servers = {}
         assert forget(machine.settings, machine.store, 5).on_servers == {"https://full.example": 1}
@@ -184,7 +184,7 @@ def test_after_60_days_nothing_is_left_to_forget(machine: Machine, holding: Hold
     two_weeks(machine, holding)
     machine.clock.now += timedelta(days=61)
     machine.consent(Level.NONE)
-    machine.client.check()
+    machine.client.send()
     assert own_ids(machine.settings, machine.store).sent == []
     assert machine.store.sendings.sent() == []
 
@@ -193,13 +193,13 @@ def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Mach
     other = Machine(machine.folder, name="there", clock=machine.clock)
     holding.router.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
     other.consent(Level.BASIC)
-    other.client.check()
+    other.client.send()
     machine.clock.forward(days=7)
     done = forget(machine.settings, machine.store, 5)
     assert WEEK in done.stopped[SERVER]
     taking_server(holding.router, SERVER)
     machine.clock.forward(days=2)
-    other.client.check()
+    other.client.send()
     assert reports_of(holding.router) == []
 
 
@@ -210,5 +210,5 @@ def test_a_clock_that_was_ahead_for_a_day_does_not_undo_it(machine: Machine, hol
     machine.clock.forward(days=400)
     machine.client.telemetry.tidy()
     machine.clock.forward(days=-399)
-    machine.client.check()
+    machine.client.send()
     assert len(reports_of(holding.router)) == sent

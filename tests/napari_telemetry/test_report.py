@@ -85,7 +85,7 @@ def test_nothing_private_ever_appears(
     layers: dict[LayerKind, int],
     level: Level,
 ) -> None:
-    distributions = {name: Distribution(name, version, is_local) for name, (version, is_local) in found.items()}
+    distributions = {name: Distribution(name, version, is_local=is_local) for name, (version, is_local) in found.items()}
     here = Environment("3.11.4", "linux", machine, system, "pypi", distributions)
     batch = build_batch(level, KEY, facts_of(here, level), ALLOWED, first_report=False, commands=commands, layers=layers)
     batch_decoder(level).decode(msgspec.json.encode(batch))  # what is sent is what a server takes

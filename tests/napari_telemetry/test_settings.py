@@ -78,10 +78,10 @@ def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
 def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
     lenient, strict = tmp_path / "lenient.json", tmp_path / "strict.json"
     lenient.write_text(json.dumps({"telemetry": True, "maximum_level": "full", "server": "https://site.example"}))
-    strict.write_text(json.dumps({"telemetry": False, "update_check": False, "maximum_level": "basic"}))
+    strict.write_text(json.dumps({"telemetry": False, "maximum_level": "basic"}))
     for files in ([lenient, strict], [strict, lenient]):
         rules = read_site_rules(files)
-        assert (rules.telemetry, rules.update_check, rules.maximum_level) == (False, False, Level.BASIC)
+        assert (rules.telemetry, rules.maximum_level) == (False, Level.BASIC)
         assert rules.server == "https://site.example"
 
 

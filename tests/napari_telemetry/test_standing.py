@@ -11,12 +11,11 @@ from napari_telemetry.asking import Why
 from napari_telemetry.standing import ClientStatus, client_status
 from napari_telemetry.wire import Level
 
-from tests.support.client import SERVER, WEEK, Machine
+from tests.support.client import WEEK, Machine
 
 
 def status_of(machine: Machine) -> ClientStatus:
-    known = machine.client.known()
-    return client_status(machine.settings, machine.store, machine.client.telemetry, known.fetched_at if known else None)
+    return client_status(machine.settings, machine.store, machine.client.telemetry)
 
 
 def test_on_a_new_machine_nothing_is_there_and_nothing_is_made(machine: Machine) -> None:
@@ -31,13 +30,13 @@ def test_on_a_new_machine_nothing_is_there_and_nothing_is_made(machine: Machine)
 def test_what_waits_was_refused_or_failed_is_told(machine: Machine, server: respx.MockRouter) -> None:
     server.post("/api/updates/middle").respond(422, json={"detail": "this week is odd"})
     machine.consent(Level.MIDDLE)
-    machine.client.check()
+    machine.client.send()
     status = status_of(machine)
     (week,) = status.weeks
     assert (week.week, week.level, week.is_unsent) == (WEEK, Level.MIDDLE, True)
     assert "this week is odd" in str(week.refused)
-    assert status.pauses[SERVER].failures == 1
-    assert status.last_check == machine.clock.now
+    assert status.pause is not None
+    assert status.pause.failures == 1
     assert status.question is None
     json.dumps(msgspec.to_builtins(status, str_keys=True))
 
@@ -45,7 +44,7 @@ def test_what_waits_was_refused_or_failed_is_told(machine: Machine, server: resp
 def test_a_damaged_page_is_found_too(machine: Machine, server: respx.MockRouter) -> None:
     """A file whose header is fine: only a check of its pages tells."""
     machine.consent(Level.MIDDLE)
-    machine.client.check()
+    machine.client.send()
     path: Path = machine.folder / "environments" / "here.sqlite3"
     content = bytearray(path.read_bytes())
     content[4096 : 4096 * 3] = b"\xff" * 8192
@@ -55,7 +54,7 @@ def test_a_damaged_page_is_found_too(machine: Machine, server: respx.MockRouter)
 
 def test_bytes_that_flipped_are_told_as_damage_and_end_nothing(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.MIDDLE)
-    machine.client.check()
+    machine.client.send()
     own, _ = machine.store.files
     with own.change() as connection:
         connection.execute("UPDATE consent SET level = 'nonsense', at = 'yesterday'")
@@ -63,4 +62,4 @@ def test_bytes_that_flipped_are_told_as_damage_and_end_nothing(machine: Machine,
     status = status_of(machine)
     assert status.level is Level.NONE
     assert "damaged" in str(status.reason)
-    assert len(machine.client.check().rows) == 2
+    assert machine.client.send().receipt is None

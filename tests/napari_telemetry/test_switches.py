@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from napari_telemetry.settings import SiteRules
-from napari_telemetry.switches import CI_VARIABLES, telemetry_switched_off, update_check_switched_off
+from napari_telemetry.switches import CI_VARIABLES, telemetry_switched_off
 
 OPEN = SiteRules()
 
@@ -31,9 +31,3 @@ def test_each_variable_switches_telemetry_off_and_is_named(environ: dict[str, st
 )
 def test_nothing_else_does(environ: dict[str, str]) -> None:
     assert telemetry_switched_off(environ, OPEN) is None
-
-
-def test_the_update_check_has_switches_of_its_own() -> None:
-    assert update_check_switched_off({"NAPARI_UPDATE_CHECK": "0"}, OPEN) is not None
-    assert update_check_switched_off({"NAPARI_TELEMETRY": "0", "DO_NOT_TRACK": "1"}, OPEN) is None
-    assert update_check_switched_off({}, SiteRules(update_check=False)) is not None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import socket
 import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,29 +16,7 @@ from napari_telemetry.errors import ServerAnswerError, ServerUnreachableError
 from napari_telemetry.terminal import plain
 from napari_telemetry.transport import Transport
 
-
-@contextlib.contextmanager
-def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Accept connections on a loopback port and let ``talk`` do what it wants with each."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    ended = threading.Event()
-
-    def accept() -> None:
-        while not ended.is_set():
-            with contextlib.suppress(OSError):
-                connection, _ = listener.accept()
-                threading.Thread(target=quietly, args=(connection,), daemon=True).start()
-
-    def quietly(connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection:
-            talk(connection)
-
-    threading.Thread(target=accept, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        ended.set()
-        listener.close()
+from tests.support.raw_server import raw_server
 
 
 def drip_headers(connection: socket.socket) -> None:
@@ -101,6 +78,8 @@ def test_a_thread_that_still_waits_does_not_delay_the_end_of_the_process() -> No
     code = """
 import sys
 from napari_telemetry.transport import Transport
+
+from tests.support.raw_server import raw_server
 with Transport(deadline=0.3) as transport:
     try:
         transport.get(sys.argv[1])

@@ -16,20 +16,25 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from napari_telemetry.client import UpdateClient
+from napari_telemetry.client import TelemetryClient
 from napari_telemetry.collect import Collector
 from napari_telemetry.environment import Distribution, Environment
-from napari_telemetry.errors import UpdateHookError
 from napari_telemetry.facts import facts_of
-from napari_telemetry.installers import Place
 from napari_telemetry.own_data import forget
 from napari_telemetry.settings import ClientSettings, SiteRules
 from napari_telemetry.state import ClientStore
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from napari_update_hook.client import UpdateClient
+from napari_update_hook.errors import UpdateHookError
+from napari_update_hook.installers import InstallEnvironment
+from napari_update_hook.settings import Settings
+from napari_update_hook.state import State
+
+from tests.support.client import hook_environment
 
 AT_ONCE = 3
 """Persons whose sittings run at the same time in a process."""
-PLACE = Place(PurePosixPath("/made/up"), PurePosixPath("/made/up/bin/python"), is_windows=False, is_virtual=True)
+PLACE = InstallEnvironment(PurePosixPath("/made/up"), PurePosixPath("/made/up/bin/python"))
 DEADLINE_S = 60.0
 
 
@@ -49,7 +54,16 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
         seen["channel"],
         {name: Distribution(name, version, installer="pip") for name, version in seen["installed"].items()},
     )
-    client = UpdateClient(settings, store, environment, PLACE, DEADLINE_S, random.Random(asked["seed"]))
+    client = TelemetryClient(settings, store, environment, DEADLINE_S, random.Random(asked["seed"]))
+    state = State(folder, asked["environment"])
+    updates = UpdateClient(
+        Settings(server, folder, now=lambda: now),
+        state,
+        hook_environment(environment),
+        PLACE,
+        DEADLINE_S,
+        random.Random(asked["seed"]),
+    )
     problems: list[str] = []
     gone: list[str] = []
     if asked["consent"] is not None:
@@ -58,10 +72,10 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
     if asked["forget"]:
         gone = [one.identifier for one in store.sendings.identifiers()]
         problems = forget(settings, store, DEADLINE_S).problems
-    outcome, failure, rows = None, None, {}
+    outcome, failure, rows = client.send(), None, {}
     try:
-        result = client.check()
-        outcome, rows = result.telemetry, {row.name: [row.latest, row.status.value] for row in result.rows}
+        result = updates.check()
+        rows = {row.name: [row.latest, row.status.value] for row in result.rows}
         if result.is_from_cache:
             failure = result.notice or "from the cache"
     except UpdateHookError as error:
@@ -76,11 +90,11 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
                 collector.layer(layer, np.broadcast_to(np.zeros((), dtype), shape))
         if not collector.flush():
             problems.append("the counts could not be written")
-    receipt = outcome.receipt if outcome else None
+    receipt = outcome.receipt
     return {
         "number": asked["number"],
-        "stored": outcome.week if outcome and receipt and receipt.stored else None,
-        "refused": bool(outcome and outcome.reason and "was not taken" in outcome.reason),
+        "stored": outcome.week if receipt and receipt.stored else None,
+        "refused": bool(outcome.reason and "was not taken" in outcome.reason),
         "failure": failure,
         "has_secret": store.consents.secrets() is not None,
         "rows": rows,

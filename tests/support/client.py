@@ -12,12 +12,16 @@ from typing import Any
 
 import httpx
 import respx
-from napari_telemetry.client import UpdateClient
+from napari_telemetry.client import TelemetryClient
 from napari_telemetry.environment import Distribution, Environment
-from napari_telemetry.installers import Place
 from napari_telemetry.settings import ClientSettings, SiteRules
 from napari_telemetry.state import ClientStore
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from napari_update_hook import environment as hook
+from napari_update_hook.client import UpdateClient
+from napari_update_hook.installers import InstallEnvironment
+from napari_update_hook.settings import Settings
+from napari_update_hook.state import State
 
 SERVER = "https://updates.example"
 NOON = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
@@ -61,7 +65,7 @@ HERE = Environment(
         "private-plugin": Distribution("private-plugin", "1.0", installer="pip"),
     },
 )
-PLACE = Place(PurePosixPath("/home/me/venv"), PurePosixPath("/home/me/venv/bin/python"), is_windows=False, is_virtual=True)
+PLACE = InstallEnvironment(PurePosixPath("/home/me/venv"), PurePosixPath("/home/me/venv/bin/python"))
 
 
 class Clock:
@@ -102,12 +106,28 @@ class Machine:
         return ClientStore(self.folder, self.name)
 
     @property
-    def client(self) -> UpdateClient:
-        return UpdateClient(self.settings, self.store, self.environment, PLACE, self.deadline, random.Random(1))
+    def client(self) -> TelemetryClient:
+        return TelemetryClient(self.settings, self.store, self.environment, self.deadline, random.Random(1))
+
+    @property
+    def updates(self) -> UpdateClient:
+        """The update check of the same environment."""
+        settings = Settings(self.server, self.folder, environ=self.environ, now=self.clock)
+        state, environment = State(self.folder, self.name), hook_environment(self.environment)
+        return UpdateClient(settings, state, environment, PLACE, self.deadline, random.Random(1))
 
     def consent(self, level: Level, lasting: timedelta | None = None) -> None:
         """Answer the question."""
         self.client.set_consent(level, lasting=lasting, means="test")
+
+
+def hook_environment(environment: Environment) -> hook.Environment:
+    """Return an environment as napari-update-hook sees it."""
+    distributions = {
+        key: hook.Distribution(one.name, one.version, (), one.installer, is_plugin=True, is_local=one.is_local)
+        for key, one in environment.distributions.items()
+    }
+    return hook.Environment(environment.python, environment.channel, distributions)
 
 
 def taking_server(router: respx.MockRouter, base: str = "") -> None:

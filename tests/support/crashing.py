@@ -56,7 +56,7 @@ def live_for_ever(folder: str, server: str, start: str, told: Connection) -> Non
         store, week = machine.store, week_of(clock.now)
         told.send((week, clock.now.isoformat()))
         store.drafts.add(service, store.drafts.epoch(), facts, {week: Counts({EVENT: 1})})
-        machine.client.check()
+        machine.client.send()
         clock.now += timedelta(days=1, hours=3)
 
 

@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 import msgspec
 from cachetools import LRUCache
-from msgspec import Struct
-from napari_telemetry.wire import SCHEMA_VERSION, Updates, package_update
-from napari_update_hook.table import admits
+from msgspec import Struct, field
+from napari_telemetry.wire import SCHEMA_VERSION
+from napari_update_hook.table import TablePackage, admits, choose
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -40,6 +40,43 @@ RETRY_AFTER_S = 10
 Kind = Literal["updates", "plugins", "extended_summary"]
 
 _USER_AGENT = re.compile(r"\bnapari/([0-9][0-9A-Za-z.!]*)\S*.*?\bCPython/(3\.[0-9.]+(?:(?:a|b|rc)[0-9]+)?)")
+
+
+class PackageUpdate(Struct, frozen=True, omit_defaults=True):
+    """The answer about one package for one Python and channel; the fields are those of `table.Choice`."""
+
+    latest: str | None = field()  # always there, null where nothing fits
+    newest: str | None = None
+    newest_requires_python: str | None = None
+    newest_requires_napari: str | None = None
+    conda_name: str | None = None
+    yanked: dict[str, str] = {}
+    vulnerabilities: dict[str, list[str]] = {}
+
+
+def package_update(package: TablePackage, python: str, napari: str | None) -> PackageUpdate:
+    """Return what the table says about a package for one Python and napari; the arguments are those of `table.pick`."""
+    choice = choose(package, python, napari)
+    return PackageUpdate(
+        choice.latest,
+        choice.newest,
+        choice.newest_requires_python,
+        choice.newest_requires_napari,
+        package.conda_name,
+        dict(package.yanked),
+        {version: list(ids) for version, ids in package.vulnerabilities.items()},
+    )
+
+
+class Updates(Struct, frozen=True):
+    """The answer of ``GET /api/updates?python=…``: every package of the index."""
+
+    schema_version: int
+    python: str
+    channel: str
+    index_version: str
+    check_again_s: int
+    packages: dict[str, PackageUpdate]
 
 
 class Question(Struct, frozen=True):

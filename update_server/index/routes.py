@@ -15,12 +15,11 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter, QueryParameter
 from litestar.types import ASGIApp, HTTPResponseBodyEvent, Receive, Scope, Send
-from napari_telemetry.wire import Updates
 from napari_update_hook.table import CHANNELS
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from update_server.index.answers import VARY, Question, versions_of_user_agent
+from update_server.index.answers import VARY, Question, Updates, versions_of_user_agent
 from update_server.index.files import COVERAGE, HEADERS, PLUGINS, SUMMARY, TABLES, badge_of
 from update_server.index.pythons import PythonVersion, UnknownPythonError
 from update_server.index.snapshot import Origin

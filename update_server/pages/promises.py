@@ -27,6 +27,8 @@ _TEXTS = {
     ("consent", "Nothing without a yes"): {
         "nothing-without-consent": "Without your consent nothing leaves but the question for updates, which is the same for "
         "everybody.",
+        "no-telemetry-without-install": "The update check has no telemetry code. That is a package of its own, and it is not "
+        "loaded unless you agreed.",
         "nothing-below-the-level": "Nothing is collected below the level that you chose, not even on your own computer.",
         "nothing-from-before": "Nothing from before your consent is ever sent.",
         "consent-has-limits": "Your consent is for one service, for the time that you said, and for the fields that you saw. A "
@@ -68,13 +70,14 @@ _TEXTS = {
     ("off", "How to switch it off"): {
         "off-in-napari": "In napari: click on the indicator in the status bar, then *Withdraw*; or choose *none* in "
         "Preferences.",
-        "off-in-a-terminal": "`napari-updates consent set none` withdraws your consent, and offers to delete what is here.",
-        "off-by-uninstalling": "Uninstalling `napari-update-hook` ends everything.",
+        "off-in-a-terminal": "`napari-telemetry consent set none` withdraws your consent, and offers to delete what is here.",
+        "off-by-uninstalling": "Uninstalling `napari-telemetry` ends it; uninstalling `napari-update-hook` ends the update "
+        "check, too.",
         "off-by-variable": "`NAPARI_TELEMETRY=0` or `DO_NOT_TRACK=1` in the environment, whatever your consent says. Nothing is"
         " ever sent from continuous integration.",
         "check-off": "`NAPARI_UPDATE_CHECK=0` ends the update check, too: then nothing at all is asked.",
         "off-by-administrator": "An administrator can switch it off for a whole computer, or allow a level at most, with a "
-        "`site.json`: `napari-updates status` names the folder.",
+        "`site.json`: `napari-telemetry status` names the folder.",
         "off-by-firewall": "A firewall can block a level by its host, named above; updates are checked all the same.",
     },
     ("pages", "These pages"): {

@@ -28,7 +28,7 @@ def _watch(report: Path, seconds: float, wanted: str) -> None:
     while time.monotonic() < ends and not (wanted and _say_all(wanted, seen)):
         time.sleep(0.1)
         seen = look()
-    ours = sorted(name for name in sys.modules if name.startswith("napari_telemetry"))
+    ours = sorted(name for name in sys.modules if name.startswith(("napari_update_hook", "napari_telemetry")))
     report.write_text(json.dumps({"ours": ours, **seen}), "utf-8")
     from qtpy.QtCore import QMetaObject, Qt
 
@@ -81,7 +81,7 @@ def _seen() -> dict[str, Any]:
 
     windows = [one for one in QApplication.topLevelWidgets() if isinstance(one, QMainWindow) and one.isVisible()]
     buttons = [button for window in windows for button in window.statusBar().findChildren(QToolButton)]
-    texts = [one.text() for one in buttons if one.objectName() == "napari-telemetry-indicator" and one.text()]
+    texts = [one.text() for one in buttons if one.objectName() == "napari-update-hook-indicator" and one.text()]
     return {"windows": len(windows), "indicators": texts}
 
 

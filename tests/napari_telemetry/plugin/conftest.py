@@ -26,7 +26,7 @@ def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sessi
     monkeypatch.setattr(sessions, "LOOK_EVERY_S", 0.02)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 20.0)  # this test's own thread uses the files, too, and tries once
     monkeypatch.setattr(collect, "_collector_here", lambda: collect.Collector(machine.settings, machine.store, lambda: None))  # type: ignore[arg-type, return-value]
-    made = Session(lambda: Here(machine.settings, machine.store, machine.client), first_check_after=3600)
+    made = Session(lambda: Here(machine.settings, machine.store, machine.client))
     yield made
     made.stop()
     collect.stop_counting()

@@ -20,8 +20,8 @@ from napari_telemetry.plugin.snapshot import Snapshot, Task
 from napari_telemetry.settings import read_site_rules
 from napari_telemetry.wire import Level
 
-from tests.support.client import SERVER, TABLE_PATH, Machine
-from tests.support.session import SERVICE, answer, wait_until
+from tests.support.client import SERVER, Machine, taken, taking_server
+from tests.support.session import SERVICE, level_recorded, wait_until
 
 
 def test_it_says_how_everything_stands_without_a_request(session: Session, respx_mock: respx.MockRouter) -> None:
@@ -29,7 +29,6 @@ def test_it_says_how_everything_stands_without_a_request(session: Session, respx
     wait_until(lambda: session.snapshot.status is not None)
     assert session.snapshot.status is not None
     assert session.snapshot.status.level is Level.NONE
-    assert session.snapshot.result is None
     assert not respx_mock.calls
 
 
@@ -95,13 +94,15 @@ def test_an_answer_waits_for_no_server(session: Session, machine: Machine, respx
 
     def slow(request: httpx.Request) -> httpx.Response:
         held.wait(25)
-        return answer()
+        return taken(request)
 
-    respx_mock.get(f"{SERVER}{TABLE_PATH}").mock(side_effect=slow)
-    session.check()
+    taking_server(respx_mock, SERVER)
+    respx_mock.post(f"{SERVER}/api/updates/middle").mock(side_effect=slow)
+    machine.consent(Level.MIDDLE)
+    session.begin_sending(60)
     session.answer("basic", means="test", service=SERVICE)
-    wait_until(lambda: machine.store.consents.current() is not None)
-    assert session.snapshot.is_busy(Task.CHECK)
+    wait_until(lambda: level_recorded(machine) is Level.BASIC)
+    assert session.snapshot.is_busy(Task.SEND)
     held.set()
     wait_until(lambda: not session.snapshot.busy)
 

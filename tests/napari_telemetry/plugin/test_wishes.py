@@ -1,4 +1,4 @@
-"""What a person wants holds from when they say so: no check, report or notification overtakes it."""
+"""What a person wants holds from when they say so: no report overtakes it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,8 @@ from napari_telemetry.state.sendings import Sendings
 from napari_telemetry.telemetry import Telemetry
 from napari_telemetry.wire import Level
 
-from tests.support.client import ALLOWED, SERVER, TABLE_PATH, Machine, reports_of, requests_of, taking_server
-from tests.support.session import SERVICE, answer, network_drained, wait_until
-
-
-@pytest.mark.parametrize("wish", ["snooze", "notify"])
-def test_what_a_person_wants_before_a_check_holds_for_it_however_long_it_takes_to_write(
-    session: Session, respx_mock: respx.MockRouter, wish: str
-) -> None:
-    updates = respx_mock.get(f"{SERVER}{TABLE_PATH}").mock(return_value=answer())
-    told: list[Any] = []
-    session.on_notice(told.append)
-    is_free = threading.Event()
-    session.run(is_free.wait)  # as where another process uses the files
-    session.snooze("affinder", "0.5.0", None) if wish == "snooze" else session.notify(False)
-    session.check()
-    wait_until(lambda: updates.called)
-    network_drained(session)
-    is_free.set()
-    wait_until(lambda: not session.snapshot.busy)
-    assert told == []
+from tests.support.client import ALLOWED, SERVER, Machine, reports_of, taking_server
+from tests.support.session import SERVICE, wait_until
 
 
 @pytest.mark.promise("off-in-napari")
@@ -53,11 +35,10 @@ def test_nothing_is_sent_once_a_person_has_said_no_while_a_check_asks(
         return httpx.Response(200, json=ALLOWED)
 
     respx_mock.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=lists_for_a_person_who_says_no)
-    session.check()
-    wait_until(lambda: not session.snapshot.is_busy(Task.CHECK))
+    session.begin_sending(60)
+    wait_until(lambda: not session.snapshot.is_busy(Task.SEND))
     is_free.set()
     wait_until(lambda: not session.snapshot.busy)
-    assert ("GET", TABLE_PATH) in requests_of(respx_mock)
     assert not reports_of(respx_mock)
     assert not machine.store.sendings.identifiers(), "none is noted as one that a server may know"
 
@@ -78,11 +59,11 @@ def test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again(
         session.answer(Level.NONE, means="test", service=SERVICE)
         wait_until(lambda: not session.snapshot.busy)
         assert session.snapshot.failures[Task.ANSWER] == "The disk is full."
-    session.check()
+    session.begin_sending(60)
     wait_until(lambda: not session.snapshot.busy)
     assert not reports_of(respx_mock)
-    assert session.snapshot.result is not None
-    assert "could not be written down" in (session.snapshot.result.telemetry.reason or "")
+    assert session.snapshot.outcome is not None
+    assert "could not be written down" in (session.snapshot.outcome.reason or "")
     machine.clock.forward(hours=1)
     if is_elsewhere:
         machine.consent(Level.MIDDLE)
@@ -90,7 +71,7 @@ def test_a_no_that_could_not_be_written_down_holds_until_it_is_answered_again(
         wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.MIDDLE)
     else:
         session.answer(Level.BASIC, means="test", service=SERVICE)
-    session.check()
+    session.begin_sending(60)
     wait_until(lambda: not session.snapshot.busy)
     assert len(reports_of(respx_mock)) == 1
 
@@ -109,8 +90,8 @@ def test_nothing_is_sent_once_a_person_has_said_no_while_a_report_begins(
         return begin(self, *arguments)
 
     monkeypatch.setattr(Sendings, "begin", begin_while_a_person_says_no)
-    session.check()
-    wait_until(lambda: not session.snapshot.is_busy(Task.CHECK))
+    session.begin_sending(60)
+    wait_until(lambda: not session.snapshot.is_busy(Task.SEND))
     is_free.set()
     wait_until(lambda: not session.snapshot.busy)
     assert not reports_of(respx_mock)
@@ -133,11 +114,11 @@ def test_a_report_of_before_a_no_does_not_go_by_a_later_yes(
 
     with monkeypatch.context() as patched:
         patched.setattr(Telemetry, "_prepared", prepared_for_a_person_who_changes_their_mind)
-        session.check()
+        session.begin_sending(60)
         wait_until(lambda: not session.snapshot.busy)
     assert not reports_of(respx_mock)
     machine.clock.forward(hours=1)
-    session.check()
+    session.begin_sending(60)
     wait_until(lambda: not session.snapshot.busy)
     assert len(reports_of(respx_mock)) == 1
 

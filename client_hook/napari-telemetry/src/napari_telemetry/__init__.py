@@ -1,10 +1,7 @@
-"""Update checks for napari that know your Python, and telemetry with consent alone.
+"""Weekly usage reports for napari's maintainers, sent with an update check and only with consent.
 
 >>> import napari_telemetry
->>> result = napari_telemetry.check()              # asks the server
->>> [row.name for row in result.rows if row.needs_attention]
-['affinder']
->>> napari_telemetry.status().level                # reads alone
+>>> napari_telemetry.status().level                  # reads only
 <Level.NONE: 'none'>
 >>> napari_telemetry.consent.record("basic", lasting="90d")
 
@@ -13,37 +10,30 @@ Importing this package costs nothing: what needs a library is loaded when it is 
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # what type checkers take for true; importing typing would cost more than all of this
+TYPE_CHECKING = False  # importing typing would cost more than all of this
 if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any
 
     from napari_telemetry import consent
-    from napari_telemetry.client import CheckResult
     from napari_telemetry.standing import ClientStatus
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "attach", "check", "consent", "status"]
+__all__ = ["__version__", "attach", "consent", "send_if_due", "status"]
 
 
-def check(*, server: str | None = None, only_if_due: bool = False) -> CheckResult:
-    """Look for updates of what is installed in this environment, and return a row for each package.
+def send_if_due(deadline_s: float) -> None:
+    """Send the report that is due, if there is consent and it is time. Never raises.
 
-    At most nine seconds; call it in a thread where that is too long. Where a consent record says so, and once a day at most, a
-    report goes with the request; ``CheckResult.telemetry`` says what became of it.
-
-    ``server``: base URL of the update server, default as configured. ``only_if_due``: for checks that nobody asked for: it
-    answers from the cache until the time that the server named has come. Raises
-    napari_telemetry.errors.ServerUnreachableError, ServerAnswerError or SettingsError, all of which are UpdateHookError,
-    with a text for people.
+    napari-update-hook calls this before it asks for updates. ``deadline_s``: seconds it may take.
     """
     from napari_telemetry import api
 
-    return api.check(server=server, only_if_due=only_if_due)
+    api.send_if_due(deadline_s)
 
 
 def status(*, server: str | None = None) -> ClientStatus:
-    """Return how everything stands: the level in force and why, what waits, what is wrong. Sends and writes nothing.
+    """Return the effective level and why, pending reports, and problems with advice. Sends and writes nothing.
 
     Raises napari_telemetry.errors.SettingsError.
     """
@@ -53,9 +43,9 @@ def status(*, server: str | None = None) -> ClientStatus:
 
 
 def attach(viewer: Any) -> None:
-    """Check for updates while a viewer is open, and show in its window where telemetry stands. See `plugin.attach`.
+    """Show the state of telemetry in the window of a viewer, and count where level full is in effect. See `plugin.attach`.
 
-    ``viewer``: a ``napari.Viewer``. Raises nothing, and may be called again.
+    ``viewer``: a ``napari.Viewer``. Never raises, and may be called again.
     """
     from napari_telemetry.plugin import attach
 

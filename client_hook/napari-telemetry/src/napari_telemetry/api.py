@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from napari_telemetry.client import CheckResult, UpdateClient
+from napari_telemetry.client import TelemetryClient
 from napari_telemetry.environment import read_environment
-from napari_telemetry.errors import SettingsError, StateBusyError
-from napari_telemetry.here import place_here, store_here
 from napari_telemetry.settings import ClientSettings, settings_from
 from napari_telemetry.standing import ClientStatus, client_status
-from napari_telemetry.state import ClientStore
+from napari_telemetry.state import ClientStore, environment_name
 
 
 class Here(Struct, frozen=True):
@@ -21,31 +21,33 @@ class Here(Struct, frozen=True):
 
     settings: ClientSettings
     store: ClientStore
-    client: UpdateClient
+    client: TelemetryClient
 
 
-def client_here(server: str | None = None, channel: str | None = None) -> Here:
+def store_here(settings: ClientSettings) -> ClientStore:
+    """Return the state of the Python environment that runs."""
+    return ClientStore(settings.state, environment_name(Path(sys.prefix)))
+
+
+def client_here(server: str | None = None) -> Here:
     """Return the client of this environment. ``server``: instead of the one that the settings name. Raises SettingsError."""
     settings = settings_from(os.environ, server)
-    environment = read_environment()
-    if channel is not None:
-        if channel not in ("pypi", "conda-forge"):
-            raise SettingsError(f"{channel!r} is no channel: choose pypi or conda-forge")
-        environment = msgspec.structs.replace(environment, channel=channel)
     store = store_here(settings)
-    return Here(settings, store, UpdateClient(settings, store, environment, place_here()))
-
-
-def check(*, server: str | None = None, only_if_due: bool = False) -> CheckResult:
-    """See `napari_telemetry.check`."""
-    return client_here(server).client.check(only_if_due=only_if_due)
+    return Here(settings, store, TelemetryClient(settings, store, read_environment()))
 
 
 def status(*, server: str | None = None) -> ClientStatus:
     """See `napari_telemetry.status`."""
     here = client_here(server)
-    try:
-        known = here.client.known()
-    except StateBusyError:  # the status says so, too
-        known = None
-    return client_status(here.settings, here.store, here.client.telemetry, known.fetched_at if known else None)
+    return client_status(here.settings, here.store, here.client.telemetry)
+
+
+def send_if_due(deadline_s: float) -> None:
+    """See `napari_telemetry.send_if_due`."""
+    with contextlib.suppress(Exception):
+        running = sys.modules.get("napari_telemetry.plugin.attachment")
+        session = running.running_session() if running is not None else None
+        if session is not None:  # what a person says in napari is known there before it is saved
+            session.send(deadline_s)
+        else:
+            client_here().client.send(deadline=deadline_s)

@@ -89,7 +89,7 @@ class Collector:
                 return True
             try:
                 self._add(taken)
-            except Exception:  # state that can't be written: `napari-updates status` says so
+            except Exception:  # state that can't be written: `napari-telemetry status` says so
                 self._events.extendleft(reversed(taken))
                 return False
             return True
@@ -195,9 +195,9 @@ def consent_changed() -> None:
 def _collector_here() -> Collector:
     import os
 
+    from napari_telemetry.api import store_here
     from napari_telemetry.environment import read_environment
     from napari_telemetry.facts import facts_of
-    from napari_telemetry.here import store_here
     from napari_telemetry.settings import settings_from
 
     settings = settings_from(os.environ)

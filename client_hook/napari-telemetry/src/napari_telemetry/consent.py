@@ -51,7 +51,7 @@ def record(
 
 
 def withdraw(means: str = "napari_telemetry.consent", server: str | None = None) -> ConsentRecord:
-    """Record the answer none. What a server holds stays there until ``napari-updates forget`` or 60 days after its week
+    """Record the answer none. What a server holds stays there until ``napari-telemetry forget`` or 60 days after its week
     began.
     """
     return record(Level.NONE, means=means, server=server)

@@ -49,7 +49,7 @@ def decide(record: ConsentRecord | None, settings: ClientSettings, now: datetime
         reason = f"Nothing is sent to {settings.service}: your consent is for {record.service}, and holds for that one alone."
         return Decision(Level.NONE, reason, True)
     if record.until is not None and has_ended(record, now):
-        renew = f"napari-updates consent set {record.level}"
+        renew = f"napari-telemetry consent set {record.level}"
         return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. To renew it: {renew}", True)
     if record.schema_version < SCHEMA_VERSION:
         return Decision(Level.NONE, "This version collects more than you agreed to: look at it, then answer again.", True)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterable, Mapping
-from importlib import metadata
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import msgspec
 from msgspec import Struct
-from packaging.utils import canonicalize_name
+from napari_update_hook.environment import Distribution, channel_of, installed
+
+__all__ = ["Distribution", "Environment", "architecture", "read_environment", "sys_name"]
 
 _ARCHITECTURES = {
     "amd64": "x86_64", "x86-64": "x86_64", "x64": "x86_64", "aarch64": "arm64", "armv8": "arm64", "i386": "i686", "x86": "i686",
@@ -29,21 +28,6 @@ _LINUX_NAMES = {
 _WHOLE_VERSION = {"ubuntu", "pop", "opensuse-leap"}
 """Distributions whose releases are told apart by more than the first number."""
 _ROLLING = {"arch", "manjaro", "nixos", "opensuse-tumbleweed"}
-
-
-class Distribution(Struct, frozen=True):
-    """An installed distribution.
-
-    ``is_local``: installed from a folder, a repository or a file instead of an index; ``origin``: which one, where that is
-    known; ``is_editable``: changes of the folder take effect at once. ``installer``: pip, uv, conda or what else says so.
-    """
-
-    name: str
-    version: str
-    is_local: bool = False
-    installer: str = ""
-    origin: str | None = None
-    is_editable: bool = False
 
 
 class Environment(Struct, frozen=True):
@@ -75,57 +59,6 @@ def read_environment(prefix: Path | None = None) -> Environment:
     )
 
 
-def installed(found: Iterable[metadata.Distribution] | None = None) -> dict[str, Distribution]:
-    """Return the installed distributions by normalized name; of one that is there twice, the one that would be imported."""
-    distributions: dict[str, Distribution] = {}
-    for item in metadata.distributions() if found is None else found:
-        try:
-            fields: Any = item.metadata  # subscription warns about what is missing
-            name, version = fields.get("Name"), fields.get("Version")
-        except Exception:  # noqa: S112 - a damaged distribution of somebody else's must not end the check
-            continue
-        if name and version:
-            installer = (item.read_text("INSTALLER") or "").strip().lower()
-            distributions.setdefault(canonicalize_name(name), _origin(item, Distribution(name, version, False, installer)))
-    return distributions
-
-
-class _Direct(Struct):
-    """PEP 610: where a distribution came from, if not from an index."""
-
-    url: str = ""
-    dir_info: dict[str, object] = {}
-
-
-def _origin(item: metadata.Distribution, distribution: Distribution) -> Distribution:
-    """Say whether a distribution came from somewhere else than an index: PEP 610 says so, or it lies outside of
-    site-packages.
-    """
-    text = item.read_text("direct_url.json")
-    if text:
-        try:
-            direct = msgspec.json.decode(text, type=_Direct)
-        except msgspec.MsgspecError:
-            direct = _Direct()
-        is_editable = direct.dir_info.get("editable") is True
-        return msgspec.structs.replace(distribution, is_local=True, origin=direct.url or None, is_editable=is_editable)
-    folder = Path(str(item.locate_file("")))
-    if folder.name.lower() not in ("site-packages", "dist-packages"):  # `setup.py develop`, or a checkout on the path
-        return msgspec.structs.replace(distribution, is_local=True, origin=str(folder), is_editable=True)
-    return distribution
-
-
-def channel_of(distributions: Mapping[str, Distribution], conda_meta: Path) -> str:
-    """Return where the packages come from: conda-forge where napari, or else most, was installed by conda."""
-    if not conda_meta.is_dir():
-        return "pypi"
-    napari = distributions.get("napari")
-    if napari is not None:
-        return "conda-forge" if napari.installer == "conda" else "pypi"
-    by_conda = sum(distribution.installer == "conda" for distribution in distributions.values())
-    return "conda-forge" if 2 * by_conda > len(distributions) else "pypi"
-
-
 def architecture(machine: str) -> str:
     """Return the processor family under one name: Windows says AMD64, Linux aarch64, macOS arm64."""
     return _ARCHITECTURES.get(machine.lower(), machine.lower())
@@ -135,7 +68,7 @@ def _sys_name() -> str:
     system = platform.system()
     try:
         release = platform.freedesktop_os_release() if system == "Linux" else {}
-    except OSError:
+    except (OSError, UnicodeError):
         release = {}
     return sys_name(system, release, platform.mac_ver()[0], platform.release(), platform.version())
 

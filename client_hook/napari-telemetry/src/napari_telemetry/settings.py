@@ -34,7 +34,6 @@ class SiteRules:
     """
 
     telemetry: bool = True
-    update_check: bool = True
     server: str | None = None
     level_servers: Mapping[Level, str] = field(default_factory=dict)
     maximum_level: Level = Level.FULL
@@ -76,11 +75,21 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
     return ClientSettings(
         server=base,
         level_servers=levels,
-        state=Path(state) if state else user_data_path(APPLICATION, appauthor=False),
+        state=Path(state) if state else _state_folder(),
         site=site,
         environ=environ,
         now=_clock(environ.get("NAPARI_UPDATE_NOW"), {base, *levels.values()}),
     )
+
+
+def _state_folder() -> Path:
+    try:
+        folder = user_data_path(APPLICATION, appauthor=False)
+    except (RuntimeError, KeyError, OSError):
+        folder = Path()
+    if not folder.is_absolute():
+        raise SettingsError("This account has no home folder, so no answer can be kept. Set NAPARI_UPDATE_STATE to a folder.")
+    return folder
 
 
 def checked_server(url: str) -> str:
@@ -178,7 +187,6 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
             server, levels = "", {}
         rules = SiteRules(
             telemetry=rules.telemetry and said.get("telemetry", True) is True,
-            update_check=rules.update_check and said.get("update_check", True) is True,
             server=server or rules.server,
             level_servers=levels or (rules.level_servers if not server or _is_same(server, rules.server) else {}),
             maximum_level=min(rules.maximum_level, maximum, key=lambda level: level.rank),

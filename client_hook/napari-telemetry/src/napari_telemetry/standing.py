@@ -16,10 +16,9 @@ from napari_telemetry.errors import StateBusyError, StateError
 from napari_telemetry.pacing import Pause, holds
 from napari_telemetry.settings import ClientSettings
 from napari_telemetry.state import ClientStore, SentBatch
-from napari_telemetry.state.answers import check_pause
 from napari_telemetry.state.database import StateFile
 from napari_telemetry.state.drafts import Draft
-from napari_telemetry.switches import telemetry_switch, update_check_switched_off
+from napari_telemetry.switches import telemetry_switch
 from napari_telemetry.telemetry import Telemetry
 from napari_telemetry.wire import Level
 
@@ -52,12 +51,10 @@ class ClientStatus(Struct, frozen=True):
     """Everything that there is to know about this client in this environment.
 
     ``level``: the one in force; ``agreed``: the one that a person agreed to, as long as that holds; ``reason``: why it is
-    not more; ``switch``: what switches telemetry off whatever was answered, ``switch_name`` in a word or two, and
-    ``check_switch`` what switches the update check off. ``question``: the one that is to be put now; ``open_question``: the
-    one that waits for an answer, put already or not; none where an answer could not be kept. ``pauses``: until when nothing
-    is asked or sent, by ``check`` and by service. ``sent``: how many requests are kept; ``forgotten``: weeks of which
-    nothing is sent any more. ``is_busy``: something could not be read just now, so this is not how things stand; read it
-    again.
+    not more; ``switch``: what switches telemetry off whatever was answered, ``switch_name`` in a word or two. ``question``: the
+    one that is due now; ``open_question``: the one that waits for an answer, put already or not; none where an answer could not
+    be kept. ``pause``: until when nothing is sent. ``sent``: how many requests are kept; ``forgotten``: weeks of which nothing
+    is sent any more. ``is_busy``: something could not be read just now; read it again.
     """
 
     version: str
@@ -70,17 +67,15 @@ class ClientStatus(Struct, frozen=True):
     consent: ConsentRecord | None
     switch: str | None
     switch_name: str | None
-    check_switch: str | None
     site_files: list[str]
     question: Question | None
     open_question: Question | None
     files: list[FileStatus]
     weeks: list[WeekStatus]
-    pauses: dict[str, Pause]
+    pause: Pause | None
     sent: int
     last_sent: datetime | None
     forgotten: list[str]
-    last_check: datetime | None
     is_busy: bool = False
 
     @property
@@ -89,12 +84,10 @@ class ClientStatus(Struct, frozen=True):
         return [file.problem for file in self.files if file.problem]
 
 
-def client_status(
-    settings: ClientSettings, store: ClientStore, telemetry: Telemetry, cached_at: datetime | None, *, examine: bool = True
-) -> ClientStatus:
+def client_status(settings: ClientSettings, store: ClientStore, telemetry: Telemetry, *, examine: bool = True) -> ClientStatus:
     """Return how everything stands now. Reads alone, and raises nothing: what can't be read is empty and named in ``files``.
 
-    ``cached_at``: when the answer that is known was fetched. ``examine``: look at every page of the files, and whether they can
+    ``examine``: look at every page of the files, and whether they can
     be written, which takes the lock; else they are looked at only where something in them can't be read.
     """
     now = settings.now()
@@ -102,9 +95,7 @@ def client_status(
     sent: list[SentBatch] = read(store.sendings.sent, [])
     drafts: list[Draft] = read(store.drafts.all, [])
     forgotten: set[tuple[str, str]] = read(store.sendings.forgotten, set())
-    pauses = {
-        name: read(partial(store.answers.pause, name), None) for name in (check_pause(settings.service), settings.service)
-    }
+    pause: Pause | None = read(partial(store.answers.pause, settings.service), None)
     decision, record = telemetry.decision_and_record()
     switch = telemetry_switch(settings.environ, settings.site)
     askings: list[datetime] = read(store.consents.askings, [])
@@ -128,17 +119,15 @@ def client_status(
         consent=record,
         switch=switch.reason if switch else None,
         switch_name=switch.name if switch else None,
-        check_switch=update_check_switched_off(settings.environ, settings.site),
         site_files=list(settings.site.sources),
         question=due_question(record, askings, settings, now) if can_answer else None,
         open_question=open_question(record, askings, settings, now) if can_answer else None,
         files=files,
         weeks=weeks,
-        pauses={name: pause for name, pause in pauses.items() if pause is not None and holds(pause, now)},
+        pause=pause if pause is not None and holds(pause, now) else None,
         sent=len(sent),
         last_sent=sent[-1].at if sent else None,
         forgotten=[week for service, week in sorted(forgotten) if service == settings.service],
-        last_check=cached_at,
         is_busy=read.is_busy or decision.is_busy,
     )
 

@@ -51,15 +51,6 @@ def telemetry_switched_off(environ: Mapping[str, str], site: SiteRules) -> str |
     return switch.reason if switch else None
 
 
-def update_check_switched_off(environ: Mapping[str, str], site: SiteRules) -> str | None:
-    """Return what switches the update check off, for people; None if nothing does."""
-    if _says_off(environ.get("NAPARI_UPDATE_CHECK")):
-        return f"NAPARI_UPDATE_CHECK={environ['NAPARI_UPDATE_CHECK']} is set"
-    if not site.update_check:
-        return f"the administrator of this computer switched it off ({', '.join(site.sources)})"
-    return None
-
-
 def _says_off(value: str | None) -> bool:
     """Whether a variable is set to something that does not plainly mean yes."""
     return bool(value and value.strip()) and str(value).strip().lower() not in _ON

@@ -16,7 +16,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType, field
-from napari_update_hook.table import TablePackage, choose
 
 SCHEMA_VERSION = 1
 """Of the report that this release makes. It grows with every field that is collected: a new field is declared as
@@ -225,43 +224,6 @@ class Receipt(Struct, frozen=True):
     revision: int
     reason: str | None = None
     left_out: LeftOut = LeftOut()
-
-
-class PackageUpdate(Struct, frozen=True, omit_defaults=True):
-    """The answer about one package for one Python and channel; the fields are those of `table.Choice`."""
-
-    latest: str | None = field()  # always there, null where nothing fits
-    newest: str | None = None
-    newest_requires_python: str | None = None
-    newest_requires_napari: str | None = None
-    conda_name: str | None = None
-    yanked: dict[str, str] = {}
-    vulnerabilities: dict[str, list[str]] = {}
-
-
-def package_update(package: TablePackage, python: str, napari: str | None) -> PackageUpdate:
-    """Return what the table says about a package for one Python and napari; the arguments are those of `table.pick`."""
-    choice = choose(package, python, napari)
-    return PackageUpdate(
-        choice.latest,
-        choice.newest,
-        choice.newest_requires_python,
-        choice.newest_requires_napari,
-        package.conda_name,
-        dict(package.yanked),
-        {version: list(ids) for version, ids in package.vulnerabilities.items()},
-    )
-
-
-class Updates(Struct, frozen=True):
-    """The answer of ``GET /api/updates?python=…``: every package of the index."""
-
-    schema_version: int
-    python: str
-    channel: str
-    index_version: str
-    check_again_s: int
-    packages: dict[str, PackageUpdate]
 
 
 class BatchAnswer(Struct, frozen=True):

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 SCHEMA_VERSION = 2
 CHANNELS = ("pypi", "conda-forge")
+_CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
+"""It goes into a command, so it must not look like an option or an address."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _is_newer(first: str, second: str) -> bool:
     """Whether the first row of a table is newer than another: a pre-release stands behind older finals."""
     try:
         return Version(first) > Version(second)
-    except InvalidVersion:  # some versions of conda-forge
+    except ValueError:  # some versions of conda-forge; numbers of thousands of digits
         return first != second
 
 
@@ -162,7 +165,7 @@ def _package(document: Any) -> TablePackage:
         ),
         _texts(document.get("yanked", {})),
         {version: [_text(one) for one in ids] for version, ids in document.get("vulnerabilities", {}).items()},
-        None if name is None else _text(name),
+        name if name is not None and _CONDA_NAME.fullmatch(_text(name)) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The command ``napari-updates``: what it prints, and its exit codes."""
+"""The command ``napari-telemetry``: what it prints, and its exit codes."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Annotated
 import typer
 
 from napari_telemetry import __version__
-from napari_telemetry.cli import checking, consenting, own_reports, public_numbers, snoozing, starting
+from napari_telemetry.cli import consenting, own_reports, public_numbers, standing
 from napari_telemetry.cli.options import FAILURE, UNREACHABLE, USAGE
 from napari_telemetry.errors import ServerUnreachableError, SettingsError, UpdateHookError
 from napari_telemetry.terminal import fail, say
 
 app = typer.Typer(
-    help="See which updates of napari and its plugins your Python can install.\n\nA check sends your Python "
-    "version, where your packages come from, and the version of a released napari. Anything more is sent only if you agreed to "
-    "telemetry: `napari-updates consent --help`.",
-    epilog="Exit codes: 0 done, 1 failure, 2 wrong use, 3 the server can't be reached, 10 there are updates.",
+    help="Weekly usage reports for napari's maintainers, sent with an update check and only with your consent.\n\nNothing is "
+    "sent unless you agree: `napari-telemetry consent --help`.",
+    epilog="Exit codes: 0 done, 1 failure, 2 wrong use, 3 the server cannot be reached.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables print "<bool>" beside each switch
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -40,12 +40,10 @@ def options(
     """Options of the command itself; each acts by its callback."""
 
 
-checking.add_to(app)
-snoozing.add_to(app)
+standing.add_to(app)
 consenting.add_to(app)
 own_reports.add_to(app)
 public_numbers.add_to(app)
-starting.add_to(app)
 
 
 def main() -> None:

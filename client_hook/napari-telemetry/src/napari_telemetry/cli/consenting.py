@@ -52,18 +52,18 @@ def ask(server: ServerOption = None) -> None:
             out.print(pretty_json(here.client.example(level)), markup=False, soft_wrap=True)
     out.print()
     if not is_interactive():
-        say("To answer: napari-updates consent set none, basic, middle or full.")
+        say("To answer: napari-telemetry consent set none, basic, middle or full.")
         return
     here.store.consents.note_asking(here.settings.now())
     answer = typer.prompt("none, basic, middle or full? Enter alone leaves it open", default="", show_default=False)
     if not answer.strip():
-        say("Nothing is sent. You can answer at any time: napari-updates consent set LEVEL")
+        say("Nothing is sent. You can answer at any time: napari-telemetry consent set LEVEL")
         return
     try:
         level = Level(answer.strip().lower())
     except ValueError as error:
         raise SettingsError(f"{answer!r} is none of none, basic, middle, full. Nothing was recorded.") from error
-    _set(level, server, None, "napari-updates consent ask")
+    _set(level, server, None, "napari-telemetry consent ask")
 
 
 def set_level(
@@ -73,7 +73,7 @@ def set_level(
     as_json: JsonOption = False,
 ) -> None:
     """Record your answer. It holds for this environment and this server alone. Nothing is sent by it."""
-    _set(level, server, duration, "napari-updates consent set", as_json)
+    _set(level, server, duration, "napari-telemetry consent set", as_json)
 
 
 def _set(level: Level, server: str | None, duration: str | None, means: str, as_json: bool = False) -> None:
@@ -90,7 +90,7 @@ def _set(level: Level, server: str | None, duration: str | None, means: str, as_
         return
     ends = f" until {record.until:%Y-%m-%d}" if record.until else ""
     say(f"You agreed to level {level} for {record.service}{ends}. Nothing has been sent yet.")
-    say("`napari-updates preview` shows what the next check sends; `napari-updates consent set none` ends it.")
+    say("`napari-telemetry preview` shows what the next check sends; `napari-telemetry consent set none` ends it.")
     if (reason := consent.decision(server).reason) is not None:
         warn(reason)
 

@@ -10,15 +10,11 @@ import typer
 
 from napari_telemetry.terminal import out
 
-FAILURE, USAGE, UNREACHABLE, UPDATES = 1, 2, 3, 10
+FAILURE, USAGE, UNREACHABLE = 1, 2, 3
 
 ServerOption = Annotated[
     str | None,
     typer.Option("--server", help="Address of the update server. Default: NAPARI_UPDATE_SERVER, else https://api.napari.org"),
-]
-ChannelOption = Annotated[
-    str | None,
-    typer.Option("--channel", help="Where your packages come from: pypi or conda-forge. Default: as it looks here"),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 

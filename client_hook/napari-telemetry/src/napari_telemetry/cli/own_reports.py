@@ -149,7 +149,7 @@ def offer_to_forget(server: str | None) -> None:
     if is_interactive() and _agrees("Delete them now?"):
         _forget(here, as_json=False)
     else:
-        say("To delete them now: napari-updates forget")
+        say("To delete them now: napari-telemetry forget")
 
 
 def _agrees(question: str) -> bool:
@@ -173,11 +173,11 @@ def _print_forgotten(done: Forgotten) -> None:
     say(f"Deleted here: {counted(done.requests, 'request')} that were kept, {counted(done.weeks, 'week')} that were collected.")
     for service, weeks in done.stopped.items():
         say(f"Nothing more is sent to {service} for {', '.join(weeks)}.")
-    say("Later weeks follow your consent: napari-updates consent show")
+    say("Later weeks follow your consent: napari-telemetry consent show")
     for problem in done.problems:
         warn(f"Not deleted: {problem}")
     if done.problems:
-        warn("Run `napari-updates forget` again later; what could not be deleted is remembered.")
+        warn("Run `napari-telemetry forget` again later; what could not be deleted is remembered.")
 
 
 def _print_body(body: bytes, as_json: bool) -> None:

@@ -85,6 +85,11 @@ def _began_after(instant: datetime) -> bool:
 _attachment: Attachment | None = None
 
 
+def running_session() -> Session | None:
+    """Return the session of this process, None where nothing was attached."""
+    return _attachment.session if _attachment is not None and _attachment.session.is_running else None
+
+
 def attachment() -> Attachment:
     """Return the one of this process."""
     global _attachment

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "napari-telemetry"
 MEANS = "napari Preferences"
-DEFAULTS = ("none", True)
+DEFAULT = "none"
 _LEVELS = ("none", "basic", "middle", "full")
 
 WhenClosed = Callable[[Callable[[bool], None]], bool]
@@ -47,16 +47,16 @@ class Preferences:
         self._ask = ask
         self._waits = False
         self._page: Any = None
-        self._shown: tuple[str, bool] | None = None
-        self._compared: tuple[str, bool] | None = None
+        self._shown: str | None = None
+        self._compared: str | None = None
         self._is_setting = False
 
     def follow(self, snapshot: Snapshot) -> None:
         """Show the recorded answer."""
         status = snapshot.status
-        if status is None or status.problems or snapshot.is_busy(Task.ANSWER, Task.SNOOZE):
+        if status is None or status.problems or snapshot.is_busy(Task.ANSWER):
             return  # while an answer is written down, the record is still the old one
-        wanted = (status.agreed.value, snapshot.notifies)
+        wanted = status.agreed.value
         if not _are_made():
             if wanted != self._compared:
                 self._compared = wanted
@@ -68,7 +68,6 @@ class Preferences:
         if page is not self._page:  # napari makes it anew when plugins come and go
             self._page = page
             page.events.level.connect(self._on_level)
-            page.events.notify.connect(self._on_notify)
         self._show(wanted)
 
     def end(self) -> None:
@@ -76,21 +75,20 @@ class Preferences:
         if self._page is not None:
             with contextlib.suppress(Exception):  # the page may be gone
                 self._page.events.level.disconnect(self._on_level)
-                self._page.events.notify.disconnect(self._on_notify)
 
-    def _show(self, wanted: tuple[str, bool]) -> None:
+    def _show(self, wanted: str) -> None:
         self._is_setting = True
         try:
             self._shown = wanted
-            self._page.level, self._page.notify = wanted
+            self._page.level = wanted
         finally:
             self._is_setting = False
 
     def _on_level(self, event: Any) -> None:
         level = _value(event)
-        if self._is_setting or self._shown is None or level == self._shown[0]:
+        if self._is_setting or self._shown is None or level == self._shown:
             return
-        if _LEVELS.index(level) < _LEVELS.index(self._shown[0]):
+        if _LEVELS.index(level) < _LEVELS.index(self._shown):
             self._answer(level)
         elif not self._waits:
             self._waits = self._when_closed(self._closed)
@@ -103,23 +101,17 @@ class Preferences:
         if self._page is None or self._shown is None:
             return
         level = _value(self._page.level)
-        if level != self._shown[0]:
+        if level != self._shown:
             self._show(self._shown)
             if is_kept:
                 self._ask(level)
 
     def _answer(self, level: str) -> None:
         assert self._shown is not None
-        self._shown = (level, self._shown[1])
+        self._shown = level
         status = self._session.snapshot.status
         service = status.service if status is not None else ""
         self._session.answer(level, means=MEANS, service=service, for_as_long_as_before=True)
-
-    def _on_notify(self, event: Any) -> None:
-        wanted = bool(_value(event))
-        if not self._is_setting and self._shown is not None and wanted is not self._shown[1]:
-            self._shown = (self._shown[0], wanted)
-            self._session.notify(wanted)
 
 
 def _are_made() -> bool:
@@ -127,24 +119,23 @@ def _are_made() -> bool:
     return bool(getattr(sys.modules.get("napari.settings"), "_PLUGIN_SETTINGS", None))
 
 
-def _made_where_not(wanted: tuple[str, bool]) -> None:
+def _made_where_not(wanted: str) -> None:
     """Have napari make them where their file does not say what is wanted. Called in the background."""
     if _saved() != wanted:
         _page()
 
 
-def _saved() -> tuple[str, bool]:
-    """What the file of this page says: (level, notify)."""
+def _saved() -> str:
+    """The level that the file of this page says."""
     import yaml
     from napari.settings import get_settings
 
     folder = get_settings().config_path
     try:
         text = (folder.parent / f"{PLUGIN}.yaml").read_text("utf-8") if folder is not None else ""
-        said = yaml.safe_load(text)["sharing"]
-        return said.get("level", DEFAULTS[0]), said.get("notify", DEFAULTS[1])
+        return str(yaml.safe_load(text)["sharing"].get("level", DEFAULT))
     except (OSError, TypeError, KeyError, AttributeError, yaml.YAMLError):  # none yet, or nothing in it
-        return DEFAULTS
+        return DEFAULT
 
 
 def _page() -> Any:

@@ -12,7 +12,6 @@ from napari_telemetry.plugin.marks import Marks
 
 if TYPE_CHECKING:
     from napari_telemetry.api import Here
-    from napari_telemetry.client import CheckResult
     from napari_telemetry.plugin.snapshot import Snapshot
 
 
@@ -31,7 +30,6 @@ class Reading:
         self._is_forgotten = False
         self._read_with: Here | None = None
         self._is_unusable = False
-        self._found: CheckResult | None = None
         self.is_behind = False
         """Whether something could not be read the last time, because somebody used the files."""
         self._site = Marks()
@@ -60,14 +58,13 @@ class Reading:
             self._here = None
         self._is_anew |= examine
 
-    def read(self, before: Snapshot, found: CheckResult | None = None) -> dict[str, Any]:
-        """Return what changes in the snapshot ``before``. ``found``: what a check has just found.
+    def read(self, before: Snapshot) -> dict[str, Any]:
+        """Return what changes in the snapshot ``before``.
 
         What is busy stays as it was, and is read again at the next look.
         """
         from napari_telemetry.errors import StateBusyError, UpdateHookError
 
-        self._found = found or self._found
         try:
             here = self._read_with = self.client()
         except UpdateHookError as error:
@@ -80,7 +77,7 @@ class Reading:
         except StateBusyError:
             self._state.forget()
             self.is_behind = True
-            return {"result": before.result or self._found}
+            return {}
         except BaseException:
             self._state.forget()
             raise
@@ -90,25 +87,22 @@ class Reading:
         from napari_telemetry.own_data import LONGEST_SENDING, own_ids
         from napari_telemetry.standing import client_status
 
-        result = self._result(here, before.result)
         self.is_behind = False
         status = client_status(
             here.settings,
             here.store,
             here.client.telemetry,
-            result.fetched_at if result else None,
             examine=self._is_anew or before.status is None or bool(before.status.problems),
         )
         if status.is_busy:
             self._state.forget()
-            return {"result": result}
+            return {}
         self._is_anew = False
         store, now = here.store, here.settings.now()
-        changes: dict[str, Any] = {"status": status, "problem": None, "result": result}
+        changes: dict[str, Any] = {"status": status, "problem": None, "takes_reports": here.client.takes_reports()}
         try:
             changes |= {
                 "is_sending": store.sendings.is_sending(now - LONGEST_SENDING),
-                "notifies": store.notices.wanted(),
                 "sent": tuple(store.sendings.sent()),
                 "ids": own_ids(here.settings, store),
             }
@@ -117,28 +111,6 @@ class Reading:
         except StateError:  # `status.files` says what is wrong
             pass
         return changes
-
-    def _result(self, here: Here, before: CheckResult | None) -> CheckResult | None:
-        """What is known, compared anew: an update may have been snoozed, even since a check found it a moment ago.
-
-        The notice of that check stays: it says why the answer is old. An answer that could not be kept is shown until there is
-        a newer one. Raises StateBusyError.
-        """
-        from msgspec.structs import replace
-
-        known, found = here.client.known(), self._found
-        last = found or before
-        if known is not None and last is not None and (last.server, last.fetched_at) == (known.server, known.fetched_at):
-            self._found = None  # the files hold it
-            return replace(known, **{name: getattr(last, name) for name in ("notice", "telemetry", "is_from_cache")})
-        if (
-            found is not None
-            and found.server == here.settings.server
-            and (known is None or known.fetched_at < found.fetched_at)
-        ):
-            return found
-        self._found = None
-        return known
 
     def may_have_changed(self) -> bool:
         """Whether what was last read may be another by now: the state files, or an administrator's file."""
@@ -152,7 +124,8 @@ class Reading:
 
 
 def _state_files(here: Here) -> list[Path]:
-    return [file.path for file in here.store.files]
+    checks = here.client.hook_state.folder  # which says whether the server takes reports
+    return [*(file.path for file in here.store.files), *([checks / "check.json"] if checks is not None else [])]
 
 
 def _site_files() -> tuple[Path, ...]:

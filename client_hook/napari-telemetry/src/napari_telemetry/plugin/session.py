@@ -24,35 +24,27 @@ if TYPE_CHECKING:
 
     from napari_telemetry.api import Here
     from napari_telemetry.asking import Question
-    from napari_telemetry.client import CheckResult
     from napari_telemetry.standing import ClientStatus
     from napari_telemetry.wire import Level
 
 LOOK_EVERY_S = 1.0
-LOOK_WHILE_CHECKING_S = 0.1
 READ_ANEW_EVERY_S = 60.0
-"""Consent for a time ends without a change of any file."""
-FIRST_CHECK_AFTER_S = 5.0
-CHECK_EVERY_S = 3600.0
-"""So often it is asked whether a check is due; the server and earlier failures say when one is."""
+"""Re-read regularly: time-limited consent expires without a file change."""
 REQUEST_DEADLINE_S = 9.0
 WRITTEN_WITHIN_S = 2.0
-"""So long a check, a report and the end of napari wait for what a person has just said to be written down."""
+"""How long a report or shutdown waits for a pending answer to be saved."""
 
 
 class Session:
     """The client of this environment, with a `snapshot` that is true within a second or two of any change on this computer,
     whoever made it.
 
-    ``make_here``: gives the client, anew for each check, because packages come and go while napari runs.
-    ``first_check_after``: seconds from `start` to the first check.
+    ``make_here``: returns a new client for each report, because packages come and go while napari runs.
     """
 
-    def __init__(self, make_here: Callable[[], Here] | None = None, first_check_after: float | None = None) -> None:
+    def __init__(self, make_here: Callable[[], Here] | None = None) -> None:
         self._reading = Reading(make_here or _client_here)
-        self._first_check_after = FIRST_CHECK_AFTER_S if first_check_after is None else first_check_after
         self._tasks = Tasks()
-        self._tellers: list[Callable[[list[tuple[str, str]]], object]] = []
         self._is_reading = threading.Lock()
         self._is_started = False
         self._is_looking = False
@@ -62,17 +54,21 @@ class Session:
         """How everything stands, as of now."""
         return self._tasks.snapshot
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started, and not stopped."""
+        return self._is_started and not self._tasks.stopped.is_set()
+
     def start(self) -> None:
-        """Read how everything stands, go on watching, and check for updates soon and from time to time."""
+        """Read how everything stands, and go on watching."""
         if not self._is_started:
             self._is_started = True
             atexit.register(self._end)  # before Qt takes its objects away: nobody must be told any more
             threading.Thread(target=self._watch, name="napari-telemetry-watch", daemon=True).start()
 
     def stop(self) -> None:
-        """Watch, check, send and tell no more."""
+        """Stop watching and sending."""
         self._tasks.stop()
-        self._tellers.clear()
 
     def _end(self) -> None:
         """Stop as the process ends, which would take an answer with it that is just being written down."""
@@ -84,10 +80,6 @@ class Session:
     def subscribe(self, listener: Listener) -> None:
         """Call ``listener`` with every snapshot from now on, in a thread of this session."""
         self._tasks.subscribe(listener)
-
-    def on_notice(self, teller: Callable[[list[tuple[str, str]]], object]) -> None:
-        """Call ``teller`` with the (name, version) of updates to tell a person of now, in a thread of this session."""
-        self._tellers.append(teller)
 
     def run(self, job: Callable[[], object]) -> None:
         """Run what is not of this session, but would take too long on the GUI thread."""
@@ -102,10 +94,25 @@ class Session:
 
         self._tasks.put(read)
 
-    def check(self, *, by_hand: bool = True) -> None:
-        """Ask for updates. ``by_hand``: because a person asked, and not because it may be due."""
-        if not self.snapshot.is_busy(Task.CHECK):
-            self._tasks.on_network(Task.CHECK, lambda: self._check(by_hand))
+    def send(self, deadline_s: float) -> None:
+        """Send the report that is due, and wait for it. Called by the update check, on its thread.
+
+        ``deadline_s``: seconds it may take.
+        """
+        self.begin_sending(deadline_s).wait(deadline_s + WRITTEN_WITHIN_S)
+
+    def begin_sending(self, deadline_s: float) -> threading.Event:
+        """Send the report that is due; the event is set once that has ended, however it did."""
+        done = threading.Event()
+
+        def work() -> None:
+            try:
+                self._send(deadline_s)
+            finally:
+                done.set()
+
+        self._tasks.on_network(Task.SEND, work)
+        return done
 
     def answer(
         self,
@@ -169,41 +176,6 @@ class Session:
 
         self._tasks.on_files(Task.QUESTION, prepare)
 
-    def snooze(self, name: str, version: str, lasting: timedelta | None) -> None:
-        """Do not tell of an update: for a time, or None for ever."""
-
-        def add() -> None:
-            from packaging.utils import canonicalize_name
-
-            from napari_telemetry.state.snoozes import Snooze
-
-            here = self._reading.client()
-            until = here.settings.now() + lasting if lasting is not None else None
-            here.store.snoozes.add(Snooze(canonicalize_name(name), version, until))
-            self._read()
-
-        self._tasks.on_files(Task.SNOOZE, add)
-
-    def unsnooze(self, name: str) -> None:
-        """Tell of a package's updates again."""
-
-        def remove() -> None:
-            from packaging.utils import canonicalize_name
-
-            self._reading.client().store.snoozes.remove(canonicalize_name(name))
-            self._read()
-
-        self._tasks.on_files(Task.SNOOZE, remove)
-
-    def notify(self, wanted: bool) -> None:
-        """Remember whether a person wants notifications."""
-
-        def want() -> None:
-            self._reading.client().store.notices.want(wanted)
-            self._read()
-
-        self._tasks.on_files(Task.SNOOZE, want)
-
     def show_preview(self) -> None:
         """Make what the next check sends; the public lists are fetched for it."""
 
@@ -250,87 +222,44 @@ class Session:
     def _tell_progress(self, text: str) -> None:
         self._tasks.change(progress=text)
 
-    def _check(self, by_hand: bool) -> None:
-        self._tasks.holds.are_tried(WRITTEN_WITHIN_S)  # who has just agreed means this check, too
+    def _send(self, deadline_s: float) -> None:
+        self._tasks.holds.are_tried(WRITTEN_WITHIN_S)  # a consent given just before applies to this report
         self._reading.forget_client()  # what is installed may have changed
-        here = self._reading.client()
         try:
-            result = here.client.check(only_if_due=not by_hand, may_send=self._may_send)
-        except Exception:
+            self._tasks.change(outcome=self._reading.client().client.send(self._may_send, deadline_s))
+        finally:
             self._read()
-            raise
-        self._read(result)
-        self._tasks.on_files(Task.TELL, self._tell)  # after what a person wanted meanwhile: it may be not to hear of them
 
     def _may_send(self) -> bool:
         return self._tasks.holds.are_over(WRITTEN_WITHIN_S) and not self._tasks.stopped.is_set()
 
-    def _tell(self) -> None:
-        """Tell of updates that were not told before, if a person wants that. Raises StateError."""
-        from packaging.utils import canonicalize_name
-
-        from napari_telemetry.errors import StateBusyError
-        from napari_telemetry.updates import Status
-
-        tellers = list(self._tellers)
-        if not tellers:
-            return
-        if self._reading.is_behind:
-            self._read()
-        if self._reading.is_behind:
-            raise StateBusyError("What the check found can't be compared right now: another process uses the files.")
-        here, result = self._reading.client(), self.snapshot.result
-        now = here.settings.now()
-        if result is None or not here.store.notices.wanted():
-            return
-        snoozes = here.store.snoozes.all()  # not as it was read for the rows, which another process may have kept from reading
-        updates = [
-            (row.name, row.latest)
-            for row in result.rows
-            if row.status is Status.UPDATE and row.latest is not None
-            if not any(one.covers(canonicalize_name(row.name), row.latest, now) for one in snoozes)
-        ]
-        if updates and here.store.notices.claim(updates, now):
-            for teller in tellers:
-                with contextlib.suppress(Exception):  # a window that is just going away
-                    teller(updates)
-
-    def _read(self, found: CheckResult | None = None) -> None:
-        """Make the snapshot anew from the files. ``found``: what a check has just found."""
+    def _read(self) -> None:
+        """Rebuild the snapshot from the files."""
         with self._is_reading:  # both threads read: the later one must not publish what it began with
             if self._tasks.stopped.is_set():
                 return
-            changes = self._reading.read(self.snapshot, found)
+            changes = self._reading.read(self.snapshot)
             if (status := changes.get("status")) is not None:
                 _count_only_at_level_full(status.level)
             with self._tasks.changing:
                 over = set()
-                if _is_newer(changes.get("result"), self.snapshot.result):  # whoever asked
-                    over.add(Task.CHECK)
                 if _has_answered(status, self.snapshot.status) and self._tasks.holds.given_elsewhere(Task.ANSWER):
                     over.add(Task.ANSWER)
                 self._tasks.change(**changes, failures=self._tasks.failures_but(*over))
 
     def _watch(self) -> None:
-        """Look whether any file changed, and whether a check may be due."""
+        """Look whether any file changed."""
         import time
 
         self._look()
         next_read = time.monotonic() + READ_ANEW_EVERY_S
-        next_check = time.monotonic() + self._first_check_after
-        while not self._tasks.stopped.wait(LOOK_WHILE_CHECKING_S if self.snapshot.is_busy(Task.CHECK) else LOOK_EVERY_S):
-            now = time.monotonic()
+        while not self._tasks.stopped.wait(LOOK_EVERY_S):
             with contextlib.suppress(Exception):
-                if now >= next_read:
-                    next_read = now + READ_ANEW_EVERY_S
+                if time.monotonic() >= next_read:
+                    next_read = time.monotonic() + READ_ANEW_EVERY_S
                     self.refresh()  # packages come and go
                 elif self._reading.may_have_changed():
                     self._look()
-                if now >= next_check:
-                    next_check = now + CHECK_EVERY_S
-                    status = self.snapshot.status
-                    if status is None or status.check_switch is None:
-                        self.check(by_hand=False)
 
     def _look(self) -> None:
         """Have the files read soon. While that waits for somebody who uses them, no second reading waits behind it."""
@@ -344,10 +273,6 @@ class Session:
         if not self._is_looking:
             self._is_looking = True
             self._tasks.put(read)
-
-
-def _is_newer(found: CheckResult | None, before: CheckResult | None) -> bool:
-    return found is not None and (before is None or found.fetched_at > before.fetched_at)
 
 
 def _has_answered(status: ClientStatus | None, before: ClientStatus | None) -> bool:

@@ -11,20 +11,18 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_telemetry.client import CheckResult
     from napari_telemetry.own_data import Forgotten, OwnIds, ServerCopy
     from napari_telemetry.standing import ClientStatus
     from napari_telemetry.state import SentBatch
+    from napari_telemetry.telemetry import TelemetryOutcome
 
 
 class Task(Enum):
     """What can be under way, or have failed."""
 
-    CHECK = "check"
-    TELL = "tell"
+    SEND = "send"
     ANSWER = "answer"
     QUESTION = "question"
-    SNOOZE = "snooze"
     PREVIEW = "preview"
     SERVER_COPY = "server copy"
     FORGET = "forget"
@@ -34,17 +32,18 @@ class Task(Enum):
 class Snapshot:
     """How everything stands.
 
-    ``status`` is None until it has been read; ``problem``: why it can't be, such as an address that is none. ``result``: of
-    the last check, or what is known from before. ``is_sending``: a report of this environment is on its way right now, from
-    this process or another. ``notifies``: whether a person wants notifications. ``busy``: what is under way here;
-    ``failures``: why the last try of a task failed, for people.
+    ``status`` is None until it has been read; ``problem``: why it can't be, such as an unusable address. ``takes_reports``:
+    whether the server is known to take reports, None before the first update check. ``is_sending``: a report of this
+    environment is on its way right now, from this process or another. ``busy``: what is in progress here; ``failures``: why the
+    last try of a task failed, for people.
     """
 
     status: ClientStatus | None = None
     problem: str | None = None
-    result: CheckResult | None = None
+    takes_reports: bool | None = None
+    outcome: TelemetryOutcome | None = None
+    """Of the last try to send a report from here."""
     is_sending: bool = False
-    notifies: bool = True
     busy: frozenset[Task] = frozenset()
     failures: Mapping[Task, str] = field(default_factory=dict)
     examples: Mapping[str, str] = field(default_factory=dict)

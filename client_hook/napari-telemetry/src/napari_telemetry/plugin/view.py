@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,9 +13,6 @@ from napari_telemetry.plugin.texts import counted, tr
 if TYPE_CHECKING:
     from napari_telemetry.standing import ClientStatus
     from napari_telemetry.state import SentBatch
-    from napari_telemetry.updates import UpdateRow
-
-NAMES_IN_A_NOTICE = 4
 
 
 @dataclass(frozen=True)
@@ -35,22 +31,9 @@ def indicator_of(snapshot: Snapshot) -> Indicator | None:
     status = snapshot.status
     if status is None:
         return None
-    state = telemetry_state(snapshot, status)
-    updates = _updates(snapshot)
-    text = tr("telemetry: {state}", state=state)
-    if updates:
-        text = counted(updates, "{n} update", "{n} updates") + " \N{MIDDLE DOT} " + text
-    tips = [telemetry_sentence(snapshot, status)]
-    tips += status.problems
-    if updates:
-        tips.append(counted(updates, "{n} update fits your Python.", "{n} updates fit your Python."))
-    tips.append(tr("Click for details."))
+    text = tr("telemetry: {state}", state=telemetry_state(snapshot, status))
+    tips = [telemetry_sentence(snapshot, status), *status.problems, tr("Click for details.")]
     return Indicator(text, "\n".join(tips), is_alert=bool(status.problems))
-
-
-def takes_reports(snapshot: Snapshot) -> bool:
-    """Return whether the server is known to take reports: today's plugin index takes none, and has no pages about them."""
-    return snapshot.result is not None and snapshot.result.index_version is not None
 
 
 def telemetry_state(snapshot: Snapshot, status: ClientStatus) -> str:
@@ -59,7 +42,7 @@ def telemetry_state(snapshot: Snapshot, status: ClientStatus) -> str:
         return tr("blocked by {name}", name=status.switch_name)
     level = status.level.value
     if level == "none":
-        waits = status.open_question is not None and (snapshot.result is None or takes_reports(snapshot))
+        waits = status.open_question is not None and snapshot.takes_reports is not False
         return tr("waiting for your answer") if waits else tr("off")
     return tr("{level}, sending", level=level) if snapshot.is_sending else level
 
@@ -67,7 +50,7 @@ def telemetry_state(snapshot: Snapshot, status: ClientStatus) -> str:
 def telemetry_sentence(snapshot: Snapshot, status: ClientStatus) -> str:
     """Return in a sentence or two what is sent, to whom, until when; or why nothing is."""
     level = status.level.value
-    if snapshot.result is not None and not takes_reports(snapshot) and status.switch_name is None:
+    if snapshot.takes_reports is False and status.switch_name is None:
         return tr("Nothing is sent: {service} is a plugin index that takes no reports.", service=status.service)
     if level == "none":
         if status.switch_name is None and status.open_question is not None and status.consent is None:
@@ -102,53 +85,6 @@ def telemetry_facts(snapshot: Snapshot) -> list[tuple[str, str]]:
     if status.forgotten:
         lines.append((tr("Forgotten"), tr("{weeks}: nothing more is sent for them", weeks=", ".join(status.forgotten))))
     return lines + [(tr("Problem"), problem) for problem in status.problems]
-
-
-def shown_rows(snapshot: Snapshot) -> list[UpdateRow]:
-    """Return the rows of the table of updates: what needs attention first, then as they come."""
-    rows = snapshot.result.rows if snapshot.result is not None else []
-    return sorted(rows, key=lambda row: not row.needs_attention)
-
-
-def cells_of(row: UpdateRow) -> tuple[str, str, str, str, str]:
-    """Return the texts of a row: name, installed, fits your Python, newest, note."""
-    none = "\N{EN DASH}"
-    note = row.note or (tr("update") if row.status.value == "update" else "")
-    return row.name, row.installed, row.latest or none, row.newest or none, note
-
-
-def mark_of(row: UpdateRow) -> str:
-    """Return how a row is marked: ``unsafe``, ``update``, or not at all."""
-    return "unsafe" if row.is_unsafe else "update" if row.status.value == "update" else ""
-
-
-def updates_summary(snapshot: Snapshot) -> str:
-    """Return what to say above the table."""
-    if snapshot.problem is not None:
-        return snapshot.problem
-    status, result = snapshot.status, snapshot.result
-    if status is not None and status.check_switch is not None:
-        return tr("The update check is off: {reason}.", reason=status.check_switch)
-    if snapshot.is_busy(Task.CHECK):
-        return tr("Asking for updates…")
-    failure = snapshot.failures.get(Task.CHECK)
-    if result is None:
-        return failure or tr("Nothing is known yet. Press Check now to ask.")
-    from napari_telemetry.updates import summary_of
-
-    told = summary_of(result.rows)
-    notes = [failure or result.notice or ""]
-    if not failure and not result.notice:
-        notes = [tr("Checked {at} UTC at {server}.", at=f"{result.fetched_at:%Y-%m-%d %H:%M}", server=result.server)]
-    return " ".join([told, *notes])
-
-
-def notice_text(updates: Sequence[tuple[str, str]]) -> str:
-    """Return the text of a notification: how many updates fit, and their names. ``updates``: (name, version)."""
-    names = [f"{name} {version}" for name, version in updates[:NAMES_IN_A_NOTICE]]
-    more = len(updates) - len(names)
-    told = counted(len(updates), "{n} update fits your Python: ", "{n} updates fit your Python: ") + ", ".join(names)
-    return told + (tr(" and {more} more", more=more) if more else "")
 
 
 def sent_text(snapshot: Snapshot) -> str:
@@ -208,8 +144,3 @@ def forgotten_text(snapshot: Snapshot) -> str:
     if done.problems:
         told += " " + tr("Not deleted: {problems} Try again later.", problems=" ".join(done.problems))
     return told
-
-
-def _updates(snapshot: Snapshot) -> int:
-    rows = snapshot.result.rows if snapshot.result is not None else []
-    return sum(row.status.value == "update" for row in rows)

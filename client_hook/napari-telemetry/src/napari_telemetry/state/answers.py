@@ -12,11 +12,6 @@ from napari_telemetry.state.database import StateFile
 from napari_telemetry.state.texts import instant_of, text_of
 
 
-def check_pause(service: str) -> str:
-    """Return the name of the pause between update checks at a service; that of its telemetry is the service's own."""
-    return f"check {service}"
-
-
 class CachedAnswer(Struct, frozen=True):
     """An answer of a server as it was received."""
 

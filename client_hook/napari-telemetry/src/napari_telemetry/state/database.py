@@ -182,7 +182,7 @@ def _explained(path: Path, error: Exception) -> str:
     if is_damaged:
         return (
             f"Cannot use {path}: it is damaged ({error}). Delete the file to start anew; then agree again, if you like: "
-            "napari-updates consent ask"
+            "napari-telemetry consent ask"
         )
     return (
         f"Cannot use {path}: {error}. See to it that you may write there, or set NAPARI_UPDATE_STATE to one where you may. "

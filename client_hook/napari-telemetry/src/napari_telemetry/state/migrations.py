@@ -30,15 +30,8 @@ ENVIRONMENT_MIGRATIONS = (
     CREATE TABLE pauses (
         name TEXT PRIMARY KEY, set_at TEXT NOT NULL, not_before TEXT NOT NULL, failures INTEGER NOT NULL,
         is_directed INTEGER NOT NULL, reason TEXT) WITHOUT ROWID;
-    CREATE TABLE snoozes (
-        name TEXT NOT NULL, version TEXT NOT NULL, until TEXT, PRIMARY KEY (name, version)) WITHOUT ROWID;
     CREATE TABLE askings (at TEXT NOT NULL);
     ALTER TABLE sent ADD COLUMN server TEXT NOT NULL DEFAULT '';
-    """,
-    # notices: sets of updates that were told, as a hash. preferences: what a person chose that is no consent.
-    """
-    CREATE TABLE notices (updates TEXT PRIMARY KEY, at TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE preferences (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     """,
 )
 ACCOUNT_MIGRATIONS = (

@@ -10,9 +10,7 @@ from napari_telemetry.state.consents import Consents
 from napari_telemetry.state.database import StateFile
 from napari_telemetry.state.drafts import Drafts
 from napari_telemetry.state.migrations import ACCOUNT_FILE, ACCOUNT_MIGRATIONS, ENVIRONMENT_FILE, ENVIRONMENT_MIGRATIONS
-from napari_telemetry.state.notices import Notices
 from napari_telemetry.state.sendings import Sendings
-from napari_telemetry.state.snoozes import Snoozes
 
 
 def environment_name(prefix: Path) -> str:
@@ -32,8 +30,6 @@ class ClientStore:
         self.drafts = Drafts(self._own)
         self.sendings = Sendings(self._own, self._account, environment)
         self.answers = Answers(self._own)
-        self.snoozes = Snoozes(self._own)
-        self.notices = Notices(self._own)
 
     @property
     def files(self) -> tuple[StateFile, StateFile]:

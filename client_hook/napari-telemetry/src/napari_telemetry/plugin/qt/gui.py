@@ -15,7 +15,6 @@ from napari_telemetry.plugin.preferences import Preferences
 from napari_telemetry.plugin.qt.indicator import IndicatorButton
 from napari_telemetry.plugin.qt.quiet import quiet
 from napari_telemetry.plugin.snapshot import Snapshot, Task
-from napari_telemetry.plugin.view import takes_reports
 
 if TYPE_CHECKING:
     from napari_telemetry.asking import Question
@@ -25,7 +24,7 @@ ASK_AFTER_MS = 8_000
 ASK_WHEN_IDLE_MS = 2_000
 LOOK_AT_PREFERENCES_MS = 1_000
 PLUGIN = "napari-telemetry"
-WIDGET = "Updates and telemetry"
+WIDGET = "Telemetry"
 
 
 class Gui(QObject):
@@ -33,8 +32,6 @@ class Gui(QObject):
 
     changed = _Signal(object)
     """A new `Snapshot`. One that the GUI thread publishes overtakes those that wait, so what is drawn is the session's."""
-    told = _Signal(object)
-    """Updates to tell of: a list of (name, version)."""
     question_ready = _Signal(object, bool, str)
     """A `Question` can be shown, or None where the last answer holds; whether a person wants to, and which level they chose."""
 
@@ -52,10 +49,8 @@ class Gui(QObject):
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._ask_when_idle)
         self.changed.connect(self._follow)
-        self.told.connect(self._tell)
         self.question_ready.connect(self._show_question)
         self.session.subscribe(self.changed.emit)  # from a thread: Qt queues it
-        self.session.on_notice(self.told.emit)
         self._look = QTimer(self)  # napari has no signal for its Preferences being opened
         self._look.timeout.connect(self._follow_preferences)
         self._look.start(LOOK_AT_PREFERENCES_MS)
@@ -74,7 +69,7 @@ class Gui(QObject):
         if self._has_ended:
             return
         self._has_ended = True
-        for signal in (self.changed, self.told, self.question_ready):
+        for signal in (self.changed, self.question_ready):
             with contextlib.suppress(TypeError, RuntimeError):  # nothing is connected any more
                 signal.disconnect()
         for timer in (self._timer, self._look):
@@ -85,8 +80,8 @@ class Gui(QObject):
         """Put the question because a person wants to answer it. ``level``: the one that they chose already."""
         self.session.put_question(lambda question: self.question_ready.emit(question, True, level), by_hand=True)
 
-    def open_panel(self, viewer: Any, page: str | None = None) -> None:
-        """Show the panel in the window of ``viewer``, and bring it to the front. ``page``: ``updates`` or ``telemetry``."""
+    def open_panel(self, viewer: Any) -> None:
+        """Show the panel in the window of ``viewer``, and bring it to the front."""
         from napari_telemetry.plugin.qt.panel import Panel
 
         window = _window_of(viewer)
@@ -100,7 +95,7 @@ class Gui(QObject):
                 viewer.window.add_dock_widget(Panel(viewer), name=WIDGET)
             panel = window.findChild(Panel)
         if panel is not None:
-            panel.bring_to_front(page)
+            panel.bring_to_front()
 
     def _follow(self, snapshot: Snapshot) -> None:
         """Do what follows from a snapshot. Each part is quiet by itself: where one fails, the others go on."""
@@ -118,7 +113,7 @@ class Gui(QObject):
     @quiet
     def _plan_question(self, snapshot: Snapshot) -> None:
         status = snapshot.status
-        is_due = status is not None and status.question is not None and takes_reports(snapshot)
+        is_due = status is not None and status.question is not None and snapshot.takes_reports is True
         if is_due and not self._is_asking and not self._timer.isActive():
             self._timer.start(ASK_AFTER_MS)
         elif not is_due and self._put_off is None:
@@ -187,19 +182,6 @@ class Gui(QObject):
         self._dialog = None
 
     @quiet
-    def _tell(self, updates: list[tuple[str, str]]) -> None:
-        """Show napari's own notification, with a button that opens the panel."""
-        if self._has_ended:
-            return
-        from napari.utils.notifications import notification_manager
-
-        from napari_telemetry.plugin.texts import tr
-        from napari_telemetry.plugin.view import notice_text
-
-        actions = [(tr("Show updates"), lambda *_: self._show_updates())]
-        notification_manager.dispatch(_notice(notice_text(updates), "info", actions))
-
-    @quiet
     def _tell_failure(self, failure: str | None) -> None:
         """Say that an answer was not recorded: whoever gave it believes that it was."""
         if failure is not None and failure != self._told_failure:
@@ -207,13 +189,6 @@ class Gui(QObject):
 
             notification_manager.dispatch(_notice(failure, "warning"))
         self._told_failure = failure
-
-    @quiet
-    def _show_updates(self) -> None:
-        window = _main_window()
-        indicator = _indicator_of(window) if window is not None else None
-        if indicator is not None:
-            indicator.open_panel("updates")
 
 
 def _notice(text: str, severity: str, actions: Sequence[tuple[str, Callable[..., object]]] = ()) -> Any:

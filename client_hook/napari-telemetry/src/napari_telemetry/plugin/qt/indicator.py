@@ -1,4 +1,4 @@
-"""The indicator in the status bar: level and state, always true; a click opens the panel."""
+"""The indicator of telemetry in the status bar: level and state; a click opens the panel."""
 
 from __future__ import annotations
 
@@ -45,10 +45,6 @@ class IndicatorButton(QToolButton):
             self.setAccessibleDescription(shown.tooltip)
 
     def _on_clicked(self) -> None:
-        self.open_panel()
-
-    def open_panel(self, page: str | None = None) -> None:
-        """Show the panel in this window."""
         viewer = self.viewer()
         if viewer is not None:
-            self._gui.open_panel(viewer, page)
+            self._gui.open_panel(viewer)

@@ -1,10 +1,11 @@
-"""The dock widget "Updates and telemetry". Opening it attaches this package for this run of napari."""
+"""The dock widget "Telemetry". Opening it attaches this package for this run of napari, and the update check with it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtWidgets import QDockWidget, QLabel, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QDockWidget, QLabel, QVBoxLayout, QWidget
 
 from napari_telemetry.plugin.qt.quiet import quiet
 from napari_telemetry.plugin.snapshot import Snapshot
@@ -13,17 +14,18 @@ from napari_telemetry.plugin.texts import tr
 if TYPE_CHECKING:
     import napari
 
-PAGES = ("updates", "telemetry")
-
 
 class Panel(QWidget):
-    """Two pages, updates first. ``napari_viewer``: handed in by napari."""
+    """The page of telemetry. ``napari_viewer``: handed in by napari."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
+        import napari_update_hook
+
         from napari_telemetry.plugin import attach
         from napari_telemetry.plugin.attachment import attachment
 
+        napari_update_hook.attach(napari_viewer)  # reports go with its checks
         attach(napari_viewer)
         self.setObjectName("napari-telemetry-panel")
         layout = QVBoxLayout(self)
@@ -33,15 +35,9 @@ class Panel(QWidget):
             layout.addWidget(QLabel(tr("This needs napari's window.")))
             return
         from napari_telemetry.plugin.qt.telemetry_page import TelemetryPage
-        from napari_telemetry.plugin.qt.updates_page import UpdatesPage
 
-        self.updates = UpdatesPage(gui.session, self)
         self.telemetry = TelemetryPage(gui, self)
-        self.pages = QTabWidget(self)
-        self.pages.addTab(self.updates, tr("Updates"))
-        self.pages.addTab(self.telemetry, tr("Telemetry"))
-        self.pages.currentChanged.connect(self._on_changed)
-        layout.addWidget(self.pages)
+        layout.addWidget(self.telemetry)
         self._session = gui.session
         gui.changed.connect(self._on_changed)
         self.draw(gui.session.snapshot)
@@ -50,16 +46,19 @@ class Panel(QWidget):
     def _on_changed(self) -> None:
         self.draw(self._session.snapshot)
 
+    def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - the name that Qt wants
+        """Make the preview, which is made only while it can be seen."""
+        super().showEvent(event)
+        if hasattr(self, "telemetry"):
+            self._on_changed()
+
     @quiet
     def draw(self, snapshot: Snapshot) -> None:
-        """Show how everything stands."""
-        self.updates.draw(snapshot)
+        """Show the snapshot."""
         self.telemetry.draw(snapshot)
 
-    def bring_to_front(self, page: str | None = None) -> None:
+    def bring_to_front(self) -> None:
         """Show the dock that holds this, above others, with the keyboard in it."""
-        if page is not None:
-            self.pages.setCurrentIndex(PAGES.index(page))
         dock = self.parentWidget()
         while dock is not None and not isinstance(dock, QDockWidget):
             dock = dock.parentWidget()
@@ -67,4 +66,4 @@ class Panel(QWidget):
             dock.show()
             dock.raise_()
         self._session.refresh()
-        self.pages.setFocus()
+        self.telemetry.setFocus()

@@ -24,7 +24,6 @@ from qtpy.QtWidgets import (
 from napari_telemetry.asking import MEANING, Question
 from napari_telemetry.plugin.questions import questions_of
 from napari_telemetry.plugin.texts import tr
-from napari_telemetry.plugin.view import takes_reports
 from napari_telemetry.wire import Level
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class QuestionDialog(QDialog):
         self._question = question
         status = session.snapshot.status
         self._service = status.service if status is not None else ""
-        self._takes_reports = takes_reports(session.snapshot)
+        self._takes_reports = session.snapshot.takes_reports is True
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle(tr("Updates and telemetry"))
         self.setObjectName("napari-telemetry-question")
@@ -117,7 +116,7 @@ class QuestionDialog(QDialog):
                 "Updates are checked whatever you choose, and you can change your answer at any time."
             ),
         ]
-        if self._session.snapshot.result is None:
+        if self._session.snapshot.takes_reports is None:
             paragraphs.append(tr("The public index is not known yet, so no plugin is named below: check for updates first."))
         if not self._takes_reports:
             paragraphs.insert(

@@ -104,7 +104,7 @@ class TelemetryPage(QWidget):
         if status is None or not self.isVisible():
             return
         made_of = (status.level, status.weeks, status.sent, status.consent)
-        if made_of != self._previewed and not snapshot.is_busy(Task.PREVIEW, Task.CHECK):
+        if made_of != self._previewed and not snapshot.is_busy(Task.PREVIEW, Task.SEND):
             self._previewed = made_of
             if status.level.value != "none":
                 self._session.show_preview()

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 import typer
-from msgspec import Struct
 from packaging.version import Version
 
-from napari_telemetry.cli.options import JsonOption, print_json
-from napari_telemetry.plugin.starting import SCRIPT
-from napari_telemetry.terminal import plain, say, say_command, warn
+from napari_update_hook.cli.options import JsonOption
+from napari_update_hook.plugin.starting import SCRIPT
+from napari_update_hook.terminal import plain, say, say_command, say_json, warn
 
 VARIABLE = "NAPARI_APPLICATION_STARTUP_SCRIPT"
 FIRST_WITH_SCRIPT = Version("0.6.5")
 """The first napari that runs a start-up script."""
 
 
-class Startup(Struct, frozen=True):
+@dataclass(frozen=True)
+class Startup:
     """How napari starts here.
 
     ``script``: the file to choose; ``in_force``: whether napari runs it; ``set_by``: what makes it do so. ``other``: another
@@ -45,7 +46,7 @@ def startup(as_json: JsonOption = False) -> None:
     """
     found = startup_here()
     if as_json:
-        print_json(found)
+        say_json(found)
         return
     if found.in_force:
         say(f"In force: napari runs the start-up script, set by {found.set_by}.")

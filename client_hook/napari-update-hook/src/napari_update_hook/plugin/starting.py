@@ -1,4 +1,4 @@
-"""Ways by which napari starts with this package attached; each of them is a person's act.
+"""Ways by which napari starts with this package attached. Each needs a person's act.
 
 `main` is the command ``napari-hooked``; `attach_at_start` is all that the start-up script does.
 """
@@ -57,7 +57,7 @@ def _attach_current() -> None:
 def _attach_soon(viewer: Any) -> None:
     from qtpy.QtCore import QTimer
 
-    from napari_telemetry.plugin import attach
+    from napari_update_hook.plugin import attach
 
     QTimer.singleShot(0, functools.partial(attach, viewer))
 
@@ -68,4 +68,4 @@ def _quietly(act: Any) -> None:
     except Exception:  # napari starts, whatever is wrong here
         import logging
 
-        logging.getLogger("napari_telemetry").debug("not attached", exc_info=True)
+        logging.getLogger("napari_update_hook").debug("not attached", exc_info=True)

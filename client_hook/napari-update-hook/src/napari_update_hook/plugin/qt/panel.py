@@ -1,4 +1,4 @@
-"""The page of updates: what is installed, what fits, what is newer, and why not."""
+"""The dock widget "Plugin updates". Opening it attaches this package for this run of napari."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QCheckBox,
+    QDockWidget,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -23,14 +24,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_telemetry.plugin.qt.plugin_manager import has_plugin_manager, open_plugin_manager
-from napari_telemetry.plugin.snapshot import Snapshot, Task
-from napari_telemetry.plugin.texts import tr
-from napari_telemetry.plugin.view import cells_of, mark_of, shown_rows, updates_summary
+from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
+from napari_update_hook.plugin.qt.plugin_manager import has_plugin_manager, open_plugin_manager
+from napari_update_hook.plugin.view import cells_of, command_text, details_text, mark_of, shown_rows, summary_text
 
 if TYPE_CHECKING:
-    from napari_telemetry.plugin.session import Session
-    from napari_telemetry.updates import UpdateRow
+    import napari
+
+    from napari_update_hook.plugin.session import Session, Snapshot
+    from napari_update_hook.updates import UpdateRow
 
 SNOOZES = {"1 week": timedelta(weeks=1), "3 weeks": timedelta(weeks=3), "3 months": timedelta(days=90)}
 _MARKS = {
@@ -39,14 +41,23 @@ _MARKS = {
 }
 
 
-class UpdatesPage(QWidget):
-    """Draws `view.shown_rows`, and passes on what a person wants done with the chosen row."""
+class Panel(QWidget):
+    """What is installed, what to update it to, and what holds it back. ``napari_viewer``: handed in by napari."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self._session = session
-        self._rows: list[UpdateRow] = []
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        from napari_update_hook.plugin import attach
+        from napari_update_hook.plugin.instance import get_instance
+
+        self.setObjectName("napari-update-hook-panel")
         layout = QVBoxLayout(self)
+        attach(napari_viewer)
+        gui = get_instance().gui()
+        if gui is None:
+            layout.addWidget(QLabel("This needs napari's window."))
+            return
+        self._session: Session = gui.session
+        self._rows: list[UpdateRow] = []
         self.summary = QLabel(self)
         self.summary.setWordWrap(True)
         self.summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -58,23 +69,28 @@ class UpdatesPage(QWidget):
         layout.addWidget(self.summary)
         layout.addWidget(self.progress)
         layout.addWidget(self.table, 1)
-        self.how = QLabel(self)
-        self.how.setWordWrap(True)
-        self.how.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        layout.addWidget(self.how)
+        self.details = QLabel(self)
+        self.details.setWordWrap(True)
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout.addWidget(self.details)
         layout.addLayout(self._make_buttons())
-        self.notifies = QCheckBox(tr("Tell me when new updates fit, at most once a day"), self)
-        self.notifies.toggled.connect(self._session.notify)
+        self.notifies = QCheckBox("Notify me of new updates, at most once a day", self)
+        self.notifies.toggled.connect(self._session.want_notifications)
         layout.addWidget(self.notifies)
+        gui.changed.connect(self._on_changed)
+        self.draw(self._session.snapshot)
+        self._session.refresh()
 
+    def _on_changed(self) -> None:
+        self.draw(self._session.snapshot)
+
+    @log_exceptions
     def draw(self, snapshot: Snapshot) -> None:
         """Show the snapshot; the chosen row stays chosen."""
         chosen = self.chosen
-        is_checking = snapshot.is_busy(Task.CHECK)
-        self.summary.setText(updates_summary(snapshot))
-        self.progress.setVisible(is_checking)
-        is_off = snapshot.problem is not None or (snapshot.status is not None and snapshot.status.check_switch is not None)
-        self.check.setEnabled(not is_checking and not is_off)
+        self.summary.setText(summary_text(snapshot))
+        self.progress.setVisible(snapshot.is_checking)
+        self.check.setEnabled(not snapshot.is_checking and snapshot.problem is None)
         self.notifies.blockSignals(True)
         self.notifies.setChecked(snapshot.notifies)
         self.notifies.blockSignals(False)
@@ -86,6 +102,17 @@ class UpdatesPage(QWidget):
                 self.choose(chosen.name)
         self.table.setVisible(bool(rows))
         self._enable()
+
+    def bring_to_front(self) -> None:
+        """Show the dock that holds this, above others, with the keyboard in it."""
+        dock = self.parentWidget()
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        if dock is not None:
+            dock.show()
+            dock.raise_()
+        self._session.refresh()
+        self.table.setFocus()
 
     @property
     def chosen(self) -> UpdateRow | None:
@@ -100,9 +127,9 @@ class UpdatesPage(QWidget):
             self.table.selectRow(number)
 
     def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, 5, self)
-        table.setHorizontalHeaderLabels([tr("Name"), tr("Installed"), tr("Fits your Python"), tr("Newest"), tr("Note")])
-        table.setAccessibleName(tr("Installed plugins and their updates"))
+        table = QTableWidget(0, 4, self)
+        table.setHorizontalHeaderLabels(["Name", "Installed", "Update to", "Note"])
+        table.setAccessibleName("Installed plugins and their updates")
         table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
@@ -111,34 +138,34 @@ class UpdatesPage(QWidget):
         header, side = table.horizontalHeader(), table.verticalHeader()
         if header is not None:
             header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            header.setSectionResizeMode(4, QHeaderView.ResizeMode.Stretch)  # the note takes what is left, and wraps
+            header.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)  # the note takes what is left, and wraps
         if side is not None:
             side.setVisible(False)
         table.itemSelectionChanged.connect(self._enable)
         return table
 
     def _make_buttons(self) -> QHBoxLayout:
-        self.check = QPushButton(tr("&Check now"), self)
+        self.check = QPushButton("&Check now", self)
         self.check.clicked.connect(self._check)
-        self.copy = QPushButton(tr("Cop&y command"), self)
+        self.copy = QPushButton("Cop&y command", self)
         self.copy.clicked.connect(self._copy)
-        self.manager = QPushButton(tr("&Plugin manager"), self)
+        self.manager = QPushButton("&Plugin manager", self)
         self.manager.clicked.connect(self._open_plugin_manager)
-        self.silence = QPushButton(tr("&Snooze"), self)
+        self.silence = QPushButton("&Snooze", self)
         menu = QMenu(self.silence)
         for text, lasting in SNOOZES.items():
-            action = menu.addAction(tr("Snooze this version for {time}", time=tr(text)))
+            action = menu.addAction(f"Snooze this version for {text}")
             if action is not None:
                 action.triggered.connect(lambda *_, lasting=lasting: self._snooze(lasting))
-        for text, version in ((tr("Ignore this version"), False), (tr("Ignore every version"), True)):
+        for text, version in (("Ignore this version", False), ("Ignore every version", True)):
             action = menu.addAction(text)
             if action is not None:
                 action.triggered.connect(lambda *_, every=version: self._snooze(None, every=every))
         self.silence.setMenu(menu)
-        self.hear = QPushButton(tr("&Hear again"), self)
-        self.hear.clicked.connect(self._hear)
+        self.unsnooze = QPushButton("&Unsnooze", self)
+        self.unsnooze.clicked.connect(self._unsnooze)
         row = QHBoxLayout()
-        for button in (self.check, self.copy, self.manager, self.silence, self.hear):
+        for button in (self.check, self.copy, self.manager, self.silence, self.unsnooze):
             row.addWidget(button)
         row.addStretch(1)
         return row
@@ -164,32 +191,31 @@ class UpdatesPage(QWidget):
 
     def _enable(self) -> None:
         row = self.chosen
-        self.copy.setEnabled(row is not None and row.command is not None)
+        self.copy.setEnabled(command_text(self._session.snapshot) is not None)
         self.manager.setVisible(has_plugin_manager())
         self.manager.setEnabled(row is not None and row.name.lower() != "napari")
-        self.silence.setEnabled(row is not None and row.needs_attention and row.latest is not None)
-        self.hear.setEnabled(row is not None and row.status.value == "snoozed")
-        told = [row.note, row.command or row.no_command] if row is not None else []
-        self.how.setText("\n".join(text for text in told if text))
-        self.how.setVisible(bool(self.how.text()))
+        self.silence.setEnabled(row is not None and row.target is not None)
+        self.unsnooze.setEnabled(row is not None and row.status.value == "snoozed")
+        self.details.setText(details_text(self._session.snapshot, row))
+        self.details.setVisible(bool(self.details.text()))
 
     def _check(self) -> None:
         self._session.check()
 
     def _copy(self) -> None:
-        clipboard = QApplication.clipboard()
-        if self.chosen is not None and self.chosen.command is not None and clipboard is not None:
-            clipboard.setText(self.chosen.command)
-            self.how.setText(tr("Copied: {command}", command=self.chosen.command))
+        clipboard, command = QApplication.clipboard(), command_text(self._session.snapshot)
+        if command is not None and clipboard is not None:
+            clipboard.setText(command)
+            self.details.setText(f"Copied: {command}")
 
     def _open_plugin_manager(self) -> None:
         if self.chosen is not None:
             open_plugin_manager(self.window(), self.chosen.name)
 
     def _snooze(self, lasting: timedelta | None, *, every: bool = False) -> None:
-        if self.chosen is not None and self.chosen.latest is not None:
-            self._session.snooze(self.chosen.name, "*" if every else self.chosen.latest, lasting)
+        if self.chosen is not None and self.chosen.target is not None:
+            self._session.snooze(self.chosen.name, "*" if every else self.chosen.target, lasting)
 
-    def _hear(self) -> None:
+    def _unsnooze(self) -> None:
         if self.chosen is not None:
             self._session.unsnooze(self.chosen.name)

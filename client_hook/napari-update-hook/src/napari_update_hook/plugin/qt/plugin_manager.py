@@ -1,4 +1,4 @@
-"""napari's plugin manager, opened at one plugin. It is a package of its own, and may not be there."""
+"""napari's plugin manager, opened at one plugin. It is a package of its own, and may be missing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QWidget
 
 
 def has_plugin_manager() -> bool:
-    """Tell whether napari-plugin-manager is installed."""
+    """Whether napari-plugin-manager is installed."""
     return find_spec("napari_plugin_manager") is not None
 
 

@@ -1,0 +1,119 @@
+"""``check`` and ``status``: what there is to update, and what the next check does."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from napari_update_hook import __version__
+from napari_update_hook.cli.options import DONE, UPDATES, JsonOption, ServerOption
+from napari_update_hook.client import CheckResult, UpdateClient, client_here, is_active
+from napari_update_hook.terminal import out, plain, say, say_command, say_json, waiting, warn
+from napari_update_hook.updates import Status, UpdateRow, counted, summary_of
+
+AllOption = Annotated[bool, typer.Option("--all", help="Name plugins that are not in the index, too.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(check)
+    app.command()(status)
+
+
+def check(server: ServerOption = None, every: AllOption = False, as_json: JsonOption = False) -> None:
+    """Look for updates that work together here, and say how to get them.
+
+    Exit code 10: there are updates, or an installed release was withdrawn or is vulnerable. 0: nothing to do. 3: the server
+    cannot be reached, and there is no earlier answer.
+    """
+    with waiting("Asking for updates"):
+        result = client_here(server).check()
+    if as_json:
+        say_json({**_as_document(result)})
+    else:
+        print_result(result, every)
+    raise typer.Exit(UPDATES if any(row.needs_attention for row in result.rows) else DONE)
+
+
+def _as_document(result: CheckResult) -> dict[str, object]:
+    document = {name: getattr(result, name) for name in result.__dataclass_fields__}
+    document["packages"] = document.pop("rows")
+    document["plan"] = {"updates": result.plan.updates, "held_back": result.plan.held_back}
+    document["commands"] = [one.argv for one in result.how.commands]
+    document["command"] = "\n".join(map(str, result.how.commands)) or None
+    document["no_command"] = document.pop("how").reason
+    return document
+
+
+def print_result(result: CheckResult, every: bool = False) -> None:
+    """Print what a check found: a table, a sentence, one command."""
+    if result.rows:
+        table = Table("name", "installed", "update to", "note")
+        for row in result.rows:
+            table.add_row(plain(row.name), plain(row.installed), plain(row.target or "", _style_of(row)), plain(row.note))
+        out.print(table)
+    say(summary_of(result.rows, result.unlisted, fits_known=result.index_version is not None))
+    if every:
+        for name in result.unlisted:
+            say(f"  {name}")
+    for note in result.plan.notes:
+        say(note)
+    if result.plan.updates and result.how.commands:
+        say("To install them: napari-updates update")
+        say("Or by hand:")
+        for command in result.how.commands:
+            say_command(str(command))
+    elif result.how.reason is not None:
+        say(result.how.reason)
+    if result.notice:
+        warn(result.notice)
+
+
+def _style_of(row: UpdateRow) -> str:
+    if row.is_unsafe:
+        return "red"
+    return "green" if row.status is Status.UPDATE else ""
+
+
+def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show the server, the last answer, when the next check is due, and where the state is kept. Sends nothing."""
+    lines = status_of(client_here(server))
+    if as_json:
+        say_json(lines)
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a path must be whole
+    for name, value in lines.items():
+        table.add_row(plain(name, "bold"), plain(value))
+    out.print(table)
+
+
+def status_of(client: UpdateClient) -> dict[str, str]:
+    """Return the status in words, one subject a line."""
+    settings, state, now = client.settings, client.state, client.settings.now()
+    checks = state.read_check()
+    fetched = [at for url, (at, _) in checks.answers.items() if url.startswith(f"{settings.server}/")]
+    lines = {
+        "version": __version__,
+        "Python": f"{client.environment.python} ({sys.executable})",
+        "server": settings.server,
+        "update check": f"off: {settings.disabled_by}" if settings.disabled_by else "on",
+        "last answer": f"{max(fetched):%Y-%m-%d %H:%M} UTC" if fetched else "none yet",
+    }
+    if checks.pause is not None and is_active(checks.pause, now):
+        failed = f", after {counted(checks.pause.failures, 'failure')}: {checks.pause.reason}" if checks.pause.failures else ""
+        lines["next check in napari"] = f"not before {checks.pause.not_before:%Y-%m-%d %H:%M} UTC{failed}"
+    lines["notifications"] = "on" if state.wants_notifications() else "off"
+    snoozed = [one for one in state.snoozes() if one.until is None or now < one.until]
+    lines["snoozed or ignored"] = ", ".join(f"{one.name} {one.version}" for one in snoozed) or "none"
+    lines["restore points"] = str(len(state.restore_points()))
+    lines["state"] = str(state.folder) if state.folder is not None else "nowhere: this account has no home folder"
+    if (said := state.read_telemetry().get("state")) is not None:
+        there = find_spec("napari_telemetry") is not None
+        lines["usage reports"] = f"{said}, by napari-telemetry" if there else f"{said}, but napari-telemetry is not installed"
+    return lines

@@ -1,0 +1,337 @@
+"""``plan``, ``update`` and ``undo``: what works together, installed by the environment's own tool, and taken back."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Annotated, Any
+
+import typer
+from packaging.utils import canonicalize_name
+from rich.table import Table
+
+from napari_update_hook.cli.options import DONE, FAILURE, UPDATES, BuildOption, JsonOption, ServerOption, YesOption
+from napari_update_hook.client import Planner, UpdateClient, client_here
+from napari_update_hook.environment import read_environment
+from napari_update_hook.errors import InstallError, SettingsError, StateError
+from napari_update_hook.index import Index
+from napari_update_hook.install import (
+    Change,
+    DryRun,
+    Outcome,
+    Verified,
+    one_at_a_time,
+    outcome_of,
+    restore_point,
+    run_commands,
+    undo_commands,
+    verify,
+)
+from napari_update_hook.installers import HowTo
+from napari_update_hook.plan import Plan, what_breaks
+from napari_update_hook.table import admits
+from napari_update_hook.terminal import is_interactive, out, plain, say, say_command, say_json, waiting, warn
+from napari_update_hook.updates import counted
+from napari_update_hook.versions import is_newer, parsed, same_version
+
+NapariOption = Annotated[
+    str | None, typer.Option("--napari", metavar="VERSION", help="Plan for this napari, and say what it would break.")
+]
+KeepOption = Annotated[bool, typer.Option("--keep-napari", help="Plan for the napari that is installed.")]
+VerifyOption = Annotated[
+    bool, typer.Option("--verify", help="Let pip, uv or conda try it without installing, and show what else changes.")
+]
+DowngradeOption = Annotated[bool, typer.Option("--allow-downgrades", help="With --yes: also if a package gets older.")]
+NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Packages to update. Default: all.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(plan)
+    app.command()(update)
+    app.command()(undo)
+
+
+def plan(
+    napari: NapariOption = None,
+    keep_napari: KeepOption = False,
+    verified: VerifyOption = False,
+    build: BuildOption = False,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which updates work together, what is held back and by whom. Installs nothing.
+
+    Exit code 10: there are updates. 0: there are none.
+    """
+    if napari is not None and parsed(napari) is None:
+        raise SettingsError(f"{napari!r} is not a version. Write it like 0.9.2")
+    client, index = _asked(server)
+    if napari is not None:
+        _check_napari(napari, client, index)
+    made = client.planner(index, napari=napari, keep_napari=keep_napari)
+    found, how = made({})
+    checked = _verify(client, made, build) if verified and found.updates else None
+    if checked is not None:
+        found, how = checked.plan, checked.how
+    verdicts = what_breaks(index.packages, client.environment, napari) if napari is not None else ()
+    if as_json:
+        say_json(_document(found, how, checked) | ({"napari_would": verdicts} if napari is not None else {}))
+    else:
+        if verdicts:
+            table = Table("plugin", "installed", f"with napari {napari}", "because")
+            for one in verdicts:
+                style = "green" if one.answer == "fine" else "" if one.answer.startswith("update") else "red"
+                table.add_row(plain(one.name), plain(one.installed), plain(one.answer, style), plain(one.reason))
+            out.print(table)
+        if napari is not None and found.napari is not None and not same_version(found.napari, napari):
+            warn(f"Not everything works with napari {napari}. What follows is for napari {found.napari}, which is installed.")
+        _print_plan(found, how, checked)
+        if index.notice:
+            warn(index.notice)
+    raise typer.Exit(UPDATES if found.updates else DONE)
+
+
+def _check_napari(napari: str, client: UpdateClient, index: Index) -> None:
+    """Raises SettingsError for a version that cannot be installed here."""
+    if "napari" not in index.packages:
+        raise SettingsError(f"{client.settings.server} does not list napari, so it cannot plan for another one.")
+    rows = [row for row in index.packages["napari"].releases if same_version(row.version, napari)]
+    if not rows:
+        raise SettingsError(f"The index of {client.settings.server} does not list napari {napari}.")
+    if not any(admits(row.requires_python, client.environment.python) for row in rows):
+        needs = rows[0].requires_python
+        raise SettingsError(f"napari {napari} needs Python {needs}; this is {client.environment.python_minor}.")
+
+
+def _asked(server: str | None) -> tuple[UpdateClient, Index]:
+    client = client_here(server)
+    with waiting("Asking for updates"):
+        return client, client.index()
+
+
+def _verify(client: UpdateClient, made: Planner, build: bool) -> Verified:
+    with waiting("Trying it with the environment's own tool"):
+        return verify(made, client.environment, build=build)
+
+
+def _document(found: Plan, how: HowTo, checked: Verified | None) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "napari": found.napari,
+        "updates": found.updates,
+        "held_back": found.held_back,
+        "command": "\n".join(map(str, how.commands)) or None,
+        "commands": [one.argv for one in how.commands],
+        "no_command": how.reason,
+        "broken_before": [str(one) for one in found.broken_before],
+        "notes": found.notes,
+    }
+    if checked is not None:
+        document["verified"] = {
+            "is_known": checked.dry_run.is_known,
+            "changes": [{"name": one.name, "before": one.before, "after": one.after, "kind": one.kind}
+                        for one in checked.dry_run.changes],
+            "problem": checked.dry_run.problem,
+            "left_out": checked.left_out,
+        }  # fmt: skip
+    return document
+
+
+def _print_plan(found: Plan, how: HowTo, checked: Verified | None = None) -> None:
+    if found.updates:
+        table = Table("update", "installed", "to", title="Works together", title_justify="left")
+        for one in found.updates:
+            is_older = is_newer(one.installed, one.target)
+            table.add_row(plain(one.name), plain(one.installed), plain(one.target, "red" if is_older else "green"))
+        out.print(table)
+    else:
+        say("There is nothing to update.")
+    if found.held_back:
+        table = Table("held back", "newest", "because", title_justify="left")
+        for held in found.held_back:
+            table.add_row(plain(held.name), plain(held.newest), plain(held.reason))
+        out.print(table)
+    if found.broken_before:
+        say("Not as required already, whatever you update:")
+        for violation in found.broken_before:
+            say(f"  {violation}")
+    for note in found.notes:
+        say(note)
+    if checked is not None:
+        _print_dry_run(found, checked)
+    if found.updates and how.commands and not (checked and checked.dry_run.problem):
+        for command in how.commands:
+            say_command(str(command))
+    elif found.updates and how.reason is not None:
+        say(how.reason)
+
+
+def _print_dry_run(found: Plan, checked: Verified) -> None:
+    tried: DryRun = checked.dry_run
+    planned = {canonicalize_name(one.name) for one in found.updates}
+    others = [one for one in tried.changes if canonicalize_name(one.name) not in planned]
+    for kind, title in (("new", "New"), ("update", "Also changes"), ("downgrade", "Downgrades"), ("removed", "Removes")):
+        named = [" ".join(filter(None, (one.name, one.before, "->", one.after))) for one in others if one.kind == kind]
+        if named:
+            say(f"{title}: {', '.join(named)}".replace(" ->,", ",").removesuffix(" ->"))
+    for name, reason in checked.left_out.items():
+        warn(f"Left out: {name}, because {reason}")
+    if tried.problem is not None:
+        warn(f"Cannot be resolved, because {tried.problem}")
+    elif not tried.is_known:
+        say("This environment's tool cannot try it without installing.")
+    elif found.updates:
+        say("Tried without installing: it works." + ("" if others else " Nothing else changes."))
+
+
+def update(
+    names: NamesArgument = None,
+    keep_napari: KeepOption = False,
+    build: BuildOption = False,
+    downgrade: DowngradeOption = False,
+    yes: YesOption = False,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Install the updates that work together, or those of the packages that you name.
+
+    Tries it first without installing, shows what changes, asks, and runs the environment's own tool. `napari-updates undo` goes
+    back. Exit code 1: something failed, and it says what state the environment is in.
+    """
+    if as_json and not yes:
+        raise SettingsError("--json cannot ask. Add --yes.")
+    client, index = _asked(server)
+    wanted = tuple(str(canonicalize_name(name)) for name in names or ())
+    for name in wanted:
+        if name not in client.environment.distributions:
+            raise SettingsError(f"{name} is not installed in this environment.")
+        if name not in index.packages:
+            raise SettingsError(f"{name} is not in the index of {client.settings.server}.")
+    made = client.planner(index, keep_napari=keep_napari, only=wanted)
+    found, how = made({})
+    if not found.updates or how.reason is not None:
+        if as_json:
+            say_json(_document(found, how, None) | {"changed": []})
+        else:
+            _print_plan(found, how)
+        raise typer.Exit(FAILURE if found.updates else DONE)
+    checked = _verify(client, made, build)
+    if not as_json:
+        _print_plan(checked.plan, checked.how, checked)
+    if checked.dry_run.problem is not None or not checked.plan.updates:
+        if as_json:
+            say_json(_document(checked.plan, checked.how, checked) | {"changed": []})
+        raise typer.Exit(FAILURE)
+    if yes and checked.dry_run.downgrades and not downgrade:
+        older = ", ".join(f"{one.name} {one.before} -> {one.after}" for one in checked.dry_run.downgrades)
+        raise InstallError(f"Nothing was changed: it would downgrade {older}. Allow that with --allow-downgrades.")
+    if not yes and not _agrees("Install these updates?"):
+        say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
+        raise typer.Exit(FAILURE)
+    outcome, back = _install(client, checked, build, quiet=as_json)
+    if as_json:
+        say_json(_document(checked.plan, checked.how, checked) | {
+            "changed": [{"name": one.name, "before": one.before, "after": one.after} for one in outcome.changes],
+            "missing": outcome.missing, "broken": outcome.broken, "failure": outcome.failure,
+        })  # fmt: skip
+    else:
+        _print_outcome(outcome, back)
+    raise typer.Exit(DONE if outcome.is_good else FAILURE)
+
+
+def _install(client: UpdateClient, checked: Verified, build: bool, quiet: bool) -> tuple[Outcome, HowTo]:
+    """Carry a plan out; return what came of it, and how to take it back."""
+    now = client.settings.now().isoformat()
+    targets = {str(canonicalize_name(one.name)): one.target for one in checked.plan.updates}
+    expected = [*checked.dry_run.changes, *(Change(one.name, one.installed, one.target) for one in checked.plan.updates)]
+    point = restore_point(client.environment, client.install, expected, now)
+    try:
+        client.state.add_restore_point(point)
+    except StateError as error:
+        warn(f"`napari-updates undo` will not know of this: {error}")
+    outcome = outcome_of(client.environment, targets, run_commands(checked.how.commands, build=build, quiet=quiet))
+    point = restore_point(client.environment, client.install, [*expected, *outcome.changes], now) | {
+        "conda_revision": point["conda_revision"]
+    }
+    with contextlib.suppress(StateError):
+        if outcome.changes:
+            client.state.add_restore_point(point)
+        else:
+            client.state.drop_restore_point(point)
+    return outcome, undo_commands(point, read_environment(), client.install)
+
+
+def _agrees(question: str) -> bool:
+    return is_interactive() and typer.confirm(question, default=False)
+
+
+def _print_outcome(outcome: Outcome, back: HowTo) -> None:
+    if outcome.is_good:
+        say(f"Done: {counted(len(outcome.changes), 'package')} changed. Restart napari to use them.")
+        say(back.reason or "To go back: napari-updates undo")
+        return
+    if outcome.failure:
+        warn(f"The installation failed: {outcome.failure}.")
+    if not outcome.changes:
+        say("Nothing was changed: the environment is as it was.")
+        return
+    for one in outcome.changes:
+        say(f"  {one.name}: {one.before or 'not installed'} -> {one.after or 'not installed'}")
+    if outcome.missing:
+        warn(f"Not reached: {', '.join(outcome.missing)}.")
+    for text in outcome.broken:
+        warn(f"Not as required now: {text}.")
+    say(back.reason or "To go back to how it was: napari-updates undo, or by hand:")
+    for command in back.commands:
+        say_command(str(command))
+
+
+def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
+    """Bring back the exact versions from before the last update.
+
+    Repeated, it goes back further; the last five updates are kept.
+    """
+    if as_json and not yes:
+        raise SettingsError("--json cannot ask. Add --yes.")
+    client = client_here()
+    points = client.state.restore_points()
+    if not points:
+        raise InstallError("There is nothing to undo: `napari-updates update` has not changed this environment.")
+    point = points[0]
+    how = undo_commands(point, client.environment, client.install)
+    if how.reason is not None:
+        raise InstallError(how.reason)
+    installed = client.environment.distributions
+    back = []
+    for name, (shown, version, _) in sorted(point["packages"].items()):
+        current = installed[name].version if name in installed else None
+        if current != version:
+            back.append((shown, current or "not installed", version or "removed"))
+    if not as_json:
+        say(f"Back to before the update of {point['at'][:16].replace('T', ' ')} UTC:")
+        for name, current, old in back:
+            say(f"  {name}: {current} -> {old}")
+        if not how.commands:
+            say("  The environment is as it was before it.")
+        for command in how.commands:
+            say_command(str(command))
+    if how.commands and not yes and not _agrees("Go back?"):
+        say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
+        raise typer.Exit(FAILURE)
+    failure = run_commands(how.commands, build=True, quiet=as_json)
+    left = undo_commands(point, read_environment(), client.install)
+    if failure is not None and left.commands:
+        for command in one_at_a_time(left.commands):
+            failure = run_commands([command], build=True, quiet=as_json) or failure
+        left = undo_commands(point, read_environment(), client.install)
+    is_back = not left.commands and left.reason is None
+    if is_back:
+        client.state.drop_restore_point(point)
+    if as_json:
+        say_json({"back": is_back, "failure": failure, "versions": {name: old for name, _, old in back}})
+    elif is_back:
+        say("The environment is as it was. Restart napari to use it.")
+    else:
+        warn(f"Not everything is back{f': {failure}' if failure else ''}. What is missing, for instance from another index:")
+        for command in left.commands:
+            say_command(str(command))
+    raise typer.Exit(DONE if is_back else FAILURE)

@@ -1,0 +1,247 @@
+"""One update check: a single GET of a file that is the same for everybody, compared with what is installed here."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from napari_update_hook import seam, transport
+from napari_update_hook.environment import Environment, read_environment
+from napari_update_hook.errors import (
+    ServerAnswerError,
+    ServerUnreachableError,
+    SettingsError,
+    StateError,
+    UpdateHookError,
+)
+from napari_update_hook.index import Index, cached_index, fetch_index
+from napari_update_hook.installers import HowTo, InstallEnvironment, detect_install, how_to_install
+from napari_update_hook.plan import Plan, make_plan
+from napari_update_hook.settings import Settings, settings_here
+from napari_update_hook.state import NOTIFY_INTERVAL, CheckState, Pause, State, environment_id
+from napari_update_hook.updates import Status, UpdateRow, compare, plan_without_snoozed, snooze_text
+
+DEADLINE_S = 9.0
+"""For everything that a check does on the network."""
+DAY = timedelta(days=1)
+MAX_PAUSE = timedelta(days=7)
+FIRST_RETRY = timedelta(minutes=15)
+JITTER = 0.1
+
+Planner = Callable[[Mapping[str, str]], "tuple[Plan, HowTo]"]
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What a check found.
+
+    ``napari``: the installed version; ``index_version``: None where the server cannot tell; ``fetched_at``: of the answer that
+    was used. ``rows``: one for each installed package of the index, napari first; ``plan``: the updates that work together, and
+    ``how`` to install them. ``unlisted``: installed plugins that the index does not have. ``notice``: what people should know
+    about the answer, such as its age.
+    """
+
+    server: str
+    python: str
+    napari: str | None
+    channel: str
+    index_version: str | None
+    fetched_at: datetime
+    rows: tuple[UpdateRow, ...]
+    plan: Plan
+    how: HowTo
+    unlisted: tuple[str, ...] = ()
+    is_from_cache: bool = False
+    notice: str | None = None
+
+
+class UpdateClient:
+    """Checks for updates from one environment. ``deadline``: seconds that a check may take on the network."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State,
+        environment: Environment,
+        install: InstallEnvironment,
+        deadline: float = DEADLINE_S,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.settings = settings
+        self.state = state
+        self.environment = environment
+        self.install = install
+        self._deadline = deadline
+        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+
+    def check(self, *, only_if_due: bool = False, keep_napari: bool = False) -> CheckResult:
+        """Ask the server for updates.
+
+        ``only_if_due``: for checks that no one asked for, which wait until the last answer and earlier failures allow the next.
+        ``keep_napari``: plan for the installed napari. Raises ServerUnreachableError where there is neither a server nor an
+        earlier answer, ServerAnswerError for a server that has no index, SettingsError where the check is switched off.
+        """
+        return self.compare(self.index(only_if_due=only_if_due), keep_napari=keep_napari)
+
+    def known(self, *, keep_napari: bool = False) -> CheckResult | None:
+        """Compare the last answer with what is installed now, without any request; None before the first."""
+        index = cached_index(self.state.read_check().answers, self.settings, self.environment)
+        return self.compare(index, keep_napari=keep_napari) if index is not None else None
+
+    def compare(self, index: Index, *, keep_napari: bool = False) -> CheckResult:
+        """Compare an index with what is installed."""
+        environment, now = self.environment, self.settings.now()
+        found = compare(
+            index.packages,
+            environment,
+            now=now,
+            snoozes=self.state.snoozes(),
+            fits_known=index.fits_known,
+            keep_napari=keep_napari,
+        )
+        napari = environment.distributions.get("napari")
+        return CheckResult(
+            server=self.settings.server,
+            python=environment.python,
+            napari=napari.version if napari is not None else None,
+            channel=environment.channel,
+            index_version=index.index_version,
+            fetched_at=index.fetched_at,
+            rows=found.rows,
+            plan=found.plan,
+            how=self.how_to(found.plan, index),
+            unlisted=found.unlisted,
+            is_from_cache=not index.answers,
+            notice=" ".join(filter(None, (index.notice, self._about_environment()))) or None,
+        )
+
+    def planner(
+        self, index: Index, *, napari: str | None = None, keep_napari: bool = False, only: Sequence[str] = ()
+    ) -> Planner:
+        """Return what makes plans without some names (with reasons), as `install.verify` wants it; snoozed updates stay out.
+
+        The options are those of `plan.make_plan`. What is named by ``only`` is planned, snoozed or not.
+        """
+        options: dict[str, Any] = {"napari": napari, "keep_napari": keep_napari, "only": only}
+        snoozes = self.state.snoozes() if not only else []
+        _, found = plan_without_snoozed(index.packages, self.environment, self.settings.now(), snoozes, **options)
+        snoozed = {name: snooze_text(one) for name, one in found.items()}
+
+        def make(without: Mapping[str, str]) -> tuple[Plan, HowTo]:
+            plan = make_plan(index.packages, self.environment, without={**snoozed, **without}, **options)
+            return plan, self.how_to(plan, index)
+
+        return make
+
+    def how_to(self, plan: Plan, index: Index) -> HowTo:
+        """Return the commands that carry out a plan."""
+        if (development := self.environment.development_napari) is not None and plan.updates:
+            return HowTo(
+                reason=f"No command for napari {development}: pip counts a development version as older than its release, "
+                f"so it would not find what fits {self.environment.napari}, or replace your napari."
+            )
+        keys = {one.name: name for name, one in self.environment.distributions.items()}
+        conda_names = {name: package.conda_name for name, package in index.packages.items() if package.conda_name}
+        updates = [keys[one.name] for one in plan.updates]
+        return how_to_install(self.install, self.environment.distributions, plan.pins, updates, conda_names)
+
+    def index(self, *, only_if_due: bool = False) -> Index:
+        """Return the index, asked for or from the last answer; at most one file is written. Raises as `check` does."""
+        if (reason := self.settings.disabled_by) is not None:
+            raise SettingsError(f"The update check is off: {reason}.")
+        state, now = self.state.read_check(), self.settings.now()
+        known = cached_index(state.answers, self.settings, self.environment)
+        if (pause := state.pause) is not None and is_active(pause, now) and (only_if_due or pause.is_directed):
+            notice = None
+            if pause.is_directed:
+                notice = f"{self.settings.server} asked not to be asked again before {pause.not_before:%Y-%m-%d %H:%M} UTC."
+            if known is None:
+                raise ServerUnreachableError(notice or "The next check is not due yet, and there is no earlier answer.")
+            return _aged(known, notice)
+        ends = time.monotonic() + self._deadline
+        seam.send_if_due(self.state, now, self._deadline / 2)
+        try:
+            index = fetch_index(partial(transport.get, ends=max(ends, time.monotonic() + self._deadline / 2)), self.settings,
+                                self.environment)  # fmt: skip
+        except UpdateHookError as error:
+            self._keep(replace(state, pause=self._after(error, pause)))
+            if known is None:
+                raise
+            return _aged(known, str(error))
+        interval = min(max(DAY, timedelta(days=round(index.check_again_s / 86400))), MAX_PAUSE)
+        next_check = Pause(now, now + interval * (1 + JITTER * self._rng.random()))
+        problem = self._keep(replace(state, answers=dict(index.answers), pause=next_check))
+        return replace(index, notice=" ".join(filter(None, (index.notice, problem))) or None)
+
+    def claim_notification(self, rows: tuple[UpdateRow, ...]) -> list[UpdateRow]:
+        """Return the updates to notify a person of now, and remember that they were.
+
+        They are those of the plan, if one of them is new; at most once a day, and none where a person does not want it.
+        """
+        now, state = self.settings.now(), self.state.read_check()
+        updates = [row for row in rows if row.status is Status.UPDATE]
+        names = {f"{row.name}=={row.target}" for row in updates}
+        is_early = state.notified_at is not None and state.notified_at <= now < state.notified_at + NOTIFY_INTERVAL
+        if not self.state.wants_notifications() or is_early or not names - state.notified:
+            return []
+        return updates if self._keep(replace(state, notified=frozenset(names), notified_at=now)) is None else []
+
+    def _about_environment(self) -> str | None:
+        if (development := self.environment.development_napari) is not None:
+            return f"napari {development} is a development version: what fits is shown for {self.environment.napari}."
+        if self.environment.is_free_threaded:
+            return "This Python is free-threaded: whether releases with compiled code fit it is not known."
+        return None
+
+    def _keep(self, state: CheckState) -> str | None:
+        try:
+            self.state.write_check(state)
+        except StateError as error:
+            return str(error)
+        return None
+
+    def _after(self, error: UpdateHookError, before: Pause | None) -> Pause:
+        """Pause twice as long as after the failure before, and at least as long as the server asks."""
+        now = self.settings.now()
+        header = retry_after_s(error.retry_after, now) if isinstance(error, ServerAnswerError) else None
+        failures = (before.failures if before is not None else 0) + 1
+        own = min(FIRST_RETRY * 2 ** min(failures - 1, 20), MAX_PAUSE) * (1 + JITTER * self._rng.random())
+        asked = timedelta(seconds=min(header or 0.0, MAX_PAUSE.total_seconds()))
+        return Pause(now, now + max(own, asked), failures, header is not None, str(error))
+
+
+def is_active(pause: Pause, now: datetime) -> bool:
+    """Whether a pause is in effect; one from a clock that has been set back is not."""
+    return pause.set_at <= now < pause.not_before <= pause.set_at + MAX_PAUSE * (1 + JITTER)
+
+
+def retry_after_s(header: str | None, now: datetime) -> float | None:
+    """Read ``Retry-After``: seconds, or an HTTP date (RFC 9110, section 10.2.3). None for neither."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    with contextlib.suppress(ValueError, TypeError):
+        date = parsedate_to_datetime(text)
+        return max(0.0, ((date if date.tzinfo else date.replace(tzinfo=timezone.utc)) - now).total_seconds())
+    return None
+
+
+def _aged(known: Index, why: str | None) -> Index:
+    """An earlier answer, with its age and why there is no newer one."""
+    notice = f"{why} This is the answer of {known.fetched_at:%Y-%m-%d %H:%M} UTC." if why else None
+    return replace(known, answers={}, notice=" ".join(filter(None, (notice, known.notice))) or None)
+
+
+def client_here(server: str | None = None, make_settings: Callable[[str | None], Settings] = settings_here) -> UpdateClient:
+    """Return the client of this environment. Raises SettingsError."""
+    settings = make_settings(server)
+    return UpdateClient(settings, State(settings.state, environment_id(Path(sys.prefix))), read_environment(), detect_install())

@@ -1,0 +1,173 @@
+"""Asks a server for the update table, and answers from the last answers when it cannot be asked.
+
+The table is one file, the same for everybody, so the request says nothing about this computer. It is never conditional: a
+server that gave each client a table of its own would recognize it by the ETag. Today's plugin index has no table and knows only
+the newest versions; it is used for what it knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from napari_update_hook.environment import Environment
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
+from napari_update_hook.settings import Settings
+from napari_update_hook.table import Release, TablePackage, read_table
+from napari_update_hook.versions import parsed
+
+DAY_S = 86400.0
+Get = Callable[[str], bytes]
+Answers = Mapping[str, "tuple[datetime, str]"]
+"""By URL: when an answer was fetched, and its text."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a server says, for this environment.
+
+    ``packages`` by normalized name, each from the channel of its own installer. ``fits_known``: False where the server cannot
+    say what fits. ``notice``: what people should know about it. ``answers``: what to keep for later.
+    """
+
+    packages: Mapping[str, TablePackage]
+    fetched_at: datetime
+    index_version: str | None = None
+    check_again_s: float = DAY_S
+    fits_known: bool = True
+    notice: str | None = None
+    answers: Answers = field(default_factory=dict)
+
+
+def fetch_index(get: Get, settings: Settings, environment: Environment) -> Index:
+    """Ask the server. Raises ServerUnreachableError or ServerAnswerError."""
+    answers: dict[str, tuple[datetime, str]] = {}
+
+    def text_of(path: str) -> str:
+        url = f"{settings.server}{path}"
+        try:
+            text = get(url).decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ServerAnswerError(f"{settings.server} sent an answer that cannot be read: {error}", 200) from error
+        answers[url] = (settings.now(), text)
+        return text
+
+    return replace(_index_from(text_of, settings, environment, settings.now()), answers=answers)
+
+
+def cached_index(answers: Answers, settings: Settings, environment: Environment) -> Index | None:
+    """Return what the last answers say, without any request; None where there were none."""
+    times = []
+
+    def text_of(path: str) -> str:
+        if (found := answers.get(f"{settings.server}{path}")) is None:
+            raise ServerAnswerError("never fetched", 404)
+        times.append(found[0])
+        return found[1]
+
+    try:
+        index = _index_from(text_of, settings, environment, settings.now())
+        return replace(index, fetched_at=min(times))
+    except UpdateHookError:
+        return None
+
+
+def listed_names(answers: Answers) -> frozenset[str]:
+    """Return the normalized names of all packages that the last answers list."""
+    names: set[str] = set()
+    for url, (_, text) in answers.items():
+        try:
+            if "/api/updates/" in url:
+                names |= set(read_table(text.encode()).packages)
+            elif url.endswith("/api/extended_summary"):
+                names |= {str(canonicalize_name(str(item["name"]))) for item in json.loads(text)}
+        except (ValueError, TypeError, KeyError):
+            continue
+    return frozenset(names)
+
+
+def _index_from(text_of: Callable[[str], str], settings: Settings, environment: Environment, now: datetime) -> Index:
+    try:
+        index = _table(text_of, settings, environment.channel, now)
+    except ServerAnswerError as error:
+        if error.status != 404:
+            raise
+        return _todays_index(text_of, settings, environment, now)
+    # In a conda environment, pip may have installed something too, which comes from PyPI
+    others = {
+        name
+        for name, one in environment.distributions.items()
+        if environment.channel_of(name) != environment.channel and (one.is_plugin or name in index.packages)
+    }
+    if not others:
+        return index
+    packages = {name: package for name, package in index.packages.items() if name not in others}
+    channel = "pypi" if environment.channel != "pypi" else "conda-forge"
+    try:
+        found = _table(text_of, settings, channel, now).packages
+    except (ServerAnswerError, ServerUnreachableError) as error:
+        return replace(index, packages=packages, notice=f"What comes from {channel} was not compared: {error}")
+    return replace(index, packages=packages | {name: found[name] for name in others & set(found)})
+
+
+def _table(text_of: Callable[[str], str], settings: Settings, channel: str, now: datetime) -> Index:
+    text = text_of(f"/api/updates/{channel}.json")
+    try:
+        table = read_table(text.encode())
+    except ValueError as error:
+        raise ServerAnswerError(f"{settings.server} sent a table that cannot be read: {error}", 200) from error
+    return Index(table.packages, now, table.index_version, table.check_again_s)
+
+
+def _todays_index(text_of: Callable[[str], str], settings: Settings, environment: Environment, now: datetime) -> Index:
+    try:
+        items = _json(text_of("/api/extended_summary"), list, settings.server)
+    except ServerAnswerError as error:
+        if error.status != 404:
+            raise
+        raise ServerAnswerError(f"There is no plugin index at {settings.server}.", 404) from error
+    from_conda = environment.channel == "conda-forge"
+    conda_names = _conda_names(text_of, settings.server) if from_conda else {}
+    packages = {}
+    for item in items:
+        name = str(canonicalize_name(str(item.get("name", "")))) if isinstance(item, dict) else ""
+        newest = (_newest(item.get("conda_versions")) if from_conda else item.get("version")) if name else None
+        if newest and isinstance(newest, str):
+            packages[name] = TablePackage((Release(newest),), conda_name=conda_names.get(name))
+    unknown = ["what fits your Python and your napari", "which releases were withdrawn or are vulnerable"]
+    if "napari" not in packages:
+        unknown.append("whether there is a new napari")
+    notice = f"{settings.server} knows only the newest version of each plugin. It cannot know {', or '.join(unknown)}."
+    return Index(packages, now, fits_known=False, notice=notice)
+
+
+def _conda_names(text_of: Callable[[str], str], server: str) -> dict[str, str]:
+    """conda-forge's names by normalized name, where they differ: the list says ``conda-forge/micro_sam``."""
+    try:
+        known = _json(text_of("/api/conda-map"), dict, server)
+    except UpdateHookError:
+        return {}
+    named = {str(canonicalize_name(name)): str(path or "").rpartition("/")[2] for name, path in known.items()}
+    return {key: name for key, name in named.items() if name and name != key}
+
+
+def _newest(versions: Any) -> str | None:
+    """The newest of some versions by PEP 440, final ones first."""
+    found = [version for text in versions or () if (version := parsed(str(text))) is not None]
+    final = [version for version in found if not version.is_prerelease]
+    return str(max(final or found)) if found else None
+
+
+def _json(text: str, kind: type, server: str) -> Any:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ServerAnswerError(f"{server} sent an answer that cannot be read: {error}", 200) from error
+    if not isinstance(document, kind):
+        raise ServerAnswerError(f"{server} sent an answer that cannot be read: it is not a {kind.__name__}.", 200)
+    return document

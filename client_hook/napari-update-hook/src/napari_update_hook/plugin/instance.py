@@ -1,0 +1,80 @@
+"""What `attach` makes, once for each process: a session, and an indicator in each window."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from napari_update_hook.plugin.session import Session
+
+
+class PluginInstance:
+    """One session with all viewers that it was attached to. Keeps no strong reference to viewers and windows."""
+
+    def __init__(self, session: Session | None = None) -> None:
+        self.session = session or Session()
+        self._gui: Any = None
+
+    def add(self, viewer: Any) -> None:
+        """Add a viewer, and start the session. May be called again for the same one.
+
+        Thread-safe: re-posts itself to the GUI thread.
+        """
+        if has_qt_application() and _posted_to_gui_thread(lambda: self.add(viewer)):
+            return
+        viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's widget is handed a proxy
+        if (gui := self.gui()) is not None:
+            gui.show_in(viewer)
+        self.session.attach_telemetry(viewer)
+        self.session.start()
+
+    def gui(self) -> Any:
+        """Return the `plugin.qt.gui.Gui` of this process, or None where no Qt application runs."""
+        if self._gui is None and has_qt_application():
+            from napari_update_hook.plugin.qt.gui import Gui
+
+            self._gui = Gui(self.session)
+        return self._gui
+
+    def end(self) -> None:
+        """Stop checking and drawing."""
+        self.session.stop()
+        if self._gui is not None:
+            self._gui.end()
+
+
+_instance: PluginInstance | None = None
+
+
+def get_instance() -> PluginInstance:
+    """Return the process-wide instance."""
+    global _instance
+    if _instance is None:
+        _instance = PluginInstance()
+    return _instance
+
+
+def _posted_to_gui_thread(work: Callable[[], None]) -> bool:
+    """Post work to the GUI thread if another one calls; return whether that was so."""
+    from qtpy.QtCore import QThread
+    from qtpy.QtWidgets import QApplication
+
+    application = QApplication.instance()
+    if application is None or QThread.currentThread() == application.thread():
+        return False
+    from superqt.utils import ensure_main_thread  # which napari brings
+
+    ensure_main_thread(work)()
+    return True
+
+
+def has_qt_application() -> bool:
+    """Whether a Qt application runs. Where no one imported Qt, none does."""
+    if "qtpy" not in sys.modules:
+        return False
+    try:
+        from qtpy.QtWidgets import QApplication
+    except ImportError:  # a Qt that cannot be loaded
+        return False
+    return QApplication.instance() is not None

@@ -1,0 +1,23 @@
+"""For slots not triggered by the user: exceptions are logged, not shown."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Slot = TypeVar("Slot", bound=Callable[..., None])
+
+
+def log_exceptions(slot: Slot) -> Slot:
+    """Log an exception of ``slot``. Qt would hand it to napari, which shows it to the person."""
+
+    @functools.wraps(slot)
+    def run(*args: Any) -> None:
+        try:
+            slot(*args)
+        except Exception:
+            logging.getLogger("napari_update_hook").debug("%s failed", slot.__name__, exc_info=True)
+
+    return run  # type: ignore[return-value]

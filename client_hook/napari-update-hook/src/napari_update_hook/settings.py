@@ -1,0 +1,160 @@
+"""Where the server is, where state is kept, what an administrator decided.
+
+Everything comes from arguments, so that a test can be any machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from urllib.parse import urlsplit
+
+from napari_update_hook.errors import SettingsError
+
+APPLICATION = "napari-update-hook"
+DEFAULT_SERVER = "https://api.napari.org"
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_ON = frozenset({"1", "true", "yes", "on", "y", "t", "enable", "enabled"})
+
+
+def system_now() -> datetime:
+    """Return the current instant, in UTC."""
+    return datetime.now(timezone.utc)
+
+
+@dataclass(frozen=True)
+class SiteRules:
+    """What administrators decided for this computer. ``disabled_by``: why the update check is off, None where it is on."""
+
+    server: str | None = None
+    disabled_by: str | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides what the client does.
+
+    ``server``: base URL of the index; ``state``: folder for state files, None where there is none; ``disabled_by``: why the
+    update check is off, None where it is on.
+    """
+
+    server: str
+    state: Path | None
+    disabled_by: str | None = None
+    environ: Mapping[str, str] = field(default_factory=dict)
+    now: Callable[[], datetime] = system_now
+
+
+def settings_from(environ: Mapping[str, str], server: str | None = None, site: SiteRules | None = None) -> Settings:
+    """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
+    site = read_site_rules(site_files(environ)) if site is None else site
+    base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
+    switch = environ.get("NAPARI_UPDATE_CHECK", "").strip()
+    disabled_by = f"NAPARI_UPDATE_CHECK={switch} is set" if switch and switch.lower() not in _ON else site.disabled_by
+    return Settings(base, state_folder(environ), disabled_by, environ, _clock(environ.get("NAPARI_UPDATE_NOW"), base))
+
+
+def state_folder(environ: Mapping[str, str]) -> Path | None:
+    """Return the folder for state files; None where an account has no home, as in some containers."""
+    if chosen := environ.get("NAPARI_UPDATE_STATE"):
+        return Path(chosen)
+    from platformdirs import user_data_path
+
+    try:
+        folder = user_data_path(APPLICATION, appauthor=False)
+    except (RuntimeError, KeyError, OSError):
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def checked_server(url: str) -> str:
+    """Return a base URL without a trailing slash: https, http to this machine, or a folder. Raises SettingsError."""
+    if is_folder(url):
+        return url.rstrip("/")
+    try:
+        parts = urlsplit(url.rstrip("/"))
+        host, port = parts.hostname, parts.port
+    except ValueError:  # half an IPv6 address, a port that is not a number
+        host, port = None, None
+    if not host or port == 0 or parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
+        raise SettingsError(f"{url!r} is not the address of a server. Write it like https://api.napari.org")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise SettingsError(f"{url!r} is not encrypted. Only https is used, except for this machine.")
+    return url.rstrip("/")
+
+
+def is_folder(url: str) -> bool:
+    """Whether an address names a folder with the files of an index: ``file:///srv/napari-index``."""
+    return url.lower().startswith("file:///") and not url.endswith("//")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name is this machine."""
+    return host in LOOPBACK or host.startswith("127.")
+
+
+def _clock(text: str | None, server: str) -> Callable[[], datetime]:
+    if not text:
+        return system_now
+    if not is_folder(server) and not is_loopback(urlsplit(server).hostname or ""):
+        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless the server is on this machine.")
+    try:
+        start = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise SettingsError(f"NAPARI_UPDATE_NOW={text!r} is not an instant. Write it like 2026-11-24T12:00:00Z") from error
+    offset = (start if start.tzinfo else start.replace(tzinfo=timezone.utc)) - system_now()
+    return lambda: system_now() + offset
+
+
+def fixed_site_file(environ: Mapping[str, str], platform: str) -> PurePath:
+    """Return where administrators put ``site.json`` on a system, by its ``sys.platform``."""
+    if platform == "win32":
+        return PureWindowsPath(environ.get("PROGRAMDATA", r"C:\ProgramData")) / APPLICATION / "site.json"
+    if platform == "darwin":
+        return PurePosixPath("/Library/Application Support") / APPLICATION / "site.json"
+    return PurePosixPath("/etc/xdg") / APPLICATION / "site.json"
+
+
+def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the site files of this computer, the one that a user can move first."""
+    from platformdirs import site_config_path
+
+    fixed = Path(fixed_site_file(environ, sys.platform))
+    try:
+        movable = site_config_path(APPLICATION, appauthor=False) / "site.json"
+    except (RuntimeError, OSError):
+        return (fixed,)
+    return tuple(dict.fromkeys((fixed, movable) if sys.platform == "win32" else (movable, fixed)))
+
+
+def read_site_rules(files: Iterable[Path]) -> SiteRules:
+    """Return the strictest of what the files say; of servers the one that the last file names.
+
+    An unreadable file switches the check off, because it may have been written to do just that.
+    """
+    server, disabled_by = None, None
+    for path in files:
+        try:
+            said = json.loads(path.read_text("utf-8-sig"))  # editors on Windows may begin it with a mark
+            if not isinstance(said, dict) or not isinstance(said.get("server", ""), str):
+                raise ValueError("it is not a JSON object with texts")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            disabled_by = f"the administrator's file {path} cannot be read ({reason})"
+            continue
+        server = said.get("server") or server
+        if said.get("update_check", True) is not True:
+            disabled_by = f"the administrator of this computer switched it off ({path})"
+    return SiteRules(server, disabled_by)
+
+
+def settings_here(server: str | None = None) -> Settings:
+    """Return the settings of this process. Raises SettingsError."""
+    return settings_from(os.environ, server)

@@ -1,0 +1,244 @@
+"""What is remembered for one Python environment: a few JSON files.
+
+Each thing that a person said (a snooze, whether to be notified) is a file of its own, written in one step, so several
+processes at once lose nothing. What a check found is one more file. A damaged or missing file costs only its content.
+
+    environments/3f9a…/check.json               the server's last answers, when to ask again, what was notified
+    environments/3f9a…/said/affinder==0.5.0.json
+    environments/3f9a…/restore/20261129T1200….json
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from napari_update_hook.errors import StateError
+from napari_update_hook.versions import same_version
+
+EVERY_VERSION = "*"
+KEPT_RESTORE_POINTS = 5
+NOTIFY_INTERVAL = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Snooze:
+    """A package (normalized name) and a version of it, or `EVERY_VERSION`. ``until``: None means forever."""
+
+    name: str
+    version: str
+    until: datetime | None = None
+
+    def covers(self, name: str, version: str | None, now: datetime) -> bool:
+        """Whether an update to ``version`` of ``name`` is snoozed at ``now``."""
+        is_meant = self.name == name and (self.version == EVERY_VERSION or same_version(self.version, version))
+        return is_meant and (self.until is None or now < self.until)
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Until when the server is not asked again.
+
+    ``failures``: failed tries in a row. ``is_directed``: the server itself asked for it. ``reason``: for people.
+    """
+
+    set_at: datetime
+    not_before: datetime
+    failures: int = 0
+    is_directed: bool = False
+    reason: str | None = None
+
+
+@dataclass
+class CheckState:
+    """What checks left behind. ``answers``: by URL, when it was fetched and its text. ``notified``: ``name==version``."""
+
+    answers: dict[str, tuple[datetime, str]] = field(default_factory=dict)
+    pause: Pause | None = None
+    notified: frozenset[str] = frozenset()
+    notified_at: datetime | None = None
+
+
+class State:
+    """The state of one environment, named by `environment_id`. ``folder``: of the account, None where nothing can be kept."""
+
+    def __init__(self, folder: Path | None, environment: str) -> None:
+        self.folder = folder / "environments" / environment if folder is not None else None
+
+    # What checks left behind
+
+    def read_check(self) -> CheckState:
+        """Return what the last checks left; nothing where that is missing or damaged."""
+        document = self._read("check.json")
+        try:
+            pause = document.get("pause")
+            notified = document.get("notified", {})
+            return CheckState(
+                {url: (_instant(at), str(text)) for url, (at, text) in document.get("answers", {}).items()},
+                Pause(_instant(pause[0]), _instant(pause[1]), int(pause[2]), pause[3] is True, pause[4]) if pause else None,
+                frozenset(map(str, notified.get("updates", ()))),
+                _instant(notified["at"]) if notified.get("at") else None,
+            )
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return CheckState()
+
+    def write_check(self, state: CheckState) -> None:
+        """Keep what checks left. Raises StateError."""
+        pause = state.pause
+        document: dict[str, Any] = {"answers": {url: [at.isoformat(), text] for url, (at, text) in state.answers.items()}}
+        if pause is not None:
+            times = [pause.set_at.isoformat(), pause.not_before.isoformat()]
+            document["pause"] = [*times, pause.failures, pause.is_directed, pause.reason]
+        if state.notified_at is not None:
+            document["notified"] = {"at": state.notified_at.isoformat(), "updates": sorted(state.notified)}
+        self._write("check.json", document)
+
+    # What a person said
+
+    def snoozes(self) -> list[Snooze]:
+        """Return every snooze, expired or not, by name."""
+        found = []
+        for document in self._read_all("said/*==*.json"):
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                until = document.get("until")
+                found.append(Snooze(str(document["name"]), str(document["version"]), _instant(until) if until else None))
+        return sorted(found, key=lambda one: (one.name, one.version))
+
+    def snooze(self, snooze: Snooze) -> None:
+        """Snooze a version; a repeated one counts from now on. Raises StateError."""
+        until = snooze.until.isoformat() if snooze.until else None
+        self._write(_file_of(snooze), {"name": snooze.name, "version": snooze.version, "until": until})
+
+    def unsnooze(self, name: str) -> int:
+        """End all snoozes of a package; return how many there were. Raises StateError."""
+        found = [one for one in self.snoozes() if one.name == name]
+        for one in found:
+            self._remove(_file_of(one))
+        return len(found)
+
+    def wants_notifications(self) -> bool:
+        """Whether new updates are notified in napari; yes unless a person said no."""
+        return self._read("said/notify.json").get("notify", True) is True
+
+    def want_notifications(self, wanted: bool) -> None:
+        """Remember whether new updates are notified. Raises StateError."""
+        self._write("said/notify.json", {"notify": wanted})
+
+    # Restore points
+
+    def restore_points(self) -> list[dict[str, Any]]:
+        """Return the restore points, newest first."""
+        points = [one for one in self._read_all("restore/*.json") if isinstance(one.get("at"), str) and "packages" in one]
+        return sorted(points, key=lambda one: str(one["at"]), reverse=True)
+
+    def add_restore_point(self, document: dict[str, Any]) -> None:
+        """Keep a restore point (with its time ``at``, an ISO text), and only the newest few. Raises StateError."""
+        self._write(f"restore/{_digits(document['at'])}.json", document)
+        for old in self.restore_points()[KEPT_RESTORE_POINTS:]:
+            self.drop_restore_point(old)
+
+    def drop_restore_point(self, document: dict[str, Any]) -> None:
+        """Remove a restore point. Raises StateError."""
+        self._remove(f"restore/{_digits(str(document.get('at')))}.json")
+
+    # Files
+
+    def signature(self) -> tuple[Any, ...]:
+        """Return a value that changes when another process changes the state."""
+        if self.folder is None:
+            return ()
+        return tuple(_stat(self.folder / name) for name in ("check.json", "said", "said/notify.json", "telemetry.json"))
+
+    def read_telemetry(self) -> dict[str, Any]:
+        """Return what the seam file says: see `seam`."""
+        return self._read("telemetry.json")
+
+    def write_telemetry(self, document: dict[str, Any] | None) -> None:
+        """Write the seam file, or remove it. Called by napari-telemetry; where it cannot be written, nothing happens."""
+        with contextlib.suppress(StateError):
+            if document is None and self.folder is not None:
+                self._remove("telemetry.json")
+            elif document is not None and document != self.read_telemetry():
+                self._write("telemetry.json", document)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        return _document(self.folder / name) if self.folder is not None else {}
+
+    def _read_all(self, pattern: str) -> Iterable[dict[str, Any]]:
+        try:
+            paths = sorted(self.folder.glob(pattern)) if self.folder is not None else []
+        except OSError:
+            paths = []
+        return [document for path in paths if (document := _document(path))]
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        if self.folder is None:
+            raise StateError("Nothing can be remembered: this account has no home folder. Set NAPARI_UPDATE_STATE to a folder.")
+        path = self.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".new")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(json.dumps(document).encode())
+                Path(temporary).replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    Path(temporary).unlink()
+                raise
+        except OSError as error:
+            raise StateError(f"{path} cannot be written ({error.strerror or error}). Free its folder for writing.") from error
+
+    def _remove(self, name: str) -> None:
+        assert self.folder is not None
+        try:
+            (self.folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise StateError(f"{self.folder / name} cannot be removed ({error.strerror or error}).") from error
+
+
+def environment_id(prefix: Path) -> str:
+    """Return the folder name for a Python environment: the first 16 hex digits of the SHA-256 of its real path."""
+    return hashlib.sha256(str(prefix.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _file_of(snooze: Snooze) -> str:
+    """Names and versions are those that PEP 440 and 503 allow, so they are file names, too, but for ``*`` on Windows."""
+    version = "every" if snooze.version == EVERY_VERSION else re.sub(r"[^0-9A-Za-z.+-]", "_", snooze.version)
+    return f"said/{re.sub(r'[^0-9a-z.-]', '_', snooze.name)}=={version}.json"
+
+
+def _stat(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _instant(text: object) -> datetime:
+    instant = datetime.fromisoformat(str(text))
+    if instant.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return instant
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"[^0-9]", "", text)

@@ -1,0 +1,164 @@
+"""One GET, with every promise about it: no cookies, no redirects, no credentials, bounded in time and size.
+
+requests reads without a total deadline, so a server that drips bytes could hold it forever. Each request therefore runs in a
+daemon thread that is abandoned at the deadline; it cannot delay the end of a process.
+"""
+
+from __future__ import annotations
+
+import queue
+import ssl
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from http.cookiejar import DefaultCookiePolicy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from napari_update_hook import __version__
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
+from napari_update_hook.settings import is_folder, is_loopback
+
+if TYPE_CHECKING:
+    import requests
+
+READ_TIMEOUT_S = 4.0
+MAX_BYTES = 8 * 2**20
+LOG_IN = "Is this a network that wants you to log in first?"
+HEADERS = {
+    "User-Agent": f"napari-update-hook/{__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",  # the standard library unpacks it in bounds
+}
+
+
+def get(url: str, ends: float) -> bytes:
+    """Return the body of a JSON answer, or of a file of a folder.
+
+    ``ends``: instant of ``time.monotonic()`` after which it is given up. Raises ServerUnreachableError, ServerAnswerError.
+    """
+    parts = urlsplit(url)
+    host = url if is_folder(url) else f"{parts.scheme}://{parts.netloc}"
+    return _before(ends, (lambda: _read_file(url)) if is_folder(url) else (lambda: _request(url, host, ends)), host)
+
+
+def _before(ends: float, work: Callable[[], bytes], host: str) -> bytes:
+    outcome: queue.SimpleQueue[bytes | UpdateHookError] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put(work())
+        except UpdateHookError as error:
+            outcome.put(error)
+        except Exception as error:
+            outcome.put(ServerUnreachableError(f"{host} could not be asked ({type(error).__name__})."))
+
+    threading.Thread(target=run, name="napari-update-hook-request", daemon=True).start()
+    try:
+        result = outcome.get(timeout=max(0.05, ends - time.monotonic()))
+    except queue.Empty:
+        raise ServerUnreachableError(f"{host} did not answer in time.") from None
+    if isinstance(result, UpdateHookError):
+        raise result
+    return result
+
+
+def _request(url: str, host: str, ends: float) -> bytes:
+    import requests
+    from requests.utils import get_environ_proxies, select_proxy
+
+    # To this machine without encryption, so it must not leave it
+    proxies = {} if is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url)
+    with requests.Session() as session:
+        session.trust_env = False  # no password of ~/.netrc
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # a jar that takes none
+        session.headers.clear()
+        session.headers.update(HEADERS)
+        session.mount("https://", _adapter())
+        try:
+            with session.get(url, stream=True, timeout=READ_TIMEOUT_S, allow_redirects=False, proxies=proxies) as response:
+                body = _read(response, host, ends)
+        except (requests.RequestException, OSError, ValueError) as error:
+            raise ServerUnreachableError(_why_unreachable(error, host, select_proxy(url, proxies))) from error
+        status, headers = response.status_code, response.headers
+    if response.is_redirect or status == 511:
+        raise ServerAnswerError(f"{host} answered with a redirect. {LOG_IN}", status)
+    if status != 200:
+        raise ServerAnswerError(f"{host} refused with status {status}.", status, headers.get("retry-after"))
+    if headers.get("content-type", "").split(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
+        raise ServerAnswerError(f"{host} answered with a web page, not with an index. {LOG_IN}", 200)
+    return body
+
+
+def _adapter() -> Any:
+    """An adapter that trusts the certificates of the system, and those that requests brings."""
+    import certifi
+    from requests.adapters import HTTPAdapter
+
+    context = ssl.create_default_context()
+    context.load_verify_locations(certifi.where())
+
+    class SystemCertificates(HTTPAdapter):
+        def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+            super().init_poolmanager(*arguments, **options, ssl_context=context)
+
+        def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+            return super().proxy_manager_for(proxy, **options, ssl_context=context)
+
+        def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+            """Leave the context as it is: requests would have urllib3 load its own file into it."""
+
+    return SystemCertificates()
+
+
+def _read(response: requests.Response, host: str, ends: float) -> bytes:
+    """Read a body in bounds, before and after unpacking: a few kilobytes can unpack to gigabytes."""
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise ServerAnswerError(f"{host} answered in an encoding that was not asked for.", response.status_code)
+    unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
+    body = bytearray()
+    for chunk in response.raw.stream(65536, decode_content=False):
+        if time.monotonic() > ends:
+            raise ServerUnreachableError(f"{host} did not answer in time.")
+        try:
+            body += unpacker.decompress(chunk, MAX_BYTES + 1) if unpacker else chunk
+        except zlib.error as error:
+            raise ServerAnswerError(f"{host} sent an answer that cannot be unpacked.", response.status_code) from error
+        if len(body) > MAX_BYTES or (unpacker and unpacker.unconsumed_tail):
+            raise ServerAnswerError(f"{host} sent more than {MAX_BYTES} bytes, which no index does.", response.status_code)
+    if unpacker and not unpacker.eof and body:
+        raise ServerAnswerError(f"{host} sent an answer that was cut off.", response.status_code)
+    return bytes(body)
+
+
+def _read_file(url: str) -> bytes:
+    """Read a file of an index in a folder."""
+    try:
+        with Path(url2pathname(urlsplit(url).path)).open("rb") as file:
+            body = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise ServerAnswerError(f"{url} does not exist.", 404) from error
+    except OSError as error:
+        raise ServerUnreachableError(f"{url} cannot be read ({error.strerror or error}).") from error
+    if len(body) > MAX_BYTES:
+        raise ServerAnswerError(f"{url} has more than {MAX_BYTES} bytes, which no file of an index has.", 200)
+    return body
+
+
+def _why_unreachable(error: Exception, host: str, proxy: str | None) -> str:
+    """Say why, and name the proxy if there is one, without its password."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            f"{host} could not be reached: this computer does not trust its certificate. If a proxy reads the traffic here, "
+            "set SSL_CERT_FILE to its certificate."
+        )
+    if proxy is not None:
+        name = proxy.rpartition("@")[2]
+        hint = " SOCKS needs the package PySocks." if "SOCKS" in text else ""
+        return f"{host} could not be reached through the proxy {name}.{hint} Check HTTPS_PROXY, ALL_PROXY and NO_PROXY."
+    return f"{host} could not be reached ({type(error).__name__}). Is there a network?"

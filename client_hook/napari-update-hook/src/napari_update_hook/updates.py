@@ -1,0 +1,204 @@
+"""The index and what is installed, compared: one row a package, in words that need no packaging knowledge. Pure.
+
+Terminal and windows show these texts, so that they say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, TypeVar
+
+from napari_update_hook.environment import Distribution, Environment
+from napari_update_hook.plan import NAPARI, HeldBack, Plan, make_plan
+from napari_update_hook.state import Snooze
+from napari_update_hook.table import TablePackage, choose
+from napari_update_hook.versions import is_newer, same_version
+
+T = TypeVar("T")
+OURS = (NAPARI, "napari-update-hook", "napari-telemetry")
+
+
+class Status(str, Enum):
+    """What there is for an installed package."""
+
+    UPDATE = "update"
+    HELD_BACK = "held back"
+    SNOOZED = "snoozed"
+    UP_TO_DATE = "up to date"
+    AHEAD = "ahead"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class UpdateRow:
+    """One installed package of the index.
+
+    ``latest``: the newest version that fits your Python and napari; ``target``: the one that the plan installs, None for none;
+    ``newest``: the newest of all. ``note``: everything there is to say, or empty. ``withdrawn``: why the installed release was
+    yanked, empty where no reason was given; ``vulnerabilities``: ids of advisories for it.
+    """
+
+    name: str
+    installed: str
+    latest: str | None
+    target: str | None
+    newest: str | None
+    status: Status
+    note: str = ""
+    withdrawn: str | None = None
+    vulnerabilities: tuple[str, ...] = ()
+    snoozed_until: datetime | None = None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether there is something to do. Snoozing an update does not silence a withdrawn or vulnerable release."""
+        return self.status is Status.UPDATE or self.is_unsafe
+
+    @property
+    def is_unsafe(self) -> bool:
+        """Whether the installed release was withdrawn or has a known vulnerability."""
+        return self.withdrawn is not None or bool(self.vulnerabilities)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All rows, napari first, with the plan. ``unlisted``: installed plugins that the index does not have."""
+
+    rows: tuple[UpdateRow, ...]
+    plan: Plan
+    unlisted: tuple[str, ...] = field(default=())
+
+
+def compare(
+    packages: Mapping[str, TablePackage],
+    environment: Environment,
+    *,
+    now: datetime,
+    snoozes: Sequence[Snooze] = (),
+    fits_known: bool = True,
+    keep_napari: bool = False,
+) -> Comparison:
+    """Compare the index with what is installed. ``fits_known``: False where the index cannot say what fits."""
+    plan, snoozed = plan_without_snoozed(packages, environment, now, snoozes, keep_napari=keep_napari)
+    held = {one.name: one for one in plan.held_back}
+    targets = {one.name: one.target for one in plan.updates}
+    rows = [
+        _row(packages[name], distribution, environment, targets.get(distribution.name), held.get(distribution.name),
+             snoozed.get(name), fits_known)
+        for name, distribution in environment.distributions.items()
+        if name in packages
+    ]  # fmt: skip
+    listed = {*packages, *OURS}
+    unlisted = sorted(one.name for name, one in environment.distributions.items() if one.is_plugin and name not in listed)
+    return Comparison(tuple(sorted(rows, key=lambda row: (row.name != NAPARI, row.name.lower()))), plan, tuple(unlisted))
+
+
+def plan_without_snoozed(
+    packages: Mapping[str, TablePackage], environment: Environment, now: datetime, snoozes: Sequence[Snooze], **options: Any
+) -> tuple[Plan, dict[str, Snooze]]:
+    """Plan, and plan again without what is snoozed: leaving one out may bring another version of a second one.
+
+    ``options``: those of `plan.make_plan`. Returns the plan, and by normalized name what is snoozed.
+    """
+    names = {one.name: name for name, one in environment.distributions.items()}
+    snoozed: dict[str, Snooze] = {}
+    while True:
+        without = {name: snooze_text(one) for name, one in snoozed.items()}
+        plan = make_plan(packages, environment, without=without, **options)
+        found = {
+            names[update.name]: one
+            for update in plan.updates
+            for one in snoozes
+            if one.covers(names[update.name], update.target, now)
+        }
+        if not found:
+            return plan, snoozed
+        snoozed |= found
+
+
+def snooze_text(snooze: Snooze) -> str:
+    """``snoozed until 2026-12-24`` or ``ignored``"""
+    return f"snoozed until {snooze.until:%Y-%m-%d}" if snooze.until else "ignored"
+
+
+def _row(
+    package: TablePackage,
+    distribution: Distribution,
+    environment: Environment,
+    target: str | None,
+    held: HeldBack | None,
+    snooze: Snooze | None,
+    fits_known: bool,
+) -> UpdateRow:
+    napari = None if distribution.name == NAPARI else environment.napari
+    choice, installed = choose(package, environment.python, napari), distribution.version
+    newest = choice.newest or choice.latest
+    withdrawn = _of(package.yanked, installed) if not distribution.is_local else None
+    vulnerabilities = tuple(_of(package.vulnerabilities, installed) or ())
+    if snooze is not None:
+        status = Status.SNOOZED
+    elif target is not None:
+        status = Status.UPDATE
+    elif newest is None:
+        status = Status.UNKNOWN
+    elif is_newer(choice.latest, installed):
+        status = Status.HELD_BACK
+    else:
+        status = Status.AHEAD if is_newer(installed, newest) else Status.UP_TO_DATE
+    notes: list[str] = []
+    if withdrawn is not None:
+        notes.append(f"{installed} was withdrawn by its authors" + (f": {withdrawn}" if withdrawn else ""))
+    if vulnerabilities:
+        notes.append(f"{installed} has a known vulnerability: {', '.join(vulnerabilities)}")
+    if distribution.is_local:
+        kind = "edited in place from" if distribution.is_editable else "installed from"
+        notes.append(f"{kind} {distribution.origin or 'a folder or repository'}; update that")
+    elif not distribution.is_replaceable:
+        notes.append("a local build, which an update would replace")
+    if held is not None:
+        notes.append(held.reason)
+    elif status is Status.AHEAD:
+        notes.append("newer than the index knows")
+    if status is Status.UPDATE and not fits_known:
+        notes.append("whether it fits your Python and napari is not known")
+    until = snooze.until if snooze is not None else None
+    return UpdateRow(
+        distribution.name, installed, choice.latest, target, newest, status, "; ".join(notes), withdrawn, vulnerabilities, until
+    )
+
+
+def _of(by_version: Mapping[str, T], version: str) -> T | None:
+    """What is said of a version, however it is written: ``2022.01.05`` is ``2022.1.5``."""
+    return next((value for key, value in by_version.items() if same_version(key, version)), None)
+
+
+def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str] = (), *, fits_known: bool = True) -> str:
+    """Return in a sentence or two what there is to do. ``fits_known``: False where the index cannot say what fits."""
+    rows = list(rows)
+    updates = sum(row.status is Status.UPDATE for row in rows)
+    unsafe = sum(row.is_unsafe for row in rows)
+    if not rows and not unlisted:
+        return "Neither napari nor a plugin is installed in this environment. Run this by the Python in which you use napari."
+    if updates and not fits_known:
+        text = (
+            f"There {'is' if updates == 1 else 'are'} {counted(updates, 'newer version')}; whether they fit here is not known."
+        )
+    elif updates:
+        text = "There is 1 update." if updates == 1 else f"There are {updates} updates, which work together."
+    elif any(row.status is Status.HELD_BACK or is_newer(row.newest, row.installed) for row in rows):
+        text = "There are no updates that can be installed here. The notes say why."
+    else:
+        text = "Everything is up to date."
+    if unsafe:
+        text += f" {unsafe} installed {'release' if unsafe == 1 else 'releases'} should not be used any more: see the notes."
+    if unlisted:
+        text += f" {counted(len(unlisted), 'plugin')} {'is' if len(unlisted) == 1 else 'are'} not in the index."
+    return text
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 week`` or ``2 weeks``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,101 @@
+"""The page of telemetry: what was answered, what goes out, what was sent, and how to end it."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from napari_telemetry import consent
+from napari_telemetry.api import client_here
+from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.qt.panel import Panel
+from napari_update_hook.plugin.instance import get_instance
+from qtpy.QtWidgets import QMessageBox
+
+from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.waiting import PATIENCE_MS, shown
+
+
+@pytest.fixture
+def panel(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> Panel:
+    """The panel, opened as a person opens it, after the first check."""
+    answered("none")
+    viewer.window.add_plugin_dock_widget("napari-telemetry", "Telemetry")
+    qtbot.waitUntil(lambda: attachment().session.snapshot.takes_reports is not None, timeout=PATIENCE_MS)
+    found: Panel = viewer.window._qt_window.findChild(Panel)
+    return found
+
+
+def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel: Panel, qtbot: Any) -> None:
+    consent.record("middle", lasting="90d")
+    qtbot.waitUntil(lambda: '"level": "middle"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
+    facts = dict(panel.telemetry._facts)
+    assert facts["Your answer"].startswith("middle, until 20")
+    consent.record("full")
+    qtbot.waitUntil(lambda: '"level": "full"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
+
+
+def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+    import json
+
+    consent.record("basic")
+    get_instance().session.check()
+    qtbot.waitUntil(lambda: "Receipt: {" in panel.telemetry.sent.toPlainText(), timeout=PATIENCE_MS)
+    (body,) = [body for method, _, body in server.requests if method == "POST"]
+    text = panel.telemetry.sent.toPlainText()
+    assert json.loads(text[text.index("{") : text.index("\nReceipt")]) == json.loads(body)
+    identifier = json.loads(body)["report"]["identifier"]
+    assert identifier in panel.telemetry.ids.toPlainText()
+
+
+@pytest.mark.promise("off-in-napari")
+def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
+    consent.record("full")
+    qtbot.waitUntil(panel.telemetry.withdraw.isEnabled, timeout=PATIENCE_MS)
+    panel.telemetry.withdraw.click()
+    qtbot.waitUntil(lambda: consent.history()[-1].level.value == "none", timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not panel.telemetry.withdraw.isEnabled(), timeout=PATIENCE_MS)
+
+
+def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+    consent.record("basic")
+    get_instance().session.check()
+    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=PATIENCE_MS)
+    panel.telemetry.ask.click()
+    qtbot.waitUntil(lambda: "0 reports" in panel.telemetry.copies.toPlainText(), timeout=PATIENCE_MS)
+    panel.telemetry.forget.click()
+    (box,) = shown(QMessageBox)
+    assert box.defaultButton() is box.button(QMessageBox.StandardButton.No)
+    yes = box.button(QMessageBox.StandardButton.Yes)
+    assert yes is not None
+    yes.click()
+    qtbot.waitUntil(lambda: "1 report was deleted" in panel.telemetry.outcome.text(), timeout=PATIENCE_MS)
+    assert client_here().store.sendings.sent() == []
+    assert any(path == "/api/reports/delete" for _, path, _ in server.requests)
+
+
+def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(
+    panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gui_thread = threading.current_thread()
+    strays: list[str] = []
+    connect, send = sqlite3.connect, httpx.Client.send
+
+    def watched_connect(*args: Any, **kwargs: Any) -> Any:
+        strays.extend(["sqlite"] if threading.current_thread() is gui_thread else [])
+        return connect(*args, **kwargs)
+
+    def watched_send(*args: Any, **kwargs: Any) -> Any:
+        strays.extend(["network"] if threading.current_thread() is gui_thread else [])
+        return send(*args, **kwargs)
+
+    monkeypatch.setattr(sqlite3, "connect", watched_connect)
+    monkeypatch.setattr(httpx.Client, "send", watched_send)
+    for button in (panel.telemetry.withdraw, panel.telemetry.ask, panel.telemetry.change):
+        button.click()
+    qtbot.wait(2000)
+    assert strays == []

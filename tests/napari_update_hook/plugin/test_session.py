@@ -1,0 +1,189 @@
+"""A session of napari without napari: snapshots, and a queue in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from napari_update_hook.plugin import session as sessions
+from napari_update_hook.plugin.session import Session, Snapshot
+from napari_update_hook.plugin.view import (
+    command_text,
+    details_text,
+    indicator_of,
+    mark_of,
+    notice_text,
+    shown_rows,
+    summary_text,
+)
+from napari_update_hook.state import Snooze
+from napari_update_hook.updates import Status
+
+from tests.support.hook import PYPI, Machine, environment, table
+from tests.support.raw_server import RecordingServer
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.02)
+    monkeypatch.setattr(sessions, "_state_here", lambda: (machine.state, machine.clock()))
+    made = Session(lambda: machine.client, first_check_after=3600)
+    yield made
+    made.stop()
+
+
+def statuses(session: Session) -> dict[str, Status]:
+    result = session.snapshot.result
+    return {row.name: row.status for row in result.rows} if result is not None else {}
+
+
+def test_it_starts_with_the_last_answer_and_asks_no_one(session: Session, machine: Machine, server: RecordingServer) -> None:
+    machine.client.check()
+    session.start()
+    wait_until(lambda: session.snapshot.result is not None)
+    assert statuses(session)["affinder"] is Status.UPDATE
+    assert len(server.requests) == 1
+
+
+def test_the_first_check_comes_by_itself_and_tells_of_updates_once(machine: Machine, server: RecordingServer) -> None:
+    told: list[Any] = []
+    session = Session(lambda: machine.client, first_check_after=0)
+    session.on_updates(told.append)
+    session.start()
+    wait_until(lambda: told)
+    session.check()
+    wait_until(lambda: len(server.requests) == 2 and not session.snapshot.is_checking)
+    session.stop()
+    assert [[row.name for row in rows] for rows in told] == [["affinder"]]
+
+
+def test_what_a_person_wants_is_saved_before_what_comes_after(session: Session, machine: Machine) -> None:
+    told: list[Any] = []
+    session.on_updates(told.append)
+    session.start()
+    session.snooze("affinder", "0.5.0", None)
+    session.want_notifications(False)
+    session.check()
+    wait_until(lambda: statuses(session).get("affinder") is Status.SNOOZED)
+    wait_until(lambda: not session.snapshot.notifies)
+    session.unsnooze("affinder")
+    wait_until(lambda: statuses(session)["affinder"] is Status.UPDATE)
+    assert told == []
+
+
+def test_it_follows_what_another_process_says(session: Session, machine: Machine) -> None:
+    machine.client.check()
+    session.start()
+    wait_until(lambda: session.snapshot.result is not None)
+    machine.state.snooze(Snooze("affinder", "*"))
+    wait_until(lambda: statuses(session)["affinder"] is Status.SNOOZED)
+    machine.state.unsnooze("affinder")
+    wait_until(lambda: statuses(session)["affinder"] is Status.UPDATE)
+
+
+def test_why_an_answer_is_old_stays_until_there_is_a_newer_one(
+    session: Session, machine: Machine, server: RecordingServer
+) -> None:
+    session.start()
+    session.check()
+    wait_until(lambda: session.snapshot.result is not None)
+    server.answer(PYPI, b"", 500)
+    session.check()
+    wait_until(lambda: "status 500" in summary_text(session.snapshot))
+    session.refresh()
+    drained(session)
+    assert "status 500" in summary_text(session.snapshot)
+
+
+def drained(session: Session) -> None:
+    done = threading.Event()
+    session._jobs.put(done.set)
+    assert done.wait(60)
+
+
+def test_a_failure_is_told_and_the_next_job_runs(session: Session, machine: Machine, server: RecordingServer) -> None:
+    server.answer(PYPI, b"", 500)
+    session.start()
+    session.check()
+    wait_until(lambda: session.snapshot.failure is not None)
+    assert "status 500" in summary_text(session.snapshot)
+    assert machine.state.folder is not None
+    (machine.state.folder / "said").write_text("in the way")
+    session.snooze("affinder", "*", None)
+    wait_until(lambda: "cannot be written" in str(session.snapshot.failure))
+
+
+def test_a_check_that_is_switched_off_says_why_and_asks_no_one(machine: Machine, server: RecordingServer) -> None:
+    machine.disabled_by = "NAPARI_UPDATE_CHECK=0 is set"
+    session = Session(lambda: machine.client, first_check_after=0)
+    session.start()
+    wait_until(lambda: session.snapshot.problem is not None)
+    drained(session)
+    session.stop()
+    assert summary_text(session.snapshot) == "The update check is off: NAPARI_UPDATE_CHECK=0 is set."
+    assert not server.requests
+
+
+def test_listeners_hear_the_newest_last_and_nothing_after_the_end(session: Session) -> None:
+    heard: list[Snapshot] = []
+    session.subscribe(heard.append)
+    session.subscribe(raising)
+    session.start()
+    session.check()
+    wait_until(lambda: session.snapshot.result is not None and not session.snapshot.is_checking)
+    assert heard[-1] == session.snapshot
+    session.stop()
+    count = len(heard)
+    session.check()
+    assert len(heard) == count
+
+
+def raising(_: Snapshot) -> None:
+    raise RuntimeError("a window that is about to close")
+
+
+def snapshot_of(machine: Machine) -> Snapshot:
+    return Snapshot(result=machine.client.check(keep_napari=True))
+
+
+def test_the_words_of_the_windows(machine: Machine, server: RecordingServer) -> None:
+    assert indicator_of(Snapshot()) is None
+    assert summary_text(Snapshot()) == "No check yet. Press Check now."
+    assert summary_text(Snapshot(is_checking=True)) == "Asking for updates…"
+    shown = snapshot_of(machine)
+    indicator = indicator_of(shown)
+    assert indicator is not None
+    assert (indicator.text, indicator.is_alert) == ("1 update", False)
+    told = summary_text(shown)
+    assert told.startswith("There is 1 update. 1 plugin is not in the index. Checked 2026-11-18 12:00 UTC at http")
+    assert [mark_of(row) for row in shown_rows(shown)] == ["update", ""]
+    assert "pip install affinder==0.5.0" in str(command_text(shown))
+    assert "0.1.3 needs Python >=3.12" in details_text(shown, shown_rows(shown)[1])
+    server.answer(PYPI, table({"affinder": "0.4.0"}))
+    indicator = indicator_of(snapshot_of(machine))
+    assert indicator is not None
+    assert indicator.text == "Plugins up to date"
+
+
+def test_a_withdrawn_release_stands_first_and_alerts(machine: Machine, server: RecordingServer) -> None:
+    machine.environment = environment(affinder="0.4.0", zebra="1.0")
+    server.answer(PYPI, table({"affinder": "0.5.0", "zebra": {"releases": [{"version": "0.9"}], "yanked": {"1.0": "broken"}}}))
+    shown = snapshot_of(machine)
+    assert {mark_of(row) for row in shown_rows(shown)} == {"update", "unsafe"}
+    indicator = indicator_of(shown)
+    assert indicator is not None
+    assert indicator.is_alert
+    assert "1.0 was withdrawn by its authors: broken" in indicator.tooltip
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(1, "There is 1 update: p0 1"), (6, "There are 6 updates: p0 1, p1 1, p2 1, p3 1 and 2 more")],
+)
+def test_a_notification_names_a_few(machine: Machine, number: int, text: str) -> None:
+    row = snapshot_of(machine).result.rows[0]  # type: ignore[union-attr]
+    assert notice_text([replace(row, name=f"p{place}", target="1") for place in range(number)]) == text

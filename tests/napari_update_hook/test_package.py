@@ -1,0 +1,137 @@
+"""What comes with the package, and what does not."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+
+import napari_update_hook
+import pytest
+from napari_update_hook import seam
+from napari_update_hook.state import State
+
+PACKAGE = Path(napari_update_hook.__file__).parent
+NOW = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
+
+
+def imports_of(path: Path) -> set[str]:
+    """The top names of everything that a file imports, at its beginning or later."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.promise("no-telemetry-without-install")
+def test_the_update_check_has_no_code_of_telemetry() -> None:
+    """Only the seam names the package; nothing here posts, keeps a database or makes an identifier."""
+    for path in PACKAGE.rglob("*.py"):
+        imported = imports_of(path)
+        assert not imported & {"sqlite3", "httpx", "msgspec", "hmac", "secrets", "uuid"}, path
+        assert ("napari_telemetry" in imported) is (path.name == "seam.py"), path
+        assert ".post(" not in path.read_text("utf-8"), path
+
+
+def test_only_what_napari_brings_is_imported() -> None:
+    allowed = {"packaging", "platformdirs", "requests", "certifi", "rich", "typer"}  # outside napari
+    inside = {"qtpy", "superqt", "napari", "napari_plugin_manager", "napari_telemetry"}
+    for path in PACKAGE.rglob("*.py"):
+        others = imports_of(path) - set(sys.stdlib_module_names) - {"napari_update_hook"}
+        assert others <= allowed | inside, path
+
+
+def test_importing_the_package_loads_nothing_else() -> None:
+    code = "import sys; before = set(sys.modules); import napari_update_hook; print(*sorted(set(sys.modules) - before))"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.split() == ["__future__", "napari_update_hook"]
+
+
+def test_attaching_loads_the_client_in_the_background_only() -> None:
+    heavy = "requests rich typer packaging napari_update_hook.client qtpy"
+    code = (
+        "import sys; from napari_update_hook.plugin import instance, session, view\n"
+        f"print(*[name for name in {heavy.split()!r} if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""
+
+
+def test_it_works_without_sqlite(tmp_path: Path) -> None:
+    """Some builds of Python lack it."""
+    code = (
+        "import sys; sys.modules['sqlite3'] = None; from napari_update_hook import cli; sys.argv[1:] = ['status']; cli.main()"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_qt_is_known_only_to_widgets() -> None:
+    strays = {path.name for path in PACKAGE.rglob("*.py") if imports_of(path) & {"qtpy", "PyQt6"} and path.parent.name != "qt"}
+    assert strays == {"instance.py", "starting.py"}, "which ask whether a Qt runs, and wait for its event loop"
+
+
+def test_widgets_know_neither_files_nor_the_network() -> None:
+    for path in (PACKAGE / "plugin" / "qt").glob("*.py"):
+        text = path.read_text("utf-8")
+        for module in ("state", "transport", "client", "index", "install", "settings"):
+            assert f"napari_update_hook.{module} import" not in text.replace("    from", ""), path
+
+
+@pytest.fixture
+def telemetry(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Calls that reach napari-telemetry."""
+    calls: list[object] = []
+    stand_in = SimpleNamespace(send_if_due=calls.append, attach=calls.append)
+    monkeypatch.setitem(sys.modules, "napari_telemetry", stand_in)
+    return calls
+
+
+@pytest.mark.promise("no-telemetry-without-install")
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        {},
+        {"state": "off"},
+        {"state": "on", "until": (NOW - timedelta(days=1)).isoformat()},
+        {"state": "on", "until": "?"},
+    ],
+)
+def test_telemetry_is_not_called_unless_its_file_says_so(
+    tmp_path: Path, telemetry: list[object], said: dict[str, object] | None
+) -> None:
+    state = State(tmp_path, "here")
+    state.write_telemetry(said)
+    seam.send_if_due(state, NOW, 4.5)
+    seam.attach(state, NOW, "viewer")
+    assert telemetry == []
+
+
+@pytest.mark.parametrize("said", [{"state": "on", "until": None}, {"state": "deleting"}])
+def test_telemetry_is_called_while_its_file_says_so(tmp_path: Path, telemetry: list[object], said: dict[str, object]) -> None:
+    state = State(tmp_path, "here")
+    state.write_telemetry(said)
+    seam.send_if_due(state, NOW, 4.5)
+    seam.attach(state, NOW, "viewer")
+    assert telemetry == [4.5, "viewer"]
+
+
+def test_a_telemetry_that_fails_or_is_gone_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(tmp_path, "here")
+    state.write_telemetry({"state": "on"})
+
+    def broken(_: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setitem(sys.modules, "napari_telemetry", SimpleNamespace(send_if_due=broken, attach=broken))
+    seam.send_if_due(state, NOW, 4.5)
+    seam.attach(state, NOW, "viewer")
+    monkeypatch.setitem(sys.modules, "napari_telemetry", None)
+    assert seam.telemetry(state, NOW) is None

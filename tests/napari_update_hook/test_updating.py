@@ -1,0 +1,335 @@
+"""`update` and `undo` with real pip and real uv, which install tiny wheels from a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari_update_hook import cli, client, install
+from napari_update_hook.cli import updating
+from napari_update_hook.installers import Command
+
+from tests.support.hook import PYPI, table
+from tests.support.raw_server import RecordingServer
+from tests.support.wheels import ToolEnvironment, WheelIndex, make_wheel
+
+pytestmark = pytest.mark.skipif(find_spec("uv") is None, reason="needs uv: pip install uv")
+NAPARIS = ("0.5.6", "0.6.1", "0.6.6", "0.8.0")
+HOLDERS = {"axondeepseg": ("5.5.0", "napari<0.7.0"), "empanada-napari": ("1.2.4", "napari<=0.6.6")}
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """napari, plugins that hold it back, one whose newest release needs another package, one that excludes that."""
+    folder = tmp_path_factory.mktemp("wheels")
+    for version in NAPARIS:
+        make_wheel(folder, "napari", version)
+    for name, (version, needs) in HOLDERS.items():
+        make_wheel(folder, name, version, [needs])
+    for version in ("0.4.0", "0.5.0"):
+        make_wheel(folder, "affinder", version)
+    make_wheel(folder, "grows", "1.0", ["helper>=1"])
+    make_wheel(folder, "grows", "2.0", ["helper>=2", "extra"])
+    make_wheel(folder, "helper", "1.0")
+    make_wheel(folder, "helper", "2.0")
+    make_wheel(folder, "extra", "1.0")
+    make_wheel(folder, "private", "1.0", ["helper<2"])
+    make_wheel(folder, "impossible", "1.0")
+    make_wheel(folder, "impossible", "2.0", ["nowhere-to-be-found"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """An empty environment of each tool."""
+    folder = tmp_path_factory.mktemp("templates")
+    return {tool: ToolEnvironment(folder / tool, "", tool).folder for tool in ("pip", "uv")}
+
+
+@pytest.fixture
+def package_index(wheels: Path) -> Iterator[WheelIndex]:
+    """The index that pip and uv ask."""
+    made = WheelIndex(wheels)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def index(server: RecordingServer) -> RecordingServer:
+    rows: dict[str, Any] = {"napari": [{"version": version} for version in reversed(NAPARIS)]}
+    for name, (version, needs) in HOLDERS.items():
+        rows[name] = [{"version": version, "requires_napari": needs.removeprefix("napari")}]
+    rows |= {"affinder": "0.5.0", "grows": "2.0", "impossible": "2.0"}
+    server.answer(PYPI, table(rows))
+    return server
+
+
+class Program:
+    """``napari-updates`` in an environment of a tool."""
+
+    def __init__(
+        self,
+        made: ToolEnvironment,
+        index: RecordingServer,
+        packages: WheelIndex,
+        capfd: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.made, self.index, self.packages = made, index, packages
+        self._capfd, self._monkeypatch = capfd, monkeypatch
+
+    def __call__(self, *arguments: str) -> tuple[int, str]:
+        self._monkeypatch.setattr("sys.argv", ["napari-updates", *arguments])
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code or 0
+        told = self._capfd.readouterr()
+        return int(code), told.out if "--json" in arguments else " ".join((told.out + told.err).split())
+
+
+@pytest.fixture(params=[pytest.param("pip", marks=pytest.mark.slow), "uv"])
+def program(
+    request: pytest.FixtureRequest, tmp_path: Path, index: RecordingServer, package_index: WheelIndex,
+    templates: dict[str, Path], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> Program:  # fmt: skip
+    made = ToolEnvironment(tmp_path / "environment", package_index.url, request.param, templates[request.param])
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    for name, value in made.environ.items():
+        if name == "PATH" or name.startswith(("PIP_", "UV_")):
+            monkeypatch.setenv(name, value)
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", index.url)
+    monkeypatch.setenv("COLUMNS", "160")
+    for module in (client, install, updating):
+        monkeypatch.setattr(module, "read_environment", made.read)
+    monkeypatch.setattr(client, "detect_install", lambda: made.install_environment)
+    return Program(made, index, package_index, capfd, monkeypatch)
+
+
+def test_the_set_that_works_together_is_installed_and_taken_back(program: Program) -> None:
+    program.made.install("napari==0.5.6", "axondeepseg==5.5.0", "empanada-napari==1.2.4", "affinder==0.4.0")
+    before = program.made.freeze()
+    code, told = program("update", "--yes")
+    assert code == 0, told
+    assert "0.8.0 would break axondeepseg (needs napari <0.7.0)" in told
+    assert "Tried without installing: it works." in told
+    assert program.made.versions == {
+        "napari": "0.6.6", "affinder": "0.5.0", "axondeepseg": "5.5.0", "empanada-napari": "1.2.4",
+    }  # fmt: skip
+    code, told = program("undo", "--yes")
+    assert code == 0, told
+    assert "affinder: 0.5.0 -> 0.4.0" in told
+    assert program.made.freeze() == before
+    assert program("undo", "--yes")[0] == 1, "there is nothing more to undo"
+
+
+def test_what_else_changes_is_shown_and_new_packages_go_with_undo(program: Program) -> None:
+    program.made.install("grows==1.0", "helper==1.0")
+    before = program.made.freeze()
+    code, told = program("plan", "--verify")
+    assert code == 10, told
+    assert "New: extra -> 1.0" in told or "New: extra 1.0" in told
+    assert "Also changes: helper 1.0 -> 2.0" in told
+    code, told = program("update", "--yes", "--json")
+    document = json.loads(told)
+    assert {one["name"]: one["after"] for one in document["changed"]} == {"grows": "2.0", "helper": "2.0", "extra": "1.0"}
+    assert program("undo", "--yes", "--json")[0] == 0
+    assert program.made.freeze() == before
+
+
+def test_what_would_break_an_unlisted_plugin_is_left_out(program: Program) -> None:
+    """The index does not know what helper is; only the dry run and what is installed tell."""
+    program.made.install("grows==1.0", "helper==1.0", "private==1.0", "affinder==0.4.0")
+    asked = len(program.packages.asked)
+    code, told = program("update", "--yes")
+    assert code == 0, told
+    assert "Left out: grows, because private needs helper <2" in told
+    assert "private" not in program.packages.asked[asked:], "a private name is not told to the index"
+    assert program.made.versions["affinder"] == "0.5.0"
+    assert program.made.versions["grows"] == "1.0"
+
+
+def test_a_part_that_can_be_resolved_is_found(program: Program) -> None:
+    program.made.install("impossible==1.0", "affinder==0.4.0")
+    _, told = program("plan", "--verify", "--json")
+    document = json.loads(told)
+    assert [(one["name"], one["target"]) for one in document["updates"]] == [("affinder", "0.5.0")]
+    assert "nowhere-to-be-found" in document["verified"]["left_out"]["impossible"]
+    assert document["verified"]["problem"] is None
+
+
+def test_named_packages_are_updated_and_nothing_else(program: Program) -> None:
+    program.made.install("napari==0.6.1", "affinder==0.4.0")
+    assert program("update", "nowhere", "--yes")[0] == 2
+    code, told = program("update", "affinder", "--yes")
+    assert code == 0, told
+    assert program.made.versions == {"napari": "0.6.1", "affinder": "0.5.0"}
+    assert program("update", "affinder", "--yes") == (0, "There is nothing to update.")
+
+
+def test_without_a_terminal_and_yes_nothing_is_changed(program: Program) -> None:
+    program.made.install("affinder==0.4.0")
+    code, told = program("update")
+    assert code == 1
+    assert "pass --yes" in told
+    assert program.made.versions == {"affinder": "0.4.0"}
+
+
+@pytest.mark.parametrize("program", ["pip"], indirect=True)
+def test_what_was_edited_or_built_here_is_never_replaced(program: Program, wheels: Path) -> None:
+    """As a torch of another index has a local version."""
+    for version in ("1.0+cu118", "2.0"):
+        make_wheel(wheels, "tensors", version, is_plugin=False)
+    make_wheel(wheels, "learns", "1.0")
+    make_wheel(wheels, "learns", "2.0", ["tensors>=2"])
+    program.made.install("learns==1.0", "tensors==1.0+cu118", "affinder==0.4.0")
+    program.index.answer(PYPI, table({"learns": "2.0", "affinder": "0.5.0"}))
+    code, told = program("update", "--yes")
+    assert code == 0, told
+    assert "tensors 1.0+cu118, which comes from somewhere else than the index, would be replaced by 2.0" in told
+    assert program.made.versions == {"learns": "1.0", "tensors": "1.0+cu118", "affinder": "0.5.0"}
+
+
+@pytest.mark.parametrize("program", ["uv"], indirect=True)
+def test_undo_takes_back_what_an_update_changed_and_nothing_else(program: Program) -> None:
+    program.made.install("affinder==0.4.0", "private==1.0", "helper==1.0")
+    assert program("update", "--yes")[0] == 0
+    program.made.install("extra==1.0", "--no-deps", "helper==2.0")
+    asked = len(program.packages.asked)
+    assert program("undo", "--yes")[0] == 0
+    assert program.made.versions == {"affinder": "0.4.0", "private": "1.0", "helper": "2.0", "extra": "1.0"}
+    assert "private" not in program.packages.asked[asked:]
+
+
+@pytest.mark.parametrize("program", ["uv"], indirect=True)
+def test_a_version_that_is_gone_from_the_index_holds_back_no_other(program: Program, wheels: Path) -> None:
+    make_wheel(wheels, "vanishing", "2.0")
+    wheel = make_wheel(wheels, "vanishing", "1.0")
+    program.made.install("affinder==0.4.0", "vanishing==1.0")
+    program.index.answer(PYPI, table({"vanishing": "2.0", "affinder": "0.5.0"}))
+    assert program("update", "--yes")[0] == 0
+    wheel.unlink()
+    code, told = program("undo", "--yes")
+    assert code == 1
+    assert "vanishing==1.0" in told
+    assert program.made.versions["affinder"] == "0.4.0"
+
+
+@pytest.mark.parametrize("program", ["pip"], indirect=True)
+def test_a_downgrade_needs_more_than_a_yes(program: Program, wheels: Path) -> None:
+    for version in ("1.0", "2.0"):
+        make_wheel(wheels, "library", version, is_plugin=False)
+    make_wheel(wheels, "older", "1.0")
+    make_wheel(wheels, "older", "2.0", ["library<2"])
+    program.made.install("older==1.0", "library==2.0")
+    program.index.answer(PYPI, table({"older": "2.0"}))
+    code, told = program("update", "--yes")
+    assert code == 1
+    assert "it would downgrade library 2.0 -> 1.0" in told
+    assert program("update", "--yes", "--allow-downgrades")[0] == 0
+    assert program.made.versions == {"older": "2.0", "library": "1.0"}
+
+
+@pytest.mark.parametrize("program", ["pip", "uv"], indirect=True)
+def test_offline_is_said_at_once_and_is_not_a_conflict(program: Program) -> None:
+    program.made.install("affinder==0.4.0")
+    program.packages.close()
+    code, told = program("update", "--yes")
+    assert code == 1
+    assert "could not reach its package index" in told
+    assert "Left out" not in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
+def test_an_interrupt_waits_for_the_tool_which_takes_back_what_it_began(tmp_path: Path) -> None:
+    tool = (
+        "import signal, sys, time\n"
+        "def undo(*_): time.sleep(1.5); open(sys.argv[1], 'w').write('rolled back'); sys.exit(1)\n"
+        "signal.signal(signal.SIGINT, undo); print('begun', flush=True); time.sleep(60)\n"
+    )
+    code = (
+        "import sys; from napari_update_hook.install import run_commands\n"
+        "from napari_update_hook.installers import Command, Tool\n"
+        f"print(run_commands([Command(Tool.OTHER, (sys.executable, '-c', {tool!r}, sys.argv[1]))]))\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "done")]
+    outer = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert outer.stdout is not None
+    assert outer.stdout.readline() == "begun\n"
+    os.killpg(outer.pid, signal.SIGINT)  # as a terminal does
+    told, _ = outer.communicate(timeout=60)
+    assert "was interrupted" in told
+    assert (tmp_path / "done").read_text() == "rolled back"
+
+
+def test_a_tool_that_fails_half_way_says_what_state_the_environment_is_in(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program.made.install("affinder==0.4.0", "grows==1.0", "helper==1.0")
+    run = install.run_commands
+
+    def half(commands: Any, **options: Any) -> str | None:
+        argv = tuple(one for one in commands[0].argv if not one.startswith("grows"))
+        run([Command(commands[0].tool, argv)], **options)
+        return "pip was interrupted"
+
+    monkeypatch.setattr(updating, "run_commands", half)
+    code, told = program("update", "--yes")
+    assert code == 1
+    assert "The installation failed: pip was interrupted." in told
+    assert "affinder: 0.4.0 -> 0.5.0" in told
+    assert "Not reached: grows 2.0" in told
+    assert "napari-updates undo" in told
+    monkeypatch.setattr(updating, "run_commands", run)
+    assert program("undo", "--yes")[0] == 0
+    assert program.made.versions["affinder"] == "0.4.0"
+
+
+@pytest.mark.parametrize("program", ["uv"], indirect=True)
+def test_a_tool_that_is_missing_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    program.made.install("affinder==0.4.0")
+    monkeypatch.setenv("PATH", os.devnull)
+    code, told = program("update", "--yes")
+    assert code == 1
+    assert "uv was not found" in told
+
+
+def test_a_release_that_would_have_to_be_built_is_named(program: Program, wheels: Path) -> None:
+    """Building runs code, so a dry run does not."""
+    import tarfile
+    from io import BytesIO
+
+    with tarfile.open(wheels / "built-2.0.tar.gz", "w:gz") as archive:
+        for name, text in {
+            "built-2.0/PKG-INFO": "Metadata-Version: 2.1\nName: built\nVersion: 2.0\n",
+            "built-2.0/setup.py": f"open({str(wheels / 'was-run')!r}, 'w')\n",
+        }.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text)
+            archive.addfile(entry, BytesIO(text.encode()))
+    make_wheel(wheels, "built", "1.0")
+    program.made.install("built==1.0")
+    program.index.answer(PYPI, table({"built": "2.0"}))
+    code, told = program("plan", "--verify")
+    assert code == 0, told
+    assert "--build allows building it" in told
+    assert not (wheels / "was-run").exists()
+
+
+def test_the_python_of_a_command_is_that_of_the_environment(program: Program) -> None:
+    program.made.install("affinder==0.4.0")
+    _, told = program("plan", "--json")
+    (argv,) = json.loads(told)["commands"]
+    assert str(program.made.python) in argv
+    assert Path(argv[0]).name.startswith("python") or argv[0] == "uv"
+    assert sys.executable not in argv
