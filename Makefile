@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others check format coverage docs pictures soak seed lock
-.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-napari bench-scale clean
+.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-napari bench-plans bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
 PARALLEL := -n auto --dist loadscope --no-loadscope-reorder
@@ -123,6 +123,9 @@ year: install ## Live a simulated year: 2,000 people with the real client, about
 
 bench-aggregate: install ## Measure publishing a week of up to a million reports
 	$(BIN)/python -m benchmarks.aggregate
+
+bench-plans: install ## Let pip carry out the plans of 200 random environments (needs NAPARI_INDEX_REPLAY)
+	$(BIN)/python -m benchmarks.plans
 
 bench-client: install ## Measure what the client costs inside napari
 	$(BIN)/python -m benchmarks.client
