@@ -18,10 +18,10 @@ def test_some_weeks_of_a_year(tmp_path: Path) -> None:
     replay = os.environ.get("NAPARI_INDEX_REPLAY")
     if replay is None:
         pytest.skip("needs the replay of the real plugin index: set NAPARI_INDEX_REPLAY to serve_upstream.py")
-    report = Year(tmp_path, Path(replay), people=90, weeks=5, restless=4).live()
-    assert report.sittings > 200
-    assert report.reports > 100
-    assert report.rows > 700
+    report = Year(tmp_path, Path(replay), people=180, weeks=5, restless=4).live()
+    assert report.sittings > 400
+    assert report.reports > 200
+    assert report.rows > 1500
     rules = {
         "the newest one",
         "needs another Python",

@@ -43,6 +43,7 @@ SITTINGS = ((timedelta(days=1, hours=10), 0.75), (timedelta(days=3, hours=16), 0
 KEPT = timedelta(days=60)
 PUBLISHED_AFTER = timedelta(days=21, hours=1)
 RETRY_AFTER = timedelta(hours=3)
+AWAY = "http://127.0.0.1:9"
 TAIL = (0, 2, 4, 9)
 """Weeks after the last at which the service is looked at without anybody, until everything raw must be gone."""
 
@@ -162,7 +163,7 @@ class Year:
         if is_down:
             self.report.happened["times that the service was away for a whole day"] += 1
         else:
-            self._start(step.at)
+            self._start(step.at, refreshes=step.is_first_of_week)
             self._read_lists(step)
         persons = list(self._who_sits_down(step, may_forget=not is_down and killed_after is None))
         total = sum(len(sittings) for _, sittings in persons)
@@ -186,8 +187,9 @@ class Year:
         else:
             self._upstream.show(day)
 
-    def _start(self, at: datetime) -> None:
-        self._server.start(self._grown, at, self._upstream.url)
+    def _start(self, at: datetime, *, refreshes: bool = False) -> None:
+        """Start the service at an instant. It reads upstream once a week, which changes no more often here."""
+        self._server.start(self._grown, at, self._upstream.url if refreshes else AWAY)
         due = [week for week in self._model.stored if monday_of(week) + PUBLISHED_AFTER <= at and self._model.stored[week]]
         for week in sorted(set(due) - set(self._due)):
             self._due[week] = public_numbers(self._model.stored[week])
@@ -197,7 +199,7 @@ class Year:
 
     def _read_lists(self, step: Step) -> None:
         """Wait for the refresh, and read the public lists, which must have what was out on that day."""
-        if self._upstream.process is not None:
+        if step.is_first_of_week and self._upstream.process is not None:
             wait_until(
                 lambda: (self._server.ask("/health/ready")["index"]["last_refresh_at"] or "") >= f"{step.at:%Y-%m-%dT%H:%M}",
                 lambda: f"no refresh at {step.at}",
@@ -210,7 +212,8 @@ class Year:
                 newest = self._offers.newest_final(name, self._shown)
                 if newest is not None and newest not in self._listed.get(name, ()):
                     raise SimulationError(f"{name} {newest} is out on {self._shown}, and the public list lacks it")
-            self.report.answers += compare_answers(self._offers, self._server.ask, self._shown)
+            if step.is_first_of_week:
+                self.report.answers += compare_answers(self._offers, self._server.ask, self._shown)
 
     def _who_sits_down(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
         monday = self._first + timedelta(weeks=step.week)
@@ -285,7 +288,7 @@ class Year:
                     self.report.happened["times that the service was killed"] += 1
         if kill_when is not None:
             self._server.stop(signal.SIGKILL)
-            self._server.start(self._grown, step.at + RETRY_AFTER, self._upstream.url)
+            self._server.start(self._grown, step.at + RETRY_AFTER, AWAY)
         return told
 
     def _account_for(
