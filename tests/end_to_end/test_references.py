@@ -8,10 +8,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
-from napari_update_hook.table import pick
+from napari_update_hook.environment import Distribution, Environment
+from napari_update_hook.installers import InstallEnvironment, how_to_install
+from napari_update_hook.plan import make_plan
+from napari_update_hook.table import Release, TablePackage, pick
 from packaging.version import Version
 from rattler import Channel, Gateway, MatchSpec, SourceConfig, solve
 from rattler.exceptions import SolverError
@@ -197,3 +200,38 @@ def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, pyth
         return {name: await newest_for_the_solver(channel, name, python, napari) for name in ours}
 
     assert ours == asyncio.run(ask())
+
+
+def test_the_command_of_a_plan_in_a_conda_environment_can_be_solved(tmp_path: Path) -> None:
+    """conda's solver, given the command's requirements, installs exactly the plan."""
+    files = {
+        "affinder": [("0.4.0", ["napari <0.7"], []), ("0.5.0", ["napari <0.7"], [])],
+        "micro_sam": [("1.0", [], []), ("1.5", ["napari >=0.6.6"], [])],
+    }
+    channel = write_repodata(tmp_path / "channel", CONDA_PYTHONS, ["0.6.1", "0.6.6", "0.8.0"], files)
+    installed = {
+        "napari": Distribution("napari", "0.6.1", (), "conda"),
+        "affinder": Distribution("affinder", "0.4.0", ("napari<0.7",), "conda"),
+        "micro-sam": Distribution("micro-sam", "1.0", (), "conda"),
+    }
+    packages = {
+        "napari": TablePackage(tuple(map(Release, ("0.8.0", "0.6.6", "0.6.1")))),
+        "affinder": TablePackage((Release("0.5.0", requires_napari="<0.7"),)),
+        "micro-sam": TablePackage((Release("1.5", requires_napari=">=0.6.6"), Release("1.0")), conda_name="micro_sam"),
+    }
+    python = next(iter(CONDA_PYTHONS))
+    plan = make_plan(packages, Environment(python, "conda-forge", installed))
+    place = InstallEnvironment(PurePosixPath("/c"), PurePosixPath("/c/bin/python"), markers=frozenset({"conda"}))
+    updates = [one.name for one in plan.updates]
+    (command,) = how_to_install(place, installed, plan.pins, updates, {"micro-sam": "micro_sam"}).commands
+    specs = [*command.argv[command.argv.index("conda-forge") + 1 :], f"python =={python}"]
+
+    async def solved() -> dict[str, str]:
+        gateway = Gateway(default_config=SourceConfig(zstd_enabled=False, bz2_enabled=False, sharded_enabled=False))
+        found = await solve([Channel(channel)], list(map(MatchSpec, specs)), gateway=gateway, platforms=["linux-64", "noarch"])
+        return {record.name.normalized: str(record.version) for record in found}
+
+    versions = asyncio.run(solved())
+    assert {name: versions[name] for name in ("napari", "affinder", "micro_sam")} == {
+        "napari": "0.6.6", "affinder": "0.5.0", "micro_sam": "1.5",
+    }  # fmt: skip

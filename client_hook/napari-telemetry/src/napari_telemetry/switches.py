@@ -18,7 +18,7 @@ CI_VARIABLES = (
     "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL",
     "TEAMCITY_VERSION", "TRAVIS", "CIRCLECI", "APPVEYOR", "BUILDKITE", "CODEBUILD_BUILD_ID",
 )  # fmt: skip
-"""Set by continuous integration systems: nobody is there who could consent."""
+"""Set by continuous integration systems: no one is there who could consent."""
 
 
 class Switch(Struct, frozen=True):

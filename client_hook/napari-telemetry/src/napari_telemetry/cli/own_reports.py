@@ -170,7 +170,7 @@ def _forget(here: Here, as_json: bool) -> None:
 def _print_forgotten(done: Forgotten) -> None:
     for server, count in done.on_servers.items():
         say(f"Deleted at {server}: {counted(count, 'report')}.")
-    say(f"Deleted here: {counted(done.requests, 'request')} that were kept, {counted(done.weeks, 'week')} that were collected.")
+    say(f"Deleted here: {counted(done.requests, 'kept request')}, {counted(done.weeks, 'collected week')}.")
     for service, weeks in done.stopped.items():
         say(f"Nothing more is sent to {service} for {', '.join(weeks)}.")
     say("Later weeks follow your consent: napari-telemetry consent show")

@@ -185,6 +185,6 @@ def _explained(path: Path, error: Exception) -> str:
             "napari-telemetry consent ask"
         )
     return (
-        f"Cannot use {path}: {error}. See to it that you may write there, or set NAPARI_UPDATE_STATE to one where you may. "
+        f"Cannot use {path}: {error}. Make its folder writable, or set NAPARI_UPDATE_STATE to one that is. "
         "Until then nothing is counted or remembered."
     )
