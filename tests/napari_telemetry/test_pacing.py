@@ -10,7 +10,6 @@ from napari_telemetry.pacing import (
     Pause,
     after_failure,
     after_success,
-    clamped_hours,
     holds,
     retry_after_seconds,
 )
@@ -53,11 +52,6 @@ def test_a_server_may_ask_for_more_but_not_for_ever(asked: float | None, pause: 
 def test_a_pause_holds_for_its_time_and_not_longer(set_at: object, not_before: object, in_force: bool) -> None:
     assert holds(Pause(set_at, not_before), NOON) is in_force  # type: ignore[arg-type]
     assert not holds(None, NOON)
-
-
-@pytest.mark.parametrize(("seconds", "hours"), [(0, 1), (3600, 1), (5401, 2), (86400, 24), (10**9, 168), (float(2**40), 168)])
-def test_what_a_server_says_is_clamped_to_whole_hours(seconds: float, hours: int) -> None:
-    assert clamped_hours(seconds) == timedelta(hours=hours)
 
 
 @pytest.mark.parametrize(

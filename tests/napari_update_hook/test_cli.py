@@ -164,7 +164,7 @@ def test_startup_says_how_and_whether_it_is_in_effect(command: Any) -> None:
     assert "napari-hooked" in told.out
     assert str(SCRIPT) in told.out
     assert "napari is not installed in this environment." in told.err
-    assert command("startup", "--json").json["in_force"] is False
+    assert command("startup", "--json").json["is_active"] is False
 
 
 def test_help_reads_right(command: Any) -> None:

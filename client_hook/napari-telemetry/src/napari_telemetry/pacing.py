@@ -38,12 +38,6 @@ def holds(pause: Pause | None, now: datetime) -> bool:
     return pause is not None and pause.set_at <= now < pause.not_before <= pause.set_at + LONGEST * (1 + _JITTER)
 
 
-def clamped_hours(seconds: float) -> timedelta:
-    """Return ``check_again_s`` as whole hours between one hour and seven days, so that no odd number marks a client."""
-    hours = round(min(max(seconds, 3600.0), LONGEST.total_seconds()) / 3600)
-    return timedelta(hours=hours)
-
-
 def after_success(now: datetime, interval: timedelta, rng: random.Random) -> Pause:
     """Pause for ``interval`` and up to a tenth more, so that not everybody comes back at once."""
     return Pause(now, now + interval * (1 + _JITTER * rng.random()))

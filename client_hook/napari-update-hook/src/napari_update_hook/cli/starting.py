@@ -23,12 +23,12 @@ FIRST_WITH_SCRIPT = Version("0.6.5")
 class Startup:
     """How napari starts here.
 
-    ``script``: the file to choose; ``in_force``: whether napari runs it; ``set_by``: what makes it do so. ``other``: another
-    script that napari runs instead. ``problem``: why it can't be in force, or is not known.
+    ``script``: the file to choose; ``is_active``: whether napari runs it; ``set_by``: what makes it do so. ``other``: another
+    script that napari runs instead. ``problem``: why napari does not run it, or why that is not known.
     """
 
     script: str
-    in_force: bool
+    is_active: bool
     set_by: str | None = None
     other: str | None = None
     problem: str | None = None
@@ -40,18 +40,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def startup(as_json: JsonOption = False) -> None:
-    """Say how to start napari so that it tells of updates, and whether it does.
+    """Show how to start napari with the update check, and whether it starts so now.
 
-    Nothing of this package runs in napari by itself: choose one of the ways that it names. It changes nothing.
+    Nothing of this package runs in napari by itself: choose one of these ways. This command changes nothing.
     """
     found = startup_here()
     if as_json:
         say_json(found)
         return
-    if found.in_force:
-        say(f"In force: napari runs the start-up script, set by {found.set_by}.")
+    if found.is_active:
+        say(f"On: napari runs the start-up script, set by {found.set_by}.")
     else:
-        say("Not in force: plain `napari` runs nothing of this package, but for the widget that you open in its menu Plugins.")
+        say("Off: plain `napari` runs nothing of this package, except the widget that you open in its menu Plugins.")
     if found.other:
         warn(f"Another start-up script is set, by {found.set_by}: {found.other}. There is room for one; add to it these lines:")
         for line in SCRIPT.read_text("utf-8").splitlines():
@@ -85,7 +85,7 @@ def startup_here() -> Startup:
 
         chosen = str(get_settings().application.startup_script or "")
     except Exception as error:  # settings of somebody else's, in a file that people edit
-        return Startup(script, False, problem=f"napari's settings can't be read: {error}")
+        return Startup(script, False, problem=f"napari's settings cannot be read: {error}")
     set_by = f"the environment variable {VARIABLE}" if by_variable else "napari's Preferences"
     if not chosen or Path(chosen) == Path():
         return Startup(script, False)
