@@ -19,6 +19,8 @@ import nox
 ROOT = Path(__file__).parents[1]
 CLIENT = ["-e", "client_hook/napari-update-hook", "-e", "client_hook/napari-telemetry"]
 PYTHONS = os.environ.get("TEST_PYTHONS", "").split() or ["3.10", "3.11", "3.12", "3.13", "3.14"]
+CLIENT_PYTHONS = os.environ.get("TEST_CLIENT_PYTHONS", "").split() or PYTHONS
+"""A run that also has the suite and real napari tests the client on fewer."""
 TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "pytest-xdist", "respx", "trustme", "uv"]
 LAYERS = ["numpy", "dask[array]", "xarray", "zarr", "tensorstore"]
 
@@ -38,7 +40,7 @@ nox.options.error_on_missing_interpreters = bool(os.environ.get("TEST_NOTHING_SK
 nox.options.reuse_venv = "yes"
 
 
-@nox.session(python=PYTHONS, venv_backend="uv|virtualenv")
+@nox.session(python=CLIENT_PYTHONS, venv_backend="uv|virtualenv")
 def tests(session: nox.Session) -> None:
     """Run the client's tests, but for the slow ones; arguments after ``--`` go to pytest."""
     session.chdir(ROOT)

@@ -20,11 +20,10 @@ from packaging.utils import canonicalize_name
 
 from tests.end_to_end.test_real_index import replayed
 from tests.end_to_end.test_references import newest_for_the_solver, write_repodata
+from tests.support.real_index import real_index_folder
 from update_server.index.conda import OF_PYTHON
-from update_server.index.refresh import build
-from update_server.index.snapshot import Index
+from update_server.index.snapshot import Index, read
 from update_server.index.table import encoded, make_tables
-from update_server.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_index]
 
@@ -38,10 +37,15 @@ def replay() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def index(replay: str) -> Index:
-    from aggregation.clock import Clock
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return real_index_folder(tmp_path_factory)
 
-    return asyncio.run(build(Settings(upstream=replay), None, Clock(), lambda *_: None))
+
+@pytest.fixture(scope="module")
+def index(folder: Path) -> Index:
+    found = read(folder / "index.sqlite3")
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,7 @@ import httpx
 import pytest
 from napari_update_hook.table import UpdateTable, pick, read_table
 
-from tests.end_to_end.test_real_index import replayed
-from tests.support.processes import invoke
+from tests.support.real_index import real_index_folder
 
 pytestmark = pytest.mark.slow
 
@@ -46,11 +45,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ours(public: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that `update-server index build` makes of the same data."""
-    folder = tmp_path_factory.mktemp("ours") / "index"
-    with replayed() as upstream:
-        built = invoke("update_server", "index", "build", str(folder), "--upstream", upstream)
-    assert built.exit_code == 0, built.stdout + built.stderr
-    return folder
+    return real_index_folder(tmp_path_factory)
 
 
 def table(path: Path) -> UpdateTable:
