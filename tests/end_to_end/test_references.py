@@ -204,7 +204,7 @@ def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, pyth
 
 def test_the_command_of_a_plan_in_a_conda_environment_can_be_solved(tmp_path: Path) -> None:
     """conda's solver, given the command's requirements, installs exactly the plan."""
-    files = {
+    files: dict[str, list[tuple[str, list[str], list[str]]]] = {
         "affinder": [("0.4.0", ["napari <0.7"], []), ("0.5.0", ["napari <0.7"], [])],
         "micro_sam": [("1.0", [], []), ("1.5", ["napari >=0.6.6"], [])],
     }
