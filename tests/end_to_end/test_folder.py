@@ -177,6 +177,7 @@ def test_a_later_build_leaves_the_table_of_the_previous_one_alone(folder: Path, 
         assert is_same == [bool(previous)] * 2
 
 
+@pytest.mark.slow
 def test_a_project_that_fails_keeps_its_last_good_files_and_is_named(
     folder: Path, addresses: dict[str, str], tmp_path: Path
 ) -> None:
@@ -191,6 +192,7 @@ def test_a_project_that_fails_keeps_its_last_good_files_and_is_named(
     assert "Out of date" in (tmp_path / "new" / "index.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 def test_without_an_upstream_the_folder_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "site")
     code, told = build(tmp_path / "site", "http://127.0.0.1:9")

@@ -103,7 +103,7 @@ class ToolEnvironment:
         self.python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
         self.environ = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_"))} | {
             "PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1",
-            "UV_DEFAULT_INDEX": index, "UV_NO_CONFIG": "1", "UV_NO_CACHE": "1",
+            "UV_DEFAULT_INDEX": index, "UV_NO_CONFIG": "1", "UV_NO_CACHE": "1", "UV_HTTP_RETRIES": "0",
         }  # fmt: skip
         self.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), self.environ["PATH"]))
 
