@@ -88,7 +88,8 @@ def test_addresses(url: str, kept: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://updates.example", "ftp://x", "nonsense", "https://me@x", "https://x?y", "https://[half"]
+    "url",
+    ["http://updates.example", "http://127.example.org", "ftp://x", "nonsense", "https://me@x", "https://x?y", "https://[half"],
 )
 def test_addresses_that_are_refused(url: str) -> None:
     with pytest.raises(SettingsError):
@@ -123,6 +124,7 @@ def test_administrators_can_set_the_server_and_switch_the_check_off(tmp_path: Pa
     ("platform", "environ", "fixed"),
     [
         ("linux", {}, "/etc/xdg/napari-update-hook/site.json"),
+        ("linux", {"XDG_CONFIG_DIRS": "/home/me/mine"}, "/etc/xdg/napari-update-hook/site.json"),
         ("darwin", {}, "/Library/Application Support/napari-update-hook/site.json"),
         ("win32", {}, r"C:\ProgramData\napari-update-hook\site.json"),
         ("win32", {"PROGRAMDATA": r"D:\Shared"}, r"D:\Shared\napari-update-hook\site.json"),

@@ -5,6 +5,7 @@ Everything comes from arguments, so that a test can be any machine.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import sys
@@ -18,7 +19,6 @@ from napari_update_hook.errors import SettingsError
 
 APPLICATION = "napari-update-hook"
 DEFAULT_SERVER = "https://api.napari.org"
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ON = frozenset({"1", "true", "yes", "on", "y", "t", "enable", "enabled"})
 
 
@@ -94,8 +94,13 @@ def is_folder(url: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name is this machine."""
-    return host in LOOPBACK or host.startswith("127.")
+    """Whether a host is this machine. A name such as ``127.example.org`` is not."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _clock(text: str | None, server: str) -> Callable[[], datetime]:
