@@ -15,7 +15,7 @@ import respx
 from napari_telemetry.api import client_here
 from napari_telemetry.collect import Collector
 from napari_telemetry.facts import facts_of
-from napari_telemetry.settings import fixed_site_file, read_site_rules
+from napari_telemetry.settings import read_site_rules
 from napari_telemetry.standing import client_status
 from napari_telemetry.switches import CI_VARIABLES
 from napari_telemetry.wire import Level
@@ -88,20 +88,6 @@ def test_an_administrator_can_set_the_server_and_the_highest_level(machine: Mach
     decision = machine.client.decision()
     assert (decision.level, decision.is_restricted) == (Level.BASIC, True)
     assert "site.json" in str(decision.reason)
-
-
-@pytest.mark.parametrize(
-    ("platform", "environ", "fixed"),
-    [
-        ("linux", {}, "/etc/xdg/napari-update-hook/site.json"),
-        ("linux", {"XDG_CONFIG_DIRS": "/home/me/mine"}, "/etc/xdg/napari-update-hook/site.json"),
-        ("darwin", {}, "/Library/Application Support/napari-update-hook/site.json"),
-        ("win32", {}, r"C:\ProgramData\napari-update-hook\site.json"),
-        ("win32", {"PROGRAMDATA": r"D:\Shared"}, r"D:\Shared\napari-update-hook\site.json"),
-    ],
-)
-def test_where_administrators_put_their_file(platform: str, environ: dict[str, str], fixed: str) -> None:
-    assert str(fixed_site_file(environ, platform)) == fixed
 
 
 def test_the_file_of_this_system_is_really_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,23 +5,21 @@ Everything comes from arguments, so that a test can be any machine.
 
 from __future__ import annotations
 
-import ipaddress
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from platformdirs import site_config_path, user_data_path
+from napari_update_hook.settings import APPLICATION, is_folder, is_loopback, site_files
+from platformdirs import user_data_path
 
 from napari_telemetry.clock import Now, going_on_from, system_now
 from napari_telemetry.errors import SettingsError
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
-APPLICATION = "napari-update-hook"
 DEFAULT_SERVER = "https://api.napari.org"
 
 
@@ -108,21 +106,6 @@ def checked_server(url: str) -> str:
     return url.rstrip("/")
 
 
-def is_folder(url: str) -> bool:
-    """Whether an address names a folder with the files of an index: ``file:///srv/napari-index``."""
-    return url.lower().startswith("file:///") and not url.endswith("//")
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def origin_of(url: str) -> str:
     """Return ``scheme://host[:port]``, in lower case, without the port that the scheme has anyway."""
     parts = urlsplit(url)
@@ -143,26 +126,6 @@ def _clock(text: str | None, servers: Iterable[str]) -> Now:
     except ValueError as error:
         raise SettingsError(f"NAPARI_UPDATE_NOW={text!r} is no instant: write it like 2026-11-24T12:00:00Z") from error
     return going_on_from(start if start.tzinfo else start.replace(tzinfo=timezone.utc))
-
-
-def fixed_site_file(environ: Mapping[str, str], platform: str) -> PurePath:
-    """Return where administrators put ``site.json`` on a system, by its ``sys.platform``."""
-    if platform == "win32":
-        return PureWindowsPath(environ.get("PROGRAMDATA", r"C:\ProgramData")) / APPLICATION / "site.json"
-    if platform == "darwin":
-        return PurePosixPath("/Library/Application Support") / APPLICATION / "site.json"
-    return PurePosixPath("/etc/xdg") / APPLICATION / "site.json"
-
-
-def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the site files of this computer.
-
-    Both the folder that platformdirs gives and the system's fixed one are read. The one that a user can move comes first: with
-    ``XDG_CONFIG_DIRS`` it is the former, with ``PROGRAMDATA`` on Windows the latter.
-    """
-    by_platformdirs = site_config_path(APPLICATION, appauthor=False) / "site.json"
-    fixed = Path(fixed_site_file(environ, sys.platform))
-    return tuple(dict.fromkeys((fixed, by_platformdirs) if sys.platform == "win32" else (by_platformdirs, fixed)))
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:

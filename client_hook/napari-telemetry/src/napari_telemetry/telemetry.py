@@ -120,7 +120,7 @@ class Telemetry:
                 if decision.level is Level.NONE or self._store.consents.secrets() is not None:
                     return decision, record
                 if record == self._store.consents.current():  # else it was withdrawn between the two
-                    reason = f"{NOBODY_TO_BE} To agree anew: napari-telemetry consent set {decision.level}"
+                    reason = f"{NOBODY_TO_BE} To agree again: napari-telemetry consent set {decision.level}"
                     return Decision(Level.NONE, reason, True), record
         except StateError as error:
             return Decision(Level.NONE, f"Telemetry is off: {error}", True, isinstance(error, StateBusyError)), None

@@ -25,10 +25,10 @@ import httpx
 import msgspec
 import truststore
 from msgspec import Struct
+from napari_update_hook.settings import is_folder
 
 from napari_telemetry import __version__
 from napari_telemetry.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
-from napari_telemetry.settings import is_folder
 
 DEADLINE_S = 5.0
 LONGEST_READ_S = 4.0

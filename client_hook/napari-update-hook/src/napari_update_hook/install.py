@@ -33,8 +33,6 @@ DRY_RUN_TIMEOUT_S = 600
 _BINARY_ONLY = ("--only-binary", ":all:")
 _PIP_LIKE = (Tool.PIP, Tool.PIPX, Tool.UV)
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
 
 @dataclass(frozen=True)
 class Change:
@@ -81,7 +79,6 @@ def verify(
     environment: Environment,
     *,
     build: bool = False,
-    run: Run = subprocess.run,
 ) -> Verified:
     """Try a plan; where it cannot be resolved, find a part that can, by leaving out one update at a time.
 
@@ -90,7 +87,7 @@ def verify(
     """
     left_out: dict[str, str] = {}
     plan, how = make(left_out)
-    tried = dry_run(how, environment, build=build, run=run)
+    tried = dry_run(how, environment, build=build)
     tries, ends = 1, time.monotonic() + SEARCH_TIMEOUT_S
     while tried.problem is not None and plan.updates and tries < MAX_TRIES and time.monotonic() < ends:
         problem = tried.problem
@@ -100,24 +97,24 @@ def verify(
             if not smaller.updates or tries >= MAX_TRIES or time.monotonic() >= ends:
                 continue
             tries += 1
-            outcome = dry_run(how_smaller, environment, build=build, run=run)
+            outcome = dry_run(how_smaller, environment, build=build)
             if outcome.problem is None:
                 return Verified(smaller, how_smaller, outcome, {**left_out, name: problem})
         left_out[names[0]] = problem
         plan, how = make(left_out)
-        tried = dry_run(how, environment, build=build, run=run) if plan.updates else DryRun()
+        tried = dry_run(how, environment, build=build) if plan.updates else DryRun()
         tries += 1
     return Verified(plan, how, tried, left_out)
 
 
-def dry_run(how: HowTo, environment: Environment, *, build: bool = False, run: Run = subprocess.run) -> DryRun:
+def dry_run(how: HowTo, environment: Environment, *, build: bool = False) -> DryRun:
     """Ask the environment's own tool what its commands would do, and check all requirements of the result."""
     found: dict[str, Distribution | None] = {}
     for command in how.commands:
         if command.tool in _PIP_LIKE:
-            answer = _try_uv(command, build, run) if command.tool is Tool.UV else _try_pip(command, build, run)
+            answer = _try_uv(command, build) if command.tool is Tool.UV else _try_pip(command, build)
         elif command.tool is Tool.CONDA:
-            answer = _try_conda(command, run)
+            answer = _try_conda(command)
         else:
             return DryRun(is_known=False)
         if isinstance(answer, str):
@@ -145,11 +142,11 @@ def dry_run(how: HowTo, environment: Environment, *, build: bool = False, run: R
     return DryRun(tuple(changes), "; ".join(problems) or None)
 
 
-def _try_pip(command: Command, build: bool, run: Run) -> dict[str, Distribution | None] | str:
+def _try_pip(command: Command, build: bool) -> dict[str, Distribution | None] | str:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         options = ("--dry-run", "--report", str(report), "--retries", "1", *(() if build else _BINARY_ONLY))
-        done = _run(_with_options(command.argv, *options), run)
+        done = _run(_with_options(command.argv, *options))
         if done.returncode != 0:
             return _pip_problem(done.stdout + "\n" + done.stderr, build)
         document = json.loads(report.read_text("utf-8"))
@@ -158,8 +155,8 @@ def _try_pip(command: Command, build: bool, run: Run) -> dict[str, Distribution 
     return {str(canonicalize_name(one.name)): one for one in found}
 
 
-def _try_uv(command: Command, build: bool, run: Run) -> dict[str, Distribution | None] | str:
-    done = _run(_with_options(command.argv, "--dry-run", *(() if build else _BINARY_ONLY)), run)
+def _try_uv(command: Command, build: bool) -> dict[str, Distribution | None] | str:
+    done = _run(_with_options(command.argv, "--dry-run", *(() if build else _BINARY_ONLY)))
     text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + "\n" + done.stderr)
     if done.returncode != 0:
         _raise_if_offline(text, "uv")
@@ -171,8 +168,8 @@ def _try_uv(command: Command, build: bool, run: Run) -> dict[str, Distribution |
     return found
 
 
-def _try_conda(command: Command, run: Run) -> dict[str, Distribution | None] | str:
-    done = _run((*command.argv, "--dry-run", "--json"), run)
+def _try_conda(command: Command) -> dict[str, Distribution | None] | str:
+    done = _run((*command.argv, "--dry-run", "--json"))
     try:
         document = json.loads(done.stdout)
     except ValueError:
@@ -191,9 +188,9 @@ def _with_options(argv: Sequence[str], *options: str) -> tuple[str, ...]:
     return (*argv[:place], *options, *argv[place:])
 
 
-def _run(argv: Sequence[str], run: Run) -> subprocess.CompletedProcess[str]:
+def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
-        return run(
+        return subprocess.run(
             argv, capture_output=True, text=True, errors="replace", check=False, timeout=DRY_RUN_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip

@@ -58,7 +58,7 @@ class Violation:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What is violated, whatever version is there."""
+        """The requirement, without the version that is found."""
         return self.requirer, self.required, self.specifier
 
     def text(self, state: str = "is installed") -> str:

@@ -1,4 +1,4 @@
-"""``status``: what is in effect and why, what waits to be sent, what is wrong."""
+"""``status``: the effective level and why, pending reports, problems with advice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show what is in force and why, what waits to be sent, and what is wrong. Sends nothing and writes nothing.
+    """Show the effective level and why, pending reports, and problems. Sends nothing and writes nothing.
 
     Exit code 1: something is wrong with the files of this program, and it says what to do.
     """

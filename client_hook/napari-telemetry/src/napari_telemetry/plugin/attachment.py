@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from napari_update_hook.plugin.instance import has_qt_application, posted_to_gui_thread
 
 from napari_telemetry.plugin.counting import Counting
 from napari_telemetry.plugin.session import Session
@@ -29,7 +29,7 @@ class Attachment:
 
         Called in another thread than the GUI's, it is done there, as soon as that one has time.
         """
-        if _has_qt_application() and _posted_to_gui_thread(lambda: self.add(viewer)):
+        if has_qt_application() and posted_to_gui_thread(lambda: self.add(viewer)):
             return
         viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's widget is handed a proxy
         self.counting.add(viewer)
@@ -41,7 +41,7 @@ class Attachment:
     def gui(self) -> Any:
         """Return the `plugin.qt.gui.Gui` of this process, or None where no Qt application runs."""
         if self._gui is None:
-            if _has_qt_application():
+            if has_qt_application():
                 from napari_telemetry.plugin.qt.gui import Gui
 
                 self._gui = Gui(self)
@@ -96,28 +96,3 @@ def attachment() -> Attachment:
     if _attachment is None:
         _attachment = Attachment()
     return _attachment
-
-
-def _posted_to_gui_thread(work: Callable[[], None]) -> bool:
-    """Have the GUI thread do this, where another one calls; tell whether that is so."""
-    from qtpy.QtCore import QThread
-    from qtpy.QtWidgets import QApplication
-
-    application = QApplication.instance()
-    if application is None or QThread.currentThread() == application.thread():
-        return False
-    from superqt.utils import ensure_main_thread  # which napari brings
-
-    ensure_main_thread(work)()
-    return True
-
-
-def _has_qt_application() -> bool:
-    """Whether a Qt application runs. Where nobody imported Qt, none does."""
-    if "qtpy" not in sys.modules:
-        return False
-    try:
-        from qtpy.QtWidgets import QApplication
-    except ImportError:  # a Qt that can't be loaded
-        return False
-    return QApplication.instance() is not None

@@ -129,6 +129,6 @@ def _state_files(here: Here) -> list[Path]:
 
 
 def _site_files() -> tuple[Path, ...]:
-    from napari_telemetry.settings import site_files
+    from napari_update_hook.settings import site_files
 
     return site_files(os.environ)

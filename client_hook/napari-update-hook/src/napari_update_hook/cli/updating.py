@@ -331,7 +331,7 @@ def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
     elif is_back:
         say("The environment is as it was. Restart napari to use it.")
     else:
-        warn(f"Not everything is back{f': {failure}' if failure else ''}. What is missing, for instance from another index:")
+        warn(f"Not everything is back{f': {failure}' if failure else ''}. These commands are left:")
         for command in left.commands:
             say_command(str(command))
     raise typer.Exit(DONE if is_back else FAILURE)

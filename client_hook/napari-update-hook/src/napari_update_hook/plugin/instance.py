@@ -21,7 +21,7 @@ class PluginInstance:
 
         Thread-safe: re-posts itself to the GUI thread.
         """
-        if has_qt_application() and _posted_to_gui_thread(lambda: self.add(viewer)):
+        if has_qt_application() and posted_to_gui_thread(lambda: self.add(viewer)):
             return
         viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's widget is handed a proxy
         if (gui := self.gui()) is not None:
@@ -55,7 +55,7 @@ def get_instance() -> PluginInstance:
     return _instance
 
 
-def _posted_to_gui_thread(work: Callable[[], None]) -> bool:
+def posted_to_gui_thread(work: Callable[[], None]) -> bool:
     """Post work to the GUI thread if another one calls; return whether that was so."""
     from qtpy.QtCore import QThread
     from qtpy.QtWidgets import QApplication
