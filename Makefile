@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others check format coverage docs pictures soak seed lock
-.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-napari bench-plans bench-scale clean
+.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-plans bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
 PARALLEL := -n auto --dist loadscope --no-loadscope-reorder
@@ -129,9 +129,6 @@ bench-plans: install ## Let pip carry out the plans of 200 random environments (
 
 bench-client: install ## Measure what the client costs inside napari
 	$(BIN)/python -m benchmarks.client
-
-bench-napari: install ## Measure what attaching costs napari
-	$(BIN)/nox -f client_hook/noxfile.py -s napari-bench
 
 bench-scale: install ## Measure two and four web processes behind Caddy on PostgreSQL (needs NAPARI_INDEX_REPLAY, wrk, caddy, postgresql)
 	$(BIN)/python -m benchmarks.scale

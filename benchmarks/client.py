@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     table = Table("what", "median", "worst", "limit")
-    for module in ("json", "napari_update_hook", "napari_update_hook.client", "napari_telemetry", "napari_telemetry.collect"):
+    for module in ("json", "napari_update_hook", "napari_update_hook.client", "napari_telemetry"):
         times = [import_ms(module) for _ in range(rounds)]
         limit = LIMITS.get(f"import {module}", "")
         table.add_row(f"import {module}", f"{statistics.median(times):.2f} ms", f"{max(times):.2f} ms", limit)
@@ -74,16 +74,13 @@ def counters() -> dict[str, Callable[[], Any]]:
     import tensorstore
     import xarray
     import zarr
-    from napari_telemetry.collect import Collector, count_command, count_layer, start_counting
-    from napari_telemetry.facts import facts_of
-    from napari_telemetry.wire import Level
-
-    from tests.support.client import HERE, Machine
+    from napari_telemetry.plugin.counting import Collector
+    from napari_update_hook.settings import system_now
 
     folder = Path(tempfile.mkdtemp())
-    machine = Machine(folder / "state")
-    machine.consent(Level.FULL)
-    start_counting(Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL), 0.2))
+    collector = Collector()
+    collector.now = system_now
+    collector.count_under(1)
     pixels = np.zeros((512, 512), "uint16")
     data = {
         "numpy": pixels,
@@ -93,10 +90,10 @@ def counters() -> dict[str, Callable[[], Any]]:
         "xarray": xarray.DataArray(pixels),
         "tensorstore": tensorstore.array(pixels),
     }
-    named: dict[str, Callable[[], Any]] = {"count_command": lambda: count_command("napari.window.file.open_files_dialog")}
+    named: dict[str, Callable[[], Any]] = {"command": lambda: collector.command("napari.window.file.open_files_dialog")}
     for name, value in data.items():
-        named[f"count_layer, {name}"] = lambda value=value: count_layer("image", value)  # type: ignore[misc]
-    named["count_layer, 1,000 shapes"] = lambda shapes=[pixels] * 1000: count_layer("shapes", shapes)  # type: ignore[misc]
+        named[f"layer, {name}"] = lambda value=value: collector.layer("image", value)  # type: ignore[misc]
+    named["layer, 1,000 shapes"] = lambda shapes=[pixels] * 1000: collector.layer("shapes", shapes)  # type: ignore[misc]
     return named
 
 

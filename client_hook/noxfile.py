@@ -2,7 +2,7 @@
 
 Run ``nox -f client_hook/noxfile.py`` in the repository's root.
 
-By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``), and a benchmark (``napari-bench``).
+By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``).
 
 The Pythons are those on the path, or those that ``TEST_PYTHONS`` names by path. What the client does not depend on is
 installed for its tests: libraries of layers, where they exist for that Python, and npe2.
@@ -53,13 +53,13 @@ def tests(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *own, "-n", "auto", "-m", "not slow", *(session.posargs or ["-q"]), *FOLDERS)
 
 
-def _inside_napari(session: nox.Session, napari: list[str], paths: list[str], module: str = "pytest") -> None:
+def _inside_napari(session: nox.Session, napari: list[str], paths: list[str]) -> None:
     """Run the tests in a real napari; arguments after ``--`` go to pytest. Without a display or Xvfb, Qt draws into memory."""
     session.chdir(ROOT)
     session.install(*CLIENT, *napari, *INSIDE_NAPARI)
     named = any(one.startswith("tests/") for one in session.posargs)
     own = ["--rootdir=.", "-c", "tests/inside_napari/pytest.ini", *(session.posargs or ["-q"]), *([] if named else paths)]
-    session.run("python", "-m", module, *(own if module == "pytest" else session.posargs))
+    session.run("python", "-m", "pytest", *own)
 
 
 for name, (python, packages) in NAPARI.items():
@@ -67,9 +67,6 @@ for name, (python, packages) in NAPARI.items():
     paths = ["tests/inside_napari"] if name == "pyqt6" else [f"tests/inside_napari/{one}.py" for one in SMOKE]
     run = functools.partial(_inside_napari, napari=packages, paths=paths)
     nox.session(name=f"napari-{name}", python=path, venv_backend="uv|virtualenv")(run)
-    if name == "pyqt6":
-        bench = functools.partial(_inside_napari, napari=packages, paths=[], module="benchmarks.inside_napari")
-        nox.session(name="napari-bench", python=path, venv_backend="uv|virtualenv")(bench)
 
 
 def _installer(session: nox.Session) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import sqlalchemy as sa
-from napari_telemetry.switches import CI_VARIABLES
+from napari_update_hook.settings import UNATTENDED_VARIABLES
 
 from aggregation.settings import Store
 from aggregation.stores import engines
@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests run on a machine that may be a CI system and may have settings: none of it may decide a result."""
     for name in list(os.environ):
-        if name in CI_VARIABLES or name == "DO_NOT_TRACK" or name.startswith(OURS):
+        if name in UNATTENDED_VARIABLES or name == "DO_NOT_TRACK" or name.startswith(OURS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "client-state"))
 

@@ -30,8 +30,9 @@ class Services:
     def __init__(self, settings: Settings, role: Role = Role.WEB) -> None:
         self.settings = settings
         self.clock = Clock(settings.now)
-        self.index = IndexStore(settings.snapshot_path, settings.seed, settings.check_again_s)
         raw_url = settings.aggregation.url(Store.RAW, role)
+        takes_reports = raw_url is not None and bool(settings.levels)
+        self.index = IndexStore(settings.snapshot_path, settings.seed, settings.check_again_s, takes_reports=takes_reports)
         aggregate_url = settings.aggregation.url(Store.AGGREGATE, role)
         if aggregate_url is None:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")

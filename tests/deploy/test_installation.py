@@ -114,12 +114,11 @@ def on_this_machine(host, *arguments, **options):
 
 
 socket.getaddrinfo = on_this_machine  # not every system knows names below localhost
-from napari_telemetry import clock
 from napari_update_hook import settings
 
-server, here = datetime.fromisoformat("{NOW.replace("Z", "+00:00")}"), clock.system_now
+server, here = datetime.fromisoformat("{NOW.replace("Z", "+00:00")}"), settings.system_now
 offset = server - here() + timedelta(hours=int(os.environ["HOURS_LATER"]))
-clock.system_now = settings.system_now = lambda: here() + offset
+settings.system_now = lambda: here() + offset
 """
 
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
-from napari_telemetry.collect import Collector
-from napari_telemetry.environment import Distribution
-from napari_telemetry.facts import facts_of
-from napari_telemetry.own_data import server_copy
+from napari_telemetry.client import ServerCopy
+from napari_telemetry.plugin.session import Session
+from napari_telemetry.sending import run
+from napari_telemetry.transport import Transport
 from napari_telemetry.weeks import start_of
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from napari_update_hook.environment import Distribution
 from napari_update_hook.errors import ServerUnreachableError
 
 from tests.support.client import HERE, Clock, Machine
@@ -27,7 +28,7 @@ from tests.support.waiting import wait_until
 WEEK = "2026-W47"
 DURING = start_of(WEEK) + timedelta(days=2)
 INSTALLED = {"napari": "0.6.1", "affinder": "0.4.0", "some-plugin": "1.1.0", "my-secret-plugin": "1.0"}
-PLUGINS = {name: Distribution(name, version, installer="pip") for name, version in INSTALLED.items()}
+PLUGINS = {name: Distribution(name, version, installer="pip", is_plugin=True) for name, version in INSTALLED.items()}
 
 
 @pytest.fixture(scope="module")
@@ -43,19 +44,29 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def machine(service: Server, tmp_path: Path) -> Machine:
-    environment = msgspec.structs.replace(HERE, distributions=PLUGINS)
-    return Machine(tmp_path / "state", service.url, environment=environment, clock=Clock(DURING))
+    made = Machine(tmp_path / "state", service.url, environment=replace(HERE, distributions=PLUGINS), clock=Clock(DURING))
+    made.updates.check()
+    return made
+
+
+def copies_of(machine: Machine) -> list[ServerCopy]:
+    """Return what the service holds."""
+    with Transport(10) as transport:
+        return run(machine.client.server_copies(), transport.exchange)
 
 
 def collect(machine: Machine) -> None:
     """Use napari for a while."""
-    collector = Collector(machine.settings, machine.store, lambda: facts_of(machine.environment, Level.FULL))
+    session = Session(lambda: machine.client)
+    session._read()
+    collector = session.collector
     for command in ("napari.window.file.open_files_dialog",) * 12 + ("my-secret-plugin.run",):
         collector.command(command)
     collector.layer("image", np.zeros((10, 512, 512), "uint8"))
     collector.layer("points", np.zeros((2000, 3)))
     collector.layer("shapes", [np.zeros((4, 2))])
-    assert collector.flush()
+    session._flush()
+    assert collector.take() == []
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
@@ -63,12 +74,13 @@ def test_what_the_client_sends_is_stored_whole_and_nothing_had_to_be_left_out(ma
     machine.consent(level)
     if level is Level.FULL:
         collect(machine)
-    previewed = machine.client.preview()
+    with Transport(10) as transport:
+        previewed = run(machine.client.preview_steps(), transport.exchange)
     assert previewed is not None
     receipt = machine.client.send().receipt
     assert receipt is not None
     assert (receipt.stored, receipt.left_out.plugins, receipt.left_out.commands) == (True, 0, 0)
-    (copy,) = server_copy(machine.settings, machine.store, 10)
+    (copy,) = copies_of(machine)
     assert [stored.report for stored in copy.reports] == [json.loads(previewed.body)["report"]]
     assert copy.reports[0].level is level
     if level is Level.FULL:
@@ -91,8 +103,7 @@ def test_a_second_state_of_the_week_replaces_the_first_and_a_lower_level_takes_b
     machine.consent(Level.BASIC)
     machine.clock.forward(hours=27)
     machine.client.send()
-    (copy, also_at_basic) = server_copy(machine.settings, machine.store, 10)
-    assert copy.reports == also_at_basic.reports, "one identifier, sent at two levels"
+    (copy,) = copies_of(machine)
     (stored,) = copy.reports
     assert (stored.level, stored.report["revision"]) == (Level.BASIC, 3)
     assert "plugins" not in stored.report
@@ -100,20 +111,23 @@ def test_a_second_state_of_the_week_replaces_the_first_and_a_lower_level_takes_b
 
 def test_a_state_file_that_was_lost_goes_on_above_what_the_service_holds(machine: Machine) -> None:
     machine.consent(Level.MIDDLE)
-    for _ in range(3):
-        machine.store.sendings.reserve_revision(machine.settings.service, WEEK)
     machine.client.send()
-    with machine.store.files[0].change() as own:
-        own.execute("DELETE FROM revisions")
-        own.execute("UPDATE drafts SET changed = changed + 1")
+    with machine.store._write() as file:
+        file.execute("UPDATE outbox SET revision = 4")
+        file.execute("UPDATE drafts SET version = version + 1")
+    machine.clock.forward(hours=27)
+    machine.client.send()
+    with machine.store._write() as file:
+        file.execute("DELETE FROM outbox")
+        file.execute("UPDATE drafts SET version = version + 1")
     machine.clock.forward(hours=27)
     refused = machine.client.send().receipt
     assert refused is not None
-    assert (refused.stored, refused.revision) == (False, 4)
+    assert (refused.stored, refused.revision) == (False, 5)
     machine.clock.forward(hours=27)
     accepted = machine.client.send().receipt
     assert accepted is not None
-    assert (accepted.stored, accepted.revision) == (True, 5)
+    assert (accepted.stored, accepted.revision) == (True, 6)
 
 
 def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine) -> None:
@@ -123,9 +137,9 @@ def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine)
         one.consent(Level.BASIC)
     receipts = [one.client.send().receipt for one in machines]
     assert [receipt.stored for receipt in receipts if receipt] == [True] * 8 + [False]
-    (kept,) = machines[-1].store.drafts.all()
+    (kept,) = machines[-1].view.drafts
     assert kept.is_unsent
-    assert "8 environments" in str(kept.refused), "so that it holds up no other week"
+    assert "8 environments" in str(kept.rejected), "so that it holds up no other week"
 
 
 def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of_the_check(tmp_path: Path) -> None:
@@ -138,12 +152,12 @@ def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of
             UPDATE_SERVER_LEVELS="basic",
         ) as server,
     ):
-        environment = msgspec.structs.replace(HERE, distributions=PLUGINS)
+        environment = replace(HERE, distributions=PLUGINS)
         machine = Machine(tmp_path / "state", server.url, environment=environment, clock=Clock(DURING))
         machine.consent(Level.FULL)
         assert "off from now on" in str(machine.client.send().reason)
         assert machine.updates.check().rows
-        assert machine.client.decision().level is Level.NONE
+        assert machine.client.status().decision.level is Level.NONE
         machine.consent(Level.BASIC)
         assert machine.client.send().receipt is not None
     machine.clock.forward(days=1)

@@ -8,16 +8,17 @@ import re
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import msgspec
 import pytest
-from napari_telemetry.environment import Distribution
 from napari_telemetry.weeks import start_of
 from napari_telemetry.wire import Level
+from napari_update_hook.environment import Distribution
+from napari_update_hook.errors import SettingsError
 from napari_update_hook.updates import UpdateRow
 
 from tests.support.client import HERE, Clock, Machine
@@ -96,10 +97,10 @@ def test_a_check_finds_the_same_everywhere(
 ) -> None:
     versions = {"napari": "0.6.1", "affinder": "0.4.0", "some-plugin": "1.1.0", "pinned": "0.9", "micro-sam": "1.0"}
     installed = {
-        name: Distribution(name, version, installer="conda" if channel != "pypi" else "pip")
+        name: Distribution(name, version, installer="conda" if channel != "pypi" else "pip", is_plugin=True)
         for name, version in versions.items()
     }
-    environment = msgspec.structs.replace(HERE, python=python, channel=channel, distributions=installed)
+    environment = replace(HERE, python=python, channel=channel, distributions=installed)
     machine = Machine(tmp_path, addresses[place], environment=environment, clock=Clock(NOW))
     found = {row.name: row.latest for row in rows_of(machine)}
     if channel == "pypi":
@@ -123,9 +124,22 @@ def test_a_check_finds_the_same_everywhere(
 @pytest.mark.parametrize("place", ["http.server", "file"])
 def test_a_folder_takes_no_reports_and_says_so(addresses: dict[str, str], tmp_path: Path, place: str) -> None:
     machine = Machine(tmp_path, addresses[place], clock=Clock(NOW))
-    machine.consent(Level.FULL)
     assert [row.name for row in rows_of(machine)] == ["affinder", "napari-harpy"]
-    assert "does not take telemetry" in str(machine.client.send().reason)
+    assert machine.client.takes_reports() is False
+    with pytest.raises(SettingsError, match="accepts no reports"):
+        machine.consent(Level.FULL)
+
+
+def test_the_service_says_that_it_takes_reports_and_so_can_a_folder_beside_it(
+    addresses: dict[str, str], upstream: str, tmp_path: Path
+) -> None:
+    machine = Machine(tmp_path / "state", addresses["service"], clock=Clock(NOW))
+    rows_of(machine)
+    assert machine.client.takes_reports() is True
+    assert build(tmp_path / "site", upstream, "--takes-reports")[0] == 0
+    beside = Machine(tmp_path / "other", (tmp_path / "site").as_uri(), clock=Clock(NOW))
+    rows_of(beside)
+    assert beside.client.takes_reports() is True
 
 
 def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service: Server) -> None:
@@ -140,8 +154,8 @@ def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service
 
 
 def without_instants(content: bytes) -> bytes:
-    """A file without when the index was read: the service's clock went on."""
-    return re.sub(rb"2026-11-1[0-9]T[0-9:]+Z", b"", content)
+    """A file without when the index was read, as the service's clock went on, and without that a service takes reports."""
+    return re.sub(rb"2026-11-1[0-9]T[0-9:]+Z", b"", content).replace(b'"takes_reports":true,', b"")
 
 
 def test_endpoints_are_there_with_and_without_extension(folder: Path) -> None:

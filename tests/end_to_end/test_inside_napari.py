@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.made_upstream import MadeUpstream
-from tests.support.processes import running_server
+from tests.support.processes import clean_environment, running_server
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -28,13 +28,13 @@ import napari
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication
 from napari_update_hook.plugin import starting
-from napari_telemetry.plugin.attachment import attachment
+from napari_telemetry.plugin.instance import get_instance
 
 starting.attach_to_every_viewer()
 viewer = napari.Viewer()
 
 def use():
-    if not attachment().counting.is_connected:
+    if not get_instance().counting.is_connected:
         QTimer.singleShot(100, use)
         return
     viewer.add_image(numpy.zeros((64, 64), dtype="uint8"), name="SECRET patient 42")
@@ -53,7 +53,7 @@ napari.run()
 def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tmp_path: Path) -> None:
     with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
-        environment = {name: value for name, value in os.environ.items() if name != "CI"} | {
+        environment = clean_environment() | {
             "HOME": str(tmp_path),
             "NAPARI_CONFIG": str(tmp_path / "settings.yaml"),
             "NAPARI_UPDATE_STATE": str(tmp_path / "state"),
@@ -68,6 +68,7 @@ def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tm
             return answer.stdout
 
         updates, telemetry = ("-m", "napari_update_hook"), ("-m", "napari_telemetry")
+        run(*updates, "check")
         run(*telemetry, "consent", "set", "full")
         run("-c", USE)
         run(*updates, "check")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
 
 import aggregation
+from tests.support.processes import clean_environment
 
 pytestmark = pytest.mark.slow
 
@@ -136,12 +136,14 @@ def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp
     before = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*") if path.suffix in (".pth", "")}
     call(python, "-m", "pip", "install", "-q", wheels["hook"], wheels["telemetry"])
     state = {"NAPARI_UPDATE_STATE": str(tmp_path / "state")}
-    with_state = {name: value for name, value in os.environ.items() if name != "CI"} | state
+    with_state = clean_environment(**state)
     consented = [str(programs / "napari-telemetry"), "consent", "set", "full"]
     subprocess.run(consented, env=with_state, check=True, capture_output=True, timeout=60)
     call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-telemetry")
     status = subprocess.run([programs / "napari-updates", "status"], env=with_state, capture_output=True, text=True, check=True)
-    assert "napari-telemetry is not installed" in " ".join(status.stdout.split())
+    told = " ".join(status.stdout.split())
+    assert "napari-telemetry is not installed" in told
+    assert "telemetry.sqlite3" in told, "what is left, and how to delete it"
     call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-update-hook")
     for package in ("napari_update_hook", "napari_telemetry"):
         gone = subprocess.run([python, "-c", f"import {package}"], capture_output=True, text=True, check=False)

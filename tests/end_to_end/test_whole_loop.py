@@ -21,22 +21,20 @@ from pathlib import Path
 
 import pytest
 from napari_telemetry.client import TelemetryClient
-from napari_telemetry.environment import Distribution, Environment
-from napari_telemetry.facts import facts_of
-from napari_telemetry.settings import ClientSettings, SiteRules, settings_from
-from napari_telemetry.state import ClientStore
-from napari_telemetry.state.drafts import Counts
-from napari_telemetry.telemetry import TelemetryOutcome
+from napari_telemetry.sending import SendResult
+from napari_telemetry.settings import SiteRules, TelemetrySettings, settings_from
+from napari_telemetry.store import Counts, Store
 from napari_telemetry.weeks import published_from, start_of
 from napari_telemetry.wire import Level
 from napari_update_hook.client import CheckResult, UpdateClient
+from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.settings import Settings
 from napari_update_hook.state import State
 from napari_update_hook.updates import Status
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from tests.support.client import PLACE, hook_environment
+from tests.support.client import PLACE
 from tests.support.made_upstream import PLUGINS, MadeUpstream
 from tests.support.processes import Server, invoke, running_server
 from tests.support.waiting import wait_until
@@ -71,10 +69,9 @@ class Installed:
 
     def as_client_sees_it(self) -> Environment:
         """Return it as the client reads one, with a private plugin."""
-        platform, architecture, name = self.system
-        found = {key: Distribution(key, version, installer="pip") for key, version in self.installed.items()}
-        found["my-secret-plugin"] = Distribution("my-secret-plugin", "1.0", is_local=True)
-        return Environment(f"3.{self.minor}.4", platform, architecture, name, "pypi", found)
+        found = {key: Distribution(key, version, installer="pip", is_plugin=True) for key, version in self.installed.items()}
+        found["my-secret-plugin"] = Distribution("my-secret-plugin", "1.0", is_plugin=True, is_local=True)
+        return Environment(f"3.{self.minor}.4", "pypi", found)
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ def users() -> list[User]:
 
 
 USERS = users()
-Checked = tuple[User, Installed, CheckResult, TelemetryOutcome, TelemetryOutcome]
+Checked = tuple[User, Installed, CheckResult, SendResult, SendResult]
 """A user, one of their environments, what a check found there, and what became of the reports of two days."""
 
 
@@ -133,12 +130,12 @@ PEOPLE_BY: dict[str, Callable[[User, Installed], tuple[str, ...]]] = {
 }
 
 
-def client_settings(server: Server, state: Path, now: datetime = DURING) -> ClientSettings:
+def client_settings(server: Server, state: Path, now: datetime = DURING) -> TelemetrySettings:
     environ = {"NAPARI_UPDATE_NOW": now.isoformat(), "NAPARI_UPDATE_STATE": str(state)}
     return settings_from(environ, server.url, SiteRules())
 
 
-def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, CheckResult, TelemetryOutcome, TelemetryOutcome]]:
+def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, CheckResult, SendResult, SendResult]]:
     """Let a user live two days: answer the question, check for updates in each environment, use napari, and check again."""
     state_folder = folder / f"user-{user.number}"
     settings, next_day = (
@@ -147,17 +144,21 @@ def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, Check
     )
     results = []
     for number, made in enumerate(user.environments):
-        store, environment = ClientStore(settings.state, f"environment-{number}"), made.as_client_sees_it()
-        client = TelemetryClient(settings, store, environment, deadline=120)  # 200 at once on a busy machine
+        store, environment = Store(settings.state, f"environment-{number}"), made.as_client_sees_it()
+        client = TelemetryClient(settings, store, environment, 120, made.system)  # 200 at once on a busy machine
         state = State(state_folder, f"environment-{number}")
-        updates = UpdateClient(Settings(server.url, state_folder), state, hook_environment(environment), PLACE, deadline=120)
+        updates = UpdateClient(Settings(server.url, state_folder), state, environment, PLACE, deadline=120)
+        checked = updates.check()
         if user.level is not Level.NONE:
-            client.set_consent(user.level, means="test")
+            consent = client.set_consent(user.level, means="test").number
         first = client.send()
-        counts = {WEEK: Counts({"napari.window.file.open_files_dialog": 10 + user.number, "my-secret-plugin.run": 3})}
-        counted = store.drafts.add(settings.service, store.drafts.epoch(), facts_of(environment, user.level), counts)
-        assert counted is (user.level is Level.FULL)
-        results.append((made, updates.check(), first, TelemetryClient(next_day, store, environment, deadline=120).send()))
+        if user.level is not Level.NONE:
+            counts = {WEEK: Counts({"napari.window.file.open_files_dialog": 10 + user.number, "my-secret-plugin.run": 3})}
+            client.add_counts(consent, counts)
+            assert bool(store.view(settings.service).counts) is (user.level is Level.FULL)
+        second = TelemetryClient(next_day, store, environment, 120, made.system).send()
+        results.append((made, checked, first, second))
+        store.close()
     return results
 
 
@@ -216,8 +217,7 @@ def batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop)
         assert revisions == {Level.NONE: [None, None], Level.FULL: [1, 2]}.get(user.level, [1, None])
         assert all(receipt.stored for receipt in sent if receipt)
     silent = next(user for user in USERS if user.level is Level.NONE)
-    store = ClientStore(folder / f"user-{silent.number}", "environment-0")
-    assert (store.sendings.sent(), store.consents.secrets(), store.consents.current()) == ([], None, None)
+    assert not Store(folder / f"user-{silent.number}", "environment-0").exists
 
 
 def nothing_private_reached_the_server(loop: Loop) -> None:
@@ -265,7 +265,7 @@ def a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
 
     server, folder, _ = loop
     user = next(user for user in USERS if user.level is Level.FULL)
-    (sent, *_) = ClientStore(folder / f"user-{user.number}", "environment-0").sendings.sent()
+    (sent, *_) = Store(folder / f"user-{user.number}", "environment-0").view(server.url).sent
     identifier = json.loads(sent.request)["report"]["identifier"]
     found = httpx.post(f"{server.url}/api/reports/find", json={"identifier": identifier}).json()["reports"]
     assert len(found) == len(user.environments)

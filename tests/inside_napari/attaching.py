@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import napari_update_hook
-from napari_telemetry.plugin import attach as attach_telemetry
+from napari_telemetry import attach as attach_telemetry
 
 
 def attach(viewer: Any) -> None:

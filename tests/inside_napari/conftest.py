@@ -24,13 +24,14 @@ os.environ["NAPARI_CONFIG"] = str(Path(_OWN) / "settings.yaml")
 
 import napari
 import napari.settings
-from napari_telemetry import collect
-from napari_telemetry.api import client_here
-from napari_telemetry.plugin import attachment as attachments
+from napari_telemetry import client as clients
+from napari_telemetry.client import client_here
 from napari_telemetry.plugin import counting
+from napari_telemetry.plugin import instance as telemetry
+from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.qt import gui as guis
-from napari_telemetry.switches import CI_VARIABLES
 from napari_update_hook.plugin import instance as instances
+from napari_update_hook.settings import UNATTENDED_VARIABLES
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QApplication, QDialog
 
@@ -60,7 +61,7 @@ def server() -> Iterator[MadeServer]:
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeServer) -> Iterator[None]:
     """Nothing of this machine reaches a test, and nothing of a test the next one."""
     for name in list(os.environ):
-        if name in CI_VARIABLES or name.startswith(OURS):
+        if name in UNATTENDED_VARIABLES or name.startswith(OURS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", server.url)
@@ -69,23 +70,21 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 100)
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
     monkeypatch.setattr("napari_update_hook.plugin.session.POLL_INTERVAL_S", 0.1)
-    monkeypatch.setattr("napari_telemetry.plugin.session.LOOK_EVERY_S", 0.1)
-    monkeypatch.setattr("napari_telemetry.state.database.BUSY_TIMEOUT_S", 20.0)  # tests use the files, too, and try once
-    monkeypatch.setattr(attachments, "_attachment", None)
+    monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.1)
+    monkeypatch.setattr(sessions, "_running", [])
+    monkeypatch.setattr(telemetry, "_running", sessions._running)
+    monkeypatch.setattr(telemetry, "_instance", None)
     monkeypatch.setattr(instances, "_instance", None)
+    clients.store_of.cache_clear()
     yield
     if (hook := instances._instance) is not None:
         hook.end()
         if hook.session._thread is not None:
             hook.session._thread.join(15)
-    made = attachments._attachment
-    if made is not None:
+    if (made := telemetry._instance) is not None:
         made.end()
-        for worker in (made.session._tasks._files, made.session._tasks._network):
-            done = threading.Event()
-            worker.put(done.set)  # what it still has in hand would go by the settings of the next test
-            done.wait(15)
-    collect.stop_counting()
+        if made.session._thread is not None:
+            made.session._thread.join(15)
     application: Any = QApplication.instance()
     for widget in application.topLevelWidgets() if application is not None else ():
         if isinstance(widget, QDialog):
@@ -94,12 +93,12 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
 
 @pytest.fixture
 def answered() -> Callable[[str], None]:
-    """Record an answer before napari starts, so that nobody is asked."""
+    """Record an answer before napari starts, so that no one is asked."""
 
     def record(level: str) -> None:
         from napari_telemetry.wire import Level
 
-        client_here().client.set_consent(Level(level), means="test")
+        client_here().set_consent(Level(level), means="test")
 
     return record
 
@@ -157,20 +156,20 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
     """Add the state of the sessions where a test failed: what happens in threads cannot be seen in a traceback."""
     report = yield
-    if report.when != "teardown" and report.failed and attachments._attachment is not None:
-        report.sections.append(("How the session stood", standing_of(attachments._attachment)))
+    if report.when != "teardown" and report.failed and telemetry._instance is not None:
+        report.sections.append(("The state of the session", state_of(telemetry._instance)))
     return report
 
 
-def standing_of(attachment: attachments.Attachment) -> str:
+def state_of(instance: telemetry.PluginInstance) -> str:
     """Return the snapshot of a session, what its windows wait for, and what each thread is doing."""
-    gui = attachment._gui
+    gui = instance._gui
     hook = instances._instance
-    lines = [repr(attachment.session.snapshot), repr(attachment.session._tasks.holds), repr(hook and hook.session.snapshot)]
+    lines = [repr(instance.session.snapshot), repr(hook and hook.session.snapshot)]
     if gui is not None:
-        waits = {"is_asking": gui._is_asking, "put_off": gui._put_off, "timer": gui._timer.isActive()}
         modal, popup = QApplication.activeModalWidget(), QApplication.activePopupWidget()
-        lines.append(f"{waits} window={guis._main_window()} busy={guis._is_busy()} modal={modal} popup={popup}")
+        waits = f"timer={gui._timer.isActive()} window={gui.front_window()} busy={gui._is_busy()}"
+        lines.append(f"{waits} modal={modal} popup={popup}")
     for thread in threading.enumerate():
         frame = sys._current_frames().get(thread.ident or 0)
         lines.append(f"{thread.name}:\n{''.join(traceback.format_stack(frame)[-6:]) if frame is not None else ''}")

@@ -30,6 +30,7 @@ class MadeServer:
         self.packages: dict[str, Any] = {"napari-svg": {"latest": "99.0"}, "napari": {"latest": "0.1.0"}}
         self.is_down = False
         self.is_todays_index = False
+        self.takes_reports = True
         self.requests: list[tuple[str, str, bytes]] = []
         self.hold = threading.Event()
         self.hold.set()
@@ -64,7 +65,8 @@ class MadeServer:
 
     def answer(self, path: str, method: str) -> tuple[int, Any]:
         """Return the status and the body for a request."""
-        table = {"schema_version": 2, "channel": "pypi", "index_version": "2026-11-18T08:00:00Z", "check_again_s": 86400}
+        table = {"schema_version": 2, "channel": "pypi", "index_version": "2026-11-18T08:00:00Z", "check_again_s": 86400,
+                 "takes_reports": self.takes_reports}  # fmt: skip
         if self.is_down:
             return 503, {}
         if self.is_todays_index:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_telemetry import collect, consent
-from napari_telemetry.plugin.attachment import attachment
-from napari_telemetry.plugin.counting import layer_type
+from napari_telemetry import consent
+from napari_telemetry.plugin.counting import Collector, layer_type
+from napari_telemetry.plugin.instance import get_instance
 from npe2 import DynamicPlugin, PluginManager
 
 from tests.inside_napari.attaching import attach
@@ -22,18 +22,18 @@ from tests.inside_napari.waiting import PATIENCE_MS
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """What was told to the collector, by id, or by type and class of a layer."""
     told: Counter[str] = Counter()
-    command, layer = collect.count_command, collect.count_layer
+    command, layer = Collector.command, Collector.layer
 
-    def count_command(id: str) -> None:
-        told[id] += 1
-        command(id)
+    def count_command(self: Collector, id: str) -> None:
+        told[id] += self.consent is not None
+        command(self, id)
 
-    def count_layer(kind: str, data: Any) -> None:
-        told[f"{kind} {type(data).__name__}"] += 1
-        layer(kind, data)
+    def count_layer(self: Collector, kind: str, data: Any) -> None:
+        told[f"{kind} {type(data).__name__}"] += self.consent is not None
+        layer(self, kind, data)
 
-    monkeypatch.setattr(collect, "count_command", count_command)
-    monkeypatch.setattr(collect, "count_layer", count_layer)
+    monkeypatch.setattr(Collector, "command", count_command)
+    monkeypatch.setattr(Collector, "layer", count_layer)
     return told
 
 
@@ -42,7 +42,7 @@ def counting(viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[
     """A viewer that counts."""
     answered("full")
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
     return viewer
 
 
@@ -132,7 +132,7 @@ def test_layers_do_not_count_where_the_consent_may_be_younger_than_they_are(
     viewer.add_image(np.zeros((4, 4)))
     answered("full")  # by the command line, say, before the widget is opened
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
     assert counted == {}
 
 
@@ -148,9 +148,9 @@ def test_a_layer_that_moves_or_comes_back_counts_once(counting: Any, counted: Co
 def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot: Any, counted: Counter[str]) -> None:
     viewer.add_image(np.zeros((4, 4)))
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.status is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_instance().session.snapshot.status is not None, timeout=PATIENCE_MS)
     consent.record("full")
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
     assert counted == {}
     viewer.add_image(np.zeros((4, 4)))
     assert counted["image ndarray"] == 1
@@ -160,11 +160,11 @@ def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot
 def test_nothing_is_connected_below_full(viewer: Any, qtbot: Any, answered: Callable[[str], None], level: str) -> None:
     answered(level)
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.takes_reports is not None, timeout=PATIENCE_MS)
-    assert not attachment().counting.is_connected
+    qtbot.waitUntil(lambda: get_instance().session.snapshot.status is not None, timeout=PATIENCE_MS)
+    assert not get_instance().counting.is_connected
     assert "execute_command" not in vars(registry())
     assert "get" not in vars(PluginManager.instance().commands)
-    assert collect._active is None
+    assert get_instance().session.collector.consent is None
 
 
 def test_lowering_the_level_disconnects_at_once_and_leaves_napari_as_it_was(
@@ -173,28 +173,28 @@ def test_lowering_the_level_disconnects_at_once_and_leaves_napari_as_it_was(
     assert "execute_command" in vars(registry())
     callbacks = len(counting.layers.events.inserted.callbacks)
     consent.record("middle")
-    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not get_instance().counting.is_connected, timeout=PATIENCE_MS)
     assert "execute_command" not in vars(registry())
     assert "get" not in vars(PluginManager.instance().commands)
     assert len(counting.layers.events.inserted.callbacks) == callbacks - 1
     counting.add_image(np.zeros((4, 4)))
     assert counted == {}
     consent.record("full")
-    qtbot.waitUntil(lambda: attachment().counting.is_connected, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
 
 
 def test_somebody_elses_wrapper_over_ours_stays_and_ours_goes_quiet(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
     ours = registry().execute_command
     registry().execute_command = lambda *args, **kwargs: ours(*args, **kwargs)
     consent.record("none")
-    qtbot.waitUntil(lambda: not attachment().counting.is_connected, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not get_instance().counting.is_connected, timeout=PATIENCE_MS)
     registry().execute_command("napari.window.view.toggle_activity_dock").result()
     assert counted == {}
     del registry().__dict__["execute_command"]
 
 
 def test_a_layer_that_refuses_every_look_still_opens(counting: Any) -> None:
-    attachment().counting._on_inserted(type("Event", (), {"value": object()})())
+    get_instance().counting._on_inserted(type("Event", (), {"value": object()})())
     counting.add_image(np.zeros((4, 4)))
     assert len(counting.layers) == 1
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from napari_telemetry import consent
-from napari_telemetry.api import client_here
+from napari_telemetry.client import client_here
 
 from tests.inside_napari.made_server import silent_server
 from tests.inside_napari.processes import BIN, run_napari
@@ -53,6 +53,6 @@ def test_counts_are_in_the_file_when_napari_is_closed(tmp_path: Path) -> None:
     )
     ended = run_napari([sys.executable, "-c", code], tmp_path, seconds=7)
     assert ended.code == 0, ended.output
-    store = client_here().store
-    (draft,) = store.drafts.all()
-    assert [(kind.layer, count) for kind, count in store.drafts.counts(draft.week).layers.items()] == [("image", 1)]
+    view = client_here().status().view
+    (draft,) = view.drafts
+    assert [(kind.layer, count) for kind, count in view.counts[draft.week].layers.items()] == [("image", 1)]

@@ -11,20 +11,20 @@ from typing import Any
 
 import pytest
 from napari_telemetry import consent
-from napari_telemetry.api import client_here
+from napari_telemetry.client import client_here
 from napari_telemetry.plugin import session as sessions
-from napari_telemetry.plugin.attachment import attachment
-from napari_telemetry.plugin.qt.indicator import IndicatorButton
-from napari_telemetry.plugin.qt.panel import Panel
+from napari_telemetry.plugin.instance import get_instance
+from napari_telemetry.plugin.qt.gui import TelemetryButton
+from napari_telemetry.plugin.qt.page import Panel
 
 from tests.inside_napari.attaching import attach
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 
 
-def indicator(viewer: Any) -> IndicatorButton:
-    found: IndicatorButton
-    (found,) = viewer.window._qt_window.statusBar().findChildren(IndicatorButton)
+def indicator(viewer: Any) -> TelemetryButton:
+    found: TelemetryButton
+    (found,) = viewer.window._qt_window.statusBar().findChildren(TelemetryButton)
     return found
 
 
@@ -32,22 +32,22 @@ def says(viewer: Any, text: str) -> Callable[[], bool]:
     return lambda: indicator(viewer).text().endswith(text)
 
 
-def test_it_says_that_an_answer_is_waited_for_then_what_it_is(attached: Any, qtbot: Any) -> None:
-    qtbot.waitUntil(says(attached, "telemetry: waiting for your answer"), timeout=PATIENCE_MS)
-    assert "not answered yet" in indicator(attached).toolTip()
+def test_it_says_the_effective_level(attached: Any, qtbot: Any) -> None:
+    qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
+    assert "not agreed" in indicator(attached).toolTip(), "and is quiet about it"
     consent.record("basic")
     qtbot.waitUntil(says(attached, "telemetry: basic"), timeout=PATIENCE_MS)
     consent.withdraw()
     qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
-    assert "your answer was none" in indicator(attached).toolTip()
+    assert "you chose not to share" in indicator(attached).toolTip()
 
 
 def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: Any) -> None:
-    qtbot.waitUntil(says(attached, "telemetry: waiting for your answer"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
     subprocess.run([sys.executable, "-m", "napari_telemetry", "consent", "set", "middle", "--for", "90d"], check=True)
-    assert sessions.READ_ANEW_EVERY_S * 1000 > PATIENCE_MS, "what is seen by then was noticed, and not read by chance"
+    assert sessions.READ_INTERVAL_S * 1000 > PATIENCE_MS, "what is seen by then was noticed, and not read by chance"
     qtbot.waitUntil(says(attached, "telemetry: middle"), timeout=PATIENCE_MS)
-    assert "until" in indicator(attached).toolTip()
+    assert "ends on" in indicator(attached).toolTip()
 
 
 def test_it_says_when_a_consent_for_a_time_has_ended(
@@ -57,10 +57,10 @@ def test_it_says_when_a_consent_for_a_time_has_ended(
     attach(viewer)
     qtbot.waitUntil(says(viewer, "telemetry: full"), timeout=PATIENCE_MS)
     monkeypatch.setenv("NAPARI_UPDATE_NOW", "2099-01-01T00:00:00Z")
-    attachment().session.refresh()
-    qtbot.waitUntil(says(viewer, "telemetry: waiting for your answer"), timeout=PATIENCE_MS)
+    get_instance().session.refresh()
+    qtbot.waitUntil(says(viewer, "telemetry: off"), timeout=PATIENCE_MS)
     assert "ended" in indicator(viewer).toolTip()
-    assert not attachment().counting.is_connected
+    assert not get_instance().counting.is_connected
 
 
 @pytest.mark.parametrize("variable", ["NAPARI_TELEMETRY", "DO_NOT_TRACK"])
@@ -70,7 +70,8 @@ def test_it_names_the_switch_that_blocks(
     answered("full")
     monkeypatch.setenv(variable, "0" if variable == "NAPARI_TELEMETRY" else "1")
     attach(viewer)
-    qtbot.waitUntil(says(viewer, f"telemetry: blocked by {variable}"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(says(viewer, "telemetry: off"), timeout=PATIENCE_MS)
+    assert variable in indicator(viewer).toolTip()
 
 
 def test_it_says_sending_while_a_report_is_on_its_way(
@@ -92,15 +93,15 @@ def test_it_says_sending_while_a_report_is_on_its_way(
     qtbot.waitUntil(lambda: len(held) == 1, timeout=PATIENCE_MS)
     assert held[0].startswith("/api/updates/basic")
     qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=PATIENCE_MS)
-    assert client_here().store.sendings.sent()[0].receipt
+    assert client_here().status().view.sent[0].receipt
 
 
 def test_a_damaged_file_is_off_with_a_warning_and_what_to_do(
     viewer: Any, qtbot: Any, answered: Callable[[str], None], tmp_path: Path
 ) -> None:
     answered("full")
-    (file,) = (tmp_path / "state" / "environments").glob("*.sqlite3")
-    file.write_bytes(b"no database" * 1000)
+    client_here().store.close()
+    (tmp_path / "state" / "telemetry.sqlite3").write_bytes(b"no database" * 1000)
     attach(viewer)
     qtbot.waitUntil(lambda: "\N{WARNING SIGN}" in indicator(viewer).text(), timeout=PATIENCE_MS)
     assert indicator(viewer).text().endswith("telemetry: off")
@@ -126,7 +127,7 @@ def test_a_click_opens_the_panel(attached: Any, qtbot: Any) -> None:
 def test_each_window_has_one_and_a_closed_window_takes_its_own_away(attached: Any, make_napari_viewer: Any, qtbot: Any) -> None:
     second = make_napari_viewer(show=True)
     attach(second)
-    qtbot.waitUntil(says(second, "telemetry: waiting for your answer"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(says(second, "telemetry: off"), timeout=PATIENCE_MS)
     second.close()
     consent.record("basic")
     qtbot.waitUntil(says(attached, "telemetry: basic"), timeout=PATIENCE_MS)

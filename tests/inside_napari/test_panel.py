@@ -175,21 +175,21 @@ def test_the_indicator_says_how_many_updates_there_are_and_opens_the_panel_once(
 
 
 def test_without_a_file_that_says_so_no_telemetry_is_loaded(viewer: Any, qtbot: Any) -> None:
-    from napari_telemetry.plugin import attachment
+    from napari_telemetry.plugin import instance
 
     attach(viewer)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
-    assert attachment._attachment is None
+    assert instance._instance is None
 
 
 def test_with_consent_telemetry_is_attached_and_its_report_goes_with_the_check(
     viewer: Any, qtbot: Any, server: MadeServer
 ) -> None:
     from napari_telemetry import consent
-    from napari_telemetry.plugin.attachment import running_session
+    from napari_telemetry.plugin.session import running_session
 
     consent.record("basic")
     attach(viewer)
     assert running_session() is not None
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
-    assert [method for method, _, _ in server.requests] == ["GET", "POST", "GET"], "lists, report, table"
+    assert [method for method, _, _ in server.requests] == ["GET", "GET", "POST"], "table, lists, report"

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 from napari_telemetry import consent
-from napari_telemetry.api import client_here
-from napari_telemetry.plugin.qt.indicator import IndicatorButton
-from napari_telemetry.plugin.qt.panel import Panel as TelemetryPanel
-from napari_telemetry.plugin.qt.question import QuestionDialog
+from napari_telemetry.client import client_here
+from napari_telemetry.plugin.qt.consent_dialog import ConsentDialog
+from napari_telemetry.plugin.qt.gui import TelemetryButton
+from napari_telemetry.plugin.qt.page import Panel as TelemetryPanel
+from napari_telemetry.wire import Level
+from napari_update_hook import offer
 from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.indicator import IndicatorButton as UpdatesButton
+from napari_update_hook.plugin.qt.offer_dialog import OfferDialog
 from napari_update_hook.plugin.qt.panel import Panel
 from qtpy.QtWidgets import QLabel, QWidget
 
@@ -48,7 +51,7 @@ def test_dialog_indicator_and_panel(
     viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")  # it stands in a picture that others see
-    installed = client_here().client.environment.distributions
+    installed = client_here().environment.distributions
     server.packages = {
         "napari": {"latest": "99.0"},
         "napari-svg": {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.15"},
@@ -61,14 +64,17 @@ def test_dialog_indicator_and_panel(
     y, x = np.mgrid[:256, :256]
     viewer.add_image(np.sin(x / 9) * np.cos(y / 13) + (x + y) / 512, name="waves")
     attach(viewer)
-    qtbot.waitUntil(lambda: len(shown(QuestionDialog)) == 1, timeout=PATIENCE_MS)
-    (dialog,) = shown(QuestionDialog)
+    qtbot.waitUntil(lambda: len(shown(ConsentDialog)) == 1, timeout=PATIENCE_MS)
+    (dialog,) = shown(ConsentDialog)
     qtbot.wait(300)
-    save(dialog, f"question-{theme}")
+    save(dialog, f"consent-{theme}")
+    dialog.show_example(Level.MIDDLE)
+    qtbot.wait(300)
+    save(dialog, f"consent-data-{theme}")
     dialog.levels.button(2).click()
-    dialog.buttons[1].click()
+    dialog.share.click()
     qtbot.waitUntil(lambda: consent.current() is not None, timeout=PATIENCE_MS)
-    button = window.findChild(IndicatorButton)
+    button = window.findChild(TelemetryButton)
     qtbot.waitUntil(lambda: button.text().endswith("middle"), timeout=PATIENCE_MS)
     window.findChild(UpdatesButton).click()
     panel = window.findChild(Panel)
@@ -78,13 +84,26 @@ def test_dialog_indicator_and_panel(
     save(window, f"indicator-{theme}", window.statusBar())
     button.click()
     page = window.findChild(TelemetryPanel)
-    qtbot.waitUntil(lambda: page.telemetry.preview.toPlainText().startswith("{"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: page.preview.toPlainText().startswith("{"), timeout=PATIENCE_MS)
     get_instance().session.check()
-    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=PATIENCE_MS)
-    page.telemetry.views.setCurrentIndex(1)
+    qtbot.waitUntil(lambda: len(client_here().status().view.sent) == 1, timeout=PATIENCE_MS)
+    page.views.setCurrentIndex(1)
     qtbot.wait(400)
     save(window, f"telemetry-{theme}")
     labels = [label for label in window.findChildren(QLabel) if label.isVisible() and label.text() and label.window() is window]
     ours = [label for label in labels if panel.isAncestorOf(label) or page.isAncestorOf(label)]
     assert ours
     assert all(label.height() >= label.fontMetrics().height() for label in ours), "none is cut off"
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_explanation_of_usage_reports(
+    viewer: Any, qtbot: Any, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offer, "IS_OWNED", True)
+    viewer.theme = theme
+    attach(viewer)
+    get_instance().gui().explain_telemetry()
+    qtbot.wait(300)
+    (dialog,) = shown(OfferDialog)
+    save(dialog, f"offer-{theme}")

@@ -1,22 +1,21 @@
-"""napari's Preferences show the recorded answer and change it; where they differ, the record wins."""
+"""napari's Preferences show a maximum level: it only lowers, and nothing of ours writes it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import napari.settings
 import pytest
 from napari_telemetry import consent
-from napari_telemetry.plugin.attachment import attachment
-from napari_telemetry.plugin.qt.question import QuestionDialog
-from qtpy.QtCore import QPoint, QPointF, Qt
-from qtpy.QtGui import QWheelEvent
+from napari_telemetry.plugin import session as sessions
+from napari_telemetry.plugin.instance import get_instance
+from napari_telemetry.preferences import FILE, NO_LIMIT, maximum_level, settings_folder
+from napari_telemetry.wire import Level
 from qtpy.QtWidgets import QComboBox
 
 from tests.inside_napari.attaching import attach
-from tests.inside_napari.waiting import PATIENCE_MS, shown
+from tests.inside_napari.waiting import PATIENCE_MS
 
 PLUGIN = "napari-telemetry"
 
@@ -25,184 +24,98 @@ def page() -> Any:
     return napari.settings.get_plugin_settings(PLUGIN).sharing
 
 
-def level() -> str:
-    value = page().level
-    return str(getattr(value, "value", value))
-
-
-def level_recorded() -> str:
-    record = consent.current()
-    return record.level.value if record is not None else "nobody answered"
-
-
 @pytest.fixture
-def made(attached: Any, qtbot: Any) -> Any:
-    """A viewer whose Preferences somebody has opened."""
-    consent.record("basic")
-    page()
-    qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
-    return attached
+def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file that napari writes: its test fixtures move it to here."""
+    monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "settings.yaml"))
+    assert settings_folder() == tmp_path
+    return tmp_path / FILE
 
 
-@pytest.fixture
-def opened(made: Any, qtbot: Any) -> Iterator[Any]:
-    """napari's Preferences, as a person has them before themselves."""
+@pytest.mark.usefixtures("viewer")
+def test_by_default_there_is_no_limit_and_a_chosen_one_is_written(settings_file: Path) -> None:
+    assert maximum_level() is None
+    assert str(getattr(page().maximum_level, "value", page().maximum_level)) == NO_LIMIT
+    for level in (Level.MIDDLE, Level.BASIC, Level.NONE):
+        page().maximum_level = level.value
+        assert maximum_level() is level, "none is written, too, and differs from never touched"
+    page().maximum_level = NO_LIMIT
+    assert maximum_level() is None
+
+
+def test_a_person_finds_it_in_the_preferences(viewer: Any, settings_file: Path, qtbot: Any) -> None:
     from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 
-    dialog = PreferencesDialog(made.window._qt_window)
+    dialog = PreferencesDialog(viewer.window._qt_window)
     dialog.show()
-    qtbot.wait(100)
-    yield dialog
+    choices = [box for box in dialog.findChildren(QComboBox) if [box.itemText(n) for n in range(box.count())][:1] == [NO_LIMIT]]
+    (box,) = choices
+    assert [box.itemText(number) for number in range(box.count())] == [NO_LIMIT, "middle", "basic", "none"]
+    box.setCurrentText("none")
+    assert maximum_level() is Level.NONE
+    dialog.reject()
     dialog.deleteLater()
-
-
-def choice(dialog: Any) -> QComboBox:
-    """The drop-down of levels on our page."""
-    for box in dialog.findChildren(QComboBox):
-        if [box.itemText(number) for number in range(box.count())] == ["none", "basic", "middle", "full"]:
-            found: QComboBox = box
-            return found
-    raise AssertionError("there is no choice of levels")
-
-
-def questions() -> list[QuestionDialog]:
-    return shown(QuestionDialog)
-
-
-def recorded() -> list[tuple[str, datetime | None]]:
-    return [(one.level.value, one.until) for one in consent.history()]
 
 
 @pytest.mark.promise("off-in-napari")
-def test_a_lower_level_counts_at_once(opened: Any, qtbot: Any) -> None:
-    choice(opened).setCurrentText("none")
-    qtbot.waitUntil(lambda: level_recorded() == "none", timeout=PATIENCE_MS)
-    assert consent.history()[-1].means == "napari Preferences"
-    assert len(consent.history()) == 2, "and once"
-    opened.reject()  # "Cancel" sets back what it found: that brings no withdrawn consent back
-    qtbot.waitUntil(lambda: level() == "none", timeout=PATIENCE_MS)
-    qtbot.wait(500)
-    assert level_recorded() == "none"
-
-
-def test_a_higher_level_is_asked_about_with_what_it_sends(opened: Any, qtbot: Any) -> None:
-    for text in ("middle", "full"):
-        choice(opened).setCurrentText(text)
-        qtbot.wait(300)
-        assert level() == text, "what a person chooses stays chosen while they look"
-    assert level_recorded() == "basic"
-    opened.accept()
-    qtbot.waitUntil(lambda: len(questions()) == 1, timeout=PATIENCE_MS)
-    assert level_recorded() == "basic"
-    (dialog,) = questions()
-    assert dialog.level is not None
-    assert dialog.level.value == "full"
-    dialog.buttons[0].click()
-    qtbot.waitUntil(lambda: level_recorded() == level() == "full", timeout=PATIENCE_MS)
-
-
-def test_scrolling_over_the_choice_agrees_to_nothing(opened: Any, qtbot: Any) -> None:
-    box = choice(opened)
-    for _ in range(3):
-        box.wheelEvent(
-            QWheelEvent(
-                QPointF(5, 5), QPointF(5, 5), QPoint(), QPoint(0, -120), Qt.MouseButton.NoButton,
-                Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase, False,
-            )
-        )  # fmt: skip
-    assert level() == "full"
-    qtbot.wait(500)
-    opened.reject()
-    qtbot.wait(500)
-    assert (level_recorded(), level(), questions()) == ("basic", "basic", [])
-
-
-def test_cancel_leaves_a_consent_for_a_time_as_it_was(attached: Any, qtbot: Any) -> None:
-    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
-
-    consent.record("basic", lasting="90d")
-    page()
-    qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
-    before = recorded()
-    dialog = PreferencesDialog(attached.window._qt_window)
-    dialog.show()
-    choice(dialog).setCurrentText("full")
-    dialog.reject()
-    qtbot.wait(500)
-    assert recorded() == before
-    dialog.deleteLater()
-
-
-def test_a_lower_level_ends_when_the_higher_one_would_have(attached: Any, qtbot: Any) -> None:
-    consent.record("full", lasting="90d")
-    page()
-    qtbot.waitUntil(lambda: level() == "full", timeout=PATIENCE_MS)
-    page().level = "basic"
-    qtbot.waitUntil(lambda: level_recorded() == "basic", timeout=PATIENCE_MS)
-    (_, before), (_, after) = recorded()
-    assert before is not None
-    assert after is not None
-    assert abs(before - after) < timedelta(minutes=1)
-
-
-@pytest.mark.parametrize("why", ["ended", "another server"])
-def test_a_consent_that_does_not_hold_is_not_shown_and_not_made_anew(
-    attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, why: str
+def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
+    viewer: Any, settings_file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from napari._qt.dialogs.preferences_dialog import PreferencesDialog
+    monkeypatch.setattr(sessions, "READ_INTERVAL_S", 0.2)
+    consent.record("full")
+    attach(viewer)
+    session = get_instance().session
 
-    consent.record("full", lasting="1d")
-    page()
+    def level() -> str:
+        status = session.snapshot.status
+        return status.decision.level.value if status is not None else ""
+
     qtbot.waitUntil(lambda: level() == "full", timeout=PATIENCE_MS)
-    if why == "ended":
-        monkeypatch.setenv("NAPARI_UPDATE_NOW", "2099-01-01T00:00:00Z")
-    else:
-        monkeypatch.setenv("NAPARI_UPDATE_SERVER", "http://127.0.0.1:1")
-    attachment().session.refresh()
-    qtbot.waitUntil(lambda: level() == "none", timeout=PATIENCE_MS)
-    dialog = PreferencesDialog(attached.window._qt_window)
-    dialog.show()
-    choice(dialog).setCurrentText("basic")
-    dialog.reject()
+    page().maximum_level = "basic"
+    qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
+    assert not get_instance().counting.is_connected
+    session.send(10)
+    current = consent.current()
+    assert current is not None
+    assert (current.level, current.means) == (Level.BASIC, "napari Preferences")
+    page().reset()  # "Restore defaults"
+    session.refresh()
     qtbot.wait(500)
-    assert len(recorded()) == 1
-    dialog.deleteLater()
+    assert level() == "basic"
 
 
-def test_a_program_that_writes_into_the_settings_agrees_to_nothing(made: Any, qtbot: Any) -> None:
-    page().level = "full"
-    qtbot.wait(500)
-    assert (level_recorded(), level()) == ("basic", "basic")
+@pytest.mark.usefixtures("viewer")
+def test_what_is_changed_in_plain_napari_counts_in_a_terminal(settings_file: Path) -> None:
+    """Nothing of ours runs in plain napari; the next check reads the file."""
+    consent.record("full")
+    page().maximum_level = "none"
+    assert consent.decision().level is Level.NONE
+    assert "Preferences" in str(consent.decision().reason)
 
 
-def test_the_record_wins_over_a_file_that_says_more(viewer: Any, qtbot: Any) -> None:
-    page().level = "full"
-    napari.settings._clear_plugin_settings_cache()
+@pytest.mark.parametrize("text", ["sharing: [", "sharing:\n  maximum_level: everything\n", "sharing: 5\n", "[]"])
+def test_a_file_that_cannot_be_read_means_none(settings_file: Path, text: str) -> None:
+    settings_file.write_text(text)
+    assert maximum_level() is Level.NONE
+    settings_file.unlink()
+
+
+def test_nothing_of_ours_writes_it(viewer: Any, settings_file: Path, qtbot: Any) -> None:
     consent.record("basic")
     attach(viewer)
-    qtbot.waitUntil(lambda: attachment().session.snapshot.status is not None, timeout=PATIENCE_MS)
-    qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
-    assert level_recorded() == "basic"
+    qtbot.waitUntil(lambda: get_instance().session.snapshot.status is not None, timeout=PATIENCE_MS)
+    consent.record("full")
+    qtbot.wait(1000)
+    assert not settings_file.exists()
 
 
-def test_restoring_the_defaults_is_a_withdrawal(made: Any, qtbot: Any) -> None:
-    page().reset()
-    qtbot.waitUntil(lambda: level_recorded() == "none", timeout=PATIENCE_MS)
+def test_the_folder_is_found_without_importing_napari(monkeypatch: pytest.MonkeyPatch) -> None:
+    import subprocess
+    import sys
 
-
-def test_cancel_does_not_bring_back_a_consent_that_was_withdrawn_meanwhile(opened: Any, qtbot: Any) -> None:
-    consent.withdraw()
-    qtbot.waitUntil(lambda: level() == "none", timeout=PATIENCE_MS)
-    opened.reject()  # sets back what it found
-    qtbot.wait(500)
-    assert level_recorded() == "none"
-    assert level() == "none"
-
-
-def test_the_switch_as_a_variable_does_not_break_preferences(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """napari reads NAPARI_<key> into a plugin's settings: a key called telemetry would read NAPARI_TELEMETRY=0."""
-    for name in ("NAPARI_TELEMETRY", "NAPARI_UPDATE_CHECK"):
-        monkeypatch.setenv(name, "0")
-    napari.settings._clear_plugin_settings_cache()
-    attach(viewer)
-    assert level() == "none"
+    code = (
+        "import sys, os; os.environ.pop('NAPARI_CONFIG'); from napari_telemetry.preferences import settings_folder; "
+        "found = settings_folder(); assert 'napari' not in sys.modules; "
+        "from napari.utils._base import _DEFAULT_CONFIG_PATH as path; assert str(found) == os.path.dirname(path), (found, path)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

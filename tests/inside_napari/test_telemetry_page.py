@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from napari_telemetry import consent
-from napari_telemetry.api import client_here
-from napari_telemetry.plugin.attachment import attachment
-from napari_telemetry.plugin.qt.panel import Panel
+from napari_telemetry.client import client_here
+from napari_telemetry.plugin.instance import get_instance as get_telemetry
+from napari_telemetry.plugin.qt.page import Panel
 from napari_update_hook.plugin.instance import get_instance
 from qtpy.QtWidgets import QMessageBox
 
@@ -25,18 +25,19 @@ def panel(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> Panel:
     """The panel, opened as a person opens it, after the first check."""
     answered("none")
     viewer.window.add_plugin_dock_widget("napari-telemetry", "Telemetry")
-    qtbot.waitUntil(lambda: attachment().session.snapshot.takes_reports is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_telemetry().session.snapshot.status is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
     found: Panel = viewer.window._qt_window.findChild(Panel)
     return found
 
 
 def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel: Panel, qtbot: Any) -> None:
     consent.record("middle", lasting="90d")
-    qtbot.waitUntil(lambda: '"level": "middle"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
-    facts = dict(panel.telemetry._facts)
-    assert facts["Your answer"].startswith("middle, until 20")
+    qtbot.waitUntil(lambda: '"level": "middle"' in panel.preview.toPlainText(), timeout=PATIENCE_MS)
+    facts = dict(panel.lines)
+    assert facts["Your answer"].startswith("middle for http")
     consent.record("full")
-    qtbot.waitUntil(lambda: '"level": "full"' in panel.telemetry.preview.toPlainText(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: '"level": "full"' in panel.preview.toPlainText(), timeout=PATIENCE_MS)
 
 
 def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: MadeServer, qtbot: Any) -> None:
@@ -44,37 +45,37 @@ def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: Mad
 
     consent.record("basic")
     get_instance().session.check()
-    qtbot.waitUntil(lambda: "Receipt: {" in panel.telemetry.sent.toPlainText(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "receipt {" in panel.sent.toPlainText(), timeout=PATIENCE_MS)
     (body,) = [body for method, _, body in server.requests if method == "POST"]
-    text = panel.telemetry.sent.toPlainText()
-    assert json.loads(text[text.index("{") : text.index("\nReceipt")]) == json.loads(body)
+    text = panel.sent.toPlainText()
+    assert json.loads(text[text.index("{") : text.index("\nreceipt")]) == json.loads(body)
     identifier = json.loads(body)["report"]["identifier"]
-    assert identifier in panel.telemetry.ids.toPlainText()
+    assert identifier in panel.ids.toPlainText()
 
 
 @pytest.mark.promise("off-in-napari")
 def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
     consent.record("full")
-    qtbot.waitUntil(panel.telemetry.withdraw.isEnabled, timeout=PATIENCE_MS)
-    panel.telemetry.withdraw.click()
+    qtbot.waitUntil(panel.off.isEnabled, timeout=PATIENCE_MS)
+    panel.off.click()
     qtbot.waitUntil(lambda: consent.history()[-1].level.value == "none", timeout=PATIENCE_MS)
-    qtbot.waitUntil(lambda: not panel.telemetry.withdraw.isEnabled(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not panel.off.isEnabled(), timeout=PATIENCE_MS)
 
 
 def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     consent.record("basic")
     get_instance().session.check()
-    qtbot.waitUntil(lambda: len(client_here().store.sendings.sent()) == 1, timeout=PATIENCE_MS)
-    panel.telemetry.ask.click()
-    qtbot.waitUntil(lambda: "0 reports" in panel.telemetry.copies.toPlainText(), timeout=PATIENCE_MS)
-    panel.telemetry.forget.click()
+    qtbot.waitUntil(lambda: len(client_here().status().view.sent) == 1, timeout=PATIENCE_MS)
+    panel.ask.click()
+    qtbot.waitUntil(lambda: "0 reports" in panel.copies.toPlainText(), timeout=PATIENCE_MS)
+    panel.forget.click()
     (box,) = shown(QMessageBox)
     assert box.defaultButton() is box.button(QMessageBox.StandardButton.No)
     yes = box.button(QMessageBox.StandardButton.Yes)
     assert yes is not None
     yes.click()
-    qtbot.waitUntil(lambda: "1 report was deleted" in panel.telemetry.outcome.text(), timeout=PATIENCE_MS)
-    assert client_here().store.sendings.sent() == []
+    qtbot.waitUntil(lambda: "Deleted on servers: 1 report" in panel.outcome.text(), timeout=PATIENCE_MS)
+    assert client_here().status().view.sent == []
     assert any(path == "/api/reports/delete" for _, path, _ in server.requests)
 
 
@@ -95,7 +96,7 @@ def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(
 
     monkeypatch.setattr(sqlite3, "connect", watched_connect)
     monkeypatch.setattr(httpx.Client, "send", watched_send)
-    for button in (panel.telemetry.withdraw, panel.telemetry.ask, panel.telemetry.change):
+    for button in (panel.off, panel.ask, panel.change):
         button.click()
     qtbot.wait(2000)
     assert strays == []

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from qtpy.QtWidgets import QApplication, QWidget
 
 PATIENCE_MS = 30_000
-"""For what a person sees at once, on a busy machine. `session.READ_ANEW_EVERY_S` is longer: what is seen was noticed."""
+"""For what a person sees at once, on a busy machine. `session.READ_INTERVAL_S` is longer: what is seen was noticed."""
 
 T = TypeVar("T", bound=QWidget)
 

@@ -9,8 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 import respx
-from napari_telemetry import collect
-from napari_telemetry.switches import CI_VARIABLES
+from napari_update_hook.settings import UNATTENDED_VARIABLES
 
 from tests.support.client import SERVER, Machine, taking_server
 
@@ -25,15 +24,9 @@ OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests run on a machine that may be a CI system and may have settings: none of it may decide a result."""
     for name in list(os.environ):
-        if name in CI_VARIABLES or name in ("DO_NOT_TRACK", "CONDA_PREFIX") or name.startswith(OURS):
+        if name in UNATTENDED_VARIABLES or name in ("DO_NOT_TRACK", "CONDA_PREFIX") or name.startswith(OURS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "client-state"))
-
-
-@pytest.fixture(autouse=True)
-def _nobody_counts() -> Iterator[None]:
-    yield
-    collect.stop_counting()
 
 
 @pytest.fixture

@@ -9,18 +9,20 @@ import httpx
 import napari_telemetry
 import pytest
 import respx
-from napari_telemetry import api, cli
-from napari_telemetry.api import store_here
-from napari_telemetry.settings import settings_from
+from napari_telemetry import cli
+from napari_telemetry.client import client_here
+from napari_telemetry.store import View
+from napari_update_hook.state import CheckState
 from typer.testing import CliRunner
 
-from tests.support.client import HERE, SERVER
+from tests.support.client import HERE, NOON, SERVER, TABLE_BODY, TABLE_PATH
 
 
 @pytest.fixture(autouse=True)
 def _made_up_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
-    monkeypatch.setattr(api, "read_environment", lambda: HERE)
+    monkeypatch.setattr("napari_update_hook.environment.read_environment", lambda: HERE)
+    client_here().hook_state.write_check(CheckState({f"{SERVER}{TABLE_PATH}": (NOON, TABLE_BODY.decode())}))
 
 
 class Told:
@@ -34,13 +36,12 @@ class Told:
 
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str, width: int = 200) -> Told:
     """Run the command in this process, so that its requests meet the recorded server."""
-    from napari_telemetry import terminal
+    from napari_update_hook import terminal
     from rich.console import Console
 
-    for module in _modules_with_consoles():
+    for module in (terminal, cli):
         monkeypatch.setattr(module, "out", Console(highlight=False, width=width), raising=False)
         monkeypatch.setattr(module, "err", Console(stderr=True, highlight=False, width=width), raising=False)
-    assert terminal.out.width == width
     monkeypatch.setattr("sys.argv", ["napari-telemetry", *arguments])
     code: Any = 0
     try:
@@ -51,11 +52,9 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
     return Told(int(code), told.out, told.err)
 
 
-def _modules_with_consoles() -> list[Any]:
-    from napari_telemetry import terminal
-    from napari_telemetry.cli import consenting, options, own_reports, public_numbers, standing
-
-    return [terminal, consenting, options, own_reports, public_numbers, standing]
+def view() -> View:
+    """What the state file says."""
+    return client_here().store.view(SERVER)
 
 
 @pytest.fixture
@@ -67,14 +66,15 @@ def test_exit_codes(command: Any, server: respx.MockRouter) -> None:
     assert command("status").code == 0
     assert command("status", "--server", "nonsense").code == 2
     assert command("status", "--nonsense").code == 2
-    server.get(host="other.example").mock(side_effect=httpx.ConnectError)
-    assert command("stats", "--server", "https://other.example").code == 3
+    command("consent", "set", "middle")
+    server.get("/api/telemetry/allowed/middle").mock(side_effect=httpx.ConnectError)
+    assert command("preview").code == 3
 
 
 @pytest.mark.promise("off-in-a-terminal")
 def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter) -> None:
-    assert "nobody agreed" in command("preview").err
-    assert "You agreed to level middle" in command("consent", "set", "middle", "--for", "90d").out
+    assert "not agreed" in command("preview").err
+    assert "Recorded: middle" in command("consent", "set", "middle", "--for", "90d").out
     previewed = command("preview", "--json").json
     napari_telemetry.send_if_due(60)
     (sent,) = command("sent", "--json").json
@@ -87,12 +87,13 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert "0 reports" in command("server-copy").out
     withdrawn = command("consent", "set", "none")
     assert "napari-telemetry forget" in withdrawn.out, "the offer to delete"
+    assert "pip uninstall napari-telemetry" in withdrawn.out, "the offer to remove the package"
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
-    assert command("forget").code == 1, "nobody is there who could agree"
+    assert command("forget").code == 1, "no one is there who could agree"
     assert not any(call.request.url.path == "/api/reports/delete" for call in server.calls)
     forgotten = command("forget", "--yes")
     assert forgotten.code == 0
-    assert "Deleted at https://updates.example: 1 report" in forgotten.out
+    assert "Deleted on servers: 1 report" in forgotten.out
     assert "Nothing more is sent" in forgotten.out
     shown = command("consent", "show")
     assert shown.out.count("napari-telemetry consent set") == 2
@@ -101,29 +102,20 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
 
 def test_asking_shows_every_level_and_records_nothing_by_itself(command: Any) -> None:
     told = command("consent", "ask")
-    for word in ("none", "basic", "middle", "full", '"first_report"', '"command_usage"', "never fewer than ten"):
+    for word in ("none", "basic", "middle", "full", '"first_report"', '"command_usage"', "never below ten"):
         assert word in told.out
-    assert store_here(settings_from({"NAPARI_UPDATE_STATE": _state()})).consents.current() is None
-
-
-def _state() -> str:
-    import os
-
-    return os.environ["NAPARI_UPDATE_STATE"]
+    assert view().history == []
 
 
 @pytest.mark.parametrize(("typed", "level"), [("full\n", "full"), ("None\n", "none"), ("\n", None), ("yes\n", None)])
 def test_a_person_who_is_asked_answers_or_does_not(
     monkeypatch: pytest.MonkeyPatch, server: respx.MockRouter, typed: str, level: str | None
 ) -> None:
-    from napari_telemetry.cli import consenting
-
-    monkeypatch.setattr(consenting, "is_interactive", lambda: True)
+    monkeypatch.setattr(cli, "is_interactive", lambda: True)
     result = CliRunner().invoke(cli.app, ["consent", "ask"], input=typed)
-    store = store_here(settings_from({"NAPARI_UPDATE_STATE": _state()}))
-    record = store.consents.current()
+    record = view().consent
     assert (record.level.value if record else None) == level
-    assert len(store.consents.askings()) == 1
+    assert len(view().prompts) == 1
     assert (result.exit_code == 0) is (typed != "yes\n")
 
 
@@ -136,21 +128,24 @@ def test_the_difference_in_words_and_as_json(command: Any) -> None:
 
 
 def test_status_in_words_and_as_json(command: Any, server: respx.MockRouter) -> None:
-    assert "nobody agreed" in command("status").out
+    assert "not agreed" in command("status").out
     command("consent", "set", "full")
     napari_telemetry.send_if_due(60)
     told = command("status")
-    for word in ("level full", "sent", "next report", "your answer", SERVER):
+    for word in ("level full", "Next report", "Last report", "Your answer", SERVER):
         assert word in told.out
     assert command("status", "--json").json["level"] == "full"
 
 
 def test_status_says_what_is_wrong_and_exits_with_1(command: Any) -> None:
     command("consent", "set", "full")
-    store_here(settings_from({"NAPARI_UPDATE_STATE": _state()})).files[1].path.write_bytes(b"damaged file, quite long" * 90)
+    store = client_here().store
+    store.close()
+    assert store.path is not None
+    store.path.write_bytes(b"damaged file, quite long" * 90)
     told = command("status")
     assert told.code == 1
-    assert "Delete the file" in told.err
+    assert "Delete the file" in told.out
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii", "utf-8"])
@@ -160,7 +155,8 @@ def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> Non
     import sys
 
     code = (
-        "import sys; from napari_telemetry import cli, terminal; from rich.table import Table; import typer\n"
+        "import sys; from napari_telemetry import cli; from napari_update_hook import terminal\n"
+        "from rich.table import Table\n"
         "@cli.app.command()\n"
         "def odd():\n"
         "    table = Table('name'); table.add_row(terminal.plain('β → 🔬 µm')); terminal.out.print(table); terminal.warn('→')\n"
@@ -172,3 +168,29 @@ def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> Non
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=False)
     assert answer.returncode == 0, answer.stderr
     assert b"name" in answer.stdout
+
+
+def test_one_truth_after_each_step(command: Any, server: respx.MockRouter) -> None:
+    """What status says of the next report, after it was sent, forgotten, and after a no."""
+    server.post("/api/reports/delete").respond(200, json={"deleted": 1})
+    command("consent", "set", "full")
+    assert "with the next update check" in command("status").out
+    napari_telemetry.send_if_due(60)
+    told = command("status").out
+    assert "the server has everything of" in told
+    assert "not sent" not in told
+    command("forget", "--yes")
+    assert "is not sent any more" in command("status").out
+    assert "not sent any more" in command("preview").err
+    command("off")
+    told = command("status").out
+    assert "Next report: none" in told
+    assert "not before" not in told
+
+
+def test_off_is_one_word(command: Any) -> None:
+    command("consent", "set", "full", "--for", "90d")
+    assert "until 20" in command("consent", "show").out
+    assert command("off").code == 0
+    assert view().history[-1].means == "napari-telemetry off"
+    assert "until you change it" in command("consent", "show").out

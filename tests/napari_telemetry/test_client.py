@@ -1,65 +1,355 @@
-"""The client of telemetry: what leaves, and how the update check learns whether to load it."""
+"""A person and their own reports; what the update check is told; and what programs are offered."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
 from datetime import timedelta
+from typing import Any
 
+import httpx
+import napari_telemetry
 import pytest
 import respx
+from napari_telemetry.client import Forgotten, ServerCopy
+from napari_telemetry.consent_rules import MAX_PROMPTS, PROMPT_INTERVAL
+from napari_telemetry.environment import environment_pseudonym, identifier, new_secret
+from napari_telemetry.sending import run
+from napari_telemetry.store import FILE, Counts
+from napari_telemetry.transport import Transport
+from napari_telemetry.weeks import next_week
 from napari_telemetry.wire import Level
-from napari_update_hook.state import CheckState
+from napari_update_hook import seam
+from napari_update_hook.errors import SettingsError, StateError
 
-from tests.support.client import SERVER, TABLE_BODY, TABLE_PATH, Machine
+from tests.support.client import SERVER, TABLE_BODY, TABLE_PATH, WEEK, Machine, body_of, reports_of, taken, taking_server
+
+
+def done(steps: Generator[Any, Any, Any]) -> Any:
+    """Return what becomes of steps."""
+    with Transport(60) as transport:
+        return run(steps, transport.exchange)
+
+
+class Holding:
+    """What a server holds, by identifier; it takes, finds and deletes."""
+
+    def __init__(self, router: respx.MockRouter, base: str = SERVER) -> None:
+        self.reports: dict[str, list[dict[str, object]]] = {}
+        taking_server(router, base)
+        router.post(f"{base}/api/reports/find").mock(side_effect=self.find)
+        router.post(f"{base}/api/reports/delete").mock(side_effect=self.delete)
+        self.router, self.base = router, base
+
+    def learn(self) -> None:
+        """Hold what was sent so far."""
+        self.reports = {}
+        for report in reports_of(self.router):
+            self.reports.setdefault(report["identifier"], []).append(report)
+
+    def find(self, request: httpx.Request) -> httpx.Response:
+        held = self.reports.get(json.loads(body_of(request))["identifier"], [])
+        return httpx.Response(200, json={"reports": [{"level": "basic", "schema_version": 1, "report": one} for one in held]})
+
+    def delete(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={"deleted": len(self.reports.pop(json.loads(body_of(request))["identifier"], []))})
+
+
+@pytest.fixture
+def holding() -> Iterator[Holding]:
+    with respx.mock(assert_all_called=False) as router:
+        yield Holding(router)
+
+
+def forget(machine: Machine) -> Forgotten:
+    result: Forgotten = done(machine.client.forget())
+    return result
+
+
+def two_weeks(machine: Machine, holding: Holding) -> None:
+    machine.consent(Level.FULL)
+    machine.client.send()
+    machine.clock.forward(days=7)
+    machine.client.send()
+    holding.learn()
 
 
 @pytest.mark.promise("nothing-without-consent")
 def test_without_consent_nothing_goes_out(machine: Machine, server: respx.MockRouter) -> None:
-    outcome = machine.client.send()
+    result = machine.client.send()
     assert not server.calls
-    assert (outcome.level, outcome.receipt) == (Level.NONE, None)
+    assert (result.level, result.receipt) == (Level.NONE, None)
     assert not machine.folder.exists(), "and nothing is written"
 
 
 def test_state_that_cannot_be_read_is_no_consent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
-    path = machine.folder / "environments" / "here.sqlite3"
-    path.write_bytes(b"no database, but longer than its header would have to be" * 40)
-    outcome = machine.client.send()
+    machine.store.close()
+    (machine.folder / FILE).write_bytes(b"no database, but longer than its header would have to be" * 40)
+    result = machine.client.send()
     assert not server.calls
-    assert "here.sqlite3" in str(outcome.reason)
+    assert FILE in str(result.reason)
+    assert "damaged" in str(machine.client.status().problem)
 
 
-def note_check(machine: Machine, path: str = TABLE_PATH, body: str = TABLE_BODY.decode()) -> None:
-    """Leave behind what an update check does."""
-    machine.client.hook_state.write_check(CheckState({f"{SERVER}{path}": (machine.clock(), body)}))
+def test_bytes_that_flipped_are_told_as_damage_and_end_nothing(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.MIDDLE)
+    machine.client.send()
+    with machine.store._write() as file:
+        file.execute("UPDATE consents SET level = 'nonsense', at = 'yesterday'")
+    status = machine.client.status()
+    assert status.decision.level is Level.NONE
+    assert "damaged" in str(status.decision.reason)
+    assert machine.client.send().receipt is None
 
 
-def test_an_example_before_anyone_agreed_makes_no_secret_and_asks_no_one(machine: Machine, server: respx.MockRouter) -> None:
-    note_check(machine)
-    example = json.loads(machine.client.example(Level.FULL))
-    assert [plugin["name"] for plugin in example["report"]["plugins"]] == ["affinder", "napari-harpy"]
-    assert not server.calls
-    assert machine.store.consents.secrets() is None
-    assert example["report"]["identifier"] != json.loads(machine.client.example(Level.FULL))["report"]["identifier"]
+@pytest.mark.promise("identifier-changes")
+def test_an_identifier_is_the_same_all_week_and_another_for_every_week_service_and_account() -> None:
+    one, other = new_secret(), new_secret()
+    known = identifier(one, SERVER, WEEK)
+    assert known == identifier(one, SERVER, WEEK)
+    others = [
+        identifier(one, SERVER, next_week(WEEK)),
+        identifier(one, "https://b.example", WEEK),
+        identifier(other, SERVER, WEEK),
+    ]
+    assert len({known, *others}) == 4
+    assert environment_pseudonym(one, WEEK) != environment_pseudonym(one, next_week(WEEK))
+    assert (len(known), len(environment_pseudonym(one, WEEK))) == (32, 8)
 
 
-def test_whether_a_server_takes_reports_is_known_from_the_check(machine: Machine) -> None:
-    assert machine.client.takes_reports() is None
-    note_check(machine, "/api/extended_summary", "[]")
-    assert machine.client.takes_reports() is False
-    note_check(machine)
-    assert machine.client.takes_reports() is True
+def test_the_servers_copy_is_asked_for_one_identifier_a_request(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    copies: list[ServerCopy] = done(machine.client.server_copies())
+    assert [copy.asked.week for copy in copies] == ["2026-W47", "2026-W48"]
+    assert [copy.reports[0].report["week"] for copy in copies] == ["2026-W47", "2026-W48"]
+    asked = [body_of(call.request) for call in holding.router.calls if call.request.url.path == "/api/reports/find"]
+    assert [sorted(json.loads(body)) for body in asked] == [["identifier"], ["identifier"]]
+    assert all(call.request.url.query == b"" for call in holding.router.calls if "reports" in call.request.url.path)
+
+
+@pytest.mark.promise("deleted-is-gone")
+def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    consent = machine.view.consent
+    assert consent is not None
+    machine.client.add_counts(consent.number, {"2026-W48": Counts({"a.b": 1})})
+    result = forget(machine)
+    assert (result.on_servers, result.requests, result.drafts, result.problems) == (2, 2, 2, [])
+    assert result.weeks == [(SERVER, "2026-W47"), (SERVER, "2026-W48")]
+    assert holding.reports == {}
+    view = machine.view
+    assert (view.sent, view.identifiers, view.drafts, view.counts) == ([], [], [], {})
+    machine.client.add_counts(consent.number, {"2026-W48": Counts({"a.b": 1})})
+    assert machine.view.counts == {}, "nothing is counted for a week that is forgotten"
+    sent = len(reports_of(holding.router))
+    machine.clock.forward(days=2)
+    machine.client.send()
+    assert len(reports_of(holding.router)) == sent
+    machine.clock.forward(days=5)
+    machine.client.send()
+    assert [report["week"] for report in reports_of(holding.router)[sent:]] == ["2026-W49"], "later weeks follow consent"
+
+
+@pytest.mark.promise("deleted-is-gone")
+def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    names = [report["identifier"].encode() for report in reports_of(holding.router)]
+    before = (machine.folder / FILE).read_bytes()
+    assert all(name in before for name in names)
+    forget(machine)
+    written = b"".join(path.read_bytes() for path in machine.folder.rglob("*") if path.is_file())
+    assert not any(name in written for name in names)
+
+
+@pytest.mark.promise("delete-after-withdrawal")
+def test_forgetting_works_after_consent_was_withdrawn(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    machine.consent(Level.NONE)
+    assert machine.view.secrets is None
+    assert forget(machine).on_servers == 2
+    assert holding.reports == {}
+
+
+def test_every_environment_of_the_account_forgets(machine: Machine, holding: Holding) -> None:
+    there = Machine(machine.folder, name="there", clock=machine.clock)
+    for one in (machine, there):
+        one.consent(Level.BASIC)
+        one.client.send()
+    holding.learn()
+    result = forget(machine)
+    assert (result.on_servers, result.requests) == (2, 2)
+    assert there.view.sent == []
+    sent = len(reports_of(holding.router))
+    machine.clock.forward(hours=30)
+    there.client.send()
+    assert len(reports_of(holding.router)) == sent
+
+
+def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Machine, holding: Holding) -> None:
+    there = Machine(machine.folder, name="there", clock=machine.clock)
+    holding.router.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    there.consent(Level.BASIC)
+    there.client.send()
+    machine.clock.forward(days=7)
+    assert (SERVER, WEEK) in forget(machine).weeks
+    taking_server(holding.router, SERVER)
+    machine.clock.forward(days=2)
+    there.client.send()
+    assert reports_of(holding.router) == []
+
+
+def test_what_a_server_could_not_delete_is_tried_again(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
+    result = forget(machine)
+    assert result.on_servers == 0
+    assert len(result.problems) == 2
+    assert len(machine.view.identifiers) == 2
+    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=holding.delete)
+    assert machine.client.send().deleted == 2, "by the next check"
+    assert machine.view.identifiers == []
+
+
+def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine, holding: Holding) -> None:
+    """Another process is sending: its report may arrive after the deletion."""
+    other = Machine(machine.folder, clock=machine.clock)
+    forgotten: list[Forgotten] = []
+
+    def forgets(request: httpx.Request) -> httpx.Response:
+        forgotten.append(forget(other))
+        return taken(request)
+
+    holding.router.post(f"{SERVER}/api/updates/basic").mock(side_effect=forgets)
+    machine.consent(Level.BASIC)
+    result = machine.client.send()
+    deletions = [call for call in holding.router.calls if call.request.url.path == "/api/reports/delete"]
+    assert len(deletions) == 2, "at once, and once the report has arrived"
+    assert "on its way" in forgotten[0].problems[0]
+    assert result.problems == ()
+    assert machine.view.identifiers == []
+
+
+def test_the_host_that_took_a_report_is_asked_also_when_the_settings_changed(machine: Machine) -> None:
+    with respx.mock(assert_all_called=False) as router:
+        taking_server(router, SERVER)
+        holding = Holding(router, "https://full.example")
+        machine.level_servers = {Level.FULL: "https://full.example"}
+        machine.consent(Level.FULL)
+        machine.client.send()
+        holding.learn()
+        machine.level_servers = {}
+        assert forget(machine).on_servers == 1
+
+
+def test_after_60_days_nothing_is_left_to_forget(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    machine.clock.forward(days=61)
+    machine.client.send()
+    assert [one.week for one in machine.view.identifiers] == ["2027-W04"]
+
+
+def test_a_clock_that_was_ahead_for_a_day_does_not_undo_forgetting(machine: Machine, holding: Holding) -> None:
+    two_weeks(machine, holding)
+    forget(machine)
+    sent = len(reports_of(holding.router))
+    holding.router.get(f"{SERVER}/api/telemetry/allowed/full").mock(side_effect=httpx.ConnectError)
+    machine.clock.forward(days=400)
+    machine.client.send()
+    machine.clock.forward(days=-399)
+    taking_server(holding.router, SERVER)
+    machine.client.send()
+    assert len(reports_of(holding.router)) == sent
+
+
+# What the update check is told
 
 
 def test_the_update_check_loads_this_package_only_while_there_is_consent(machine: Machine, server: respx.MockRouter) -> None:
-    state = machine.client.hook_state
-    assert state.read_telemetry() == {}
+    state = machine.state
+    assert not seam.may_send(state, machine.clock())
     machine.consent(Level.BASIC, lasting=timedelta(days=30))
     assert state.read_telemetry() == {"state": "on", "until": (machine.clock() + timedelta(days=30)).isoformat()}
+    assert seam.may_send(state, machine.clock())
+    assert not seam.may_send(state, machine.clock() + timedelta(days=30))
     machine.consent(Level.NONE)
     assert state.read_telemetry() == {}
     machine.consent(Level.FULL, lasting=timedelta(days=1))
     machine.clock.forward(days=2)
-    machine.client.send()
-    assert state.read_telemetry() == {}, "an expired consent is noticed"
+    assert not seam.may_send(state, machine.clock()), "an expired consent"
+    assert seam.may_attach(state, machine.clock()), "which is asked about in napari"
+
+
+def test_a_consent_whose_seam_file_cannot_be_written_is_not_given(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.note_check()
+    monkeypatch.setattr("napari_update_hook.state.State.write_telemetry", lambda *_: None)
+    with pytest.raises(StateError, match="nothing is sent"):
+        machine.client.set_consent(Level.FULL, means="test")
+    assert machine.client.status().decision.level is Level.NONE
+
+
+def test_where_the_server_accepts_no_reports_there_is_nothing_to_agree_to(machine: Machine) -> None:
+    assert machine.client.takes_reports() is None
+    for path, body in ((TABLE_PATH, TABLE_BODY.replace(b"true", b"false")), ("/api/extended_summary", b"[]")):
+        machine.note_check(path, body)
+        assert machine.client.takes_reports() is False
+        with pytest.raises(SettingsError, match="accepts no reports"):
+            machine.client.set_consent(Level.BASIC, means="test")
+        assert not machine.client.status().is_prompt_due
+    machine.note_check()
+    assert machine.client.takes_reports() is True
+    assert machine.client.status().is_prompt_due
+
+
+def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: Machine) -> None:
+    machine.note_check()
+    for number in range(MAX_PROMPTS):
+        assert machine.client.claim_prompt(requested=False)
+        assert not machine.client.claim_prompt(requested=False), "once"
+        assert not seam.may_send(machine.state, machine.clock())
+        machine.clock.now += PROMPT_INTERVAL
+        assert seam.may_attach(machine.state, machine.clock()) is (number + 1 < MAX_PROMPTS)
+    assert not machine.client.claim_prompt(requested=False)
+    assert machine.client.claim_prompt(requested=True), "a person may always look"
+
+
+def test_an_example_before_anyone_agreed_makes_no_secret_and_asks_no_one(machine: Machine, server: respx.MockRouter) -> None:
+    machine.note_check()
+    example = json.loads(machine.client.example(Level.FULL))
+    assert [plugin["name"] for plugin in example["report"]["plugins"]] == ["affinder", "napari-harpy"]
+    assert example["report"]["napari_version"] == "development", "as it would be sent: the table does not list this napari"
+    assert not server.calls
+    assert not machine.store.exists
+    assert example["report"]["identifier"] != json.loads(machine.client.example(Level.FULL))["report"]["identifier"]
+
+
+# What programs are offered
+
+
+def test_status_and_consent_are_what_they_say(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
+    assert napari_telemetry.status().decision.level is Level.NONE
+    napari_telemetry.send_if_due(5)
+    assert not server.calls, "no one agreed"
+    answer = napari_telemetry.consent.record("basic", lasting="90d")
+    assert answer.until is not None
+    assert answer.until - answer.at == timedelta(days=90)
+    assert napari_telemetry.consent.decision().level is Level.BASIC
+    napari_telemetry.send_if_due(60)
+    assert len(reports_of(server)) == 1
+    assert napari_telemetry.consent.current() == answer
+    napari_telemetry.consent.record(Level.FULL, lasting=timedelta(hours=1))
+    assert napari_telemetry.consent.withdraw().level is Level.NONE
+    levels = [record.level for record in napari_telemetry.consent.history()]
+    assert levels == [Level.BASIC, Level.FULL, Level.NONE]
+    with pytest.raises(ValueError, match="everything"):
+        napari_telemetry.consent.record("everything")
+
+
+def test_importing_it_loads_neither_network_nor_gui() -> None:
+    heavy = "httpx npe2 qtpy typer rich numpy sqlite3 msgspec"
+    code = f"import sys, napari_telemetry; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == ""

@@ -17,6 +17,10 @@ from napari_telemetry.environment import architecture, sys_name
         ("Windows", {}, "", "10", "10.0.19045", "Windows 10"),
         ("Windows", {}, "", "10", "10.0.22631", "Windows 11"),
         ("Windows", {}, "", "11", "10.0.22631", "Windows 11"),
+        ("Windows", {}, "", "2022Server", "10.0.20348", "Windows Server 2022"),
+        ("Windows", {}, "", "2019Server", "10.0.17763", "Windows Server 2019"),
+        ("Darwin", {}, "10.16", "23.5.0", "", "macOS 14"),
+        ("Darwin", {}, "10.16", "25.0.0", "", "macOS 26"),
         ("FreeBSD", {}, "", "14", "", "other"),
     ],
 )
@@ -31,3 +35,14 @@ def test_the_system_is_named_as_the_public_list_spells_it(
 )
 def test_a_processor_has_one_name_on_every_system(machine: str, family: str) -> None:
     assert architecture(machine) == family
+
+
+def test_a_server_on_an_older_python_is_known_by_its_edition() -> None:
+    assert sys_name("Windows", {}, "", "10", "10.0.20348", "ServerStandard") == "Windows Server 2022"
+    assert sys_name("Windows", {}, "", "10", "10.0.26100", "ServerDatacenter") == "Windows Server 2025"
+
+
+def test_every_system_that_is_named_is_on_the_public_list() -> None:
+    vocabulary = pytest.importorskip("update_server.intake.vocabulary", reason="needs the service")
+    for name in ("Windows Server 2022", "macOS 14", "macOS 26", "Debian 12", "Ubuntu 22.04"):
+        assert name in vocabulary.SYS_NAMES

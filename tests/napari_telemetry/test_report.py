@@ -6,11 +6,12 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_telemetry.environment import Distribution, Environment
-from napari_telemetry.facts import facts_of
+from napari_telemetry.environment import EnvironmentInfo, info_of
 from napari_telemetry.layers import LayerKind
 from napari_telemetry.report import ReportKey, assumed_allow_list, at_least, build_batch, public_commands
 from napari_telemetry.wire import TELEMETRY_LEVELS, AllowList, Level, batch_decoder
+from napari_update_hook import environment as hook
+from napari_update_hook.environment import Environment
 
 KEY = ReportKey("2026-W47", "9754d8f20e8124a25bb6d86c393f257a", "5be1a0c4", 3)
 ALLOWED = AllowList(
@@ -28,15 +29,28 @@ ALLOWED = AllowList(
 )
 
 
-def environment(**distributions: Distribution) -> Environment:
+LISTED = frozenset({"affinder", "napari-svg"})
+SYSTEM = ("linux", "x86_64", "Debian 12")
+
+
+def Distribution(name: str, version: str, *, is_local: bool = False) -> hook.Distribution:  # noqa: N802 - as the one that it makes
+    """An installed plugin."""
+    return hook.Distribution(name, version, is_plugin=True, is_local=is_local)
+
+
+def environment(**distributions: hook.Distribution) -> Environment:
     found = {distribution.name: distribution for distribution in distributions.values()}
-    return Environment("3.11.4", "linux", "x86_64", "Debian 12", "pypi", found)
+    return Environment("3.11.4", "pypi", found)
+
+
+def facts_of(here: Environment, level: Level) -> EnvironmentInfo:
+    return info_of(here, level, SYSTEM)
 
 
 def test_a_report_names_what_the_public_list_has() -> None:
     here = environment(napari=Distribution("napari", "0.6.1"), a=Distribution("affinder", "0.5.0"))
     report = msgspec.to_builtins(
-        build_batch(Level.MIDDLE, KEY, facts_of(here, Level.MIDDLE), ALLOWED, first_report=True).report
+        build_batch(Level.MIDDLE, KEY, facts_of(here, Level.MIDDLE), ALLOWED, LISTED, first_report=True).report
     )
     assert report["napari_version"] == "0.6.1"
     assert report["python_version"] == "3.11"
@@ -47,7 +61,7 @@ def test_a_report_names_what_the_public_list_has() -> None:
 def test_a_lower_level_has_less() -> None:
     here = environment(a=Distribution("affinder", "0.5.0"))
     texts = [
-        msgspec.json.encode(build_batch(level, KEY, facts_of(here, level), ALLOWED, first_report=False))
+        msgspec.json.encode(build_batch(level, KEY, facts_of(here, level), ALLOWED, LISTED, first_report=False))
         for level in TELEMETRY_LEVELS
     ]
     assert b"affinder" not in texts[0]
@@ -86,8 +100,9 @@ def test_nothing_private_ever_appears(
     level: Level,
 ) -> None:
     distributions = {name: Distribution(name, version, is_local=is_local) for name, (version, is_local) in found.items()}
-    here = Environment("3.11.4", "linux", machine, system, "pypi", distributions)
-    batch = build_batch(level, KEY, facts_of(here, level), ALLOWED, first_report=False, commands=commands, layers=layers)
+    here = Environment("3.11.4", "pypi", distributions)
+    info = info_of(here, level, ("linux", machine, system))
+    batch = build_batch(level, KEY, info, ALLOWED, LISTED, first_report=False, commands=commands, layers=layers)
     batch_decoder(level).decode(msgspec.json.encode(batch))  # what is sent is what a server takes
     report = msgspec.to_builtins(batch.report)
     for plugin in report.get("plugins", []):
@@ -114,14 +129,14 @@ def test_counts_are_rounded_down(count: int, told: int) -> None:
 def test_kinds_that_are_on_no_list_count_together_as_other() -> None:
     kinds = {LayerKind("image", "SMALL", 2, name, "uint8"): 5 for name in ("Mine", "Yours")}
     facts = facts_of(environment(), Level.FULL)
-    report: Any = build_batch(Level.FULL, KEY, facts, ALLOWED, first_report=False, layers=kinds).report
+    report: Any = build_batch(Level.FULL, KEY, facts, ALLOWED, LISTED, first_report=False, layers=kinds).report
     assert [(use.class_, use.count) for use in report.data_size_info] == [("other", 10)]
 
 
 def test_of_too_many_commands_the_most_used_are_named() -> None:
     many = AllowList(1, [], [], [], [], [], commands={"a": [f"a.{number}" for number in range(6000)]})
     used = {f"a.{number}": 1 + (number >= 1000) * 10 for number in range(6000)}
-    named = public_commands(used, many)
+    named = public_commands(used, many, frozenset({"a"}))
     assert len(named) == 5000
     assert set(named.values()) == {10}
 
@@ -129,19 +144,19 @@ def test_of_too_many_commands_the_most_used_are_named() -> None:
 def test_without_a_list_nothing_that_needs_it_is_named() -> None:
     facts = facts_of(environment(a=Distribution("affinder", "0.5.0")), Level.FULL)
     bare = AllowList(1, [], [], [], [], [])
-    report: Any = build_batch(Level.FULL, KEY, facts, bare, first_report=False, commands={"affinder.start": 1}).report
+    report: Any = build_batch(Level.FULL, KEY, facts, bare, LISTED, first_report=False, commands={"affinder.start": 1}).report
     assert (report.plugins, report.command_usage, report.python_version) == ([], {}, "other")
 
 
 def test_an_example_has_what_would_probably_be_sent() -> None:
     here = environment(a=Distribution("affinder", "0.5.0"), b=Distribution("private-plugin", "1.0"))
     facts = facts_of(here, Level.MIDDLE)
-    allowed = assumed_allow_list(facts, frozenset({"affinder"}))
-    report: Any = build_batch(Level.MIDDLE, KEY, facts, allowed, first_report=True).report
+    allowed = assumed_allow_list(facts, {"affinder": ["0.5.0"], "napari": ["0.6.1"]})
+    report: Any = build_batch(Level.MIDDLE, KEY, facts, allowed, LISTED, first_report=True).report
     assert [plugin.name for plugin in report.plugins] == ["affinder"]
 
 
-def test_facts_hold_no_more_than_their_level_needs() -> None:
+def test_what_is_known_is_no_more_than_their_level_needs() -> None:
     here = environment(a=Distribution("affinder", "0.5.0"), b=Distribution("mine", "1.0", is_local=True))
     assert facts_of(here, Level.BASIC).plugins == {}
     assert facts_of(here, Level.MIDDLE).plugins == {"affinder": "0.5.0"}
@@ -150,6 +165,6 @@ def test_facts_hold_no_more_than_their_level_needs() -> None:
 def test_a_napari_from_a_folder_is_a_development_version() -> None:
     here = environment(napari=Distribution("napari", "0.6.1", is_local=True))
     assert (
-        build_batch(Level.BASIC, KEY, facts_of(here, Level.BASIC), ALLOWED, first_report=False).report.napari_version
+        build_batch(Level.BASIC, KEY, facts_of(here, Level.BASIC), ALLOWED, LISTED, first_report=False).report.napari_version
         == "development"
     )

@@ -5,10 +5,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from napari_telemetry.errors import SettingsError
-from napari_telemetry.settings import SiteRules, checked_server, origin_of, read_site_rules, settings_from
-from napari_telemetry.switches import telemetry_switched_off
+from napari_telemetry.settings import SiteRules, TelemetrySettings, origin_of, read_site_rules, settings_from
 from napari_telemetry.wire import Level
+from napari_update_hook.errors import SettingsError
+from napari_update_hook.settings import UNATTENDED_VARIABLES
 
 
 @pytest.mark.parametrize(
@@ -32,25 +32,6 @@ def test_a_level_may_have_a_host_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "http://api.napari.org",
-        "ftp://localhost",
-        "api.napari.org",
-        "",
-        "https://me:secret@a.example",
-        "https://a.example?x=1",
-        "http://[::1",
-        "https://a.example:http",
-        "https://a.example:99999",
-    ],
-)
-def test_only_https_is_used_but_for_this_machine(url: str) -> None:
-    with pytest.raises(SettingsError):
-        checked_server(url)
-
-
-@pytest.mark.parametrize(
     ("url", "origin"),
     [
         ("https://API.napari.org/base", "https://api.napari.org"),
@@ -71,7 +52,7 @@ def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
     environ = {"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z", "NAPARI_UPDATE_SERVER_FULL": "https://full.example"}
     with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
         settings_from(environ, "http://127.0.0.1:8000", SiteRules())
-    with pytest.raises(SettingsError, match="no instant"):
+    with pytest.raises(SettingsError, match="not an instant"):
         settings_from({"NAPARI_UPDATE_NOW": "soon"}, "http://127.0.0.1:8000", SiteRules())
 
 
@@ -113,7 +94,7 @@ def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, 
     path.write_text(text)
     rules = read_site_rules([path])
     assert rules.telemetry is False
-    assert telemetry_switched_off({}, rules) is not None
+    assert settings_from({}, site=rules).opt_out() is not None
 
 
 def test_an_administrator_names_the_hosts_of_a_services_levels_and_of_no_other_service(tmp_path: Path) -> None:
@@ -165,3 +146,32 @@ def test_a_site_file_as_editors_on_windows_write_it_is_read(tmp_path: Path) -> N
     path = tmp_path / "site.json"
     path.write_text('{"maximum_level": "basic"}', encoding="utf-8-sig")
     assert read_site_rules([path]).maximum_level is Level.BASIC
+
+
+@pytest.mark.promise("off-by-variable")
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"NAPARI_TELEMETRY": "0"},
+        {"NAPARI_TELEMETRY": "off"},
+        {"NAPARI_TELEMETRY": "False"},
+        {"DO_NOT_TRACK": "1"},
+        {"DO_NOT_TRACK": "true"},
+        *({name: "true"} for name in UNATTENDED_VARIABLES),
+    ],
+)
+def test_each_variable_switches_telemetry_off_and_is_named(environ: dict[str, str]) -> None:
+    assert next(iter(environ)) in str(opt_out(environ))
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [{}, {"NAPARI_TELEMETRY": "1"}, {"NAPARI_TELEMETRY": ""}, {"DO_NOT_TRACK": "0"}, {"DO_NOT_TRACK": ""}, {"CI": "false"}],
+)
+def test_nothing_else_does(environ: dict[str, str]) -> None:
+    assert opt_out(environ) is None
+
+
+def opt_out(environ: dict[str, str]) -> str | None:
+    settings: TelemetrySettings = settings_from(environ, site=SiteRules())
+    return settings.opt_out()

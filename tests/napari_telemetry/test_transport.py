@@ -12,11 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from napari_telemetry.errors import ServerAnswerError, ServerUnreachableError
-from napari_telemetry.terminal import plain
-from napari_telemetry.transport import Transport
+from napari_telemetry.transport import Request, Transport
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError
 
 from tests.support.raw_server import raw_server
+
+
+def transport_of(deadline: float = 5.0) -> Transport:
+    return Transport(deadline)
+
+
+def get(transport: Transport, url: str) -> bytes:
+    return transport.exchange(Request("GET", url))
+
+
+def post(transport: Transport, url: str, body: bytes) -> bytes:
+    return transport.exchange(Request("POST", url, body))
 
 
 def drip_headers(connection: socket.socket) -> None:
@@ -48,7 +59,7 @@ def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.s
 
     with raw_server(talk_for_a_minute) as url, Transport(deadline=0.5) as transport:
         with pytest.raises(ServerUnreachableError, match=r"in time|reached"):
-            transport.get(url)
+            get(transport, url)
         assert not talked_out.is_set()
 
 
@@ -64,9 +75,9 @@ def test_a_cookie_is_not_even_kept_from_one_request_to_the_next() -> None:
             )
             connection.sendall(head)
 
-    with raw_server(hand_out_a_cookie) as url, Transport() as transport:
-        transport.get(url)
-        transport.get(url)
+    with raw_server(hand_out_a_cookie) as url, transport_of() as transport:
+        get(transport, url)
+        get(transport, url)
     assert len(asked) == 2
     assert b"cookie" not in b"".join(asked).lower()
 
@@ -77,32 +88,16 @@ def test_a_thread_that_still_waits_does_not_delay_the_end_of_the_process() -> No
 
     code = """
 import sys
-from napari_telemetry.transport import Transport
-
-from tests.support.raw_server import raw_server
+from napari_telemetry.transport import Request, Transport
 with Transport(deadline=0.3) as transport:
     try:
-        transport.get(sys.argv[1])
+        transport.exchange(Request("GET", sys.argv[1]))
     except Exception as error:
         print(type(error).__name__)
 """
     with raw_server(say_nothing) as url:
         answer = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, timeout=60, check=True)
     assert answer.stdout.strip() == "ServerUnreachableError"
-
-
-@pytest.mark.parametrize(
-    ("said", "shown"),
-    [
-        ("broken wheel, see [/docs]", "broken wheel, see [/docs]"),
-        ("[red]danger[/red]", "[red]danger[/red]"),
-        ("\x1b]0;owned\x07\x1b[2Jhello", "]0;owned[2Jhello"),
-        ("two\nlines", "two lines"),
-        ("right\u202eleft", "rightleft"),
-    ],
-)
-def test_what_a_server_says_is_shown_as_text(said: str, shown: str) -> None:
-    assert plain(said).plain == shown
 
 
 def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
@@ -115,40 +110,19 @@ def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]
     return talk
 
 
-def send_200_megabytes(connection: socket.socket) -> None:
-    connection.recv(100_000)
-    connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 209715200\r\n\r\n")
-    for _ in range(200):
-        connection.sendall(b" " * 2**20)
-
-
-def test_an_answer_of_200_megabytes_is_refused_before_it_is_read() -> None:
-    import tracemalloc
-
-    with raw_server(send_200_megabytes) as url, Transport() as transport:
-        tracemalloc.start()
-        with pytest.raises(ServerAnswerError, match="which no update server does"):
-            transport.get(url)
-        _, most = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-    assert most < 40 * 2**20
-
-
 @pytest.mark.parametrize(
     ("head", "body", "said"),
     [
-        (b"content-encoding: gzip\r\n", gzip.compress(b" " * 200 * 2**20), "which no update server does"),
+        (b"content-encoding: gzip\r\n", gzip.compress(b" " * 200 * 2**20), "sent more than"),
         (b"content-encoding: gzip\r\n", gzip.compress(b'{"a": 1}' * 1000)[:-20], "cut off"),
-        (b"content-encoding: gzip\r\n", b"no gzip at all", "can't be unpacked"),
         (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "not asked for"),
-        (b"content-encoding: zstd\r\n", b"(\xb5/\xfd", "not asked for"),
     ],
-    ids=["bomb", "cut off", "no gzip", "brotli", "zstd"],
+    ids=["bomb", "cut off", "brotli"],
 )
 def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: str) -> None:
     head += f"content-length: {len(body)}\r\n".encode()
-    with raw_server(answering(head, body)) as url, Transport() as transport, pytest.raises(ServerAnswerError, match=said):
-        transport.get(url)
+    with raw_server(answering(head, body)) as url, transport_of() as transport, pytest.raises(ServerAnswerError, match=said):
+        get(transport, url)
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "application/octet-stream", ""])
@@ -159,26 +133,17 @@ def test_any_type_but_that_of_a_login_page_is_accepted(content_type: str) -> Non
         connection.recv(100_000)
         connection.sendall(f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: 2\r\n\r\n{{}}".encode())
 
-    with raw_server(talk) as url, Transport() as transport:
+    with raw_server(talk) as url, transport_of() as transport:
         if "html" in content_type:
             with pytest.raises(ServerAnswerError, match="log in first"):
-                transport.get(url)
+                get(transport, url)
         else:
-            assert transport.get(url).body == b"{}"
+            assert get(transport, url) == b"{}"
 
 
-def test_an_index_can_lie_in_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "my index").mkdir()
-    (tmp_path / "my index" / "table.json").write_bytes(b"{}")
-    folder = (tmp_path / "my index").as_uri()
-    with Transport() as transport:
-        assert transport.get(f"{folder}/table.json").body == b"{}"
-        for missing in ("other.json", "table.json/x", ""):
-            with pytest.raises(ServerAnswerError) as caught:
-                transport.get(f"{folder}/{missing}")
-            assert caught.value.status == 404
-        with pytest.raises(ServerAnswerError, match="takes no reports"):
-            transport.post(f"{folder}/api/updates/basic", b"{}")
+def test_a_folder_accepts_no_reports(tmp_path: Path) -> None:
+    with transport_of() as transport, pytest.raises(ServerAnswerError, match="accepts no reports"):
+        post(transport, f"{tmp_path.as_uri()}/api/updates/basic", b"{}")
 
 
 @pytest.mark.parametrize("no_proxy", ["localhost,::1,fd07:b51a:cc66:f0::/64", "10.0.0.0/8, .example", "]", "http://[", "*"])
@@ -191,8 +156,8 @@ def test_odd_entries_of_no_proxy_are_ignored(monkeypatch: pytest.MonkeyPatch, no
 
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", no_proxy)
-    with raw_server(talk) as url, Transport() as transport:
-        assert transport.get(url).body == b"{}"
+    with raw_server(talk) as url, transport_of() as transport:
+        assert get(transport, url) == b"{}"
 
 
 def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,8 +171,8 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv("HTTP_PROXY", url)
         monkeypatch.delenv("NO_PROXY", raising=False)
         monkeypatch.delenv("no_proxy", raising=False)
-        with Transport() as transport:
-            transport.get("http://updates.example/api/updates")
+        with transport_of() as transport:
+            get(transport, "http://updates.example/api/updates")
     assert asked[0].startswith(b"GET http://updates.example/api/updates HTTP/1.1")
 
 
@@ -218,8 +183,8 @@ def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with raw_server(refuse) as url:
         monkeypatch.setenv("HTTPS_PROXY", url)
-        with Transport() as transport, pytest.raises(ServerUnreachableError, match="proxy of this network"):
-            transport.get("https://updates.example/api/updates")
+        with transport_of() as transport, pytest.raises(ServerUnreachableError, match="proxy of this network"):
+            get(transport, "https://updates.example/api/updates")
 
 
 def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -236,13 +201,13 @@ def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
     with raw_server(talk) as plain_url:
         url = plain_url.replace("http://127.0.0.1", "https://localhost")
-        with Transport() as transport, pytest.raises(ServerUnreachableError, match="does not trust its certificate"):
-            transport.get(url)
+        with transport_of() as transport, pytest.raises(ServerUnreachableError, match="does not trust its certificate"):
+            get(transport, url)
         if sys.platform == "linux":  # elsewhere the system's store has no file to point to
             authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
             monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
-            with Transport() as transport:
-                assert transport.get(url).body == b"{}"
+            with transport_of() as transport:
+                assert get(transport, url) == b"{}"
 
 
 def test_a_body_is_sent_packed_and_without_a_time() -> None:
@@ -254,8 +219,8 @@ def test_a_body_is_sent_packed_and_without_a_time() -> None:
             asked[0] += connection.recv(100_000)
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
 
-    with raw_server(talk) as url, Transport() as transport:
-        transport.post(url, b'{"a": 1}')
+    with raw_server(talk) as url, transport_of() as transport:
+        post(transport, url, b'{"a": 1}')
     head, _, body = asked[0].partition(b"\r\n\r\n")
     assert b"content-encoding: gzip" in head.lower()
     assert gzip.decompress(body) == b'{"a": 1}'
@@ -268,7 +233,7 @@ def test_a_body_is_sent_packed_and_without_a_time() -> None:
 def test_a_proxy_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ServerUnreachableError), Transport(1) as transport:
-        transport.get("https://updates.example/api/updates")
+        get(transport, "https://updates.example/api/updates")
 
 
 def test_a_socks_proxy_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,7 +245,7 @@ def test_a_socks_proxy_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with raw_server(socks) as url:
         monkeypatch.setenv("ALL_PROXY", url.replace("http://", "socks5://"))
         with Transport(5) as transport, pytest.raises(ServerUnreachableError):
-            transport.get("http://updates.example/api/updates")
+            get(transport, "http://updates.example/api/updates")
     assert asked[0].startswith(b"\x05"), "the greeting of SOCKS 5"
 
 
@@ -292,8 +257,8 @@ def test_what_is_not_encrypted_never_leaves_this_machine_through_a_proxy(monkeyp
     with raw_server(answering(b"content-length: 2\r\n", body)) as url, raw_server(proxy) as proxy_url:
         monkeypatch.setenv("HTTP_PROXY", proxy_url)
         monkeypatch.setenv("NO_PROXY", "")
-        with Transport() as transport:
-            assert transport.get(url).body == body
+        with transport_of() as transport:
+            assert get(transport, url) == body
 
 
 def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -314,7 +279,7 @@ def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(socket, "create_connection", slowly)
     with raw_server(talk) as url, Transport(deadline=0.2) as transport:
         with pytest.raises(ServerUnreachableError, match="in time"):
-            transport.post(url, b"{}")
+            post(transport, url, b"{}")
         assert connected.wait(10)
         time.sleep(0.3)
     assert [body for body in asked if body] == []
@@ -327,8 +292,8 @@ def test_a_request_tells_nothing_of_the_machine() -> None:
         asked.append(connection.recv(100_000))
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
 
-    with raw_server(talk) as url, Transport() as transport:
-        transport.get(url)
+    with raw_server(talk) as url, transport_of() as transport:
+        get(transport, url)
     lines = asked[0].decode().lower().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
     assert headers.pop("host")

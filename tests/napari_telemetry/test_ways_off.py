@@ -12,15 +12,13 @@ from pathlib import Path
 
 import pytest
 import respx
-from napari_telemetry.api import client_here
-from napari_telemetry.collect import Collector
-from napari_telemetry.facts import facts_of
+from napari_telemetry.client import client_here
+from napari_telemetry.plugin.session import Session
 from napari_telemetry.settings import read_site_rules
-from napari_telemetry.standing import client_status
-from napari_telemetry.switches import CI_VARIABLES
 from napari_telemetry.wire import Level
+from napari_update_hook.settings import UNATTENDED_VARIABLES
 
-from tests.support.client import HERE, WEEK, Machine
+from tests.support.client import Machine
 
 Way = Callable[[Machine, Path], None]
 
@@ -45,14 +43,19 @@ def withdraw(machine: Machine, _: Path) -> None:
     machine.consent(Level.NONE)
 
 
+def preferences(machine: Machine, _: Path) -> None:
+    machine.maximum = Level.NONE
+
+
 WAYS: dict[str, tuple[Way, str]] = {
-    "the answer none": (withdraw, "your answer was none"),
+    "the answer none": (withdraw, "you chose not to share"),
+    "Preferences": (preferences, ""),
     "NAPARI_TELEMETRY=0": (variable("NAPARI_TELEMETRY", "0"), "NAPARI_TELEMETRY=0"),
     **{f"NAPARI_TELEMETRY={value}": (variable("NAPARI_TELEMETRY", value), value) for value in ("false", "none", "n", "nope")},
     "NAPARI_TELEMETRY=off": (variable("NAPARI_TELEMETRY", "OFF "), "NAPARI_TELEMETRY"),
     "DO_NOT_TRACK=1": (variable("DO_NOT_TRACK", "1"), "DO_NOT_TRACK=1"),
     "DO_NOT_TRACK=true": (variable("DO_NOT_TRACK", "true"), "DO_NOT_TRACK"),
-    **{f"{name}=true": (variable(name, "true"), name) for name in CI_VARIABLES},
+    **{f"{name}=true": (variable(name, "true"), name) for name in UNATTENDED_VARIABLES},
     "site file": (site('{"telemetry": false}'), "site.json"),
     "site file, level none": (site('{"maximum_level": "none"}'), "site.json"),
     "site file, damaged": (site("{"), "site.json"),
@@ -64,29 +67,28 @@ WAYS: dict[str, tuple[Way, str]] = {
 def test_nothing_leaves_and_nothing_is_counted(machine: Machine, server: respx.MockRouter, tmp_path: Path, way: str) -> None:
     switch, named = WAYS[way]
     machine.consent(Level.FULL)
-    before = machine.store.drafts.all()
     switch(machine, tmp_path)
-    collector = Collector(machine.settings, machine.store, lambda: facts_of(HERE, Level.FULL))
+    session = Session(lambda: machine.client)
+    session._read()
     for day in range(3):
-        collector.command("affinder.start")
-        collector.flush()
+        session.collector.command("affinder.start")
+        session._flush()
         machine.client.send()
         machine.clock.forward(days=day)
     assert not server.calls
-    assert machine.store.drafts.all() == before
-    assert machine.store.drafts.counts(WEEK).commands == {}
-    assert machine.client.preview() is None
-    status = client_status(machine.settings, machine.store, machine.client.telemetry)
-    assert status.level is Level.NONE
-    assert named in str(status.reason), "status names the way that is in force"
+    view = machine.view
+    assert (view.drafts, view.counts, view.sent) == ([], {}, [])
+    status = machine.client.status()
+    assert status.decision.level is Level.NONE
+    assert named in str(status.decision.reason), "status names the way that is in effect"
 
 
 @pytest.mark.promise("off-by-administrator")
 def test_an_administrator_can_set_the_server_and_the_highest_level(machine: Machine, tmp_path: Path) -> None:
     site('{"maximum_level": "basic", "server": "https://updates.example"}')(machine, tmp_path)
     machine.consent(Level.FULL)
-    decision = machine.client.decision()
-    assert (decision.level, decision.is_restricted) == (Level.BASIC, True)
+    decision = machine.client.status().decision
+    assert decision.level is Level.BASIC
     assert "site.json" in str(decision.reason)
 
 
@@ -95,6 +97,6 @@ def test_the_file_of_this_system_is_really_read(monkeypatch: pytest.MonkeyPatch,
 
     (tmp_path / "site.json").write_text(json.dumps({"telemetry": False}))
     monkeypatch.setattr(settings, "site_files", lambda _: (tmp_path / "site.json",))
-    here = client_here("http://127.0.0.1:9")
-    here.client.set_consent(Level.FULL, means="test")
-    assert here.client.decision().level is Level.NONE
+    client = client_here("http://127.0.0.1:9")
+    client.set_consent(Level.FULL, means="test")
+    assert client.status().decision.level is Level.NONE

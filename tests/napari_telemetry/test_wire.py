@@ -1,21 +1,17 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import pytest
-from msgspec import UNSET, Meta, UnsetType
-from napari_telemetry import wire
 from napari_telemetry.wire import (
     SCHEMA_VERSION,
     TELEMETRY_LEVELS,
-    BasicReport,
     Batch,
     Level,
     batch_decoder,
     fields_of,
-    misplaced_field,
 )
 
 from tests.support.batches import batch_json
@@ -83,25 +79,3 @@ def test_what_people_agreed_to_is_what_is_collected() -> None:
     described = {f"{field.name}: {field.type}": field.since for level in TELEMETRY_LEVELS for field in fields_of(level)}
     for version, fields in COLLECTED.items():
         assert {field for field, since in described.items() if since == version} == fields
-
-
-class GrownReport(BasicReport, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A report of a later release, with one field more."""
-
-    channel: Annotated[str | UnsetType, Meta(description="where from", examples=["pypi"], extra={"since": 2})] = UNSET
-
-
-def test_a_report_has_the_fields_of_its_own_schema_version_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(wire.REPORT_TYPES, Level.BASIC, GrownReport)
-    fields_of.cache_clear()
-    try:
-        assert {field.name: field.type for field in fields_of(Level.BASIC)}["channel"] == "text"
-        known = {name: value for name, value in batch_json(Level.BASIC)["report"].items() if name != "channel"}
-        old, new = GrownReport(**known), GrownReport(**known, channel="pypi")
-        assert misplaced_field(old, Level.BASIC, 1) is None
-        assert misplaced_field(new, Level.BASIC, 2) is None
-        assert misplaced_field(new, Level.BASIC, 1) == ("channel", "Reports of schema version 1 have no field channel.")
-        assert misplaced_field(old, Level.BASIC, 2) == ("channel", "Object missing required field `channel`.")
-        assert b"channel" not in msgspec.json.encode(old)
-    finally:
-        fields_of.cache_clear()

@@ -88,7 +88,7 @@ def test_widgets_know_neither_files_nor_the_network() -> None:
 def telemetry(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Calls that reach napari-telemetry."""
     calls: list[object] = []
-    stand_in = SimpleNamespace(send_if_due=calls.append, attach=calls.append)
+    stand_in = SimpleNamespace(send_if_due=calls.append, attach=calls.append, __spec__=object())
     monkeypatch.setitem(sys.modules, "napari_telemetry", stand_in)
     return calls
 
@@ -100,8 +100,9 @@ def telemetry(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         None,
         {},
         {"state": "off"},
-        {"state": "on", "until": (NOW - timedelta(days=1)).isoformat()},
-        {"state": "on", "until": "?"},
+        {"state": "ask", "after": (NOW + timedelta(days=1)).isoformat()},
+        {"state": "ask", "after": "?"},
+        {"state": "ask"},
     ],
 )
 def test_telemetry_is_not_called_unless_its_file_says_so(
@@ -114,13 +115,25 @@ def test_telemetry_is_not_called_unless_its_file_says_so(
     assert telemetry == []
 
 
-@pytest.mark.parametrize("said", [{"state": "on", "until": None}, {"state": "deleting"}])
-def test_telemetry_is_called_while_its_file_says_so(tmp_path: Path, telemetry: list[object], said: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    ("said", "called"),
+    [
+        ({"state": "on", "until": None}, [4.5, "viewer"]),
+        ({"state": "on", "until": (NOW + timedelta(days=1)).isoformat()}, [4.5, "viewer"]),
+        ({"state": "on", "until": (NOW - timedelta(days=1)).isoformat()}, ["viewer"]),  # it may ask to renew
+        ({"state": "on", "until": "?"}, ["viewer"]),
+        ({"state": "deleting"}, [4.5]),
+        ({"state": "ask", "after": NOW.isoformat()}, ["viewer"]),
+    ],
+)
+def test_telemetry_is_called_for_what_its_file_says(
+    tmp_path: Path, telemetry: list[object], said: dict[str, object], called: list[object]
+) -> None:
     state = State(tmp_path, "here")
     state.write_telemetry(said)
     seam.send_if_due(state, NOW, 4.5)
     seam.attach(state, NOW, "viewer")
-    assert telemetry == [4.5, "viewer"]
+    assert telemetry == called
 
 
 def test_a_telemetry_that_fails_or_is_gone_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,8 +143,24 @@ def test_a_telemetry_that_fails_or_is_gone_ends_nothing(tmp_path: Path, monkeypa
     def broken(_: object) -> None:
         raise RuntimeError("broken")
 
-    monkeypatch.setitem(sys.modules, "napari_telemetry", SimpleNamespace(send_if_due=broken, attach=broken))
-    seam.send_if_due(state, NOW, 4.5)
-    seam.attach(state, NOW, "viewer")
-    monkeypatch.setitem(sys.modules, "napari_telemetry", None)
-    assert seam.telemetry(state, NOW) is None
+    for module in (SimpleNamespace(send_if_due=broken, attach=broken), None):
+        monkeypatch.setitem(sys.modules, "napari_telemetry", module)
+        seam.send_if_due(state, NOW, 4.5)
+        seam.attach(state, NOW, "viewer")
+
+
+@pytest.mark.promise("off-by-uninstalling")
+def test_a_package_that_was_removed_has_no_consent_when_it_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(tmp_path, "here")
+    state.write_telemetry({"state": "on", "until": None})
+    monkeypatch.setattr(seam, "find_spec", lambda _: object())
+    assert seam.end_if_removed(state) is None
+    assert state.read_telemetry()["state"] == "on"
+    (tmp_path / "telemetry.sqlite3").write_bytes(b"")
+    monkeypatch.setattr(seam, "find_spec", lambda _: None)
+    said = seam.end_if_removed(state)
+    assert "was removed" in str(said)
+    assert str(tmp_path / "telemetry.sqlite3") in str(said), "what is left, and how to delete it"
+    assert state.read_telemetry() == {}
+    assert seam.end_if_removed(state) is None, "it is told once"
+    assert seam.left_over(state) is not None, "and shown by status"

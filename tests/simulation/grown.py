@@ -15,6 +15,7 @@ ENTRY = "people-by-channel"
 
 _CHANGES = {
     "napari_telemetry/wire.py": [
+        ("import Meta, Struct, UnsetType, field\n", "import UNSET, Meta, Struct, UnsetType, field\n"),
         ("\nSCHEMA_VERSION = 1\n", "\nSCHEMA_VERSION = 2\n"),
         (
             "\n\nclass MiddleReport(",
@@ -28,7 +29,7 @@ _CHANGES = {
 class MiddleReport(""",
         ),
     ],
-    "napari_telemetry/facts.py": [
+    "napari_telemetry/environment.py": [
         ("    plugins: dict[str, str] = {}\n", '    plugins: dict[str, str] = {}\n    channel: str = "pypi"\n'),
         (
             "        plugins=plugins if level.includes(Level.MIDDLE) else {},\n",
@@ -38,7 +39,7 @@ class MiddleReport(""",
     "napari_telemetry/report.py": [
         (
             '        "first_report": first_report,\n',
-            '        "first_report": first_report,\n        "channel": facts.channel,\n',
+            '        "first_report": first_report,\n        "channel": info.channel,\n',
         )
     ],
     "aggregation/catalogue.py": [

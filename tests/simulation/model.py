@@ -92,7 +92,6 @@ class EnvironmentModel:
     secrets: int = 0
     consent: Consent | None = None
     drafts: dict[str, Draft] = field(default_factory=dict)
-    lists: set[str] = field(default_factory=set)
 
     def has_ended(self, at: datetime) -> bool:
         """Whether there is no consent any more."""
@@ -105,10 +104,6 @@ class EnvironmentModel:
             return None
         return self.consent.level
 
-    def _clear(self) -> None:
-        self.drafts.clear()
-        self.lists.clear()
-
     def answer(self, level: str, until: datetime | None, schema: int, at: datetime) -> None:
         """Somebody answers the question."""
         before, ended = self.consent, self.has_ended(at)
@@ -118,7 +113,7 @@ class EnvironmentModel:
         if continues:
             self._cut(level)
         else:
-            self._clear()
+            self.drafts.clear()
             self.secrets += 1
         self.consent = Consent(level, until, schema)
         if level == "none":
@@ -157,7 +152,7 @@ class EnvironmentModel:
         """What ended, closed or is too old goes."""
         if self.has_ended(at):
             if self.drafts or self.name in self.account.consenting:
-                self._clear()
+                self.drafts.clear()
                 self.secrets += 1
             self.account.leave(self.name)
         for week in [week for week in self.drafts if at >= monday_of(week) + 3 * WEEK]:
@@ -232,18 +227,14 @@ class Model:
             return Outcome()
         draft = one.drafts[week]
         sent = min(draft.level, level, key=RANK.__getitem__)
-        if not reached and sent not in one.lists:
-            return Outcome()
-        if reached:
-            one.lists.add(sent)
-        is_first = account.first_week in (None, week)
-        account.first_week = account.first_week or week
-        account.begun.add(week)
         if not reached:
             return Outcome()
+        account.begun.add(week)
         if not takes(week, server_at):
             draft.was_refused = True
             return Outcome(refused=week)
+        is_first = account.first_week in (None, week)
+        account.first_week = account.first_week or week
         draft.is_unsent, draft.was_refused = False, False
         key = (account.number, account.secrets, one.name, one.secrets)
         self.stored.setdefault(week, {})[key] = (sent, report_of(sent, draft, is_first, listed, schema))

@@ -17,20 +17,18 @@ from typing import Any
 
 import numpy as np
 from napari_telemetry.client import TelemetryClient
-from napari_telemetry.collect import Collector
-from napari_telemetry.environment import Distribution, Environment
-from napari_telemetry.facts import facts_of
-from napari_telemetry.own_data import forget
-from napari_telemetry.settings import ClientSettings, SiteRules
-from napari_telemetry.state import ClientStore
+from napari_telemetry.plugin.session import Session
+from napari_telemetry.sending import run
+from napari_telemetry.settings import SiteRules, TelemetrySettings
+from napari_telemetry.store import Store
+from napari_telemetry.transport import Transport
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 from napari_update_hook.client import UpdateClient
+from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.errors import UpdateHookError
 from napari_update_hook.installers import InstallEnvironment
 from napari_update_hook.settings import Settings
 from napari_update_hook.state import State
-
-from tests.support.client import hook_environment
 
 AT_ONCE = 3
 """Persons whose sittings run at the same time in a process."""
@@ -42,37 +40,21 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
     """Let somebody sit down: answer, delete, check for updates, use napari. Returns what became of it."""
     now = datetime.fromisoformat(asked["now"])
     server, folder = asked["server"], Path(asked["folder"])
-    settings = ClientSettings(server, dict.fromkeys(TELEMETRY_LEVELS, server), folder, SiteRules(), {}, now=lambda: now)
-    store = ClientStore(folder, asked["environment"])
+    settings = TelemetrySettings(server, dict.fromkeys(TELEMETRY_LEVELS, server), folder, SiteRules(), {}, now=lambda: now)
+    store = Store(folder, asked["environment"])
     seen = asked["seen"]
-    platform, architecture, system = seen["system"]
-    environment = Environment(
-        f"{seen['python']}.4",
-        platform,
-        architecture,
-        system,
-        seen["channel"],
-        {name: Distribution(name, version, installer="pip") for name, version in seen["installed"].items()},
-    )
-    client = TelemetryClient(settings, store, environment, DEADLINE_S, random.Random(asked["seed"]))
+    distributions = {
+        name: Distribution(name, version, installer="pip", is_plugin=True) for name, version in seen["installed"].items()
+    }
+    environment = Environment(f"{seen['python']}.4", seen["channel"], distributions)
+    client = TelemetryClient(settings, store, environment, DEADLINE_S, tuple(seen["system"]))
     state = State(folder, asked["environment"])
     updates = UpdateClient(
-        Settings(server, folder, now=lambda: now),
-        state,
-        hook_environment(environment),
-        PLACE,
-        DEADLINE_S,
-        random.Random(asked["seed"]),
+        Settings(server, folder, now=lambda: now), state, environment, PLACE, DEADLINE_S, random.Random(asked["seed"])
     )
     problems: list[str] = []
     gone: list[str] = []
-    if asked["consent"] is not None:
-        level, days = asked["consent"]
-        client.set_consent(Level(level), lasting=timedelta(days=days) if days else None, means="simulation")
-    if asked["forget"]:
-        gone = [one.identifier for one in store.sendings.identifiers()]
-        problems = forget(settings, store, DEADLINE_S).problems
-    outcome, failure, rows = client.send(), None, {}
+    failure, rows = None, {}
     try:
         result = updates.check()
         rows = {row.name: [row.latest, row.status.value] for row in result.rows}
@@ -80,27 +62,42 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
             failure = result.notice or "from the cache"
     except UpdateHookError as error:
         failure = str(error)
+    if asked["consent"] is not None:
+        level, days = asked["consent"]
+        client.set_consent(Level(level), lasting=timedelta(days=days) if days else None, means="simulation")
+    if asked["forget"]:
+        gone = [one.identifier for one in store.view(settings.service).identifiers]
+        with Transport(DEADLINE_S) as transport:
+            problems = run(client.forget(), transport.exchange).problems
+    outcome = client.send()
+    if outcome.reason is not None and outcome.reason.endswith("later."):  # the service was killed between the two
+        failure = failure or outcome.reason
     if asked["commands"] or asked["layers"]:
-        collector = Collector(settings, store, lambda: facts_of(environment, Level.FULL))
+        session = Session(lambda: client)
+        session._read()
         for command, count in asked["commands"].items():
             for _ in range(count):
-                collector.command(command)
+                session.collector.command(command)
         for layer, dtype, shape, count in asked["layers"]:
             for _ in range(count):
-                collector.layer(layer, np.broadcast_to(np.zeros((), dtype), shape))
-        if not collector.flush():
+                session.collector.layer(layer, np.broadcast_to(np.zeros((), dtype), shape))
+        session._flush()
+        if session.collector.take():
             problems.append("the counts could not be written")
+    view = store.view(settings.service)
+    store.close()
     receipt = outcome.receipt
     return {
         "number": asked["number"],
         "stored": outcome.week if receipt and receipt.stored else None,
-        "refused": bool(outcome.reason and "was not taken" in outcome.reason),
+        "refused": bool(outcome.reason and "was not accepted" in outcome.reason),
         "failure": failure,
-        "has_secret": store.consents.secrets() is not None,
+        "reason": outcome.reason,
+        "has_secret": view.secrets is not None,
         "rows": rows,
         "problems": problems,
         "gone": gone,
-        "identifiers": [[one.week, one.identifier] for one in store.sendings.identifiers()],
+        "identifiers": [[one.week, one.identifier] for one in view.identifiers],
     }
 
 

@@ -13,15 +13,14 @@ from typing import Any
 import httpx
 import respx
 from napari_telemetry.client import TelemetryClient
-from napari_telemetry.environment import Distribution, Environment
-from napari_telemetry.settings import ClientSettings, SiteRules
-from napari_telemetry.state import ClientStore
+from napari_telemetry.settings import SiteRules, TelemetrySettings
+from napari_telemetry.store import Store, View
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
-from napari_update_hook import environment as hook
 from napari_update_hook.client import UpdateClient
+from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.installers import InstallEnvironment
 from napari_update_hook.settings import Settings
-from napari_update_hook.state import State
+from napari_update_hook.state import CheckState, State
 
 SERVER = "https://updates.example"
 NOON = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
@@ -34,6 +33,7 @@ TABLE: dict[str, Any] = {
     "channel": "pypi",
     "index_version": "2026-11-18T08:00:00Z",
     "check_again_s": 86400,
+    "takes_reports": True,
     "packages": {
         "affinder": {"releases": [{"version": "0.5.0", "requires_python": ">=3.9"}]},
         "napari-harpy": {"releases": [{"version": "0.1.3", "requires_python": ">=3.12"}]},
@@ -53,16 +53,15 @@ ALLOWED: dict[str, Any] = {
     "classes": ["ndarray"],
     "dtypes": ["uint8", "float32"],
 }
+SYSTEM = ("linux", "x86_64", "Debian 12")
 HERE = Environment(
     "3.10.2",
-    "linux",
-    "x86_64",
-    "Debian 12",
     "pypi",
     {
-        "affinder": Distribution("affinder", "0.4.0", installer="pip"),
-        "napari-harpy": Distribution("napari-harpy", "0.1.2", installer="pip"),
-        "private-plugin": Distribution("private-plugin", "1.0", installer="pip"),
+        "affinder": Distribution("affinder", "0.4.0", installer="pip", is_plugin=True),
+        "napari-harpy": Distribution("napari-harpy", "0.1.2", installer="pip", is_plugin=True),
+        "private-plugin": Distribution("private-plugin", "1.0", installer="pip", is_plugin=True),
+        "numpy": Distribution("numpy", "2.0.0", installer="pip"),
     },
 )
 PLACE = InstallEnvironment(PurePosixPath("/home/me/venv"), PurePosixPath("/home/me/venv/bin/python"))
@@ -95,39 +94,54 @@ class Machine:
     name: str = "here"
     clock: Clock = field(default_factory=Clock)
     deadline: float = 60
+    maximum: Level | None = None
+    """Of napari's Preferences."""
+    system: tuple[str, str, str] = SYSTEM
+    _store: Store | None = None
 
     @property
-    def settings(self) -> ClientSettings:
+    def settings(self) -> TelemetrySettings:
         servers = dict.fromkeys(TELEMETRY_LEVELS, self.server) | self.level_servers
-        return ClientSettings(self.server, servers, self.folder, self.site, self.environ, now=self.clock)
+        return TelemetrySettings(
+            self.server, servers, self.folder, self.site, self.environ, self.clock, preferences=lambda: self.maximum
+        )
 
     @property
-    def store(self) -> ClientStore:
-        return ClientStore(self.folder, self.name)
+    def store(self) -> Store:
+        """The store, with one connection, as a process has it."""
+        if self._store is None:
+            self._store = Store(self.folder, self.name)
+        return self._store
+
+    @property
+    def view(self) -> View:
+        """Everything that the state file says of this environment and service."""
+        return self.store.view(self.settings.service)
 
     @property
     def client(self) -> TelemetryClient:
-        return TelemetryClient(self.settings, self.store, self.environment, self.deadline, random.Random(1))
+        return TelemetryClient(self.settings, self.store, self.environment, self.deadline, self.system)
+
+    @property
+    def state(self) -> State:
+        """What the update check keeps."""
+        return State(self.folder, self.name)
 
     @property
     def updates(self) -> UpdateClient:
         """The update check of the same environment."""
         settings = Settings(self.server, self.folder, environ=self.environ, now=self.clock)
-        state, environment = State(self.folder, self.name), hook_environment(self.environment)
-        return UpdateClient(settings, state, environment, PLACE, self.deadline, random.Random(1))
+        return UpdateClient(settings, self.state, self.environment, PLACE, self.deadline, random.Random(1))
+
+    def note_check(self, path: str = TABLE_PATH, body: bytes = TABLE_BODY) -> None:
+        """Leave behind what an update check does."""
+        self.state.write_check(CheckState({f"{self.server}{path}": (self.clock(), body.decode())}))
 
     def consent(self, level: Level, lasting: timedelta | None = None) -> None:
-        """Answer the question."""
+        """Answer the question, after an update check."""
+        if not self.state.read_check().answers:
+            self.note_check()
         self.client.set_consent(level, lasting=lasting, means="test")
-
-
-def hook_environment(environment: Environment) -> hook.Environment:
-    """Return an environment as napari-update-hook sees it."""
-    distributions = {
-        key: hook.Distribution(one.name, one.version, (), one.installer, is_plugin=True, is_local=one.is_local)
-        for key, one in environment.distributions.items()
-    }
-    return hook.Environment(environment.python, environment.channel, distributions)
 
 
 def taking_server(router: respx.MockRouter, base: str = "") -> None:

@@ -15,13 +15,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_telemetry.errors import StateError
-from napari_telemetry.facts import facts_of
-from napari_telemetry.state.drafts import Counts
+from napari_telemetry.store import Counts
 from napari_telemetry.weeks import week_of
-from napari_telemetry.wire import Level
+from napari_update_hook.errors import StateError
 
-from tests.support.client import HERE, WEEK, Clock, Machine
+from tests.support.client import WEEK, Clock, Machine
 
 EVENT = "affinder.start"
 T = TypeVar("T")
@@ -36,37 +34,39 @@ def context() -> Any:
     return found
 
 
+def add(machine: Machine, week: str, counts: Counts) -> None:
+    """Add counts under the consent in effect, and try again while the file is busy."""
+    consent = retried(lambda: machine.view).consent
+    assert consent is not None
+    retried(lambda: machine.client.add_counts(consent.number, {week: counts}))
+
+
 def count_for_ever(folder: str, told: Connection) -> None:
     """Add one event after the other."""
-    store = Machine(Path(folder)).store
-    facts, epoch = facts_of(HERE, Level.FULL), store.drafts.epoch()
-    service = Machine(Path(folder)).settings.service
+    machine = Machine(Path(folder))
     while True:
         told.send("counting")
-        if store.drafts.add(service, epoch, facts, {WEEK: Counts({EVENT: 1})}):
-            told.send("counted")
+        add(machine, WEEK, Counts({EVENT: 1}))
+        told.send("counted")
 
 
 def live_for_ever(folder: str, server: str, start: str, told: Connection) -> None:
     """Count, and check for updates with a clock that runs a day with each check: weeks end, are sent, close and go."""
     clock = Clock(datetime.fromisoformat(start))
     machine = Machine(Path(folder), server, clock=clock)
-    facts, service = facts_of(HERE, Level.FULL), machine.settings.service
     while True:
-        store, week = machine.store, week_of(clock.now)
+        week = week_of(clock.now)
         told.send((week, clock.now.isoformat()))
-        store.drafts.add(service, store.drafts.epoch(), facts, {week: Counts({EVENT: 1})})
+        add(machine, week, Counts({EVENT: 1}))
         machine.client.send()
         clock.now += timedelta(days=1, hours=3)
 
 
 def count_some(folder: str, number: int) -> None:
-    """Count in many small pieces, and try again while the file is busy, as the collector does."""
-    store, service = Machine(Path(folder)).store, Machine(Path(folder)).settings.service
-    facts, epoch = facts_of(HERE, Level.FULL), retried(lambda: store.drafts.epoch())
-    some = {WEEK: Counts({EVENT: 2, "napari.window.open": 1})}
+    """Count in many small pieces."""
+    machine = Machine(Path(folder))
     for _ in range(number):
-        assert retried(lambda: store.drafts.add(service, epoch, facts, some))
+        add(machine, WEEK, Counts({EVENT: 2, "napari.window.open": 1}))
 
 
 def retried(work: Callable[[], T]) -> T:

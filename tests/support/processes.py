@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+from napari_update_hook.settings import UNATTENDED_VARIABLES
 from typer.testing import CliRunner, Result
 
 from tests.support.waiting import wait_until
@@ -50,7 +51,7 @@ def reserved_port() -> int:
 
 def clean_environment(**settings: str) -> dict[str, str]:
     """Return this process's environment with ``settings``, and without what would switch telemetry off on a CI system."""
-    return {name: value for name, value in os.environ.items() if name != "CI"} | settings
+    return {name: value for name, value in os.environ.items() if name not in UNATTENDED_VARIABLES} | settings
 
 
 @contextlib.contextmanager

@@ -38,6 +38,9 @@ def build_folder(
             help="Folder or URL of an earlier build, used where an upstream fails. Default: the folder itself.",
         ),
     ] = None,
+    takes_reports: Annotated[
+        bool, typer.Option("--takes-reports", help="Say that a service at the same address accepts usage reports.")
+    ] = False,
     upstream: Upstream = None,
 ) -> None:
     """Write the whole index as static files, for any web server: no database and no running service is needed.
@@ -63,7 +66,8 @@ def build_folder(
             errors.print(f"[red]Nothing was written: {reason}[/red]")
             raise typer.Exit(1) from error
         index, reasons = earlier, [reason]
-    tables = make_tables(index.facts, earlier.changed if earlier else {}, settings.check_again_s)
+    changed = earlier.changed if earlier else {}
+    tables = make_tables(index.facts, changed, settings.check_again_s, takes_reports=takes_reports)
     try:
         count = folder.write(msgspec.structs.replace(index, changed=tables.changed), tables, directory)
     except OSError as error:

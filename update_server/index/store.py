@@ -69,13 +69,15 @@ class RefreshOutcome(Struct, frozen=True):
 class IndexStore:
     """Holds the index that is served.
 
-    ``snapshot_path``: the index on disk. ``seed_path``: the seed to begin with, None for the shipped one.
+    ``snapshot_path``: the index on disk. ``seed_path``: the seed to begin with, None for the shipped one. ``takes_reports``:
+    whether the service accepts usage reports, which the update tables say.
     """
 
-    def __init__(self, snapshot_path: Path, seed_path: Path | None, check_again_s: int) -> None:
+    def __init__(self, snapshot_path: Path, seed_path: Path | None, check_again_s: int, *, takes_reports: bool = False) -> None:
         self._snapshot_path = snapshot_path
         self._seed_path = seed_path
         self._check_again_s = check_again_s
+        self._takes_reports = takes_reports
         self._read_from: tuple[int, int] | None = None
         self.loaded: LoadedIndex | None = None
         self.last_refresh: RefreshOutcome | None = None
@@ -129,13 +131,16 @@ class IndexStore:
         log.info("index_taken_from_replica", packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
         return True
 
+    def _tables_of(self, index: Index, changed: Mapping[str, datetime]) -> Tables:
+        return make_tables(index.facts, changed, self._check_again_s, takes_reports=self._takes_reports)
+
     def packed(self) -> bytes:
         """Return the snapshot as it lies on disk, to be offered to other replicas. Raises OSError."""
         return self._snapshot_path.read_bytes()
 
     def replace(self, index: Index) -> None:
         """Serve a new index and keep it on disk. Where the disk is full or read-only, it is served all the same."""
-        tables = make_tables(index.facts, self.loaded.tables.changed if self.loaded else {}, self._check_again_s)
+        tables = self._tables_of(index, self.loaded.tables.changed if self.loaded else {})
         index = msgspec.structs.replace(index, changed=tables.changed)
         self.error = None
         try:
@@ -158,7 +163,7 @@ class IndexStore:
             _freeze_gc()
 
     def _serve(self, index: Index, *, compress: bool) -> None:
-        loaded = LoadedIndex.of(index, make_tables(index.facts, index.changed, self._check_again_s))
+        loaded = LoadedIndex.of(index, self._tables_of(index, index.changed))
         if compress:
             loaded.compress()
         self.loaded = loaded

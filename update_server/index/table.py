@@ -43,10 +43,11 @@ class Tables(Struct, frozen=True):
     cut: frozenset[str] = frozenset()
 
 
-def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: int) -> Tables:
+def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: int, *, takes_reports: bool = False) -> Tables:
     """Return the tables of an index.
 
     ``changed``: that of an earlier index. A table whose content is the same keeps its ``index_version``, so its bytes stay.
+    ``takes_reports``: whether the server accepts usage reports.
     """
     packages = (*facts.packages, *facts.parts)
     names = {package.key: package.conda.name if package.conda else package.key for package in packages}
@@ -67,10 +68,10 @@ def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: in
     tables, since_by_digest, cut = {}, {}, set[str]()
     for channel, of_packages in compatibility.items():
         found = {key: _table_package(channel, by_key[key], one, naparis, cut) for key, one in sorted(of_packages.items())}
-        table = UpdateTable(channel, "", check_again_s, found)
+        table = UpdateTable(channel, "", check_again_s, found, takes_reports)
         digest = hashlib.sha256(encoded(table)).hexdigest()
         since_by_digest[digest] = changed.get(digest, facts.as_of)
-        tables[channel] = UpdateTable(channel, instant_text(since_by_digest[digest]), check_again_s, found)
+        tables[channel] = replace(table, index_version=instant_text(since_by_digest[digest]))
     return Tables(last_minor, naparis, compatibility, tables, since_by_digest, frozenset(cut))
 
 
@@ -115,6 +116,7 @@ def encoded(table: UpdateTable) -> bytes:
             "channel": table.channel,
             "index_version": table.index_version,
             "check_again_s": table.check_again_s,
+            **({"takes_reports": True} if table.takes_reports else {}),
             "packages": {
                 key: {"releases": [_filled(row) for row in package.releases]} | _filled(package, "releases")
                 for key, package in table.packages.items()

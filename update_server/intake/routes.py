@@ -12,6 +12,7 @@ from litestar import MediaType, Request, Response, get, post
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
+from msgspec import Struct
 from napari_telemetry.weeks import CLOSES_AFTER
 from napari_telemetry.wire import (
     KEY_FIELDS,
@@ -19,12 +20,9 @@ from napari_telemetry.wire import (
     AllowList,
     BatchAnswer,
     DeletedReports,
-    FieldDescription,
     FoundReports,
     IdentifierQuery,
     Level,
-    LevelDescription,
-    Levels,
     Receipt,
     StoredReport,
     fields_of,
@@ -49,6 +47,36 @@ log = structlog.get_logger()
 _PROBLEM = ResponseSpec(ProblemBody, description="what is wrong, as problem+json", media_type=MediaType.JSON)
 _NO_STORE = {"cache-control": "no-store"}
 _decode_identifier = msgspec.json.Decoder(IdentifierQuery).decode
+
+
+class FieldDescription(Struct, frozen=True):
+    """One field of a report, and the public questions that need it."""
+
+    name: str
+    type: str
+    questions: list[str]
+    description: str = ""
+
+
+class LevelDescription(Struct, frozen=True):
+    """One level: what it is called, where it goes, what it contains."""
+
+    name: Level
+    enabled: bool
+    host: str | None
+    endpoint: str
+    fields: list[FieldDescription]
+
+
+class Levels(Struct, frozen=True):
+    """The answer of ``GET /api/telemetry/levels``: what an organisation needs to allow or block a level."""
+
+    schema_versions: list[int]
+    listed_from: int
+    rounded_down_to: int
+    retention_days: int
+    closes_after_days: int
+    levels: list[LevelDescription]
 
 
 def intake_handlers(services: Services) -> list[BaseRouteHandler]:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 from napari_telemetry.weeks import InvalidWeekError, closes_at, is_open, start_of
 from napari_telemetry.wire import (
     KEY_FIELDS,
@@ -25,7 +25,7 @@ from napari_telemetry.wire import (
     MiddleReport,
     PluginInstall,
     batch_decoder,
-    misplaced_field,
+    fields_of,
 )
 from packaging.utils import canonicalize_name
 
@@ -153,3 +153,14 @@ def _plain(report: BasicReport) -> dict[str, Any]:
     plain = msgspec.to_builtins(report)
     assert isinstance(plain, dict)
     return plain
+
+
+def misplaced_field(report: BasicReport, level: Level, schema_version: int) -> tuple[str, str] | None:
+    """Return a field that this schema version must not or must have, and what is wrong with it; None if there is none."""
+    for described in fields_of(level):
+        is_there = getattr(report, described.name) is not UNSET
+        if is_there and described.since > schema_version:
+            return described.name, f"Reports of schema version {schema_version} have no field {described.name}."
+        if not is_there and described.since <= schema_version:
+            return described.name, f"Object missing required field `{described.name}`."
+    return None

@@ -27,8 +27,8 @@ _TEXTS = {
     ("consent", "Nothing without a yes"): {
         "nothing-without-consent": "Without your consent nothing leaves but the question for updates, which is the same for "
         "everybody.",
-        "no-telemetry-without-install": "The update check has no telemetry code. That is a package of its own, and it is not "
-        "loaded unless you agreed.",
+        "no-telemetry-without-install": "The update check has no telemetry code. That is a package of its own, which is "
+        "installed only if you want it, and not loaded by a check unless you agreed.",
         "nothing-below-the-level": "Nothing is collected below the level that you chose, not even on your own computer.",
         "nothing-from-before": "Nothing from before your consent is ever sent.",
         "consent-has-limits": "Your consent is for one service, for the time that you said, and for the fields that you saw. A "
@@ -40,7 +40,7 @@ _TEXTS = {
         "preview-is-what-is-sent": "What you are shown before is what is sent, and what was sent is kept on your disk for you "
         "to check.",
         "every-text-is-public": "Every text in a report is on a public list; your computer leaves out the rest, and so does the"
-        " server.",
+        " server. Only plugins of napari that the public index lists can be named, whatever a server's list says.",
         "counts-are-rounded": "Counts are rounded down on your computer.",
         "fields-above-refused": "A field above the level is refused, and nothing of the request is stored.",
         "identifier-changes": "The identifier is another one every week and for every service, made from a secret that never "
@@ -68,13 +68,13 @@ _TEXTS = {
         "published-once": "A week is published once. A number can only be taken back, with a public reason.",
     },
     ("off", "How to switch it off"): {
-        "off-in-napari": "In napari: click on the indicator in the status bar, then *Withdraw*; or choose *none* in "
-        "Preferences.",
-        "off-in-a-terminal": "`napari-telemetry consent set none` withdraws your consent, and offers to delete what is here.",
-        "off-by-uninstalling": "Uninstalling `napari-telemetry` ends it; uninstalling `napari-update-hook` ends the update "
-        "check, too.",
+        "off-in-napari": "In napari: click on the indicator in the status bar, then *Off*; or choose *none* as the maximum "
+        "level in Preferences. A report that is on its way at that moment is deleted.",
+        "off-in-a-terminal": "`napari-telemetry off` ends your consent, and offers to delete what is here.",
+        "off-by-uninstalling": "Uninstalling `napari-telemetry` ends it, and your consent; uninstalling `napari-update-hook` "
+        "ends the update check, too.",
         "off-by-variable": "`NAPARI_TELEMETRY=0` or `DO_NOT_TRACK=1` in the environment, whatever your consent says. Nothing is"
-        " ever sent from continuous integration.",
+        " ever sent from continuous integration, or under pytest.",
         "check-off": "`NAPARI_UPDATE_CHECK=0` ends the update check, too: then nothing at all is asked.",
         "off-by-administrator": "An administrator can switch it off for a whole computer, or allow a level at most, with a "
         "`site.json`: `napari-telemetry status` names the folder.",

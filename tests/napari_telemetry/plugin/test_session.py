@@ -1,143 +1,236 @@
-"""A session: snapshots that are true whoever changes what, and nothing that waits."""
+"""A session without napari: snapshots that are true whoever changes what, and a "no" that waits for no server."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 import respx
-from napari_telemetry.api import Here
-from napari_telemetry.asking import Question, Why
-from napari_telemetry.decision import ConsentRecord
-from napari_telemetry.plugin.session import Session
-from napari_telemetry.plugin.snapshot import Snapshot, Task
-from napari_telemetry.settings import read_site_rules
+from napari_telemetry import client as clients
+from napari_telemetry.consent_rules import ConsentRecord, PromptReason
+from napari_telemetry.plugin import session as sessions
+from napari_telemetry.plugin.session import Session, Snapshot
+from napari_telemetry.store import Counts
 from napari_telemetry.wire import Level
 
-from tests.support.client import SERVER, Machine, taken, taking_server
-from tests.support.session import SERVICE, level_recorded, wait_until
+from tests.support.client import ALLOWED, SERVER, WEEK, Machine, reports_of, taken, taking_server
+from tests.support.waiting import wait_until
 
 
-def test_it_says_how_everything_stands_without_a_request(session: Session, respx_mock: respx.MockRouter) -> None:
+@pytest.fixture
+def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
+    monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.02)
+    made = Session(lambda: machine.client)
+    yield made
+    made.stop()
+
+
+def level(session: Session) -> Level | None:
+    status = session.snapshot.status
+    return status.decision.level if status is not None else None
+
+
+def test_it_says_how_it_stands_without_a_request(session: Session, respx_mock: respx.MockRouter) -> None:
     session.start()
-    wait_until(lambda: session.snapshot.status is not None)
-    assert session.snapshot.status is not None
-    assert session.snapshot.status.level is Level.NONE
+    wait_until(lambda: level(session) is Level.NONE)
     assert not respx_mock.calls
 
 
 def test_it_follows_what_another_process_writes(session: Session, machine: Machine) -> None:
+    other = Machine(machine.folder, clock=machine.clock)
     heard: list[Snapshot] = []
     session.subscribe(heard.append)
     session.start()
     wait_until(lambda: heard)
-    machine.consent(Level.MIDDLE)
-    wait_until(lambda: heard[-1].status is not None and heard[-1].status.level is Level.MIDDLE)
-    machine.consent(Level.NONE)
-    wait_until(lambda: heard[-1].status is not None and heard[-1].status.level is Level.NONE)
+    other.consent(Level.MIDDLE)
+    wait_until(lambda: level(session) is Level.MIDDLE)
+    other.consent(Level.NONE)
+    wait_until(lambda: level(session) is Level.NONE)
+    assert heard[-1].status is not None
+    assert heard[-1].status.decision.level is Level.NONE
 
 
-@pytest.mark.usefixtures("settled")
-@pytest.mark.parametrize("is_making", [False, True])
-def test_an_administrators_file_holds_at_once(
-    session: Session, machine: Machine, site_file: Path, monkeypatch: pytest.MonkeyPatch, is_making: bool
+def test_a_consent_that_expires_is_noticed_without_a_change_of_the_file(
+    session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also one that is moved there with an older time, and while the client is made."""
-    machine.consent(Level.FULL)
-    make, made = session._reading._make_here, []
+    from datetime import timedelta
 
-    def moved() -> None:
-        prepared = site_file.with_name("prepared")
-        prepared.write_text('{"maximum_level": "basic"}')
-        os.utime(prepared, (1_600_000_000, 1_600_000_000))
-        prepared.rename(site_file)
-
-    def making() -> Here:
-        made.append(True)
-        machine.site = read_site_rules([site_file])
-        here = make()
-        if is_making and len(made) == 1:
-            moved()
-        return here
-
-    monkeypatch.setattr(session._reading, "_make_here", making)
+    monkeypatch.setattr(sessions, "READ_INTERVAL_S", 0.05)
+    machine.consent(Level.FULL, lasting=timedelta(days=1))
     session.start()
-    if not is_making:
-        wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.FULL)
-        moved()
-    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.BASIC)
-    site_file.unlink()
-    wait_until(lambda: session.snapshot.status is not None and session.snapshot.status.level is Level.FULL)
+    wait_until(lambda: level(session) is Level.FULL)
+    machine.clock.forward(days=2)
+    wait_until(lambda: level(session) is Level.NONE)
+    assert session.collector.consent is None, "nothing is counted any more"
 
 
-def test_watching_ends_no_lock_that_a_writer_of_this_process_holds(session: Session, machine: Machine) -> None:
+@pytest.mark.promise("off-in-napari")
+@pytest.mark.parametrize("wish", ["withdraw", "forget"])
+def test_a_no_waits_for_no_server_and_what_was_prepared_does_not_leave(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter, wish: str
+) -> None:
+    taking_server(respx_mock, SERVER)
+    respx_mock.post(f"{SERVER}/api/reports/delete").respond(200, json={"deleted": 0})
+    asked, is_free = threading.Event(), threading.Event()
+
+    def lists_that_take_long(_: httpx.Request) -> httpx.Response:
+        asked.set()
+        is_free.wait(60)
+        return httpx.Response(200, json=ALLOWED)
+
+    respx_mock.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=lists_that_take_long)
     machine.consent(Level.BASIC)
     session.start()
-    wait_until(lambda: session.snapshot.status is not None)
-    other = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute('BEGIN IMMEDIATE')"
-    with machine.store.files[0].change():
-        time.sleep(0.2)  # ten looks
-        attempt = subprocess.run(
-            [sys.executable, "-c", other, str(machine.store.files[0].path)], capture_output=True, text=True, check=False
-        )
-    assert "database is locked" in attempt.stderr
+    checking = threading.Thread(target=session.send, args=(60,))
+    checking.start()
+    assert asked.wait(60)
+    if wish == "withdraw":
+        session.answer("none", means="test", service=SERVER)
+        wait_until(lambda: machine.view.history[-1].level is Level.NONE)
+    else:
+        session.forget()
+        wait_until(lambda: machine.view.forgotten == [WEEK])
+    is_free.set()
+    checking.join(60)
+    assert not reports_of(respx_mock)
+    assert machine.view.sent == []
 
 
-def test_an_answer_waits_for_no_server(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
-    held = threading.Event()
+@pytest.mark.promise("off-in-napari")
+def test_a_no_while_a_report_is_on_its_way_deletes_it(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    taking_server(respx_mock, SERVER)
+    deletion = respx_mock.post(f"{SERVER}/api/reports/delete").respond(200, json={"deleted": 1})
+    leaving, is_free = threading.Event(), threading.Event()
 
-    def slow(request: httpx.Request) -> httpx.Response:
-        held.wait(25)
+    def takes_long(request: httpx.Request) -> httpx.Response:
+        leaving.set()
+        is_free.wait(60)
         return taken(request)
 
+    respx_mock.post(f"{SERVER}/api/updates/basic").mock(side_effect=takes_long)
+    machine.consent(Level.BASIC)
+    session.start()
+    checking = threading.Thread(target=session.send, args=(60,))
+    checking.start()
+    assert leaving.wait(60)
+    session.answer("none", means="test", service=SERVER)
+    wait_until(lambda: len(machine.view.deletions) == 1)
+    is_free.set()
+    checking.join(60)
+    wait_until(lambda: machine.view.deletions == [])
+    assert deletion.call_count == 1
+
+
+def test_a_no_that_cannot_be_saved_is_told_and_nothing_leaves(
+    session: Session, machine: Machine, respx_mock: respx.MockRouter
+) -> None:
+    """What cannot be written can neither say no nor let a report leave: both are writes to one file."""
     taking_server(respx_mock, SERVER)
-    respx_mock.post(f"{SERVER}/api/updates/middle").mock(side_effect=slow)
+    machine.consent(Level.BASIC)
+    with machine.store._read() as file:
+        file.execute("PRAGMA query_only = ON")
+    session.start()
+    session.answer("none", means="test", service=SERVER)
+    wait_until(lambda: "answer" in session.snapshot.failures)
+    assert "Cannot use" in session.snapshot.failures["answer"]
+    session.send(60)
+    assert not reports_of(respx_mock)
+    with machine.store._read() as file:
+        file.execute("PRAGMA query_only = OFF")
+    session.answer("none", means="test", service=SERVER)
+    wait_until(lambda: "answer" not in session.snapshot.failures and level(session) is Level.NONE)
+    assert machine.view.history[-1].level is Level.NONE
+
+
+def test_an_answer_for_another_server_than_the_one_that_was_named_is_not_recorded(session: Session, machine: Machine) -> None:
+    session.start()
+    session.answer("full", means="test", service="https://named.example.org")
+    wait_until(lambda: "answer" in session.snapshot.failures)
+    assert SERVER in session.snapshot.failures["answer"]
+    assert not machine.store.exists
+
+
+def test_an_answer_and_the_last_counts_are_saved_as_napari_ends(session: Session, machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    session.start()
+    wait_until(lambda: session.collector.consent is not None)
+    session.collector.command("affinder.start")
+    session.stop()
+    assert machine.view.counts[WEEK].commands == {"affinder.start": 1}
+    again = Session(lambda: machine.client)
+    again.start()
+    again.answer("none", means="test", service=SERVER)
+    again.stop()
+    assert machine.view.history[-1].level is Level.NONE
+
+
+def test_counts_are_kept_until_they_can_be_saved(session: Session, machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    session._read()
+    session.collector.command("affinder.start")
+    with machine.store._read() as file:
+        file.execute("PRAGMA query_only = ON")
+    session._flush()
+    with machine.store._read() as file:
+        file.execute("PRAGMA query_only = OFF")
+    session._flush()
+    session._flush()
+    assert machine.view.counts[WEEK] == Counts({"affinder.start": 1}), "and counted once"
+
+
+def test_the_preview_is_what_is_sent(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+    import json
+
+    taking_server(respx_mock, SERVER)
     machine.consent(Level.MIDDLE)
-    session.begin_sending(60)
-    session.answer("basic", means="test", service=SERVICE)
-    wait_until(lambda: level_recorded(machine) is Level.BASIC)
-    assert session.snapshot.is_busy(Task.SEND)
-    held.set()
-    wait_until(lambda: not session.snapshot.busy)
+    session.start()
+    session.show_preview()
+    wait_until(lambda: session.snapshot.preview is not None)
+    session.send(60)
+    (report,) = reports_of(respx_mock)
+    assert json.loads(str(session.snapshot.preview))["report"] == report
+    assert [one.state for one in machine.view.sent] == ["answered"]
 
 
-def test_the_question_is_written_down_before_it_is_shown_and_one_process_shows_it(session: Session, machine: Machine) -> None:
+def test_a_person_is_asked_once_and_whenever_they_want_to(session: Session, machine: Machine) -> None:
+    machine.note_check()
+    session.start()
     shown: list[int] = []
-    session.put_question(lambda _: shown.append(len(machine.store.consents.askings())))
+    session.prepare_dialog(lambda: shown.append(len(machine.view.prompts)), requested=False)
     wait_until(lambda: shown)
     assert shown == [1]
     assert set(session.snapshot.examples) == {"basic", "middle", "full"}
-    session.put_question(lambda _: shown.append(-1))
-    session.put_question(lambda _: shown.append(0), by_hand=True)
+    session.prepare_dialog(lambda: shown.append(-1), requested=False)
+    session.prepare_dialog(lambda: shown.append(0), requested=True)
     wait_until(lambda: len(shown) == 2)
-    assert shown == [1, 0], "another process has just put it; a person may always ask for it"
+    assert shown == [1, 0]
 
 
-def test_also_the_third_asking_says_what_has_changed(session: Session, machine: Machine) -> None:
+def test_also_the_third_prompt_says_what_has_changed(session: Session, machine: Machine) -> None:
     """A person who is asked because more is collected must see what: the last time as well as the first."""
-    machine.store.consents.record(ConsentRecord(machine.clock(), Level.BASIC, 0, SERVER, None, "test"))
-    asked: list[Question | None] = []
-    for number in range(3):
+    machine.note_check()
+    machine.store.record(ConsentRecord(machine.clock(), Level.BASIC, 0, SERVER, None, "test"))
+    for _ in range(3):
         machine.clock.forward(days=31)
-        session.put_question(asked.append)
-        wait_until(lambda: len(asked) > number)  # noqa: B023 - it is waited for in this very round
-    assert [question.why if question else None for question in asked] == [Why.GROWN] * 3
-    assert all(question is not None and question.changes for question in asked)
+        status = machine.client.status()
+        assert status.is_prompt_due
+        assert status.prompt is not None
+        assert status.prompt.reason is PromptReason.GROWN
+        assert status.prompt.changes
+        assert machine.client.claim_prompt(requested=False)
+    machine.clock.forward(days=31)
+    assert not machine.client.status().is_prompt_due
 
 
-def test_a_job_that_fails_says_why_and_the_next_one_runs(session: Session, machine: Machine) -> None:
-    machine.folder.mkdir(parents=True)
-    (machine.folder / "environments").write_text("in the way")
-    session.answer("basic", means="test", service=SERVICE)
-    wait_until(lambda: Task.ANSWER in session.snapshot.failures)
-    assert "Cannot use" in session.snapshot.failures[Task.ANSWER]
-    (machine.folder / "environments").unlink()
-    session.answer("basic", means="test", service=SERVICE)
-    wait_until(lambda: not session.snapshot.failures and not session.snapshot.busy)
-    assert machine.store.consents.current() is not None
+def test_settings_that_cannot_be_used_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", "nonsense")
+    session = Session(clients.client_here)
+    session.start()
+    try:
+        wait_until(lambda: session.snapshot.problem is not None)
+        assert "nonsense" in str(session.snapshot.problem)
+    finally:
+        session.stop()

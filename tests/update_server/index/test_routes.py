@@ -44,6 +44,7 @@ async def test_the_table_holds_what_is_the_answer_for_somebody(client: Client) -
         "channel": "pypi",
         "index_version": "2026-11-20T08:00:00Z",
         "check_again_s": 86400,
+        "takes_reports": True,
     }
     assert table["packages"] == {
         "napari": {

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import zstandard
-from napari_telemetry.wire import TELEMETRY_LEVELS, AllowList, Level, Levels
+from napari_telemetry.wire import TELEMETRY_LEVELS, AllowList, Level
 
 from tests.support.batches import batch_json
 from tests.update_server.conftest import Client, MakeClient, services_of, without_raw_store
+from update_server.intake.routes import Levels
 
 IDENTIFIER = "9754d8f20e8124a25bb6d86c393f257a"
 QUERY = "python=3.11&channel=pypi"

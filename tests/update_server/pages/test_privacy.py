@@ -87,10 +87,10 @@ async def test_every_way_off_is_named_with_the_host_of_each_level_and_whom_to_wr
     hosts = {"basic": "basic.example.org", "middle": "middle.example.org", "full": "full.example.org"}
     async with make_client(contact="privacy@example.org", level_hosts=hosts) as client:
         page = (await client.get("/privacy")).text
-    off = re.sub("</?code>", "", page[page.index('id="off"') : page.index('id="yours"')])
+    off = re.sub("</?(code|em)>", "", page[page.index('id="off"') : page.index('id="yours"')])
     ways = (
-        "Withdraw",
-        "consent set none",
+        "then Off",
+        "napari-telemetry off",
         "Uninstalling",
         "NAPARI_TELEMETRY=0",
         "DO_NOT_TRACK=1",

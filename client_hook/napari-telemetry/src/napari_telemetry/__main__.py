@@ -1,4 +1,4 @@
-"""``python -m napari_telemetry``: the command, where its script is not on the path."""
+"""``python -m napari_telemetry`` is the command ``napari-telemetry``."""
 
 from napari_telemetry.cli import main
 

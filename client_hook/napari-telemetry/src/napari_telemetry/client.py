@@ -1,105 +1,284 @@
-"""The telemetry of one environment: what a person agreed to, and the report that goes with an update check."""
+"""The telemetry of one environment, with everything that it needs put together: for the command, the windows and programs."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Callable
+import contextlib
+import functools
+import os
+import sys
+from collections.abc import Generator, Mapping
 from datetime import timedelta
+from pathlib import Path
 
-from napari_update_hook.index import listed_names
-from napari_update_hook.state import State
+import msgspec
+from msgspec import Struct
+from napari_update_hook import environment as hook
+from napari_update_hook.errors import SettingsError, StateError, UpdateHookError
+from napari_update_hook.index import listed_versions, takes_reports
+from napari_update_hook.state import State, environment_id
 
-from napari_telemetry.decision import ConsentRecord, Decision, agreed_level
-from napari_telemetry.environment import Environment
-from napari_telemetry.errors import StateError, UpdateHookError
-from napari_telemetry.facts import facts_of
-from napari_telemetry.settings import ClientSettings
-from napari_telemetry.state import ClientStore
-from napari_telemetry.telemetry import Prepared, Telemetry, TelemetryOutcome
-from napari_telemetry.transport import Transport
-from napari_telemetry.wire import SCHEMA_VERSION, Level
+from napari_telemetry.consent_rules import (
+    MAX_PROMPTS,
+    PROMPT_INTERVAL,
+    ConsentRecord,
+    Decision,
+    Prompt,
+    has_ended,
+    open_prompt,
+    prompt_due,
+)
+from napari_telemetry.environment import environment_pseudonym, identifier, info_of, new_secret
+from napari_telemetry.preferences import maximum_level
+from napari_telemetry.report import ReportKey, assumed_allow_list, build_batch
+from napari_telemetry.sending import Sender, SendResult, Steps, run
+from napari_telemetry.settings import TelemetrySettings, settings_from
+from napari_telemetry.store import Counts, PreparedBatch, SentBatch, Store, View
+from napari_telemetry.transport import Request, Transport, decoded
+from napari_telemetry.weeks import week_of
+from napari_telemetry.wire import SCHEMA_VERSION, FoundReports, IdentifierQuery, Level, StoredReport
 
 DEADLINE_S = 4.5
 """For everything that sending a report does on the network: half of an update check."""
 
 
-class TelemetryClient:
-    """Telemetry of one environment, with its records in ``store``.
+class ServerCopy(Struct, frozen=True):
+    """What a server holds of one identifier, or why that is not known."""
 
-    ``deadline``: seconds that sending may take. Keeps the seam file of napari-update-hook in step with the consent: see
-    `napari_update_hook.seam`.
+    asked: SentBatch
+    reports: list[StoredReport] = []
+    problem: str | None = None
+
+
+class Forgotten(Struct, frozen=True):
+    """What was deleted. ``on_servers``: reports; ``requests``, ``drafts``: kept here; ``problems``: what was not, and why.
+
+    ``weeks``: (service, week) of which nothing is sent any more.
+    """
+
+    on_servers: int
+    requests: int
+    drafts: int
+    weeks: list[tuple[str, str]]
+    problems: list[str]
+
+
+class Status(Struct, frozen=True):
+    """Effective level and why, what is waiting, and problems with advice.
+
+    ``prompt``: what there is to ask; ``is_prompt_due``: whether to ask now, without a request. ``identifier``,
+    ``environment``: this week's pseudonyms, None without consent.
+    """
+
+    settings: TelemetrySettings
+    decision: Decision
+    view: View
+    prompt: Prompt | None
+    is_prompt_due: bool
+    takes_reports: bool | None
+    problem: str | None
+    week: str
+    identifier: str | None
+    environment: str | None
+
+
+class TelemetryClient:
+    """Telemetry of one environment. ``system``: see `environment.info_of`. ``deadline``: seconds that sending may take.
+
+    Keeps the seam file of napari-update-hook in step with the consent: see `napari_update_hook.seam`.
     """
 
     def __init__(
         self,
-        settings: ClientSettings,
-        store: ClientStore,
-        environment: Environment,
+        settings: TelemetrySettings,
+        store: Store,
+        environment: hook.Environment,
         deadline: float = DEADLINE_S,
-        rng: random.Random | None = None,
+        system: tuple[str, str, str] | None = None,
     ) -> None:
-        self._deadline = deadline
-        self._settings = settings
-        self._store = store
+        self.settings = settings
+        self.store = store
         self.environment = environment
-        self.telemetry = Telemetry(settings, store, environment, rng)
+        self.system = system
+        self.deadline = deadline
         self.hook_state = State(settings.state, store.environment)
+        self.sender = Sender(settings, store, environment, self._listed, self._is_installed, self.takes_reports, system)
 
-    def decision(self) -> Decision:
-        """Return which level is in effect, and why it is not more."""
-        return self.telemetry.decision()
-
-    def set_consent(self, level: Level, *, lasting: timedelta | None = None, means: str) -> ConsentRecord:
-        """Record an answer for the service of the settings, and return it. Nothing is sent.
-
-        ``lasting``: None means until it is changed; ``means``: how it was given, for the history. Raises StateError.
-        """
-        now = self._settings.now()
-        until = now + lasting if lasting is not None else None
-        record = ConsentRecord(now, level, SCHEMA_VERSION, self._settings.service, until, means)
-        self._store.consents.record(record)
-        self._update_seam()
-        return record
-
-    def preview(self) -> Prepared | None:
-        """Return what goes with the next check, byte for byte, or None where nothing does. Raises UpdateHookError."""
-        if self.decision().level is Level.NONE:
-            return None
-        with Transport(self._deadline) as transport:
-            return self.telemetry.preview(transport)
-
-    def example(self, level: Level) -> bytes:
-        """Return a report of this environment at ``level`` as JSON, before anyone agreed: see `Telemetry.example`."""
-        listed = listed_names(self.hook_state.read_check().answers)
-        return self.telemetry.example(level, facts_of(self.environment, level), listed)
+    def status(self, *, check_health: bool = False) -> Status:
+        """Return how everything stands. Reads only, and raises nothing. ``check_health``: look at every page of the file."""
+        view, problem, service, now = View(), None, self.settings.service, self.settings.now()
+        try:
+            view = self.store.view(service)
+            if check_health:
+                self.store.check_health()
+        except StateError as error:
+            problem = str(error)
+        decision = Decision(Level.NONE, f"Telemetry is off: {problem}") if problem else self.sender.decide(view.consent)
+        takes = self.takes_reports()
+        prompt = open_prompt(view.consent, self.settings, now, is_installed=self._is_installed())
+        secrets, week = view.secrets, week_of(now)
+        return Status(
+            self.settings,
+            decision,
+            view,
+            prompt if problem is None else None,
+            prompt is not None and problem is None and takes is True and prompt_due(view.prompts, view.consent, now),
+            takes,
+            problem,
+            week,
+            identifier(secrets[0], service, week) if secrets else None,
+            environment_pseudonym(secrets[1], week) if secrets else None,
+        )
 
     def takes_reports(self) -> bool | None:
-        """Return whether the server is known to take reports; None before the first check.
+        """Return whether the server says that it accepts reports; None before the first update check."""
+        return takes_reports(self.hook_state.read_check().answers, self.settings.server)
 
-        Today's plugin index takes none. A service that does has an update table.
+    def set_consent(
+        self, level: Level, *, lasting: timedelta | None = None, keep_expiry: bool = False, means: str
+    ) -> ConsentRecord:
+        """Record an answer for the service of the settings, and return it. Nothing is sent.
+
+        ``lasting``: None means until it is changed; ``keep_expiry``: until when the current consent lasts; ``means``: how it
+        was given, for the history. Raises StateError, and SettingsError for a server that accepts no reports.
         """
-        urls = [url for url in self.hook_state.read_check().answers if url.startswith(f"{self._settings.server}/")]
-        return any("/api/updates/" in url for url in urls) if urls else None
+        if level is not Level.NONE and self.takes_reports() is False:
+            raise SettingsError(f"{self.settings.server} accepts no reports, so there is nothing to agree to.")
+        now = self.settings.now()
+        until = now + lasting if lasting is not None else None
+        if (
+            keep_expiry
+            and (current := self.store.view(self.settings.service).consent) is not None
+            and not has_ended(current, now)
+        ):
+            until = current.until
+        record = self.store.record(ConsentRecord(now, level, SCHEMA_VERSION, self.settings.service, until, means))
+        if level is Level.NONE:
+            self._update_seam()
+        else:
+            self.hook_state.write_telemetry({"state": "on", "until": until.isoformat() if until else None})
+            if not self._is_installed():
+                raise StateError(f"{self.hook_state.folder} cannot be written, so nothing is sent. Free it for writing.")
+        return record
 
-    def send(self, may_send: Callable[[], bool] = lambda: True, deadline: float | None = None) -> TelemetryOutcome:
-        """Send the report that is due, if there is consent and it is time. Never raises.
+    def claim_prompt(self, *, requested: bool) -> bool:
+        """Return whether to ask now, and remember it, so that of several processes one asks. A ``requested`` one always may.
 
-        ``may_send``: asked just before a report would leave.
+        The seam file says when to ask again if there is no answer. Raises StateError.
         """
-        try:
-            with Transport(self._deadline if deadline is None else deadline) as transport:
-                outcome = self.telemetry.send(transport, may_send)
-        except UpdateHookError as error:  # proxy settings that cannot be used
-            outcome = TelemetryOutcome(self.decision().level, reason=f"Nothing was sent: {error}", is_restricted=True)
+        if requested:
+            return True
+        now, status = self.settings.now(), self.status()
+        if not status.is_prompt_due or not self.store.claim_prompt(now):
+            return False
+        consent = status.view.consent
+        asked = sum(consent is None or at > consent.at for at in status.view.prompts) + 1
+        again = {"state": "ask", "after": (now + PROMPT_INTERVAL).isoformat()}
+        self.hook_state.write_telemetry(again if asked < MAX_PROMPTS else None)
+        return True
+
+    def add_counts(self, consent: int, counted: Mapping[str, Counts]) -> None:
+        """Add what was counted under a consent, by week. Raises StateError."""
+        self.store.add(consent, info_of(self.environment, Level.FULL, self.system), counted)
+
+    def send_steps(self) -> Steps:
+        """Send what is due, as steps: see `sending`."""
+        result = yield from self.sender.steps()
         self._update_seam()
-        return outcome
+        return result
+
+    def send(self) -> SendResult:
+        """Send the report and the deletions that are due. Never raises."""
+        try:
+            with Transport(self.deadline) as transport:
+                return run(self.send_steps(), transport.exchange)
+        except UpdateHookError as error:
+            return SendResult(self.status().decision.level, reason=f"Nothing was sent: {error}")
+
+    def preview_steps(self) -> Generator[Request, bytes | UpdateHookError, PreparedBatch | None]:
+        """Return what the next check sends, byte for byte, or None. Raises UpdateHookError."""
+        if not self.store.exists:
+            return None
+        decision, view, draft = self.sender.prepare()
+        return (yield from self.sender.batch(decision, view, draft)) if draft is not None else None
+
+    def example(self, level: Level) -> bytes:
+        """Return a report of this environment at ``level`` as JSON, before a person agreed.
+
+        Its pseudonyms are made from a throwaway secret, because none exists before a consent; and its lists from the public
+        table, because the server's are fetched only after it.
+        """
+        week, secret = week_of(self.settings.now()), new_secret()
+        key = ReportKey(week, identifier(secret, self.settings.service, week), environment_pseudonym(secret, week), 1)
+        info, versions = info_of(self.environment, level, self.system), self._versions()
+        allowed = assumed_allow_list(info, versions)
+        return msgspec.json.encode(build_batch(level, key, info, allowed, frozenset(versions), first_report=True))
+
+    def server_copies(self) -> Generator[Request, bytes | UpdateHookError, list[ServerCopy]]:
+        """Ask each server what it holds of each identifier, one a request."""
+        copies = []
+        for sent in self.store.view(self.settings.service).identifiers:
+            body = msgspec.json.encode(IdentifierQuery(sent.identifier))
+            try:
+                answer = yield Request("POST", f"{sent.server}/api/reports/find", body)
+                found: FoundReports = decoded(answer, FoundReports, sent.server)
+                copies.append(ServerCopy(sent, found.reports))
+            except UpdateHookError as error:
+                copies.append(ServerCopy(sent, problem=str(error)))
+        return copies
+
+    def forget(self) -> Generator[Request, bytes | UpdateHookError, Forgotten]:
+        """Delete everything that servers hold of the account and its copies here, and send nothing more for those weeks.
+
+        First one transaction says so, so that nothing leaves after it; then servers are asked. What could not be deleted is
+        tried again with each check. Raises StateError.
+        """
+        weeks, requests, drafts = self.store.forget(self.settings.service, week_of(self.settings.now()))
+        self._update_seam()
+        deleted, problems = yield from self.sender.deletions(self.store.view(self.settings.service))
+        self.store.compact()
+        self._update_seam()
+        return Forgotten(deleted, requests, drafts, weeks, problems)
+
+    def _versions(self) -> dict[str, tuple[str, ...]]:
+        return listed_versions(self.hook_state.read_check().answers)
+
+    def _listed(self) -> frozenset[str]:
+        return frozenset(self._versions())
+
+    def _is_installed(self) -> bool:
+        return self.hook_state.read_telemetry().get("state") == "on"
 
     def _update_seam(self) -> None:
-        """Have napari-update-hook load this package exactly while there is consent, whatever else switches it off."""
+        """Remove the seam file when consent has ended, or let it say that there is something to delete."""
         try:
-            record = self._store.consents.current()
+            view = self.store.view(self.settings.service)
         except StateError:
             return
-        is_on = record is not None and agreed_level(record, self._settings, self._settings.now()) is not Level.NONE
-        until = record.until.isoformat() if record is not None and record.until is not None else None
-        self.hook_state.write_telemetry({"state": "on", "until": until} if is_on else None)
+        if has_ended(view.consent, self.settings.now()):
+            self.hook_state.write_telemetry({"state": "deleting"} if view.deletions else None)
+
+
+@functools.cache
+def store_of(folder: Path | None, environment: str) -> Store:
+    """Return the store of an environment, with the one connection of this process."""
+    return Store(folder, environment)
+
+
+def client_here(server: str | None = None) -> TelemetryClient:
+    """Return the client of this environment. ``server``: instead of the one of the settings. Raises SettingsError."""
+    settings = settings_from(os.environ, server, preferences=maximum_level)
+    store = store_of(settings.state, environment_id(Path(sys.prefix)))
+    return TelemetryClient(settings, store, hook.read_environment())
+
+
+def send_if_due(deadline_s: float) -> None:
+    """See `napari_telemetry.send_if_due`."""
+    with contextlib.suppress(Exception):
+        running = sys.modules.get("napari_telemetry.plugin.session")
+        session = running.running_session() if running is not None else None
+        if session is not None:  # in napari: what a person says there is in one order with this
+            session.send(deadline_s)
+        else:
+            client = client_here()
+            client.deadline = deadline_s
+            client.send()

@@ -1,62 +1,75 @@
-"""What is installed here, and what kind of computer this is.
-
-`Environment` is plain values, so that a report and an update table can be made of any machine; `read_environment` fills it from
-this one.
-"""
+"""What is known about this environment before the public lists decide what of it may be sent, and its weekly pseudonyms."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import platform
+import secrets
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
+import msgspec
 from msgspec import Struct
-from napari_update_hook.environment import Distribution, channel_of, installed
+from napari_update_hook import environment as hook
+from napari_update_hook.versions import parsed
 
-__all__ = ["Distribution", "Environment", "architecture", "read_environment", "sys_name"]
+from napari_telemetry.wire import Level
 
+SECRET_BYTES = 32
 _ARCHITECTURES = {
     "amd64": "x86_64", "x86-64": "x86_64", "x64": "x86_64", "aarch64": "arm64", "armv8": "arm64", "i386": "i686", "x86": "i686",
 }  # fmt: skip
-
 _LINUX_NAMES = {
     "ubuntu": "Ubuntu", "debian": "Debian", "fedora": "Fedora", "rhel": "RHEL", "centos": "CentOS", "rocky": "Rocky Linux",
     "almalinux": "AlmaLinux", "arch": "Arch Linux", "manjaro": "Manjaro Linux", "nixos": "NixOS", "linuxmint": "Linux Mint",
     "pop": "Pop!_OS", "opensuse-leap": "openSUSE Leap", "opensuse-tumbleweed": "openSUSE Tumbleweed",
 }  # fmt: skip
 _WHOLE_VERSION = {"ubuntu", "pop", "opensuse-leap"}
-"""Distributions whose releases are told apart by more than the first number."""
+"""Distributions whose releases are distinguished by more than the first number."""
+_SERVER_BUILDS = {"17763": "2019", "20348": "2022", "26100": "2025"}
 _ROLLING = {"arch", "manjaro", "nixos", "opensuse-tumbleweed"}
 
 
-class Environment(Struct, frozen=True):
-    """A Python environment. ``python``: such as ``3.11.4``; ``distributions`` by normalized name."""
+class EnvironmentInfo(Struct, frozen=True):
+    """The environment as a report may need it; kept until the week's report was accepted.
 
-    python: str
+    ``napari_version``: None if napari was not installed from an index, or is a pre-release. ``plugins``: version by normalized
+    name, of installed distributions that are plugins and could be public; empty below level middle.
+    """
+
+    napari_version: str | None
+    python_minor: str
     platform: str
     cpu_architecture: str
     sys_name: str
-    channel: str
-    distributions: Mapping[str, Distribution]
-
-    @property
-    def python_minor(self) -> str:
-        """``3.11``"""
-        return ".".join(self.python.split(".")[:2])
+    plugins: dict[str, str] = {}
 
 
-def read_environment(prefix: Path | None = None) -> Environment:
-    """Return this environment."""
-    distributions = installed()
-    return Environment(
-        python=platform.python_version().rstrip("+"),
-        platform=sys.platform,
-        cpu_architecture=architecture(platform.machine()),
-        sys_name=_sys_name(),
-        channel=channel_of(distributions, (prefix or Path(sys.prefix)) / "conda-meta"),
-        distributions=distributions,
+def info_of(environment: hook.Environment, level: Level, system: tuple[str, str, str] | None = None) -> EnvironmentInfo:
+    """Return what a report of ``level`` may need to know. ``system``: platform, architecture and name; default: of this one."""
+    napari = environment.distributions.get("napari")
+    plugins = {
+        key: one.version
+        for key, one in sorted(environment.distributions.items())
+        if key != "napari" and one.is_plugin and not one.is_local and is_final(one.version)
+    }
+    return EnvironmentInfo(
+        napari.version if napari and not napari.is_local and is_final(napari.version) else None,
+        environment.python_minor,
+        *(system or (sys.platform, architecture(platform.machine()), _sys_name())),
+        plugins=plugins if level.includes(Level.MIDDLE) else {},
     )
+
+
+def is_final(version: str) -> bool:
+    """Whether a version is a final public one: not a pre-release, nor a local one (PEP 440)."""
+    found = parsed(version)
+    return found is not None and not found.is_prerelease and found.local is None
+
+
+encode_info = msgspec.json.Encoder().encode
+decode_info = msgspec.json.Decoder(EnvironmentInfo).decode
 
 
 def architecture(machine: str) -> str:
@@ -70,27 +83,55 @@ def _sys_name() -> str:
         release = platform.freedesktop_os_release() if system == "Linux" else {}
     except (OSError, UnicodeError):
         release = {}
-    return sys_name(system, release, platform.mac_ver()[0], platform.release(), platform.version())
+    edition = (platform.win32_edition() or "") if system == "Windows" else ""
+    return sys_name(system, release, platform.mac_ver()[0], platform.release(), platform.version(), edition)
 
 
-def sys_name(system: str, os_release: Mapping[str, str], mac_version: str, release: str, version: str) -> str:
+def sys_name(
+    system: str, os_release: Mapping[str, str], mac_version: str, release: str, version: str, edition: str = ""
+) -> str:
     """Return the system's name and release, as the public list spells it: ``Ubuntu 22.04``, ``macOS 14``, ``Windows 11``.
 
-    ``os_release``: the fields of the file of that name. ``release`` and ``version``: those of ``platform``; Windows 11 still
-    calls itself release 10 there on older Pythons, and differs by its build number.
+    ``os_release``: the fields of the file of that name. ``release``, ``version``, ``edition``: those of ``platform``. On older
+    Pythons Windows 11 and servers call themselves release 10, and differ by build number and edition. macOS calls itself 10.16
+    to programs that were built for older ones, and differs by its kernel: Darwin 23 is macOS 14, Darwin 25 is macOS 26.
     """
     if system == "Darwin":
-        return f"macOS {mac_version.split('.')[0]}"
+        kernel = release.partition(".")[0]
+        if mac_version.startswith("10.16") and kernel.isascii() and kernel.isdigit():
+            return f"macOS {int(kernel) - 9 if int(kernel) < 25 else int(kernel) + 1}"
+        return f"macOS {mac_version.partition('.')[0]}"
     if system == "Windows":
         build = version.split(".")[-1]
+        if edition.startswith("Server") or release.endswith("Server"):
+            return f"Windows Server {_SERVER_BUILDS.get(build, release.removesuffix('Server'))}"
         is_eleven = release == "10" and build.isascii() and build.isdigit() and int(build) >= 22000
         return f"Windows {'11' if is_eleven else release}"
-    if system != "Linux":
-        return "other"
     kind = os_release.get("ID", "").lower()
     name, number = _LINUX_NAMES.get(kind), os_release.get("VERSION_ID", "")
-    if name is None:
+    if system != "Linux" or name is None:
         return "other"
     if kind in _ROLLING or not number:
         return name
-    return f"{name} {number if kind in _WHOLE_VERSION else number.split('.')[0]}"
+    return f"{name} {number if kind in _WHOLE_VERSION else number.partition('.')[0]}"
+
+
+def new_secret() -> bytes:
+    """Return a fresh random secret."""
+    return secrets.token_bytes(SECRET_BYTES)
+
+
+def identifier(secret: bytes, service: str, week: str) -> str:
+    """Return the pseudonym of an account at ``service`` (an origin) in ``week``: 32 hex digits of an HMAC-SHA256."""
+    return _digest(secret, service, week)[:32]
+
+
+def environment_pseudonym(secret: bytes, week: str) -> str:
+    """Return the pseudonym of an environment in ``week``: 8 hex digits, the same at every service."""
+    return _digest(secret, week)[:8]
+
+
+def _digest(secret: bytes, *parts: str) -> str:
+    """HMAC-SHA256 over the parts, each behind its length, so that different lists of parts are different messages."""
+    message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
+    return hmac.new(secret, message, hashlib.sha256).hexdigest()

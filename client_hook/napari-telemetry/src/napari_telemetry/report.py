@@ -1,15 +1,17 @@
-"""The report of a week, made of public strings alone. Pure: facts, counts and allow-list in, a report out."""
+"""The report of a week, made only of public strings. Pure: environment, counts and allow-list in, a report out."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
+from napari_update_hook.versions import is_newer
+from packaging.utils import canonicalize_name
 
-from napari_telemetry.facts import Facts, is_final
+from napari_telemetry.environment import EnvironmentInfo, is_final
 from napari_telemetry.layers import LayerKind
 from napari_telemetry.wire import (
     REPORT_TYPES,
@@ -25,12 +27,12 @@ from napari_telemetry.wire import (
 
 OTHER = "other"
 DEVELOPMENT = "development"
-MOST_PLUGINS, MOST_COMMANDS, MOST_LAYERS = 1000, 5000, 500
-"""What the wire admits; of more, those that were used most are named."""
+MAX_PLUGINS, MAX_COMMANDS, MAX_LAYERS = 1000, 5000, 500
+"""What the wire format admits; of more, those that were used most are named."""
 
 
 class ReportKey(Struct, frozen=True):
-    """What addresses a report, and which state of it this is."""
+    """What addresses a report, and its revision."""
 
     week: str
     identifier: str
@@ -41,53 +43,63 @@ class ReportKey(Struct, frozen=True):
 def build_batch(
     level: Level,
     key: ReportKey,
-    facts: Facts,
+    info: EnvironmentInfo,
     allowed: AllowList,
+    listed: frozenset[str],
     *,
     first_report: bool,
     commands: Mapping[str, int] | None = None,
     layers: Mapping[LayerKind, int] | None = None,
 ) -> Batch[BasicReport]:
-    """Return what is sent at ``level``, which must not be none: no string in it that ``allowed`` does not have.
+    """Return what is sent at ``level``, which must not be none: every string in it is in ``allowed``.
 
-    ``commands`` and ``layers``: exact counts; they are rounded down here.
+    ``listed``: normalized names of the public table; no other plugin is named, whatever ``allowed`` says. ``commands`` and
+    ``layers``: exact counts; they are rounded down here.
     """
     fields: dict[str, Any] = {
         "week": key.week,
         "identifier": key.identifier,
         "environment": key.environment,
         "revision": key.revision,
-        "napari_version": facts.napari_version if facts.napari_version in allowed.napari_versions else DEVELOPMENT,
-        "python_version": _listed(facts.python_minor, allowed.python_versions),
-        "platform": _listed(facts.platform, allowed.platforms),
-        "cpu_architecture": _listed(facts.cpu_architecture, allowed.cpu_architectures),
-        "sys_name": _listed(facts.sys_name, allowed.sys_names),
+        "napari_version": info.napari_version if info.napari_version in allowed.napari_versions else DEVELOPMENT,
+        "python_version": _listed(info.python_minor, allowed.python_versions),
+        "platform": _listed(info.platform, allowed.platforms),
+        "cpu_architecture": _listed(info.cpu_architecture, allowed.cpu_architectures),
+        "sys_name": _listed(info.sys_name, allowed.sys_names),
         "first_report": first_report,
     }
     if level.includes(Level.MIDDLE):
-        fields["plugins"] = public_plugins(facts.plugins, allowed)
+        fields["plugins"] = public_plugins(info.plugins, allowed, listed)
     if level.includes(Level.FULL):
-        fields["command_usage"] = public_commands(commands or {}, allowed)
+        fields["command_usage"] = public_commands(commands or {}, allowed, listed)
         fields["data_size_info"] = public_layers(layers or {}, allowed)
     return Batch(SCHEMA_VERSION, ConsentClaim(level, SCHEMA_VERSION), REPORT_TYPES[level](**fields))
 
 
-def public_plugins(plugins: Mapping[str, str], allowed: AllowList) -> list[PluginInstall]:
-    """Return the installed plugins that the public index lists, in published final versions, by name."""
+def public_plugins(plugins: Mapping[str, str], allowed: AllowList, listed: frozenset[str]) -> list[PluginInstall]:
+    """Return the installed plugins that the public table and the allow-list have, in published final versions, by name."""
     published = allowed.plugins or {}
-    listed = [
+    public = [
         PluginInstall(name, version)
         for name, version in sorted(plugins.items())
-        if version in published.get(name, ()) and is_final(version)
+        if name in listed and version in published.get(name, ()) and is_final(version)
     ]
-    return listed[:MOST_PLUGINS]
+    return public[:MAX_PLUGINS]
 
 
-def public_commands(commands: Mapping[str, int], allowed: AllowList) -> dict[str, int]:
-    """Return how often each command ran, at least, of those that napari or a published plugin declares; by id."""
-    declared = {command for ids in (allowed.commands or {}).values() for command in ids}
+def public_commands(commands: Mapping[str, int], allowed: AllowList, listed: frozenset[str]) -> dict[str, int]:
+    """Return how often each command ran, at least, of those that napari or a public plugin declares; by id.
+
+    npe2 begins each command's id with the name of its plugin.
+    """
+    declared = {
+        command
+        for name, ids in (allowed.commands or {}).items()
+        for command in ids
+        if (name == "napari" or name in listed) and canonicalize_name(command.partition(".")[0]) == name
+    }
     used = Counter({command: count for command, count in commands.items() if command in declared and count > 0})
-    return {command: at_least(count) for command, count in sorted(used.most_common(MOST_COMMANDS))}
+    return {command: at_least(count) for command, count in sorted(used.most_common(MAX_COMMANDS))}
 
 
 def public_layers(layers: Mapping[LayerKind, int], allowed: AllowList) -> list[LayerUse]:
@@ -101,7 +113,7 @@ def public_layers(layers: Mapping[LayerKind, int], allowed: AllowList) -> list[L
             dtype=_listed(kind.dtype, allowed.dtypes or []),
         )
         summed[named] += count
-    chosen = sorted((kind, count) for kind, count in summed.most_common(MOST_LAYERS) if count > 0)
+    chosen = sorted((kind, count) for kind, count in summed.most_common(MAX_LAYERS) if count > 0)
     return [
         LayerUse(kind.layer, kind.size_category, kind.ndim, kind.class_, kind.dtype, at_least(count)) for kind, count in chosen
     ]
@@ -112,19 +124,24 @@ def at_least(count: int) -> Any:
     return max(limit for limit in (1, 10, 100, 1000) if limit <= count)
 
 
-def assumed_allow_list(facts: Facts, listed: frozenset[str]) -> AllowList:
-    """Return the list that a server would probably hand out, for an example before anybody agreed.
+def assumed_allow_list(info: EnvironmentInfo, versions: Mapping[str, Sequence[str]]) -> AllowList:
+    """Return what a server's list is assumed to be before a person agreed, as it is fetched only with consent.
 
-    The real one is fetched only with consent. ``listed``: normalized names of the packages of the public index.
+    ``versions``: the public table's, by normalized name: all of napari, of plugins the newest ones.
     """
+    napari = info.napari_version
     return AllowList(
         schema_version=SCHEMA_VERSION,
-        napari_versions=[facts.napari_version] if facts.napari_version else [],
-        python_versions=[facts.python_minor],
-        platforms=[facts.platform],
-        cpu_architectures=[facts.cpu_architecture],
-        sys_names=[facts.sys_name],
-        plugins={name: [version] for name, version in facts.plugins.items() if name in listed},
+        napari_versions=[napari] if napari is not None and napari in versions.get("napari", ()) else [],
+        python_versions=[info.python_minor],
+        platforms=[info.platform],
+        cpu_architectures=[info.cpu_architecture],
+        sys_names=[info.sys_name],
+        plugins={
+            name: [version]
+            for name, version in info.plugins.items()
+            if any(not is_newer(version, known) for known in versions.get(name, ()))
+        },
     )
 
 

@@ -1,4 +1,4 @@
-"""Where the servers are, where state lies, what an administrator decided: read once, at the edge.
+"""Where reports go, what an administrator decided, and every way to opt out: read once, at the edge.
 
 Everything comes from arguments, so that a test can be any machine.
 """
@@ -6,27 +6,31 @@ Everything comes from arguments, so that a test can be any machine.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from napari_update_hook.settings import APPLICATION, is_folder, is_loopback, site_files
-from platformdirs import user_data_path
+from napari_update_hook.errors import SettingsError
+from napari_update_hook.settings import (
+    DEFAULT_SERVER,
+    checked_server,
+    clock_from,
+    is_folder,
+    opt_out_variable,
+    site_files,
+    state_folder,
+    system_now,
+)
 
-from napari_telemetry.clock import Now, going_on_from, system_now
-from napari_telemetry.errors import SettingsError
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
-
-DEFAULT_SERVER = "https://api.napari.org"
 
 
 @dataclass(frozen=True)
 class SiteRules:
-    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: those that can't be
-    used, with the reason.
+    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: unusable ones, and why.
 
     ``level_servers``: the hosts of the levels of ``server``, and of no other.
     """
@@ -40,27 +44,44 @@ class SiteRules:
 
 
 @dataclass(frozen=True)
-class ClientSettings:
-    """Everything that decides what the client does, but for the consent record.
+class TelemetrySettings:
+    """Everything that decides what is sent, except the consent record.
 
-    ``server``: base URL of the index; ``level_servers``: base URL for each telemetry level; ``state``: folder of the state
-    files; ``environ``: the environment variables that switches look at.
+    ``server``: base URL of the index; ``level_servers``: base URL for each level; ``state``: folder of the state file, None if
+    there is none. ``preferences``: returns the maximum level of napari's Preferences, None if none is set.
     """
 
     server: str
     level_servers: Mapping[Level, str]
-    state: Path
+    state: Path | None
     site: SiteRules = field(default_factory=SiteRules)
     environ: Mapping[str, str] = field(default_factory=dict)
-    now: Now = system_now
+    now: Callable[[], datetime] = system_now
+    preferences: Callable[[], Level | None] = lambda: None
 
     @property
     def service(self) -> str:
-        """To whom consent is given: the origin of the server."""
+        """The origin to which consent is given."""
         return origin_of(self.server)
 
+    def opt_out(self) -> str | None:
+        """Return in a clause what switches telemetry off whatever the consent record says, None if nothing does."""
+        if (variable := opt_out_variable(self.environ)) is not None:
+            return f"{variable} is set"
+        site = self.site
+        if site.damaged:
+            return f"the administrator's file cannot be read, which counts as off ({', '.join(site.damaged)})"
+        if not site.telemetry or site.maximum_level is Level.NONE:
+            return f"the administrator of this computer switched it off ({', '.join(site.sources)})"
+        return None
 
-def settings_from(environ: Mapping[str, str], server: str | None = None, site: SiteRules | None = None) -> ClientSettings:
+
+def settings_from(
+    environ: Mapping[str, str],
+    server: str | None = None,
+    site: SiteRules | None = None,
+    preferences: Callable[[], Level | None] = lambda: None,
+) -> TelemetrySettings:
     """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
@@ -69,45 +90,12 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
         level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or of_base.get(level) or base)
         for level in TELEMETRY_LEVELS
     }
-    state = environ.get("NAPARI_UPDATE_STATE")
-    return ClientSettings(
-        server=base,
-        level_servers=levels,
-        state=Path(state) if state else _state_folder(),
-        site=site,
-        environ=environ,
-        now=_clock(environ.get("NAPARI_UPDATE_NOW"), {base, *levels.values()}),
-    )
-
-
-def _state_folder() -> Path:
-    try:
-        folder = user_data_path(APPLICATION, appauthor=False)
-    except (RuntimeError, KeyError, OSError):
-        folder = Path()
-    if not folder.is_absolute():
-        raise SettingsError("This account has no home folder, so no answer can be kept. Set NAPARI_UPDATE_STATE to a folder.")
-    return folder
-
-
-def checked_server(url: str) -> str:
-    """Return a base URL without a slash at its end: https, http to this very machine, or a folder. Raises SettingsError."""
-    if is_folder(url):
-        return url.rstrip("/")
-    try:
-        parts = urlsplit(url.rstrip("/"))
-        host, port = parts.hostname, parts.port
-    except ValueError:  # half an IPv6 address, a port that is no number
-        host, port = None, None
-    if not host or port == 0 or parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
-        raise SettingsError(f"{url!r} is no address of a server: write it like https://api.napari.org")
-    if parts.scheme == "http" and not is_loopback(host):
-        raise SettingsError(f"{url!r} is not encrypted: only https is used, but for this very machine")
-    return url.rstrip("/")
+    clock = clock_from(environ, {base, *levels.values()})
+    return TelemetrySettings(base, levels, state_folder(environ), site, environ, clock, preferences)
 
 
 def origin_of(url: str) -> str:
-    """Return ``scheme://host[:port]``, in lower case, without the port that the scheme has anyway."""
+    """Return ``scheme://host[:port]`` in lower case, without the scheme's default port."""
     parts = urlsplit(url)
     if is_folder(url):
         return url
@@ -116,22 +104,10 @@ def origin_of(url: str) -> str:
     return f"{parts.scheme}://{host}" + ("" if is_default else f":{parts.port}")
 
 
-def _clock(text: str | None, servers: Iterable[str]) -> Now:
-    if not text:
-        return system_now
-    if not all(is_folder(server) or is_loopback(urlsplit(server).hostname or "") for server in servers):
-        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless every server is on this machine")
-    try:
-        start = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    except ValueError as error:
-        raise SettingsError(f"NAPARI_UPDATE_NOW={text!r} is no instant: write it like 2026-11-24T12:00:00Z") from error
-    return going_on_from(start if start.tzinfo else start.replace(tzinfo=timezone.utc))
-
-
 def read_site_rules(files: Iterable[Path]) -> SiteRules:
     """Return the strictest of what the files say; of servers the one that the last file names.
 
-    Whatever is not plainly ``true`` is off, and a file that can't be read switches telemetry off: that is the safe reading.
+    Anything that is not plainly ``true`` is off, and an unreadable file switches telemetry off.
     """
     rules = SiteRules()
     for path in files:
@@ -139,7 +115,7 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
         try:
             said = json.loads(path.read_text("utf-8-sig"))  # editors on Windows may begin it with a mark
             if not isinstance(said, dict):
-                raise ValueError("it holds no JSON object")
+                raise ValueError("it is not a JSON object")
             server, levels = _said_servers(said)
             maximum = Level(said.get("maximum_level", Level.FULL))
         except (FileNotFoundError, NotADirectoryError):
@@ -152,24 +128,27 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
             telemetry=rules.telemetry and said.get("telemetry", True) is True,
             server=server or rules.server,
             level_servers=levels or (rules.level_servers if not server or _is_same(server, rules.server) else {}),
-            maximum_level=min(rules.maximum_level, maximum, key=lambda level: level.rank),
+            maximum_level=lowest(rules.maximum_level, maximum),
             sources=(*rules.sources, str(path)),
             damaged=damaged,
         )
     return rules
 
 
+def lowest(*levels: Level) -> Level:
+    """Return the lowest of some levels."""
+    return min(levels, key=lambda level: level.rank)
+
+
 def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
-    """Return the server that a file names, and the hosts of its levels, which are that server's or below it: consent names
-    the server, and reports go to nobody else. Raises ValueError.
+    """Return the server that a file names, and the hosts of its levels: that server's or below it, because consent names the
+    server. Raises ValueError.
     """
     server, levels = said.get("server", ""), said.get("level_servers", {})
-    if not isinstance(server, str):
-        raise ValueError("server is no text")
-    if not isinstance(levels, dict) or not all(isinstance(url, str) and url for url in levels.values()):
-        raise ValueError("level_servers is no object of texts")
+    if not isinstance(server, str) or not isinstance(levels, dict) or not all(isinstance(url, str) for url in levels.values()):
+        raise ValueError("server is not a text, or level_servers is not an object of texts")
     if levels and not server:
-        raise ValueError("level_servers are those of a server, which it does not name")
+        raise ValueError("level_servers needs a server")
     found = {Level(name): url for name, url in levels.items()}
     if Level.NONE in found:
         raise ValueError("at level none nothing is sent")
@@ -184,7 +163,7 @@ def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
 
 
 def _is_same(server: str, other: str | None) -> bool:
-    """Whether two addresses are those of one service. One that can't be used is nobody's."""
+    """Whether two addresses are those of one service; an unusable one is not."""
     try:
         return other is not None and origin_of(checked_server(server)) == origin_of(checked_server(other))
     except SettingsError:

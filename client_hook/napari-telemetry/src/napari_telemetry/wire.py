@@ -1,8 +1,7 @@
-"""What goes over the wire, per level: the one definition that client, server and privacy page share.
+"""The wire format, by level: one definition for client, server and privacy page.
 
-The structs refuse what they do not declare, and every string is bounded, so that a body which decodes is a body that the
-rules of the wire allow. What a struct cannot say (is that week open, is that plugin public) the server's
-``intake.validation`` checks. Patterns use ``[0-9]`` instead of ``\\d``, which admits digits of other scripts, and come with a
+The structs refuse undeclared fields, and every string is bounded; the server's ``intake.validation`` checks the rest (is the
+week open, is the plugin public). Patterns use ``[0-9]``, because ``\\d`` admits digits of other scripts, and come with a
 ``max_length``, because ``$`` admits a trailing newline.
 """
 
@@ -15,12 +14,13 @@ import typing
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec import Meta, Struct, UnsetType, field
 
 SCHEMA_VERSION = 1
-"""Of the report that this release makes. It grows with every field that is collected: a new field is declared as
-``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older clients, which lack it,
-are still taken; and everybody is asked again."""
+"""Version of the report that this release makes; it grows with every field that is collected, and everybody is asked again.
+
+Declare a new field as ``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older
+clients are still accepted."""
 
 
 class Level(str, enum.Enum):
@@ -274,36 +274,6 @@ class AllowList(Struct, frozen=True, omit_defaults=True):
     dtypes: list[str] | None = None
 
 
-class FieldDescription(Struct, frozen=True):
-    """One field of a report, and the public questions that need it."""
-
-    name: str
-    type: str
-    questions: list[str]
-    description: str = ""
-
-
-class LevelDescription(Struct, frozen=True):
-    """One level: what it is called, where it goes, what it contains."""
-
-    name: Level
-    enabled: bool
-    host: str | None
-    endpoint: str
-    fields: list[FieldDescription]
-
-
-class Levels(Struct, frozen=True):
-    """The answer of ``GET /api/telemetry/levels``: what an organisation needs to allow or block a level."""
-
-    schema_versions: list[int]
-    listed_from: int
-    rounded_down_to: int
-    retention_days: int
-    closes_after_days: int
-    levels: list[LevelDescription]
-
-
 KEY_FIELDS = ("week", "identifier", "environment", "revision")
 """Fields that address a report instead of answering a question."""
 
@@ -335,19 +305,6 @@ def fields_of(level: Level) -> tuple[WireField, ...]:
         meta = _merged_meta(hints[item.name])
         described.append(WireField(item.encode_name, _in_words(hints[item.name]), *meta))
     return tuple(described)
-
-
-def misplaced_field(report: BasicReport, level: Level, schema_version: int) -> tuple[str, str] | None:
-    """Return the name of a field that reports of ``schema_version`` lack and this one has, or the other way round, and what is
-    wrong with it in a sentence; None where all is well.
-    """
-    for described in fields_of(level):
-        is_there = getattr(report, described.name) is not UNSET
-        if is_there and described.since > schema_version:
-            return described.name, f"Reports of schema version {schema_version} have no field {described.name}."
-        if not is_there and described.since <= schema_version:
-            return described.name, f"Object missing required field `{described.name}`."
-    return None
 
 
 def _merged_meta(hint: Any) -> tuple[str, Any, int]:

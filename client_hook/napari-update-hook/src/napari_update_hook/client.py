@@ -167,11 +167,10 @@ class UpdateClient:
             if known is None:
                 raise ServerUnreachableError(notice or "The next check is not due yet, and there is no earlier answer.")
             return _aged(known, notice)
-        ends = time.monotonic() + self._deadline
-        seam.send_if_due(self.state, now, self._deadline / 2)
+        ends = time.monotonic() + self._deadline / 2
+        removed = seam.end_if_removed(self.state)
         try:
-            index = fetch_index(partial(transport.get, ends=max(ends, time.monotonic() + self._deadline / 2)), self.settings,
-                                self.environment)  # fmt: skip
+            index = fetch_index(partial(transport.get, ends=ends), self.settings, self.environment)
         except UpdateHookError as error:
             self._keep(replace(state, pause=self._after(error, pause)))
             if known is None:
@@ -180,7 +179,8 @@ class UpdateClient:
         interval = min(max(DAY, timedelta(days=round(index.check_again_s / 86400))), MAX_PAUSE)
         next_check = Pause(now, now + interval * (1 + JITTER * self._rng.random()))
         problem = self._keep(replace(state, answers=dict(index.answers), pause=next_check))
-        return replace(index, notice=" ".join(filter(None, (index.notice, problem))) or None)
+        seam.send_if_due(self.state, now, self._deadline / 2)
+        return replace(index, notice=" ".join(filter(None, (index.notice, problem, removed))) or None)
 
     def claim_notification(self, rows: tuple[UpdateRow, ...]) -> list[UpdateRow]:
         """Return the updates to notify a person of now, and remember that they were.

@@ -7,6 +7,7 @@ the newest versions; it is used for what it knows.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -77,18 +78,29 @@ def cached_index(answers: Answers, settings: Settings, environment: Environment)
         return None
 
 
-def listed_names(answers: Answers) -> frozenset[str]:
-    """Return the normalized names of all packages that the last answers list."""
-    names: set[str] = set()
+def listed_versions(answers: Answers) -> dict[str, tuple[str, ...]]:
+    """Return the versions that the last answers name, by normalized name: all of napari, of plugins the newest ones."""
+    found: dict[str, tuple[str, ...]] = {}
     for url, (_, text) in answers.items():
         try:
             if "/api/updates/" in url:
-                names |= set(read_table(text.encode()).packages)
+                for name, package in read_table(text.encode()).packages.items():
+                    found[name] = found.get(name, ()) + tuple(row.version for row in package.releases)
             elif url.endswith("/api/extended_summary"):
-                names |= {str(canonicalize_name(str(item["name"]))) for item in json.loads(text)}
+                found |= {str(canonicalize_name(str(item["name"]))): (str(item["version"]),) for item in json.loads(text)}
         except (ValueError, TypeError, KeyError):
             continue
-    return frozenset(names)
+    return found
+
+
+def takes_reports(answers: Answers, server: str) -> bool | None:
+    """Return whether the last answers of a server say that it accepts usage reports; None before the first."""
+    own = {url: text for url, (_, text) in answers.items() if url.startswith(f"{server}/")}
+    if not own:
+        return None
+    with contextlib.suppress(ValueError):
+        return any(read_table(text.encode()).takes_reports for url, text in own.items() if "/api/updates/" in url)
+    return False
 
 
 def _index_from(text_of: Callable[[str], str], settings: Settings, environment: Environment, now: datetime) -> Index:

@@ -168,6 +168,31 @@ def how_to_install(
     return HowTo(tuple(commands))
 
 
+def how_to_add(place: InstallEnvironment, installer: str, name: str, version: str) -> HowTo:
+    """Return the command that adds a package in exactly one version. ``installer``: of the package that it belongs with."""
+    tool = tool_of(place, installer)
+    if (reason := _REASONS.get(tool)) is not None:
+        return HowTo(reason=reason.format(program=place.prefix.name))
+    requirement = f"{name}{'=' if tool is Tool.CONDA else '=='}{version}"
+    if tool is Tool.OTHER:
+        return HowTo(reason=f"This environment is managed by {installer}. Run in its project: {installer} add {requirement}")
+    return HowTo((Command(tool, tuple(_argv(tool, place, [requirement])), place.is_windows),))
+
+
+def how_to_remove(place: InstallEnvironment, installer: str, name: str) -> HowTo:
+    """Return the command that removes a package."""
+    tool, python = tool_of(place, installer), str(place.executable)
+    argv = {
+        Tool.PIP: [python, "-m", "pip", "uninstall", "-y", name],
+        Tool.UV: ["uv", "pip", "uninstall", "--python", python, name],
+        Tool.PIPX: ["pipx", "runpip", place.prefix.name, "uninstall", "-y", name],
+        Tool.CONDA: [place.conda, "remove", "-p", str(place.prefix), "--yes", name],
+    }.get(tool)
+    if argv is None:
+        return HowTo(reason=f"Remove {name} with the tool that manages this environment ({tool.value}).")
+    return HowTo((Command(tool, tuple(argv), place.is_windows),))
+
+
 def _argv(tool: Tool, place: InstallEnvironment, requirements: list[str]) -> list[str]:
     python, program = str(place.executable), place.prefix.name  # pipx names it after its program
     if tool in (Tool.PIXI, Tool.PIXI_PYPI):  # the default environment takes plain requirements, others a feature of that name

@@ -1,7 +1,8 @@
 """The seam to napari-telemetry, a separate package for usage reports that a person may have chosen to install.
 
-That package writes one small file for each environment, ``telemetry.json``, that says ``on`` (until when) or ``deleting``.
-Without the file no code of it is imported. The file can only stop it: what may be sent is decided by its own consent record.
+That package writes one small file for each environment, ``telemetry.json``, that says ``on`` (until when), ``deleting``, or
+``ask`` (after when). Without the file no code of it is imported, but by the button that installs it. The file can only stop it:
+what may be sent is decided by its own consent record.
 """
 
 from __future__ import annotations
@@ -9,38 +10,79 @@ from __future__ import annotations
 import contextlib
 import logging
 from datetime import datetime
+from importlib.util import find_spec
 from typing import Any
 
 from napari_update_hook.state import State
 
+PACKAGE = "napari_telemetry"
 
-def telemetry(state: State, now: datetime) -> Any:
-    """Return the module ``napari_telemetry`` if the file says so and it is installed, else None."""
+
+def may_send(state: State, now: datetime) -> bool:
+    """Whether the file says that there may be something to send: a consent that has not expired, or a deletion."""
     said = state.read_telemetry()
     try:
         until = datetime.fromisoformat(str(said["until"])) if said.get("until") else None
-        if said.get("state") not in ("on", "deleting") or (until is not None and now >= until):
-            return None
+        return said.get("state") in ("on", "deleting") and (until is None or now < until)
     except (ValueError, TypeError):
-        return None
+        return False
+
+
+def may_attach(state: State, now: datetime) -> bool:
+    """Whether the file says that there is something to show: a consent, also one to be renewed, or a question that is due."""
+    said = state.read_telemetry()
     try:
-        import napari_telemetry
-    except ImportError:  # uninstalled
-        return None
-    return napari_telemetry
+        return said.get("state") == "on" or (said.get("state") == "ask" and now >= datetime.fromisoformat(str(said["after"])))
+    except (ValueError, TypeError, KeyError):
+        return False
 
 
 def send_if_due(state: State, now: datetime, deadline_s: float) -> None:
     """Let napari-telemetry attach its report to a check, within ``deadline_s`` seconds. Never raises."""
     with contextlib.suppress(Exception):
-        if (module := telemetry(state, now)) is not None:
-            module.send_if_due(deadline_s)
+        if may_send(state, now):
+            import napari_telemetry
+
+            napari_telemetry.send_if_due(deadline_s)
 
 
 def attach(state: State, now: datetime, viewer: Any) -> None:
     """Let napari-telemetry show its state in a viewer. Never raises."""
     try:
-        if (module := telemetry(state, now)) is not None:
-            module.attach(viewer)
+        if may_attach(state, now):
+            import napari_telemetry
+
+            napari_telemetry.attach(viewer)
+    except ImportError:
+        pass  # uninstalled
     except Exception:
         logging.getLogger("napari_update_hook").debug("napari-telemetry not attached", exc_info=True)
+
+
+def ask(viewer: Any) -> None:
+    """Let napari-telemetry, which a person has just installed, ask what may be sent."""
+    import napari_telemetry
+
+    napari_telemetry.ask(viewer)
+
+
+def end_if_removed(state: State) -> str | None:
+    """If napari-telemetry was uninstalled, remove the file that says ``on``: installed again, it asks again.
+
+    Return what to tell the person, None if it was not so.
+    """
+    if state.read_telemetry().get("state") != "on" or find_spec(PACKAGE) is not None:
+        return None
+    state.write_telemetry(None)
+    return f"napari-telemetry was removed, so no usage reports are sent any more. {left_over(state) or ''}".strip()
+
+
+def left_over(state: State) -> str | None:
+    """Return what napari-telemetry left on this computer after it was uninstalled, and how to delete it; None if nothing."""
+    file = state.folder.parents[1] / "telemetry.sqlite3" if state.folder is not None else None
+    if file is None or not file.exists() or find_spec(PACKAGE) is not None:
+        return None
+    return (
+        f"What it kept is in {file}. To delete what servers hold of you, install it again and run `napari-telemetry forget`; "
+        "else delete that file, and servers delete your reports 60 days after their week began."
+    )

@@ -20,6 +20,12 @@ from napari_update_hook.errors import SettingsError
 APPLICATION = "napari-update-hook"
 DEFAULT_SERVER = "https://api.napari.org"
 _ON = frozenset({"1", "true", "yes", "on", "y", "t", "enable", "enabled"})
+_OFF = frozenset({"0", "false", "no", "off", "none", "n", "f", "never", "disable", "disabled"})
+UNATTENDED_VARIABLES = (
+    "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL",
+    "TEAMCITY_VERSION", "TRAVIS", "CIRCLECI", "APPVEYOR", "BUILDKITE", "CODEBUILD_BUILD_ID", "PYTEST_VERSION",
+)  # fmt: skip
+"""Set by continuous integration systems and by pytest: no one is there who could answer a question."""
 
 
 def system_now() -> datetime:
@@ -56,7 +62,7 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
     switch = environ.get("NAPARI_UPDATE_CHECK", "").strip()
     disabled_by = f"NAPARI_UPDATE_CHECK={switch} is set" if switch and switch.lower() not in _ON else site.disabled_by
-    return Settings(base, state_folder(environ), disabled_by, environ, _clock(environ.get("NAPARI_UPDATE_NOW"), base))
+    return Settings(base, state_folder(environ), disabled_by, environ, clock_from(environ, [base]))
 
 
 def state_folder(environ: Mapping[str, str]) -> Path | None:
@@ -103,11 +109,13 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _clock(text: str | None, server: str) -> Callable[[], datetime]:
+def clock_from(environ: Mapping[str, str], servers: Iterable[str]) -> Callable[[], datetime]:
+    """Return the clock, moved by NAPARI_UPDATE_NOW if all servers are on this machine. Raises SettingsError."""
+    text = environ.get("NAPARI_UPDATE_NOW")
     if not text:
         return system_now
-    if not is_folder(server) and not is_loopback(urlsplit(server).hostname or ""):
-        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless the server is on this machine.")
+    if not all(is_folder(server) or is_loopback(urlsplit(server).hostname or "") for server in servers):
+        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless every server is on this machine.")
     try:
         start = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
@@ -158,6 +166,30 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
         if said.get("update_check", True) is not True:
             disabled_by = f"the administrator of this computer switched it off ({path})"
     return SiteRules(server, disabled_by)
+
+
+def opt_out_variable(environ: Mapping[str, str]) -> str | None:
+    """Return the variable, with its value, by which usage reports are off and not asked about; None if there is none."""
+    if (value := environ.get("NAPARI_TELEMETRY", "").strip()) and value.lower() not in _ON:
+        return f"NAPARI_TELEMETRY={value}"
+    for name in ("DO_NOT_TRACK", *UNATTENDED_VARIABLES):
+        if (value := environ.get(name, "").strip()) and value.lower() not in _OFF:
+            return f"{name}={value}"
+    return None
+
+
+def site_decides_reports(environ: Mapping[str, str]) -> bool:
+    """Whether an administrator's file says anything about usage reports, or cannot be read: then no one is asked."""
+    for path in site_files(environ):
+        try:
+            said = json.loads(path.read_text("utf-8-sig"))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except (OSError, ValueError, RecursionError):
+            return True
+        if not isinstance(said, dict) or {"telemetry", "maximum_level"} & set(said):
+            return True
+    return False
 
 
 def settings_here(server: str | None = None) -> Settings:

@@ -28,6 +28,8 @@ from napari_update_hook.versions import same_version
 EVERY_VERSION = "*"
 KEPT_RESTORE_POINTS = 5
 NOTIFY_INTERVAL = timedelta(days=1)
+_DURATION = re.compile(r"([0-9]{1,4})([dwm])")
+_DAYS = {"d": 1, "w": 7, "m": 30}
 
 
 @dataclass(frozen=True)
@@ -133,6 +135,14 @@ class State:
         """Remember whether new updates are notified. Raises StateError."""
         self._write("said/notify.json", {"notify": wanted})
 
+    def was_offered(self) -> bool:
+        """Whether the message about usage reports was shown or declined here: see `offer`."""
+        return bool(self._read("said/offer.json"))
+
+    def note_offer(self) -> None:
+        """Remember that it was. Raises StateError."""
+        self._write("said/offer.json", {"offered": True})
+
     # Restore points
 
     def restore_points(self) -> list[dict[str, Any]]:
@@ -209,6 +219,14 @@ class State:
 def environment_id(prefix: Path) -> str:
     """Return the folder name for a Python environment: the first 16 hex digits of the SHA-256 of its real path."""
     return hashlib.sha256(str(prefix.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def parsed_duration(text: str) -> timedelta:
+    """Read ``90d``, ``12w`` or ``3m`` (a month is 30 days). Raises ValueError."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or int(match[1]) == 0:
+        raise ValueError(f"{text!r} is not a length of time. Write it like 21d, 12w or 3m")
+    return timedelta(days=int(match[1]) * _DAYS[match[2]])
 
 
 def _document(path: Path) -> dict[str, Any]:

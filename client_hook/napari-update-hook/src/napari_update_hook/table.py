@@ -54,12 +54,16 @@ class TablePackage:
 
 @dataclass(frozen=True)
 class UpdateTable:
-    """The table of a channel. ``packages`` by normalized name; ``index_version``: since when the content is what it is."""
+    """The table of a channel. ``packages`` by normalized name; ``index_version``: since when the content is what it is.
+
+    ``takes_reports``: whether the server accepts usage reports, so that no one is asked for what cannot be sent.
+    """
 
     channel: str
     index_version: str
     check_again_s: float
     packages: Mapping[str, TablePackage]
+    takes_reports: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,7 @@ def read_table(body: bytes) -> UpdateTable:
             index_version=_text(document["index_version"]),
             check_again_s=_seconds(document["check_again_s"]),
             packages={_text(name): _package(package) for name, package in document["packages"].items()},
+            takes_reports=document.get("takes_reports") is True,
         )
     except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error

@@ -11,19 +11,16 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from http.cookiejar import DefaultCookiePolicy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from napari_update_hook import __version__
 from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
 from napari_update_hook.settings import is_folder, is_loopback
-
-if TYPE_CHECKING:
-    import requests
 
 READ_TIMEOUT_S = 4.0
 MAX_BYTES = 8 * 2**20
@@ -42,10 +39,14 @@ def get(url: str, ends: float) -> bytes:
     """
     parts = urlsplit(url)
     host = url if is_folder(url) else f"{parts.scheme}://{parts.netloc}"
-    return _before(ends, (lambda: _read_file(url)) if is_folder(url) else (lambda: _request(url, host, ends)), host)
+    return run_before(ends, (lambda: _read_file(url)) if is_folder(url) else (lambda: _request(url, host, ends)), host)
 
 
-def _before(ends: float, work: Callable[[], bytes], host: str) -> bytes:
+def run_before(ends: float, work: Callable[[], bytes], host: str) -> bytes:
+    """Return what ``work`` returns; abandon it after the instant ``ends`` of ``time.monotonic()``.
+
+    Raises ServerUnreachableError then, and for errors other than UpdateHookError.
+    """
     outcome: queue.SimpleQueue[bytes | UpdateHookError] = queue.SimpleQueue()
 
     def run() -> None:
@@ -80,7 +81,8 @@ def _request(url: str, host: str, ends: float) -> bytes:
         session.mount("https://", _adapter())
         try:
             with session.get(url, stream=True, timeout=READ_TIMEOUT_S, allow_redirects=False, proxies=proxies) as response:
-                body = _read(response, host, ends)
+                chunks = response.raw.stream(65536, decode_content=False)
+                body = read_bounded(chunks, response.headers, response.status_code, host, ends)
         except (requests.RequestException, OSError, ValueError) as error:
             raise ServerUnreachableError(_why_unreachable(error, host, select_proxy(url, proxies))) from error
         status, headers = response.status_code, response.headers
@@ -114,24 +116,27 @@ def _adapter() -> Any:
     return SystemCertificates()
 
 
-def _read(response: requests.Response, host: str, ends: float) -> bytes:
-    """Read a body in bounds, before and after unpacking: a few kilobytes can unpack to gigabytes."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+def read_bounded(chunks: Iterable[bytes], headers: Mapping[str, str], status: int, host: str, ends: float) -> bytes:
+    """Return a body within `MAX_BYTES`, before and after unpacking: a few kilobytes can unpack to gigabytes.
+
+    ``chunks``: as received. Raises ServerAnswerError, ServerUnreachableError.
+    """
+    encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
-        raise ServerAnswerError(f"{host} answered in an encoding that was not asked for.", response.status_code)
+        raise ServerAnswerError(f"{host} answered in an encoding that was not asked for.", status)
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     body = bytearray()
-    for chunk in response.raw.stream(65536, decode_content=False):
+    for chunk in chunks:
         if time.monotonic() > ends:
             raise ServerUnreachableError(f"{host} did not answer in time.")
         try:
             body += unpacker.decompress(chunk, MAX_BYTES + 1) if unpacker else chunk
         except zlib.error as error:
-            raise ServerAnswerError(f"{host} sent an answer that cannot be unpacked.", response.status_code) from error
+            raise ServerAnswerError(f"{host} sent an answer that cannot be unpacked.", status) from error
         if len(body) > MAX_BYTES or (unpacker and unpacker.unconsumed_tail):
-            raise ServerAnswerError(f"{host} sent more than {MAX_BYTES} bytes, which no index does.", response.status_code)
+            raise ServerAnswerError(f"{host} sent more than {MAX_BYTES} bytes, which no index does.", status)
     if unpacker and not unpacker.eof and body:
-        raise ServerAnswerError(f"{host} sent an answer that was cut off.", response.status_code)
+        raise ServerAnswerError(f"{host} sent an answer that was cut off.", status)
     return bytes(body)
 
 

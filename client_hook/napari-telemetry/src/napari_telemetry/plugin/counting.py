@@ -1,11 +1,9 @@
-"""Which commands run and which layers appear, told by napari itself. Connected at level full alone.
+"""Which commands run and which layers appear, told by napari itself. Connected only at level full.
 
 app-model has no signal for a command that runs (0.5), so its registry's ``execute_command`` is wrapped, on the instance: menus,
 key bindings, the command palette and plugin widgets all look it up when they call. Readers, writers and sample data of npe2
-run through npe2's own registry, whose ``get`` hands out what is called; of those alone a wrapped function is handed out, as
+run through npe2's own registry, whose ``get`` returns what is called; only of those a wrapped function is returned, because
 widgets must stay the classes that they are. Both are undone when counting ends.
-
-The collector is imported when it is needed, which is after the background has: attaching must cost the GUI thread little.
 """
 
 from __future__ import annotations
@@ -14,39 +12,94 @@ import contextlib
 import functools
 import threading
 import weakref
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from napari_telemetry.store import Counts
 
 APPLICATION = "napari"
-"""Under which name napari registers itself with app-model."""
+"""Name under which napari registers itself with app-model."""
+MAX_WAITING = 100_000
+MAX_COMMAND = 256
+"""Characters of a command's id; the wire format admits no longer ones."""
 _CONTRIBUTIONS = ("readers", "writers", "sample_data")
 
 
-class Counting:
-    """Tells the collector of commands and layers while it is connected. Holds viewers weakly."""
+class Collector:
+    """Events that wait to be saved, in memory. Nothing here waits, or raises. ``consent``: under which they were counted."""
 
     def __init__(self) -> None:
+        self.consent: int | None = None
+        self.now: Callable[[], datetime] | None = None
+        self._events: deque[tuple[datetime, Any]] = deque(maxlen=MAX_WAITING)
+
+    def count_under(self, consent: int | None) -> None:
+        """Count under this consent from now on; None counts nothing. What was counted under another is dropped."""
+        if consent != self.consent:
+            self._events.clear()
+        self.consent = consent
+
+    def command(self, command_id: str) -> None:
+        """Count a use of a command."""
+        with contextlib.suppress(Exception):
+            if self.consent is not None and self.now is not None and len(command_id) <= MAX_COMMAND:
+                self._events.append((self.now(), str(command_id)))
+
+    def layer(self, kind: str, data: Any) -> None:
+        """Count a layer, of whose data class, shape and dtype are read."""
+        from napari_telemetry.layers import kind_of
+
+        with contextlib.suppress(Exception):
+            if self.consent is not None and self.now is not None and (found := kind_of(kind, data)) is not None:
+                self._events.append((self.now(), found))
+
+    def take(self) -> list[tuple[datetime, Any]]:
+        """Return the events, and keep none."""
+        return [self._events.popleft() for _ in range(len(self._events))]
+
+    def put_back(self, events: list[tuple[datetime, Any]]) -> None:
+        """Keep events that could not be saved."""
+        self._events.extendleft(reversed(events))
+
+
+def counts_by_week(events: list[tuple[datetime, Any]]) -> dict[str, Counts]:
+    """Return how often what happened, by the week in which it happened."""
+    from napari_telemetry.store import Counts
+    from napari_telemetry.weeks import week_of
+
+    found: dict[str, tuple[Counter[str], Counter[Any]]] = {}
+    for at, event in events:
+        commands, layers = found.setdefault(week_of(at), (Counter(), Counter()))
+        (commands if isinstance(event, str) else layers)[event] += 1
+    return {week: Counts(*both) for week, both in found.items()}
+
+
+class Counting:
+    """Tells a collector of commands and layers while it is connected. Keeps only weak references to viewers."""
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
         self._viewers: list[weakref.ref[Any]] = []
         self._undo: list[Callable[[], None]] = []
         self._counted: weakref.WeakSet[Any] = weakref.WeakSet()
         self.is_connected = False
 
     def add(self, viewer: Any) -> None:
-        """Take a viewer in; its layers count from now on, while counting is connected."""
+        """Add a viewer; its layers count while counting is connected."""
         if all(known() is not viewer for known in self._viewers):
             self._viewers.append(weakref.ref(viewer))
             if self.is_connected:
                 self._connect_layers(viewer, present=True)
 
     def connect(self, *, present_layers: bool) -> None:
-        """Connect. ``present_layers``: whether layers that are there already count, as at the start of a session."""
+        """Connect. ``present_layers``: whether layers that exist already count, as at the start of a session."""
         if self.is_connected:
             return
         self.is_connected = True
-        for wrap in (_wrap_app_model, _wrap_npe2):
-            undo = wrap()
-            if undo is not None:
-                self._undo.append(undo)
+        self._undo = [undo for wrap in (_wrap_app_model, _wrap_npe2) if (undo := wrap(self._collector.command)) is not None]
         for viewer in self._alive():
             self._connect_layers(viewer, present=present_layers)
 
@@ -69,20 +122,16 @@ class Counting:
     def _connect_layers(self, viewer: Any, present: bool) -> None:
         viewer.layers.events.inserted.connect(self._on_inserted)
         for layer in viewer.layers if present else ():
-            with contextlib.suppress(Exception):
-                self._count(layer)
+            self._count(layer)
 
     def _on_inserted(self, event: Any) -> None:
-        with contextlib.suppress(Exception):  # nobody's layer fails because it was counted
-            self._count(event.value)
+        self._count(event.value)
 
     def _count(self, layer: Any) -> None:
-        if layer in self._counted:
-            return  # moved between lists, or there when counting began
-        self._counted.add(layer)
-        from napari_telemetry.collect import count_layer
-
-        count_layer(layer_type(layer), layer.data)
+        with contextlib.suppress(Exception):  # no layer fails because it was counted
+            if layer not in self._counted:  # else it was moved between lists, or was there when counting began
+                self._counted.add(layer)
+                self._collector.layer(layer_type(layer), layer.data)
 
 
 def layer_type(layer: Any) -> str:
@@ -96,19 +145,16 @@ def layer_type(layer: Any) -> str:
 _running = threading.local()
 
 
-def _wrap_app_model() -> Callable[[], None] | None:
+def _wrap_app_model(count: Callable[[str], None]) -> Callable[[], None] | None:
     from app_model import Application
-
-    from napari_telemetry.collect import count_command
 
     application = Application.get_app(APPLICATION)
     if application is None:
         return None
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
         def execute_command(id: str, *args: Any, **kwargs: Any) -> Any:
-            count_command(id)
+            count(id)
             around = getattr(_running, "ids", ())
             _running.ids = (*around, id)
             try:
@@ -118,37 +164,37 @@ def _wrap_app_model() -> Callable[[], None] | None:
 
         return execute_command
 
-    return _replace_method(application.commands, "execute_command", wrapped)
+    return _patch_method(application.commands, "execute_command", wrapped)
 
 
-def _wrap_npe2() -> Callable[[], None] | None:
+def _wrap_npe2(count: Callable[[str], None]) -> Callable[[], None] | None:
     from npe2 import PluginManager
 
     manager = PluginManager.instance()
     kinds: dict[str, str | None] = {}
 
-    def kind_of(id: str) -> str | None:
-        if id not in kinds:
-            kinds[id] = _contribution_of(manager, id)
-        return kinds[id]
+    def count_unless_running(id: str) -> None:
+        if id not in getattr(_running, "ids", ()):  # app-model may run a command that asks npe2 for the same: one use
+            count(id)
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(original)
         def get(id: str) -> Any:
             found = original(id)
             try:
-                kind = kind_of(id)
-                return found if kind is None else _counted(id, kind, found)
+                if id not in kinds:
+                    kinds[id] = _contribution_of(manager, id)
+                kind = kinds[id]
+                return found if kind is None else _counted(count_unless_running, id, kind, found)
             except Exception:
                 return found
 
         return get
 
-    return _replace_method(manager.commands, "get", wrapped)
+    return _patch_method(manager.commands, "get", wrapped)
 
 
 def _contribution_of(manager: Any, command_id: str) -> str | None:
-    """What a command is of its plugin: one of `_CONTRIBUTIONS`, or None."""
+    """Which of `_CONTRIBUTIONS` a command is of its plugin, or None."""
     try:
         contributions = manager.get_manifest(command_id).contributions
     except KeyError:
@@ -159,38 +205,23 @@ def _contribution_of(manager: Any, command_id: str) -> str | None:
     return None
 
 
-def _counted(command_id: str, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, which tells when it runs.
-
-    A reader's command gives the function that reads, or none where the file is not for it: that is no use of it.
-    """
+def _counted(count: Callable[[str], None], command_id: str, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, which counts when it runs. A reader that declines the file is not counted."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         if kind != "readers":
-            _count_unless_running(command_id)
+            count(command_id)
             return function(*args, **kwargs)
         read = function(*args, **kwargs)
-        return _counted(command_id, "", read) if callable(read) else read
+        return _counted(count, command_id, "", read) if callable(read) else read
 
     return run
 
 
-def _count_unless_running(command_id: str) -> None:
-    """app-model may run a command that asks npe2 for the same: that is one use."""
-    from napari_telemetry.collect import count_command
-
-    if command_id not in getattr(_running, "ids", ()):
-        count_command(command_id)
-
-
-def _replace_method(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[[], None]:
-    """Put a method of our making on an instance, and return what takes it off again.
-
-    Where somebody else has put theirs over ours meanwhile, ours stays below, and passes everything on.
-    """
-    before = vars(owner).get(name)
-    original = getattr(owner, name)
+def _patch_method(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[[], None]:
+    """Patch a method on an instance; return the undo function. If another patch was put over it, it stays below, inactive."""
+    before, original = vars(owner).get(name), getattr(owner, name)
     replaced = make(original)
     is_active = True
 

@@ -1,303 +1,364 @@
-"""One session of napari: runs what takes time in the background, and tells what came of it.
+"""One session of napari: one thread and one queue for the state file; listeners draw `Session.snapshot`, which is immutable.
 
-Every method returns at once. Files are read and written by one daemon thread and the network is used by another, so that an
-answer about consent never waits for a server. No report leaves while an answer is not yet written down. Listeners are called in
-those threads; the GUI passes on by a queued signal.
+Every method returns at once, except `Session.send`. What waits for a network runs in a thread of its own, has only an immutable
+request, and puts its result into the queue. So a "no" is never behind a server: it is the next job, and one transaction.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
+import queue
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from napari_telemetry.formatting import pretty_json
-from napari_telemetry.plugin.reading import Reading
-from napari_telemetry.plugin.snapshot import Snapshot, Task
-from napari_telemetry.plugin.tasks import Listener, Tasks
+from napari_telemetry.plugin.counting import Collector, counts_by_week
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from napari_telemetry.api import Here
-    from napari_telemetry.asking import Question
-    from napari_telemetry.standing import ClientStatus
-    from napari_telemetry.wire import Level
+    from napari_telemetry.client import Forgotten, ServerCopy, Status, TelemetryClient
 
-LOOK_EVERY_S = 1.0
-READ_ANEW_EVERY_S = 60.0
-"""Re-read regularly: time-limited consent expires without a file change."""
+POLL_INTERVAL_S = 1.0
+"""How often to look whether another process changed the state."""
+READ_INTERVAL_S = 60.0
+"""How often to read everything again: consent expires without a change of the file, packages come and go."""
+FLUSH_INTERVAL_S = 30.0
+"""How often counts are saved; a crash loses no more."""
 REQUEST_DEADLINE_S = 9.0
-WRITTEN_WITHIN_S = 2.0
-"""How long a report or shutdown waits for a pending answer to be saved."""
+EXIT_TIMEOUT_S = 2.0
+"""How long the end of napari waits for a pending answer to be saved."""
+
+Listener = Callable[["Snapshot"], object]
+Steps = Generator[Any, Any, Any]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What the windows draw.
+
+    ``status``: None until it has been read; ``problem``: why it cannot be. ``busy``: names of jobs under way; ``failures``: why
+    the last of a name failed. ``preview``, ``examples`` (by level): formatted JSON.
+    """
+
+    status: Status | None = None
+    problem: str | None = None
+    busy: frozenset[str] = frozenset()
+    failures: dict[str, str] = field(default_factory=dict)
+    preview: str | None = None
+    examples: dict[str, str] = field(default_factory=dict)
+    copies: list[ServerCopy] | None = None
+    forgotten: Forgotten | None = None
 
 
 class Session:
-    """The client of this environment, with a `snapshot` that is true within a second or two of any change on this computer,
-    whoever made it.
+    """Telemetry in this process. ``make_client``: returns a client of the environment as it is now."""
 
-    ``make_here``: returns a new client for each report, because packages come and go while napari runs.
-    """
-
-    def __init__(self, make_here: Callable[[], Here] | None = None) -> None:
-        self._reading = Reading(make_here or _client_here)
-        self._tasks = Tasks()
-        self._is_reading = threading.Lock()
-        self._is_started = False
-        self._is_looking = False
-
-    @property
-    def snapshot(self) -> Snapshot:
-        """How everything stands, as of now."""
-        return self._tasks.snapshot
+    def __init__(self, make_client: Callable[[], TelemetryClient] | None = None) -> None:
+        self.snapshot = Snapshot()
+        self.collector = Collector()
+        self._make_client = make_client or _client_here
+        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._listeners: list[Listener] = []
+        self._busy: Counter[str] = Counter()
+        self._publishing = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._client: TelemetryClient | None = None
+        self._signature: Any = None
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started, and not stopped."""
-        return self._is_started and not self._tasks.stopped.is_set()
+        """Whether it was started and not stopped."""
+        return self._thread is not None and not self._stopped.is_set()
 
     def start(self) -> None:
-        """Read how everything stands, and go on watching."""
-        if not self._is_started:
-            self._is_started = True
-            atexit.register(self._end)  # before Qt takes its objects away: nobody must be told any more
-            threading.Thread(target=self._watch, name="napari-telemetry-watch", daemon=True).start()
+        """Read the state now, and whenever it changes."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="napari-telemetry", daemon=True)
+            self._thread.start()
+            atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Stop watching and sending."""
-        self._tasks.stop()
-
-    def _end(self) -> None:
-        """Stop as the process ends, which would take an answer with it that is just being written down."""
-        self.stop()
-        if not self._tasks.holds.are_tried(WRITTEN_WITHIN_S):
-            told = "Your last answer about telemetry could not be written down in time. Please answer again."
-            logging.getLogger(__name__).warning(told)
+        """Stop everything, but give a pending answer and the last counts up to 2 s to be saved."""
+        self._stopped.set()
+        self._listeners.clear()
+        atexit.unregister(self.stop)
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._jobs.put(lambda: None)
+            self._thread.join(EXIT_TIMEOUT_S)
 
     def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` with every snapshot from now on, in a thread of this session."""
-        self._tasks.subscribe(listener)
-
-    def run(self, job: Callable[[], object]) -> None:
-        """Run what is not of this session, but would take too long on the GUI thread."""
-        self._tasks.put(job)
+        """Call ``listener`` with every snapshot from now on, on the session's thread."""
+        self._listeners.append(listener)
 
     def refresh(self) -> None:
-        """Read everything anew, also what is installed."""
-
-        def read() -> None:
-            self._reading.forget_client(examine=True)
-            self._read()
-
-        self._tasks.put(read)
+        """Read everything again, also what is installed."""
+        self._jobs.put(partial(self._read, again=True))
 
     def send(self, deadline_s: float) -> None:
-        """Send the report that is due, and wait for it. Called by the update check, on its thread.
-
-        ``deadline_s``: seconds it may take.
-        """
-        self.begin_sending(deadline_s).wait(deadline_s + WRITTEN_WITHIN_S)
-
-    def begin_sending(self, deadline_s: float) -> threading.Event:
-        """Send the report that is due; the event is set once that has ended, however it did."""
+        """Send what is due, and wait for it: the update check calls this on its own thread."""
         done = threading.Event()
 
-        def work() -> None:
-            try:
-                self._send(deadline_s)
-            finally:
-                done.set()
+        def steps(client: TelemetryClient) -> Steps:
+            client.deadline = deadline_s
+            self._flush()
+            return client.send_steps()
 
-        self._tasks.on_network(Task.SEND, work)
-        return done
+        self._request("send", steps, lambda _: {}, deadline_s, finally_=done.set)
+        done.wait(deadline_s + EXIT_TIMEOUT_S)
 
     def answer(
         self,
-        level: Level | str,
+        level: str,
         *,
-        lasting: timedelta | None = None,
         means: str,
         service: str,
-        for_as_long_as_before: bool = False,
+        lasting: timedelta | None = None,
+        then: Callable[[], object] = lambda: None,
     ) -> None:
-        """Record an answer to the question. ``lasting``: None means until it is changed. ``means``: for the history.
+        """Record an answer. ``service``: the one that the person was told of; if it is another by now, nothing is recorded.
 
-        ``service``: the one that the person was told of; where it is another by now, nothing is recorded.
-        ``for_as_long_as_before``: where an answer holds that ends, this one ends with it. From now until it is recorded, no
-        report leaves.
+        ``lasting``: None means until it is changed. ``then``: called once it is recorded, on the session's thread.
         """
 
-        def record() -> None:
-            from napari_telemetry.decision import agreed_level
-            from napari_telemetry.errors import UpdateHookError
+        def record(client: TelemetryClient) -> dict[str, Any]:
+            from napari_update_hook.errors import SettingsError
+
             from napari_telemetry.wire import Level
 
-            here = self._reading.client()
-            if service != here.settings.service:
-                raise UpdateHookError(
-                    f"Nothing was recorded: reports would go to {here.settings.service} by now, and not to {service}. "
-                    "Please answer again."
+            if service != client.settings.service:
+                raise SettingsError(
+                    f"Nothing was recorded: reports would go to {client.settings.service} now, not to {service}. Answer again."
                 )
-            until, now = None, here.settings.now()
-            if for_as_long_as_before and (before := here.store.consents.current()) is not None:
-                until = before.until if agreed_level(before, here.settings, now) is not Level.NONE else None
-            here.client.set_consent(Level(level), lasting=until - now if until else lasting, means=means)
+            client.set_consent(Level(level), lasting=lasting, means=means)
+            then()
+            return {"preview": None}
 
-        self._tasks.write_down(Task.ANSWER, record, then=self._read)
+        self._save("answer", record)
 
-    def put_question(self, show: Callable[[Question | None], object], *, by_hand: bool = False) -> None:
-        """Make the examples of a question, then call ``show`` in a thread of this session.
+    def prepare_dialog(self, show: Callable[[], object], *, requested: bool) -> None:
+        """Make the examples, then call ``show`` on the session's thread.
 
-        ``show`` is given why it is put, and what has changed since the last answer; None where that answer holds. Where it is
-        put by itself, that is written down first, and nothing is shown where another process has just put it.
+        Unless a person ``requested`` it, it is remembered as a prompt, and not shown if another process has just shown it.
         """
 
-        is_noted = by_hand
+        def prepare(client: TelemetryClient) -> dict[str, Any]:
+            from napari_telemetry.wire import TELEMETRY_LEVELS
+            from napari_telemetry.words import pretty_json
 
-        def prepare() -> None:
-            nonlocal is_noted  # where a file is busy, this runs again
-            from napari_telemetry.asking import due_question
+            if self._stopped.is_set() or not client.claim_prompt(requested=requested):
+                return {}
+            examples = {level.value: pretty_json(client.example(level)) for level in TELEMETRY_LEVELS}
+            self._publish(examples=examples)
+            show()
+            return {}
 
-            if self._tasks.stopped.is_set():
-                return  # nobody would see it, and it would count as put
-            here = self._reading.client()
-            now = here.settings.now()
-            question = due_question(here.store.consents.current(), [], here.settings, now)  # however often it was put
-            if not is_noted and (question is None or not here.store.consents.note_asking(now)):
-                self._read()
-                return
-            is_noted = True
-            self._tasks.change(examples=_examples(here))
-            self._read()
-            show(question)
-
-        self._tasks.on_files(Task.QUESTION, prepare)
+        self._save("question", prepare)
 
     def show_preview(self) -> None:
         """Make what the next check sends; the public lists are fetched for it."""
 
-        def prepare() -> None:
-            from napari_telemetry.collect import flush_counts
+        def finish(prepared: Any) -> dict[str, Any]:
+            from napari_telemetry.words import pretty_json
 
-            flush_counts()
-            prepared = self._reading.client().client.preview()
-            self._tasks.change(preview=pretty_json(prepared.body) if prepared else None)
+            return {"preview": pretty_json(prepared.body) if prepared is not None else None}
 
-        self._tasks.on_network(Task.PREVIEW, prepare)
+        def steps(client: TelemetryClient) -> Steps:
+            self._flush()
+            return client.preview_steps()
+
+        self._request("preview", steps, finish)
 
     def ask_servers(self) -> None:
         """Ask the servers what they hold of this account."""
+        self._request("server copy", lambda client: client.server_copies(), lambda copies: {"copies": copies})
 
-        def ask() -> None:
-            from napari_telemetry.own_data import server_copy
+    def remove_package(self, then: Callable[[str], object]) -> None:
+        """Uninstall napari-telemetry, and call ``then`` with what became of it."""
 
-            here = self._reading.client()
-            self._tasks.change(copies=tuple(server_copy(here.settings, here.store, REQUEST_DEADLINE_S)))
+        def remove(_: TelemetryClient) -> dict[str, Any]:
+            from napari_update_hook import offer
+            from napari_update_hook.environment import read_environment
+            from napari_update_hook.installers import detect_install
 
-        self._tasks.on_network(Task.SERVER_COPY, ask)
+            how = offer.how_to_uninstall(detect_install(), read_environment())
+            if how.reason is None:
+                offer.run(how)
+            then(how.reason or "napari-telemetry was removed.")
+            return {}
+
+        self._save("removal", remove)
 
     def forget(self) -> None:
-        """Delete everything that servers hold, and its copies here. From now on nothing of it leaves."""
+        """Delete everything that servers hold, and its copies here."""
+        self._request(
+            "forget", lambda client: client.forget(), lambda done: {"forgotten": done, "copies": None, "preview": None}
+        )
 
-        def stop_sending() -> None:
-            from napari_telemetry.own_data import stop_sending
+    # Jobs
 
-            here = self._reading.client()
-            stop_sending(here.settings, here.store)
+    def _save(self, name: str, work: Callable[[TelemetryClient], dict[str, Any]]) -> None:
+        """Queue a job that writes to the state file."""
+        self._begin(name)
 
-        def delete() -> None:
-            from napari_telemetry.own_data import forget
-
-            here = self._reading.client()
-            done = forget(here.settings, here.store, REQUEST_DEADLINE_S, progress=self._tell_progress)
-            self._tasks.change(forgotten=done, copies=None, preview=None, progress="")
-            self._read()
-
-        self._tasks.change(forgotten=None, progress="")
-        self._tasks.write_down(Task.FORGET, stop_sending, then=lambda: self._tasks.on_network(Task.FORGET, delete))
-
-    def _tell_progress(self, text: str) -> None:
-        self._tasks.change(progress=text)
-
-    def _send(self, deadline_s: float) -> None:
-        self._tasks.holds.are_tried(WRITTEN_WITHIN_S)  # a consent given just before applies to this report
-        self._reading.forget_client()  # what is installed may have changed
-        try:
-            self._tasks.change(outcome=self._reading.client().client.send(self._may_send, deadline_s))
-        finally:
-            self._read()
-
-    def _may_send(self) -> bool:
-        return self._tasks.holds.are_over(WRITTEN_WITHIN_S) and not self._tasks.stopped.is_set()
-
-    def _read(self) -> None:
-        """Rebuild the snapshot from the files."""
-        with self._is_reading:  # both threads read: the later one must not publish what it began with
-            if self._tasks.stopped.is_set():
-                return
-            changes = self._reading.read(self.snapshot)
-            if (status := changes.get("status")) is not None:
-                _count_only_at_level_full(status.level)
-            with self._tasks.changing:
-                over = set()
-                if _has_answered(status, self.snapshot.status) and self._tasks.holds.given_elsewhere(Task.ANSWER):
-                    over.add(Task.ANSWER)
-                self._tasks.change(**changes, failures=self._tasks.failures_but(*over))
-
-    def _watch(self) -> None:
-        """Look whether any file changed."""
-        import time
-
-        self._look()
-        next_read = time.monotonic() + READ_ANEW_EVERY_S
-        while not self._tasks.stopped.wait(LOOK_EVERY_S):
-            with contextlib.suppress(Exception):
-                if time.monotonic() >= next_read:
-                    next_read = time.monotonic() + READ_ANEW_EVERY_S
-                    self.refresh()  # packages come and go
-                elif self._reading.may_have_changed():
-                    self._look()
-
-    def _look(self) -> None:
-        """Have the files read soon. While that waits for somebody who uses them, no second reading waits behind it."""
-
-        def read() -> None:
+        def run() -> None:
             try:
-                self._read()
-            finally:
-                self._is_looking = False
+                self._finish(name, work(self._current()))
+            except Exception as error:
+                self._finish(name, failure=error)
 
-        if not self._is_looking:
-            self._is_looking = True
-            self._tasks.put(read)
+        self._jobs.put(run)
+
+    def _request(
+        self,
+        name: str,
+        steps_of: Callable[[TelemetryClient], Steps],
+        changes_of: Callable[[Any], dict[str, Any]],
+        deadline_s: float = REQUEST_DEADLINE_S,
+        finally_: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Queue steps that yield requests: each is made in a thread of its own, and its result goes on in the queue."""
+        self._begin(name)
+
+        def begin() -> None:
+            from napari_telemetry.transport import Transport
+
+            try:
+                transport = Transport(deadline_s)
+                advance(transport, steps_of(self._current(again=name == "send")), None)
+            except Exception as error:
+                self._finish(name, failure=error)
+                finally_()
+
+        def advance(transport: Any, steps: Steps, answer: Any) -> None:
+            try:
+                if self._stopped.is_set() and answer is None:
+                    raise RuntimeError("napari is closing")  # nothing new leaves
+                request = steps.send(answer)
+            except StopIteration as ended:
+                self._finish(name, changes_of(ended.value))
+            except Exception as error:
+                self._finish(name, failure=error)
+            else:
+                threading.Thread(
+                    target=exchange, args=(transport, steps, request), name="napari-telemetry-network", daemon=True
+                ).start()
+                return
+            transport.__exit__()
+            finally_()
+
+        def exchange(transport: Any, steps: Steps, request: Any) -> None:
+            try:
+                answer = transport.exchange(request)
+            except Exception as error:
+                answer = error
+            self._jobs.put(partial(advance, transport, steps, answer))
+
+        self._jobs.put(begin)
+
+    def _begin(self, name: str) -> None:
+        self._busy[name] += 1
+        failures = {one: text for one, text in self.snapshot.failures.items() if one != name}
+        self._publish(busy=frozenset(+self._busy), failures=failures)
+
+    def _finish(self, name: str, changes: dict[str, Any] | None = None, failure: Exception | None = None) -> None:
+        self._busy[name] -= 1
+        failures = self.snapshot.failures if failure is None else {**self.snapshot.failures, name: _explained(failure)}
+        self._read(**(changes or {}), busy=frozenset(+self._busy), failures=failures)
+
+    # The session's thread
+
+    def _run(self) -> None:
+        """Run jobs in order; between them, save counts and look for changes of other processes."""
+        self._read()
+        next_read = next_flush = time.monotonic()
+        while not self._stopped.is_set() or not self._jobs.empty():
+            with contextlib.suppress(Exception):  # one job that fails must not end the others
+                try:
+                    self._jobs.get(timeout=POLL_INTERVAL_S)()
+                    continue
+                except queue.Empty:
+                    pass
+                now = time.monotonic()
+                if now >= next_flush:
+                    next_flush = now + FLUSH_INTERVAL_S
+                    self._flush()
+                if now >= next_read:
+                    next_read = now + READ_INTERVAL_S
+                    self._read(again=True)
+                elif self._client is not None and self._has_changed(self._client):
+                    self._read()
+        self._flush()
+
+    def _has_changed(self, client: TelemetryClient) -> bool:
+        """Whether the state file, or what update checks left, has changed since the last call."""
+        before, self._signature = self._signature, client.hook_state.signature()
+        return client.store.has_changed() or before != self._signature
+
+    def _current(self, *, again: bool = False) -> TelemetryClient:
+        if self._client is None or again:
+            self._client = self._make_client()
+        return self._client
+
+    def _read(self, *, again: bool = False, **changes: Any) -> None:
+        """Publish the state as it is now, and count exactly while level full is in effect."""
+        try:
+            client = self._current(again=again)
+            self._has_changed(client)  # before it is read: what changes meanwhile is read again
+            status = client.status()
+            consent = status.view.consent
+            self.collector.now = client.settings.now
+            self.collector.count_under(
+                consent.number if consent is not None and status.decision.level.value == "full" else None
+            )
+            self._publish(status=status, problem=None, **changes)
+        except Exception as error:
+            self.collector.count_under(None)
+            self._publish(status=None, problem=_explained(error), **changes)
+
+    def _flush(self) -> None:
+        """Save what was counted; it is kept in memory if the file cannot be written now."""
+        from napari_update_hook.errors import StateError
+
+        consent, events = self.collector.consent, self.collector.take()
+        if not events or consent is None or self._client is None:
+            return
+        try:
+            self._client.add_counts(consent, counts_by_week(events))
+        except StateError:
+            self.collector.put_back(events)
+
+    def _publish(self, **changes: Any) -> None:
+        with self._publishing:  # `_begin` publishes on the GUI thread
+            before, self.snapshot = self.snapshot, replace(self.snapshot, **changes)
+        for listener in list(self._listeners) if self.snapshot != before and not self._stopped.is_set() else ():
+            with contextlib.suppress(Exception):  # a window that is about to close
+                listener(self.snapshot)
 
 
-def _has_answered(status: ClientStatus | None, before: ClientStatus | None) -> bool:
-    return status is not None and before is not None and status.consent not in (None, before.consent)
+_running: list[Session] = []
 
 
-def _client_here() -> Here:
-    from napari_telemetry.api import client_here
+def running_session() -> Session | None:
+    """Return the session of this process that runs, None if there is none."""
+    return next((one for one in _running if one.is_running), None)
+
+
+def _client_here() -> TelemetryClient:
+    from napari_telemetry.client import client_here
 
     return client_here()
 
 
-def _count_only_at_level_full(level: Level) -> None:
-    """Have a collector exactly where level full is in force, before anybody hears of it."""
-    from napari_telemetry.collect import consent_changed, start_counting, stop_counting
-    from napari_telemetry.wire import Level
+def _explained(error: Exception) -> str:
+    from napari_update_hook.errors import UpdateHookError
 
-    if level is Level.FULL:
-        start_counting()
-        consent_changed()
-    else:
-        stop_counting()
-
-
-def _examples(here: Here) -> dict[str, str]:
-    from napari_telemetry.wire import TELEMETRY_LEVELS
-
-    return {level.value: pretty_json(here.client.example(level)) for level in TELEMETRY_LEVELS}
+    if isinstance(error, UpdateHookError):
+        return str(error)
+    return f"Something unforeseen went wrong ({type(error).__name__}: {error}). Please report this."

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from typing import Annotated
 
 import typer
 
 from napari_update_hook import __version__
-from napari_update_hook.cli import checking, snoozing, starting, updating
-from napari_update_hook.cli.options import FAILURE, UNREACHABLE, USAGE
-from napari_update_hook.errors import ServerUnreachableError, SettingsError, UpdateHookError
-from napari_update_hook.terminal import fail, say
+from napari_update_hook.cli import checking, offering, snoozing, starting, updating
+from napari_update_hook.cli.options import run_app
+from napari_update_hook.terminal import say
 
 app = typer.Typer(
     help="Updates of napari and its plugins that work together in your environment.\n\nA check downloads one file, the same "
@@ -44,21 +41,9 @@ checking.add_to(app)
 updating.add_to(app)
 snoozing.add_to(app)
 starting.add_to(app)
+offering.add_to(app)
 
 
 def main() -> None:
-    """Run the command; every foreseen error is one sentence and an exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):  # a console of Windows may know fewer characters
-            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-    try:
-        app()
-    except ServerUnreachableError as error:
-        fail(str(error))
-        sys.exit(UNREACHABLE)
-    except SettingsError as error:
-        fail(str(error))
-        sys.exit(USAGE)
-    except UpdateHookError as error:
-        fail(str(error))
-        sys.exit(FAILURE)
+    """Run the command."""
+    run_app(app)

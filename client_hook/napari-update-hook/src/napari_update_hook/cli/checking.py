@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from napari_update_hook import __version__
+from napari_update_hook import __version__, seam
 from napari_update_hook.cli.options import DONE, UPDATES, JsonOption, ServerOption
 from napari_update_hook.client import CheckResult, UpdateClient, client_here, is_active
 from napari_update_hook.terminal import out, plain, say, say_command, say_json, waiting, warn
@@ -113,7 +112,8 @@ def status_of(client: UpdateClient) -> dict[str, str]:
     lines["snoozed or ignored"] = ", ".join(f"{one.name} {one.version}" for one in snoozed) or "none"
     lines["restore points"] = str(len(state.restore_points()))
     lines["state"] = str(state.folder) if state.folder is not None else "nowhere: this account has no home folder"
-    if (said := state.read_telemetry().get("state")) is not None:
-        there = find_spec("napari_telemetry") is not None
-        lines["usage reports"] = f"{said}, by napari-telemetry" if there else f"{said}, but napari-telemetry is not installed"
+    if (left := seam.left_over(state)) is not None:
+        lines["usage reports"] = f"napari-telemetry is not installed, so none are sent. {left}"
+    elif (said := state.read_telemetry().get("state")) is not None:
+        lines["usage reports"] = f"{said}, by napari-telemetry: see `napari-telemetry status`"
     return lines

@@ -1,10 +1,15 @@
-"""Options that several commands have, and the exit codes."""
+"""Options that several commands have, the exit codes, and how a command is run."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from typing import Annotated
 
 import typer
+
+from napari_update_hook.errors import ServerUnreachableError, SettingsError, UpdateHookError
+from napari_update_hook.terminal import fail
 
 DONE, FAILURE, USAGE, UNREACHABLE, UPDATES = 0, 1, 2, 3, 10
 
@@ -18,3 +23,21 @@ ServerOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 BuildOption = Annotated[bool, typer.Option("--build", help="Allow building source distributions, which runs their code.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command; every foreseen error is one sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # a console of Windows may know fewer characters
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        app()
+    except ServerUnreachableError as error:
+        fail(str(error))
+        sys.exit(UNREACHABLE)
+    except SettingsError as error:
+        fail(str(error))
+        sys.exit(USAGE)
+    except UpdateHookError as error:
+        fail(str(error))
+        sys.exit(FAILURE)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import timedelta
 from typing import Annotated
 
 import typer
@@ -13,7 +11,7 @@ from rich.table import Table
 from napari_update_hook.cli.options import FAILURE, JsonOption
 from napari_update_hook.client import client_here
 from napari_update_hook.errors import SettingsError
-from napari_update_hook.state import EVERY_VERSION, Snooze
+from napari_update_hook.state import EVERY_VERSION, Snooze, parsed_duration
 from napari_update_hook.terminal import out, plain, say, say_json, warn
 from napari_update_hook.versions import parsed
 
@@ -106,15 +104,3 @@ def _what(snoozed: Snooze) -> str:
 
 def _how_long(snoozed: Snooze) -> str:
     return f" until {snoozed.until:%Y-%m-%d}" if snoozed.until else ""
-
-
-_DURATION = re.compile(r"([0-9]{1,4})([dwm])")
-_DAYS = {"d": 1, "w": 7, "m": 30}
-
-
-def parsed_duration(text: str) -> timedelta:
-    """Read ``90d``, ``12w`` or ``3m`` (a month is 30 days). Raises ValueError."""
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None or int(match[1]) == 0:
-        raise ValueError(f"{text!r} is not a length of time. Write it like 21d, 12w or 3m")
-    return timedelta(days=int(match[1]) * _DAYS[match[2]])

@@ -42,6 +42,10 @@ class Snapshot:
     failure: str | None = None
     is_checking: bool = False
     notifies: bool = True
+    offers_telemetry: bool = False
+    """Whether to show the message about usage reports: see `offer`."""
+    installing: str = ""
+    """What the installation of the package for them does or why it failed; empty before it."""
 
 
 Listener = Callable[[Snapshot], object]
@@ -119,6 +123,39 @@ class Session:
         """Remember whether a person wants notifications."""
         self._save(lambda client: client.state.want_notifications(wanted))
 
+    def take_offer(self) -> bool:
+        """Remember that the message about usage reports is shown, so that it is shown once; False if it was already."""
+        was_open = self.snapshot.offers_telemetry
+        self._publish(offers_telemetry=False)
+        if was_open:
+            self.decline_telemetry()
+        return was_open
+
+    def decline_telemetry(self) -> None:
+        """Remember that the message about usage reports is not to be shown again."""
+        self._save(lambda client: client.state.note_offer())
+
+    def install_telemetry(self, then: Callable[[], object]) -> None:
+        """Install the package for usage reports, and call ``then`` on the session's thread."""
+
+        def run() -> None:
+            from napari_update_hook import offer
+
+            try:
+                client = self._make_client()
+                how = offer.how_to_install(client.install, client.environment)
+                if how.reason is not None:
+                    self._publish(installing=how.reason)
+                    return
+                self._publish(installing=f"Installing: {how.commands[0]}")
+                offer.run(how)
+                self._publish(installing="Installed.")
+                then()
+            except Exception as error:
+                self._publish(installing=_explained(error))
+
+        self._jobs.put(run)
+
     def attach_telemetry(self, viewer: Any) -> None:
         """Let napari-telemetry, if a person chose to install and allow it, show its state in a viewer. See `seam`."""
         from napari_update_hook import seam
@@ -165,8 +202,10 @@ class Session:
             before = self.snapshot.result
             if result is not None and before is not None and result.fetched_at == before.fetched_at:
                 result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # why the answer is old
+            from napari_update_hook.offer import should_offer
+
             self._publish(result=result or (None if problem else before), problem=problem,
-                          notifies=client.state.wants_notifications())  # fmt: skip
+                          notifies=client.state.wants_notifications(), offers_telemetry=should_offer(client))  # fmt: skip
         except Exception as error:
             self._publish(problem=_explained(error))
 
@@ -179,7 +218,9 @@ class Session:
             if only_if_due and client.settings.disabled_by:
                 return
             result = client.check(only_if_due=only_if_due, keep_napari=True)
-            self._publish(result=result, problem=None)
+            from napari_update_hook.offer import should_offer
+
+            self._publish(result=result, problem=None, offers_telemetry=should_offer(client))
             self._signature = client.state.signature()
             if self._on_updates and not result.is_from_cache and (updates := client.claim_notification(result.rows)):
                 for callback in list(self._on_updates):

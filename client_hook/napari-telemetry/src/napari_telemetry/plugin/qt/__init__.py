@@ -1,1 +1,1 @@
-"""What is drawn. Widgets draw snapshots and pass on what a person does; none touches a file or the network."""
+"""Windows of Qt: they draw the session's snapshot, and touch neither files nor the network."""

@@ -3,109 +3,176 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject
 from qtpy.QtCore import Signal as _Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
-from qtpy.QtWidgets import QApplication, QMainWindow
+from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
-from napari_update_hook.plugin.qt.indicator import IndicatorButton
+from napari_update_hook.plugin.qt.indicator import IndicatorButton, StatusButton
 from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
-from napari_update_hook.plugin.view import notice_text
+from napari_update_hook.plugin.view import Indicator, indicator_of, notice_text
 
 if TYPE_CHECKING:
-    from napari_update_hook.plugin.session import Session
+    from napari_update_hook.plugin.session import Session, Snapshot
     from napari_update_hook.updates import UpdateRow
 
-PLUGIN = "napari-update-hook"
-WIDGET = "Plugin updates"
+Action = tuple[str, Callable[[], object]]
 
 
-class Gui(QObject):
-    """Everything that is drawn for one session. Lives in the GUI thread."""
+class WindowGui(QObject):
+    """What is drawn for one session in every window. Lives in the GUI thread. Also the base of napari-telemetry's."""
+
+    PLUGIN = ""
+    WIDGET = ""
+    BUTTON: type[StatusButton] = StatusButton
 
     changed = _Signal(object)
-    """A new `Snapshot`. Queued signals may be stale, so slots read ``session.snapshot``."""
+    """A new snapshot. Queued signals may be stale, so slots read the session's."""
+
+    def __init__(self, session: Any) -> None:
+        super().__init__()
+        self.session = session
+        self.has_ended = False
+        session.subscribe(self.changed.emit)  # from a thread: Qt queues it
+
+    def indicator(self) -> Indicator | None:
+        """Return what the status bar says."""
+        raise NotImplementedError
+
+    def panel_type(self) -> type[QWidget]:
+        """Return the widget that a click on the indicator opens; it is made with the viewer."""
+        raise NotImplementedError
+
+    def show_in(self, viewer: Any) -> None:
+        """Put an indicator into the window of a viewer, if it has one and lacks it."""
+        window = self.window_of(viewer)
+        bar = window.statusBar() if window is not None else None
+        if window is not None and bar is not None and self.indicator_in(window) is None:
+            indicator = self.BUTTON(self, viewer, window)
+            bar.addPermanentWidget(indicator)
+            indicator.draw()
+
+    def end(self) -> None:
+        """Disconnect everything; signals that are queued already are ignored."""
+        self.has_ended = True
+        with contextlib.suppress(TypeError, RuntimeError):  # nothing is connected any more
+            self.changed.disconnect()
+
+    def open_panel(self, viewer: Any) -> None:
+        """Show the panel in the window of ``viewer``, and bring it to the front, with the keyboard in it."""
+        if (window := self.window_of(viewer)) is None:
+            return
+        kind = self.panel_type()
+        panel = window.findChild(kind)
+        if panel is None:
+            try:
+                viewer.window.add_plugin_dock_widget(self.PLUGIN, self.WIDGET)
+            except Exception:  # the plugin is disabled, and was started anyway: by the launcher or a script
+                viewer.window.add_dock_widget(kind(viewer), name=self.WIDGET)
+            panel = window.findChild(kind)
+        dock = panel.parentWidget() if panel is not None else None
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        if dock is not None:
+            dock.show()
+            dock.raise_()
+        if panel is not None:
+            self.session.refresh()
+            panel.setFocus()
+
+    def indicator_in(self, window: QMainWindow) -> StatusButton | None:
+        """The indicator of a window. A search of the whole window would take milliseconds."""
+        bar = window.statusBar()
+        return bar.findChild(self.BUTTON) if bar is not None else None
+
+    def window_of(self, viewer: Any) -> QMainWindow | None:
+        """The main window of a viewer. napari has no public way to it, so Qt is asked where the usual one fails."""
+        window = getattr(getattr(viewer, "window", None), "_qt_window", None)
+        if isinstance(window, QMainWindow):
+            return window
+        without = [found for found in napari_windows() if self.indicator_in(found) is None]
+        return without[0] if len(without) == 1 else None
+
+    def front_window(self) -> QMainWindow | None:
+        """The attached napari window that is active, else one that is visible."""
+        attached = [one for one in napari_windows() if one.isVisible() and self.indicator_in(one) is not None]
+        return next((one for one in attached if one is QApplication.activeWindow()), attached[0] if attached else None)
+
+    def viewer_in(self, window: Any) -> Any:
+        """The viewer of an attached window, or None."""
+        indicator = self.indicator_in(window)
+        return indicator.viewer() if indicator is not None else None
+
+    def notify(self, text: str, *actions: Action, severity: str = "info") -> None:
+        """Show one of napari's notifications, with buttons."""
+        from napari.utils.notifications import Notification, notification_manager
+
+        # napari shows the source of a notification, which is the representation of its own manager unless one is named
+        kind = type("Notice", (Notification,), {"source": self.PLUGIN})
+        buttons: Sequence[Any] = [(name, lambda *_, act=act: act()) for name, act in actions]
+        notification_manager.dispatch(kind(text, severity=severity, actions=buttons))
+
+
+class Gui(WindowGui):
+    """The windows of the update check."""
+
+    PLUGIN = "napari-update-hook"
+    WIDGET = "Plugin updates"
+    BUTTON = IndicatorButton
+
     updates_found = _Signal(object)
     """Rows of updates to notify of."""
 
     def __init__(self, session: Session) -> None:
-        super().__init__()
-        self.session = session
-        self._has_ended = False
+        super().__init__(session)
         self.updates_found.connect(self._notify)
-        session.subscribe(self.changed.emit)  # from a thread: Qt queues it
+        self.changed.connect(self._offer)
         session.on_updates(self.updates_found.emit)
 
-    def show_in(self, viewer: Any) -> None:
-        """Put an indicator into the window of a viewer, if it has one and lacks it."""
-        window = window_of(viewer)
-        bar = window.statusBar() if window is not None else None
-        if window is not None and bar is not None and indicator_in(window) is None:
-            indicator = IndicatorButton(self, viewer, window)
-            bar.addPermanentWidget(indicator)
-            indicator.draw(self.session.snapshot)
+    def indicator(self) -> Indicator | None:
+        """How many updates there are."""
+        return indicator_of(self.session.snapshot)
 
-    def end(self) -> None:
-        """Disconnect everything; signals that are queued already are ignored."""
-        self._has_ended = True
-        for signal in (self.changed, self.updates_found):
-            with contextlib.suppress(TypeError, RuntimeError):  # nothing is connected any more
-                signal.disconnect()
-
-    def open_panel(self, viewer: Any) -> None:
-        """Show the panel in the window of ``viewer``, and bring it to the front."""
+    def panel_type(self) -> type[QWidget]:
+        """The panel of updates."""
         from napari_update_hook.plugin.qt.panel import Panel
 
-        if (window := window_of(viewer)) is None:
-            return
-        panel = window.findChild(Panel)
-        if panel is None:
-            try:
-                viewer.window.add_plugin_dock_widget(PLUGIN, WIDGET)
-            except Exception:  # the plugin is disabled, and was started anyway: by the launcher or a script
-                viewer.window.add_dock_widget(Panel(viewer), name=WIDGET)
-            panel = window.findChild(Panel)
-        if panel is not None:
-            panel.bring_to_front()
+        return Panel
 
     @log_exceptions
     def _notify(self, rows: list[UpdateRow]) -> None:
-        """Show napari's own notification, with a button that opens the panel."""
-        from napari.utils.notifications import Notification, notification_manager
-
-        from napari_update_hook.plugin.qt.panel import Panel
-
-        if self._has_ended or any(one.findChild(Panel) is not None for one in _napari_windows()):
+        if self.has_ended or any(one.findChild(self.panel_type()) is not None for one in napari_windows()):
             return  # the panel shows them already
-        # napari shows the source of a notification, which is the representation of its own manager unless one is named
-        kind = type("Notice", (Notification,), {"source": PLUGIN})
-        actions = [("Show updates", lambda *_: self._show_updates())]
-        notification_manager.dispatch(kind(notice_text(rows), severity="info", actions=actions))
+        self.notify(notice_text(rows), ("Show updates", self._show_updates))
 
     @log_exceptions
     def _show_updates(self) -> None:
-        attached = [found for one in _napari_windows() if one.isVisible() and (found := indicator_in(one)) is not None]
-        active = [one for one in attached if one.window() is QApplication.activeWindow()]
-        for indicator in (active or attached)[:1]:
+        window = self.front_window()
+        if window is not None and (indicator := self.indicator_in(window)) is not None:
             indicator.open_panel()
 
+    @log_exceptions
+    def _offer(self, _: Snapshot) -> None:
+        """Show the message about usage reports, once per environment: see `offer`."""
+        from napari_update_hook.offer import MESSAGE, NO_THANKS, WHAT_IS_THIS
 
-def window_of(viewer: Any) -> QMainWindow | None:
-    """The main window of a viewer. napari has no public way to it, so Qt is asked where the usual one fails."""
-    window = getattr(getattr(viewer, "window", None), "_qt_window", None)
-    if isinstance(window, QMainWindow):
-        return window
-    without = [found for found in _napari_windows() if indicator_in(found) is None]
-    return without[0] if len(without) == 1 else None
+        if self.has_ended or not self.session.snapshot.offers_telemetry or self.front_window() is None:
+            return
+        if self.session.take_offer():
+            self.notify(MESSAGE, (WHAT_IS_THIS, self.explain_telemetry), (NO_THANKS, self.session.decline_telemetry))
+
+    @log_exceptions
+    def explain_telemetry(self) -> None:
+        """Show what usage reports are, with the button that installs the package for them."""
+        from napari_update_hook.plugin.qt.offer_dialog import OfferDialog
+
+        if (window := self.front_window()) is not None:
+            OfferDialog(self, window).open()
 
 
-def indicator_in(window: QMainWindow) -> IndicatorButton | None:
-    """The indicator of a window. A search of the whole window would take milliseconds."""
-    bar = window.statusBar()
-    return bar.findChild(IndicatorButton) if bar is not None else None
-
-
-def _napari_windows() -> list[QMainWindow]:
+def napari_windows() -> list[QMainWindow]:
+    """Return the main windows of napari."""
     windows = QApplication.topLevelWidgets()
     return [one for one in windows if isinstance(one, QMainWindow) and type(one).__module__.startswith("napari.")]

@@ -1,4 +1,4 @@
-"""The indicator in the status bar: how many updates there are; a click opens the panel."""
+"""A button in the status bar that says how something stands; a click opens its panel."""
 
 from __future__ import annotations
 
@@ -9,34 +9,29 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QToolButton, QWidget
 
 from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
-from napari_update_hook.plugin.view import indicator_of
 
 if TYPE_CHECKING:
-    from napari_update_hook.plugin.qt.gui import Gui
-    from napari_update_hook.plugin.session import Snapshot
+    from napari_update_hook.plugin.qt.gui import WindowGui
 
 
-class IndicatorButton(QToolButton):
-    """Draws `view.indicator_of`. Hidden until something is known."""
+class StatusButton(QToolButton):
+    """Draws ``gui.indicator()``. Hidden until something is known."""
 
-    def __init__(self, gui: Gui, viewer: Any, parent: QWidget) -> None:
+    def __init__(self, gui: WindowGui, viewer: Any, parent: QWidget) -> None:
         super().__init__(parent)
-        self.setObjectName("napari-update-hook-indicator")
+        self.setObjectName(f"{gui.PLUGIN}-indicator")
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self.setAutoRaise(True)
         self.setVisible(False)
         self.viewer = weakref.ref(viewer)
         self._gui = gui
         self.clicked.connect(self.open_panel)
-        gui.changed.connect(self._on_changed)
-
-    def _on_changed(self) -> None:
-        self.draw(self._gui.session.snapshot)
+        gui.changed.connect(self.draw)
 
     @log_exceptions
-    def draw(self, snapshot: Snapshot) -> None:
-        """Show the snapshot."""
-        shown = indicator_of(snapshot)
+    def draw(self, *_: object) -> None:
+        """Show the state. Queued signals may be stale, so the state is read from the session."""
+        shown = self._gui.indicator()
         self.setVisible(shown is not None)
         if shown is not None:
             self.setText(("\N{WARNING SIGN} " if shown.is_alert else "") + shown.text)
@@ -48,3 +43,7 @@ class IndicatorButton(QToolButton):
         """Show the panel in this window."""
         if (viewer := self.viewer()) is not None:
             self._gui.open_panel(viewer)
+
+
+class IndicatorButton(StatusButton):
+    """How many updates there are."""

@@ -11,7 +11,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
     QCheckBox,
-    QDockWidget,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -77,6 +76,7 @@ class Panel(QWidget):
         self.notifies = QCheckBox("Notify me of new updates, at most once a day", self)
         self.notifies.toggled.connect(self._session.want_notifications)
         layout.addWidget(self.notifies)
+        self.setFocusProxy(self.table)
         gui.changed.connect(self._on_changed)
         self.draw(self._session.snapshot)
         self._session.refresh()
@@ -102,17 +102,6 @@ class Panel(QWidget):
                 self.choose(chosen.name)
         self.table.setVisible(bool(rows))
         self._enable()
-
-    def bring_to_front(self) -> None:
-        """Show the dock that holds this, above others, with the keyboard in it."""
-        dock = self.parentWidget()
-        while dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parentWidget()
-        if dock is not None:
-            dock.show()
-            dock.raise_()
-        self._session.refresh()
-        self.table.setFocus()
 
     @property
     def chosen(self) -> UpdateRow | None:

@@ -1,0 +1,299 @@
+"""The command ``napari-telemetry``: what it prints, and its exit codes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+import typer
+from napari_update_hook.cli.options import FAILURE, JsonOption, ServerOption, YesOption, run_app
+from napari_update_hook.errors import SettingsError
+from napari_update_hook.state import parsed_duration
+from napari_update_hook.terminal import is_interactive, out, plain, say, say_json, waiting, warn
+
+from napari_telemetry import __version__, words
+from napari_telemetry.client import TelemetryClient, client_here
+from napari_telemetry.consent_rules import changes_since
+from napari_telemetry.sending import run
+from napari_telemetry.transport import Transport
+from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level
+
+DEADLINE_S = 9.0
+app = typer.Typer(
+    help="Weekly usage reports for napari's maintainers, sent with an update check and only with your consent.\n\nNothing is "
+    "sent unless you agree: `napari-telemetry consent --help`.",
+    epilog="Exit codes: 0 done, 1 failure, 2 wrong use, 3 the server cannot be reached.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its tables print "<bool>" beside each switch
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+consent_app = typer.Typer(help="Choose what may be sent: none, basic, middle or full. Without an answer, nothing is.",
+                          no_args_is_help=True)  # fmt: skip
+app.add_typer(consent_app, name="consent")
+ForOption = Annotated[str | None, typer.Option("--for", help="For how long: 90d, 12w, 3m. Default: until you change it.")]
+LevelOption = Annotated[
+    Level | None, typer.Option("--level", help="Show an example at this level, before you agree to anything.")
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Options of the command itself; each acts by its callback."""
+
+
+@app.command()
+def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show the effective level and why, what is sent next, and problems. Sends nothing and writes nothing.
+
+    Exit code 1: something is wrong with the file of this program, and it says what to do.
+    """
+    client = client_here(server)
+    now = client.status(check_health=True)
+    if as_json:
+        say_json({
+            "version": __version__, "server": now.settings.server, "service": now.settings.service,
+            "level": now.decision.level, "reason": now.decision.reason, "consent": _plain(now.view.consent),
+            "prompt": _plain(now.prompt), "takes_reports": now.takes_reports, "next_report": words.next_report(now),
+            "weeks": [{"week": one.week, "level": one.level, "is_unsent": one.is_unsent, "rejected": one.rejected}
+                      for one in now.view.drafts],
+            "backoff": _plain(now.view.backoff), "sent": len(now.view.sent), "forgotten": now.view.forgotten,
+            "deletions": [{"week": week, "server": at} for week, at, _ in now.view.deletions],
+            "file": str(client.store.path), "problem": now.problem,
+        })  # fmt: skip
+    else:
+        for name, value in [("Version", __version__), *words.lines(now), ("File", _file_text(client))]:
+            out.print(plain(f"{name}: ", "bold") + plain(value), soft_wrap=not out.is_terminal)
+        if now.prompt is not None and now.takes_reports is not False:
+            say("To see what each level sends, and to answer: napari-telemetry consent ask")
+    raise typer.Exit(FAILURE if now.problem else 0)
+
+
+def _file_text(client: TelemetryClient) -> str:
+    return f"{client.store.path}{'' if client.store.exists else ' (does not exist: nothing was written)'}"
+
+
+@consent_app.command()
+def ask(server: ServerOption = None) -> None:
+    """Explain the levels, show what each would send from here, and ask. Without an answer nothing is sent."""
+    client = client_here(server)
+    now = client.status()
+    if (opt_out := client.settings.opt_out()) is not None:
+        warn(f"Telemetry is off whatever you answer: {opt_out}.")
+        return
+    out.print(plain(words.TITLE, "bold"))
+    for paragraph in words.introduction(client.settings.service, now.prompt, now.takes_reports):
+        say(paragraph)
+    if now.takes_reports is False:
+        return
+    for level in Level:
+        out.print(plain(f"{level}: ", "bold") + plain(words.MEANING[level]))
+    say(words.ABOUT_EXAMPLES if now.takes_reports else words.NO_TABLE)
+    for level in TELEMETRY_LEVELS:
+        out.print(plain(f"\nAt level {level}:", "bold"))
+        _print_body(client.example(level))
+    if not is_interactive():
+        say("To answer: napari-telemetry consent set none, basic, middle or full")
+        return
+    client.store.claim_prompt(client.settings.now())
+    answer = typer.prompt("none, basic, middle or full? Press Enter to decide later", default="", show_default=False).strip()
+    if not answer:
+        say("Nothing is sent. You can answer at any time: napari-telemetry consent set LEVEL")
+        return
+    try:
+        level = Level(answer.lower())
+    except ValueError as error:
+        raise SettingsError(f"{answer!r} is not a level. Choose none, basic, middle or full. Nothing was recorded.") from error
+    _set(client, level, None, "napari-telemetry consent ask")
+
+
+@consent_app.command("set")
+def set_level(
+    level: Annotated[Level, typer.Argument(help="none, basic, middle or full")],
+    server: ServerOption = None,
+    duration: ForOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Record your answer, for this environment and this server. Nothing is sent by it."""
+    _set(client_here(server), level, duration, "napari-telemetry consent set", as_json)
+
+
+@app.command()
+def off(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """End your consent: nothing is sent any more. The same as: consent set none"""
+    _set(client_here(server), Level.NONE, None, "napari-telemetry off", as_json)
+
+
+def _set(client: TelemetryClient, level: Level, duration: str | None, means: str, as_json: bool = False) -> None:
+    try:
+        lasting = parsed_duration(duration) if duration is not None else None
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    record = client.set_consent(level, lasting=lasting, means=means)
+    now = client.status()
+    if as_json:
+        say_json(_plain(record))
+    elif level is Level.NONE:
+        say(f"Nothing is sent to {record.service} from now on.")
+        _offer_to_forget(client)
+        say(words.REMOVE)
+    else:
+        say(f"Recorded: {words.answer_text(record)}. Nothing has been sent yet.")
+        say("To see what the next check sends: napari-telemetry preview. To end it: napari-telemetry off")
+        if now.decision.reason is not None:
+            warn(now.decision.reason)
+
+
+@consent_app.command()
+def show(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show your answers in this environment, and the effective level."""
+    now = client_here(server).status()
+    if as_json:
+        say_json({"level": now.decision.level, "reason": now.decision.reason, "history": _plain(now.view.history)})
+        return
+    say(words.sentence(now))
+    for record in now.view.history:
+        say(f"  {words.answer_text(record)}")
+
+
+@consent_app.command()
+def difference(
+    since: Annotated[
+        int | None, typer.Option("--since", help="Schema version to compare with. Default: that of your answer.", min=0)
+    ] = None,
+    server: ServerOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show which fields are collected now that were not when you answered. With --since 0, every field."""
+    record = client_here(server).status().view.consent
+    version = since if since is not None else (record.schema_version if record else 0)
+    changes = changes_since(version)
+    if as_json:
+        say_json({"from": version, "to": SCHEMA_VERSION, "changes": _plain(changes)})
+        return
+    if not changes:
+        say(f"This version collects what you agreed to, and nothing else (schema version {SCHEMA_VERSION}).")
+    for change in changes:
+        say(change.sentence)
+
+
+@app.command()
+def preview(server: ServerOption = None, level: LevelOption = None, as_json: JsonOption = False) -> None:
+    """Print exactly the JSON that the next check would send. Nothing is sent. With --json, byte for byte."""
+    client = client_here(server)
+    if level is Level.NONE:
+        say(words.MEANING[level])
+    elif level is not None:
+        warn(words.ABOUT_EXAMPLES if client.takes_reports() is not None else words.NO_TABLE)
+        _print_body(client.example(level), as_json)
+    else:
+        with waiting("Fetching the public lists"), Transport(DEADLINE_S) as transport:
+            prepared = run(client.preview_steps(), transport.exchange)
+        if prepared is not None:
+            _print_body(prepared.body, as_json)
+        else:
+            now = client.status()
+            warn(f"Nothing would be sent. {now.decision.reason or f'Next report: {words.next_report(now)}.'}")
+
+
+@app.command()
+def sent(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show what was sent from this environment: each request's JSON, its time, and the server's receipt.
+
+    It is kept as long as a server can have it, 60 days after its week began.
+    """
+    batches = client_here(server).status().view.sent
+    if as_json:
+        say_json(_plain(batches))
+    else:
+        out.print(plain_lines(words.sent_text(batches)), soft_wrap=True)
+
+
+@app.command("id")
+def show_ids(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Show under which pseudonyms your reports go, and how they are made."""
+    now = client_here(server).status()
+    if as_json:
+        known = [{"week": one.week, "level": one.level, "server": one.server, "identifier": one.identifier}
+                 for one in now.view.identifiers]  # fmt: skip
+        say_json({"service": now.settings.service, "week": now.week, "identifier": now.identifier,
+                  "environment": now.environment, "sent": known})  # fmt: skip
+    else:
+        out.print(plain_lines(words.ids_text(now)), soft_wrap=not out.is_terminal)
+
+
+@app.command("server-copy")
+def server_copy(server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Ask the servers what they hold of you, and print it. One request for each week's identifier."""
+    with waiting("Asking what is stored"), Transport(DEADLINE_S) as transport:
+        copies = run(client_here(server).server_copies(), transport.exchange)
+    if as_json:
+        say_json(_plain(copies))
+    else:
+        out.print(plain_lines(words.copies_text(copies)), soft_wrap=True)
+    raise typer.Exit(FAILURE if any(copy.problem for copy in copies) else 0)
+
+
+@app.command()
+def forget(server: ServerOption = None, yes: YesOption = False, as_json: JsonOption = False) -> None:
+    """Delete all reports that servers hold of you, and their copies here; send nothing more for those weeks.
+
+    It applies to every environment of your account, also after consent ended. Exit code 1: something could not be deleted yet.
+    """
+    if not yes and not (is_interactive() and typer.confirm(words.FORGET, default=False)):
+        say("Nothing was deleted." + ("" if is_interactive() else " Not a terminal: pass --yes."))
+        raise typer.Exit(FAILURE)
+    _forget(client_here(server), as_json)
+
+
+def _forget(client: TelemetryClient, as_json: bool = False) -> None:
+    with waiting("Deleting"), Transport(DEADLINE_S) as transport:
+        done = run(client.forget(), transport.exchange)
+    if as_json:
+        say_json(_plain(done))
+    else:
+        say(words.forgotten_text(done))
+    if done.problems:
+        raise typer.Exit(FAILURE)
+
+
+def _offer_to_forget(client: TelemetryClient) -> None:
+    """After consent ended: offer to delete what servers still hold."""
+    weeks = sorted({one.week for one in client.status().view.identifiers})
+    if not weeks:
+        return
+    say(f"Servers may still hold your reports of {', '.join(weeks)}. They are deleted 60 days after their week began.")
+    if is_interactive() and typer.confirm("Delete them now?", default=False):
+        _forget(client)
+    else:
+        say("To delete them now: napari-telemetry forget")
+
+
+def plain_lines(text: str) -> Any:
+    """Return a text of several lines without control characters."""
+    from rich.text import Text
+
+    return Text("\n").join(plain(line) for line in text.split("\n"))
+
+
+def _print_body(body: bytes, as_json: bool = False) -> None:
+    out.print(plain_lines(body.decode() if as_json else words.pretty_json(body)), soft_wrap=True)
+
+
+def _plain(value: Any) -> Any:
+    return msgspec.to_builtins(value, str_keys=True)
+
+
+def main() -> None:
+    """Run the command."""
+    run_app(app)

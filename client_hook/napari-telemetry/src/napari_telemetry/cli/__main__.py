@@ -1,5 +1,0 @@
-"""``python -m napari_telemetry.cli``: the command, where its script is not on the path."""
-
-from napari_telemetry.cli import main
-
-main()

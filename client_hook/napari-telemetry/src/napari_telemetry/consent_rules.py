@@ -1,0 +1,164 @@
+"""What a person agreed to, whether it is in effect now, and when to ask. Pure: records and instants in, decisions out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+
+from msgspec import Struct
+
+from napari_telemetry.settings import TelemetrySettings, lowest
+from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireField, fields_of
+
+MAX_PROMPTS = 3
+PROMPT_INTERVAL = timedelta(days=30)
+
+
+class ConsentRecord(Struct, frozen=True):
+    """One answer: when, which level, for which schema version and service, until when, given by which means.
+
+    ``number``: of the record in the state file, 0 before it is there. Drafts and reports name the consent they were made under.
+    """
+
+    at: datetime
+    level: Level
+    schema_version: int
+    service: str
+    until: datetime | None
+    means: str
+    number: int = 0
+
+
+class Decision(Struct, frozen=True):
+    """What may be sent now. ``reason``: why that is nothing, or less than the person agreed to, as a sentence."""
+
+    level: Level
+    reason: str | None = None
+
+
+def decide(
+    record: ConsentRecord | None,
+    settings: TelemetrySettings,
+    now: datetime,
+    *,
+    is_installed: bool = True,
+    takes_reports: bool | None = None,
+) -> Decision:
+    """Return the effective level: the lowest of consent, Preferences, the administrator's maximum, and the opt-outs.
+
+    ``is_installed``: whether this package has been in the environment since the consent, which its seam file says.
+    ``takes_reports``: whether the server says that it accepts reports, None before the first update check.
+    """
+    if (opt_out := settings.opt_out()) is not None:
+        return Decision(Level.NONE, f"Telemetry is off: {opt_out}.")
+    if record is None:
+        return Decision(Level.NONE, "Telemetry is off: you have not agreed to it.")
+    if record.level is Level.NONE:
+        return Decision(Level.NONE, "Telemetry is off: you chose not to share.")
+    if record.service != settings.service:
+        return Decision(Level.NONE, f"Nothing is sent to {settings.service}: your consent is only for {record.service}.")
+    again = f"To agree again: napari-telemetry consent set {record.level}"
+    if record.until is not None and has_ended(record, now):
+        return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. {again}")
+    if record.schema_version < SCHEMA_VERSION:
+        return Decision(Level.NONE, "This version collects more than you agreed to: look at the difference, then answer again.")
+    if not is_installed:
+        return Decision(Level.NONE, f"This package was removed from the environment, which ended your consent. {again}")
+    if takes_reports is False:
+        return Decision(Level.NONE, f"Nothing is sent: {settings.service} accepts no reports.")
+    preferences = settings.preferences() or Level.FULL
+    level = lowest(record.level, settings.site.maximum_level, preferences)
+    if level is record.level:
+        return Decision(level)
+    if preferences is level:
+        return Decision(level, f"The maximum level in napari's Preferences is {level}.")
+    return Decision(
+        level, f"The administrator of this computer allows level {level} at most ({', '.join(settings.site.sources)})."
+    )
+
+
+def has_ended(record: ConsentRecord | None, now: datetime) -> bool:
+    """Whether there is no consent any more: none was given, it was withdrawn, or it has expired."""
+    return record is None or record.level is Level.NONE or (record.until is not None and now >= record.until)
+
+
+def extends_consent(previous: ConsentRecord | None, record: ConsentRecord) -> bool:
+    """Whether the new consent extends the current one, so that what was collected under that may still be sent."""
+    return (
+        previous is not None
+        and Level.NONE not in (previous.level, record.level)
+        and previous.service == record.service
+        and previous.schema_version == record.schema_version
+        and not has_ended(previous, record.at)
+    )
+
+
+class PromptReason(str, Enum):
+    """Why a person is asked."""
+
+    FIRST = "you have not answered yet"
+    ENDED = "your consent was for a time, which is over"
+    GROWN = "this version collects more than you agreed to"
+    ELSEWHERE = "your consent was for another server"
+    REMOVED = "napari-telemetry was removed from this environment, which ended your consent"
+
+
+class Change(Struct, frozen=True):
+    """A field that is collected now and was not when consent was given. ``level``: the lowest that sends it."""
+
+    level: Level
+    name: str
+    type: str
+    description: str
+
+    @property
+    def sentence(self) -> str:
+        """The change in words."""
+        return f"Level {self.level} now also sends {self.name}: {self.description} ({self.type})."
+
+
+class Prompt(Struct, frozen=True):
+    """A question to ask. ``previous``: the answer that is not in effect any more; ``changes``: what is collected since."""
+
+    reason: PromptReason
+    previous: ConsentRecord | None = None
+    changes: list[Change] = []
+
+
+def prompt_due(prompts: Sequence[datetime], record: ConsentRecord | None, now: datetime) -> bool:
+    """Whether to ask by ourselves at ``now``: at once, unanswered again after 30 days, three times in all.
+
+    ``prompts``: when a person was asked so far, in order.
+    """
+    unanswered = [at for at in prompts if record is None or at > record.at]
+    return len(unanswered) < MAX_PROMPTS and not (unanswered and unanswered[-1] <= now < unanswered[-1] + PROMPT_INTERVAL)
+
+
+def open_prompt(
+    record: ConsentRecord | None, settings: TelemetrySettings, now: datetime, *, is_installed: bool = True
+) -> Prompt | None:
+    """Return what there is to ask, None if the last answer is in effect. The answer none is an answer."""
+    if settings.opt_out() is not None or (record is not None and record.level is Level.NONE):
+        return None
+    if record is None:
+        return Prompt(PromptReason.FIRST)
+    reasons = {
+        PromptReason.ELSEWHERE: record.service != settings.service,
+        PromptReason.ENDED: has_ended(record, now),
+        PromptReason.GROWN: record.schema_version < SCHEMA_VERSION,
+        PromptReason.REMOVED: not is_installed,
+    }
+    reason = next((reason for reason, applies in reasons.items() if applies), None)
+    return Prompt(reason, record, changes_since(record.schema_version)) if reason is not None else None
+
+
+def changes_since(schema_version: int, fields: Mapping[Level, Iterable[WireField]] | None = None) -> list[Change]:
+    """Return what is collected today and was not at ``schema_version``, by level. ``fields``: default are those of today."""
+    known = fields or {level: fields_of(level) for level in TELEMETRY_LEVELS}
+    changes: dict[str, Change] = {}
+    for level, described in known.items():
+        for field in described:
+            if field.since > schema_version:
+                changes.setdefault(field.name, Change(level, field.name, field.type, field.description))
+    return list(changes.values())

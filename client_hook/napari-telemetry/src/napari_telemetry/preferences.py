@@ -1,0 +1,53 @@
+"""The maximum level of napari's Preferences: read here, written only by napari, which makes a page of our manifest (0.9)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+
+from napari_telemetry.wire import Level
+
+FILE = "napari-telemetry.yaml"
+SECTION, KEY, NO_LIMIT = "sharing", "maximum_level", "no limit"
+
+
+def maximum_level() -> Level | None:
+    """Return the maximum level, None if there is none. A file that cannot be read means none may be sent."""
+    folder = settings_folder()
+    try:
+        text = (folder / FILE).read_text("utf-8") if folder is not None else ""
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeError):
+        return Level.NONE
+    if not text.strip():
+        return None
+    import yaml  # which napari brings
+
+    try:
+        chosen = (yaml.safe_load(text).get(SECTION) or {}).get(KEY, NO_LIMIT)
+        return None if chosen == NO_LIMIT else Level(chosen)
+    except (yaml.YAMLError, ValueError, AttributeError):
+        return Level.NONE
+
+
+def settings_folder() -> Path | None:
+    """Return the folder of napari's settings files, None before napari 0.9, which has none for plugins.
+
+    The module that knows it is loaded by itself: importing napari takes seconds.
+    """
+    if chosen := os.environ.get("NAPARI_CONFIG"):
+        return Path(chosen).parent
+    name = "napari.utils._platformdirs"
+    module = sys.modules.get(name)
+    if module is None:
+        napari = find_spec("napari")
+        path = Path(napari.origin).parent / "utils" / "_platformdirs.py" if napari is not None and napari.origin else None
+        spec = spec_from_file_location("_napari_platformdirs", path) if path is not None and path.exists() else None
+        if spec is None or spec.loader is None:
+            return None
+        module = module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return Path(module.user_config_dir())

@@ -1,0 +1,205 @@
+"""Every sentence about telemetry that the terminal and the windows share. Pure."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from napari_telemetry.wire import Level
+
+if TYPE_CHECKING:  # a window imports this on the GUI thread
+    from napari_telemetry.client import Forgotten, ServerCopy, Status
+    from napari_telemetry.consent_rules import ConsentRecord, Prompt
+    from napari_telemetry.store import SentBatch
+
+TITLE = "Share usage reports with napari's maintainers?"
+WHY = (
+    "A small team builds napari and hardly knows how many people use it. A weekly report helps it to decide what to support. "
+    "Reports become public statistics for maintainers: counts of people, never below ten. Each is deleted after 60 days."
+)
+HOW_TO_STOP = (
+    "You can change your answer at any time, here or with the command napari-telemetry off. "
+    "Updates are checked whatever you choose."
+)
+MEANING = {
+    Level.NONE: "Nothing is sent.",
+    Level.BASIC: "Versions of napari and Python, and your operating system.",
+    Level.MIDDLE: "Basic, and which public plugins are installed, with their versions.",
+    Level.FULL: "Middle, and which commands were used and what kinds of layers were opened, roughly how often. "
+    "No names, no paths, no pixels.",
+}
+ABOUT_EXAMPLES = (
+    "This is what would be sent from here right now. The identifiers are made from a throwaway secret. Which plugins are "
+    "public is taken from the update table; the server's own lists, which know all versions, are fetched only after you agree."
+)
+NO_TABLE = "No plugin is named, because there was no update check yet: run one first."
+REMOVE = "napari-telemetry is not needed then. To remove it: pip uninstall napari-telemetry"
+FORGET = "Delete all your reports, on the servers and here? Nothing more is sent for these weeks."
+NOTHING_SENT = "Nothing was sent from this environment in the last 60 days."
+HOW_IDS_ARE_MADE = (
+    "The identifier is an HMAC-SHA256 of the server's address and the week, each preceded by its length in four bytes, with a "
+    "random secret of 32 bytes: the first 32 hexadecimal digits. The environment's is one of the week with a secret of its "
+    "own: 8 digits. Both are new every week, and the secrets never leave this computer."
+)
+NO_IDS = "No identifier: one exists only while you consent."
+
+
+def pretty_json(body: bytes | str | Any) -> str:
+    """Return a JSON text or value with one field a line."""
+    value = json.loads(body) if isinstance(body, bytes | str) else body
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 week`` or ``2 weeks``."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def questions_of(level: Level) -> list[str]:
+    """Return the public questions that reports of ``level`` answer and those of the level below do not.
+
+    ``questions.json`` is made by ``python -m aggregation catalogue --questions``; a test compares it with the catalogue.
+    """
+    questions: dict[str, list[str]] = json.loads(files("napari_telemetry").joinpath("questions.json").read_text("utf-8"))
+    return questions.get(level.value, [])
+
+
+def introduction(service: str, prompt: Prompt | None, takes_reports: bool | None) -> list[str]:
+    """Return the paragraphs above the levels."""
+    paragraphs = [f"You are asked again, because {prompt.reason.value}."] if prompt and prompt.previous else []
+    paragraphs += [change.sentence for change in (prompt.changes if prompt else [])]
+    if takes_reports is False:
+        paragraphs.append(f"{service} accepts no reports, so there is nothing to agree to.")
+    return [*paragraphs, f"{WHY} They go to {service}.", HOW_TO_STOP]
+
+
+def state_word(status: Status) -> str:
+    """Return the state in a word or two, for the status bar."""
+    level = status.decision.level
+    if level is Level.NONE:
+        return "off"
+    is_forgotten = status.week in status.view.forgotten
+    return f"{level}, from next week" if is_forgotten else level.value
+
+
+def sentence(status: Status) -> str:
+    """Return in a sentence or two what is sent, to whom; or why nothing is."""
+    service, decision = status.settings.service, status.decision
+    if decision.level is Level.NONE:
+        return decision.reason or "Nothing is sent."
+    said = f"A weekly report of level {decision.level} is sent to {service}, once a day at most while it changes."
+    if status.view.consent is not None and status.view.consent.until is not None:
+        said += f" Your consent ends on {status.view.consent.until:%Y-%m-%d}."
+    return f"{said} {decision.reason}" if decision.reason else said
+
+
+def answer_text(record: ConsentRecord) -> str:
+    """Return an answer in words."""
+    until = f"until {record.until:%Y-%m-%d}" if record.until else "until you change it"
+    return f"{record.level} for {record.service}, {until}, given {record.at:%Y-%m-%d %H:%M} UTC by {record.means}"
+
+
+def next_report(status: Status) -> str:
+    """Return what is sent next, and when."""
+    view, now = status.view, status.settings.now()
+    if status.decision.level is Level.NONE:
+        return "none"
+    draft = view.next_draft(now, status.decision.level)
+    if draft is None and status.week in view.forgotten:
+        return f"of the week after {status.week}: this one is not sent any more"
+    if draft is None and view.drafts:
+        return f"when something changes: the server has everything of {status.week}"
+    week = draft.week if draft is not None else status.week
+    if view.backoff is not None and view.backoff.is_active(now):
+        failed = f", after {counted(view.backoff.failures, 'failure')}: {view.backoff.reason}" if view.backoff.failures else ""
+        return f"{week}, not before {view.backoff.not_before:%Y-%m-%d %H:%M} UTC{failed}"
+    return f"{week}, with the next update check"
+
+
+def lines(status: Status) -> list[tuple[str, str]]:
+    """Return the status, one subject a line."""
+    view = status.view
+    found = [("Now", sentence(status))]
+    if view.consent is not None:
+        found.append(("Your answer", answer_text(view.consent)))
+    found.append(("Next report", next_report(status)))
+    if view.sent:
+        found.append(("Last report", f"{heading(view.sent[-1])}, {outcome_text(view.sent[-1])}"))
+    found += [(f"Not accepted, {draft.week}", draft.rejected) for draft in view.drafts if draft.rejected]
+    if view.deletions:
+        waiting = ", ".join(f"{week} at {server}" for week, server, _ in view.deletions)
+        found.append(("To be deleted", f"{waiting}, with the next update check"))
+    if view.forgotten:
+        found.append(("Forgotten", f"{', '.join(view.forgotten)}: nothing more is sent for these weeks"))
+    if status.settings.site.sources:
+        found.append(("Administrator's file", ", ".join(status.settings.site.sources)))
+    if others := sorted(set(status.settings.level_servers.values()) - {status.settings.server}):
+        found.append(("Servers of the levels", ", ".join(others)))
+    if status.problem:
+        found.append(("Problem", status.problem))
+    return found
+
+
+def heading(batch: SentBatch) -> str:
+    """Return what a sent report was, in a line."""
+    return f"{batch.at:%Y-%m-%d %H:%M:%S} UTC  {batch.week}  level {batch.level}  {batch.server}"
+
+
+def outcome_text(batch: SentBatch) -> str:
+    """Return what became of a report, in words."""
+    receipt = json.loads(batch.receipt) if batch.receipt else {}
+    if receipt.get("stored"):
+        return f"accepted as revision {receipt['revision']} of its week"
+    return f"not accepted: {receipt.get('reason') or 'the server did not say why'}" if receipt else receipt_text(batch)
+
+
+def receipt_text(batch: SentBatch) -> str:
+    """Return the server's receipt."""
+    if batch.state == "sending":
+        return "on its way"
+    return f"receipt {batch.receipt}" if batch.receipt else "no response; the server may or may not have stored it"
+
+
+def sent_text(batches: list[SentBatch]) -> str:
+    """Return everything that was sent, the newest first, word for word."""
+    parts = [f"{heading(one)}\n{pretty_json(one.request)}\n{receipt_text(one)}" for one in reversed(batches)]
+    return "\n\n".join(parts) or NOTHING_SENT
+
+
+def copies_text(copies: list[ServerCopy]) -> str:
+    """Return what servers said that they hold."""
+    parts = []
+    for copy in copies:
+        head = f"{copy.asked.week} at {copy.asked.server}: {copy.problem or counted(len(copy.reports), 'report')}"
+        parts.append("\n".join([head, *(pretty_json(one.report) for one in copy.reports)]))
+    return "\n\n".join(parts) or NOTHING_SENT
+
+
+def ids_text(status: Status) -> str:
+    """Return under which pseudonyms reports go, and how they are made."""
+    if status.identifier is None:
+        found = [NO_IDS]
+    else:
+        found = [
+            f"Identifier in {status.week} at {status.settings.service}: {status.identifier}",
+            f"Environment in {status.week}: {status.environment}",
+            HOW_IDS_ARE_MADE,
+        ]
+    if status.view.identifiers:
+        found.append("A server may hold reports of these:")
+        found += [f"{one.week}  {one.level}  {one.server}  {one.identifier}" for one in status.view.identifiers]
+    return "\n".join(found)
+
+
+def forgotten_text(done: Forgotten) -> str:
+    """Return what became of forgetting."""
+    weeks = ", ".join(sorted({week for _, week in done.weeks}))
+    said = (
+        f"Deleted on servers: {counted(done.on_servers, 'report')}. "
+        f"Deleted here: {counted(done.requests, 'request')}, {counted(done.drafts, 'collected week')}. "
+        f"Nothing more is sent for {weeks}; later weeks follow your consent."
+    )
+    if done.problems:
+        said += f" Not deleted yet: {' '.join(done.problems)} It is tried again with each update check."
+    return said

@@ -1,0 +1,78 @@
+"""What usage reports are, and the button that installs the package for them: opened by *What is this?*."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtCore import Signal as _Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
+from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+
+from napari_update_hook import offer
+from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
+
+if TYPE_CHECKING:
+    from napari_update_hook.plugin.qt.gui import Gui
+
+
+WIDTH = 540
+
+
+class OfferDialog(QDialog):
+    """Explains and installs. Closing it installs nothing."""
+
+    installed = _Signal()
+
+    def __init__(self, gui: Gui, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._gui = gui
+        self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        self.setWindowTitle("Usage reports")
+        self.setObjectName("napari-update-hook-offer")
+        layout = QVBoxLayout(self)
+        for text in (*offer.EXPLANATION, offer.INDEX_SEES_IT if offer.IS_OWNED else offer.NOT_YET):
+            label = QLabel(text, self)
+            label.setWordWrap(True)
+            layout.addWidget(label)
+        self.progress = QLabel(self)
+        self.progress.setWordWrap(True)
+        self.progress.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        layout.addWidget(self.progress)
+        row = QHBoxLayout()
+        self.install = QPushButton(offer.INSTALL, self)
+        self.install.setVisible(offer.IS_OWNED)
+        self.install.clicked.connect(self._install)
+        self.decline = QPushButton(offer.NO_THANKS, self)
+        self.decline.clicked.connect(self._decline)
+        for button in (self.install, self.decline):
+            button.setAutoDefault(False)
+            row.addWidget(button, 1)
+        layout.addLayout(row)
+        self.resize(WIDTH, layout.totalHeightForWidth(WIDTH))
+        self.installed.connect(self._ask)
+        gui.changed.connect(self._on_changed)
+
+    @log_exceptions
+    def _on_changed(self, *_: object) -> None:
+        self.progress.setText(self._gui.session.snapshot.installing)
+        self.install.setEnabled(not self.progress.text().startswith("Installing"))
+
+    def _install(self) -> None:
+        self.install.setEnabled(False)
+        self.progress.setText("Installing…")
+        self._gui.session.install_telemetry(self.installed.emit)  # from a thread: Qt queues it
+
+    @log_exceptions
+    def _ask(self) -> None:
+        """Let the new package ask what may be sent."""
+        from napari_update_hook import seam
+
+        window = self.parentWidget()
+        viewer = self._gui.viewer_in(window) if window is not None else None
+        self.accept()
+        if viewer is not None:
+            seam.ask(viewer)
+
+    def _decline(self) -> None:
+        self._gui.session.decline_telemetry()
+        self.reject()

@@ -1,0 +1,232 @@
+"""The consent dialog: when it comes, what it shows, what each answer does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import napari_telemetry
+import pytest
+from napari_telemetry import words
+from napari_telemetry.client import client_here
+from napari_telemetry.consent_rules import ConsentRecord
+from napari_telemetry.plugin.instance import get_instance
+from napari_telemetry.plugin.qt import gui as guis
+from napari_telemetry.plugin.qt.consent_dialog import ConsentDialog
+from napari_telemetry.plugin.qt.gui import TelemetryButton
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QDialog, QLabel, QMessageBox, QPushButton
+
+from tests.inside_napari.attaching import attach
+from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.waiting import PATIENCE_MS, shown
+
+LEVELS = ["none", "basic", "middle", "full"]
+
+
+def dialogs() -> list[ConsentDialog]:
+    return shown(ConsentDialog)
+
+
+@pytest.fixture
+def dialog(attached: Any, qtbot: Any) -> ConsentDialog:
+    """The dialog, as it comes by itself once the package was installed and a check has been made."""
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+    return dialogs()[0]
+
+
+def records() -> list[ConsentRecord]:
+    return client_here().status().view.history
+
+
+def prompts() -> int:
+    return len(client_here().status().view.prompts)
+
+
+def test_it_comes_by_itself_once(dialog: ConsentDialog, qtbot: Any) -> None:
+    dialog.reject()
+    qtbot.wait(1500)
+    assert dialogs() == []
+    assert prompts() == 1
+    assert records() == [], "closing it is not an answer"
+    assert client_here().hook_state.read_telemetry()["state"] == "ask", "the update check lets it come again"
+
+
+def test_nothing_is_preselected_and_all_answers_look_alike(dialog: ConsentDialog) -> None:
+    assert dialog.level is None
+    assert not any(button.isChecked() for button in dialog.levels.buttons())
+    answers = (dialog.share, dialog.decline, dialog.later)
+    assert max(one.width() for one in answers) - min(one.width() for one in answers) <= 1, "but for a pixel of rounding"
+    assert len({one.height() for one in answers}) == 1
+    assert not any(button.isDefault() or button.autoDefault() for button in dialog.findChildren(QPushButton))
+
+
+def test_plain_words_come_first_and_the_exact_json_is_one_click_away(dialog: ConsentDialog) -> None:
+    told = {label.text() for label in dialog.findChildren(QLabel) if label.isVisible()}
+    assert set(words.MEANING.values()) <= told
+    assert not dialog.example.isVisible()
+    buttons = [one for one in dialog.findChildren(QPushButton) if one.text() == "Show data"]
+    assert len(buttons) == 4
+    for level, button in zip(Level, buttons, strict=True):
+        button.click()
+        assert dialog.example.isVisible()
+        if level is Level.NONE:
+            assert dialog.example.toPlainText() == words.MEANING[level]
+        else:
+            body = json.loads(dialog.example.toPlainText())
+            assert body["consent"]["level"] == level.value
+            assert ("plugins" in body["report"]) is level.includes(Level.MIDDLE)
+            assert ("command_usage" in body["report"]) is level.includes(Level.FULL)
+    assert dialog.about.text() == words.ABOUT_EXAMPLES
+    buttons[3].click()
+    assert not dialog.example.isVisible(), "a second click hides it"
+
+
+def test_it_fits_a_small_screen(dialog: ConsentDialog) -> None:
+    for level in TELEMETRY_LEVELS:
+        dialog.show_example(level)
+        assert dialog.minimumSizeHint().width() <= 800
+        assert dialog.minimumSizeHint().height() <= 600
+        assert dialog.width() <= 800
+        assert dialog.height() <= 600
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_sharing_records_the_chosen_level_until_it_is_changed(dialog: ConsentDialog, qtbot: Any, number: int) -> None:
+    assert not dialog.share.isEnabled(), "a level must be chosen first"
+    dialog.levels.button(number).click()
+    dialog.share.click()
+    qtbot.waitUntil(lambda: [one.level.value for one in records()] == [LEVELS[number]], timeout=PATIENCE_MS)
+    assert records()[0].until is None
+    assert records()[0].means == "napari dialog"
+
+
+def test_sharing_for_a_time_ends_by_itself(dialog: ConsentDialog, qtbot: Any) -> None:
+    dialog.levels.button(1).click()
+    dialog.duration.setCurrentText("for 90 days")
+    dialog.share.click()
+    qtbot.waitUntil(lambda: len(records()) == 1, timeout=PATIENCE_MS)
+    until = records()[0].until
+    assert until is not None
+    assert timedelta(days=89) < until - datetime.now(timezone.utc) <= timedelta(days=90)
+
+
+@pytest.mark.parametrize("removes", [True, False])
+def test_no_is_an_answer_and_the_package_offers_to_be_removed(
+    dialog: ConsentDialog, qtbot: Any, monkeypatch: pytest.MonkeyPatch, removes: bool
+) -> None:
+    ran: list[Any] = []
+    monkeypatch.setattr("napari_update_hook.offer.run", ran.append)
+    dialog.levels.button(0).click()
+    assert not dialog.share.isEnabled()
+    dialog.decline.click()
+    qtbot.waitUntil(lambda: [one.level.value for one in records()] == ["none"], timeout=PATIENCE_MS)
+    (box,) = [one for one in shown(QMessageBox) if one.objectName() == "napari-telemetry-removal"]
+    buttons = {one.text(): one for one in box.buttons()}
+    buttons["Remove it now" if removes else "Keep it"].click()
+    if removes:
+        qtbot.waitUntil(lambda: len(ran) == 1, timeout=PATIENCE_MS)
+        assert "uninstall" in str(ran[0].commands[0])
+    qtbot.wait(300)
+    assert len(ran) == removes
+
+
+@pytest.mark.parametrize("key", [Qt.Key.Key_Escape, Qt.Key.Key_Return])
+def test_neither_escape_nor_enter_agrees(dialog: ConsentDialog, qtbot: Any, key: Qt.Key) -> None:
+    dialog.levels.button(3).click()
+    qtbot.keyClick(dialog, key)
+    qtbot.wait(300)
+    assert records() == []
+    assert dialog in dialogs() or key is Qt.Key.Key_Escape
+
+
+def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
+    busy = QDialog()
+    busy.setModal(True)
+    busy.show()
+    qtbot.waitUntil(lambda: get_instance().session.snapshot.status is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: get_instance().session.snapshot.status.is_prompt_due, timeout=PATIENCE_MS)
+    qtbot.wait(1500)
+    assert dialogs() == []
+    assert prompts() == 0
+    busy.close()
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+
+
+def test_no_one_is_asked_where_a_variable_says_no(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NAPARI_TELEMETRY", "0")
+    attach(viewer)
+    qtbot.wait(2500)
+    assert dialogs() == []
+
+
+def test_no_one_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Callable[[str], None], server: MadeServer) -> None:
+    answered("none")
+    attach(viewer)
+    qtbot.waitUntil(lambda: any(path.startswith("/api/updates") for _, path, _ in server.requests), timeout=PATIENCE_MS)
+    qtbot.wait(1000)
+    assert dialogs() == []
+
+
+def test_no_one_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qt delivers what was posted before, also to a slot that is not connected any more."""
+    monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 20)
+    gui = get_instance().gui()
+    get_instance().end()
+    gui._show_dialog(False)
+    qtbot.wait(500)
+    assert dialogs() == []
+    assert not gui._timer.isActive()
+
+
+def test_a_server_that_accepts_no_reports_is_nothing_to_be_asked_about(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+    server.is_todays_index = True
+    attach(viewer)
+    session = get_instance().session
+    qtbot.waitUntil(
+        lambda: session.snapshot.status is not None and session.snapshot.status.takes_reports is False, timeout=PATIENCE_MS
+    )
+    qtbot.wait(1500)
+    assert dialogs() == []
+    assert prompts() == 0
+    button = viewer.window._qt_window.findChild(TelemetryButton)
+    assert "telemetry: off" in button.text()
+    get_instance().gui().ask()
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+    (dialog,) = dialogs()
+    assert "accepts no reports" in " ".join(label.text() for label in dialog.findChildren(QLabel))
+    dialog.levels.button(3).click()
+    assert not dialog.share.isEnabled()
+    assert not any(link.isEnabled() for link in dialog.findChildren(QPushButton) if link.isFlat())
+
+
+def test_after_the_installation_it_comes_at_once(viewer: Any, qtbot: Any) -> None:
+    """As the button of napari-update-hook calls it."""
+    import napari_update_hook
+
+    napari_update_hook.attach(viewer)
+    qtbot.waitUntil(lambda: client_here().takes_reports() is True, timeout=PATIENCE_MS)
+    napari_telemetry.ask(viewer)
+    qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
+    assert prompts() == 1
+
+
+def test_an_answer_that_could_not_be_saved_is_told(dialog: ConsentDialog, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari.utils.notifications import notification_manager
+
+    monkeypatch.setenv("NAPARI_UPDATE_SERVER", "https://other.example.org")
+    session = get_instance().session
+    session.refresh()
+    qtbot.waitUntil(lambda: session.snapshot.status.settings.service == "https://other.example.org", timeout=PATIENCE_MS)
+    dialog.levels.button(3).click()
+    dialog.share.click()
+
+    def told() -> list[str]:
+        return [str(one.message) for one in notification_manager.records if "Nothing was recorded" in str(one.message)]
+
+    qtbot.waitUntil(lambda: len(told()) == 1, timeout=PATIENCE_MS)
+    assert "could not be saved" in told()[0]
+    assert records() == []

@@ -1,0 +1,278 @@
+"""May this report leave? Three processes with one state file, in any order, against a model of what people said.
+
+Each process is the client's own generator, which is advanced by one request at a time, loses requests and answers, and is
+killed. The server is a dictionary.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from napari_telemetry.environment import environment_pseudonym
+from napari_telemetry.report import at_least
+from napari_telemetry.settings import lowest
+from napari_telemetry.store import SENDING_TIMEOUT, Counts
+from napari_telemetry.transport import Request
+from napari_telemetry.weeks import week_of
+from napari_telemetry.wire import Level
+from napari_update_hook import seam
+from napari_update_hook.errors import ServerUnreachableError
+
+from tests.support.client import ALLOWED, SERVER, Clock, Machine
+
+EVENT = "affinder.start"
+WHO = st.integers(0, 2)
+OUTCOMES = st.sampled_from(["arrives", "arrives", "request is lost", "answer is lost"])
+EXAMPLES, STEPS = (600, 60) if os.environ.get("TEST_ALL") else (40, 40)
+
+
+@dataclass
+class Said:
+    """What was said in an environment: the effective level, and how often the event ran under it, by week."""
+
+    level: Level = Level.NONE
+    until: Any = None
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Processes(RuleBasedStateMachine):
+    """Two processes of one environment, and one of another of the same account."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.clock = Clock()
+        self.machines = [Machine(self.folder, name=name, clock=self.clock) for name in ("here", "here", "there")]
+        for machine in self.machines:
+            machine.note_check()
+        self.said = {"here": Said(), "there": Said()}
+        self.forgotten: set[str] = set()
+        self.running: dict[int, tuple[Any, Request]] = {}
+        self.stored: dict[str, dict[str, dict[str, Any]]] = {}
+        """What the server holds: by identifier and environment."""
+        self.unwanted: set[tuple[str, str, int]] = set()
+        """Identifier, environment and revision of reports that were on their way when consent ended."""
+        self.left: set[tuple[str, str, int]] = set()
+
+    def teardown(self) -> None:
+        self.everything_comes_to_rest()
+        for machine in self.machines:
+            machine.store.close()
+        shutil.rmtree(self.folder)
+
+    # What people do
+
+    @initialize(level=st.sampled_from([Level.BASIC, Level.FULL]))
+    def most_agree(self, level: Level) -> None:
+        for who in (0, 2):
+            self.agree(who, level, None)
+
+    @rule(who=WHO, level=st.sampled_from([Level.BASIC, Level.MIDDLE, Level.FULL]), lasts=st.sampled_from([None, 2]))
+    def agree(self, who: int, level: Level, lasts: int | None) -> None:
+        from datetime import timedelta
+
+        machine, said = self.machines[who], self.said[self.machines[who].name]
+        was_in_effect = self.effective(said) is not Level.NONE
+        lasting = timedelta(days=lasts) if lasts else None
+        machine.client.set_consent(level, lasting=lasting, means="test")
+        if not was_in_effect:
+            said.counts.clear()
+            self.note_unwanted(machine.name)
+        elif level is not Level.FULL:
+            said.counts.clear()
+        said.level, said.until = level, self.clock.now + lasting if lasting else None
+
+    @rule(who=WHO)
+    def say_no(self, who: int) -> None:
+        machine = self.machines[who]
+        machine.client.set_consent(Level.NONE, means="test")
+        self.said[machine.name] = Said()
+        self.note_unwanted(machine.name)
+
+    @rule(who=WHO, level=st.sampled_from([Level.BASIC, Level.FULL]))
+    def change_their_mind(self, who: int, level: Level) -> None:
+        self.say_no(who)
+        self.agree(who, level, None)
+
+    @rule(who=WHO, rarely=st.integers(0, 3))
+    def forget(self, who: int, rarely: int) -> None:
+        if who in self.running or rarely:
+            return
+        drafts = {draft.week for machine in self.machines for draft in machine.view.drafts}
+        self.forgotten |= {week_of(self.clock.now), *drafts, *(json.loads(key)[0] for key in self.weeks_sent())}
+        for said in self.said.values():
+            said.counts.clear()
+        self.advance(who, self.machines[who].client.forget(), None)
+
+    @rule(who=WHO, number=st.integers(1, 12))
+    def use(self, who: int, number: int) -> None:
+        machine, said, week = self.machines[who], self.said[self.machines[who].name], week_of(self.clock.now)
+        consent = machine.view.consent
+        if consent is None:
+            return
+        machine.client.add_counts(consent.number, {week: Counts({EVENT: number})})
+        if self.effective(said) is Level.FULL and week not in self.forgotten:
+            said.counts[week] += number
+
+    # What processes do
+
+    @rule(who=WHO, outcome=OUTCOMES)
+    def go_on(self, who: int, outcome: str) -> None:
+        """A process does what is next: it begins an update check, or what it waits for arrives or is lost."""
+        if who in self.running:
+            self.network(who, outcome)
+        else:
+            self.check(who)
+
+    @rule(who=WHO)
+    def begin_to_send(self, who: int) -> None:
+        """A process gets as far as to have a report on its way."""
+        for _ in range(2):
+            if who not in self.running or "/api/updates/" not in self.running[who][1].url:
+                self.go_on(who, "arrives")
+
+    @rule(who=WHO)
+    def prepare_to_send(self, who: int) -> None:
+        """A process gets as far as to ask for the public lists."""
+        if who not in self.running:
+            self.check(who)
+
+    def check(self, who: int) -> None:
+        """Begin an update check, if the seam file says so. A day has passed since the last, and Python has changed."""
+        machine = self.machines[who]
+        python = "3.11.0" if machine.environment.python == "3.10.2" else "3.10.2"
+        machine.environment = replace(machine.environment, python=python)
+        if seam.may_send(machine.state, self.clock.now):
+            with machine.store._write() as file:
+                file.execute("DELETE FROM backoffs")
+            self.advance(who, machine.client.send_steps(), None)
+
+    def network(self, who: int, outcome: str) -> None:
+        if who in self.running:
+            steps, request = self.running.pop(who)
+            answer = self.serve(request) if outcome != "request is lost" else b""
+            self.advance(who, steps, answer if outcome == "arrives" else ServerUnreachableError("no answer"))
+
+    @rule(who=WHO, arrives=st.booleans())
+    def kill(self, who: int, arrives: bool) -> None:
+        if who in self.running:
+            steps, request = self.running.pop(who)
+            if arrives:
+                self.serve(request)
+            steps.close()
+        self.machines[who].store.close()
+
+    @rule(hours=st.sampled_from([0.02, 1, 27, 24 * 7, 24 * 7, 24 * 30, -5, -24 * 8]))
+    def time_passes(self, hours: float) -> None:
+        """A request ends long before two minutes have passed: what is on its way has arrived by then.
+
+        A process that waits for the public lists may be suspended for any time.
+        """
+        for who in list(self.running):
+            while who in self.running and self.running[who][1].method == "POST":
+                self.network(who, "answer is lost")
+        if hours > 24 * 8 or hours < 0:  # weeks close, or come again
+            for said in self.said.values():
+                said.counts = Counter()
+                said.is_unknown = True  # type: ignore[attr-defined]
+        self.clock.forward(hours=hours)
+
+    # The server, and what must hold when something leaves
+
+    def serve(self, request: Request) -> bytes:
+        path = request.url.removeprefix(SERVER)
+        if path.startswith("/api/telemetry/allowed"):
+            return json.dumps(ALLOWED).encode()
+        body = json.loads(request.body)
+        if path == "/api/reports/delete":
+            return json.dumps({"deleted": len(self.stored.pop(body["identifier"], {}))}).encode()
+        report = body["report"]
+        held = self.stored.setdefault(report["identifier"], {})
+        if held.get(report["environment"], {"revision": 0})["revision"] < report["revision"]:
+            held[report["environment"]] = report
+        return json.dumps({"receipt": {"stored": True, "revision": report["revision"]}}).encode()
+
+    def advance(self, who: int, steps: Any, answer: Any) -> None:
+        machine = self.machines[who]
+        while True:
+            try:
+                request = steps.send(answer)
+            except StopIteration:
+                return
+            if "/api/updates/" in request.url:
+                self.a_report_leaves(machine, json.loads(request.body))
+            self.running[who] = (steps, request)
+            return
+
+    def a_report_leaves(self, machine: Machine, batch: dict[str, Any]) -> None:
+        report, said = batch["report"], self.said[machine.name]
+        level = Level(batch["consent"]["level"])
+        assert self.effective(said).includes(level), "no report leaves after a recorded no"
+        assert report["week"] not in self.forgotten, "nothing of a forgotten week leaves"
+        key = (report["identifier"], report["environment"], report["revision"])
+        assert key not in self.left, "one revision leaves once"
+        self.left.add(key)
+        secrets = machine.view.secrets
+        assert secrets is not None
+        assert report["environment"] == environment_pseudonym(secrets[1], report["week"]), (
+            "nothing made before a consent leaves"
+        )
+        others = [request for one, (_, request) in self.running.items() if self.machines[one].name == machine.name]
+        pending = [json.loads(one.body)["report"]["week"] for one in others if "/api/updates/" in one.url]
+        assert report["week"] not in pending, "no other process is sending it"
+        assert any(json.loads(one.request) == batch for one in machine.view.sent), "what is sent is in the record"
+        if not hasattr(said, "is_unknown"):
+            counted = report.get("command_usage", {}).get(EVENT, 0)
+            most = said.counts[report["week"]]
+            assert counted <= (at_least(most) if most else 0), "nothing from before a consent, and nothing twice"
+
+    def everything_comes_to_rest(self) -> None:
+        """Requests end, two minutes pass, and each process checks: then what was to be deleted is deleted."""
+        for who in list(self.running):
+            while who in self.running:
+                self.network(who, "answer is lost")
+        self.time_passes(SENDING_TIMEOUT.total_seconds() / 3600)
+        for _ in range(3):
+            for who in range(3):
+                if who not in self.running:
+                    self.check(who)
+                while who in self.running:
+                    self.network(who, "arrives")
+        held = {
+            (name, environment, report["revision"]) for name, by in self.stored.items() for environment, report in by.items()
+        }
+        assert not held & self.unwanted, "a deletion that is due does leave, also without any consent"
+        assert not {report["week"] for by in self.stored.values() for report in by.values()} & self.forgotten
+
+    def effective(self, said: Said) -> Level:
+        has_ended = said.until is not None and self.clock.now >= said.until
+        return Level.NONE if has_ended else lowest(said.level, Level.FULL)
+
+    def note_unwanted(self, name: str) -> None:
+        """Consent of an environment has ended: what it is sending may arrive after that."""
+        for who, (_, request) in self.running.items():
+            if self.machines[who].name == name and "/api/updates/" in request.url:
+                report = json.loads(request.body)["report"]
+                self.unwanted.add((report["identifier"], report["environment"], report["revision"]))
+
+    def weeks_sent(self) -> set[str]:
+        return {json.dumps([one.week]) for machine in self.machines for one in machine.view.identifiers}
+
+
+@pytest.mark.promise("nothing-without-consent")
+@pytest.mark.promise("nothing-from-before")
+@pytest.mark.promise("off-in-napari")
+def test_no_order_of_events_lets_a_report_leave_that_may_not() -> None:
+    profile = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
+    run_state_machine_as_test(Processes, settings=profile)

@@ -1,0 +1,528 @@
+"""Which report leaves, when, and what becomes of it: against a recorded server, with a clock that the test moves."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+
+import httpx
+import pytest
+import respx
+from napari_telemetry.consent_rules import decide
+from napari_telemetry.sending import run
+from napari_telemetry.settings import SiteRules
+from napari_telemetry.store import Counts, PreparedBatch
+from napari_telemetry.transport import Transport
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from napari_update_hook.environment import Distribution
+
+from tests.support.client import (
+    ALLOWED,
+    HERE,
+    SERVER,
+    TABLE_BODY,
+    WEEK,
+    Machine,
+    body_of,
+    reports_of,
+    requests_of,
+    taken,
+    taking_server,
+)
+
+NEXT_DAY = {"hours": 27}
+
+
+def count(machine: Machine, week: str = WEEK, /, **commands: int) -> None:
+    """Add counted commands, as a collector does."""
+    counts = Counts({name.replace("__", "."): number for name, number in commands.items()})
+    consent = machine.view.consent
+    assert consent is not None
+    machine.client.add_counts(consent.number, {week: counts})
+
+
+def preview(machine: Machine) -> PreparedBatch | None:
+    """Return what the next check sends."""
+    with Transport(60) as transport:
+        return run(machine.client.preview_steps(), transport.exchange)
+
+
+def test_consent_for_one_server_sends_nothing_to_another(machine: Machine, server: respx.MockRouter) -> None:
+    elsewhere = Machine(machine.folder, "https://first.example")
+    elsewhere.consent(Level.FULL)
+    result = machine.client.send()
+    assert requests_of(server) == []
+    assert "https://first.example" in str(result.reason)
+
+
+@pytest.mark.promise("preview-is-what-is-sent")
+@pytest.mark.parametrize("level", TELEMETRY_LEVELS)
+def test_with_consent_the_report_goes_with_the_check_exactly_as_previewed(
+    machine: Machine, server: respx.MockRouter, level: Level
+) -> None:
+    machine.consent(level)
+    previewed = preview(machine)
+    assert previewed is not None
+    before = len(server.calls)
+    result = machine.client.send()
+    sending = [("GET", f"/api/telemetry/allowed/{level}"), ("POST", f"/api/updates/{level}")]
+    assert requests_of(server)[before:] == sending
+    request = server.calls[-1].request
+    assert request.url.query == b""
+    assert body_of(request) == previewed.body
+    assert request.headers["content-encoding"] == "gzip"
+    assert result.receipt is not None
+    assert result.receipt.stored
+    assert b"private-plugin" not in body_of(request)
+    assert [batch.request.encode() for batch in machine.view.sent] == [previewed.body]
+
+
+def test_preview_sends_nothing(machine: Machine, server: respx.MockRouter) -> None:
+    assert preview(machine) is None
+    machine.consent(Level.MIDDLE)
+    first, second = preview(machine), preview(machine)
+    assert first is not None
+    assert first == second
+    assert {method for method, _ in requests_of(server)} == {"GET"}
+    assert machine.view.sent == []
+
+
+def test_one_report_a_day_at_most_and_only_if_something_is_new(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    machine.client.send()
+    count(machine, affinder__start=1)
+    waiting = machine.client.send()
+    assert "one a day" in str(waiting.reason)
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.send()
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.send()
+    reports = reports_of(server)
+    assert [report["revision"] for report in reports] == [1, 2]
+    assert [report["command_usage"] for report in reports] == [{}, {"affinder.start": 1}]
+    assert len({report["identifier"] for report in reports}) == 1
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 429, 500, 503])
+def test_updates_never_depend_on_telemetry_and_nothing_is_dropped_silently(
+    machine: Machine, server: respx.MockRouter, status: int
+) -> None:
+    server.post("/api/updates/middle").respond(status, json={"detail": "no such thing"})
+    machine.consent(Level.MIDDLE)
+    result = machine.client.send()
+    assert result.reason is not None
+    (draft,) = machine.view.drafts
+    assert draft.is_unsent
+    assert (draft.rejected is not None) is (400 <= status < 500 and status != 429)
+    (kept,) = machine.view.sent
+    assert str(status) in kept.receipt
+
+
+def test_a_refused_week_holds_up_no_other(machine: Machine, server: respx.MockRouter) -> None:
+    server.post("/api/updates/basic").respond(422, json={"detail": "no"})
+    machine.consent(Level.BASIC)
+    machine.client.send()
+    machine.clock.forward(days=7)
+    machine.client.send()
+    machine.clock.forward(days=2)
+    machine.client.send()
+    assert [report["week"] for report in reports_of(server)] == ["2026-W47", "2026-W48", "2026-W47"]
+
+
+def test_a_pause_that_the_server_asks_for_is_kept_also_by_a_new_consent(machine: Machine, server: respx.MockRouter) -> None:
+    server.post("/api/updates/basic").respond(429, json={"detail": "slower"}, headers={"retry-after": "172800"})
+    machine.consent(Level.BASIC)
+    machine.client.send()
+    machine.clock.forward(**NEXT_DAY)
+    machine.consent(Level.MIDDLE)
+    machine.client.send()
+    assert len(reports_of(server)) == 1
+    machine.clock.forward(days=2)
+    machine.client.send()
+    assert len(reports_of(server)) == 2
+
+
+@pytest.mark.promise("off-by-firewall")
+def test_a_blocked_level_host_leaves_the_check_alone_and_the_week_waits_until_it_closes(machine: Machine) -> None:
+    machine.level_servers = {Level.MIDDLE: "https://middle.example"}
+    with respx.mock(assert_all_called=False) as router:
+        taking_server(router, SERVER)
+        blocked = router.get("https://middle.example/api/telemetry/allowed/middle").mock(side_effect=httpx.ConnectError)
+        machine.consent(Level.MIDDLE)
+        for _ in range(10):
+            machine.client.send()
+            machine.clock.forward(days=1)
+        assert blocked.called
+        assert reports_of(router) == []
+        assert [(draft.week, draft.is_unsent) for draft in machine.view.drafts] == [(WEEK, True), ("2026-W48", True)]
+        taking_server(router, "https://middle.example")  # the firewall was opened
+        for _ in range(2):
+            machine.clock.forward(days=3)
+            machine.client.send()
+        assert [report["week"] for report in reports_of(router)] == [WEEK, "2026-W48"]
+        assert {call.request.url.host for call in router.calls if call.request.method == "POST"} == {"middle.example"}
+
+
+def test_a_week_that_closed_is_never_sent(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    machine.consent(Level.BASIC)
+    machine.client.send()
+    machine.clock.forward(days=21)
+    machine.client.send()
+    assert [draft.week for draft in machine.view.drafts] == ["2026-W50"]
+
+
+@pytest.mark.promise("one-week-a-request")
+def test_one_request_tells_of_one_week_and_the_one_that_is_over_goes_first(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    machine.client.send()
+    count(machine, affinder__start=12)
+    machine.clock.forward(days=7)
+    for _ in range(3):
+        machine.client.send()
+        machine.clock.forward(**NEXT_DAY)
+    reports = reports_of(server)
+    assert [(report["week"], report["command_usage"]) for report in reports] == [
+        ("2026-W47", {}),
+        ("2026-W47", {"affinder.start": 10}),
+        ("2026-W48", {}),
+    ]
+    assert reports[1]["identifier"] != reports[2]["identifier"]
+    assert reports[1]["environment"] != reports[2]["environment"]
+
+
+def test_an_older_week_is_cut_to_the_level_in_force(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    count(machine, affinder__start=1)
+    machine.clock.forward(days=7)
+    machine.consent(Level.BASIC)
+    machine.client.send()
+    assert [path for method, path in requests_of(server) if method == "POST"] == ["/api/updates/basic"]
+    (report,) = reports_of(server)
+    assert report["week"] == "2026-W47"
+    assert "plugins" not in report
+    machine.clock.forward(days=1, hours=3)
+    machine.consent(Level.FULL)
+    machine.client.send()
+    assert [report.get("command_usage") for report in reports_of(server)] == [None, {}], "what was cut is gone"
+
+
+def test_a_higher_level_adds_nothing_to_a_week_that_is_over(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.BASIC)
+    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    machine.client.send()
+    server.get("/api/telemetry/allowed/basic").respond(200, json=ALLOWED)
+    machine.clock.forward(days=7)
+    machine.consent(Level.FULL)
+    machine.client.send()
+    assert [path for method, path in requests_of(server) if method == "POST"] == ["/api/updates/basic"]
+
+
+@pytest.mark.promise("nothing-from-before")
+def test_nothing_from_before_a_consent_is_ever_sent(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    count(machine, affinder__start=5)
+    machine.consent(Level.NONE)
+    machine.clock.forward(days=1)
+    machine.consent(Level.FULL)
+    machine.client.send()
+    assert [report["command_usage"] for report in reports_of(server)] == [{}]
+
+
+def test_a_schema_that_a_server_retired_is_kept_and_the_person_told_to_update(
+    machine: Machine, server: respx.MockRouter
+) -> None:
+    problem = {"type": "https://updates.example/problems/schema-retired", "detail": "no"}
+    server.post("/api/updates/basic").respond(422, json=problem)
+    machine.consent(Level.BASIC)
+    assert "update napari-telemetry" in str(machine.client.send().reason)
+    assert machine.view.drafts[0].is_unsent
+
+
+def test_a_first_report_stays_first_for_the_whole_week(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    machine.client.send()
+    count(machine, affinder__start=1)
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.send()
+    machine.clock.forward(days=7)
+    machine.client.send()
+    assert [(report["week"], report["first_report"]) for report in reports_of(server)] == [
+        ("2026-W47", True),
+        ("2026-W47", True),
+        ("2026-W48", False),
+    ]
+
+
+def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(machine: Machine, server: respx.MockRouter) -> None:
+    """A firewall that drops silently: telemetry uses up its half of the time, and the check has its own."""
+
+    is_over = threading.Event()
+
+    def hang(_: httpx.Request) -> httpx.Response:
+        is_over.wait(60)
+        raise httpx.ReadTimeout("dropped")
+
+    server.get("/api/telemetry/allowed/middle").mock(side_effect=hang)
+    machine.deadline = 4
+    machine.consent(Level.MIDDLE)
+    try:
+        result = machine.client.send()
+    finally:
+        is_over.set()
+    assert "in time" in str(result.reason)
+
+
+def test_without_the_public_lists_nothing_is_sent(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/telemetry/allowed/middle").mock(side_effect=httpx.ConnectError)
+    machine.consent(Level.MIDDLE)
+    machine.client.send()
+    assert reports_of(server) == []
+    server.get("/api/telemetry/allowed/middle").respond(200, json=ALLOWED)
+    machine.clock.forward(hours=2)
+    machine.client.send()
+    assert len(reports_of(server)) == 1
+
+
+def test_several_processes_that_start_together_send_one_report(machine: Machine, server: respx.MockRouter) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    machine.consent(Level.BASIC)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: machine.client.send(), range(8)))
+    assert len(reports_of(server)) == 1
+
+
+def test_a_changed_environment_is_a_changed_report(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.MIDDLE)
+    machine.client.send()
+    newer = {**HERE.distributions, "affinder": Distribution("affinder", "0.5.0", installer="pip", is_plugin=True)}
+    machine.environment = replace(HERE, distributions=newer)
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.send()
+    versions = [[plugin["version"] for plugin in report["plugins"]] for report in reports_of(server)]
+    assert versions == [["0.4.0"], ["0.5.0"]]
+
+
+@pytest.mark.parametrize("days", [-400, -8, -1, 0])
+def test_a_clock_that_jumps_back_sends_no_week_twice_and_loses_none(
+    machine: Machine, server: respx.MockRouter, days: int
+) -> None:
+    machine.consent(Level.BASIC)
+    machine.client.send()
+    machine.clock.forward(days=days)
+    machine.client.send()
+    machine.clock.forward(days=-days)
+    machine.client.send()
+    sent = [(report["week"], report["revision"]) for report in reports_of(server)]
+    assert len(sent) == len(set(sent))
+    assert sent[0] == (WEEK, 1)
+
+
+def test_answering_anew_does_not_send_twice_a_day(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    count(machine, "2026-W46", affinder__start=1)
+    machine.client.send()
+    for level in (Level.MIDDLE, Level.BASIC, Level.FULL):
+        machine.consent(level)
+        machine.client.send()
+    assert len(reports_of(server)) == 1
+
+
+def test_a_410_that_the_service_did_not_write_is_no_end_of_consent(machine: Machine, server: respx.MockRouter) -> None:
+    server.post("/api/updates/full").respond(410, html="<h1>Gone</h1>")
+    machine.consent(Level.FULL)
+    machine.client.send()
+    assert machine.client.status().decision.level is Level.FULL
+
+
+def test_what_an_administrator_no_longer_allows_leaves_this_computer_too(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    count(machine, affinder__start=1)
+    machine.site = SiteRules(maximum_level=Level.BASIC, sources=("site.json",))
+    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    machine.client.send()
+    (draft,) = machine.view.drafts
+    assert (draft.level, draft.info.plugins) == (Level.BASIC, {})
+    assert machine.view.counts.get(WEEK, Counts()) == Counts()
+
+
+def test_a_lost_state_file_is_no_consent(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    machine.client.send()
+    before = len(server.calls)
+    assert machine.store.path is not None
+    machine.store.path.unlink()
+    machine.client.send()
+    assert len(server.calls) == before
+    machine.consent(Level.FULL)
+    assert machine.client.send().receipt is not None
+
+
+def test_lowering_the_level_takes_back_what_was_sent_this_week(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    machine.client.send()
+    machine.consent(Level.BASIC)
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.send()
+    first, second = reports_of(server)
+    assert (first["week"], first["identifier"], first["environment"]) == (
+        second["week"],
+        second["identifier"],
+        second["environment"],
+    )
+    assert second["revision"] > first["revision"]
+    assert "plugins" not in second
+
+
+def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
+    machine: Machine, server: respx.MockRouter
+) -> None:
+    server.post("/api/updates/full").respond(
+        410,
+        content=b'{"detail": "This server does not take the level full any more."}',
+        headers={"content-type": "application/problem+json"},
+    )
+    machine.consent(Level.FULL)
+    count(machine, affinder__start=5)
+    assert "off from now on" in str(machine.client.send().reason)
+    assert machine.client.status().decision.level is Level.NONE
+    assert machine.view.secrets is None
+    assert machine.view.drafts == []
+    assert machine.view.counts.get(WEEK, Counts()) == Counts()
+    assert "switched the level full off" in machine.view.history[-1].means
+
+
+@pytest.mark.promise("every-text-is-public")
+def test_whatever_a_server_lists_only_plugins_of_the_public_table_are_named(machine: Machine, server: respx.MockRouter) -> None:
+    """A server that wants to know who has a certain package puts it on its list."""
+    secret = Distribution("acme-secret", "1.0", installer="pip", is_plugin=True)
+    machine.environment = replace(HERE, distributions={**HERE.distributions, "acme-secret": secret})
+    wanted = {**ALLOWED["plugins"], "acme-secret": ["1.0"], "numpy": ["2.0.0"]}
+    commands = {**ALLOWED["commands"], "acme-secret": ["acme-secret.run"], "affinder": ["affinder.start", "acme-secret.go"]}
+    server.get("/api/telemetry/allowed/full").respond(200, json=ALLOWED | {"plugins": wanted, "commands": commands})
+    machine.consent(Level.FULL)
+    count(machine, WEEK, **{"affinder__start": 1, "acme-secret__run": 1, "acme-secret__go": 1})
+    machine.client.send()
+    (report,) = reports_of(server)
+    assert [plugin["name"] for plugin in report["plugins"]] == ["affinder"]
+    assert list(report["command_usage"]) == ["affinder.start"]
+
+
+def test_numpy_is_not_named_even_if_the_table_lists_it(machine: Machine, server: respx.MockRouter) -> None:
+    body = TABLE_BODY.replace(b'"packages": {', b'"packages": {"numpy": {"releases": [{"version": "2.0.0"}]}, ')
+    machine.note_check(body=body)
+    server.get("/api/telemetry/allowed/middle").respond(200, json=ALLOWED | {"plugins": {"numpy": ["2.0.0"]}})
+    machine.consent(Level.MIDDLE)
+    machine.client.send()
+    assert reports_of(server)[0]["plugins"] == [], "it is not a plugin"
+
+
+def test_a_check_with_a_report_takes_six_transactions_at_most_and_none_without_consent(
+    machine: Machine, server: respx.MockRouter
+) -> None:
+    machine.client.send()
+    assert not machine.store.exists, "the file is not even made"
+    machine.consent(Level.FULL)
+    count(machine, affinder__start=1)
+    statements: list[str] = []
+    with machine.store._read() as file:
+        file.set_trace_callback(statements.append)
+    assert machine.client.send().receipt is not None
+    machine.client.status()
+    begun = [statement for statement in statements if statement.startswith("BEGIN")]
+    assert 0 < len(begun) <= 6, begun
+
+
+def test_a_lower_maximum_in_the_preferences_becomes_a_lowered_consent(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL, lasting=timedelta(days=90))
+    machine.maximum = Level.BASIC
+    machine.client.send()
+    assert "plugins" not in reports_of(server)[0]
+    consent = machine.view.consent
+    assert consent is not None
+    assert (consent.level, consent.means) == (Level.BASIC, "napari Preferences")
+    assert consent.until == machine.view.history[0].until, "it ends when the higher one would have"
+    machine.maximum = None  # "Restore defaults"
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.send()
+    assert machine.client.status().decision.level is Level.BASIC, "raising it restores nothing"
+    machine.maximum = Level.NONE
+    machine.client.send()
+    assert machine.view.consent is not None
+    assert machine.view.consent.level is Level.NONE
+
+
+def test_a_no_while_a_report_is_on_its_way_is_followed_by_its_deletion(machine: Machine, server: respx.MockRouter) -> None:
+    """Another process says no: the report may arrive after it."""
+    other = Machine(machine.folder, clock=machine.clock)
+    deleted = server.post("/api/reports/delete").respond(200, json={"deleted": 1})
+
+    def says_no(request: httpx.Request) -> httpx.Response:
+        other.consent(Level.NONE)
+        assert other.state.read_telemetry() == {"state": "deleting"}, "the update check loads the package for it"
+        return taken(request)
+
+    server.post("/api/updates/basic").mock(side_effect=says_no)
+    machine.consent(Level.BASIC)
+    machine.client.send()
+    assert deleted.call_count == 1
+    (kept,) = machine.view.sent
+    assert kept.state == "answered", "what was sent is in the record"
+    assert machine.state.read_telemetry() == {}
+
+
+def test_a_deletion_that_is_due_leaves_days_later_without_any_consent(machine: Machine, server: respx.MockRouter) -> None:
+    route = server.post("/api/reports/delete").mock(side_effect=httpx.ConnectError)
+    machine.consent(Level.BASIC)
+    machine.client.send()
+    machine.consent(Level.NONE)
+    with Transport(60) as transport:
+        assert run(machine.client.forget(), transport.exchange).problems
+    machine.clock.forward(days=3)
+    route.mock(side_effect=None, return_value=httpx.Response(200, json={"deleted": 1}))
+    assert machine.client.send().deleted == 1
+    assert machine.view.deletions == []
+    assert machine.view.identifiers == []
+
+
+def test_another_environments_report_that_was_deleted_with_it_is_sent_again(machine: Machine, server: respx.MockRouter) -> None:
+    """A deletion is of an identifier, which the environments of an account share."""
+    there = Machine(machine.folder, name="there", clock=machine.clock)
+    server.post("/api/reports/delete").respond(200, json={"deleted": 2})
+    there.consent(Level.BASIC)
+    there.client.send()
+
+    def says_no(request: httpx.Request) -> httpx.Response:
+        machine.consent(Level.NONE)
+        return taken(request)
+
+    server.post("/api/updates/middle").mock(side_effect=says_no)
+    machine.consent(Level.MIDDLE)
+    machine.client.send()
+    machine.clock.forward(**NEXT_DAY)
+    there.client.send()
+    assert [report["revision"] for report in reports_of(server)] == [1, 1, 2]
+
+
+def test_removing_the_package_ends_consent(machine: Machine, server: respx.MockRouter) -> None:
+    """napari-update-hook removes the seam file once it finds that the package is missing: see its tests."""
+    machine.consent(Level.FULL)
+    machine.state.write_telemetry(None)
+    result = machine.client.send()
+    assert requests_of(server) == []
+    assert "was removed" in str(result.reason)
+    status = machine.client.status()
+    assert status.prompt is not None
+    assert decide(status.view.consent, machine.settings, machine.clock.now, is_installed=True).level is Level.FULL
+
+
+def test_a_draft_of_a_clock_that_was_ahead_is_dropped(machine: Machine, server: respx.MockRouter) -> None:
+    server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    machine.consent(Level.BASIC)
+    machine.clock.forward(days=365 * 70)
+    machine.client.send()
+    machine.clock.forward(days=-365 * 70)
+    machine.client.send()
+    assert [draft.week for draft in machine.view.drafts] == [WEEK]

@@ -1,0 +1,278 @@
+"""What is remembered, and what is not."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import msgspec
+import pytest
+from napari_telemetry import store as stores
+from napari_telemetry.consent_rules import ConsentRecord, Decision
+from napari_telemetry.environment import info_of
+from napari_telemetry.errors import StateBusyError
+from napari_telemetry.settings import TelemetrySettings
+from napari_telemetry.store import FILE, MAX_KINDS, SCHEMA, Backoff, Counts, PreparedBatch, Store
+from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from napari_update_hook.errors import StateError
+
+from tests.support.client import HERE, SYSTEM
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
+SERVICE = "https://updates.example"
+WEEK = "2026-W48"
+INFO = info_of(HERE, Level.FULL, SYSTEM)
+
+
+def answer(level: Level, at: datetime = NOW, service: str = SERVICE, until: datetime | None = None) -> ConsentRecord:
+    return ConsentRecord(at, level, 1, service, until, "test")
+
+
+def prepare(store: Store, now: datetime = NOW) -> None:
+    """Begin a check, at the level that was agreed to."""
+    settings = TelemetrySettings(SERVICE, dict.fromkeys(TELEMETRY_LEVELS, SERVICE), None, now=lambda: now)
+    store.prepare(settings, lambda consent: Decision(consent.level if consent is not None else Level.NONE), INFO)
+
+
+def allow(_: object) -> Decision:
+    return Decision(Level.FULL)
+
+
+def batch(consent: int, week: str = WEEK, revision: int = 1, level: Level = Level.FULL) -> PreparedBatch:
+    return PreparedBatch(SERVICE, SERVICE, week, level, "0" * 32, revision, 1, consent, b'{"a": 1}')
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "state", "abc")
+
+
+def tables_with_rows(path: Path) -> set[str]:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name for name in names if database.execute(f"SELECT 1 FROM {name}").fetchone()}
+
+
+def test_one_file_has_eight_tables_at_most() -> None:
+    assert SCHEMA.count("CREATE TABLE") <= 8
+
+
+def test_level_none_writes_nothing_but_the_answer(store: Store, tmp_path: Path) -> None:
+    record = store.record(answer(Level.NONE))
+    prepare(store)
+    assert store.add(record.number, INFO, {WEEK: Counts({"a.b": 1})}) is False
+    (path,) = (tmp_path / "state").rglob("*.sqlite3")
+    assert tables_with_rows(path) == {"consents"}
+
+
+def test_secrets_come_with_consent_and_go_with_the_last_environment_that_consents(tmp_path: Path) -> None:
+    first, second = Store(tmp_path, "first"), Store(tmp_path, "second")
+    first.record(answer(Level.NONE))
+    assert first.view(SERVICE).secrets is None
+    first.record(answer(Level.BASIC))
+    second.record(answer(Level.FULL))
+    of_first, of_second = first.view(SERVICE).secrets, second.view(SERVICE).secrets
+    assert of_first is not None
+    assert of_second is not None
+    assert of_first[0] == of_second[0], "one account"
+    assert of_first[1] != of_second[1], "two environments"
+    first.record(answer(Level.NONE))
+    assert first.view(SERVICE).secrets is None
+    assert second.view(SERVICE).secrets == of_second
+    second.record(answer(Level.NONE))
+    for secret in (*of_first, of_second[1]):
+        assert secret not in (tmp_path / FILE).read_bytes(), "a secret that went is in no file"
+    second.record(answer(Level.BASIC))
+    renewed = second.view(SERVICE).secrets
+    assert renewed is not None
+    assert renewed[0] != of_first[0], "a new secret after all consent had ended"
+
+
+def test_a_consent_that_expired_is_cleared_up(store: Store) -> None:
+    store.record(answer(Level.FULL, until=NOW + timedelta(days=1)))
+    prepare(store)
+    assert store.view(SERVICE).drafts != []
+    prepare(store, NOW + timedelta(days=1))
+    view = store.view(SERVICE)
+    assert view.secrets is None
+    assert len(view.history) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "left"),
+    [
+        (answer(Level.FULL), answer(Level.FULL), Level.FULL),
+        (answer(Level.FULL), answer(Level.MIDDLE), Level.MIDDLE),
+        (answer(Level.FULL), answer(Level.BASIC), Level.BASIC),
+        (answer(Level.FULL), answer(Level.NONE), None),
+        (answer(Level.FULL, until=NOW), answer(Level.FULL), None),
+        (answer(Level.FULL), answer(Level.FULL, service="https://other.example"), None),
+        (msgspec.structs.replace(answer(Level.FULL), schema_version=0), answer(Level.FULL), None),
+    ],
+)
+def test_what_a_new_answer_leaves_of_what_was_collected(
+    store: Store, before: ConsentRecord, after: ConsentRecord, left: Level | None
+) -> None:
+    record = store.record(before)
+    assert store.add(record.number, INFO, {WEEK: Counts({"a.b": 3})})
+    secrets = store.view(SERVICE).secrets
+    store.record(after)
+    view = store.view(SERVICE)
+    if left is None:
+        assert view.drafts == []
+        assert view.secrets != secrets
+    else:
+        (draft,) = view.drafts
+        assert draft.level is left
+        assert bool(draft.info.plugins) is left.includes(Level.MIDDLE)
+        assert view.secrets == secrets
+    assert view.counts.get(WEEK, Counts()).commands == ({"a.b": 3} if left is Level.FULL else {})
+
+
+def test_the_kinds_that_are_counted_are_bounded(store: Store) -> None:
+    number = store.record(answer(Level.FULL)).number
+    store.add(number, INFO, {WEEK: Counts({f"a.{one}": 1 for one in range(MAX_KINDS + 10)})})
+    store.add(number, INFO, {WEEK: Counts({"a.0": 1, "b.new": 1})})
+    counted = store.view(SERVICE).counts[WEEK].commands
+    assert len(counted) == MAX_KINDS
+    assert counted["a.0"] == 2
+
+
+def test_two_processes_see_each_others_changes(tmp_path: Path) -> None:
+    one, other = Store(tmp_path, "abc"), Store(tmp_path, "abc")
+    assert one.has_changed() is False
+    other.record(answer(Level.BASIC))
+    assert one.has_changed()
+    assert not one.has_changed()
+    one.record(answer(Level.NONE))
+    assert one.has_changed(), "also its own"
+    (tmp_path / FILE).unlink()
+    assert one.has_changed()
+    assert one.view(SERVICE).history == []
+    one.record(answer(Level.BASIC))
+    assert len(one.view(SERVICE).history) == 1, "the file is made again"
+
+
+def test_asked_by_two_processes_at_once_a_person_is_asked_once(tmp_path: Path) -> None:
+    one, other = Store(tmp_path, "abc"), Store(tmp_path, "abc")
+    assert one.claim_prompt(NOW)
+    assert not other.claim_prompt(NOW + timedelta(seconds=5))
+    assert other.claim_prompt(NOW + timedelta(days=30))
+    assert len(one.view(SERVICE).prompts) == 2
+
+
+def test_a_report_that_was_being_sent_when_its_process_was_killed_is_lost_after_two_minutes(store: Store) -> None:
+    number = store.record(answer(Level.FULL)).number
+    prepare(store)
+    assert store.begin_sending(batch(number), allow, NOW) is not None
+    assert store.begin_sending(batch(number, revision=2), allow, NOW + timedelta(minutes=1)) is None
+    assert store.begin_sending(batch(number, revision=2), allow, NOW + timedelta(minutes=2)) is not None
+    assert [one.state for one in store.view(SERVICE).sent] == ["lost", "sending"]
+
+
+def other_consent(store: Store) -> None:
+    store.record(answer(Level.NONE))
+    store.record(answer(Level.FULL))
+    prepare(store)
+
+
+def forgotten_week(store: Store) -> None:
+    store.forget(SERVICE, WEEK)
+
+
+def sent_by_another(store: Store) -> None:
+    number = store.begin_sending(batch(1), allow, NOW)
+    assert number is not None
+    store.finish_sending(number, "{}", Backoff(NOW, NOW), version=1)
+
+
+def being_sent_by_another(store: Store) -> None:
+    assert store.begin_sending(batch(1), allow, NOW) is not None
+
+
+@pytest.mark.parametrize("meanwhile", [None, other_consent, forgotten_week, sent_by_another, being_sent_by_another])
+@pytest.mark.parametrize("revision", [1, 2])
+def test_a_report_does_not_leave_after_what_was_said_or_done_meanwhile(
+    store: Store, meanwhile: Callable[[Store], None] | None, revision: int
+) -> None:
+    store.record(answer(Level.FULL))
+    prepare(store)
+    if meanwhile is not None:
+        meanwhile(store)
+    left = store.begin_sending(batch(1, revision=revision), allow, NOW)
+    assert (left is not None) is (meanwhile is None and revision == 1)
+
+
+@pytest.mark.parametrize(("level", "days"), [(Level.MIDDLE, 0), (Level.NONE, 0), (Level.FULL, 30), (Level.FULL, -30)])
+def test_a_report_does_not_leave_below_its_level_or_when_its_week_is_not_open(store: Store, level: Level, days: int) -> None:
+    """The level is that of Preferences, administrator and opt-outs at this moment."""
+    store.record(answer(Level.FULL))
+    prepare(store)
+    assert store.begin_sending(batch(1), lambda _: Decision(level), NOW + timedelta(days=days)) is None
+
+
+@pytest.mark.parametrize("content", [b"not a database, and longer than a page header would be" * 50, None])
+def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path: Path, content: bytes | None) -> None:
+    store = Store(tmp_path, "abc")
+    store.record(answer(Level.BASIC))
+    store.close()
+    if content is None:
+        with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+            database.execute("PRAGMA user_version = 99")
+    else:
+        (tmp_path / FILE).write_bytes(content)
+    for use in (lambda: store.view(SERVICE), store.check_health):
+        with pytest.raises(StateError, match=r"telemetry\.sqlite3.*[Dd]elete"):
+            use()
+
+
+def test_a_damaged_page_is_found(tmp_path: Path) -> None:
+    """A file whose header is fine: only a check of its pages tells."""
+    store = Store(tmp_path, "abc")
+    store.record(answer(Level.BASIC))
+    store.close()
+    content = bytearray((tmp_path / FILE).read_bytes())
+    content[4096 : 4096 * 3] = b"\xff" * 8192
+    (tmp_path / FILE).write_bytes(bytes(content))
+    with pytest.raises(StateError, match="damaged"):
+        store.check_health()
+
+
+def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
+        database.execute("PRAGMA application_id = 42")
+        database.execute("CREATE TABLE mine (x)")
+        database.commit()
+    before = (tmp_path / FILE).read_bytes()
+    with pytest.raises(StateError, match="another program"):
+        Store(tmp_path, "abc").record(answer(Level.NONE))
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_locked_file_is_busy_and_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "LOCK_TIMEOUT_S", 0.1)
+    store = Store(tmp_path, "abc")
+    store.record(answer(Level.BASIC))
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StateBusyError, match="Try again"):
+            store.record(answer(Level.NONE))
+        other.execute("ROLLBACK")
+    assert len(store.view(SERVICE).history) == 1
+
+
+def test_without_a_home_folder_nothing_is_kept_and_that_is_said() -> None:
+    store = Store(None, "abc")
+    assert store.view(SERVICE).history == []
+    with pytest.raises(StateError, match="NAPARI_UPDATE_STATE"):
+        store.record(answer(Level.BASIC))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a user's files apart by the folder's own rules")
+def test_no_one_else_on_the_computer_can_read_the_secret(store: Store, tmp_path: Path) -> None:
+    store.record(answer(Level.BASIC))
+    assert (tmp_path / "state" / FILE).stat().st_mode & 0o077 == 0
