@@ -282,6 +282,27 @@ def test_the_update_check_loads_this_package_only_while_there_is_consent(machine
     assert seam.may_attach(state, machine.clock()), "which is asked about in napari"
 
 
+@pytest.mark.parametrize("ends", ["expires", "is withdrawn", "is removed", "is renewed"])
+def test_a_deletion_that_is_due_leaves_however_consent_ends(machine: Machine, holding: Holding, ends: str) -> None:
+    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
+    machine.consent(Level.BASIC, lasting=timedelta(days=1))
+    machine.client.send()
+    assert forget(machine).problems
+    if ends == "is withdrawn":
+        machine.consent(Level.NONE)
+    elif ends == "is removed":
+        machine.state.write_telemetry({"state": "deleting", "deleting": True})
+    elif ends == "is renewed":
+        machine.consent(Level.FULL)
+    machine.clock.forward(days=3)
+    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=holding.delete)
+    assert seam.may_send(machine.state, machine.clock())
+    assert machine.client.send().problems == ()
+    assert machine.view.deletions == []
+    assert seam.may_send(machine.state, machine.clock()) is (ends == "is renewed")
+    assert (machine.state.read_telemetry().get("state") == "on") is (ends in ("expires", "is renewed"))
+
+
 def test_a_consent_whose_seam_file_cannot_be_written_is_not_given(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.note_check()
     monkeypatch.setattr("napari_update_hook.state.State.write_telemetry", lambda *_: None)
@@ -303,11 +324,12 @@ def test_where_the_server_accepts_no_reports_there_is_nothing_to_agree_to(machin
     assert machine.client.status().is_prompt_due
 
 
-def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: Machine) -> None:
+def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: Machine, holding: Holding) -> None:
     machine.note_check()
     for number in range(MAX_PROMPTS):
         assert machine.client.claim_prompt(requested=False)
         assert not machine.client.claim_prompt(requested=False), "once"
+        forget(machine)  # changes nothing about that
         assert not seam.may_send(machine.state, machine.clock())
         machine.clock.now += PROMPT_INTERVAL
         assert seam.may_attach(machine.state, machine.clock()) is (number + 1 < MAX_PROMPTS)

@@ -461,7 +461,9 @@ def test_a_no_while_a_report_is_on_its_way_is_followed_by_its_deletion(machine: 
 
     def says_no(request: httpx.Request) -> httpx.Response:
         other.consent(Level.NONE)
-        assert other.state.read_telemetry() == {"state": "deleting"}, "the update check loads the package for it"
+        assert other.state.read_telemetry() == {"state": "deleting", "deleting": True}, (
+            "the update check loads the package for it"
+        )
         return taken(request)
 
     server.post("/api/updates/basic").mock(side_effect=says_no)

@@ -122,7 +122,9 @@ def test_telemetry_is_not_called_unless_its_file_says_so(
         ({"state": "on", "until": (NOW + timedelta(days=1)).isoformat()}, [4.5, "viewer"]),
         ({"state": "on", "until": (NOW - timedelta(days=1)).isoformat()}, ["viewer"]),  # it may ask to renew
         ({"state": "on", "until": "?"}, ["viewer"]),
-        ({"state": "deleting"}, [4.5]),
+        ({"state": "deleting", "deleting": True}, [4.5]),
+        ({"state": "ask", "after": (NOW + timedelta(days=1)).isoformat(), "deleting": True}, [4.5]),
+        ({"state": "on", "until": (NOW - timedelta(days=1)).isoformat(), "deleting": True}, [4.5, "viewer"]),
         ({"state": "ask", "after": NOW.isoformat()}, ["viewer"]),
     ],
 )

@@ -156,6 +156,7 @@ class TelemetryClient:
             self._update_seam()
         else:
             self.hook_state.write_telemetry({"state": "on", "until": until.isoformat() if until else None})
+            self._update_seam()
             if not self._is_installed():
                 raise StateError(f"{self.hook_state.folder} cannot be written, so nothing is sent. Free it for writing.")
         return record
@@ -174,6 +175,7 @@ class TelemetryClient:
         asked = sum(consent is None or at > consent.at for at in status.view.prompts) + 1
         again = {"state": "ask", "after": (now + PROMPT_INTERVAL).isoformat()}
         self.hook_state.write_telemetry(again if asked < MAX_PROMPTS else None)
+        self._update_seam()
         return True
 
     def add_counts(self, consent: int, counted: Mapping[str, Counts]) -> None:
@@ -249,13 +251,19 @@ class TelemetryClient:
         return self.hook_state.read_telemetry().get("state") == "on"
 
     def _update_seam(self) -> None:
-        """Remove the seam file when consent has ended, or let it say that there is something to delete."""
+        """Let the seam file say when consent was withdrawn, and whether there is something to delete. Never says ``on``."""
         try:
             view = self.store.view(self.settings.service)
         except StateError:
             return
-        if has_ended(view.consent, self.settings.now()):
-            self.hook_state.write_telemetry({"state": "deleting"} if view.deletions else None)
+        said = self.hook_state.read_telemetry()
+        is_lost = view.consent is None and said.get("state") == "on"  # the state file was deleted
+        if is_lost or (view.consent is not None and view.consent.level is Level.NONE):
+            said = {}
+        said = {name: value for name, value in said.items() if name != "deleting"}  # an expired one stays: it may be renewed
+        if view.deletions:
+            said = {"state": "deleting", **said, "deleting": True}
+        self.hook_state.write_telemetry(said if said.get("state") in ("on", "ask") or view.deletions else None)
 
 
 @functools.cache

@@ -229,8 +229,8 @@ class Store:
                 and is_open(batch.week, now)
                 and batch.week not in self._forgotten(file, batch.service)
                 # no other process has sent or is sending it
-                and self._sent_version(file, batch.week) < batch.version
-                and self._revision(file, batch.week) + 1 == batch.revision
+                and self._highest(file, "sent_version", "drafts", batch.week) < batch.version
+                and self._highest(file, "revision", "outbox", batch.week) + 1 == batch.revision
                 and not self._is_sending(file, "environment = ?", self.environment)
             )
             if not may_leave:
@@ -303,12 +303,8 @@ class Store:
         with self._write() as file:
             self._purge(file, now)
             consent, maximum = self._consent(file), settings.preferences()
-            if (
-                consent is not None
-                and maximum is not None
-                and not has_ended(consent, now)
-                and not maximum.includes(consent.level)
-            ):
+            is_over = maximum is not None and consent is not None and not maximum.includes(consent.level)
+            if is_over and consent is not None and maximum is not None and not has_ended(consent, now):
                 lowered = msgspec.structs.replace(consent, at=now, level=maximum, means="napari Preferences")
                 consent = self._record(file, lowered)
             decision = decide(consent)
@@ -395,11 +391,8 @@ class Store:
         if not self.exists:
             return View()
         with self._read() as file:
-            file.execute("BEGIN")
-            try:
-                return self._view(file, service)
-            finally:
-                file.execute("ROLLBACK")
+            file.execute("BEGIN")  # rolled back by `_read`
+            return self._view(file, service)
 
     def _view(self, file: sqlite3.Connection, service: str) -> View:
         own = (self.environment,)
@@ -448,8 +441,7 @@ class Store:
                 if verdict != "ok":
                     raise sqlite3.DatabaseError("malformed")
                 file.execute("BEGIN IMMEDIATE")
-                file.execute("CREATE TABLE probe AS SELECT zeroblob(8192) AS filling")
-                file.execute("ROLLBACK")
+                file.execute("CREATE TABLE probe AS SELECT zeroblob(8192) AS filling")  # rolled back by `_read`
 
     def compact(self) -> None:
         """Rewrite the file, so that nothing deleted is left in the free space of its pages."""
@@ -513,12 +505,8 @@ class Store:
         row = file.execute("SELECT week FROM weeks WHERE service = ? AND is_first", (service,)).fetchone()
         return row[0] if row else None
 
-    def _revision(self, file: sqlite3.Connection, week: str) -> int:
-        query = "SELECT coalesce(max(revision), 0) FROM outbox WHERE environment = ? AND week = ?"
-        return int(file.execute(query, (self.environment, week)).fetchone()[0])
-
-    def _sent_version(self, file: sqlite3.Connection, week: str) -> int:
-        query = "SELECT coalesce(max(sent_version), 0) FROM drafts WHERE environment = ? AND week = ?"
+    def _highest(self, file: sqlite3.Connection, column: str, table: str, week: str) -> int:
+        query = f"SELECT coalesce(max({column}), 0) FROM {table} WHERE environment = ? AND week = ?"  # noqa: S608
         return int(file.execute(query, (self.environment, week)).fetchone()[0])
 
     def _is_sending(self, file: sqlite3.Connection, where: str, *values: str) -> bool:
@@ -589,17 +577,12 @@ class Store:
         """A transaction that holds the file's lock from its beginning: committed, or rolled back by an exception."""
         with self._read() as file:
             file.execute("BEGIN IMMEDIATE")
-            try:
-                yield file
-                file.execute("COMMIT")
-            except BaseException:
-                if file.in_transaction:  # a full disk may have rolled it back already
-                    file.execute("ROLLBACK")
-                raise
+            yield file
+            file.execute("COMMIT")
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread only; its errors with advice."""
+        """The connection, for this thread only; its errors with advice. An open transaction is rolled back at the end."""
         if self.path is None:
             self.check_health()
         with self._lock:
@@ -609,6 +592,9 @@ class Store:
                 raise
             except (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError) as error:
                 raise (StateBusyError if _is_busy(error) else StateError)(_explained(self.path, error)) from error
+            finally:
+                if self._connection is not None and self._connection.in_transaction:
+                    self._connection.rollback()
 
     def _connected(self) -> sqlite3.Connection:
         assert self.path is not None

@@ -1,8 +1,8 @@
 """The seam to napari-telemetry, a separate package for usage reports that a person may have chosen to install.
 
-That package writes one small file for each environment, ``telemetry.json``, that says ``on`` (until when), ``deleting``, or
-``ask`` (after when). Without the file no code of it is imported, but by the button that installs it. The file can only stop it:
-what may be sent is decided by its own consent record.
+That package writes one small file for each environment, ``telemetry.json``, that says ``on`` (until when) or ``ask`` (after
+when), and whether there is something to delete. Without the file no code of it is imported, but by the button that installs it.
+The file can only stop it: what may be sent is decided by its own consent record.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def may_send(state: State, now: datetime) -> bool:
     said = state.read_telemetry()
     try:
         until = datetime.fromisoformat(str(said["until"])) if said.get("until") else None
-        return said.get("state") in ("on", "deleting") and (until is None or now < until)
+        return said.get("deleting") is True or (said.get("state") == "on" and (until is None or now < until))
     except (ValueError, TypeError):
         return False
 
@@ -73,7 +73,8 @@ def end_if_removed(state: State) -> str | None:
     """
     if state.read_telemetry().get("state") != "on" or find_spec(PACKAGE) is not None:
         return None
-    state.write_telemetry(None)
+    deleting = state.read_telemetry().get("deleting") is True
+    state.write_telemetry({"state": "deleting", "deleting": True} if deleting else None)
     return f"napari-telemetry was removed, so no usage reports are sent any more. {left_over(state) or ''}".strip()
 
 
