@@ -185,7 +185,8 @@ class TelemetryClient:
     def send_steps(self) -> Steps:
         """Send what is due, as steps: see `sending`."""
         result = yield from self.sender.steps()
-        self._update_seam()
+        if result.level is Level.NONE or result.deleted is not None:
+            self._update_seam()
         return result
 
     def send(self) -> SendResult:

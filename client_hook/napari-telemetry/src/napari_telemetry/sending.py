@@ -49,14 +49,14 @@ class SendResult(Struct, frozen=True):
     """What became of telemetry in a check.
 
     ``level``: the effective one; ``receipt``: of the report that was sent, of week ``week``; ``reason``: why none was sent, or
-    less than agreed. ``deleted``: reports that servers deleted, ``problems``: why others were not.
+    less than agreed. ``deleted``: reports that servers deleted, None if nothing was to be; ``problems``: why others were not.
     """
 
     level: Level
     receipt: Receipt | None = None
     week: str | None = None
     reason: str | None = None
-    deleted: int = 0
+    deleted: int | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -95,8 +95,10 @@ class Sender(Struct, frozen=True):
         elif draft is not None:
             result = yield from self._send(decision, view, draft)
             view = self.store.view(self.settings.service)
-        deleted, problems = yield from self.deletions(view)
-        return msgspec.structs.replace(result, deleted=deleted, problems=tuple(problems))
+        if view.deletions:
+            deleted, problems = yield from self.deletions(view)
+            result = msgspec.structs.replace(result, deleted=deleted, problems=tuple(problems))
+        return result
 
     def prepare(self) -> tuple[Decision, View, Draft | None]:
         """Note how the environment looks, and return what to send next. Raises StateError."""
@@ -199,7 +201,7 @@ class Sender(Struct, frozen=True):
         if is_off:
             means = f"the server switched the level {level} off"
             self.store.record(ConsentRecord(now, Level.NONE, SCHEMA_VERSION, service, None, means))
-            reason = f"{error} Telemetry is off from now on."
+            return SendResult(Level.NONE, reason=f"{error} Telemetry is off from now on.")
         return SendResult(decision.level, reason=reason)
 
     def _backoff_after(self, view: View, error: UpdateHookError | str) -> Backoff:
