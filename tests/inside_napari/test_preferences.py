@@ -11,6 +11,7 @@ from napari_telemetry import consent
 from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.preferences import FILE, NO_LIMIT, maximum_level, settings_folder
+from napari_telemetry.settings import Maximum
 from napari_telemetry.wire import Level
 from qtpy.QtWidgets import QComboBox
 
@@ -34,13 +35,13 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.usefixtures("viewer")
 def test_by_default_there_is_no_limit_and_a_chosen_one_is_written(settings_file: Path) -> None:
-    assert maximum_level() is None
+    assert maximum_level() == Maximum()
     assert str(getattr(page().maximum_level, "value", page().maximum_level)) == NO_LIMIT
     for level in (Level.MIDDLE, Level.BASIC, Level.NONE):
         page().maximum_level = level.value
-        assert maximum_level() is level, "none is written, too, and differs from never touched"
+        assert maximum_level() == Maximum(level, is_chosen=True), "none is written, too, and differs from never touched"
     page().maximum_level = NO_LIMIT
-    assert maximum_level() is None
+    assert maximum_level() == Maximum()
 
 
 def test_a_person_finds_it_in_the_preferences(viewer: Any, settings_file: Path, qtbot: Any) -> None:
@@ -52,7 +53,7 @@ def test_a_person_finds_it_in_the_preferences(viewer: Any, settings_file: Path, 
     (box,) = choices
     assert [box.itemText(number) for number in range(box.count())] == [NO_LIMIT, "middle", "basic", "none"]
     box.setCurrentText("none")
-    assert maximum_level() is Level.NONE
+    assert maximum_level() == Maximum(Level.NONE, is_chosen=True)
     dialog.reject()
     dialog.deleteLater()
 
@@ -94,9 +95,9 @@ def test_what_is_changed_in_plain_napari_counts_in_a_terminal(settings_file: Pat
 
 
 @pytest.mark.parametrize("text", ["sharing: [", "sharing:\n  maximum_level: everything\n", "sharing: 5\n", "[]"])
-def test_a_file_that_cannot_be_read_means_none(settings_file: Path, text: str) -> None:
+def test_while_the_file_cannot_be_read_nothing_may_be_sent(settings_file: Path, text: str) -> None:
     settings_file.write_text(text)
-    assert maximum_level() is Level.NONE
+    assert maximum_level() == Maximum(Level.NONE)
     settings_file.unlink()
 
 

@@ -87,7 +87,7 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert "0 reports" in command("server-copy").out
     withdrawn = command("consent", "set", "none")
     assert "napari-telemetry forget" in withdrawn.out, "the offer to delete"
-    assert "pip uninstall napari-telemetry" in withdrawn.out, "the offer to remove the package"
+    assert "uninstall -y napari-telemetry" in " ".join(withdrawn.out.split()), "the offer to remove the package"
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
     assert command("forget").code == 1, "no one is there who could agree"
     assert not any(call.request.url.path == "/api/reports/delete" for call in server.calls)

@@ -232,6 +232,21 @@ def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine,
     assert machine.view.identifiers == []
 
 
+def test_a_dead_server_holds_up_no_deletion_at_another(machine: Machine) -> None:
+    with respx.mock(assert_all_called=False) as router:
+        for server in ("https://dead.example", "https://alive.example"):
+            taking_server(router, server)
+            machine.level_servers = {Level.BASIC: server}
+            machine.consent(Level.BASIC)
+            machine.client.send()
+            machine.clock.forward(days=7)
+        router.post("https://dead.example/api/reports/delete").mock(side_effect=httpx.ConnectError)
+        alive = router.post("https://alive.example/api/reports/delete").respond(200, json={"deleted": 1})
+        result = forget(machine)
+        assert alive.call_count == 1
+        assert (result.on_servers, len(result.problems)) == (1, 1)
+
+
 def test_the_host_that_took_a_report_is_asked_also_when_the_settings_changed(machine: Machine) -> None:
     with respx.mock(assert_all_called=False) as router:
         taking_server(router, SERVER)
@@ -269,16 +284,20 @@ def test_a_clock_that_was_ahead_for_a_day_does_not_undo_forgetting(machine: Mach
 
 def test_the_update_check_loads_this_package_only_while_there_is_consent(machine: Machine, server: respx.MockRouter) -> None:
     state = machine.state
-    assert not seam.may_send(state, machine.clock())
+    assert not seam.may_send(state)
     machine.consent(Level.BASIC, lasting=timedelta(days=30))
-    assert state.read_telemetry() == {"state": "on", "until": (machine.clock() + timedelta(days=30)).isoformat()}
-    assert seam.may_send(state, machine.clock())
-    assert not seam.may_send(state, machine.clock() + timedelta(days=30))
+    assert state.read_telemetry() == {"state": "on"}
+    assert seam.may_send(state)
     machine.consent(Level.NONE)
+    assert not seam.may_send(state)
     assert state.read_telemetry() == {}
     machine.consent(Level.FULL, lasting=timedelta(days=1))
     machine.clock.forward(days=2)
-    assert not seam.may_send(state, machine.clock()), "an expired consent"
+    assert seam.may_send(state), "once, to clear up after an expired consent"
+    machine.client.send()
+    assert not server.calls
+    assert machine.view.secrets is None
+    assert not seam.may_send(state)
     assert seam.may_attach(state, machine.clock()), "which is asked about in napari"
 
 
@@ -291,16 +310,36 @@ def test_a_deletion_that_is_due_leaves_however_consent_ends(machine: Machine, ho
     if ends == "is withdrawn":
         machine.consent(Level.NONE)
     elif ends == "is removed":
-        machine.state.write_telemetry({"state": "deleting", "deleting": True})
+        seam_says = machine.state.read_telemetry()  # as the update check does
+        machine.state.write_telemetry({**seam_says, "state": "ask", "after": machine.clock().isoformat()})
     elif ends == "is renewed":
         machine.consent(Level.FULL)
     machine.clock.forward(days=3)
     holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=holding.delete)
-    assert seam.may_send(machine.state, machine.clock())
+    assert seam.may_send(machine.state)
     assert machine.client.send().problems == ()
     assert machine.view.deletions == []
-    assert seam.may_send(machine.state, machine.clock()) is (ends == "is renewed")
-    assert (machine.state.read_telemetry().get("state") == "on") is (ends in ("expires", "is renewed"))
+    assert seam.may_send(machine.state) is (ends == "is renewed")
+    assert (machine.state.read_telemetry().get("state") == "ask") is (ends in ("expires", "is removed"))
+
+
+def test_installed_again_nothing_from_before_is_sent(machine: Machine, server: respx.MockRouter) -> None:
+    machine.consent(Level.FULL)
+    consent = machine.view.consent
+    assert consent is not None
+    machine.client.add_counts(consent.number, {WEEK: Counts({"affinder.start": 5})})
+    machine.state.write_telemetry(None)  # as the update check does when the package is missing
+    machine.consent(Level.FULL)
+    machine.client.send()
+    assert [report["command_usage"] for report in reports_of(server)] == [{}]
+
+
+def test_being_asked_about_another_server_does_not_end_the_consent_for_this_one(machine: Machine) -> None:
+    machine.consent(Level.FULL)
+    elsewhere = Machine(machine.folder, "https://other.example", clock=machine.clock)
+    elsewhere.note_check()
+    assert elsewhere.client.claim_prompt(requested=False)
+    assert machine.client.status().decision.level is Level.FULL
 
 
 def test_a_consent_whose_seam_file_cannot_be_written_is_not_given(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +369,7 @@ def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: M
         assert machine.client.claim_prompt(requested=False)
         assert not machine.client.claim_prompt(requested=False), "once"
         forget(machine)  # changes nothing about that
-        assert not seam.may_send(machine.state, machine.clock())
+        assert not seam.may_send(machine.state)
         machine.clock.now += PROMPT_INTERVAL
         assert seam.may_attach(machine.state, machine.clock()) is (number + 1 < MAX_PROMPTS)
     assert not machine.client.claim_prompt(requested=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from napari_telemetry import consent_rules
 from napari_telemetry.consent_rules import ConsentRecord, PromptReason, decide, open_prompt, prompt_due
-from napari_telemetry.settings import SiteRules, TelemetrySettings
+from napari_telemetry.settings import Maximum, SiteRules, TelemetrySettings
 from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireField, fields_of
 
 from tests.support.client import NOON, SERVER
@@ -43,7 +43,7 @@ def test_consent_for_a_time_ends() -> None:
 
 @pytest.mark.parametrize("maximum", Level)
 def test_the_preferences_limit_the_level_and_never_raise_it(maximum: Level) -> None:
-    limited = replace(settings(), preferences=lambda: maximum)
+    limited = replace(settings(), preferences=lambda: Maximum(maximum, is_chosen=True))
     decision = decide(answered(Level.MIDDLE), limited, NOON)
     assert decision.level is (maximum if Level.MIDDLE.includes(maximum) else Level.MIDDLE)
     assert ("Preferences" in str(decision.reason)) is (decision.level is not Level.MIDDLE)

@@ -153,7 +153,7 @@ class Processes(RuleBasedStateMachine):
         machine = self.machines[who]
         python = "3.11.0" if machine.environment.python == "3.10.2" else "3.10.2"
         machine.environment = replace(machine.environment, python=python)
-        if seam.may_send(machine.state, self.clock.now):
+        if seam.may_send(machine.state):
             with machine.store._write() as file:
                 file.execute("DELETE FROM backoffs")
             self.advance(who, machine.client.send_steps(), None)

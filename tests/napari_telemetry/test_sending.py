@@ -11,7 +11,7 @@ import pytest
 import respx
 from napari_telemetry.consent_rules import decide
 from napari_telemetry.sending import run
-from napari_telemetry.settings import SiteRules
+from napari_telemetry.settings import Maximum, SiteRules
 from napari_telemetry.store import Counts, PreparedBatch
 from napari_telemetry.transport import Transport
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
@@ -391,7 +391,8 @@ def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
     assert machine.view.secrets is None
     assert machine.view.drafts == []
     assert machine.view.counts.get(WEEK, Counts()) == Counts()
-    assert "switched the level full off" in machine.view.history[-1].means
+    assert "does not accept the level full" in machine.view.history[-1].means
+    assert "does not accept" in str(machine.client.status().decision.reason)
 
 
 @pytest.mark.promise("every-text-is-public")
@@ -437,18 +438,23 @@ def test_a_check_with_a_report_takes_six_transactions_at_most_and_none_without_c
 
 def test_a_lower_maximum_in_the_preferences_becomes_a_lowered_consent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL, lasting=timedelta(days=90))
-    machine.maximum = Level.BASIC
+    machine.maximum = Maximum(Level.BASIC, is_chosen=True)
     machine.client.send()
     assert "plugins" not in reports_of(server)[0]
     consent = machine.view.consent
     assert consent is not None
     assert (consent.level, consent.means) == (Level.BASIC, "napari Preferences")
     assert consent.until == machine.view.history[0].until, "it ends when the higher one would have"
-    machine.maximum = None  # "Restore defaults"
+    machine.maximum = Maximum()  # "Restore defaults"
     machine.clock.forward(**NEXT_DAY)
     machine.client.send()
     assert machine.client.status().decision.level is Level.BASIC, "raising it restores nothing"
-    machine.maximum = Level.NONE
+    machine.maximum = Maximum(Level.NONE)  # a file that cannot be read for a moment
+    machine.clock.forward(**NEXT_DAY)
+    machine.client.send()
+    assert len(machine.view.history) == 2, "is no answer of the person"
+    assert "cannot be read" in str(machine.client.status().decision.reason)
+    machine.maximum = Maximum(Level.NONE, is_chosen=True)
     machine.client.send()
     assert machine.view.consent is not None
     assert machine.view.consent.level is Level.NONE
@@ -461,9 +467,7 @@ def test_a_no_while_a_report_is_on_its_way_is_followed_by_its_deletion(machine: 
 
     def says_no(request: httpx.Request) -> httpx.Response:
         other.consent(Level.NONE)
-        assert other.state.read_telemetry() == {"state": "deleting", "deleting": True}, (
-            "the update check loads the package for it"
-        )
+        assert other.state.read_telemetry() == {"deleting": True}, "the update check loads the package for it"
         return taken(request)
 
     server.post("/api/updates/basic").mock(side_effect=says_no)

@@ -215,6 +215,39 @@ def test_a_report_does_not_leave_below_its_level_or_when_its_week_is_not_open(st
     assert store.begin_sending(batch(1), lambda _: Decision(level), NOW + timedelta(days=days)) is None
 
 
+def test_a_no_by_a_process_whose_clock_is_a_second_behind_has_the_report_deleted(store: Store) -> None:
+    number = store.record(answer(Level.FULL)).number
+    prepare(store)
+    store.begin_sending(batch(number), allow, NOW)
+    store.record(answer(Level.NONE, NOW - timedelta(seconds=1)))
+    assert len(store.view(SERVICE).deletions) == 1
+
+
+def test_a_clock_that_is_ahead_for_a_day_loses_no_deletion(store: Store) -> None:
+    number = store.record(answer(Level.FULL)).number
+    prepare(store)
+    store.begin_sending(batch(number), allow, NOW)
+    store.forget(SERVICE, WEEK)
+    prepare(store, NOW + timedelta(days=90))
+    assert len(store.view(SERVICE).deletions) == 1
+    prepare(store, NOW + timedelta(days=400))
+    assert store.view(SERVICE).deletions == [], "a server that is gone is not asked forever"
+
+
+def test_a_late_answer_changes_no_other_report(store: Store) -> None:
+    number = store.record(answer(Level.FULL)).number
+    prepare(store)
+    first = store.begin_sending(batch(number), allow, NOW)
+    assert first is not None
+    store.forget(SERVICE, WEEK)
+    assert store.finish_deletion("0" * 32, SERVICE, NOW + timedelta(minutes=3))
+    prepare(store, NOW + timedelta(days=7))
+    second = store.begin_sending(batch(number, "2026-W49"), allow, NOW + timedelta(days=7))
+    store.finish_sending(first, '{"stored": true}', Backoff(NOW, NOW), version=1)
+    assert second != first
+    assert [one.state for one in store.view(SERVICE).sent] == ["sending"]
+
+
 @pytest.mark.parametrize("content", [b"not a database, and longer than a page header would be" * 50, None])
 def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path: Path, content: bytes | None) -> None:
     store = Store(tmp_path, "abc")

@@ -14,7 +14,7 @@ import pytest
 import respx
 from napari_telemetry.client import client_here
 from napari_telemetry.plugin.session import Session
-from napari_telemetry.settings import read_site_rules
+from napari_telemetry.settings import Maximum, read_site_rules
 from napari_telemetry.wire import Level
 from napari_update_hook.settings import UNATTENDED_VARIABLES
 
@@ -44,7 +44,7 @@ def withdraw(machine: Machine, _: Path) -> None:
 
 
 def preferences(machine: Machine, _: Path) -> None:
-    machine.maximum = Level.NONE
+    machine.maximum = Maximum(Level.NONE, is_chosen=True)
 
 
 WAYS: dict[str, tuple[Way, str]] = {

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from napari_update_hook import cli, offer, settings
 from napari_update_hook.cli import offering
-from napari_update_hook.errors import InstallError
+from napari_update_hook.errors import InstallError, StateError
 from napari_update_hook.installers import InstallEnvironment
 from napari_update_hook.plugin.session import Session
 from napari_update_hook.settings import UNATTENDED_VARIABLES
@@ -87,7 +87,7 @@ def test_before_the_project_owns_the_name_nothing_is_asked_or_installed(
     [
         (VENV, "pip", "python -m pip install napari-telemetry=="),
         (replace(VENV, markers=frozenset({"uv"})), "uv", "uv pip install"),
-        (replace(VENV, markers=frozenset({"conda"})), "conda", "conda install"),
+        (replace(VENV, markers=frozenset({"conda"})), "conda", "napari-telemetry==0.1.0"),
         (replace(VENV, markers=frozenset({"bundle"})), "pip", None),
     ],
 )
@@ -151,6 +151,21 @@ def test_in_a_session_the_message_comes_with_the_check_and_installing_says_how_i
     wait_until(lambda: "could not reach" in session.snapshot.installing)
     assert done == [1]
     session.stop()
+
+
+def test_a_full_disk_does_not_make_it_come_again_and_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise StateError("The disk is full.")
+
+    monkeypatch.setattr("napari_update_hook.state.State.note_offer", full)
+    session = Session(lambda: machine.client, first_check_after=3600)
+    shown: list[bool] = []
+    session.subscribe(lambda snapshot: shown.append(session.take_offer()) if snapshot.offers_telemetry else None)
+    session.start()
+    wait_until(lambda: session.snapshot.failure is not None)
+    session.refresh()
+    session.stop()
+    assert shown.count(True) == 1
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])

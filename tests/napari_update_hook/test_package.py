@@ -110,7 +110,7 @@ def test_telemetry_is_not_called_unless_its_file_says_so(
 ) -> None:
     state = State(tmp_path, "here")
     state.write_telemetry(said)
-    seam.send_if_due(state, NOW, 4.5)
+    seam.send_if_due(state, 4.5)
     seam.attach(state, NOW, "viewer")
     assert telemetry == []
 
@@ -118,13 +118,9 @@ def test_telemetry_is_not_called_unless_its_file_says_so(
 @pytest.mark.parametrize(
     ("said", "called"),
     [
-        ({"state": "on", "until": None}, [4.5, "viewer"]),
-        ({"state": "on", "until": (NOW + timedelta(days=1)).isoformat()}, [4.5, "viewer"]),
-        ({"state": "on", "until": (NOW - timedelta(days=1)).isoformat()}, ["viewer"]),  # it may ask to renew
-        ({"state": "on", "until": "?"}, ["viewer"]),
-        ({"state": "deleting", "deleting": True}, [4.5]),
+        ({"state": "on"}, [4.5, "viewer"]),
+        ({"deleting": True}, [4.5]),
         ({"state": "ask", "after": (NOW + timedelta(days=1)).isoformat(), "deleting": True}, [4.5]),
-        ({"state": "on", "until": (NOW - timedelta(days=1)).isoformat(), "deleting": True}, [4.5, "viewer"]),
         ({"state": "ask", "after": NOW.isoformat()}, ["viewer"]),
     ],
 )
@@ -133,7 +129,7 @@ def test_telemetry_is_called_for_what_its_file_says(
 ) -> None:
     state = State(tmp_path, "here")
     state.write_telemetry(said)
-    seam.send_if_due(state, NOW, 4.5)
+    seam.send_if_due(state, 4.5)
     seam.attach(state, NOW, "viewer")
     assert telemetry == called
 
@@ -147,22 +143,28 @@ def test_a_telemetry_that_fails_or_is_gone_ends_nothing(tmp_path: Path, monkeypa
 
     for module in (SimpleNamespace(send_if_due=broken, attach=broken), None):
         monkeypatch.setitem(sys.modules, "napari_telemetry", module)
-        seam.send_if_due(state, NOW, 4.5)
+        state.write_telemetry({"state": "on"})
+        seam.send_if_due(state, 4.5)
         seam.attach(state, NOW, "viewer")
 
 
 @pytest.mark.promise("off-by-uninstalling")
 def test_a_package_that_was_removed_has_no_consent_when_it_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(tmp_path, "here")
-    state.write_telemetry({"state": "on", "until": None})
+    state.write_telemetry({"state": "on"})
     monkeypatch.setattr(seam, "find_spec", lambda _: object())
-    assert seam.end_if_removed(state) is None
+    assert seam.end_if_removed(state, NOW) is None
     assert state.read_telemetry()["state"] == "on"
     (tmp_path / "telemetry.sqlite3").write_bytes(b"")
     monkeypatch.setattr(seam, "find_spec", lambda _: None)
-    said = seam.end_if_removed(state)
+    said = seam.end_if_removed(state, NOW)
     assert "was removed" in str(said)
     assert str(tmp_path / "telemetry.sqlite3") in str(said), "what is left, and how to delete it"
-    assert state.read_telemetry() == {}
-    assert seam.end_if_removed(state) is None, "it is told once"
+    assert state.read_telemetry()["state"] == "ask"
+    assert seam.may_attach(state, NOW), "it asks again"
+    assert not seam.may_send(state)
+    assert seam.end_if_removed(state, NOW) is None, "it is told once"
+    state.write_telemetry({"state": "on", "deleting": True})
+    assert seam.end_if_removed(state, NOW) is not None
+    assert seam.may_send(state), "what is to be deleted still is if it comes back"
     assert seam.left_over(state) is not None, "and shown by status"

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import respx
 from napari_telemetry.client import TelemetryClient
-from napari_telemetry.settings import SiteRules, TelemetrySettings
+from napari_telemetry.settings import Maximum, SiteRules, TelemetrySettings
 from napari_telemetry.store import Store, View
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 from napari_update_hook.client import UpdateClient
@@ -94,7 +94,7 @@ class Machine:
     name: str = "here"
     clock: Clock = field(default_factory=Clock)
     deadline: float = 60
-    maximum: Level | None = None
+    maximum: Maximum = field(default_factory=Maximum)
     """Of napari's Preferences."""
     system: tuple[str, str, str] = SYSTEM
     _store: Store | None = None

@@ -6,10 +6,12 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
+from napari_update_hook import offer
 from napari_update_hook.cli.options import FAILURE, JsonOption, ServerOption, YesOption, run_app
 from napari_update_hook.errors import SettingsError
+from napari_update_hook.installers import detect_install
 from napari_update_hook.state import parsed_duration
-from napari_update_hook.terminal import is_interactive, out, plain, say, say_json, waiting, warn
+from napari_update_hook.terminal import is_interactive, out, plain, say, say_command, say_json, waiting, warn
 
 from napari_telemetry import __version__, words
 from napari_telemetry.client import TelemetryClient, client_here
@@ -105,7 +107,7 @@ def ask(server: ServerOption = None) -> None:
     if not is_interactive():
         say("To answer: napari-telemetry consent set none, basic, middle or full")
         return
-    client.store.claim_prompt(client.settings.now())
+    client.claim_prompt(requested=False)  # without an answer, napari asks again in 30 days
     answer = typer.prompt("none, basic, middle or full? Press Enter to decide later", default="", show_default=False).strip()
     if not answer:
         say("Nothing is sent. You can answer at any time: napari-telemetry consent set LEVEL")
@@ -146,7 +148,10 @@ def _set(client: TelemetryClient, level: Level, duration: str | None, means: str
     elif level is Level.NONE:
         say(f"Nothing is sent to {record.service} from now on.")
         _offer_to_forget(client)
-        say(words.REMOVE)
+        how = offer.how_to_uninstall(detect_install(), client.environment)
+        say(words.REMOVE + (f" {how.reason}" if how.reason else ""))
+        for command in how.commands:
+            say_command(str(command))
     else:
         say(f"Recorded: {words.answer_text(record)}. Nothing has been sent yet.")
         say("To see what the next check sends: napari-telemetry preview. To end it: napari-telemetry off")

@@ -15,6 +15,7 @@ from msgspec import Struct
 from napari_update_hook import environment as hook
 from napari_update_hook.errors import SettingsError, StateError, UpdateHookError
 from napari_update_hook.index import listed_versions, takes_reports
+from napari_update_hook.settings import is_folder
 from napari_update_hook.state import State, environment_id
 
 from napari_telemetry.consent_rules import (
@@ -131,7 +132,8 @@ class TelemetryClient:
 
     def takes_reports(self) -> bool | None:
         """Return whether the server says that it accepts reports; None before the first update check."""
-        return takes_reports(self.hook_state.read_check().answers, self.settings.server)
+        known = takes_reports(self.hook_state.read_check().answers, self.settings.server)
+        return False if known is None and all(map(is_folder, self.settings.level_servers.values())) else known
 
     def set_consent(
         self, level: Level, *, lasting: timedelta | None = None, keep_expiry: bool = False, means: str
@@ -151,11 +153,12 @@ class TelemetryClient:
             and not has_ended(current, now)
         ):
             until = current.until
-        record = self.store.record(ConsentRecord(now, level, SCHEMA_VERSION, self.settings.service, until, means))
+        record = ConsentRecord(now, level, SCHEMA_VERSION, self.settings.service, until, means)
+        record = self.store.record(record, may_extend=self._is_installed())
         if level is Level.NONE:
             self._update_seam()
         else:
-            self.hook_state.write_telemetry({"state": "on", "until": until.isoformat() if until else None})
+            self.hook_state.write_telemetry({"state": "on"})
             self._update_seam()
             if not self._is_installed():
                 raise StateError(f"{self.hook_state.folder} cannot be written, so nothing is sent. Free it for writing.")
@@ -173,9 +176,11 @@ class TelemetryClient:
             return False
         consent = status.view.consent
         asked = sum(consent is None or at > consent.at for at in status.view.prompts) + 1
-        again = {"state": "ask", "after": (now + PROMPT_INTERVAL).isoformat()}
-        self.hook_state.write_telemetry(again if asked < MAX_PROMPTS else None)
-        self._update_seam()
+        said = self.hook_state.read_telemetry()
+        if said.get("state") != "on":  # a consent for another server, or for fewer fields, stays
+            again = {"state": "ask", "after": (now + PROMPT_INTERVAL).isoformat()} if asked < MAX_PROMPTS else {}
+            self.hook_state.write_telemetry(again or None)
+            self._update_seam()
         return True
 
     def add_counts(self, consent: int, counted: Mapping[str, Counts]) -> None:
@@ -213,8 +218,9 @@ class TelemetryClient:
         week, secret = week_of(self.settings.now()), new_secret()
         key = ReportKey(week, identifier(secret, self.settings.service, week), environment_pseudonym(secret, week), 1)
         info, versions = info_of(self.environment, level, self.system), self._versions()
-        allowed = assumed_allow_list(info, versions)
-        return msgspec.json.encode(build_batch(level, key, info, allowed, frozenset(versions), first_report=True))
+        allowed, first_week = assumed_allow_list(info, versions), self.store.view(self.settings.service).first_week
+        is_first = first_week in (None, week)
+        return msgspec.json.encode(build_batch(level, key, info, allowed, frozenset(versions), first_report=is_first))
 
     def server_copies(self) -> Generator[Request, bytes | UpdateHookError, list[ServerCopy]]:
         """Ask each server what it holds of each identifier, one a request."""
@@ -252,19 +258,17 @@ class TelemetryClient:
         return self.hook_state.read_telemetry().get("state") == "on"
 
     def _update_seam(self) -> None:
-        """Let the seam file say when consent was withdrawn, and whether there is something to delete. Never says ``on``."""
+        """Let the seam file say when consent has ended, and whether there is something to delete. Never says ``on``."""
         try:
             view = self.store.view(self.settings.service)
         except StateError:
             return
-        said = self.hook_state.read_telemetry()
-        is_lost = view.consent is None and said.get("state") == "on"  # the state file was deleted
-        if is_lost or (view.consent is not None and view.consent.level is Level.NONE):
+        said = {name: value for name, value in self.hook_state.read_telemetry().items() if name != "deleting"}
+        if said.get("state") not in ("on", "ask") or (view.consent is not None and view.consent.level is Level.NONE):
             said = {}
-        said = {name: value for name, value in said.items() if name != "deleting"}  # an expired one stays: it may be renewed
-        if view.deletions:
-            said = {"state": "deleting", **said, "deleting": True}
-        self.hook_state.write_telemetry(said if said.get("state") in ("on", "ask") or view.deletions else None)
+        elif said.get("state") == "on" and has_ended(view.consent, now := self.settings.now()):  # expired, or the file is lost
+            said = {"state": "ask", "after": now.isoformat()} if view.consent is not None else {}
+        self.hook_state.write_telemetry({**said, "deleting": True} if view.deletions else said or None)
 
 
 @functools.cache

@@ -13,6 +13,8 @@ from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireF
 
 MAX_PROMPTS = 3
 PROMPT_INTERVAL = timedelta(days=30)
+SERVER_SWITCHED_OFF = "the server does not accept the level"
+"""How the ``means`` of a record begins that no person made."""
 
 
 class ConsentRecord(Struct, frozen=True):
@@ -55,7 +57,8 @@ def decide(
     if record is None:
         return Decision(Level.NONE, "Telemetry is off: you have not agreed to it.")
     if record.level is Level.NONE:
-        return Decision(Level.NONE, "Telemetry is off: you chose not to share.")
+        by_server = record.means.startswith(SERVER_SWITCHED_OFF)
+        return Decision(Level.NONE, f"Telemetry is off: {record.means if by_server else 'you chose not to share'}.")
     if record.service != settings.service:
         return Decision(Level.NONE, f"Nothing is sent to {settings.service}: your consent is only for {record.service}.")
     again = f"To agree again: napari-telemetry consent set {record.level}"
@@ -67,12 +70,13 @@ def decide(
         return Decision(Level.NONE, f"This package was removed from the environment, which ended your consent. {again}")
     if takes_reports is False:
         return Decision(Level.NONE, f"Nothing is sent: {settings.service} accepts no reports.")
-    preferences = settings.preferences() or Level.FULL
-    level = lowest(record.level, settings.site.maximum_level, preferences)
+    maximum = settings.preferences()
+    level = lowest(record.level, settings.site.maximum_level, maximum.level)
     if level is record.level:
         return Decision(level)
-    if preferences is level:
-        return Decision(level, f"The maximum level in napari's Preferences is {level}.")
+    if maximum.level is level:
+        reason = f"The maximum level in napari's Preferences is {level}."
+        return Decision(level, reason if maximum.is_chosen else "Nothing is sent: napari's Preferences cannot be read.")
     return Decision(
         level, f"The administrator of this computer allows level {level} at most ({', '.join(settings.site.sources)})."
     )

@@ -7,30 +7,32 @@ import sys
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 
+from napari_telemetry.settings import Maximum
 from napari_telemetry.wire import Level
 
 FILE = "napari-telemetry.yaml"
 SECTION, KEY, NO_LIMIT = "sharing", "maximum_level", "no limit"
 
 
-def maximum_level() -> Level | None:
-    """Return the maximum level, None if there is none. A file that cannot be read means none may be sent."""
+def maximum_level() -> Maximum:
+    """Return the maximum level. While the file cannot be read, nothing may be sent."""
+    unreadable = Maximum(Level.NONE)
     folder = settings_folder()
     try:
         text = (folder / FILE).read_text("utf-8") if folder is not None else ""
     except (FileNotFoundError, NotADirectoryError):
-        return None
+        return Maximum()
     except (OSError, UnicodeError):
-        return Level.NONE
+        return unreadable
     if not text.strip():
-        return None
+        return Maximum()
     import yaml  # which napari brings
 
     try:
         chosen = (yaml.safe_load(text).get(SECTION) or {}).get(KEY, NO_LIMIT)
-        return None if chosen == NO_LIMIT else Level(chosen)
+        return Maximum() if chosen == NO_LIMIT else Maximum(Level(chosen), is_chosen=True)
     except (yaml.YAMLError, ValueError, AttributeError):
-        return Level.NONE
+        return unreadable
 
 
 def settings_folder() -> Path | None:

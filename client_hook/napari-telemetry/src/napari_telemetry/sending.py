@@ -19,9 +19,9 @@ import msgspec
 from msgspec import Struct
 from napari_update_hook import environment as hook
 from napari_update_hook.client import retry_after_s
-from napari_update_hook.errors import ServerAnswerError, UpdateHookError
+from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
 
-from napari_telemetry.consent_rules import ConsentRecord, Decision, decide
+from napari_telemetry.consent_rules import SERVER_SWITCHED_OFF, ConsentRecord, Decision, decide
 from napari_telemetry.environment import environment_pseudonym, identifier, info_of
 from napari_telemetry.errors import RefusedError
 from napari_telemetry.report import ReportKey, build_batch
@@ -115,13 +115,18 @@ class Sender(Struct, frozen=True):
 
     def deletions(self, view: View) -> Generator[Request, bytes | UpdateHookError, tuple[int, list[str]]]:
         """Have servers delete what is to be deleted; return how many reports they deleted, and what failed."""
-        deleted, problems = 0, []
-        for week, server, name in view.deletions:
+        deleted, problems, unreachable = 0, [], set()
+        for week, server, name in self.rng.sample(view.deletions, len(view.deletions)):  # no dead server is always the first
+            if server in unreachable:
+                problems.append(f"{week} at {server}: it could not be reached.")
+                continue
             answer = yield Request("POST", f"{server}/api/reports/delete", msgspec.json.encode(IdentifierQuery(name)))
             try:
                 found: DeletedReports = decoded(answer, DeletedReports, server)
             except UpdateHookError as error:
                 problems.append(f"{week} at {server}: {error}")
+                if isinstance(error, ServerUnreachableError):
+                    unreachable.add(server)
                 continue
             deleted += found.deleted
             if not self.store.finish_deletion(name, server, self.settings.now()):
@@ -199,7 +204,7 @@ class Sender(Struct, frozen=True):
             receipt = msgspec.json.encode({"refused": error.status, "reason": str(error)}).decode()
             self.store.finish_sending(number, receipt, backoff, rejected=reason if is_rejected else None)
         if is_off:
-            means = f"the server switched the level {level} off"
+            means = f"{SERVER_SWITCHED_OFF} {level}"
             self.store.record(ConsentRecord(now, Level.NONE, SCHEMA_VERSION, service, None, means))
             return SendResult(Level.NONE, reason=f"{error} Telemetry is off from now on.")
         return SendResult(decision.level, reason=reason)

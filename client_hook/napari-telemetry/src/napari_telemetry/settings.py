@@ -44,11 +44,19 @@ class SiteRules:
 
 
 @dataclass(frozen=True)
+class Maximum:
+    """The maximum level of napari's Preferences. ``is_chosen``: a person chose it; else none is set, or it cannot be read."""
+
+    level: Level = Level.FULL
+    is_chosen: bool = False
+
+
+@dataclass(frozen=True)
 class TelemetrySettings:
     """Everything that decides what is sent, except the consent record.
 
     ``server``: base URL of the index; ``level_servers``: base URL for each level; ``state``: folder of the state file, None if
-    there is none. ``preferences``: returns the maximum level of napari's Preferences, None if none is set.
+    there is none. ``preferences``: returns the maximum level of napari's Preferences.
     """
 
     server: str
@@ -57,7 +65,7 @@ class TelemetrySettings:
     site: SiteRules = field(default_factory=SiteRules)
     environ: Mapping[str, str] = field(default_factory=dict)
     now: Callable[[], datetime] = system_now
-    preferences: Callable[[], Level | None] = lambda: None
+    preferences: Callable[[], Maximum] = lambda: Maximum()
 
     @property
     def service(self) -> str:
@@ -80,7 +88,7 @@ def settings_from(
     environ: Mapping[str, str],
     server: str | None = None,
     site: SiteRules | None = None,
-    preferences: Callable[[], Level | None] = lambda: None,
+    preferences: Callable[[], Maximum] = lambda: Maximum(),
 ) -> TelemetrySettings:
     """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site

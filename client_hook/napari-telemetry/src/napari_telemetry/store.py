@@ -35,6 +35,8 @@ SENDING_TIMEOUT = timedelta(minutes=2)
 """After this long a report that is being sent is lost: its process was killed."""
 RETENTION = timedelta(days=60)
 """From the start of its week, as long as a server can have a report."""
+DELETION_TIMEOUT = timedelta(days=365)
+"""From the start of its week, when a deletion is given up; longer than needed, as a clock may be ahead for a day."""
 MAX_KINDS = 20_000
 """Different commands and kinds of layers that are counted in a week; a report holds fewer."""
 ACCOUNT = ""
@@ -55,9 +57,9 @@ CREATE TABLE counts (
     environment TEXT NOT NULL, week TEXT NOT NULL, kind TEXT NOT NULL, key TEXT NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (environment, week, kind, key)) WITHOUT ROWID;
 CREATE TABLE outbox (
-    number INTEGER PRIMARY KEY, environment TEXT NOT NULL, service TEXT NOT NULL, server TEXT NOT NULL, week TEXT NOT NULL,
-    level TEXT NOT NULL, identifier TEXT NOT NULL, revision INTEGER NOT NULL, state TEXT NOT NULL, at TEXT NOT NULL,
-    request TEXT NOT NULL, receipt TEXT NOT NULL, is_to_delete INTEGER NOT NULL);
+    number INTEGER PRIMARY KEY AUTOINCREMENT, environment TEXT NOT NULL, service TEXT NOT NULL, server TEXT NOT NULL,
+    week TEXT NOT NULL, level TEXT NOT NULL, identifier TEXT NOT NULL, revision INTEGER NOT NULL, state TEXT NOT NULL,
+    at TEXT NOT NULL, request TEXT NOT NULL, receipt TEXT NOT NULL, is_to_delete INTEGER NOT NULL);
 CREATE TABLE weeks (
     service TEXT NOT NULL, week TEXT NOT NULL, is_first INTEGER NOT NULL, is_forgotten INTEGER NOT NULL,
     PRIMARY KEY (service, week)) WITHOUT ROWID;
@@ -246,15 +248,15 @@ class Store:
 
     # What a person said
 
-    def record(self, record: ConsentRecord) -> ConsentRecord:
-        """Record an answer, and return it with its number.
+    def record(self, record: ConsentRecord, *, may_extend: bool = True) -> ConsentRecord:
+        """Record an answer, and return it with its number. ``may_extend``: whether the package was here since the last one.
 
         Unless it extends the current consent, everything that was collected and not sent is deleted, and the environment's
         secret with it; the account's goes with the last consent. A report that is being sent while consent ends is deleted on
         the server.
         """
         with self._write() as file:
-            return self._record(file, record)
+            return self._record(file, record, may_extend)
 
     def claim_prompt(self, at: datetime) -> bool:
         """Remember that a person is asked. False if another process has just asked."""
@@ -303,9 +305,9 @@ class Store:
         with self._write() as file:
             self._purge(file, now)
             consent, maximum = self._consent(file), settings.preferences()
-            is_over = maximum is not None and consent is not None and not maximum.includes(consent.level)
-            if is_over and consent is not None and maximum is not None and not has_ended(consent, now):
-                lowered = msgspec.structs.replace(consent, at=now, level=maximum, means="napari Preferences")
+            is_lower = maximum.is_chosen and consent is not None and not maximum.level.includes(consent.level)
+            if is_lower and consent is not None and not has_ended(consent, now):
+                lowered = msgspec.structs.replace(consent, at=now, level=maximum.level, means="napari Preferences")
                 consent = self._record(file, lowered)
             decision = decide(consent)
             if consent is not None and decision.level is not Level.NONE:
@@ -444,8 +446,8 @@ class Store:
                 file.execute("CREATE TABLE probe AS SELECT zeroblob(8192) AS filling")  # rolled back by `_read`
 
     def compact(self) -> None:
-        """Rewrite the file, so that nothing deleted is left in the free space of its pages."""
-        with self._read() as file:
+        """Rewrite the file, so that nothing deleted is left in the free space of its pages. Skipped while it is locked."""
+        with contextlib.suppress(StateError), self._read() as file:
             file.execute("VACUUM")
 
     # Within a transaction
@@ -461,7 +463,7 @@ class Store:
     def _consent(self, file: sqlite3.Connection) -> ConsentRecord | None:
         return next(iter(self._history(file)[-1:]), None)
 
-    def _record(self, file: sqlite3.Connection, record: ConsentRecord) -> ConsentRecord:
+    def _record(self, file: sqlite3.Connection, record: ConsentRecord, may_extend: bool = True) -> ConsentRecord:
         self._expire_sending(file, record.at)
         previous = self._consent(file)
         number = file.execute(
@@ -471,7 +473,7 @@ class Store:
                 _text(record.until) if record.until else None, record.means,
             ),
         ).lastrowid  # fmt: skip
-        if extends_consent(previous, record):
+        if may_extend and extends_consent(previous, record):
             self._lower(file, record.level)
             file.execute("UPDATE drafts SET consent = ? WHERE environment = ?", (number, self.environment))
         else:
@@ -492,11 +494,13 @@ class Store:
         consent = self._consent(file)
         if consent is not None and consent.level is not Level.NONE and has_ended(consent, now):
             self._end(file)
-        for table in ("drafts", "counts", "outbox"):
+        for table in ("drafts", "counts"):
             for (week,) in file.execute(f"SELECT DISTINCT week FROM {table}").fetchall():  # noqa: S608
-                ends = start_of(week) + RETENTION if table == "outbox" else closes_at(week)
-                if ends <= now or (table != "outbox" and start_of(week) > now + RETENTION):
+                if closes_at(week) <= now or start_of(week) > now + RETENTION:
                     file.execute(f"DELETE FROM {table} WHERE week = ?", (week,))  # noqa: S608
+        for week, is_to_delete in file.execute("SELECT DISTINCT week, is_to_delete FROM outbox").fetchall():
+            if start_of(week) + (DELETION_TIMEOUT if is_to_delete else RETENTION) <= now:
+                file.execute("DELETE FROM outbox WHERE week = ? AND is_to_delete = ?", (week, is_to_delete))
 
     def _forgotten(self, file: sqlite3.Connection, service: str) -> set[str]:
         return {week for (week,) in file.execute("SELECT week FROM weeks WHERE service = ? AND is_forgotten", (service,))}
@@ -516,7 +520,7 @@ class Store:
     def _expire_sending(self, file: sqlite3.Connection, now: datetime) -> None:
         """Mark as lost what processes that were killed were sending."""
         for number, at in file.execute("SELECT number, at FROM outbox WHERE state = 'sending'").fetchall():
-            if not _instant(at) <= now < _instant(at) + SENDING_TIMEOUT:
+            if abs(now - _instant(at)) >= SENDING_TIMEOUT:
                 file.execute("UPDATE outbox SET state = 'lost' WHERE number = ?", (number,))
 
     def _back_off(self, file: sqlite3.Connection, service: str, backoff: Backoff) -> None:

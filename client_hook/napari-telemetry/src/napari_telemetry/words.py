@@ -33,8 +33,8 @@ ABOUT_EXAMPLES = (
     "This is what would be sent from here right now. The identifiers are made from a throwaway secret. Which plugins are "
     "public is taken from the update table; the server's own lists, which know all versions, are fetched only after you agree."
 )
-NO_TABLE = "No plugin is named, because there was no update check yet: run one first."
-REMOVE = "napari-telemetry is not needed then. To remove it: pip uninstall napari-telemetry"
+NO_TABLE = "Plugins and the version of napari are not named, because there was no update check yet: run one first."
+REMOVE = "napari-telemetry is not needed then, and can be removed."
 FORGET = "Delete all your reports, on the servers and here? Nothing more is sent for these weeks."
 NOTHING_SENT = "Nothing was sent from this environment in the last 60 days."
 HOW_IDS_ARE_MADE = (

@@ -159,6 +159,7 @@ class UpdateClient:
         if (reason := self.settings.disabled_by) is not None:
             raise SettingsError(f"The update check is off: {reason}.")
         state, now = self.state.read_check(), self.settings.now()
+        removed = seam.end_if_removed(self.state, now)
         known = cached_index(state.answers, self.settings, self.environment)
         if (pause := state.pause) is not None and is_active(pause, now) and (only_if_due or pause.is_directed):
             notice = None
@@ -166,9 +167,8 @@ class UpdateClient:
                 notice = f"{self.settings.server} asked not to be asked again before {pause.not_before:%Y-%m-%d %H:%M} UTC."
             if known is None:
                 raise ServerUnreachableError(notice or "The next check is not due yet, and there is no earlier answer.")
-            return _aged(known, notice)
+            return _aged(known, " ".join(filter(None, (notice, removed))) or None)
         ends = time.monotonic() + self._deadline / 2
-        removed = seam.end_if_removed(self.state)
         try:
             index = fetch_index(partial(transport.get, ends=ends), self.settings, self.environment)
         except UpdateHookError as error:
@@ -179,7 +179,7 @@ class UpdateClient:
         interval = min(max(DAY, timedelta(days=round(index.check_again_s / 86400))), MAX_PAUSE)
         next_check = Pause(now, now + interval * (1 + JITTER * self._rng.random()))
         problem = self._keep(replace(state, answers=dict(index.answers), pause=next_check))
-        seam.send_if_due(self.state, now, self._deadline / 2)
+        seam.send_if_due(self.state, self._deadline / 2)
         return replace(index, notice=" ".join(filter(None, (index.notice, problem, removed))) or None)
 
     def claim_notification(self, rows: tuple[UpdateRow, ...]) -> list[UpdateRow]:

@@ -173,7 +173,7 @@ def how_to_add(place: InstallEnvironment, installer: str, name: str, version: st
     tool = tool_of(place, installer)
     if (reason := _REASONS.get(tool)) is not None:
         return HowTo(reason=reason.format(program=place.prefix.name))
-    requirement = f"{name}{'=' if tool is Tool.CONDA else '=='}{version}"
+    requirement = f"{name}=={version}"  # for conda, too: its = would also take 0.1.0.1
     if tool is Tool.OTHER:
         return HowTo(reason=f"This environment is managed by {installer}. Run in its project: {installer} add {requirement}")
     return HowTo((Command(tool, tuple(_argv(tool, place, [requirement])), place.is_windows),))

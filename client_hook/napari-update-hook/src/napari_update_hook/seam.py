@@ -1,8 +1,8 @@
 """The seam to napari-telemetry, a separate package for usage reports that a person may have chosen to install.
 
-That package writes one small file for each environment, ``telemetry.json``, that says ``on`` (until when) or ``ask`` (after
-when), and whether there is something to delete. Without the file no code of it is imported, but by the button that installs it.
-The file can only stop it: what may be sent is decided by its own consent record.
+That package writes one small file for each environment, ``telemetry.json``, that says ``on`` or ``ask`` (after when), and
+whether there is something to delete. Without the file no code of it is imported, but by the button that installs it. The file
+can only stop it: what may be sent is decided by its own consent record.
 """
 
 from __future__ import annotations
@@ -18,18 +18,14 @@ from napari_update_hook.state import State
 PACKAGE = "napari_telemetry"
 
 
-def may_send(state: State, now: datetime) -> bool:
-    """Whether the file says that there may be something to send: a consent that has not expired, or a deletion."""
+def may_send(state: State) -> bool:
+    """Whether the file says that there may be something to send, or to clear up after a consent that has expired."""
     said = state.read_telemetry()
-    try:
-        until = datetime.fromisoformat(str(said["until"])) if said.get("until") else None
-        return said.get("deleting") is True or (said.get("state") == "on" and (until is None or now < until))
-    except (ValueError, TypeError):
-        return False
+    return said.get("state") == "on" or said.get("deleting") is True
 
 
 def may_attach(state: State, now: datetime) -> bool:
-    """Whether the file says that there is something to show: a consent, also one to be renewed, or a question that is due."""
+    """Whether the file says that there is something to show: a consent, or a question that is due."""
     said = state.read_telemetry()
     try:
         return said.get("state") == "on" or (said.get("state") == "ask" and now >= datetime.fromisoformat(str(said["after"])))
@@ -37,10 +33,10 @@ def may_attach(state: State, now: datetime) -> bool:
         return False
 
 
-def send_if_due(state: State, now: datetime, deadline_s: float) -> None:
+def send_if_due(state: State, deadline_s: float) -> None:
     """Let napari-telemetry attach its report to a check, within ``deadline_s`` seconds. Never raises."""
     with contextlib.suppress(Exception):
-        if may_send(state, now):
+        if may_send(state):
             import napari_telemetry
 
             napari_telemetry.send_if_due(deadline_s)
@@ -49,6 +45,7 @@ def send_if_due(state: State, now: datetime, deadline_s: float) -> None:
 def attach(state: State, now: datetime, viewer: Any) -> None:
     """Let napari-telemetry show its state in a viewer. Never raises."""
     try:
+        end_if_removed(state, now)
         if may_attach(state, now):
             import napari_telemetry
 
@@ -66,15 +63,14 @@ def ask(viewer: Any) -> None:
     napari_telemetry.ask(viewer)
 
 
-def end_if_removed(state: State) -> str | None:
-    """If napari-telemetry was uninstalled, remove the file that says ``on``: installed again, it asks again.
+def end_if_removed(state: State, now: datetime) -> str | None:
+    """If napari-telemetry was uninstalled, let the file say ``ask`` instead of ``on``: installed again, it asks again.
 
     Return what to tell the person, None if it was not so.
     """
     if state.read_telemetry().get("state") != "on" or find_spec(PACKAGE) is not None:
         return None
-    deleting = state.read_telemetry().get("deleting") is True
-    state.write_telemetry({"state": "deleting", "deleting": True} if deleting else None)
+    state.write_telemetry({**state.read_telemetry(), "state": "ask", "after": now.isoformat()})
     return f"napari-telemetry was removed, so no usage reports are sent any more. {left_over(state) or ''}".strip()
 
 

@@ -66,6 +66,7 @@ class Session:
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._listeners: list[Listener] = []
         self._busy: Counter[str] = Counter()
+        self._failures: dict[str, str] = {}
         self._publishing = threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -263,14 +264,17 @@ class Session:
         self._jobs.put(begin)
 
     def _begin(self, name: str) -> None:
-        self._busy[name] += 1
-        failures = {one: text for one, text in self.snapshot.failures.items() if one != name}
-        self._publish(busy=frozenset(+self._busy), failures=failures)
+        with self._publishing:
+            self._busy[name] += 1
+            self._failures.pop(name, None)
+        self._publish()
 
     def _finish(self, name: str, changes: dict[str, Any] | None = None, failure: Exception | None = None) -> None:
-        self._busy[name] -= 1
-        failures = self.snapshot.failures if failure is None else {**self.snapshot.failures, name: _explained(failure)}
-        self._read(**(changes or {}), busy=frozenset(+self._busy), failures=failures)
+        with self._publishing:
+            self._busy[name] -= 1
+            if failure is not None:
+                self._failures[name] = _explained(failure)
+        self._read(**(changes or {}))
 
     # The session's thread
 
@@ -336,6 +340,7 @@ class Session:
 
     def _publish(self, **changes: Any) -> None:
         with self._publishing:  # `_begin` publishes on the GUI thread
+            changes |= {"busy": frozenset(+self._busy), "failures": dict(self._failures)}
             before, self.snapshot = self.snapshot, replace(self.snapshot, **changes)
         for listener in list(self._listeners) if self.snapshot != before and not self._stopped.is_set() else ():
             with contextlib.suppress(Exception):  # a window that is about to close

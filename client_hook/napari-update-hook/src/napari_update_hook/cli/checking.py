@@ -114,6 +114,6 @@ def status_of(client: UpdateClient) -> dict[str, str]:
     lines["state"] = str(state.folder) if state.folder is not None else "nowhere: this account has no home folder"
     if (left := seam.left_over(state)) is not None:
         lines["usage reports"] = f"napari-telemetry is not installed, so none are sent. {left}"
-    elif (said := state.read_telemetry().get("state")) is not None:
-        lines["usage reports"] = f"{said}, by napari-telemetry: see `napari-telemetry status`"
+    elif state.read_telemetry():
+        lines["usage reports"] = "by napari-telemetry: see `napari-telemetry status`"
     return lines

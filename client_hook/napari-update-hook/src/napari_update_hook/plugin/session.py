@@ -65,6 +65,7 @@ class Session:
         self._publishing = threading.Lock()
         self._thread: threading.Thread | None = None
         self._signature: Any = None
+        self._has_offered = False
 
     def start(self) -> None:
         """Read the last answer, and check for updates soon and from time to time."""
@@ -125,11 +126,10 @@ class Session:
 
     def take_offer(self) -> bool:
         """Remember that the message about usage reports is shown, so that it is shown once; False if it was already."""
-        was_open = self.snapshot.offers_telemetry
-        self._publish(offers_telemetry=False)
-        if was_open:
+        is_first, self._has_offered = not self._has_offered, True  # also if that cannot be saved
+        if is_first:
             self.decline_telemetry()
-        return was_open
+        return is_first
 
     def decline_telemetry(self) -> None:
         """Remember that the message about usage reports is not to be shown again."""
@@ -137,6 +137,7 @@ class Session:
 
     def install_telemetry(self, then: Callable[[], object]) -> None:
         """Install the package for usage reports, and call ``then`` on the session's thread."""
+        self._publish(installing="Installing…")
 
         def run() -> None:
             from napari_update_hook import offer
@@ -163,6 +164,11 @@ class Session:
         with contextlib.suppress(Exception):  # settings that cannot be used
             state, now = _state_here()
             seam.attach(state, now, viewer)
+
+    def _offers(self, client: UpdateClient) -> bool:
+        from napari_update_hook.offer import should_offer
+
+        return not self._has_offered and should_offer(client)
 
     def _save(self, work: Callable[[UpdateClient], None]) -> None:
         def run() -> None:
@@ -202,10 +208,9 @@ class Session:
             before = self.snapshot.result
             if result is not None and before is not None and result.fetched_at == before.fetched_at:
                 result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # why the answer is old
-            from napari_update_hook.offer import should_offer
-
-            self._publish(result=result or (None if problem else before), problem=problem,
-                          notifies=client.state.wants_notifications(), offers_telemetry=should_offer(client))  # fmt: skip
+            result = result or (None if problem else before)
+            notifies, offers = client.state.wants_notifications(), self._offers(client)
+            self._publish(result=result, problem=problem, notifies=notifies, offers_telemetry=offers)
         except Exception as error:
             self._publish(problem=_explained(error))
 
@@ -218,9 +223,7 @@ class Session:
             if only_if_due and client.settings.disabled_by:
                 return
             result = client.check(only_if_due=only_if_due, keep_napari=True)
-            from napari_update_hook.offer import should_offer
-
-            self._publish(result=result, problem=None, offers_telemetry=should_offer(client))
+            self._publish(result=result, problem=None, offers_telemetry=self._offers(client))
             self._signature = client.state.signature()
             if self._on_updates and not result.is_from_cache and (updates := client.claim_notification(result.rows)):
                 for callback in list(self._on_updates):

@@ -40,7 +40,7 @@ class Gui(WindowGui):
         self._instance = instance
         super().__init__(instance.session)
         self._dialog: weakref.ref[Any] | None = None
-        self._reported: str | None = None
+        self._reported: list[str] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._ask_when_idle)
@@ -86,10 +86,12 @@ class Gui(WindowGui):
             self._timer.start(ASK_AFTER_MS)
         elif not is_due:
             self._timer.stop()
-        failure = snapshot.failures.get("answer")
-        if failure is not None and failure != self._reported:
-            self.notify(f"Your choice could not be saved. {failure}", severity="warning")
-        self._reported = failure
+        told = {"answer": "Your choice could not be saved.", "removal": "napari-telemetry could not be removed."}
+        failures = [f"{text} {snapshot.failures[name]}" for name, text in told.items() if name in snapshot.failures]
+        for failure in failures:
+            if failure not in self._reported:
+                self.notify(failure, severity="warning")
+        self._reported = failures
 
     @log_exceptions
     def _ask_when_idle(self) -> None:

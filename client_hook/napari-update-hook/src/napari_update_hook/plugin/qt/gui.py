@@ -124,11 +124,14 @@ class Gui(WindowGui):
 
     updates_found = _Signal(object)
     """Rows of updates to notify of."""
+    telemetry_installed = _Signal()
+    """The package for usage reports was installed."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.updates_found.connect(self._notify)
         self.changed.connect(self._offer)
+        self.telemetry_installed.connect(self._ask)
         session.on_updates(self.updates_found.emit)
 
     def indicator(self) -> Indicator | None:
@@ -170,6 +173,14 @@ class Gui(WindowGui):
 
         if (window := self.front_window()) is not None:
             OfferDialog(self, window).open()
+
+    @log_exceptions
+    def _ask(self) -> None:
+        """Let the new package ask what may be sent."""
+        from napari_update_hook import seam
+
+        if (window := self.front_window()) is not None:
+            seam.ask(self.viewer_in(window))
 
 
 def napari_windows() -> list[QMainWindow]:

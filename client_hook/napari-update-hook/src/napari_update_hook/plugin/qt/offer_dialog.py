@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt
-from qtpy.QtCore import Signal as _Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
 from qtpy.QtWidgets import QDialog, QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_update_hook import offer
@@ -20,8 +19,6 @@ WIDTH = 540
 
 class OfferDialog(QDialog):
     """Explains and installs. Closing it installs nothing."""
-
-    installed = _Signal()
 
     def __init__(self, gui: Gui, parent: QWidget) -> None:
         super().__init__(parent)
@@ -49,7 +46,7 @@ class OfferDialog(QDialog):
             row.addWidget(button, 1)
         layout.addLayout(row)
         self.resize(WIDTH, layout.totalHeightForWidth(WIDTH))
-        self.installed.connect(self._ask)
+        gui.telemetry_installed.connect(self.accept)
         gui.changed.connect(self._on_changed)
 
     @log_exceptions
@@ -58,20 +55,7 @@ class OfferDialog(QDialog):
         self.install.setEnabled(not self.progress.text().startswith("Installing"))
 
     def _install(self) -> None:
-        self.install.setEnabled(False)
-        self.progress.setText("Installing…")
-        self._gui.session.install_telemetry(self.installed.emit)  # from a thread: Qt queues it
-
-    @log_exceptions
-    def _ask(self) -> None:
-        """Let the new package ask what may be sent."""
-        from napari_update_hook import seam
-
-        window = self.parentWidget()
-        viewer = self._gui.viewer_in(window) if window is not None else None
-        self.accept()
-        if viewer is not None:
-            seam.ask(viewer)
+        self._gui.session.install_telemetry(self._gui.telemetry_installed.emit)  # from a thread: Qt queues it
 
     def _decline(self) -> None:
         self._gui.session.decline_telemetry()
