@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_telemetry import consent
 from napari_telemetry.plugin.counting import Collector, layer_type
 from napari_telemetry.plugin.instance import get_instance
 from npe2 import DynamicPlugin, PluginManager
 
 from tests.inside_napari.attaching import attach
 from tests.inside_napari.waiting import PATIENCE_MS
+from tests.support import consent
 
 
 @pytest.fixture

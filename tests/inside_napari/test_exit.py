@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from napari_telemetry import consent
 from napari_telemetry.client import client_here
 
 from tests.inside_napari.made_server import silent_server
 from tests.inside_napari.processes import BIN, run_napari
+from tests.support import consent
 
 LAUNCH = (
     "import napari_update_hook.plugin.session as session\n"

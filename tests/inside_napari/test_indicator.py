@@ -6,11 +6,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_telemetry import consent
 from napari_telemetry.client import client_here
 from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.instance import get_instance
@@ -20,6 +20,7 @@ from napari_telemetry.plugin.qt.page import Panel
 from tests.inside_napari.attaching import attach
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
+from tests.support import consent
 
 
 def indicator(viewer: Any) -> TelemetryButton:
@@ -37,7 +38,7 @@ def test_it_says_the_effective_level(attached: Any, qtbot: Any) -> None:
     assert "not agreed" in indicator(attached).toolTip(), "and is quiet about it"
     consent.record("basic")
     qtbot.waitUntil(says(attached, "telemetry: basic"), timeout=PATIENCE_MS)
-    consent.withdraw()
+    consent.record("none")
     qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
     assert "you chose not to share" in indicator(attached).toolTip()
 
@@ -53,7 +54,7 @@ def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: An
 def test_it_says_when_a_consent_for_a_time_has_ended(
     viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, answered: Callable[[str], None]
 ) -> None:
-    consent.record("full", lasting="1d")
+    consent.record("full", lasting=timedelta(days=1))
     attach(viewer)
     qtbot.waitUntil(says(viewer, "telemetry: full"), timeout=PATIENCE_MS)
     monkeypatch.setenv("NAPARI_UPDATE_NOW", "2099-01-01T00:00:00Z")

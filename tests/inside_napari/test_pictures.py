@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_telemetry import consent
 from napari_telemetry.client import client_here
 from napari_telemetry.plugin.qt.consent_dialog import ConsentDialog
 from napari_telemetry.plugin.qt.gui import TelemetryButton
@@ -73,7 +72,7 @@ def test_dialog_indicator_and_panel(
     save(dialog, f"consent-data-{theme}")
     dialog.levels.button(2).click()
     dialog.share.click()
-    qtbot.waitUntil(lambda: consent.current() is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: client_here().status().view.consent is not None, timeout=PATIENCE_MS)
     button = window.findChild(TelemetryButton)
     qtbot.waitUntil(lambda: button.text().endswith("middle"), timeout=PATIENCE_MS)
     window.findChild(UpdatesButton).click()

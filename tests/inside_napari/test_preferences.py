@@ -7,7 +7,7 @@ from typing import Any
 
 import napari.settings
 import pytest
-from napari_telemetry import consent
+from napari_telemetry.client import client_here
 from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.preferences import FILE, NO_LIMIT, maximum_level, settings_folder
@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QComboBox
 
 from tests.inside_napari.attaching import attach
 from tests.inside_napari.waiting import PATIENCE_MS
+from tests.support import consent
 
 PLUGIN = "napari-telemetry"
 
@@ -76,7 +77,7 @@ def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
     qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
     assert not get_instance().counting.is_connected
     session.send(10)
-    current = consent.current()
+    current = client_here().status().view.consent
     assert current is not None
     assert (current.level, current.means) == (Level.BASIC, "napari Preferences")
     page().reset()  # "Restore defaults"
@@ -90,8 +91,9 @@ def test_what_is_changed_in_plain_napari_counts_in_a_terminal(settings_file: Pat
     """Nothing of ours runs in plain napari; the next check reads the file."""
     consent.record("full")
     page().maximum_level = "none"
-    assert consent.decision().level is Level.NONE
-    assert "Preferences" in str(consent.decision().reason)
+    decision = client_here().status().decision
+    assert decision.level is Level.NONE
+    assert "Preferences" in str(decision.reason)
 
 
 @pytest.mark.parametrize("text", ["sharing: [", "sharing:\n  maximum_level: everything\n", "sharing: 5\n", "[]"])

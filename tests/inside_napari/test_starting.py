@@ -11,6 +11,7 @@ import pytest
 from napari_update_hook.plugin.starting import SCRIPT
 
 from tests.inside_napari.processes import BIN, NAPARI, UPDATES, Ended, run_napari
+from tests.support import consent
 
 STARTS_SCRIPTS = pytest.mark.skipif(NAPARI.release < (0, 6, 5), reason="napari runs start-up scripts from 0.6.5 on")
 
@@ -117,10 +118,10 @@ def test_in_ipython_a_viewer_is_attached_closed_and_made_again(tmp_path: Path) -
 
 
 def test_without_qt_the_check_and_the_counting_still_run(tmp_path: Path) -> None:
+    consent.record("full")
     code = (
         "import sys, time, napari_telemetry, napari_update_hook, numpy\n"
         "from napari.components import ViewerModel\n"
-        "napari_telemetry.consent.record('full')\n"
         "viewer = ViewerModel(); napari_update_hook.attach(viewer)\n"
         "from napari_telemetry.plugin.instance import get_instance as telemetry\n"
         "from napari_update_hook.plugin.instance import get_instance\n"

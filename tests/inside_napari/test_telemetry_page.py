@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
-from napari_telemetry import consent
 from napari_telemetry.client import client_here
 from napari_telemetry.plugin.instance import get_instance as get_telemetry
 from napari_telemetry.plugin.qt.page import Panel
@@ -18,6 +18,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS, shown
+from tests.support import consent
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def panel(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> Panel:
 
 
 def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel: Panel, qtbot: Any) -> None:
-    consent.record("middle", lasting="90d")
+    consent.record("middle", lasting=timedelta(days=90))
     qtbot.waitUntil(lambda: '"level": "middle"' in panel.preview.toPlainText(), timeout=PATIENCE_MS)
     facts = dict(panel.lines)
     assert facts["Your answer"].startswith("middle for http")
@@ -58,7 +59,7 @@ def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
     consent.record("full")
     qtbot.waitUntil(panel.off.isEnabled, timeout=PATIENCE_MS)
     panel.off.click()
-    qtbot.waitUntil(lambda: consent.history()[-1].level.value == "none", timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: client_here().status().view.history[-1].level.value == "none", timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: not panel.off.isEnabled(), timeout=PATIENCE_MS)
 
 

@@ -24,6 +24,7 @@ from napari_telemetry.wire import Level
 from napari_update_hook import seam
 from napari_update_hook.errors import SettingsError, StateError
 
+from tests.support import consent
 from tests.support.client import SERVER, TABLE_BODY, TABLE_PATH, WEEK, Machine, body_of, reports_of, taken, taking_server
 
 
@@ -389,24 +390,22 @@ def test_an_example_before_anyone_agreed_makes_no_secret_and_asks_no_one(machine
 # What programs are offered
 
 
-def test_status_and_consent_are_what_they_say(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_is_what_it_says(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
     assert napari_telemetry.status().decision.level is Level.NONE
     napari_telemetry.send_if_due(5)
     assert not server.calls, "no one agreed"
-    answer = napari_telemetry.consent.record("basic", lasting="90d")
+    answer = consent.record("basic", lasting=timedelta(days=90))
     assert answer.until is not None
     assert answer.until - answer.at == timedelta(days=90)
-    assert napari_telemetry.consent.decision().level is Level.BASIC
+    assert napari_telemetry.status().decision.level is Level.BASIC
     napari_telemetry.send_if_due(60)
     assert len(reports_of(server)) == 1
-    assert napari_telemetry.consent.current() == answer
-    napari_telemetry.consent.record(Level.FULL, lasting=timedelta(hours=1))
-    assert napari_telemetry.consent.withdraw().level is Level.NONE
-    levels = [record.level for record in napari_telemetry.consent.history()]
-    assert levels == [Level.BASIC, Level.FULL, Level.NONE]
-    with pytest.raises(ValueError, match="everything"):
-        napari_telemetry.consent.record("everything")
+    assert napari_telemetry.status().view.consent == answer
+    consent.record("none")
+    napari_telemetry.send_if_due(60)
+    assert len(reports_of(server)) == 1
+    assert [record.level for record in napari_telemetry.status().view.history] == [Level.BASIC, Level.NONE]
 
 
 def test_importing_it_loads_neither_network_nor_gui() -> None:

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +22,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from napari_telemetry.environment import environment_pseudonym
 from napari_telemetry.report import at_least
-from napari_telemetry.settings import lowest
+from napari_telemetry.settings import Maximum, lowest
 from napari_telemetry.store import SENDING_TIMEOUT, Counts
 from napari_telemetry.transport import Request
-from napari_telemetry.weeks import week_of
+from napari_telemetry.weeks import is_open, week_of
 from napari_telemetry.wire import Level
 from napari_update_hook import seam
 from napari_update_hook.errors import ServerUnreachableError
@@ -73,10 +74,13 @@ class Processes(RuleBasedStateMachine):
 
     # What people do
 
-    @initialize(level=st.sampled_from([Level.BASIC, Level.FULL]))
-    def most_agree(self, level: Level) -> None:
+    @initialize(level=st.sampled_from([Level.BASIC, Level.FULL]), prepared=st.sets(WHO))
+    def most_agree(self, level: Level, prepared: set[int]) -> None:
+        """Most people agree, and some processes have their report ready: whatever comes next, it is a race."""
         for who in (0, 2):
             self.agree(who, level, None)
+        for who in sorted(prepared):
+            self.check(who)
 
     @rule(who=WHO, level=st.sampled_from([Level.BASIC, Level.MIDDLE, Level.FULL]), lasts=st.sampled_from([None, 2]))
     def agree(self, who: int, level: Level, lasts: int | None) -> None:
@@ -99,6 +103,23 @@ class Processes(RuleBasedStateMachine):
         machine.client.set_consent(Level.NONE, means="test")
         self.said[machine.name] = Said()
         self.note_unwanted(machine.name)
+
+    @rule(who=WHO, level=st.sampled_from([Level.NONE, Level.BASIC, Level.MIDDLE]))
+    def lower_in_preferences(self, who: int, level: Level) -> None:
+        """Choose a maximum in napari's Preferences, check, and restore the defaults: that raises nothing."""
+        machine = self.machines[who]
+        said = self.said[machine.name]
+        if who in self.running or not seam.may_send(machine.state) or self.effective(said).includes(level) is False:
+            return
+        machine.maximum = Maximum(level, is_chosen=True)
+        if level is Level.NONE:
+            self.said[machine.name] = Said()
+            self.note_unwanted(machine.name)
+        elif said.level is not level:
+            said.level = level
+            said.counts.clear()
+        self.check(who)
+        machine.maximum = Maximum()
 
     @rule(who=WHO, level=st.sampled_from([Level.BASIC, Level.FULL]))
     def change_their_mind(self, who: int, level: Level) -> None:
@@ -147,6 +168,30 @@ class Processes(RuleBasedStateMachine):
         """A process gets as far as to ask for the public lists."""
         if who not in self.running:
             self.check(who)
+
+    @rule(who=WHO, event=st.integers(0, 6), lasts=st.sampled_from([None, 2]))
+    def something_happens_meanwhile(self, who: int, event: int, lasts: int | None) -> None:
+        """A process has its report ready, and before it leaves, something happens that may forbid it."""
+        other = {0: 1, 1: 0, 2: 2}[who]  # of the same environment, if there is another
+        if self.running:
+            return
+        if lasts:
+            self.agree(who, Level.FULL, lasts)
+        self.prepare_to_send(who)
+        events: list[Callable[[], None]] = [
+            lambda: self.forget((who + 1) % 3, 0),
+            lambda: self.say_no(other),
+            lambda: self.change_their_mind(other, Level.FULL),
+            lambda: self.agree(other, Level.BASIC, None),
+            lambda: self.lower_in_preferences(other, Level.BASIC),
+            lambda: self.begin_to_send(other),
+            lambda: self.time_passes(24 * 30),
+        ]
+        events[event]()
+        if lasts:
+            self.time_passes(27)
+            self.time_passes(27)
+        self.go_on(who, "arrives")
 
     def check(self, who: int) -> None:
         """Begin an update check, if the seam file says so. A day has passed since the last, and Python has changed."""
@@ -219,6 +264,7 @@ class Processes(RuleBasedStateMachine):
         report, said = batch["report"], self.said[machine.name]
         level = Level(batch["consent"]["level"])
         assert self.effective(said).includes(level), "no report leaves after a recorded no"
+        assert is_open(report["week"], self.clock.now), "nothing of a closed week leaves"
         assert report["week"] not in self.forgotten, "nothing of a forgotten week leaves"
         key = (report["identifier"], report["environment"], report["revision"])
         assert key not in self.left, "one revision leaves once"

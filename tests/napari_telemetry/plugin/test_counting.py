@@ -1,4 +1,4 @@
-"""What is counted, without napari."""
+"""Counting of commands and layers, without napari."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 >>> import napari_telemetry
 >>> napari_telemetry.status().decision.level         # reads only
 <Level.NONE: 'none'>
->>> napari_telemetry.consent.record("basic", lasting="90d")
 
 Importing this package loads no library: each is loaded when it is used.
 """
@@ -12,14 +11,12 @@ from __future__ import annotations
 
 TYPE_CHECKING = False  # importing typing would cost more than all of this
 if TYPE_CHECKING:
-    from types import ModuleType
     from typing import Any
 
-    from napari_telemetry import consent
     from napari_telemetry.client import Status
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "attach", "consent", "send_if_due", "status"]
+__all__ = ["__version__", "attach", "send_if_due", "status"]
 
 
 def send_if_due(deadline_s: float) -> None:
@@ -66,12 +63,3 @@ def ask(viewer: Any) -> None:
         import logging
 
         logging.getLogger("napari_telemetry").debug("not asked", exc_info=True)
-
-
-def __getattr__(name: str) -> ModuleType:
-    """Load ``napari_telemetry.consent`` when it is first used (PEP 562)."""
-    if name == "consent":
-        from importlib import import_module
-
-        return import_module("napari_telemetry.consent")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -86,7 +86,7 @@ def _file_text(client: TelemetryClient) -> str:
 
 
 @consent_app.command()
-def ask(server: ServerOption = None) -> None:
+def ask(server: ServerOption = None, duration: ForOption = None) -> None:
     """Explain the levels, show what each would send from here, and ask. Without an answer nothing is sent."""
     client = client_here(server)
     now = client.status()
@@ -116,7 +116,7 @@ def ask(server: ServerOption = None) -> None:
         level = Level(answer.lower())
     except ValueError as error:
         raise SettingsError(f"{answer!r} is not a level. Choose none, basic, middle or full. Nothing was recorded.") from error
-    _set(client, level, None, "napari-telemetry consent ask")
+    _set(client, level, duration, "napari-telemetry consent ask")
 
 
 @consent_app.command("set")
@@ -197,7 +197,7 @@ def preview(server: ServerOption = None, level: LevelOption = None, as_json: Jso
     """Print exactly the JSON that the next check would send. Nothing is sent. With --json, byte for byte."""
     client = client_here(server)
     if level is Level.NONE:
-        say(words.MEANING[level])
+        say_json(None) if as_json else say(words.MEANING[level])
     elif level is not None:
         warn(words.ABOUT_EXAMPLES if client.takes_reports() is not None else words.NO_TABLE)
         _print_body(client.example(level), as_json)

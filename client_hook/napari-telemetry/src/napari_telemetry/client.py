@@ -135,24 +135,16 @@ class TelemetryClient:
         known = takes_reports(self.hook_state.read_check().answers, self.settings.server)
         return False if known is None and all(map(is_folder, self.settings.level_servers.values())) else known
 
-    def set_consent(
-        self, level: Level, *, lasting: timedelta | None = None, keep_expiry: bool = False, means: str
-    ) -> ConsentRecord:
+    def set_consent(self, level: Level, *, lasting: timedelta | None = None, means: str) -> ConsentRecord:
         """Record an answer for the service of the settings, and return it. Nothing is sent.
 
-        ``lasting``: None means until it is changed; ``keep_expiry``: until when the current consent lasts; ``means``: how it
-        was given, for the history. Raises StateError, and SettingsError for a server that accepts no reports.
+        ``lasting``: None means until it is changed; ``means``: how it was given, for the history. Raises
+        StateError, and SettingsError for a server that accepts no reports.
         """
         if level is not Level.NONE and self.takes_reports() is False:
             raise SettingsError(f"{self.settings.server} accepts no reports, so there is nothing to agree to.")
         now = self.settings.now()
         until = now + lasting if lasting is not None else None
-        if (
-            keep_expiry
-            and (current := self.store.view(self.settings.service).consent) is not None
-            and not has_ended(current, now)
-        ):
-            until = current.until
         record = ConsentRecord(now, level, SCHEMA_VERSION, self.settings.service, until, means)
         record = self.store.record(record, may_extend=self._is_installed())
         if level is Level.NONE:
@@ -167,7 +159,7 @@ class TelemetryClient:
     def claim_prompt(self, *, requested: bool) -> bool:
         """Return whether to ask now, and remember it, so that of several processes one asks. A ``requested`` one always may.
 
-        The seam file says when to ask again if there is no answer. Raises StateError.
+        If there is no answer, the seam file says when to ask again. Raises StateError.
         """
         if requested:
             return True

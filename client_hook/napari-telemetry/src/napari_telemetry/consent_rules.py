@@ -83,7 +83,7 @@ def decide(
 
 
 def has_ended(record: ConsentRecord | None, now: datetime) -> bool:
-    """Whether there is no consent any more: none was given, it was withdrawn, or it has expired."""
+    """Whether consent has ended: it was withdrawn, has expired, or was never given."""
     return record is None or record.level is Level.NONE or (record.until is not None and now >= record.until)
 
 
@@ -123,7 +123,7 @@ class Change(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True):
-    """A question to ask. ``previous``: the answer that is not in effect any more; ``changes``: what is collected since."""
+    """A question to ask. ``previous``: the answer that has lost its effect; ``changes``: the fields added since."""
 
     reason: PromptReason
     previous: ConsentRecord | None = None

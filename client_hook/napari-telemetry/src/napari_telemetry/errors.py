@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from napari_update_hook.errors import ServerAnswerError, StateError
+from napari_update_hook.errors import ServerAnswerError
 
 
 class RefusedError(ServerAnswerError):
@@ -15,7 +15,3 @@ class RefusedError(ServerAnswerError):
         super().__init__(message, status, retry_after)
         self.kind = kind
         self.is_problem = is_problem
-
-
-class StateBusyError(StateError):
-    """The state file is locked by another process; retry."""

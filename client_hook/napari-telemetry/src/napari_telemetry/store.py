@@ -20,7 +20,6 @@ from napari_update_hook.errors import StateError
 
 from napari_telemetry.consent_rules import ConsentRecord, Decision, extends_consent, has_ended
 from napari_telemetry.environment import EnvironmentInfo, decode_info, encode_info, new_secret
-from napari_telemetry.errors import StateBusyError
 from napari_telemetry.layers import LayerKind
 from napari_telemetry.settings import TelemetrySettings
 from napari_telemetry.weeks import closes_at, is_open, start_of, week_of
@@ -464,7 +463,6 @@ class Store:
         return next(iter(self._history(file)[-1:]), None)
 
     def _record(self, file: sqlite3.Connection, record: ConsentRecord, may_extend: bool = True) -> ConsentRecord:
-        self._expire_sending(file, record.at)
         previous = self._consent(file)
         number = file.execute(
             "INSERT INTO consents (environment, at, level, schema_version, service, until, means) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -478,7 +476,7 @@ class Store:
             file.execute("UPDATE drafts SET consent = ? WHERE environment = ?", (number, self.environment))
         else:
             self._end(file)
-            # what is on its way may arrive after this answer
+            # what is on its way may arrive after this answer; a clock that jumped must not make it seem lost
             file.execute("UPDATE outbox SET is_to_delete = 1 WHERE state = 'sending' AND environment = ?", (self.environment,))
         if record.level is not Level.NONE:
             for owner in (ACCOUNT, self.environment):
@@ -595,7 +593,7 @@ class Store:
             except StateError:
                 raise
             except (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError) as error:
-                raise (StateBusyError if _is_busy(error) else StateError)(_explained(self.path, error)) from error
+                raise StateError(_explained(self.path, error)) from error
             finally:
                 if self._connection is not None and self._connection.in_transaction:
                     self._connection.rollback()

@@ -30,17 +30,21 @@ MEANING = {
     "No names, no paths, no pixels.",
 }
 ABOUT_EXAMPLES = (
-    "This is what would be sent from here right now. The identifiers are made from a throwaway secret. Which plugins are "
-    "public is taken from the update table; the server's own lists, which know all versions, are fetched only after you agree."
+    "This is what would be sent from here right now, with sample identifiers. Which plugins are public is taken from the "
+    "update table; the server's own lists, which know all versions, are fetched only after you agree."
 )
-NO_TABLE = "Plugins and the version of napari are not named, because there was no update check yet: run one first."
+NO_TABLE = (
+    "This is what would be sent from here right now, with sample identifiers. It lacks the plugins and the version "
+    "of napari until the first update check, which fetches the list of public plugins."
+)
 REMOVE = "napari-telemetry is not needed then, and can be removed."
 FORGET = "Delete all your reports, on the servers and here? Nothing more is sent for these weeks."
 NOTHING_SENT = "Nothing was sent from this environment in the last 60 days."
 HOW_IDS_ARE_MADE = (
-    "The identifier is an HMAC-SHA256 of the server's address and the week, each preceded by its length in four bytes, with a "
-    "random secret of 32 bytes: the first 32 hexadecimal digits. The environment's is one of the week with a secret of its "
-    "own: 8 digits. Both are new every week, and the secrets never leave this computer."
+    "Both are new every week, cannot be linked to those of another week, and are made from secrets that never leave this "
+    "computer. The identifier is an HMAC-SHA256 of the server's address and the week, each preceded by its length in four "
+    "bytes, with a random secret of 32 bytes: the first 32 hexadecimal digits. The environment's is one of the week with a "
+    "secret of its own: 8 digits."
 )
 NO_IDS = "No identifier: one exists only while you consent."
 
@@ -135,7 +139,7 @@ def lines(status: Status) -> list[tuple[str, str]]:
     if status.settings.site.sources:
         found.append(("Administrator's file", ", ".join(status.settings.site.sources)))
     if others := sorted(set(status.settings.level_servers.values()) - {status.settings.server}):
-        found.append(("Servers of the levels", ", ".join(others)))
+        found.append(("Other levels go to", ", ".join(others)))
     if status.problem:
         found.append(("Problem", status.problem))
     return found
@@ -150,7 +154,7 @@ def outcome_text(batch: SentBatch) -> str:
     """Return what became of a report, in words."""
     receipt = json.loads(batch.receipt) if batch.receipt else {}
     if receipt.get("stored"):
-        return f"accepted as revision {receipt['revision']} of its week"
+        return "accepted"
     return f"not accepted: {receipt.get('reason') or 'the server did not say why'}" if receipt else receipt_text(batch)
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from napari_update_hook.plugin.session import explained
+
 from napari_telemetry.plugin.counting import Collector, counts_by_week
 
 if TYPE_CHECKING:
@@ -181,20 +183,25 @@ class Session:
         self._request("server copy", lambda client: client.server_copies(), lambda copies: {"copies": copies})
 
     def remove_package(self, then: Callable[[str], object]) -> None:
-        """Uninstall napari-telemetry, and call ``then`` with what became of it."""
+        """Uninstall napari-telemetry in a thread of its own, and call ``then`` with what became of it."""
+        self._begin("removal")
 
-        def remove(_: TelemetryClient) -> dict[str, Any]:
+        def remove() -> None:
             from napari_update_hook import offer
             from napari_update_hook.environment import read_environment
             from napari_update_hook.installers import detect_install
 
-            how = offer.how_to_uninstall(detect_install(), read_environment())
-            if how.reason is None:
-                offer.run(how)
-            then(how.reason or "napari-telemetry was removed.")
-            return {}
+            try:
+                how = offer.how_to_uninstall(detect_install(), read_environment())
+                if how.reason is None:
+                    offer.run(how)
+                then(how.reason or "napari-telemetry was removed.")
+            except Exception as error:
+                self._jobs.put(partial(self._finish, "removal", failure=error))
+            else:
+                self._jobs.put(partial(self._finish, "removal"))
 
-        self._save("removal", remove)
+        threading.Thread(target=remove, name="napari-telemetry-removal", daemon=True).start()
 
     def forget(self) -> None:
         """Delete everything that servers hold, and its copies here."""
@@ -273,7 +280,7 @@ class Session:
         with self._publishing:
             self._busy[name] -= 1
             if failure is not None:
-                self._failures[name] = _explained(failure)
+                self._failures[name] = explained(failure)
         self._read(**(changes or {}))
 
     # The session's thread
@@ -324,7 +331,7 @@ class Session:
             self._publish(status=status, problem=None, **changes)
         except Exception as error:
             self.collector.count_under(None)
-            self._publish(status=None, problem=_explained(error), **changes)
+            self._publish(status=None, problem=explained(error), **changes)
 
     def _flush(self) -> None:
         """Save what was counted; it is kept in memory if the file cannot be written now."""
@@ -359,11 +366,3 @@ def _client_here() -> TelemetryClient:
     from napari_telemetry.client import client_here
 
     return client_here()
-
-
-def _explained(error: Exception) -> str:
-    from napari_update_hook.errors import UpdateHookError
-
-    if isinstance(error, UpdateHookError):
-        return str(error)
-    return f"Something unforeseen went wrong ({type(error).__name__}: {error}). Please report this."

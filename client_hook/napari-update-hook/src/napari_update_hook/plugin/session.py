@@ -153,7 +153,7 @@ class Session:
                 self._publish(installing="Installed.")
                 then()
             except Exception as error:
-                self._publish(installing=_explained(error))
+                self._publish(installing=explained(error))
 
         self._jobs.put(run)
 
@@ -176,7 +176,7 @@ class Session:
             try:
                 work(self._make_client())
             except Exception as error:
-                failure = _explained(error)
+                failure = explained(error)
             self._publish(failure=failure)
             self._read()
 
@@ -212,7 +212,7 @@ class Session:
             notifies, offers = client.state.wants_notifications(), self._offers(client)
             self._publish(result=result, problem=problem, notifies=notifies, offers_telemetry=offers)
         except Exception as error:
-            self._publish(problem=_explained(error))
+            self._publish(problem=explained(error))
 
     def _check(self, *, only_if_due: bool) -> None:
         if self._stopped.is_set():
@@ -231,7 +231,7 @@ class Session:
                         callback(updates)
         except Exception as error:
             if not only_if_due or self.snapshot.result is None:
-                self._publish(failure=_explained(error))
+                self._publish(failure=explained(error))
         finally:
             self._publish(is_checking=False)
 
@@ -261,7 +261,8 @@ def _state_here() -> Any:
     return State(settings.state, environment_id(Path(sys.prefix))), settings.now()
 
 
-def _explained(error: Exception) -> str:
+def explained(error: Exception) -> str:
+    """Return what a person should read about an error."""
     from napari_update_hook.errors import UpdateHookError
 
     if isinstance(error, UpdateHookError):

@@ -1,0 +1,14 @@
+"""Answers for tests that need one in this environment. The package has no such function: a person consents, not a program."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from napari_telemetry.client import client_here
+from napari_telemetry.consent_rules import ConsentRecord
+from napari_telemetry.wire import Level
+
+
+def record(level: str, *, lasting: timedelta | None = None, server: str | None = None) -> ConsentRecord:
+    """Record an answer for this environment and this server."""
+    return client_here(server).set_consent(Level(level), lasting=lasting, means="a test")
