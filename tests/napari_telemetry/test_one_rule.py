@@ -322,3 +322,14 @@ class Processes(RuleBasedStateMachine):
 def test_no_order_of_events_lets_a_report_leave_that_may_not() -> None:
     profile = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
     run_state_machine_as_test(Processes, settings=profile)
+
+
+@pytest.mark.parametrize("lasts", [None, 2])
+@pytest.mark.parametrize("event", range(7))
+@pytest.mark.parametrize("who", range(3))
+def test_what_happens_before_a_report_leaves_forbids_it(who: int, event: int, lasts: int | None) -> None:
+    """The same without chance: each event by itself."""
+    processes = Processes()
+    processes.most_agree(Level.FULL, set())
+    processes.something_happens_meanwhile(who, event, lasts)
+    processes.teardown()
