@@ -75,7 +75,7 @@ def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
     qtbot.waitUntil(lambda: level() == "full", timeout=PATIENCE_MS)
     page().maximum_level = "basic"
     qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
-    assert not get_instance().counting.is_connected
+    qtbot.waitUntil(lambda: not get_instance().counting.is_connected, timeout=PATIENCE_MS)  # by the GUI thread
     session.send(10)
     current = client_here().status().view.consent
     assert current is not None

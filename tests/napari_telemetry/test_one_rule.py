@@ -35,7 +35,7 @@ from tests.support.client import ALLOWED, SERVER, Clock, Machine
 EVENT = "affinder.start"
 WHO = st.integers(0, 2)
 OUTCOMES = st.sampled_from(["arrives", "arrives", "request is lost", "answer is lost"])
-EXAMPLES, STEPS = (600, 60) if os.environ.get("TEST_ALL") else (40, 40)
+EXAMPLES, STEPS = (300, 60) if os.environ.get("TEST_ALL") else (40, 40)
 
 
 @dataclass
