@@ -9,7 +9,7 @@ import httpx
 import napari_telemetry
 import pytest
 import respx
-from napari_telemetry import cli
+from napari_telemetry import cli, words
 from napari_telemetry.client import client_here
 from napari_telemetry.store import View
 from napari_update_hook.state import CheckState
@@ -87,7 +87,7 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert "0 reports" in command("server-copy").out
     withdrawn = command("consent", "set", "none")
     assert "napari-telemetry forget" in withdrawn.out, "the offer to delete"
-    removal = " ".join(withdrawn.out.split()).partition(" uninstall ")[2]  # by pip, or by uv where it made the environment
+    removal = " ".join(withdrawn.out.split()).partition(words.REMOVE)[2]  # by the tool of the environment that runs this
     assert "napari-telemetry" in removal, "the offer to remove the package"
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
     assert command("forget").code == 1, "no one is there who could agree"
