@@ -143,7 +143,7 @@ def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp
     status = subprocess.run([programs / "napari-updates", "status"], env=with_state, capture_output=True, text=True, check=True)
     told = " ".join(status.stdout.split())
     assert "napari-telemetry is not installed" in told
-    assert "telemetry.sqlite3" in told, "what is left, and how to delete it"
+    assert "telemetry.sqlite3" in told, "it names the file that is left, and how to delete it"
     call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-update-hook")
     for package in ("napari_update_hook", "napari_telemetry"):
         gone = subprocess.run([python, "-c", f"import {package}"], capture_output=True, text=True, check=False)

@@ -71,8 +71,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
     monkeypatch.setattr("napari_update_hook.plugin.session.POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.1)
-    monkeypatch.setattr(sessions, "_running", [])
-    monkeypatch.setattr(telemetry, "_running", sessions._running)
     monkeypatch.setattr(telemetry, "_instance", None)
     monkeypatch.setattr(instances, "_instance", None)
     clients.store_of.cache_clear()

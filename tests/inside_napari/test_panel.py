@@ -185,7 +185,7 @@ def test_without_a_file_that_says_so_no_telemetry_is_loaded(viewer: Any, qtbot: 
 def test_with_consent_telemetry_is_attached_and_its_report_goes_with_the_check(
     viewer: Any, qtbot: Any, server: MadeServer
 ) -> None:
-    from napari_telemetry.plugin.session import running_session
+    from napari_telemetry.plugin.instance import running_session
 
     from tests.support import consent
 

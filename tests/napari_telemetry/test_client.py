@@ -339,7 +339,7 @@ def test_being_asked_about_another_server_does_not_end_the_consent_for_this_one(
     machine.consent(Level.FULL)
     elsewhere = Machine(machine.folder, "https://other.example", clock=machine.clock)
     elsewhere.note_check()
-    assert elsewhere.client.claim_prompt(requested=False)
+    assert elsewhere.client.claim_prompt()
     assert machine.client.status().decision.level is Level.FULL
 
 
@@ -367,14 +367,13 @@ def test_where_the_server_accepts_no_reports_there_is_nothing_to_agree_to(machin
 def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: Machine, holding: Holding) -> None:
     machine.note_check()
     for number in range(MAX_PROMPTS):
-        assert machine.client.claim_prompt(requested=False)
-        assert not machine.client.claim_prompt(requested=False), "once"
+        assert machine.client.claim_prompt()
+        assert not machine.client.claim_prompt(), "once"
         forget(machine)  # changes nothing about that
         assert not seam.may_send(machine.state)
         machine.clock.now += PROMPT_INTERVAL
         assert seam.may_attach(machine.state, machine.clock()) is (number + 1 < MAX_PROMPTS)
-    assert not machine.client.claim_prompt(requested=False)
-    assert machine.client.claim_prompt(requested=True), "a person may always look"
+    assert not machine.client.claim_prompt()
 
 
 def test_an_example_before_anyone_agreed_makes_no_secret_and_asks_no_one(machine: Machine, server: respx.MockRouter) -> None:

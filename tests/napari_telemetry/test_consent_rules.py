@@ -1,4 +1,4 @@
-"""What is in effect, and when to ask: answers, prompts and time in, decisions out."""
+"""The effective level, and when to ask: answers, prompts and time in, decisions out."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ class Processes(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([0.02, 1, 27, 24 * 7, 24 * 7, 24 * 30, -5, -24 * 8]))
     def time_passes(self, hours: float) -> None:
-        """A request ends long before two minutes have passed: what is on its way has arrived by then.
+        """A request ends long before two minutes have passed, so it has arrived by then.
 
         A process that waits for the public lists may be suspended for any time.
         """
@@ -277,7 +277,7 @@ class Processes(RuleBasedStateMachine):
         others = [request for one, (_, request) in self.running.items() if self.machines[one].name == machine.name]
         pending = [json.loads(one.body)["report"]["week"] for one in others if "/api/updates/" in one.url]
         assert report["week"] not in pending, "no other process is sending it"
-        assert any(json.loads(one.request) == batch for one in machine.view.sent), "what is sent is in the record"
+        assert any(json.loads(one.request) == batch for one in machine.view.sent), "the record has every report that leaves"
         if not hasattr(said, "is_unknown"):
             counted = report.get("command_usage", {}).get(EVENT, 0)
             most = said.counts[report["week"]]

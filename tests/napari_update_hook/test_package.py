@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -14,6 +15,7 @@ import pytest
 from napari_update_hook import seam
 from napari_update_hook.state import State
 
+CLIENT = Path(__file__).parents[2] / "client_hook"
 PACKAGE = Path(napari_update_hook.__file__).parent
 NOW = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
 
@@ -45,6 +47,17 @@ def test_only_what_napari_brings_is_imported() -> None:
     for path in PACKAGE.rglob("*.py"):
         others = imports_of(path) - set(sys.stdlib_module_names) - {"napari_update_hook"}
         assert others <= allowed | inside, path
+
+
+@pytest.mark.parametrize("name", ["napari-update-hook", "napari-telemetry"])
+def test_everything_that_a_package_requires_is_imported(name: str) -> None:
+    imported = set().union(*(imports_of(path) for path in (CLIENT / name / "src").rglob("*.py")))
+    project = (CLIENT / name / "pyproject.toml").read_text("utf-8")
+    listed = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)
+    assert listed is not None
+    required = re.findall(r'^\s*"([a-z-]+)', listed[1], re.MULTILINE)
+    assert required
+    assert {one.replace("-", "_") for one in required} <= imported
 
 
 def test_importing_the_package_loads_nothing_else() -> None:

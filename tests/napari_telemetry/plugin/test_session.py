@@ -127,7 +127,7 @@ def test_a_no_while_a_report_is_on_its_way_deletes_it(session: Session, machine:
 def test_a_no_that_cannot_be_saved_is_told_and_nothing_leaves(
     session: Session, machine: Machine, respx_mock: respx.MockRouter
 ) -> None:
-    """What cannot be written can neither say no nor let a report leave: both are writes to one file."""
+    """A read-only file can neither record a no nor let a report leave: both are writes to it."""
     taking_server(respx_mock, SERVER)
     machine.consent(Level.BASIC)
     with machine.store._read() as file:
@@ -220,7 +220,7 @@ def test_also_the_third_prompt_says_what_has_changed(session: Session, machine: 
         assert status.prompt is not None
         assert status.prompt.reason is PromptReason.GROWN
         assert status.prompt.changes
-        assert machine.client.claim_prompt(requested=False)
+        assert machine.client.claim_prompt()
     machine.clock.forward(days=31)
     assert not machine.client.status().is_prompt_due
 

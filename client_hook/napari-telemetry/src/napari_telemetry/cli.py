@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from napari_update_hook import offer
-from napari_update_hook.cli.options import FAILURE, JsonOption, ServerOption, YesOption, run_app
+from napari_update_hook.cli.options import FAILURE, JsonOption, ServerOption, YesOption, new_app, run_app
 from napari_update_hook.errors import SettingsError
 from napari_update_hook.installers import detect_install
 from napari_update_hook.state import parsed_duration
-from napari_update_hook.terminal import is_interactive, out, plain, say, say_command, say_json, waiting, warn
+from napari_update_hook.terminal import is_interactive, out, plain, plain_lines, say, say_command, say_json, waiting, warn
 
 from napari_telemetry import __version__, words
 from napari_telemetry.client import TelemetryClient, client_here
@@ -21,14 +21,11 @@ from napari_telemetry.transport import Transport
 from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level
 
 DEADLINE_S = 9.0
-app = typer.Typer(
-    help="Weekly usage reports for napari's maintainers, sent with an update check and only with your consent.\n\nNothing is "
+app = new_app(
+    __version__,
+    "Weekly usage reports for napari's maintainers, sent with an update check and only with your consent.\n\nNothing is "
     "sent unless you agree: `napari-telemetry consent --help`.",
-    epilog="Exit codes: 0 done, 1 failure, 2 wrong use, 3 the server cannot be reached.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its tables print "<bool>" beside each switch
-    context_settings={"help_option_names": ["-h", "--help"]},
+    "0 done, 1 failure, 2 wrong use, 3 the server cannot be reached",
 )
 consent_app = typer.Typer(help="Choose what may be sent: none, basic, middle or full. Without an answer, nothing is.",
                           no_args_is_help=True)  # fmt: skip
@@ -37,21 +34,6 @@ ForOption = Annotated[str | None, typer.Option("--for", help="For how long: 90d,
 LevelOption = Annotated[
     Level | None, typer.Option("--level", help="Show an example at this level, before you agree to anything.")
 ]
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        say(__version__)
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    """Options of the command itself; each acts by its callback."""
 
 
 @app.command()
@@ -107,7 +89,7 @@ def ask(server: ServerOption = None, duration: ForOption = None) -> None:
     if not is_interactive():
         say("To answer: napari-telemetry consent set none, basic, middle or full")
         return
-    client.claim_prompt(requested=False)  # without an answer, napari asks again in 30 days
+    client.claim_prompt()  # without an answer, napari asks again in 30 days
     answer = typer.prompt("none, basic, middle or full? Press Enter to decide later", default="", show_default=False).strip()
     if not answer:
         say("Nothing is sent. You can answer at any time: napari-telemetry consent set LEVEL")
@@ -282,13 +264,6 @@ def _offer_to_forget(client: TelemetryClient) -> None:
         _forget(client)
     else:
         say("To delete them now: napari-telemetry forget")
-
-
-def plain_lines(text: str) -> Any:
-    """Return a text of several lines without control characters."""
-    from rich.text import Text
-
-    return Text("\n").join(plain(line) for line in text.split("\n"))
 
 
 def _print_body(body: bytes, as_json: bool = False) -> None:

@@ -138,8 +138,9 @@ class TelemetryClient:
     def set_consent(self, level: Level, *, lasting: timedelta | None = None, means: str) -> ConsentRecord:
         """Record an answer for the service of the settings, and return it. Nothing is sent.
 
-        ``lasting``: None means until it is changed; ``means``: how it was given, for the history. Raises
-        StateError, and SettingsError for a server that accepts no reports.
+        ``lasting``: None means until it is changed; ``means``: how it was given, for the history.
+
+        Raises StateError, and SettingsError for a server that accepts no reports.
         """
         if level is not Level.NONE and self.takes_reports() is False:
             raise SettingsError(f"{self.settings.server} accepts no reports, so there is nothing to agree to.")
@@ -156,13 +157,11 @@ class TelemetryClient:
                 raise StateError(f"{self.hook_state.folder} cannot be written, so nothing is sent. Free it for writing.")
         return record
 
-    def claim_prompt(self, *, requested: bool) -> bool:
-        """Return whether to ask now, and remember it, so that of several processes one asks. A ``requested`` one always may.
+    def claim_prompt(self) -> bool:
+        """Return whether to ask now, and remember it, so that of several processes one asks. Raises StateError.
 
-        If there is no answer, the seam file says when to ask again. Raises StateError.
+        Unless it is answered, the seam file has the time from which to ask again.
         """
-        if requested:
-            return True
         now, status = self.settings.now(), self.status()
         if not status.is_prompt_due or not self.store.claim_prompt(now):
             return False
@@ -279,8 +278,8 @@ def client_here(server: str | None = None) -> TelemetryClient:
 def send_if_due(deadline_s: float) -> None:
     """See `napari_telemetry.send_if_due`."""
     with contextlib.suppress(Exception):
-        running = sys.modules.get("napari_telemetry.plugin.session")
-        session = running.running_session() if running is not None else None
+        instance = sys.modules.get("napari_telemetry.plugin.instance")
+        session = instance.running_session() if instance is not None else None
         if session is not None:  # in napari: what a person says there is in one order with this
             session.send(deadline_s)
         else:

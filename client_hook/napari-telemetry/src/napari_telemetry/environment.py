@@ -1,4 +1,4 @@
-"""What is known about this environment before the public lists decide what of it may be sent, and its weekly pseudonyms."""
+"""Facts about this environment, of which the public lists let some into a report, and its weekly pseudonyms."""
 
 from __future__ import annotations
 

@@ -24,6 +24,11 @@ def plain(text: str, style: str = "") -> Text:
     return Text(visible, style=style)
 
 
+def plain_lines(text: str) -> Text:
+    """Return a text of several lines without control characters."""
+    return Text("\n").join(plain(line) for line in text.split("\n"))
+
+
 def say(text: str) -> None:
     """Print a sentence."""
     _print(out, plain(text))

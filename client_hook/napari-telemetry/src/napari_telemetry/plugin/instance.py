@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari_update_hook.plugin.instance import has_qt_application, posted_to_gui_thread
 
 from napari_telemetry.plugin.counting import Counting
-from napari_telemetry.plugin.session import Session, Snapshot, _running
+from napari_telemetry.plugin.session import Session, Snapshot
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -21,7 +21,6 @@ class PluginInstance:
         self.counting = Counting(self.session.collector)
         self._gui: Any = None
         self._has_followed = False
-        _running.append(self.session)
 
     def add(self, viewer: Any) -> None:
         """Add a viewer, and start the session. May be called again for the same one.
@@ -83,3 +82,8 @@ def get_instance() -> PluginInstance:
     if _instance is None:
         _instance = PluginInstance()
     return _instance
+
+
+def running_session() -> Session | None:
+    """Return the session of this process that runs, None if there is none."""
+    return _instance.session if _instance is not None and _instance.session.is_running else None

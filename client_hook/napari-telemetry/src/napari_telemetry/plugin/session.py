@@ -123,11 +123,10 @@ class Session:
         means: str,
         service: str,
         lasting: timedelta | None = None,
-        then: Callable[[], object] = lambda: None,
     ) -> None:
         """Record an answer. ``service``: the one that the person was told of; if it is another by now, nothing is recorded.
 
-        ``lasting``: None means until it is changed. ``then``: called once it is recorded, on the session's thread.
+        ``lasting``: None means until it is changed.
         """
 
         def record(client: TelemetryClient) -> dict[str, Any]:
@@ -140,7 +139,6 @@ class Session:
                     f"Nothing was recorded: reports would go to {client.settings.service} now, not to {service}. Answer again."
                 )
             client.set_consent(Level(level), lasting=lasting, means=means)
-            then()
             return {"preview": None}
 
         self._save("answer", record)
@@ -155,7 +153,7 @@ class Session:
             from napari_telemetry.wire import TELEMETRY_LEVELS
             from napari_telemetry.words import pretty_json
 
-            if self._stopped.is_set() or not client.claim_prompt(requested=requested):
+            if self._stopped.is_set() or not (requested or client.claim_prompt()):
                 return {}
             examples = {level.value: pretty_json(client.example(level)) for level in TELEMETRY_LEVELS}
             self._publish(examples=examples)
@@ -238,8 +236,8 @@ class Session:
             from napari_telemetry.transport import Transport
 
             try:
-                transport = Transport(deadline_s)
-                advance(transport, steps_of(self._current(again=name == "send")), None)
+                steps = steps_of(self._current(again=name == "send"))
+                advance(Transport(deadline_s), steps, None)
             except Exception as error:
                 self._finish(name, failure=error)
                 finally_()
@@ -352,14 +350,6 @@ class Session:
         for listener in list(self._listeners) if self.snapshot != before and not self._stopped.is_set() else ():
             with contextlib.suppress(Exception):  # a window that is about to close
                 listener(self.snapshot)
-
-
-_running: list[Session] = []
-
-
-def running_session() -> Session | None:
-    """Return the session of this process that runs, None if there is none."""
-    return next((one for one in _running if one.is_running), None)
 
 
 def _client_here() -> TelemetryClient:

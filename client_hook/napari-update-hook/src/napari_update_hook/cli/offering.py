@@ -18,7 +18,7 @@ NoThanksOption = Annotated[bool, typer.Option("--no-thanks", help="Do not show t
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command. Help does not list it: who has not asked for usage reports does not read of them."""
+    """Add the command. Help does not list it: people who only want updates need not read about usage reports."""
     app.command(hidden=True)(telemetry)
 
 

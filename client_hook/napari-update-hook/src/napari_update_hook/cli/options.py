@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from napari_update_hook.errors import ServerUnreachableError, SettingsError, UpdateHookError
-from napari_update_hook.terminal import fail
+from napari_update_hook.terminal import fail, say
 
 DONE, FAILURE, USAGE, UNREACHABLE, UPDATES = 0, 1, 2, 3, 10
 
@@ -23,6 +23,33 @@ ServerOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 BuildOption = Annotated[bool, typer.Option("--build", help="Allow building source distributions, which runs their code.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+
+
+def new_app(version: str, about: str, exit_codes: str) -> typer.Typer:
+    """Return an empty command with its help and ``--version``."""
+    app = typer.Typer(
+        help=about,
+        epilog=f"Exit codes: {exit_codes}.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # its tables print "<bool>" beside each switch
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    def print_version(wanted: bool) -> None:
+        if wanted:
+            say(version)
+            raise typer.Exit
+
+    @app.callback()
+    def options(
+        version: bool = typer.Option(
+            False, "--version", callback=print_version, is_eager=True, help="Print the version and end."
+        ),
+    ) -> None:
+        """Options of the command itself; each acts by its callback."""
+
+    return app
 
 
 def run_app(app: typer.Typer) -> None:

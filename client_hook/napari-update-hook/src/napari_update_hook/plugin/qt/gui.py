@@ -22,7 +22,7 @@ Action = tuple[str, Callable[[], object]]
 
 
 class WindowGui(QObject):
-    """What is drawn for one session in every window. Lives in the GUI thread. Also the base of napari-telemetry's."""
+    """Draws one session in every window, on the GUI thread. The base class of both packages' windows."""
 
     PLUGIN = ""
     WIDGET = ""
