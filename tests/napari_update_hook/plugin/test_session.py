@@ -8,16 +8,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from napari_update_hook.plan import Verdict
 from napari_update_hook.plugin import session as sessions
+from napari_update_hook.plugin import worker
 from napari_update_hook.plugin.session import Session, Snapshot
 from napari_update_hook.plugin.view import (
+    checked_text,
     command_text,
-    details_text,
+    details_html,
+    groups_of,
     indicator_of,
-    mark_of,
     notice_text,
-    shown_rows,
     summary_text,
+    verdict_lines,
+    versions_text,
 )
 from napari_update_hook.state import Snooze
 from napari_update_hook.updates import Status
@@ -29,7 +33,7 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.02)
+    monkeypatch.setattr(worker, "POLL_INTERVAL_S", 0.02)
     monkeypatch.setattr(sessions, "_state_here", lambda: (machine.state, machine.clock()))
     made = Session(lambda: machine.client, first_check_after=3600)
     yield made
@@ -158,26 +162,50 @@ def test_the_words_of_the_windows(machine: Machine, server: RecordingServer) -> 
     indicator = indicator_of(shown)
     assert indicator is not None
     assert (indicator.text, indicator.is_alert) == ("1 update", False)
-    told = summary_text(shown)
-    assert told.startswith("There is 1 update. 1 plugin is not in the index. Checked 2026-11-18 12:00 UTC at http")
-    assert [mark_of(row) for row in shown_rows(shown)] == ["update", ""]
+    assert summary_text(shown) == "There is 1 update. 1 plugin is not in the index."
+    assert checked_text(shown).startswith("Checked 2026-11-18 12:00 UTC at http")
+    (update, (row,)), (held, (other,)) = groups_of(shown)
+    assert (update, versions_text(row)) == ("Update", "0.4.0 → 0.5.0")
+    assert held == "Held back"
+    assert "0.1.3 needs Python &gt;=3.12" in details_html(shown, other)
+    assert "https://pypi.org/project/affinder/0.5.0/" in details_html(shown, row)
     assert "pip install affinder==0.5.0" in str(command_text(shown))
-    assert "0.1.3 needs Python >=3.12" in details_text(shown, shown_rows(shown)[1])
+    assert groups_of(shown, "AFF") == [("Update", [row])]
     server.answer(PYPI, table({"affinder": "0.4.0"}))
     indicator = indicator_of(snapshot_of(machine))
     assert indicator is not None
     assert indicator.text == "Plugins up to date"
 
 
-def test_a_withdrawn_release_stands_first_and_alerts(machine: Machine, server: RecordingServer) -> None:
+def test_what_a_new_napari_would_break_is_a_short_list() -> None:
+    verdicts = [
+        Verdict("affinder", "0.4.0", "update to 0.5.0", "0.4.0 needs napari <0.9"), Verdict("napari-svg", "0.2.1", "fine"),
+        Verdict("empanada", "1.2.4", "no release yet", "1.2.4 needs napari <=0.6.6"),
+    ]  # fmt: skip
+    assert verdict_lines(verdicts) == [
+        "No release for it yet: empanada (1.2.4 needs napari <=0.6.6)",
+        "Need an update: affinder (0.4.0 needs napari <0.9)",
+        "Work as they are: 1 of 3 plugins",
+    ]
+
+
+def test_a_withdrawn_release_stands_first_and_alerts_and_its_cure_is_no_alert(
+    machine: Machine, server: RecordingServer
+) -> None:
     machine.environment = environment(affinder="0.4.0", zebra="1.0")
     server.answer(PYPI, table({"affinder": "0.5.0", "zebra": {"releases": [{"version": "0.9"}], "yanked": {"1.0": "broken"}}}))
     shown = snapshot_of(machine)
-    assert {mark_of(row) for row in shown_rows(shown)} == {"update", "unsafe"}
+    assert [(name, versions_text(row)) for name, (row,) in groups_of(shown)] == [
+        ("Withdrawn or vulnerable", "\N{WARNING SIGN} 1.0"), ("Update", "0.4.0 → 0.5.0")
+    ]  # fmt: skip
     indicator = indicator_of(shown)
     assert indicator is not None
     assert indicator.is_alert
     assert "1.0 was withdrawn by its authors: broken" in indicator.tooltip
+    server.answer(PYPI, table({"affinder": {"releases": [{"version": "0.5.0"}], "yanked": {"0.3.0": "broken"}}}))
+    indicator = indicator_of(snapshot_of(machine))
+    assert indicator is not None
+    assert not indicator.is_alert
 
 
 @pytest.mark.parametrize(

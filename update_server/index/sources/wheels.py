@@ -62,7 +62,7 @@ class WheelReader:
     Use it as an asynchronous context manager.
     """
 
-    def __init__(self, time_limit_s: int = TIME_LIMIT_S) -> None:
+    def __init__(self, time_limit_s: float = TIME_LIMIT_S) -> None:
         """``time_limit_s``: seconds of processor time for one wheel."""
         self._time_limit_s = time_limit_s
         self._child: asyncio.subprocess.Process | None = None

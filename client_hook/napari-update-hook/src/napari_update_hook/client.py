@@ -25,7 +25,7 @@ from napari_update_hook.errors import (
 )
 from napari_update_hook.index import Index, cached_index, fetch_index
 from napari_update_hook.installers import HowTo, InstallEnvironment, detect_install, how_to_install
-from napari_update_hook.plan import Plan, make_plan
+from napari_update_hook.plan import Plan, Verdict, make_plan, newest_napari, what_breaks
 from napari_update_hook.settings import Settings, settings_here
 from napari_update_hook.state import NOTIFY_INTERVAL, CheckState, Pause, State, environment_id
 from napari_update_hook.updates import Status, UpdateRow, compare, plan_without_snoozed, snooze_text
@@ -47,7 +47,7 @@ class CheckResult:
     ``napari``: the installed version; ``index_version``: None where the server cannot tell; ``fetched_at``: of the answer that
     was used. ``rows``: one for each installed package of the index, napari first; ``plan``: the updates that work together, and
     ``how`` to install them. ``unlisted``: installed plugins that the index does not have. ``notice``: what people should know
-    about the answer, such as its age.
+    about the answer, such as its age. ``next_napari``: a newer napari that fits this Python, with what it would mean.
     """
 
     server: str
@@ -62,6 +62,7 @@ class CheckResult:
     unlisted: tuple[str, ...] = ()
     is_from_cache: bool = False
     notice: str | None = None
+    next_napari: tuple[str, tuple[Verdict, ...]] | None = None
 
 
 class UpdateClient:
@@ -94,8 +95,12 @@ class UpdateClient:
 
     def known(self, *, keep_napari: bool = False) -> CheckResult | None:
         """Compare the last answer with what is installed now, without any request; None before the first."""
-        index = cached_index(self.state.read_check().answers, self.settings, self.environment)
+        index = self.known_index()
         return self.compare(index, keep_napari=keep_napari) if index is not None else None
+
+    def known_index(self) -> Index | None:
+        """Return the last answer, without any request; None before the first."""
+        return cached_index(self.state.read_check().answers, self.settings, self.environment)
 
     def compare(self, index: Index, *, keep_napari: bool = False) -> CheckResult:
         """Compare an index with what is installed."""
@@ -109,6 +114,7 @@ class UpdateClient:
             keep_napari=keep_napari,
         )
         napari = environment.distributions.get("napari")
+        newer = newest_napari(index.packages, environment)
         return CheckResult(
             server=self.settings.server,
             python=environment.python,
@@ -122,6 +128,7 @@ class UpdateClient:
             unlisted=found.unlisted,
             is_from_cache=not index.answers,
             notice=" ".join(filter(None, (index.notice, self._about_environment()))) or None,
+            next_napari=(newer, what_breaks(index.packages, environment, newer)) if newer is not None else None,
         )
 
     def planner(
@@ -183,17 +190,19 @@ class UpdateClient:
         return replace(index, notice=" ".join(filter(None, (index.notice, problem, removed))) or None)
 
     def claim_notification(self, rows: tuple[UpdateRow, ...]) -> list[UpdateRow]:
-        """Return the updates to notify a person of now, and remember that they were.
+        """Return the updates that a person was not notified of yet, and remember that they were.
 
-        They are those of the plan, if one of them is new; at most once a day, and none where a person does not want it.
+        At most once a day, and none where a person does not want it.
         """
         now, state = self.settings.now(), self.state.read_check()
-        updates = [row for row in rows if row.status is Status.UPDATE]
-        names = {f"{row.name}=={row.target}" for row in updates}
+        updates = {f"{row.name}=={row.target}": row for row in rows if row.status is Status.UPDATE}
+        new = [row for name, row in updates.items() if name not in state.notified]
         is_early = state.notified_at is not None and state.notified_at <= now < state.notified_at + NOTIFY_INTERVAL
-        if not self.state.wants_notifications() or is_early or not names - state.notified:
+        if not self.state.wants_notifications() or is_early or not new:
             return []
-        return updates if self._keep(replace(state, notified=frozenset(names), notified_at=now)) is None else []
+        installed = {row.name for row in rows}
+        told = {one for one in state.notified if one.partition("==")[0] in installed} | set(updates)
+        return new if self._keep(replace(state, notified=frozenset(told), notified_at=now)) is None else []
 
     def _about_environment(self) -> str | None:
         if (development := self.environment.development_napari) is not None:

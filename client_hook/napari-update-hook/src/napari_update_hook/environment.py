@@ -24,7 +24,7 @@ class Distribution:
 
     ``requires``: its Requires-Dist lines. ``installer``: pip, uv, conda or what else the INSTALLER file says. ``is_local``:
     installed from a folder, a repository or a file instead of an index; ``origin``: which one; ``is_editable``: changes of
-    the folder take effect at once.
+    the folder take effect at once. ``changelog``: the address that its metadata names, if any.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Distribution:
     is_local: bool = False
     origin: str | None = None
     is_editable: bool = False
+    changelog: str | None = None
 
     @property
     def is_replaceable(self) -> bool:
@@ -115,8 +116,19 @@ def _read(item: metadata.Distribution) -> Distribution | None:
         tuple(fields.get_all("Requires-Dist") or ()),
         (_text(item, "INSTALLER") or "").strip().lower(),
         any(f"[{group}]" in (_text(item, "entry_points.txt") or "") for group in PLUGIN_GROUPS),
+        changelog=_changelog(fields.get_all("Project-URL") or ()),
     )
     return _with_origin(item, plain)
+
+
+def _changelog(lines: Iterable[str]) -> str | None:
+    """Return the address of a changelog, by the labels that PyPI knows (packaging.python.org, "Well-known Project URLs")."""
+    for line in lines:
+        label, _, address = line.partition(",")
+        known = "".join(filter(str.isalnum, label)).lower() in ("changelog", "changes", "releasenotes", "whatsnew", "history")
+        if known and address.strip().startswith(("https://", "http://")):
+            return address.strip()
+    return None
 
 
 def _with_origin(item: metadata.Distribution, plain: Distribution) -> Distribution:

@@ -1,257 +1,64 @@
-"""Tries a plan with the environment's own tool, carries it out, and goes back.
-
-A dry run asks the package index as the installation itself would; the update server learns nothing of it. It builds nothing
-unless told to, because building a source distribution runs its code.
-"""
+"""Carries a plan out with the environment's own tool, and goes back."""
 
 from __future__ import annotations
 
-import json
-import re
+import contextlib
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from napari_update_hook.environment import Distribution, Environment, read_environment
-from napari_update_hook.errors import InstallError
+from napari_update_hook.dry_run import BINARY_ONLY, PIP_LIKE, Change, Verified, with_options
+from napari_update_hook.environment import Environment, read_environment
+from napari_update_hook.errors import StateError
 from napari_update_hook.installers import PROJECTS, Command, HowTo, InstallEnvironment, Tool, tool_of
-from napari_update_hook.plan import Plan, violations_of
-from napari_update_hook.versions import is_newer, same_version
+from napari_update_hook.plan import violations_of
+from napari_update_hook.updates import counted
+from napari_update_hook.versions import same_version
 
-MAX_TRIES = 12
-"""Dry runs while looking for a part of a set that can be resolved."""
-SEARCH_TIMEOUT_S = 120
-"""After this long, no more dry runs begin."""
-DRY_RUN_TIMEOUT_S = 600
-_BINARY_ONLY = ("--only-binary", ":all:")
-_PIP_LIKE = (Tool.PIP, Tool.PIPX, Tool.UV)
+if TYPE_CHECKING:
+    from napari_update_hook.client import UpdateClient
 
-
-@dataclass(frozen=True)
-class Change:
-    """A package that an installation changes. ``before`` is None for a new one, ``after`` for one that is removed."""
-
-    name: str
-    before: str | None
-    after: str | None
-
-    @property
-    def kind(self) -> str:
-        """``new``, ``removed``, ``update`` or ``downgrade``"""
-        if self.before is None or self.after is None:
-            return "new" if self.before is None else "removed"
-        return "downgrade" if is_newer(self.before, self.after) else "update"
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a tool would do. ``problem``: why it cannot, None where it can; ``is_known``: False where the tool cannot tell."""
-
-    changes: tuple[Change, ...] = ()
-    problem: str | None = None
-    is_known: bool = True
-
-    @property
-    def downgrades(self) -> tuple[Change, ...]:
-        """Packages that would be replaced by older ones."""
-        return tuple(one for one in self.changes if one.kind == "downgrade")
-
-
-@dataclass(frozen=True)
-class Verified:
-    """A plan that the tool can carry out, or the last one tried. ``left_out``: names of what had to go, with the reason."""
-
-    plan: Plan
-    how: HowTo
-    dry_run: DryRun
-    left_out: Mapping[str, str]
-
-
-def verify(
-    make: Callable[[Mapping[str, str]], tuple[Plan, HowTo]],
-    environment: Environment,
-    *,
-    build: bool = False,
-) -> Verified:
-    """Try a plan; where it cannot be resolved, find a part that can, by leaving out one update at a time.
-
-    ``make``: returns the plan without some names (with reasons) and how to install it. ``build``: allow building source
-    distributions, that is, running their code. Raises InstallError where the tool cannot be run.
-    """
-    left_out: dict[str, str] = {}
-    plan, how = make(left_out)
-    tried = dry_run(how, environment, build=build)
-    tries, ends = 1, time.monotonic() + SEARCH_TIMEOUT_S
-    while tried.problem is not None and plan.updates and tries < MAX_TRIES and time.monotonic() < ends:
-        problem = tried.problem
-        names = sorted((str(canonicalize_name(one.name)) for one in plan.updates), key=lambda name: (name not in problem, name))
-        for name in names:
-            smaller, how_smaller = make({**left_out, name: problem})
-            if not smaller.updates or tries >= MAX_TRIES or time.monotonic() >= ends:
-                continue
-            tries += 1
-            outcome = dry_run(how_smaller, environment, build=build)
-            if outcome.problem is None:
-                return Verified(smaller, how_smaller, outcome, {**left_out, name: problem})
-        left_out[names[0]] = problem
-        plan, how = make(left_out)
-        tried = dry_run(how, environment, build=build) if plan.updates else DryRun()
-        tries += 1
-    return Verified(plan, how, tried, left_out)
-
-
-def dry_run(how: HowTo, environment: Environment, *, build: bool = False) -> DryRun:
-    """Ask the environment's own tool what its commands would do, and check all requirements of the result."""
-    found: dict[str, Distribution | None] = {}
-    for command in how.commands:
-        if command.tool in _PIP_LIKE:
-            answer = _try_uv(command, build) if command.tool is Tool.UV else _try_pip(command, build)
-        elif command.tool is Tool.CONDA:
-            answer = _try_conda(command)
-        else:
-            return DryRun(is_known=False)
-        if isinstance(answer, str):
-            return DryRun(problem=answer)
-        found |= answer
-    here = environment.distributions
-    changes = [
-        Change(one.name if one is not None else here[name].name, here[name].version if name in here else None,
-               one.version if one is not None else None)
-        for name, one in sorted(found.items())
-        if one is not None or name in here
-    ]  # fmt: skip
-    changes = [one for one in changes if one.before != one.after]
-    after = {name: one for name, one in {**here, **found}.items() if one is not None}
-    before = {one.key for one in violations_of(environment)}
-    broken = [one for one in violations_of(replace(environment, distributions=after)) if one.key not in before]
-    problems = [one.text("would be installed") for one in broken]
-    for change in changes:
-        own = here.get(str(canonicalize_name(change.name)))
-        if own is not None and not own.is_replaceable:
-            source = own.origin or "a folder or repository" if own.is_local else "somewhere else than the index"
-            problems.append(f"{own.name} {own.version}, which comes from {source}, would be replaced by {change.after}")
-        elif own is not None and own.is_plugin and change.kind == "downgrade":
-            problems.append(f"{own.name} {own.version} would be replaced by the older {change.after}")
-    return DryRun(tuple(changes), "; ".join(problems) or None)
-
-
-def _try_pip(command: Command, build: bool) -> dict[str, Distribution | None] | str:
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        options = ("--dry-run", "--report", str(report), "--retries", "1", *(() if build else _BINARY_ONLY))
-        done = _run(_with_options(command.argv, *options))
-        if done.returncode != 0:
-            return _pip_problem(done.stdout + "\n" + done.stderr, build)
-        document = json.loads(report.read_text("utf-8"))
-    items = [item["metadata"] for item in document.get("install", ())]
-    found = [Distribution(one["name"], one["version"], tuple(one.get("requires_dist") or ()), "pip") for one in items]
-    return {str(canonicalize_name(one.name)): one for one in found}
-
-
-def _try_uv(command: Command, build: bool) -> dict[str, Distribution | None] | str:
-    done = _run(_with_options(command.argv, "--dry-run", *(() if build else _BINARY_ONLY)))
-    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + "\n" + done.stderr)
-    if done.returncode != 0:
-        _raise_if_offline(text, "uv")
-        reason = text.partition("╰─▶")[2] or text
-        return _with_build_hint(" ".join(reason.split()), build)
-    found: dict[str, Distribution | None] = {}
-    for sign, name, version in sorted(re.findall(r"^ ([-+~]) (\S+)==(\S+)", text, re.MULTILINE), key=lambda one: one[0] != "-"):
-        found[str(canonicalize_name(name))] = None if sign == "-" else Distribution(name, version, (), "uv")
-    return found
-
-
-def _try_conda(command: Command) -> dict[str, Distribution | None] | str:
-    done = _run((*command.argv, "--dry-run", "--json"))
-    try:
-        document = json.loads(done.stdout)
-    except ValueError:
-        return " ".join((done.stdout + done.stderr).split())[-2000:]
-    if done.returncode != 0 or not document.get("success", True):
-        return " ".join(str(document.get("message") or document.get("error") or "conda gave no reason").split())
-    actions = document.get("actions") or {}
-    found: dict[str, Distribution | None] = {str(canonicalize_name(one["name"])): None for one in actions.get("UNLINK", ())}
-    for one in actions.get("LINK", ()):
-        found[str(canonicalize_name(one["name"]))] = Distribution(one["name"], one["version"], (), "conda")
-    return found
-
-
-def _with_options(argv: Sequence[str], *options: str) -> tuple[str, ...]:
-    place = argv.index("install") + 1
-    return (*argv[:place], *options, *argv[place:])
-
-
-def _run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            argv, capture_output=True, text=True, errors="replace", check=False, timeout=DRY_RUN_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-        )  # fmt: skip
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise InstallError(f"{argv[0]} was not found. Install it, or put its folder on the path.") from error
-    except subprocess.TimeoutExpired as error:
-        raise InstallError(f"{argv[0]} did not finish its dry run in {DRY_RUN_TIMEOUT_S // 60} minutes.") from error
-    except OSError as error:
-        raise InstallError(f"{argv[0]} could not be started ({error.strerror or error}).") from error
-
-
-_OFFLINE = re.compile(
-    r"NewConnectionError|ConnectTimeout|ProxyError|NameResolutionError|Max retries exceeded|"  # pip
-    r"error sending request|dns error|tcp connect error|network was disabled"  # uv
-)
-
-
-def _raise_if_offline(text: str, tool: str) -> None:
-    if _OFFLINE.search(text):
-        raise InstallError(f"{tool} could not reach its package index. Is there a network? Nothing was changed.")
-
-
-def _pip_problem(text: str, build: bool) -> str:
-    """What pip says of a conflict, without its advice. Raises InstallError for what is not a conflict."""
-    if "no such option" in text:
-        raise InstallError("This pip is too old to try an installation. Update it first: python -m pip install --upgrade pip")
-    _raise_if_offline(text, "pip")
-    lines = [line.strip() for line in text.splitlines()]
-    told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ") and "ResolutionImpossible" not in line]
-    if "The conflict is caused by:" in lines:
-        start = lines.index("The conflict is caused by:") + 1
-        end = next((number for number in range(start, len(lines)) if not lines[number]), len(lines))
-        told.append("; ".join(lines[start:end]))
-    return _with_build_hint(" ".join(told) or " ".join(text.split())[-2000:] or "pip gave no reason", build)
-
-
-def _with_build_hint(text: str, build: bool) -> str:
-    """Name what may have to be built, which is allowed only with ``build``."""
-    found = re.findall(r"No matching distribution found for (\S+)|(\S+) has no usable wheels", text)
-    names = ", ".join(dict.fromkeys(one or other for one, other in found))
-    if build or not names:
-        return text
-    return f"{text} If {names} exists only as source code, --build allows building it, which runs its code."
-
-
-# Carry out and go back
+RunCommands = Callable[[Sequence[Command]], "str | None"]
+"""Runs commands one after another; returns why they failed, None if they did not."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The environment after an installation. ``missing``: targets that were not reached; ``broken``: new violations."""
+    """The environment after an installation.
+
+    ``missing``: targets that were not reached; ``broken``: new violations; ``failure``: of the tool; ``notice``: what else a
+    person should know; ``back``: how to go back.
+    """
 
     changes: tuple[Change, ...]
     missing: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     failure: str | None = None
+    notice: str | None = None
+    back: HowTo = field(default_factory=HowTo)
 
     @property
     def is_good(self) -> bool:
         """Whether everything that was planned is there, and nothing broke."""
         return not (self.missing or self.broken or self.failure)
+
+    def lines(self) -> list[str]:
+        """Return in sentences what happened, and what state the environment is in."""
+        said = [self.notice] if self.notice else []
+        if self.is_good:
+            return [f"Done: {counted(len(self.changes), 'package')} changed. Restart napari to use them.", *said]
+        if self.failure:  # with several lines, it quotes the tool
+            said.append(f"The installation failed: {self.failure}" + ("" if "\n" in self.failure else "."))
+        if not self.changes:
+            return [*said, "Nothing was changed: the environment is as it was."]
+        said += [str(one) for one in self.changes]
+        said += [f"Not reached: {', '.join(self.missing)}."] if self.missing else []
+        return said + [f"Not as required now: {text}." for text in self.broken]
 
 
 def restore_point(environment: Environment, place: InstallEnvironment, changes: Iterable[Change], now: str) -> dict[str, Any]:
@@ -276,6 +83,14 @@ def _conda_revision(place: InstallEnvironment) -> int | None:
     return sum(line.startswith("==> ") for line in history.splitlines()) - 1
 
 
+def argv_of(command: Command, *, build: bool = False) -> tuple[str, ...]:
+    """Return the command as it is run without asking. ``build``: allow building source distributions."""
+    if command.tool is Tool.CONDA:
+        return (*command.argv, "--yes")
+    is_pip = command.tool in PIP_LIKE and "install" in command.argv
+    return with_options(command.argv, *BINARY_ONLY) if is_pip and not build else command.argv
+
+
 def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: bool = False) -> str | None:
     """Run commands with their output visible; return why they failed, None if they did not.
 
@@ -283,11 +98,7 @@ def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: boo
     to standard error, because something else has standard output.
     """
     for command in commands:
-        argv = command.argv
-        if command.tool in _PIP_LIKE and "install" in argv and not build:
-            argv = _with_options(argv, *_BINARY_ONLY)
-        if command.tool is Tool.CONDA:
-            argv = (*argv, "--yes")
+        argv = argv_of(command, build=build)
         try:
             process = subprocess.Popen(argv, stdout=sys.stderr if quiet else None)
         except OSError as error:
@@ -303,6 +114,49 @@ def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: boo
         if process.returncode != 0:
             return f"{' '.join(argv[:4])} … ended with exit code {process.returncode}"
     return None
+
+
+def carry_out(client: UpdateClient, checked: Verified, run: RunCommands) -> Outcome:
+    """Install what was verified, and keep a restore point. Returns what came of it."""
+    now = client.settings.now().isoformat()
+    targets = {str(canonicalize_name(one.name)): one.target for one in checked.plan.updates}
+    expected = [*checked.dry_run.changes, *(Change(one.name, one.installed, one.target) for one in checked.plan.updates)]
+    point = restore_point(client.environment, client.install, expected, now)
+    notice = None
+    try:
+        client.state.add_restore_point(point)
+    except StateError as error:
+        notice = f"This cannot be undone later: {error}"
+    outcome = outcome_of(client.environment, targets, run(checked.how.commands))
+    point = restore_point(client.environment, client.install, [*expected, *outcome.changes], now) | {
+        "conda_revision": point["conda_revision"]
+    }
+    with contextlib.suppress(StateError):
+        if outcome.changes:
+            client.state.add_restore_point(point)
+        else:
+            client.state.drop_restore_point(point)
+    return replace(outcome, notice=notice, back=undo_commands(point, read_environment(), client.install))
+
+
+def take_back(client: UpdateClient, point: dict[str, Any], run: RunCommands) -> tuple[str | None, HowTo]:
+    """Go back to a restore point. Returns why something failed, and what is left to do: empty if all is as it was."""
+    failure = run(undo_commands(point, client.environment, client.install).commands)
+    left = undo_commands(point, read_environment(), client.install)
+    if failure is not None and left.commands:
+        for command in one_at_a_time(left.commands):
+            failure = run([command]) or failure
+        left = undo_commands(point, read_environment(), client.install)
+    if not left.commands and left.reason is None:
+        client.state.drop_restore_point(point)
+    return failure, left
+
+
+def changes_back(point: Mapping[str, Any], environment: Environment) -> tuple[Change, ...]:
+    """Return what going back to a restore point would change."""
+    packages = sorted(point["packages"].items())
+    changes = [Change(shown, _version(environment, name), version) for name, (shown, version, _) in packages]
+    return tuple(one for one in changes if one.before != one.after)
 
 
 def outcome_of(before: Environment, targets: Mapping[str, str], failure: str | None) -> Outcome:
@@ -365,7 +219,7 @@ def _undo_argvs(
         is_conda = place.conda.lower().endswith(("conda", "conda.exe", "conda.bat")) and "micromamba" not in place.conda
         command = [place.conda, "install", "-p", str(place.prefix), "--revision", str(conda_revision)]
         return [command] if is_conda and conda_revision is not None else None
-    if tool not in _PIP_LIKE:
+    if tool not in PIP_LIKE:
         return None
     pip = {
         Tool.PIP: ([python, "-m", "pip", "install"], [python, "-m", "pip", "uninstall", "-y"]),

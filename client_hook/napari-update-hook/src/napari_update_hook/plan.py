@@ -229,6 +229,12 @@ def what_breaks(packages: Mapping[str, TablePackage], environment: Environment, 
     return tuple(found)
 
 
+def newest_napari(packages: Mapping[str, TablePackage], environment: Environment) -> str | None:
+    """Return the newest napari that fits this Python, if it is newer than the installed one."""
+    row = _naparis(packages, environment, None)[0] if NAPARI in environment.distributions else None
+    return row.version if row is not None else None
+
+
 def _naparis(packages: Mapping[str, TablePackage], environment: Environment, wanted: str | None) -> Sequence[Release | None]:
     """The naparis to try: rows of the table, newest first, then the installed one (None)."""
     installed = environment.distributions[NAPARI].version if NAPARI in environment.distributions else None

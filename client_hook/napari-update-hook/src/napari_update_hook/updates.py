@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, TypeVar
+from urllib.parse import quote
+
+from packaging.utils import canonicalize_name
 
 from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.plan import NAPARI, HeldBack, Plan, make_plan
@@ -38,7 +41,8 @@ class UpdateRow:
 
     ``latest``: the newest version that fits your Python and napari; ``target``: the one that the plan installs, None for none;
     ``newest``: the newest of all. ``note``: everything there is to say, or empty. ``withdrawn``: why the installed release was
-    yanked, empty where no reason was given; ``vulnerabilities``: ids of advisories for it.
+    yanked, empty where no reason was given; ``vulnerabilities``: ids of advisories for it. ``release_page``: of the release to
+    update to, or of the newest; ``changelog``: of the project, None where it names none.
     """
 
     name: str
@@ -51,6 +55,8 @@ class UpdateRow:
     withdrawn: str | None = None
     vulnerabilities: tuple[str, ...] = ()
     snoozed_until: datetime | None = None
+    release_page: str | None = None
+    changelog: str | None = None
 
     @property
     def needs_attention(self) -> bool:
@@ -166,8 +172,19 @@ def _row(
         notes.append("whether it fits your Python and napari is not known")
     until = snooze.until if snooze is not None else None
     return UpdateRow(
-        distribution.name, installed, choice.latest, target, newest, status, "; ".join(notes), withdrawn, vulnerabilities, until
-    )
+        distribution.name, installed, choice.latest, target, newest, status, "; ".join(notes), withdrawn, vulnerabilities,
+        until, _release_page(distribution, package, target or newest, environment), distribution.changelog,
+    )  # fmt: skip
+
+
+def _release_page(
+    distribution: Distribution, package: TablePackage, version: str | None, environment: Environment
+) -> str | None:
+    if distribution.is_local or version is None:
+        return None
+    if environment.channel_of(str(canonicalize_name(distribution.name))) == "conda-forge":
+        return f"https://anaconda.org/conda-forge/{quote(package.conda_name or distribution.name)}"
+    return f"https://pypi.org/project/{quote(distribution.name)}/{quote(version)}/"
 
 
 def _of(by_version: Mapping[str, T], version: str) -> T | None:
@@ -189,11 +206,11 @@ def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str] = (), *, fits_
     elif updates:
         text = "There is 1 update." if updates == 1 else f"There are {updates} updates, which work together."
     elif any(row.status is Status.HELD_BACK or is_newer(row.newest, row.installed) for row in rows):
-        text = "There are no updates that can be installed here. The notes say why."
+        text = "There are no updates that can be installed here."
     else:
         text = "Everything is up to date."
     if unsafe:
-        text += f" {unsafe} installed {'release' if unsafe == 1 else 'releases'} should not be used any more: see the notes."
+        text += f" {unsafe} installed {'release' if unsafe == 1 else 'releases'} should not be used any more."
     if unlisted:
         text += f" {counted(len(unlisted), 'plugin')} {'is' if len(unlisted) == 1 else 'are'} not in the index."
     return text

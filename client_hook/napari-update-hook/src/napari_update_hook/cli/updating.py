@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -11,26 +11,14 @@ from rich.table import Table
 
 from napari_update_hook.cli.options import DONE, FAILURE, UPDATES, BuildOption, JsonOption, ServerOption, YesOption
 from napari_update_hook.client import Planner, UpdateClient, client_here
-from napari_update_hook.environment import read_environment
-from napari_update_hook.errors import InstallError, SettingsError, StateError
+from napari_update_hook.dry_run import Verified, verify
+from napari_update_hook.errors import InstallError, SettingsError
 from napari_update_hook.index import Index
-from napari_update_hook.install import (
-    Change,
-    DryRun,
-    Outcome,
-    Verified,
-    one_at_a_time,
-    outcome_of,
-    restore_point,
-    run_commands,
-    undo_commands,
-    verify,
-)
+from napari_update_hook.install import Outcome, carry_out, changes_back, run_commands, take_back, undo_commands
 from napari_update_hook.installers import HowTo
 from napari_update_hook.plan import Plan, what_breaks
 from napari_update_hook.table import admits
 from napari_update_hook.terminal import is_interactive, out, plain, say, say_command, say_json, waiting, warn
-from napari_update_hook.updates import counted
 from napari_update_hook.versions import is_newer, parsed, same_version
 
 NapariOption = Annotated[
@@ -157,7 +145,7 @@ def _print_plan(found: Plan, how: HowTo, checked: Verified | None = None) -> Non
     for note in found.notes:
         say(note)
     if checked is not None:
-        _print_dry_run(found, checked)
+        _print_dry_run(checked)
     if found.updates and how.commands and not (checked and checked.dry_run.problem):
         for command in how.commands:
             say_command(str(command))
@@ -165,22 +153,10 @@ def _print_plan(found: Plan, how: HowTo, checked: Verified | None = None) -> Non
         say(how.reason)
 
 
-def _print_dry_run(found: Plan, checked: Verified) -> None:
-    tried: DryRun = checked.dry_run
-    planned = {canonicalize_name(one.name) for one in found.updates}
-    others = [one for one in tried.changes if canonicalize_name(one.name) not in planned]
-    for kind, title in (("new", "New"), ("update", "Also changes"), ("downgrade", "Downgrades"), ("removed", "Removes")):
-        named = [" ".join(filter(None, (one.name, one.before, "->", one.after))) for one in others if one.kind == kind]
-        if named:
-            say(f"{title}: {', '.join(named)}".replace(" ->,", ",").removesuffix(" ->"))
-    for name, reason in checked.left_out.items():
-        warn(f"Left out: {name}, because {reason}")
-    if tried.problem is not None:
-        warn(f"Cannot be resolved, because {tried.problem}")
-    elif not tried.is_known:
-        say("This environment's tool cannot try it without installing.")
-    elif found.updates:
-        say("Tried without installing: it works." + ("" if others else " Nothing else changes."))
+def _print_dry_run(checked: Verified) -> None:
+    for line in checked.lines():
+        is_good = line.startswith(("New", "Also", "Tried", "This environment"))
+        (say if is_good else warn)(line)
 
 
 def update(
@@ -227,62 +203,28 @@ def update(
     if not yes and not _agrees("Install these updates?"):
         say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
         raise typer.Exit(FAILURE)
-    outcome, back = _install(client, checked, build, quiet=as_json)
+    outcome = carry_out(client, checked, partial(run_commands, build=build, quiet=as_json))
     if as_json:
         say_json(_document(checked.plan, checked.how, checked) | {
             "changed": [{"name": one.name, "before": one.before, "after": one.after} for one in outcome.changes],
             "missing": outcome.missing, "broken": outcome.broken, "failure": outcome.failure,
         })  # fmt: skip
     else:
-        _print_outcome(outcome, back)
+        _print_outcome(outcome)
     raise typer.Exit(DONE if outcome.is_good else FAILURE)
-
-
-def _install(client: UpdateClient, checked: Verified, build: bool, quiet: bool) -> tuple[Outcome, HowTo]:
-    """Carry a plan out; return what came of it, and how to take it back."""
-    now = client.settings.now().isoformat()
-    targets = {str(canonicalize_name(one.name)): one.target for one in checked.plan.updates}
-    expected = [*checked.dry_run.changes, *(Change(one.name, one.installed, one.target) for one in checked.plan.updates)]
-    point = restore_point(client.environment, client.install, expected, now)
-    try:
-        client.state.add_restore_point(point)
-    except StateError as error:
-        warn(f"`napari-updates undo` will not know of this: {error}")
-    outcome = outcome_of(client.environment, targets, run_commands(checked.how.commands, build=build, quiet=quiet))
-    point = restore_point(client.environment, client.install, [*expected, *outcome.changes], now) | {
-        "conda_revision": point["conda_revision"]
-    }
-    with contextlib.suppress(StateError):
-        if outcome.changes:
-            client.state.add_restore_point(point)
-        else:
-            client.state.drop_restore_point(point)
-    return outcome, undo_commands(point, read_environment(), client.install)
 
 
 def _agrees(question: str) -> bool:
     return is_interactive() and typer.confirm(question, default=False)
 
 
-def _print_outcome(outcome: Outcome, back: HowTo) -> None:
-    if outcome.is_good:
-        say(f"Done: {counted(len(outcome.changes), 'package')} changed. Restart napari to use them.")
-        say(back.reason or "To go back: napari-updates undo")
-        return
-    if outcome.failure:
-        warn(f"The installation failed: {outcome.failure}.")
-    if not outcome.changes:
-        say("Nothing was changed: the environment is as it was.")
-        return
-    for one in outcome.changes:
-        say(f"  {one.name}: {one.before or 'not installed'} -> {one.after or 'not installed'}")
-    if outcome.missing:
-        warn(f"Not reached: {', '.join(outcome.missing)}.")
-    for text in outcome.broken:
-        warn(f"Not as required now: {text}.")
-    say(back.reason or "To go back to how it was: napari-updates undo, or by hand:")
-    for command in back.commands:
-        say_command(str(command))
+def _print_outcome(outcome: Outcome) -> None:
+    for line in outcome.lines():
+        (say if outcome.is_good or line.startswith("Nothing") else warn)(line)
+    if outcome.changes:
+        say(outcome.back.reason or "To go back: napari-updates undo" + ("" if outcome.is_good else ", or by hand:"))
+        for command in () if outcome.is_good else outcome.back.commands:
+            say_command(str(command))
 
 
 def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
@@ -300,16 +242,11 @@ def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
     how = undo_commands(point, client.environment, client.install)
     if how.reason is not None:
         raise InstallError(how.reason)
-    installed = client.environment.distributions
-    back = []
-    for name, (shown, version, _) in sorted(point["packages"].items()):
-        current = installed[name].version if name in installed else None
-        if current != version:
-            back.append((shown, current or "not installed", version or "removed"))
+    changes = changes_back(point, client.environment)
     if not as_json:
         say(f"Back to before the update of {point['at'][:16].replace('T', ' ')} UTC:")
-        for name, current, old in back:
-            say(f"  {name}: {current} -> {old}")
+        for one in changes:
+            say(f"  {one}")
         if not how.commands:
             say("  The environment is as it was before it.")
         for command in how.commands:
@@ -317,17 +254,10 @@ def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
     if how.commands and not yes and not _agrees("Go back?"):
         say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
         raise typer.Exit(FAILURE)
-    failure = run_commands(how.commands, build=True, quiet=as_json)
-    left = undo_commands(point, read_environment(), client.install)
-    if failure is not None and left.commands:
-        for command in one_at_a_time(left.commands):
-            failure = run_commands([command], build=True, quiet=as_json) or failure
-        left = undo_commands(point, read_environment(), client.install)
+    failure, left = take_back(client, point, partial(run_commands, build=True, quiet=as_json))
     is_back = not left.commands and left.reason is None
-    if is_back:
-        client.state.drop_restore_point(point)
     if as_json:
-        say_json({"back": is_back, "failure": failure, "versions": {name: old for name, _, old in back}})
+        say_json({"back": is_back, "failure": failure, "versions": {one.name: one.after or "removed" for one in changes}})
     elif is_back:
         say("The environment is as it was. Restart napari to use it.")
     else:

@@ -1,32 +1,50 @@
-"""One session of napari: checks and reads in a daemon thread, and publishes what came of it.
-
-Every method returns at once. There is one thread and one queue, so jobs run in order; the GUI draws `Session.snapshot`, which
-is immutable. Listeners are called in that thread; the GUI passes on by a queued signal.
-"""
+"""One session of napari: checks, reads and installs in one thread, and publishes what came of it."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
+import sys
+import sysconfig
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from napari_update_hook.plugin.worker import Worker
 
 if TYPE_CHECKING:
     from datetime import timedelta
 
     from napari_update_hook.client import CheckResult, UpdateClient
+    from napari_update_hook.plugin.runner import Runner
     from napari_update_hook.updates import UpdateRow
 
-POLL_INTERVAL_S = 1.0
-"""How often to look whether another process changed the state."""
-READ_INTERVAL_S = 60.0
-"""How often to read everything again: packages come and go while napari runs."""
 FIRST_CHECK_AFTER_S = 5.0
 CHECK_INTERVAL_S = 3600.0
 """How often to test whether a check is due; the server's interval and the back-off decide."""
+KEPT_LINES = 500
+"""Of the log of an installation."""
+NOTHING_PLANNED = "There is nothing to update."
+
+
+@dataclass(frozen=True)
+class Task:
+    """An installation or a dry run that a person began, and then what came of it.
+
+    ``names``: the packages, empty for all. ``outcome``: sentences, empty while it runs; ``question``: what to agree to before
+    it goes on. ``can_cancel``: False once it was cancelled, and where the tool cannot be stopped.
+    """
+
+    title: str
+    names: tuple[str, ...] = ()
+    is_running: bool = True
+    can_cancel: bool = True
+    has_failed: bool = False
+    outcome: str = ""
+    question: str = ""
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -34,7 +52,7 @@ class Snapshot:
     """What the windows draw.
 
     ``result``: of the last check, None before the first; ``problem``: why there is none, such as a check that is switched off.
-    ``failure``: why the last thing that a person wanted failed.
+    ``failure``: why the last thing that a person wanted failed. ``undo``: what going back would change, empty for nothing.
     """
 
     result: CheckResult | None = None
@@ -42,47 +60,40 @@ class Snapshot:
     failure: str | None = None
     is_checking: bool = False
     notifies: bool = True
+    task: Task | None = None
+    undo: tuple[str, ...] = ()
+    needs_restart: bool = False
+    """Whether packages were changed since napari began."""
     offers_telemetry: bool = False
     """Whether to show the message about usage reports: see `offer`."""
-    installing: str = ""
-    """What the installation of the package for them does or why it failed; empty before it."""
+
+    @property
+    def is_installing(self) -> bool:
+        """Whether a task is under way."""
+        return self.task is not None and self.task.is_running
 
 
-Listener = Callable[[Snapshot], object]
-
-
-class Session:
+class Session(Worker):
     """The update check of this process. ``make_client``: returns a client of the environment as it is now."""
 
+    NAME = "napari-update-hook"
+    snapshot: Snapshot
+
     def __init__(self, make_client: Callable[[], UpdateClient] | None = None, first_check_after: float | None = None) -> None:
-        self.snapshot = Snapshot()
+        super().__init__(Snapshot())
         self._make_client = make_client or _client_here
-        self._first_check_after = FIRST_CHECK_AFTER_S if first_check_after is None else first_check_after
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._listeners: list[Listener] = []
+        self._next_check = time.monotonic() + (FIRST_CHECK_AFTER_S if first_check_after is None else first_check_after)
         self._on_updates: list[Callable[[list[UpdateRow]], object]] = []
-        self._stopped = threading.Event()
-        self._publishing = threading.Lock()
-        self._thread: threading.Thread | None = None
         self._signature: Any = None
         self._has_offered = False
-
-    def start(self) -> None:
-        """Read the last answer, and check for updates soon and from time to time."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="napari-update-hook", daemon=True)
-            self._thread.start()
+        self._runner: Runner | None = None
+        self.make_runner: Callable[[Callable[[str], object]], Runner] = _runner_here
+        """Makes what runs an installation, given where its log goes. Windows replace it."""
 
     def stop(self) -> None:
         """Stop checking and notifying. What a person wanted before is still saved."""
-        self._stopped.set()
-        self._listeners.clear()
         self._on_updates.clear()
-        self._jobs.put(lambda: None)
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` with every snapshot from now on, on the session's thread."""
-        self._listeners.append(listener)
+        super().stop()
 
     def on_updates(self, callback: Callable[[list[UpdateRow]], object]) -> None:
         """Register a callback for new updates. It gets their rows, on the session's thread."""
@@ -95,7 +106,122 @@ class Session:
 
     def refresh(self) -> None:
         """Read the state and what is installed again."""
-        self._jobs.put(self._read)
+        self._jobs.put(partial(self._read, again=True))
+
+    # What a person installs
+
+    def update(self, names: Sequence[str] = (), *, with_downgrades: bool = False) -> None:
+        """Install the updates that work together for this napari, or those of some packages (names).
+
+        It is tried first; where another package would become older, a person is asked, and ``with_downgrades`` is the answer.
+        """
+        self._begin("Trying without installing…", names, partial(self._update, names, with_downgrades))
+
+    def try_update(self, names: Sequence[str] = ()) -> None:
+        """Let the environment's own tool try an update, to see what else changes."""
+
+        def run(runner: Runner) -> None:
+            _, checked, _ = self._verified(names, runner)
+            self._end_task("\n".join(checked.lines()))
+
+        self._begin("Trying without installing…", names, run)
+
+    def undo(self) -> None:
+        """Go back to before the last update."""
+        self._begin("Going back…", (), self._undo)
+
+    def cancel(self) -> None:
+        """Ask the tool to stop. It takes back what it began."""
+        if (runner := self._runner) is not None:
+            runner.cancel()
+            self._change_task(title="Cancelling…", can_cancel=False)
+
+    def forget_task(self) -> None:
+        """Show what came of the last task no more."""
+        self._publish(task=None)
+
+    def _begin(self, title: str, names: Sequence[str], work: Callable[[Runner], None]) -> None:
+        if self.snapshot.is_installing:
+            return
+        self._publish(task=Task(title, tuple(names)), failure=None)
+
+        def run() -> None:
+            try:
+                self._runner = self.make_runner(self._log)
+                work(self._runner)
+            except Exception as error:
+                self._end_task(explained(error), has_failed=True)
+            finally:
+                self._runner = None
+                self._read(again=True)
+
+        self._jobs.put(run)
+
+    def _verified(self, names: Sequence[str], runner: Runner) -> Any:
+        """Return a client, a plan that was tried, and its updates in words. Raises InstallError where there is none."""
+        from napari_update_hook.dry_run import verify
+        from napari_update_hook.errors import InstallError
+
+        client = self._make_client()
+        index = client.known_index()
+        if index is None:
+            raise InstallError("There was no check yet.")
+        make = client.planner(index, keep_napari=True, only=names)
+        plan, how = make({})
+        if not plan.updates or how.reason is not None:
+            raise InstallError(how.reason or "; ".join(one.reason for one in plan.held_back) or NOTHING_PLANNED)
+        checked = verify(make, client.environment, run=runner.captured)
+        if checked.dry_run.problem is not None or not checked.plan.updates:
+            raise InstallError("\n".join([*checked.lines(), "Nothing was changed."]))
+        return client, checked, ", ".join(f"{one.name} {one.target}" for one in checked.plan.updates)
+
+    def _update(self, names: Sequence[str], with_downgrades: bool, runner: Runner) -> None:
+        from napari_update_hook.install import carry_out
+
+        client, checked, updates = self._verified(names, runner)
+        if checked.dry_run.downgrades and not with_downgrades:
+            older = ", ".join(f"{one.name} {one.before} → {one.after}" for one in checked.dry_run.downgrades)
+            self._end_task(question=f"This would also make older: {older}. Install it anyway?")
+            return
+        self._change_task(title=f"Installing {updates}…", can_cancel=_can_interrupt())
+        outcome = carry_out(client, checked, runner.run)
+        said = [f"{updates} installed. Restart napari to use it."] if outcome.is_good else outcome.lines()
+        left_out = [f"Left out: {name}, because {reason}" for name, reason in checked.left_out.items()]
+        self._end_task("\n".join(said + left_out), has_failed=not outcome.is_good, has_changed=bool(outcome.changes))
+
+    def _undo(self, runner: Runner) -> None:
+        from napari_update_hook.errors import InstallError
+        from napari_update_hook.install import changes_back, take_back, undo_commands
+
+        client = self._make_client()
+        points = client.state.restore_points()
+        how = undo_commands(points[0], client.environment, client.install) if points else None
+        if how is None or not how.commands:
+            raise InstallError(how.reason if how is not None and how.reason else "There is nothing to undo.")
+        changes = changes_back(points[0], client.environment)
+        self._change_task(can_cancel=_can_interrupt())
+        failure, left = take_back(client, points[0], partial(runner.run, build=True))
+        if left.commands or left.reason:
+            commands = "\n".join(map(str, left.commands))
+            self._end_task(f"Not everything is back: {failure}\nThese commands are left:\n{commands}", has_failed=True)
+        else:
+            said = ", ".join(f"{one.name} {one.after}" if one.after else f"{one.name} removed" for one in changes)
+            self._end_task(f"Back to {said}. Restart napari to use it.", has_changed=True)
+
+    def _log(self, line: str) -> None:
+        if (task := self.snapshot.task) is not None:
+            self._change_task(log=(*task.log[-KEPT_LINES:], line))
+
+    def _change_task(self, **changes: Any) -> None:
+        if (task := self.snapshot.task) is not None:
+            self._publish(task=replace(task, **changes))
+
+    def _end_task(self, outcome: str = "", *, question: str = "", has_failed: bool = False, has_changed: bool = False) -> None:
+        if has_changed:
+            self._publish(needs_restart=True)
+        self._change_task(is_running=False, outcome=outcome, question=question, has_failed=has_failed)
+
+    # What a person says
 
     def snooze(self, name: str, version: str, lasting: timedelta | None) -> None:
         """Leave an update out: for a time, or forever where that is None."""
@@ -137,25 +263,20 @@ class Session:
 
     def install_telemetry(self, then: Callable[[], object]) -> None:
         """Install the package for usage reports, and call ``then`` on the session's thread."""
-        self._publish(installing="Installing…")
 
-        def run() -> None:
+        def run(_: Runner) -> None:
             from napari_update_hook import offer
+            from napari_update_hook.errors import InstallError
 
-            try:
-                client = self._make_client()
-                how = offer.how_to_install(client.install, client.environment)
-                if how.reason is not None:
-                    self._publish(installing=how.reason)
-                    return
-                self._publish(installing=f"Installing: {how.commands[0]}")
-                offer.run(how)
-                self._publish(installing="Installed.")
-                then()
-            except Exception as error:
-                self._publish(installing=explained(error))
+            client = self._make_client()
+            how = offer.how_to_install(client.install, client.environment)
+            if how.reason is not None:
+                raise InstallError(how.reason)
+            offer.run(how)
+            self._end_task("Installed.")
+            then()
 
-        self._jobs.put(run)
+        self._begin("Installing…", (), run)
 
     def attach_telemetry(self, viewer: Any) -> None:
         """Let napari-telemetry, if a person chose to install and allow it, show its state in a viewer. See `seam`."""
@@ -182,27 +303,22 @@ class Session:
 
         self._jobs.put(run)
 
-    def _run(self) -> None:
-        """Run jobs in order; between them, look for changes of other processes and for a check that is due."""
-        self._read()
-        next_read, next_check = time.monotonic() + READ_INTERVAL_S, time.monotonic() + self._first_check_after
-        while not self._stopped.is_set() or not self._jobs.empty():
-            with contextlib.suppress(Exception):  # one job that fails must not end the others
-                try:
-                    self._jobs.get(timeout=max(0.01, min(POLL_INTERVAL_S, next_check - time.monotonic())))()
-                except queue.Empty:
-                    now = time.monotonic()
-                    if now >= next_check:
-                        next_check = now + CHECK_INTERVAL_S
-                        self._check(only_if_due=True)
-                    elif now >= next_read or _state_here()[0].signature() != self._signature:
-                        next_read = now + READ_INTERVAL_S
-                        self._read()
+    def _has_changed(self) -> bool:
+        return bool(self._state_signature() != self._signature)
 
-    def _read(self) -> None:
+    def _state_signature(self) -> Any:
+        """What another process changes: the state, and the folders of installed packages."""
+        return _state_here()[0].signature(), *(_changed_at(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+
+    def _when_idle(self) -> None:
+        if time.monotonic() >= self._next_check:
+            self._next_check = time.monotonic() + CHECK_INTERVAL_S
+            self._check(only_if_due=True)
+
+    def _read(self, *, again: bool = False) -> None:
         try:
+            self._signature = self._state_signature()  # before it is read: what changes meanwhile is read again
             client = self._make_client()
-            self._signature = client.state.signature()
             problem = f"The update check is off: {client.settings.disabled_by}." if client.settings.disabled_by else None
             result = None if problem else client.known(keep_napari=True)
             before = self.snapshot.result
@@ -210,7 +326,8 @@ class Session:
                 result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # why the answer is old
             result = result or (None if problem else before)
             notifies, offers = client.state.wants_notifications(), self._offers(client)
-            self._publish(result=result, problem=problem, notifies=notifies, offers_telemetry=offers)
+            undo = _what_undo_changes(client)
+            self._publish(result=result, problem=problem, notifies=notifies, offers_telemetry=offers, undo=undo)
         except Exception as error:
             self._publish(problem=explained(error))
 
@@ -224,7 +341,7 @@ class Session:
                 return
             result = client.check(only_if_due=only_if_due, keep_napari=True)
             self._publish(result=result, problem=None, offers_telemetry=self._offers(client))
-            self._signature = client.state.signature()
+            self._signature = self._state_signature()
             if self._on_updates and not result.is_from_cache and (updates := client.claim_notification(result.rows)):
                 for callback in list(self._on_updates):
                     with contextlib.suppress(Exception):  # a window that is about to close
@@ -235,13 +352,6 @@ class Session:
         finally:
             self._publish(is_checking=False)
 
-    def _publish(self, **changes: Any) -> None:
-        with self._publishing:  # `check` publishes on the GUI thread
-            before, self.snapshot = self.snapshot, replace(self.snapshot, **changes)
-        for listener in list(self._listeners) if self.snapshot != before and not self._stopped.is_set() else ():
-            with contextlib.suppress(Exception):  # a window that is about to close
-                listener(self.snapshot)
-
 
 def _client_here() -> UpdateClient:
     from napari_update_hook.client import client_here
@@ -251,14 +361,39 @@ def _client_here() -> UpdateClient:
 
 def _state_here() -> Any:
     """The state of this environment, and the time, without loading the client."""
-    import sys
-    from pathlib import Path
-
     from napari_update_hook.settings import settings_here
     from napari_update_hook.state import State, environment_id
 
     settings = settings_here()
     return State(settings.state, environment_id(Path(sys.prefix))), settings.now()
+
+
+def _runner_here(log: Callable[[str], object]) -> Runner:
+    from napari_update_hook.plugin.runner import Runner
+
+    return Runner(log)
+
+
+def _can_interrupt() -> bool:
+    from napari_update_hook.plugin.runner import CAN_INTERRUPT
+
+    return CAN_INTERRUPT
+
+
+def _what_undo_changes(client: UpdateClient) -> tuple[str, ...]:
+    from napari_update_hook.install import changes_back, undo_commands
+
+    points = client.state.restore_points()
+    if not points or not undo_commands(points[0], client.environment, client.install).commands:
+        return ()
+    return tuple(map(str, changes_back(points[0], client.environment)))
+
+
+def _changed_at(folder: str) -> float:
+    try:
+        return Path(folder).stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def explained(error: Exception) -> str:

@@ -1,17 +1,21 @@
-"""What is shown of a snapshot: words and cells. Pure, and without Qt."""
+"""What is shown of a snapshot: words, groups and lines. Pure, and without Qt."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from napari_update_hook.plan import Verdict
     from napari_update_hook.plugin.session import Snapshot
     from napari_update_hook.updates import UpdateRow
 
 NAMES_IN_A_NOTICE = 4
-EN_DASH = "\N{EN DASH}"
+UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE = "Withdrawn or vulnerable", "Update", "Held back", "Up to date"
+WARNING = "\N{WARNING SIGN} "
+NAPARI_ITSELF = "napari is not updated while it runs. Close it, and run in its environment: napari-updates update"
 
 
 @dataclass(frozen=True)
@@ -28,30 +32,48 @@ def indicator_of(snapshot: Snapshot) -> Indicator | None:
     if snapshot.result is None:
         return None
     rows = snapshot.result.rows
-    updates, unsafe = _updates(rows), [row for row in rows if row.is_unsafe]
+    updates, unsafe = sum(row.status.value == "update" for row in rows), [row for row in rows if row.is_unsafe]
     text = f"{updates} update{'' if updates == 1 else 's'}" if updates else "Plugins up to date"
+    if snapshot.is_installing:
+        text = "Updating…"
     tips = [f"{row.name}: {row.note}" for row in unsafe]
     return Indicator(text, "\n".join([summary_text(snapshot), *tips, "Click for details."]), bool(unsafe))
 
 
-def shown_rows(snapshot: Snapshot) -> list[UpdateRow]:
-    """Return the rows of the table: what needs attention first, then as they come."""
+def group_of(row: UpdateRow) -> str:
+    """Return under which heading a row stands."""
+    from napari_update_hook.versions import is_newer
+
+    if row.is_unsafe:
+        return UNSAFE
+    if row.status.value == "update":
+        return UPDATE
+    is_behind = row.status.value in ("held back", "snoozed") or is_newer(row.newest, row.installed)
+    return HELD_BACK if is_behind else UP_TO_DATE
+
+
+def groups_of(snapshot: Snapshot, searched: str = "") -> list[tuple[str, list[UpdateRow]]]:
+    """Return headings with their rows, what needs attention first. ``searched``: part of the names."""
     rows = snapshot.result.rows if snapshot.result is not None else ()
-    return sorted(rows, key=lambda row: not row.needs_attention)
+    found = [row for row in rows if searched.strip().lower() in row.name.lower()]
+    grouped = [(name, [row for row in found if group_of(row) == name]) for name in (UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE)]
+    return [(name, members) for name, members in grouped if members]
 
 
-def cells_of(row: UpdateRow) -> tuple[str, str, str, str]:
-    """Return the texts of a row: name, installed, update to, note."""
-    return row.name, row.installed, row.target or EN_DASH, row.note
+def versions_text(row: UpdateRow) -> str:
+    """Return the installed version and the one to which it goes, or would go."""
+    to = row.target or (row.newest if group_of(row) == HELD_BACK else None)
+    return (WARNING if row.is_unsafe else "") + row.installed + (f" → {to}" if to else "")
 
 
-def mark_of(row: UpdateRow) -> str:
-    """Return how a row is marked: ``unsafe``, ``update``, or not at all."""
-    return "unsafe" if row.is_unsafe else "update" if row.status.value == "update" else ""
+def spoken_text(row: UpdateRow) -> str:
+    """Return a row as a screen reader says it."""
+    to = f", update to {row.target}" if row.target else ""
+    return f"{row.name}, {row.installed} is installed{to}, {group_of(row).lower()}"
 
 
 def summary_text(snapshot: Snapshot) -> str:
-    """Return what to say above the table."""
+    """Return in a sentence how things stand."""
     if snapshot.problem is not None:
         return snapshot.problem
     if snapshot.is_checking:
@@ -61,13 +83,15 @@ def summary_text(snapshot: Snapshot) -> str:
         return snapshot.failure or "No check yet. Press Check now."
     from napari_update_hook.updates import summary_of
 
-    checked = f"Checked {result.fetched_at:%Y-%m-%d %H:%M} UTC at {result.server}."
-    parts = [
-        summary_of(result.rows, result.unlisted, fits_known=result.index_version is not None),
-        *result.plan.notes,
-        snapshot.failure or result.notice or checked,
-    ]
+    parts = [summary_of(result.rows, result.unlisted, fits_known=result.index_version is not None), *result.plan.notes]
+    parts += [text for text in (snapshot.failure or result.notice,) if text]
     return " ".join(parts)
+
+
+def checked_text(snapshot: Snapshot) -> str:
+    """Return when and where updates were looked for."""
+    result = snapshot.result
+    return f"Checked {result.fetched_at:%Y-%m-%d %H:%M} UTC at {result.server}" if result is not None else ""
 
 
 def command_text(snapshot: Snapshot) -> str | None:
@@ -79,13 +103,45 @@ def command_text(snapshot: Snapshot) -> str | None:
     return "\n".join(one.get("PowerShell") or next(iter(one.values())) for one in texts)
 
 
-def details_text(snapshot: Snapshot, row: UpdateRow | None) -> str:
-    """Return what to say below the table: of the chosen row, and how to install all updates."""
+def can_update(snapshot: Snapshot, row: UpdateRow | None = None) -> bool:
+    """Whether *Update* can be pressed: for one row, or for all that fit together."""
     result = snapshot.result
-    parts = [row.note if row is not None else "", command_text(snapshot) or ""]
-    if result is not None and result.how.reason is not None:
-        parts.append(result.how.reason)
-    return "\n".join(part for part in parts if part)
+    if result is None or result.how.reason is not None or snapshot.is_installing or snapshot.is_checking:
+        return False
+    return bool(result.plan.updates) if row is None else row.status.value == "update"
+
+
+def details_html(snapshot: Snapshot, row: UpdateRow | None, link_colour: str = "#0645ad") -> str:
+    """Return what to say of the chosen row, as HTML in which all that a server or a plugin wrote is escaped."""
+    result = snapshot.result
+    if row is None or result is None:
+        return ""
+    lines = [f"<b>{escape(row.name)}</b> {escape(versions_text(row))}", escape(row.note)]
+    links = [("Release", row.release_page), ("Changelog", row.changelog)]
+    lines.append(
+        " · ".join(f'<a style="color: {link_colour}" href="{escape(to, quote=True)}">{text}</a>' for text, to in links if to)
+    )
+    if row.name == "napari" and result.next_napari is not None:
+        version, verdicts = result.next_napari
+        lines += [escape(NAPARI_ITSELF), f"<b>With napari {escape(version)}</b>", *map(escape, verdict_lines(verdicts))]
+    if row.target is not None and result.how.reason is not None:
+        lines.append(escape(result.how.reason))
+    return "<br>".join(line for line in lines if line)
+
+
+def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
+    """Return what another napari would mean for the plugins, what it breaks first."""
+    verdicts = list(verdicts)
+    found = []
+    for answer, text in (
+        ("excludes it", "Would not work"),
+        ("no release yet", "No release for it yet"),
+        ("update", "Need an update"),
+    ):
+        named = [f"{one.name} ({one.reason})" for one in verdicts if one.answer.startswith(answer)]
+        found += [f"{text}: {', '.join(named)}"] if named else []
+    fine = sum(one.answer == "fine" for one in verdicts)
+    return [*found, f"Work as they are: {fine} of {len(verdicts)} plugins"]
 
 
 def notice_text(rows: Sequence[UpdateRow]) -> str:
@@ -93,7 +149,3 @@ def notice_text(rows: Sequence[UpdateRow]) -> str:
     names = [f"{row.name} {row.target}" for row in rows[:NAMES_IN_A_NOTICE]]
     more = f" and {len(rows) - len(names)} more" if len(rows) > len(names) else ""
     return f"{'There is 1 update' if len(rows) == 1 else f'There are {len(rows)} updates'}: {', '.join(names)}{more}"
-
-
-def _updates(rows: Sequence[UpdateRow]) -> int:
-    return sum(row.status.value == "update" for row in rows)

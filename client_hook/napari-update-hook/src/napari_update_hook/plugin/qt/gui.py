@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QObject
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtCore import Signal as _Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
 from qtpy.QtWidgets import QApplication, QDockWidget, QMainWindow, QWidget
 
@@ -15,10 +15,13 @@ from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
 from napari_update_hook.plugin.view import Indicator, indicator_of, notice_text
 
 if TYPE_CHECKING:
+    from napari_update_hook.plugin.runner import Runner
     from napari_update_hook.plugin.session import Session, Snapshot
     from napari_update_hook.updates import UpdateRow
 
 Action = tuple[str, Callable[[], object]]
+WHEN_IDLE_MS = 2_000
+"""How long to wait with a notification or a question while somebody works."""
 
 
 class WindowGui(QObject):
@@ -105,6 +108,18 @@ class WindowGui(QObject):
         indicator = self.indicator_in(window)
         return indicator.viewer() if indicator is not None else None
 
+    def is_busy(self) -> bool:
+        """Whether something new would disturb: a mouse button is down, a dialog or a menu is open, or data is being loaded."""
+        if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
+            return True
+        if QApplication.activeModalWidget() is not None or QApplication.activePopupWidget() is not None:
+            return True
+        from napari.utils.progress import progress
+
+        viewers = [viewer for window in napari_windows() if (viewer := self.viewer_in(window)) is not None]
+        is_loading = any(not getattr(layer, "loaded", True) for viewer in viewers for layer in viewer.layers)
+        return is_loading or bool(getattr(progress, "_all_instances", ()))
+
     def notify(self, text: str, *actions: Action, severity: str = "info") -> None:
         """Show one of napari's notifications, with buttons."""
         from napari.utils.notifications import Notification, notification_manager
@@ -126,11 +141,22 @@ class Gui(WindowGui):
     """Rows of updates to notify of."""
     telemetry_installed = _Signal()
     """The package for usage reports was installed."""
+    posted = _Signal(object)
+    """Something to do on this thread."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
+        self._updates: list[UpdateRow] = []
+        self._guard = _CloseGuard(self)
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(WHEN_IDLE_MS)
+        self._timer.timeout.connect(self._tell)
+        session.make_runner = self._make_runner
         self.updates_found.connect(self._notify)
+        self.posted.connect(lambda work: work())
         self.changed.connect(self._offer)
+        self.changed.connect(self._guard.follow)
         self.telemetry_installed.connect(self._ask)
         session.on_updates(self.updates_found.emit)
 
@@ -144,11 +170,39 @@ class Gui(WindowGui):
 
         return Panel
 
+    def end(self) -> None:
+        """Disconnect everything, and notify no more."""
+        super().end()
+        self._timer.stop()
+
+    def _make_runner(self, log: Callable[[str], object]) -> Runner:
+        """Return what installs: the plugin manager's queue, or a process of ours where it is missing or cannot be used.
+
+        Called on the session's thread, because importing the plugin manager takes a second.
+        """
+        try:
+            from napari_update_hook.plugin.qt.queue_runner import QueueRunner
+        except ImportError:
+            from napari_update_hook.plugin.runner import Runner
+
+            return Runner(log)
+        return QueueRunner(log, self.posted.emit)
+
     @log_exceptions
     def _notify(self, rows: list[UpdateRow]) -> None:
-        if self.has_ended or any(one.findChild(self.panel_type()) is not None for one in napari_windows()):
-            return  # the panel shows them already
-        self.notify(notice_text(rows), ("Show updates", self._show_updates))
+        self._updates = rows
+        self._tell()
+
+    @log_exceptions
+    def _tell(self) -> None:
+        """Notify of updates, unless a window shows them, and not while somebody works with the mouse."""
+        panels = [panel for one in napari_windows() if (panel := one.findChild(self.panel_type())) is not None]
+        if self.has_ended or any(panel.isVisible() for panel in panels):
+            return
+        if self.is_busy():
+            self._timer.start()
+            return
+        self.notify(notice_text(self._updates), ("Show updates", self._show_updates))
 
     @log_exceptions
     def _show_updates(self) -> None:
@@ -181,6 +235,42 @@ class Gui(WindowGui):
 
         if (window := self.front_window()) is not None:
             seam.ask(self.viewer_in(window))
+
+
+class _CloseGuard(QObject):
+    """Keeps windows open while something is installed: the end of napari would leave a half-installed package."""
+
+    def __init__(self, gui: Gui) -> None:
+        super().__init__(gui)
+        self._gui = gui
+        self._guarded: list[QMainWindow] = []
+        self._to_close: list[QMainWindow] = []
+
+    @log_exceptions
+    def follow(self, *_: object) -> None:
+        """Watch the windows while something is installed; then close those that a person wanted to close."""
+        if self._gui.session.snapshot.is_installing:
+            for window in set(napari_windows()) - set(self._guarded):
+                window.installEventFilter(self)
+                self._guarded.append(window)
+        elif self._guarded:
+            for window in self._guarded:
+                window.removeEventFilter(self)
+            to_close, self._to_close, self._guarded = self._to_close, [], []
+            for window in to_close:
+                window.close()
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
+        """Hold a window open."""
+        if event is None or event.type() != QEvent.Type.Close or not isinstance(watched, QMainWindow):
+            return False
+        if not self._gui.session.snapshot.is_installing:
+            return False
+        event.ignore()
+        if watched not in self._to_close:
+            self._to_close.append(watched)
+            self._gui.notify("Plugins are being updated. napari closes as soon as that is done.", severity="warning")
+        return True
 
 
 def napari_windows() -> list[QMainWindow]:

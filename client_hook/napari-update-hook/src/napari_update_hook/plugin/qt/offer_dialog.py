@@ -51,8 +51,9 @@ class OfferDialog(QDialog):
 
     @log_exceptions
     def _on_changed(self, *_: object) -> None:
-        self.progress.setText(self._gui.session.snapshot.installing)
-        self.install.setEnabled(not self.progress.text().startswith("Installing"))
+        task = self._gui.session.snapshot.task
+        self.progress.setText(task.outcome or task.title if task is not None else "")
+        self.install.setEnabled(task is None or not task.is_running)
 
     def _install(self) -> None:
         self._gui.session.install_telemetry(self._gui.telemetry_installed.emit)  # from a thread: Qt queues it

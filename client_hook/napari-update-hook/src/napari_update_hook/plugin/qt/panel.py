@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QBrush, QColor, QFont
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QAction, QFontDatabase
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QApplication,
-    QCheckBox,
     QHBoxLayout,
     QHeaderView,
     QLabel,
+    QLineEdit,
     QMenu,
+    QPlainTextEdit,
     QProgressBar,
     QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
+    QSizePolicy,
+    QTreeWidget,
+    QTreeWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
+from napari_update_hook.plugin import view
 from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
-from napari_update_hook.plugin.qt.plugin_manager import has_plugin_manager, open_plugin_manager
-from napari_update_hook.plugin.view import cells_of, command_text, details_text, mark_of, shown_rows, summary_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import napari
 
     from napari_update_hook.plugin.session import Session, Snapshot
     from napari_update_hook.updates import UpdateRow
 
 SNOOZES = {"1 week": timedelta(weeks=1), "3 weeks": timedelta(weeks=3), "3 months": timedelta(days=90)}
-_MARKS = {
-    "update": ("\N{UPWARDS ARROW} ", "#2e9d5b"),
-    "unsafe": ("\N{WARNING SIGN} ", "#d8453f"),
-}
+SEARCH_FROM = 12
+"""From this many packages on there is a search field."""
+WIDTH = 320
+LINK_ON_DARK, LINK_ON_LIGHT = "#8ab4f8", "#0645ad"
+_ROW = Qt.ItemDataRole.UserRole
 
 
 class Panel(QWidget):
@@ -56,155 +61,272 @@ class Panel(QWidget):
             layout.addWidget(QLabel("This needs napari's window."))
             return
         self._session: Session = gui.session
-        self._rows: list[UpdateRow] = []
-        self.summary = QLabel(self)
-        self.summary.setWordWrap(True)
-        self.summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._shown: object = None
+        self.summary = _label(self)
         self.progress = QProgressBar(self)
-        self.progress.setRange(0, 0)  # how long a server takes is not known
+        self.progress.setRange(0, 0)  # how long a server or a tool takes is not known
         self.progress.setTextVisible(False)
         self.progress.setMaximumHeight(4)
-        self.table = self._make_table()
-        layout.addWidget(self.summary)
-        layout.addWidget(self.progress)
-        layout.addWidget(self.table, 1)
-        self.details = QLabel(self)
-        self.details.setWordWrap(True)
-        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.search = QLineEdit(self)
+        self.search.setPlaceholderText("Search plugins")
+        self.search.setAccessibleName("Search plugins")
+        self.search.setClearButtonEnabled(True)
+        self.search.textChanged.connect(self._on_changed)
+        self.list = _tree(self)
+        self.list.itemSelectionChanged.connect(self._on_changed)
+        self.details = _label(self)
+        self.details.setTextFormat(Qt.TextFormat.RichText)
+        self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
+        self.details.setOpenExternalLinks(True)
+        for widget in (self.summary, self.progress):
+            layout.addWidget(widget)
+        self.update_all = _button("Update &all that fit together", self._session.update)
+        self.more = QPushButton("&More", self)
+        self.more.setMenu(self._make_more_menu())
+        self.check_first = _button("&Check now", self._session.check)
+        layout.addLayout(_row(self.check_first, self.update_all, self.more))
+        layout.addWidget(self.search)
+        layout.addWidget(self.list, 1)
         layout.addWidget(self.details)
-        layout.addLayout(self._make_buttons())
-        self.notifies = QCheckBox("Notify me of new updates, at most once a day", self)
-        self.notifies.toggled.connect(self._session.want_notifications)
-        layout.addWidget(self.notifies)
-        self.setFocusProxy(self.table)
+        self.update_one = _button("&Update", lambda: self._session.update([self._name()]))
+        self.try_one = _button("&Preview", lambda: self._session.try_update([self._name()]))
+        self.try_one.setToolTip("What else would change? Tries it, and installs nothing.")
+        self.snooze = QPushButton("&Snooze", self)
+        self.snooze.setMenu(self._make_snooze_menu())
+        self.unsnooze = _button("Un&snooze", lambda: self._session.unsnooze(self._name()))
+        layout.addLayout(_row(self.update_one, self.try_one, self.snooze, self.unsnooze))
+        self.task = TaskBox(self._session, self)
+        layout.addWidget(self.task)
+        self.checked = _label(self)
+        layout.addWidget(self.checked)
+        layout.addStretch()  # where there is no list
+        self.setFocusProxy(self.list)
         gui.changed.connect(self._on_changed)
         self.draw(self._session.snapshot)
         self._session.refresh()
 
-    def _on_changed(self) -> None:
+    def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Take no more of the canvas than a panel needs."""
+        return QSize(WIDTH, super().sizeHint().height())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
+        """Fit beside a canvas, also where a label has a long word."""
+        return QSize(min(WIDTH, super().minimumSizeHint().width()), super().minimumSizeHint().height())
+
+    def _on_changed(self, *_: object) -> None:
         self.draw(self._session.snapshot)
 
     @log_exceptions
     def draw(self, snapshot: Snapshot) -> None:
         """Show the snapshot; the chosen row stays chosen."""
-        chosen = self.chosen
-        self.summary.setText(summary_text(snapshot))
-        self.progress.setVisible(snapshot.is_checking)
-        self.check.setEnabled(not snapshot.is_checking and snapshot.problem is None)
-        self.notifies.blockSignals(True)
+        _set_text(self.summary, view.summary_text(snapshot))
+        _set_text(self.checked, view.checked_text(snapshot))
+        self.progress.setVisible(snapshot.is_checking or snapshot.is_installing)
+        groups = view.groups_of(snapshot, self.search.text())
+        if groups != self._shown:
+            self._shown = groups
+            self._fill(groups)
+        self.list.setVisible(bool(groups) or bool(self.search.text()))
+        self.search.setVisible(snapshot.result is not None and len(snapshot.result.rows) >= SEARCH_FROM)
+        row = self.chosen
+        is_dark = self.palette().color(self.foregroundRole()).lightness() > 128  # of the text
+        _set_text(self.details, view.details_html(snapshot, row, LINK_ON_DARK if is_dark else LINK_ON_LIGHT))
+        is_free = not snapshot.is_checking and not snapshot.is_installing
+        self.check.setEnabled(is_free and snapshot.problem is None)
         self.notifies.setChecked(snapshot.notifies)
-        self.notifies.blockSignals(False)
-        rows = shown_rows(snapshot)
-        if rows != self._rows:
-            before, self._rows = self._rows, rows
-            self._fill(before)
-            if chosen is not None:
-                self.choose(chosen.name)
-        self.table.setVisible(bool(rows))
-        self._enable()
+        self.undo.setEnabled(is_free and bool(snapshot.undo))
+        self.undo.setToolTip("\n".join(snapshot.undo))
+        self.copy.setEnabled(view.command_text(snapshot) is not None)
+        self.check_first.setVisible(snapshot.result is None and snapshot.problem is None)
+        self.check_first.setEnabled(is_free)
+        self.update_all.setVisible(snapshot.result is not None)
+        self.update_all.setEnabled(view.can_update(snapshot))
+        can_update = row is not None and view.can_update(snapshot, row)
+        for button in (self.update_one, self.try_one):
+            button.setVisible(row is not None and row.target is not None)
+            button.setEnabled(can_update)
+        is_snoozed = row is not None and row.status.value == "snoozed"
+        self.snooze.setVisible(row is not None and row.target is not None)
+        self.unsnooze.setVisible(is_snoozed)
+        self.task.draw(snapshot)
 
     @property
     def chosen(self) -> UpdateRow | None:
-        """The row that is chosen in the table."""
-        number = self.table.currentRow()
-        return self._rows[number] if 0 <= number < len(self._rows) else None
+        """The row that is chosen in the list."""
+        items = self.list.selectedItems()
+        found: UpdateRow | None = items[0].data(0, _ROW) if items else None
+        return found
 
     def choose(self, name: str) -> None:
         """Choose the row of a package."""
-        number = next((number for number, row in enumerate(self._rows) if row.name == name), None)
-        if number is not None:
-            self.table.selectRow(number)
+        for item in self.items():
+            if item.data(0, _ROW).name == name:
+                self.list.setCurrentItem(item)
 
-    def _make_table(self) -> QTableWidget:
-        table = QTableWidget(0, 4, self)
-        table.setHorizontalHeaderLabels(["Name", "Installed", "Update to", "Note"])
-        table.setAccessibleName("Installed plugins and their updates")
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setTabKeyNavigation(False)
-        table.setWordWrap(True)
-        header, side = table.horizontalHeader(), table.verticalHeader()
-        if header is not None:
-            header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-            header.setSectionResizeMode(3, QHeaderView.ResizeMode.Stretch)  # the note takes what is left, and wraps
-        if side is not None:
-            side.setVisible(False)
-        table.itemSelectionChanged.connect(self._enable)
-        return table
+    def items(self) -> list[QTreeWidgetItem]:
+        """Return the items of all packages."""
+        headings = [self.list.topLevelItem(number) for number in range(self.list.topLevelItemCount())]
+        return [item for one in headings if one is not None for item in map(one.child, range(one.childCount())) if item]
 
-    def _make_buttons(self) -> QHBoxLayout:
-        self.check = QPushButton("&Check now", self)
-        self.check.clicked.connect(self._check)
-        self.copy = QPushButton("Cop&y command", self)
-        self.copy.clicked.connect(self._copy)
-        self.manager = QPushButton("&Plugin manager", self)
-        self.manager.clicked.connect(self._open_plugin_manager)
-        self.silence = QPushButton("&Snooze", self)
-        menu = QMenu(self.silence)
-        for text, lasting in SNOOZES.items():
-            action = menu.addAction(f"Snooze this version for {text}")
-            if action is not None:
-                action.triggered.connect(lambda *_, lasting=lasting: self._snooze(lasting))
-        for text, version in (("Ignore this version", False), ("Ignore every version", True)):
-            action = menu.addAction(text)
-            if action is not None:
-                action.triggered.connect(lambda *_, every=version: self._snooze(None, every=every))
-        self.silence.setMenu(menu)
-        self.unsnooze = QPushButton("&Unsnooze", self)
-        self.unsnooze.clicked.connect(self._unsnooze)
-        row = QHBoxLayout()
-        for button in (self.check, self.copy, self.manager, self.silence, self.unsnooze):
-            row.addWidget(button)
-        row.addStretch(1)
-        return row
-
-    def _fill(self, before: list[UpdateRow]) -> None:
-        """Write the rows that are others than before."""
-        self.table.setRowCount(len(self._rows))
-        changed = [number for number, row in enumerate(self._rows) if number >= len(before) or before[number] != row]
-        for number in changed:
-            row = self._rows[number]
-            mark = mark_of(row)
-            sign, colour = _MARKS.get(mark, ("", None))
-            for column, text in enumerate(cells_of(row)):
-                item = QTableWidgetItem((sign if column == 2 or (column == 1 and mark == "unsafe") else "") + text)
-                item.setToolTip(text)
-                if colour is not None and column in (1, 2):
-                    item.setForeground(QBrush(QColor(colour)))
-                    font = QFont()
-                    font.setBold(True)
-                    item.setFont(font)
-                self.table.setItem(number, column, item)
-            self.table.resizeRowToContents(number)
-
-    def _enable(self) -> None:
+    def _name(self) -> str:
         row = self.chosen
-        self.copy.setEnabled(command_text(self._session.snapshot) is not None)
-        self.manager.setVisible(has_plugin_manager())
-        self.manager.setEnabled(row is not None and row.name.lower() != "napari")
-        self.silence.setEnabled(row is not None and row.target is not None)
-        self.unsnooze.setEnabled(row is not None and row.status.value == "snoozed")
-        self.details.setText(details_text(self._session.snapshot, row))
-        self.details.setVisible(bool(self.details.text()))
+        return row.name if row is not None else ""
 
-    def _check(self) -> None:
-        self._session.check()
+    def _fill(self, groups: list[tuple[str, list[UpdateRow]]]) -> None:
+        chosen = self._name()
+        self.list.blockSignals(True)
+        self.list.clear()
+        bold = self.list.font()
+        bold.setBold(True)
+        for name, rows in groups:
+            heading = QTreeWidgetItem([f"{name} ({len(rows)})"])
+            heading.setFlags(Qt.ItemFlag.ItemIsEnabled)
+            heading.setFont(0, bold)
+            items = []
+            for row in rows:
+                item = QTreeWidgetItem([row.name, view.versions_text(row)])
+                item.setData(0, _ROW, row)
+                item.setData(0, Qt.ItemDataRole.AccessibleTextRole, view.spoken_text(row))
+                item.setToolTip(0, row.note or row.name)
+                items.append(item)
+            heading.addChildren(items)
+            self.list.addTopLevelItem(heading)
+            heading.setFirstColumnSpanned(True)
+            heading.setExpanded(True)
+        self.choose(chosen)
+        self.list.blockSignals(False)
+
+    def _make_more_menu(self) -> QMenu:
+        menu = QMenu(self)
+        self.check = _action(menu, "&Check now", self._session.check)
+        self.undo = _action(menu, "&Undo the last update", self._session.undo)
+        self.copy = _action(menu, "Copy the &command for a terminal", self._copy)
+        self.notifies = _action(menu, "&Notify me of new updates", lambda: None)
+        self.notifies.setCheckable(True)
+        self.notifies.triggered.connect(self._session.want_notifications)
+        menu.setToolTipsVisible(True)
+        return menu
+
+    def _make_snooze_menu(self) -> QMenu:
+        menu = QMenu(self)
+        for text, lasting in SNOOZES.items():
+            _action(menu, f"Snooze this version for {text}", partial(self._snooze, lasting))
+        for text, every in (("Ignore this version", False), ("Ignore every version", True)):
+            _action(menu, text, partial(self._snooze, None, every=every))
+        return menu
 
     def _copy(self) -> None:
-        clipboard, command = QApplication.clipboard(), command_text(self._session.snapshot)
+        clipboard, command = QApplication.clipboard(), view.command_text(self._session.snapshot)
         if command is not None and clipboard is not None:
             clipboard.setText(command)
-            self.details.setText(f"Copied: {command}")
-
-    def _open_plugin_manager(self) -> None:
-        if self.chosen is not None:
-            open_plugin_manager(self.window(), self.chosen.name)
 
     def _snooze(self, lasting: timedelta | None, *, every: bool = False) -> None:
-        if self.chosen is not None and self.chosen.target is not None:
-            self._session.snooze(self.chosen.name, "*" if every else self.chosen.target, lasting)
+        row = self.chosen
+        if row is not None and row.target is not None:
+            self._session.snooze(row.name, "*" if every else row.target, lasting)
 
-    def _unsnooze(self) -> None:
-        if self.chosen is not None:
-            self._session.unsnooze(self.chosen.name)
+
+class TaskBox(QWidget):
+    """An installation under way, and what came of it."""
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._logged: tuple[str, ...] = ()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self.text = _label(self)
+        layout.addWidget(self.text)
+        self.agree = _button("&Install anyway", self._agree)
+        self.cancel = _button("&Cancel", session.cancel)
+        self.undo = _button("Und&o", session.undo)
+        self.details = QPushButton("&Log", self)
+        self.details.setCheckable(True)
+        self.details.toggled.connect(lambda *_: self.draw(session.snapshot))
+        self.close_box = _button("OK", session.forget_task)
+        layout.addLayout(_row(self.agree, self.cancel, self.undo, self.details, self.close_box))
+        self.log = QPlainTextEdit(self)
+        self.log.setReadOnly(True)
+        self.log.setTabChangesFocus(True)
+        self.log.setAccessibleName("Output of the installation")
+        self.log.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
+        layout.addWidget(self.log)
+
+    def draw(self, snapshot: Snapshot) -> None:
+        """Show the task of a snapshot."""
+        task = snapshot.task
+        if task is None:
+            self.hide()
+            return
+        _set_text(self.text, task.question or task.outcome or task.title)
+        self.agree.setVisible(bool(task.question))
+        self.cancel.setVisible(task.is_running)
+        self.cancel.setEnabled(task.can_cancel)
+        self.undo.setVisible(not task.is_running and bool(snapshot.undo))
+        self.details.setVisible(bool(task.log))
+        self.log.setVisible(bool(task.log) and self.details.isChecked())
+        self.close_box.setVisible(not task.is_running)
+        self.close_box.setText("Do not install" if task.question else "OK")
+        self.show()  # last, because hidden buttons would have made it wide
+        if self.details.isChecked() and task.log != self._logged:
+            self._logged = task.log
+            self.log.setPlainText("\n".join(task.log))
+            if (bar := self.log.verticalScrollBar()) is not None:
+                bar.setValue(bar.maximum())
+
+    def _agree(self) -> None:
+        if (task := self._session.snapshot.task) is not None:
+            self._session.update(task.names, with_downgrades=True)
+
+
+def _tree(parent: QWidget) -> QTreeWidget:
+    tree = QTreeWidget(parent)
+    tree.setColumnCount(2)
+    tree.setHeaderHidden(True)
+    tree.setRootIsDecorated(False)
+    tree.setUniformRowHeights(True)
+    tree.setAccessibleName("Installed plugins and their updates")
+    tree.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    tree.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
+    if (header := tree.header()) is not None:
+        header.setStretchLastSection(False)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
+    return tree
+
+
+def _label(parent: QWidget) -> QLabel:
+    label = QLabel(parent)
+    label.setWordWrap(True)
+    label.setTextFormat(Qt.TextFormat.PlainText)
+    label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+    return label
+
+
+def _set_text(label: QLabel, text: str) -> None:
+    if label.text() != text:
+        label.setText(text)
+    label.setVisible(bool(text))
+
+
+def _button(text: str, act: Callable[[], object]) -> QPushButton:
+    button = QPushButton(text)
+    button.clicked.connect(lambda: act())
+    return button
+
+
+def _action(menu: QMenu, text: str, act: Callable[[], object]) -> QAction:
+    action = QAction(text, menu)
+    action.triggered.connect(lambda *_: act())
+    menu.addAction(action)
+    return action
+
+
+def _row(*buttons: QPushButton) -> QHBoxLayout:
+    row = QHBoxLayout()
+    for button in buttons:
+        row.addWidget(button)
+    row.addStretch(1)
+    return row

@@ -1,0 +1,262 @@
+"""Tries a plan with the environment's own tool, without installing.
+
+A dry run asks the package index as the installation itself would; the update server learns nothing of it. It builds nothing
+unless told to, because building a source distribution runs its code.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.utils import canonicalize_name
+
+from napari_update_hook.environment import Distribution, Environment
+from napari_update_hook.errors import InstallError
+from napari_update_hook.installers import Command, HowTo, Tool
+from napari_update_hook.plan import Plan, violations_of
+from napari_update_hook.versions import is_newer
+
+Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+"""Runs a program to its end and returns its output: `run_captured`, or one that a person can cancel. Raises InstallError."""
+MAX_TRIES = 12
+"""Dry runs while looking for a part of a set that can be resolved."""
+SEARCH_TIMEOUT_S = 120
+"""After this long, no more dry runs begin."""
+DRY_RUN_TIMEOUT_S = 600
+BINARY_ONLY = ("--only-binary", ":all:")
+PIP_LIKE = (Tool.PIP, Tool.PIPX, Tool.UV)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A package that an installation changes. ``before`` is None for a new one, ``after`` for one that is removed."""
+
+    name: str
+    before: str | None
+    after: str | None
+
+    @property
+    def kind(self) -> str:
+        """``new``, ``removed``, ``update`` or ``downgrade``"""
+        if self.before is None or self.after is None:
+            return "new" if self.before is None else "removed"
+        return "downgrade" if is_newer(self.before, self.after) else "update"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.before or 'not installed'} -> {self.after or 'not installed'}"
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a tool would do. ``problem``: why it cannot, None where it can; ``is_known``: False where the tool cannot tell."""
+
+    changes: tuple[Change, ...] = ()
+    problem: str | None = None
+    is_known: bool = True
+
+    def others(self, plan: Plan) -> tuple[Change, ...]:
+        """Return what would change beside the updates of a plan."""
+        planned = {canonicalize_name(one.name) for one in plan.updates}
+        return tuple(one for one in self.changes if canonicalize_name(one.name) not in planned)
+
+    @property
+    def downgrades(self) -> tuple[Change, ...]:
+        """Packages that would be replaced by older ones."""
+        return tuple(one for one in self.changes if one.kind == "downgrade")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A plan that the tool can carry out, or the last one tried. ``left_out``: names of what had to go, with the reason."""
+
+    plan: Plan
+    how: HowTo
+    dry_run: DryRun
+    left_out: Mapping[str, str]
+
+    def lines(self) -> list[str]:
+        """Return in sentences what else would change, and what had to go."""
+        tried, others, said = self.dry_run, self.dry_run.others(self.plan), []
+        for kind, title in (("new", "New"), ("update", "Also changes"), ("downgrade", "Downgrades"), ("removed", "Removes")):
+            named = [" ".join(filter(None, (one.name, one.before, one.after and f"-> {one.after}"))) for one in others
+                     if one.kind == kind]  # fmt: skip
+            said += [f"{title}: {', '.join(named)}"] if named else []
+        said += [f"Left out: {name}, because {reason}" for name, reason in self.left_out.items()]
+        if tried.problem is not None:
+            said.append(f"Cannot be resolved, because {tried.problem}")
+        elif not tried.is_known:
+            said.append("This environment's tool cannot try it without installing.")
+        elif self.plan.updates:
+            said.append("Tried without installing: it works." + ("" if others else " Nothing else changes."))
+        return said
+
+
+def verify(
+    make: Callable[[Mapping[str, str]], tuple[Plan, HowTo]],
+    environment: Environment,
+    *,
+    build: bool = False,
+    run: Run | None = None,
+) -> Verified:
+    """Try a plan; where it cannot be resolved, find a part that can, by leaving out one update at a time.
+
+    ``make``: returns the plan without some names (with reasons) and how to install it. ``build``: allow building source
+    distributions, that is, running their code. ``run``: how to run the tool. Raises InstallError where it cannot be run.
+    """
+    left_out: dict[str, str] = {}
+    plan, how = make(left_out)
+    tried = dry_run(how, environment, build=build, run=run)
+    tries, ends = 1, time.monotonic() + SEARCH_TIMEOUT_S
+    while tried.problem is not None and plan.updates and tries < MAX_TRIES and time.monotonic() < ends:
+        problem = tried.problem
+        names = sorted((str(canonicalize_name(one.name)) for one in plan.updates), key=lambda name: (name not in problem, name))
+        for name in names:
+            smaller, how_smaller = make({**left_out, name: problem})
+            if not smaller.updates or tries >= MAX_TRIES or time.monotonic() >= ends:
+                continue
+            tries += 1
+            outcome = dry_run(how_smaller, environment, build=build, run=run)
+            if outcome.problem is None:
+                return Verified(smaller, how_smaller, outcome, {**left_out, name: problem})
+        left_out[names[0]] = problem
+        plan, how = make(left_out)
+        tried = dry_run(how, environment, build=build, run=run) if plan.updates else DryRun()
+        tries += 1
+    return Verified(plan, how, tried, left_out)
+
+
+def dry_run(how: HowTo, environment: Environment, *, build: bool = False, run: Run | None = None) -> DryRun:
+    """Ask the environment's own tool what its commands would do, and check all requirements of the result."""
+    found: dict[str, Distribution | None] = {}
+    run = run or run_captured
+    for command in how.commands:
+        if command.tool in PIP_LIKE:
+            answer = (_try_uv if command.tool is Tool.UV else _try_pip)(command, build, run)
+        elif command.tool is Tool.CONDA:
+            answer = _try_conda(command, run)
+        else:
+            return DryRun(is_known=False)
+        if isinstance(answer, str):
+            return DryRun(problem=answer)
+        found |= answer
+    here = environment.distributions
+    changes = [
+        Change(one.name if one is not None else here[name].name, here[name].version if name in here else None,
+               one.version if one is not None else None)
+        for name, one in sorted(found.items())
+        if one is not None or name in here
+    ]  # fmt: skip
+    changes = [one for one in changes if one.before != one.after]
+    after = {name: one for name, one in {**here, **found}.items() if one is not None}
+    before = {one.key for one in violations_of(environment)}
+    broken = [one for one in violations_of(replace(environment, distributions=after)) if one.key not in before]
+    problems = [one.text("would be installed") for one in broken]
+    for change in changes:
+        own = here.get(str(canonicalize_name(change.name)))
+        if own is not None and not own.is_replaceable:
+            source = own.origin or "a folder or repository" if own.is_local else "somewhere else than the index"
+            problems.append(f"{own.name} {own.version}, which comes from {source}, would be replaced by {change.after}")
+        elif own is not None and own.is_plugin and change.kind == "downgrade":
+            problems.append(f"{own.name} {own.version} would be replaced by the older {change.after}")
+    return DryRun(tuple(changes), "; ".join(problems) or None)
+
+
+def _try_pip(command: Command, build: bool, run: Run) -> dict[str, Distribution | None] | str:
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        options = ("--dry-run", "--report", str(report), "--retries", "1", *(() if build else BINARY_ONLY))
+        done = run(with_options(command.argv, *options))
+        if done.returncode != 0:
+            return _pip_problem(done.stdout + "\n" + done.stderr, build)
+        document = json.loads(report.read_text("utf-8"))
+    items = [item["metadata"] for item in document.get("install", ())]
+    found = [Distribution(one["name"], one["version"], tuple(one.get("requires_dist") or ()), "pip") for one in items]
+    return {str(canonicalize_name(one.name)): one for one in found}
+
+
+def _try_uv(command: Command, build: bool, run: Run) -> dict[str, Distribution | None] | str:
+    done = run(with_options(command.argv, "--dry-run", *(() if build else BINARY_ONLY)))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + "\n" + done.stderr)
+    if done.returncode != 0:
+        _raise_if_offline(text, "uv")
+        reason = text.partition("╰─▶")[2] or text
+        return _with_build_hint(" ".join(reason.split()), build)
+    found: dict[str, Distribution | None] = {}
+    for sign, name, version in sorted(re.findall(r"^ ([-+~]) (\S+)==(\S+)", text, re.MULTILINE), key=lambda one: one[0] != "-"):
+        found[str(canonicalize_name(name))] = None if sign == "-" else Distribution(name, version, (), "uv")
+    return found
+
+
+def _try_conda(command: Command, run: Run) -> dict[str, Distribution | None] | str:
+    done = run((*command.argv, "--dry-run", "--json"))
+    try:
+        document = json.loads(done.stdout)
+    except ValueError:
+        return " ".join((done.stdout + done.stderr).split())[-2000:]
+    if done.returncode != 0 or not document.get("success", True):
+        return " ".join(str(document.get("message") or document.get("error") or "conda gave no reason").split())
+    actions = document.get("actions") or {}
+    found: dict[str, Distribution | None] = {str(canonicalize_name(one["name"])): None for one in actions.get("UNLINK", ())}
+    for one in actions.get("LINK", ()):
+        found[str(canonicalize_name(one["name"]))] = Distribution(one["name"], one["version"], (), "conda")
+    return found
+
+
+def with_options(argv: Sequence[str], *options: str) -> tuple[str, ...]:
+    place = argv.index("install") + 1
+    return (*argv[:place], *options, *argv[place:])
+
+
+def run_captured(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(
+            argv, capture_output=True, text=True, errors="replace", check=False, timeout=DRY_RUN_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InstallError(f"{argv[0]} was not found. Install it, or put its folder on the path.") from error
+    except subprocess.TimeoutExpired as error:
+        raise InstallError(f"{argv[0]} did not finish its dry run in {DRY_RUN_TIMEOUT_S // 60} minutes.") from error
+    except OSError as error:
+        raise InstallError(f"{argv[0]} could not be started ({error.strerror or error}).") from error
+
+
+_OFFLINE = re.compile(
+    r"NewConnectionError|ConnectTimeout|ProxyError|NameResolutionError|Max retries exceeded|"  # pip
+    r"error sending request|dns error|tcp connect error|network was disabled"  # uv
+)
+
+
+def _raise_if_offline(text: str, tool: str) -> None:
+    if _OFFLINE.search(text):
+        raise InstallError(f"{tool} could not reach its package index. Is there a network? Nothing was changed.")
+
+
+def _pip_problem(text: str, build: bool) -> str:
+    """What pip says of a conflict, without its advice. Raises InstallError for what is not a conflict."""
+    if "no such option" in text:
+        raise InstallError("This pip is too old to try an installation. Update it first: python -m pip install --upgrade pip")
+    _raise_if_offline(text, "pip")
+    lines = [line.strip() for line in text.splitlines()]
+    told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ") and "ResolutionImpossible" not in line]
+    if "The conflict is caused by:" in lines:
+        start = lines.index("The conflict is caused by:") + 1
+        end = next((number for number in range(start, len(lines)) if not lines[number]), len(lines))
+        told.append("; ".join(lines[start:end]))
+    return _with_build_hint(" ".join(told) or " ".join(text.split())[-2000:] or "pip gave no reason", build)
+
+
+def _with_build_hint(text: str, build: bool) -> str:
+    """Name what may have to be built, which is allowed only with ``build``."""
+    found = re.findall(r"No matching distribution found for (\S+)|(\S+) has no usable wheels", text)
+    names = ", ".join(dict.fromkeys(one or other for one, other in found))
+    if build or not names:
+        return text
+    return f"{text} If {names} exists only as source code, --build allows building it, which runs its code."

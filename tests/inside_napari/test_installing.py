@@ -1,0 +1,218 @@
+"""Real updates from the panel: by the plugin manager's own queue, and by a process of ours."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari.utils.notifications import notification_manager
+from napari_update_hook.plugin import runner as runners
+from napari_update_hook.plugin.instance import get_instance
+from napari_update_hook.plugin.qt.panel import Panel
+from napari_update_hook.plugin.runner import Runner
+from napari_update_hook.plugin.session import Session, Task
+
+from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.waiting import PATIENCE_MS
+from tests.support.wheels import WheelIndex, make_wheel
+
+pytest.importorskip("napari_plugin_manager", reason="install napari-plugin-manager")
+from napari_plugin_manager.base_qt_package_installer import InstallerQueue
+
+INSTALLING_MS = 120_000
+"""For an installation on a busy machine."""
+
+
+@pytest.fixture
+def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MadeServer) -> Iterator[None]:
+    """affinder 0.4.0, installed here, and 0.5.0 in a package index: small ones, with nothing in them."""
+    folder = tmp_path / "wheels"
+    for version in ("0.4.0", "0.5.0"):
+        make_wheel(folder, "affinder", version)
+    index = WheelIndex(folder)
+    for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
+        monkeypatch.delenv(name)
+    for name, value in {"INDEX_URL": index.url, "CONFIG_FILE": os.devnull, "NO_CACHE_DIR": "1"}.items():
+        monkeypatch.setenv(f"PIP_{name}", value)
+    pip("install", "affinder==0.4.0")
+    server.packages = {"affinder": {"latest": "0.5.0"}, "napari": {"latest": "0.1.0"}}
+    yield
+    pip("uninstall", "-y", "affinder")
+    index.close()
+
+
+def pip(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "pip", "-q", *arguments], check=True)
+
+
+@pytest.fixture
+def panel(affinder: None, viewer: Any, qtbot: Any) -> Panel:
+    viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
+    found: Panel = viewer.window._qt_window.findChild(Panel)
+    get_instance().session.check()
+    qtbot.waitUntil(lambda: "affinder" in [item.text(0) for item in found.items()], timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: found.update_all.isEnabled(), timeout=PATIENCE_MS)
+    found.choose("affinder")
+    return found
+
+
+def task() -> Task:
+    found = get_instance().session.snapshot.task
+    assert found is not None
+    return found
+
+
+def ended(qtbot: Any) -> Task:
+    qtbot.waitUntil(lambda: not task().is_running, timeout=INSTALLING_MS)
+    return task()
+
+
+@pytest.mark.parametrize("by", ["queue", "process"])
+def test_a_plugin_is_updated_and_taken_back(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    if by == "process":
+        monkeypatch.setattr(get_instance().session, "make_runner", Runner)
+    queued = watched_queue(monkeypatch)
+    panel.update_one.click()
+    assert task().is_running
+    assert not panel.update_all.isEnabled()
+    done = ended(qtbot)
+    assert (done.outcome, done.has_failed) == ("affinder 0.5.0 installed. Restart napari to use it.", False), done.log
+    assert metadata.version("affinder") == "0.5.0"
+    assert any("Successfully installed affinder-0.5.0" in line for line in done.log)
+    qtbot.waitUntil(lambda: panel.undo.isEnabled() and panel.task.undo.isVisible(), timeout=PATIENCE_MS)
+    assert [item.text(1) for item in panel.items() if item.text(0) == "affinder"] == ["0.5.0"], "it is read again"
+    panel.task.undo.click()
+    back = ended(qtbot)
+    assert back.outcome == "Back to affinder 0.4.0. Restart napari to use it.", back
+    assert metadata.version("affinder") == "0.4.0"
+    qtbot.waitUntil(lambda: not panel.undo.isEnabled(), timeout=PATIENCE_MS)
+    assert [packages[-1] for packages in queued] == (["affinder==0.5.0", "affinder==0.4.0"] if by == "queue" else [])
+
+
+def watched_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """What the plugin manager's queue is told to install, affinder last."""
+    told: list[tuple[str, ...]] = []
+    install = InstallerQueue.install
+
+    def watched(self: Any, tool: Any, pkgs: Any, **options: Any) -> Any:
+        told.append(tuple(sorted(pkgs, key=lambda one: one.startswith("affinder"))))
+        return install(self, tool, pkgs, **options)
+
+    monkeypatch.setattr(InstallerQueue, "install", watched)
+    return told
+
+
+def test_what_else_changes_is_told_and_nothing_is_installed(panel: Panel, qtbot: Any) -> None:
+    panel.try_one.click()
+    assert ended(qtbot).outcome == "Tried without installing: it works. Nothing else changes."
+    assert metadata.version("affinder") == "0.4.0"
+
+
+def test_what_another_process_installed_is_seen(panel: Panel, qtbot: Any) -> None:
+    pip("install", "affinder==0.5.0")
+    qtbot.waitUntil(lambda: "Up to date (2)" in [item.parent().text(0) for item in panel.items()], timeout=PATIENCE_MS)
+
+
+SLOW_TOOL = """
+import signal, sys, time
+def take_back(*_):
+    print("taken back", flush=True)
+    sys.exit(1)
+signal.signal(signal.SIGINT, take_back)
+print("begun", flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Let the tool say that it has begun, and go on until it is interrupted."""
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_TOOL)
+    monkeypatch.setattr(runners, "argv_of", lambda *_, **__: (sys.executable, str(script)))
+    monkeypatch.setattr("napari_plugin_manager.base_qt_package_installer.PipInstallerTool.arguments", lambda _: [str(script)])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt a tool")
+@pytest.mark.parametrize("by", ["queue", "process"])
+def test_a_cancelled_tool_takes_back_what_it_began(
+    panel: Panel, qtbot: Any, slow: None, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    if by == "process":
+        monkeypatch.setattr(get_instance().session, "make_runner", Runner)
+    else:
+        keep_packages(monkeypatch)
+    panel.update_one.click()
+    qtbot.waitUntil(lambda: "begun" in task().log, timeout=INSTALLING_MS)
+    panel.task.cancel.click()
+    assert not panel.task.cancel.isEnabled()
+    done = ended(qtbot)
+    assert "taken back" in done.log
+    assert done.outcome == "The installation failed: it was cancelled.\nNothing was changed: the environment is as it was."
+
+
+def keep_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_update_hook.plugin.qt.queue_runner.packages_of", lambda _: ["affinder==0.5.0"])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt a tool")
+def test_a_window_stays_open_while_something_is_installed_and_closes_then(
+    panel: Panel, viewer: Any, qtbot: Any, slow: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep_packages(monkeypatch)
+    window = viewer.window._qt_window
+    panel.update_one.click()
+    qtbot.waitUntil(lambda: "begun" in task().log, timeout=INSTALLING_MS)
+    notification_manager.records.clear()
+    window.close()
+    assert window.isVisible()
+    assert "closes as soon as that is done" in str(notification_manager.records[-1].message)
+    closed: list[bool] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(window, "close", lambda: closed.append(task().is_running))  # the fixture closes it for good
+        get_instance().session.cancel()
+        qtbot.waitUntil(lambda: closed == [False], timeout=PATIENCE_MS)
+
+
+def test_while_the_plugin_manager_installs_nothing_else_is(panel: Panel, viewer: Any, qtbot: Any) -> None:
+    queue: Any = InstallerQueue(parent=viewer.window._qt_window)
+    queue._queue.append("a job of its dialog")
+    panel.update_one.click()
+    assert ended(qtbot).outcome == "The plugin manager is installing something. Try again when it has finished."
+    assert metadata.version("affinder") == "0.4.0"
+    queue._queue.clear()
+
+
+def test_a_failure_quotes_the_tool_and_says_what_state_the_environment_is_in(
+    panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verify = Session._verified
+
+    def then_offline(self: Session, *arguments: Any) -> Any:
+        found = verify(self, *arguments)
+        os.environ["PIP_INDEX_URL"] = "http://127.0.0.1:1/simple"
+        os.environ["PIP_RETRIES"] = "0"
+        return found
+
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    monkeypatch.setattr(Session, "_verified", then_offline)
+    panel.update_one.click()
+    done = ended(qtbot)
+    assert done.has_failed
+    assert "pip ended with exit code 1. It said:" in done.outcome
+    assert "ERROR: No matching distribution found for affinder==0.5.0" in done.outcome
+    assert done.outcome.endswith("Nothing was changed: the environment is as it was.")
+
+
+def test_a_plugin_manager_that_cannot_be_loaded_is_done_without(
+    panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "napari_update_hook.plugin.qt.queue_runner", None)
+    panel.update_all.click()
+    assert ended(qtbot).outcome.startswith("affinder 0.5.0 installed.")
