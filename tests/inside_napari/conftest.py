@@ -29,7 +29,6 @@ from napari_telemetry import client as clients
 from napari_telemetry.client import client_here
 from napari_telemetry.plugin import counting
 from napari_telemetry.plugin import instance as telemetry
-from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.qt import gui as guis
 from napari_update_hook.environment import Distribution, read_environment
 from napari_update_hook.plugin import instance as instances
@@ -69,10 +68,9 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", server.url)
     monkeypatch.setattr(counting, "APPLICATION", "test_app")  # what napari calls itself in its test fixtures
     monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
-    monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 100)
+    monkeypatch.setattr(guis, "WHEN_IDLE_MS", 100)
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
     monkeypatch.setattr("napari_update_hook.plugin.worker.POLL_INTERVAL_S", 0.1)
-    monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(telemetry, "_instance", None)
     monkeypatch.setattr(instances, "_instance", None)
     clients.store_of.cache_clear()
@@ -183,7 +181,7 @@ def state_of(instance: telemetry.PluginInstance) -> str:
     lines = [repr(instance.session.snapshot), repr(hook and hook.session.snapshot)]
     if gui is not None:
         modal, popup = QApplication.activeModalWidget(), QApplication.activePopupWidget()
-        waits = f"timer={gui._timer.isActive()} window={gui.front_window()} busy={gui._is_busy()}"
+        waits = f"timer={gui._timer.isActive()} window={gui.front_window()} busy={gui.is_busy()}"
         lines.append(f"{waits} modal={modal} popup={popup}")
     for thread in threading.enumerate():
         frame = sys._current_frames().get(thread.ident or 0)

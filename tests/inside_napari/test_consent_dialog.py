@@ -173,7 +173,7 @@ def test_no_one_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Cal
 
 def test_no_one_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qt delivers what was posted before, also to a slot that is not connected any more."""
-    monkeypatch.setattr(guis, "ASK_WHEN_IDLE_MS", 20)
+    monkeypatch.setattr(guis, "WHEN_IDLE_MS", 20)
     gui = get_instance().gui()
     get_instance().end()
     gui._show_dialog(False)

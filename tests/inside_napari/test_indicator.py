@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from napari_telemetry.client import client_here
-from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.plugin.qt.gui import TelemetryButton
 from napari_telemetry.plugin.qt.page import Panel
+from napari_update_hook.plugin import worker
 
 from tests.inside_napari.attaching import attach
 from tests.inside_napari.made_server import MadeServer
@@ -46,7 +46,7 @@ def test_it_says_the_effective_level(attached: Any, qtbot: Any) -> None:
 def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: Any) -> None:
     qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
     subprocess.run([sys.executable, "-m", "napari_telemetry", "consent", "set", "middle", "--for", "90d"], check=True)
-    assert sessions.READ_INTERVAL_S * 1000 > PATIENCE_MS, "a change seen by then was noticed, not read by chance"
+    assert worker.READ_INTERVAL_S * 1000 > PATIENCE_MS, "a change seen by then was noticed, not read by chance"
     qtbot.waitUntil(says(attached, "telemetry: middle"), timeout=PATIENCE_MS)
     assert "ends on" in indicator(attached).toolTip()
 

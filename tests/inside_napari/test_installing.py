@@ -63,7 +63,7 @@ def panel(affinder: None, viewer: Any, qtbot: Any) -> Panel:
 
 
 def task() -> Task:
-    found = get_instance().session.snapshot.task
+    found: Task | None = get_instance().session.snapshot.task
     assert found is not None
     return found
 

@@ -235,6 +235,6 @@ def test_with_consent_telemetry_is_attached_and_its_report_goes_with_the_check(
 
     consent.record("basic")
     attach(viewer)
-    assert running_session() is not None
+    qtbot.waitUntil(lambda: running_session() is not None, timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
     assert [method for method, _, _ in server.requests] == ["GET", "GET", "POST"], "table, lists, report"

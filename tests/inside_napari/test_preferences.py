@@ -8,11 +8,11 @@ from typing import Any
 import napari.settings
 import pytest
 from napari_telemetry.client import client_here
-from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.preferences import FILE, NO_LIMIT, maximum_level, settings_folder
 from napari_telemetry.settings import Maximum
 from napari_telemetry.wire import Level
+from napari_update_hook.plugin import worker
 from qtpy.QtWidgets import QComboBox
 
 from tests.inside_napari.attaching import attach
@@ -63,7 +63,7 @@ def test_a_person_finds_it_in_the_preferences(viewer: Any, settings_file: Path, 
 def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
     viewer: Any, settings_file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "READ_INTERVAL_S", 0.2)
+    monkeypatch.setattr(worker, "READ_INTERVAL_S", 0.2)
     consent.record("full")
     attach(viewer)
     session = get_instance().session

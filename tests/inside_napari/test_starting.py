@@ -64,23 +64,29 @@ def test_the_script_of_an_administrator_is_run(tmp_path: Path) -> None:
     assert [text.endswith(UPDATES) for text in ended.indicators] == [True], ended.output
 
 
+def apply_patch(folder: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "napari-integration.md").read_text("utf-8")
+    diff = page.split("```diff\n", 1)[1].split("```", 1)[0]
+    patch = ["patch", "-p2", "--batch", "--fuzz=0"]
+    done = subprocess.run(patch, input=diff, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
     """The diff of docs/napari-integration.md, applied to a copy of the installed napari."""
     import napari
 
-    root = Path(__file__).parents[2]
-    text = (root / "docs" / "napari-integration.md").read_text("utf-8")
-    diff = text.split("```diff\n", 1)[1].split("```", 1)[0]
     copy = tmp_path / "patched" / "site-packages"  # by another name, napari takes it for a second installation
     subprocess.run(["cp", "-r", Path(napari.__file__).parent, tmp_path / "napari-copy"], check=True)
     copy.mkdir(parents=True)
     (tmp_path / "napari-copy").rename(copy / "napari")
-    patch = subprocess.run(["patch", "-p1", "--batch"], input=diff, cwd=copy, capture_output=True, text=True, check=False)
-    assert patch.returncode == 0, patch.stdout + patch.stderr
+    apply_patch(copy)
     two_viewers = "import napari; one, two = napari.Viewer(), napari.Viewer(); napari.run()"
     ended = run_napari([sys.executable, "-c", two_viewers], tmp_path, wanted=UPDATES, seconds=15, path=str(copy))
     assert ended.windows == 2, ended.output
     assert [text.endswith(UPDATES) for text in ended.indicators] == [True, True], ended.output
+    tested = napari_alone(tmp_path, path=str(copy), PYTEST_VERSION="9")
+    assert (tested.windows, tested.indicators) == (1, []), "silent under pytest: " + tested.output
     switched_off = napari_alone(tmp_path, path=str(copy), NAPARI_UPDATE_CHECK="0")
     assert (switched_off.windows, switched_off.indicators) == (1, []), switched_off.output
     broken = tmp_path / "broken" / "napari_update_hook"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from qtpy.QtWidgets import QApplication, QWidget
 
 PATIENCE_MS = 30_000
-"""For changes that a person sees at once, on a busy machine. Shorter than `session.READ_INTERVAL_S`, so they were noticed."""
+"""For changes that a person sees at once, on a busy machine. Shorter than `worker.READ_INTERVAL_S`, so they were noticed."""
 
 T = TypeVar("T", bound=QWidget)
 

@@ -11,10 +11,10 @@ import pytest
 import respx
 from napari_telemetry import client as clients
 from napari_telemetry.consent_rules import ConsentRecord, PromptReason
-from napari_telemetry.plugin import session as sessions
 from napari_telemetry.plugin.session import Session, Snapshot
 from napari_telemetry.store import Counts
 from napari_telemetry.wire import Level
+from napari_update_hook.plugin import worker
 
 from tests.support.client import ALLOWED, SERVER, WEEK, Machine, reports_of, taken, taking_server
 from tests.support.waiting import wait_until
@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 
 @pytest.fixture
 def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    monkeypatch.setattr(sessions, "POLL_INTERVAL_S", 0.02)
+    monkeypatch.setattr(worker, "POLL_INTERVAL_S", 0.02)
     made = Session(lambda: machine.client)
     yield made
     made.stop()
@@ -58,7 +58,7 @@ def test_a_consent_that_expires_is_noticed_without_a_change_of_the_file(
 ) -> None:
     from datetime import timedelta
 
-    monkeypatch.setattr(sessions, "READ_INTERVAL_S", 0.05)
+    monkeypatch.setattr(worker, "READ_INTERVAL_S", 0.05)
     machine.consent(Level.FULL, lasting=timedelta(days=1))
     session.start()
     wait_until(lambda: level(session) is Level.FULL)

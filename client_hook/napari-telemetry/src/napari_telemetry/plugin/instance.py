@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from napari_update_hook.plugin.instance import has_qt_application, posted_to_gui_thread
+from napari_update_hook.plugin import instance
 
 from napari_telemetry.plugin.counting import Counting
 from napari_telemetry.plugin.session import Session, Snapshot
@@ -13,37 +13,27 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class PluginInstance:
-    """One session with all viewers that it was attached to. Keeps no strong reference to viewers and windows."""
+class PluginInstance(instance.PluginInstance):
+    """One session that counts in all viewers that it was attached to."""
+
+    session: Session
 
     def __init__(self, session: Session | None = None) -> None:
-        self.session = session or Session()
+        super().__init__(session or Session())
         self.counting = Counting(self.session.collector)
-        self._gui: Any = None
         self._has_followed = False
 
-    def add(self, viewer: Any) -> None:
-        """Add a viewer, and start the session. May be called again for the same one.
-
-        Thread-safe: re-posts itself to the GUI thread.
-        """
-        if has_qt_application() and posted_to_gui_thread(lambda: self.add(viewer)):
-            return
-        viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's widget is handed a proxy
+    def added(self, viewer: Any) -> None:
+        """Count in a viewer."""
         self.counting.add(viewer)
-        if (gui := self.gui()) is not None:
-            gui.show_in(viewer)
-        elif not self.session.is_running:
+        if self._gui is None and not self.session.is_running:
             self.session.subscribe(self.follow)
-        self.session.start()
 
-    def gui(self) -> Any:
-        """Return the `plugin.qt.gui.Gui` of this process, or None where no Qt application runs."""
-        if self._gui is None and has_qt_application():
-            from napari_telemetry.plugin.qt.gui import Gui
+    def make_gui(self) -> Any:
+        """Return the windows. Imports Qt."""
+        from napari_telemetry.plugin.qt.gui import Gui
 
-            self._gui = Gui(self)
-        return self._gui
+        return Gui(self)
 
     def follow(self, snapshot: Snapshot) -> None:
         """Count exactly while level full is in effect."""
@@ -57,10 +47,8 @@ class PluginInstance:
 
     def end(self) -> None:
         """Stop counting, reading and drawing."""
-        self.session.stop()
         self.counting.disconnect()
-        if self._gui is not None:
-            self._gui.end()
+        super().end()
 
 
 def _began_after(instant: datetime) -> bool:

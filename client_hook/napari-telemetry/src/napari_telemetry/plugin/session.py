@@ -1,4 +1,4 @@
-"""One session of napari: one thread and one queue for the state file; listeners draw `Session.snapshot`, which is immutable.
+"""One session of napari: one thread and one queue for the state file.
 
 Every method returns at once, except `Session.send`. What waits for a network runs in a thread of its own, has only an immutable
 request, and puts its result into the queue. So a "no" is never behind a server: it is the next job, and one transaction.
@@ -6,18 +6,16 @@ request, and puts its result into the queue. So a "no" is never behind a server:
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import queue
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from napari_update_hook.plugin.session import explained
+from napari_update_hook.plugin.worker import Worker
 
 from napari_telemetry.plugin.counting import Collector, counts_by_week
 
@@ -26,17 +24,9 @@ if TYPE_CHECKING:
 
     from napari_telemetry.client import Forgotten, ServerCopy, Status, TelemetryClient
 
-POLL_INTERVAL_S = 1.0
-"""How often to look whether another process changed the state."""
-READ_INTERVAL_S = 60.0
-"""How often to read everything again: consent expires without a change of the file, packages come and go."""
 FLUSH_INTERVAL_S = 30.0
 """How often counts are saved; a crash loses no more."""
 REQUEST_DEADLINE_S = 9.0
-EXIT_TIMEOUT_S = 2.0
-"""How long the end of napari waits for a pending answer to be saved."""
-
-Listener = Callable[["Snapshot"], object]
 Steps = Generator[Any, Any, Any]
 
 
@@ -58,47 +48,22 @@ class Snapshot:
     forgotten: Forgotten | None = None
 
 
-class Session:
+class Session(Worker):
     """Telemetry in this process. ``make_client``: returns a client of the environment as it is now."""
 
+    NAME = "napari-telemetry"
+    EXIT_TIMEOUT_S = 2.0  # the end of napari waits for a pending answer and the last counts to be saved
+    snapshot: Snapshot
+
     def __init__(self, make_client: Callable[[], TelemetryClient] | None = None) -> None:
-        self.snapshot = Snapshot()
+        super().__init__(Snapshot())
         self.collector = Collector()
         self._make_client = make_client or _client_here
-        self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._listeners: list[Listener] = []
         self._busy: Counter[str] = Counter()
         self._failures: dict[str, str] = {}
-        self._publishing = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread: threading.Thread | None = None
         self._client: TelemetryClient | None = None
         self._signature: Any = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether it was started and not stopped."""
-        return self._thread is not None and not self._stopped.is_set()
-
-    def start(self) -> None:
-        """Read the state now, and whenever it changes."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="napari-telemetry", daemon=True)
-            self._thread.start()
-            atexit.register(self.stop)
-
-    def stop(self) -> None:
-        """Stop everything, but give a pending answer and the last counts up to 2 s to be saved."""
-        self._stopped.set()
-        self._listeners.clear()
-        atexit.unregister(self.stop)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._jobs.put(lambda: None)
-            self._thread.join(EXIT_TIMEOUT_S)
-
-    def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` with every snapshot from now on, on the session's thread."""
-        self._listeners.append(listener)
+        self._next_flush = 0.0
 
     def refresh(self) -> None:
         """Read everything again, also what is installed."""
@@ -114,7 +79,7 @@ class Session:
             return client.send_steps()
 
         self._request("send", steps, lambda _: {}, deadline_s, finally_=done.set)
-        done.wait(deadline_s + EXIT_TIMEOUT_S)
+        done.wait(deadline_s + self.EXIT_TIMEOUT_S)
 
     def answer(
         self,
@@ -157,7 +122,7 @@ class Session:
                 return {}
             examples = {level.value: pretty_json(client.example(level)) for level in TELEMETRY_LEVELS}
             self._publish(examples=examples)
-            show()
+            self.call(show)
             return {}
 
         self._save("question", prepare)
@@ -193,7 +158,7 @@ class Session:
                 how = offer.how_to_uninstall(detect_install(), read_environment())
                 if how.reason is None:
                     offer.run(how)
-                then(how.reason or "napari-telemetry was removed.")
+                self.call(then, how.reason or "napari-telemetry was removed.")
             except Exception as error:
                 self._jobs.put(partial(self._finish, "removal", failure=error))
             else:
@@ -284,31 +249,23 @@ class Session:
     # The session's thread
 
     def _run(self) -> None:
-        """Run jobs in order; between them, save counts and look for changes of other processes."""
-        self._read()
-        next_read = next_flush = time.monotonic()
-        while not self._stopped.is_set() or not self._jobs.empty():
-            with contextlib.suppress(Exception):  # one job that fails must not end the others
-                try:
-                    self._jobs.get(timeout=POLL_INTERVAL_S)()
-                    continue
-                except queue.Empty:
-                    pass
-                now = time.monotonic()
-                if now >= next_flush:
-                    next_flush = now + FLUSH_INTERVAL_S
-                    self._flush()
-                if now >= next_read:
-                    next_read = now + READ_INTERVAL_S
-                    self._read(again=True)
-                elif self._client is not None and self._has_changed(self._client):
-                    self._read()
+        super()._run()
         self._flush()
 
-    def _has_changed(self, client: TelemetryClient) -> bool:
+    def _when_idle(self) -> None:
+        if time.monotonic() >= self._next_flush:
+            self._next_flush = time.monotonic() + FLUSH_INTERVAL_S
+            self._flush()
+
+    def _has_changed(self) -> bool:
         """Whether the state file, or what update checks left, has changed since the last call."""
+        if (client := self._client) is None:
+            return False
         before, self._signature = self._signature, client.hook_state.signature()
         return client.store.has_changed() or before != self._signature
+
+    def _more_changes(self) -> dict[str, Any]:
+        return {"busy": frozenset(+self._busy), "failures": dict(self._failures)}
 
     def _current(self, *, again: bool = False) -> TelemetryClient:
         if self._client is None or again:
@@ -319,7 +276,7 @@ class Session:
         """Publish the state as it is now, and count exactly while level full is in effect."""
         try:
             client = self._current(again=again)
-            self._has_changed(client)  # before it is read: what changes meanwhile is read again
+            self._has_changed()  # before it is read: what changes meanwhile is read again
             status = client.status()
             consent = status.view.consent
             self.collector.now = client.settings.now
@@ -342,14 +299,6 @@ class Session:
             self._client.add_counts(consent, counts_by_week(events))
         except StateError:
             self.collector.put_back(events)
-
-    def _publish(self, **changes: Any) -> None:
-        with self._publishing:  # `_begin` publishes on the GUI thread
-            changes |= {"busy": frozenset(+self._busy), "failures": dict(self._failures)}
-            before, self.snapshot = self.snapshot, replace(self.snapshot, **changes)
-        for listener in list(self._listeners) if self.snapshot != before and not self._stopped.is_set() else ():
-            with contextlib.suppress(Exception):  # a window that is about to close
-                listener(self.snapshot)
 
 
 def _client_here() -> TelemetryClient:

@@ -2,43 +2,63 @@
 
 from __future__ import annotations
 
+import atexit
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from napari_update_hook.plugin.session import Session
+from napari_update_hook.plugin.worker import Worker
 
 
 class PluginInstance:
-    """One session with all viewers that it was attached to. Keeps no strong reference to viewers and windows."""
+    """One session with all viewers that it was attached to. Keeps no strong reference to viewers and windows.
 
-    def __init__(self, session: Session | None = None) -> None:
+    The base class of both packages'.
+    """
+
+    session: Any
+
+    def __init__(self, session: Worker | None = None) -> None:
         self.session = session or Session()
         self._gui: Any = None
+        atexit.register(self.end)  # before Qt is gone, to which its thread sends signals
 
     def add(self, viewer: Any) -> None:
-        """Add a viewer, and start the session. May be called again for the same one.
+        """Add a viewer, and start the session; nothing under pytest. May be called again for the same one.
 
         Thread-safe: re-posts itself to the GUI thread.
         """
+        if "PYTEST_VERSION" in os.environ:  # no one is there, and a test of others would find our threads
+            return
         if has_qt_application() and posted_to_gui_thread(lambda: self.add(viewer)):
             return
         viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's widget is handed a proxy
         if (gui := self.gui()) is not None:
             gui.show_in(viewer)
-        self.session.attach_telemetry(viewer)
+        self.added(viewer)
         self.session.start()
 
-    def gui(self) -> Any:
-        """Return the `plugin.qt.gui.Gui` of this process, or None where no Qt application runs."""
-        if self._gui is None and has_qt_application():
-            from napari_update_hook.plugin.qt.gui import Gui
+    def added(self, viewer: Any) -> None:
+        """Do what else there is to do with a viewer, on the GUI thread."""
+        self.session.attach_telemetry(viewer)
 
-            self._gui = Gui(self.session)
+    def gui(self) -> Any:
+        """Return the windows of this process, a `plugin.qt.gui.WindowGui`, or None where no Qt application runs."""
+        if self._gui is None and has_qt_application():
+            self._gui = self.make_gui()
         return self._gui
+
+    def make_gui(self) -> Any:
+        """Return the windows. Imports Qt."""
+        from napari_update_hook.plugin.qt.gui import Gui
+
+        return Gui(self.session)
 
     def end(self) -> None:
         """Stop checking and drawing."""
+        atexit.unregister(self.end)
         self.session.stop()
         if self._gui is not None:
             self._gui.end()

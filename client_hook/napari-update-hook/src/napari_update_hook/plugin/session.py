@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import sysconfig
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -274,17 +274,22 @@ class Session(Worker):
                 raise InstallError(how.reason)
             offer.run(how)
             self._end_task("Installed.")
-            then()
+            self.call(then)
 
         self._begin("Installing…", (), run)
 
     def attach_telemetry(self, viewer: Any) -> None:
         """Let napari-telemetry, if a person chose to install and allow it, show its state in a viewer. See `seam`."""
-        from napari_update_hook import seam
+        kept = weakref.ref(viewer)
 
-        with contextlib.suppress(Exception):  # settings that cannot be used
-            state, now = _state_here()
-            seam.attach(state, now, viewer)
+        def run() -> None:
+            from napari_update_hook import seam
+
+            if (viewer := kept()) is not None:
+                state, now = _state_here()
+                seam.attach(state, now, viewer)
+
+        self._jobs.put(run)
 
     def _offers(self, client: UpdateClient) -> bool:
         from napari_update_hook.offer import should_offer
@@ -341,11 +346,10 @@ class Session(Worker):
                 return
             result = client.check(only_if_due=only_if_due, keep_napari=True)
             self._publish(result=result, problem=None, offers_telemetry=self._offers(client))
-            self._signature = self._state_signature()
             if self._on_updates and not result.is_from_cache and (updates := client.claim_notification(result.rows)):
                 for callback in list(self._on_updates):
-                    with contextlib.suppress(Exception):  # a window that is about to close
-                        callback(updates)
+                    self.call(callback, updates)
+            self._signature = self._state_signature()
         except Exception as error:
             if not only_if_due or self.snapshot.result is None:
                 self._publish(failure=explained(error))

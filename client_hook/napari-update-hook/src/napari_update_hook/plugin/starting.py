@@ -31,35 +31,31 @@ def attach_to_every_viewer() -> None:
     """Attach to each viewer that is made in this process from now on."""
     from napari.viewer import Viewer
 
+    from napari_update_hook.plugin import attach
+
     make: Any = Viewer.__init__
 
     @functools.wraps(make)
     def make_attached(self: Any, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
-        _quietly(lambda: _attach_soon(self))
+        attach(self)
 
     Viewer.__init__ = make_attached
 
 
 def attach_at_start() -> None:
-    """Attach to the viewer that napari has just made, once its event loop runs."""
+    """Attach to the viewer that napari has just made."""
     _quietly(_attach_current)
 
 
 def _attach_current() -> None:
     import napari
 
-    viewer = napari.current_viewer()
-    if viewer is not None:
-        _attach_soon(viewer)
-
-
-def _attach_soon(viewer: Any) -> None:
-    from qtpy.QtCore import QTimer
-
     from napari_update_hook.plugin import attach
 
-    QTimer.singleShot(0, functools.partial(attach, viewer))
+    viewer = napari.current_viewer()
+    if viewer is not None:
+        attach(viewer)
 
 
 def _quietly(act: Any) -> None:

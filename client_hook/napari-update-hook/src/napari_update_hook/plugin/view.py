@@ -55,9 +55,12 @@ def group_of(row: UpdateRow) -> str:
 def groups_of(snapshot: Snapshot, searched: str = "") -> list[tuple[str, list[UpdateRow]]]:
     """Return headings with their rows, what needs attention first. ``searched``: part of the names."""
     rows = snapshot.result.rows if snapshot.result is not None else ()
-    found = [row for row in rows if searched.strip().lower() in row.name.lower()]
-    grouped = [(name, [row for row in found if group_of(row) == name]) for name in (UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE)]
-    return [(name, members) for name, members in grouped if members]
+    wanted = searched.strip().lower()
+    groups: dict[str, list[UpdateRow]] = {name: [] for name in (UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE)}
+    for row in rows:
+        if wanted in row.name.lower():
+            groups[group_of(row)].append(row)
+    return [(name, members) for name, members in groups.items() if members]
 
 
 def versions_text(row: UpdateRow) -> str:

@@ -31,7 +31,7 @@ class Worker:
         self.snapshot = snapshot
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._listeners: list[Callable[[Any], object]] = []
-        self._publishing = threading.Lock()
+        self._publishing = threading.RLock()  # a window that draws may publish
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -47,9 +47,13 @@ class Worker:
             self._thread.start()
 
     def stop(self) -> None:
-        """Stop. What a person wanted before is still saved."""
-        self._stopped.set()
-        self._listeners.clear()
+        """Stop. What a person wanted before is still saved.
+
+        No callback is called any more when this returns: one that emits a signal of Qt would crash after the end of Qt.
+        """
+        with self._publishing:
+            self._stopped.set()
+            self._listeners.clear()
         self._jobs.put(lambda: None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(self.EXIT_TIMEOUT_S)
@@ -75,7 +79,7 @@ class Worker:
 
     def _run(self) -> None:
         self._read()
-        next_read = time.monotonic()
+        next_read = time.monotonic() + READ_INTERVAL_S
         while not self._stopped.is_set() or not self._jobs.empty():
             with contextlib.suppress(Exception):  # one job that fails must not end the others
                 try:
@@ -94,6 +98,11 @@ class Worker:
         """Replace fields of the snapshot. Thread-safe: what a person begins is published on the GUI thread."""
         with self._publishing:
             before, self.snapshot = self.snapshot, replace(self.snapshot, **changes, **self._more_changes())
-        for listener in list(self._listeners) if self.snapshot != before and not self._stopped.is_set() else ():
-            with contextlib.suppress(Exception):  # a window that is about to close
-                listener(self.snapshot)
+            for listener in list(self._listeners) if self.snapshot != before else ():
+                self.call(listener, self.snapshot)
+
+    def call(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call what others gave, unless the worker was stopped."""
+        with self._publishing, contextlib.suppress(Exception):  # a window that is about to close
+            if not self._stopped.is_set():
+                callback(*arguments)

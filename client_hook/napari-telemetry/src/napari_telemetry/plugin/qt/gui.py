@@ -5,19 +5,18 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari_update_hook.plugin.qt.gui import WindowGui, napari_windows
+from napari_update_hook.plugin.qt.gui import WHEN_IDLE_MS, WindowGui
 from napari_update_hook.plugin.qt.indicator import StatusButton
 from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
 from napari_update_hook.plugin.view import Indicator
-from qtpy.QtCore import Qt, QTimer
+from qtpy.QtCore import QTimer
 from qtpy.QtCore import Signal as _Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
-from qtpy.QtWidgets import QApplication, QMainWindow, QWidget
+from qtpy.QtWidgets import QWidget
 
 if TYPE_CHECKING:
     from napari_telemetry.plugin.instance import PluginInstance
 
 ASK_AFTER_MS = 8_000
-ASK_WHEN_IDLE_MS = 2_000
 
 
 class TelemetryButton(StatusButton):
@@ -95,8 +94,8 @@ class Gui(WindowGui):
 
     @log_exceptions
     def _ask_when_idle(self) -> None:
-        if self.front_window() is None or self._is_busy():
-            self._timer.start(ASK_WHEN_IDLE_MS)
+        if self.front_window() is None or self.is_busy():
+            self._timer.start(WHEN_IDLE_MS)
         else:
             self.ask(requested=False)
 
@@ -122,18 +121,3 @@ class Gui(WindowGui):
 
     def _forget_dialog(self) -> None:
         self._dialog = None
-
-    def _is_busy(self) -> bool:
-        """Whether a dialog would disturb: a mouse button is down, a dialog or a menu is open, or data is being loaded."""
-        if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
-            return True
-        if QApplication.activeModalWidget() is not None or QApplication.activePopupWidget() is not None:
-            return True
-        return any(self._is_loading(window) for window in napari_windows())
-
-    def _is_loading(self, window: QMainWindow) -> bool:
-        from napari.utils.progress import progress
-
-        viewer = self.viewer_in(window)
-        is_loading = viewer is not None and any(not getattr(layer, "loaded", True) for layer in viewer.layers)
-        return is_loading or bool(getattr(progress, "_all_instances", ()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer
@@ -186,7 +187,7 @@ class Gui(WindowGui):
             from napari_update_hook.plugin.runner import Runner
 
             return Runner(log)
-        return QueueRunner(log, self.posted.emit)
+        return QueueRunner(log, partial(self.session.call, self.posted.emit))
 
     @log_exceptions
     def _notify(self, rows: list[UpdateRow]) -> None:

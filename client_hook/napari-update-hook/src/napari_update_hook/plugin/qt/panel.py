@@ -61,7 +61,7 @@ class Panel(QWidget):
             layout.addWidget(QLabel("This needs napari's window."))
             return
         self._session: Session = gui.session
-        self._shown: object = None
+        self._shown: object = ((), "")
         self.summary = _label(self)
         self.progress = QProgressBar(self)
         self.progress.setRange(0, 0)  # how long a server or a tool takes is not known
@@ -122,12 +122,12 @@ class Panel(QWidget):
         _set_text(self.summary, view.summary_text(snapshot))
         _set_text(self.checked, view.checked_text(snapshot))
         self.progress.setVisible(snapshot.is_checking or snapshot.is_installing)
-        groups = view.groups_of(snapshot, self.search.text())
-        if groups != self._shown:
-            self._shown = groups
-            self._fill(groups)
-        self.list.setVisible(bool(groups) or bool(self.search.text()))
-        self.search.setVisible(snapshot.result is not None and len(snapshot.result.rows) >= SEARCH_FROM)
+        rows = snapshot.result.rows if snapshot.result is not None else ()
+        if (rows, self.search.text()) != self._shown:
+            self._shown = rows, self.search.text()
+            self._fill(view.groups_of(snapshot, self.search.text()))
+        self.list.setVisible(bool(rows))
+        self.search.setVisible(len(rows) >= SEARCH_FROM)
         row = self.chosen
         is_dark = self.palette().color(self.foregroundRole()).lightness() > 128  # of the text
         _set_text(self.details, view.details_html(snapshot, row, LINK_ON_DARK if is_dark else LINK_ON_LIGHT))
@@ -187,7 +187,6 @@ class Panel(QWidget):
                 item = QTreeWidgetItem([row.name, view.versions_text(row)])
                 item.setData(0, _ROW, row)
                 item.setData(0, Qt.ItemDataRole.AccessibleTextRole, view.spoken_text(row))
-                item.setToolTip(0, row.note or row.name)
                 items.append(item)
             heading.addChildren(items)
             self.list.addTopLevelItem(heading)
@@ -291,6 +290,7 @@ def _tree(parent: QWidget) -> QTreeWidget:
     tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
     if (header := tree.header()) is not None:
         header.setStretchLastSection(False)
+        header.setResizeContentsPrecision(0)  # of what is visible
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
     return tree
