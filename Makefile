@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others check format coverage docs pictures soak seed lock
+.PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others test-napari-upstream check format coverage docs pictures soak seed lock
 .PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-plans bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
@@ -49,9 +49,13 @@ test-napari-newest: install
 test-napari-others: install
 	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
 
-pictures: install ## Make the pictures of the documentation: of the pages in a browser, and of real napari
+test-napari-upstream: install ## Run some of napari's own tests without our packages and with them, and compare (by hand, 20 minutes)
+	$(BIN)/nox -f client_hook/noxfile.py -s napari-upstream $(if $(PYTEST),-- $(PYTEST))
+
+pictures: install ## Make the pictures of the documentation: of the pages in a browser, and of real napari (with UPDATE_SERVER_UPSTREAM)
+	$(BIN)/update-server index build build/pictures-index
 	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -p no:randomly tests/browser -k readme
-	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q tests/inside_napari/test_pictures.py
+	TEST_INDEX=build/pictures-index TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q tests/inside_napari/test_pictures.py
 
 soak: install ## Use napari for 30 minutes with counting on, and see that memory does not grow
 	TEST_SOAK_S=$${TEST_SOAK_S:-1800} $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q -s tests/inside_napari/test_soak.py

@@ -2,7 +2,8 @@
 
 Run ``nox -f client_hook/noxfile.py`` in the repository's root.
 
-By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``).
+By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``), and some of napari's own, without our
+packages and with them and the patch of docs/napari-integration.md (``napari-upstream``).
 
 The Pythons are those on the path, or those that ``TEST_PYTHONS`` names by path. What the client does not depend on is
 installed for its tests: libraries of layers, where they exist for that Python, and npe2.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import functools
 import os
 from pathlib import Path
+from xml.etree import ElementTree
 
 import nox
 
@@ -34,6 +36,14 @@ NAPARI = {  # Python and what is installed: the newest with both bindings of Qt,
 SMOKE = ["test_starting", "test_indicator", "test_panel"]
 """Run with the second Qt and in the oldest napari; all run with the first."""
 INSIDE_NAPARI = ["ipython", "napari-console", "napari-plugin-manager", "napari-svg", "pytest", "pytest-qt", "pytest-xvfb"]
+
+UPSTREAM_TESTS = [
+    "napari/_tests/test_viewer.py", "napari/_tests/test_multiple_viewers.py", "napari/_tests/test_cli.py",
+    "napari/_qt/_tests/test_qt_window.py", "napari/_qt/_tests/test_plugin_widgets.py",
+    "napari/_qt/_tests/test_qt_notifications.py", "napari/_qt/_tests/test_qt_viewer.py", "napari/plugins/_tests",
+    "napari/_qt/_qapp_model/_tests",
+]  # fmt: skip
+"""napari's own tests of what we touch: viewers, windows, notifications, plugins, menus."""
 
 nox.options.sessions = ["tests"]
 nox.options.error_on_missing_interpreters = bool(os.environ.get("TEST_NOTHING_SKIPPED"))
@@ -62,11 +72,66 @@ def _inside_napari(session: nox.Session, napari: list[str], paths: list[str]) ->
     session.run("python", "-m", "pytest", *own)
 
 
+def _python_of(version: str) -> str:
+    return next((path for path in PYTHONS if f"/{version}." in path or path.endswith(version)), version)
+
+
 for name, (python, packages) in NAPARI.items():
-    path = next((path for path in PYTHONS if f"/{python}." in path or path.endswith(python)), python)
     paths = ["tests/inside_napari"] if name == "pyqt6" else [f"tests/inside_napari/{one}.py" for one in SMOKE]
     run = functools.partial(_inside_napari, napari=packages, paths=paths)
-    nox.session(name=f"napari-{name}", python=path, venv_backend="uv|virtualenv")(run)
+    nox.session(name=f"napari-{name}", python=_python_of(python), venv_backend="uv|virtualenv")(run)
+
+
+@nox.session(name="napari-upstream", python=_python_of("3.12"), venv_backend="uv|virtualenv")
+def napari_upstream(session: nox.Session) -> None:
+    """Run some of napari's own tests without our packages, then with them and the patch, and fail on a test that then fails."""
+    session.chdir(ROOT)
+    session.install("napari[pyqt6,testing]", "napari-plugin-manager", "pytest-xvfb")
+    script = "import pathlib, napari; print(pathlib.Path(napari.__file__).parents[1])"
+    site = Path(str(session.run("python", "-c", script, silent=True)).splitlines()[-1])
+    page = (ROOT / "docs" / "napari-integration.md").read_text("utf-8")
+    diff = Path(session.create_tmp()) / "napari.diff"
+    diff.write_text(page.split("```diff\n", 1)[1].split("```", 1)[0], "utf-8")
+    patch = ("patch", "-p2", "--batch", "--fuzz=0", "-d", str(site), "-i", str(diff.resolve()))
+    tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(site / "napari" / "pytest.ini"), "--rootdir", str(site)]
+    (site / "napari" / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    outcomes: list[dict[str, str]] = []
+    with_hook = ["napari/utils/_tests/test_update_hook.py"]
+    try:
+        for paths in (UPSTREAM_TESTS, UPSTREAM_TESTS + with_hook):
+            if outcomes:
+                session.install(*CLIENT)
+                session.run(*patch, external=True)
+            report = diff.with_name(f"run-{len(outcomes)}.xml").resolve()
+            named = session.posargs or [str(site / path) for path in paths]
+            session.run("python", *tests, f"--junitxml={report}", *named, success_codes=[0, 1])
+            outcomes.append(_outcomes_of(report))
+    finally:
+        if outcomes:
+            session.run(*patch, "-R", external=True, success_codes=[0, 1])
+            session.run_always(
+                "python", "-m", "pip", "uninstall", "-y", "napari-update-hook", "napari-telemetry", success_codes=[0, 1]
+            )
+    before, after = outcomes
+    worse = sorted(name for name, outcome in after.items() if outcome == "failed" and before.get(name) != "failed")
+    session.log(f"without: {_counted(before)}; with our packages and the patch: {_counted(after)}")
+    if worse:
+        session.error(f"these fail only with our packages: {', '.join(worse)}")
+
+
+def _outcomes_of(report: Path) -> dict[str, str]:
+    """Read a JUnit file that pytest wrote: by test, passed, failed or skipped."""
+    found = {}
+    for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it
+        kinds = {child.tag for child in case}
+        outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
+        found[f"{case.get('classname')}::{case.get('name')}"] = outcome
+    return found
+
+
+def _counted(outcomes: dict[str, str]) -> str:
+    kinds = sorted(set(outcomes.values()))
+    return ", ".join(f"{list(outcomes.values()).count(kind)} {kind}" for kind in kinds)
 
 
 def _installer(session: nox.Session) -> list[str]:
