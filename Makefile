@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
 .PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others test-napari-upstream check format coverage docs pictures soak seed lock
-.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-plans bench-scale clean
+.PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-napari bench-plans bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
 PARALLEL := -n auto --dist loadscope --no-loadscope-reorder
@@ -115,6 +115,9 @@ audit: install ## Look for known vulnerabilities of what is locked (needs a netw
 
 bench: install ## Measure serving, beside nginx (needs wrk and nginx)
 	$(BIN)/python -m benchmarks.serve
+
+bench-napari: install ## Measure what the panel costs on napari's GUI thread (after make test-napari-newest)
+	client_hook/.nox/napari-pyqt6/bin/python -m benchmarks.inside_napari
 
 bench-hostile: install ## Measure how long reading a hostile index stalls the service
 	$(BIN)/python -m benchmarks.hostile

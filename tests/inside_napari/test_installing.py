@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 from napari.utils.notifications import notification_manager
+from napari_update_hook.dry_run import verify
 from napari_update_hook.plugin import runner as runners
 from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.plugin.runner import Runner
-from napari_update_hook.plugin.session import Session, Task
+from napari_update_hook.plugin.tasks import Task
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -82,7 +83,7 @@ def test_a_plugin_is_updated_and_taken_back(panel: Panel, qtbot: Any, monkeypatc
     assert task().is_running
     assert not panel.update_all.isEnabled()
     done = ended(qtbot)
-    assert (done.outcome, done.has_failed) == ("affinder 0.5.0 installed. Restart napari to use it.", False), done.log
+    assert (done.outcome, done.has_failed) == ("Installed affinder 0.5.0. Restart napari to use it.", False), done.log
     assert metadata.version("affinder") == "0.5.0"
     assert any("Successfully installed affinder-0.5.0" in line for line in done.log)
     qtbot.waitUntil(lambda: panel.undo.isEnabled() and panel.task.undo.isVisible(), timeout=PATIENCE_MS)
@@ -192,16 +193,14 @@ def test_while_the_plugin_manager_installs_nothing_else_is(panel: Panel, viewer:
 def test_a_failure_quotes_the_tool_and_says_what_state_the_environment_is_in(
     panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    verify = Session._verified
-
-    def then_offline(self: Session, *arguments: Any) -> Any:
-        found = verify(self, *arguments)
+    def then_offline(*arguments: Any, **options: Any) -> Any:
+        found = verify(*arguments, **options)
         os.environ["PIP_INDEX_URL"] = "http://127.0.0.1:1/simple"
         os.environ["PIP_RETRIES"] = "0"
         return found
 
     monkeypatch.setenv("PIP_RETRIES", "1")
-    monkeypatch.setattr(Session, "_verified", then_offline)
+    monkeypatch.setattr("napari_update_hook.plugin.tasks.verify", then_offline)
     panel.update_one.click()
     done = ended(qtbot)
     assert done.has_failed
@@ -215,4 +214,4 @@ def test_a_plugin_manager_that_cannot_be_loaded_is_done_without(
 ) -> None:
     monkeypatch.setitem(sys.modules, "napari_update_hook.plugin.qt.queue_runner", None)
     panel.update_all.click()
-    assert ended(qtbot).outcome.startswith("affinder 0.5.0 installed.")
+    assert ended(qtbot).outcome.startswith("Installed affinder 0.5.0.")

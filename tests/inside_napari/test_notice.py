@@ -12,6 +12,8 @@ from napari_update_hook.client import client_here
 from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.state import Snooze
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QApplication
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -57,10 +59,11 @@ def test_the_same_updates_are_told_once_and_others_the_next_day(
     attach(viewer)
     for day, version in ((0, "99.0"), (0.5, "99.1"), (1.1, "99.1"), (2.2, "99.1"), (30, "99.2")):
         monkeypatch.setenv("NAPARI_UPDATE_NOW", (start + timedelta(days=day)).isoformat())
-        server.packages = {"napari-svg": {"latest": version}}
+        server.packages = {"napari-svg": {"latest": version}, "napari-console": {"latest": "99.0"}}
         check(qtbot)
         told.append(len(notices()))
     assert told == [1, 1, 2, 2, 3]
+    assert notices()[1].message == "There is 1 update: napari-svg 99.1", "napari-console 99.0 was told before"
 
 
 def test_a_snoozed_update_is_not_told(viewer: Any, qtbot: Any) -> None:
@@ -75,3 +78,20 @@ def test_a_setting_turns_it_off(viewer: Any, qtbot: Any) -> None:
     attach(viewer)
     check(qtbot)
     assert notices() == []
+
+
+def test_it_does_not_come_while_a_panel_shows_the_updates(viewer: Any, qtbot: Any) -> None:
+    viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
+    check(qtbot)
+    assert notices() == []
+
+
+def test_it_waits_while_somebody_works_with_the_mouse(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_update_hook.plugin.qt.gui.WHEN_IDLE_MS", 50)
+    pressed = Qt.MouseButton.LeftButton
+    monkeypatch.setattr(QApplication, "mouseButtons", staticmethod(lambda: pressed))
+    attach(viewer)
+    check(qtbot)
+    assert notices() == []
+    pressed = Qt.MouseButton.NoButton
+    qtbot.waitUntil(lambda: len(notices()) == 1, timeout=PATIENCE_MS)

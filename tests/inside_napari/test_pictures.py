@@ -24,7 +24,7 @@ from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.indicator import IndicatorButton as UpdatesButton
 from napari_update_hook.plugin.qt.offer_dialog import OfferDialog
 from napari_update_hook.plugin.qt.panel import Panel
-from napari_update_hook.plugin.session import Task
+from napari_update_hook.plugin.tasks import Task
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from tests.inside_napari.attaching import attach
@@ -110,7 +110,7 @@ LOG = (
     "Installing collected packages: affinder", "  Attempting uninstall: affinder",
     "    Found existing installation: affinder 0.4.0", "Successfully installed affinder-0.5.0",
 )  # fmt: skip
-DONE = Task("", is_running=False, outcome="affinder 0.5.0 installed. Restart napari to use it.", log=LOG)
+DONE = Task("", is_running=False, outcome="Installed affinder 0.5.0. Restart napari to use it.", log=LOG)
 FAILED = Task(
     "", is_running=False, has_failed=True, log=LOG,
     outcome="The installation failed: pip ended with exit code 1. It said:\nERROR: Could not install packages due to an "

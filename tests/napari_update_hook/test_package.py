@@ -87,7 +87,7 @@ def test_it_works_without_sqlite(tmp_path: Path) -> None:
 
 def test_qt_is_known_only_to_widgets() -> None:
     strays = {path.name for path in PACKAGE.rglob("*.py") if imports_of(path) & {"qtpy", "PyQt6"} and path.parent.name != "qt"}
-    assert strays == {"instance.py", "starting.py"}, "which ask whether a Qt runs, and wait for its event loop"
+    assert strays == {"instance.py"}, "which asks whether a Qt runs"
 
 
 def test_widgets_know_neither_files_nor_the_network() -> None:

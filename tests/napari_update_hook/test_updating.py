@@ -17,7 +17,8 @@ import pytest
 from napari_update_hook import cli, client, install
 from napari_update_hook.cli import updating
 from napari_update_hook.installers import Command
-from napari_update_hook.plugin.session import Session, Task
+from napari_update_hook.plugin.session import Session
+from napari_update_hook.plugin.tasks import Task
 
 from tests.support.hook import PYPI, table
 from tests.support.raw_server import RecordingServer

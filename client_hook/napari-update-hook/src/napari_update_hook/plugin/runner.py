@@ -22,12 +22,13 @@ from napari_update_hook.installers import Command
 
 LAST_LINES = 8
 """How much of the tool's output a failure quotes."""
-CAN_INTERRUPT = os.name == "posix"
-"""Whether a tool can be asked to stop: on Windows only a program with a console can."""
 
 
 class Runner:
     """One command at a time, in a process of ours. ``log``: called with each line of output."""
+
+    can_interrupt = os.name == "posix"
+    """Whether a tool can be asked to stop: on Windows only a program with a console can."""
 
     def __init__(self, log: Callable[[str], object]) -> None:
         self.is_cancelled = False
@@ -111,6 +112,6 @@ class Runner:
     def cancel(self) -> None:
         """Ask the tool to stop and to take back what it began. Thread-safe."""
         self.is_cancelled = True
-        if (pid := self._pid) is not None and CAN_INTERRUPT:
+        if (pid := self._pid) is not None and self.can_interrupt:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)

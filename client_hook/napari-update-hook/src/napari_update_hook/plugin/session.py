@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from napari_update_hook.client import CheckResult, UpdateClient
     from napari_update_hook.plugin.runner import Runner
+    from napari_update_hook.plugin.tasks import Task
     from napari_update_hook.updates import UpdateRow
 
 FIRST_CHECK_AFTER_S = 5.0
@@ -26,25 +27,6 @@ CHECK_INTERVAL_S = 3600.0
 """How often to test whether a check is due; the server's interval and the back-off decide."""
 KEPT_LINES = 500
 """Of the log of an installation."""
-NOTHING_PLANNED = "There is nothing to update."
-
-
-@dataclass(frozen=True)
-class Task:
-    """An installation or a dry run that a person began, and then what came of it.
-
-    ``names``: the packages, empty for all. ``outcome``: sentences, empty while it runs; ``question``: what to agree to before
-    it goes on. ``can_cancel``: False once it was cancelled, and where the tool cannot be stopped.
-    """
-
-    title: str
-    names: tuple[str, ...] = ()
-    is_running: bool = True
-    can_cancel: bool = True
-    has_failed: bool = False
-    outcome: str = ""
-    question: str = ""
-    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,20 +97,27 @@ class Session(Worker):
 
         It is tried first; where another package would become older, a person is asked, and ``with_downgrades`` is the answer.
         """
-        self._begin("Trying without installing…", names, partial(self._update, names, with_downgrades))
+        from napari_update_hook.plugin import tasks  # loaded already: by the thread, when it first read
+
+        self._begin(tasks.TRYING, partial(tasks.update, names=names, with_downgrades=with_downgrades), names)
 
     def try_update(self, names: Sequence[str] = ()) -> None:
         """Let the environment's own tool try an update, to see what else changes."""
+        from napari_update_hook.plugin import tasks
 
-        def run(runner: Runner) -> None:
-            _, checked, _ = self._verified(names, runner)
-            self._end_task("\n".join(checked.lines()))
-
-        self._begin("Trying without installing…", names, run)
+        self._begin(tasks.TRYING, partial(tasks.try_update, names=names), names)
 
     def undo(self) -> None:
         """Go back to before the last update."""
-        self._begin("Going back…", (), self._undo)
+        from napari_update_hook.plugin import tasks
+
+        self._begin("Going back…", tasks.undo)
+
+    def install_telemetry(self, then: Callable[[], object]) -> None:
+        """Install the package for usage reports, and call ``then`` on the session's thread."""
+        from napari_update_hook.plugin import tasks
+
+        self._begin("Installing…", partial(tasks.install_telemetry, then=partial(self.call, then)))
 
     def cancel(self) -> None:
         """Ask the tool to stop. It takes back what it began."""
@@ -137,10 +126,13 @@ class Session(Worker):
             self._change_task(title="Cancelling…", can_cancel=False)
 
     def forget_task(self) -> None:
-        """Show what came of the last task no more."""
+        """Stop showing the result of the last task."""
         self._publish(task=None)
 
-    def _begin(self, title: str, names: Sequence[str], work: Callable[[Runner], None]) -> None:
+    def _begin(self, title: str, work: Callable[..., dict[str, Any]], names: Sequence[str] = ()) -> None:
+        """Queue a function of `tasks`."""
+        from napari_update_hook.plugin.tasks import Task
+
         if self.snapshot.is_installing:
             return
         self._publish(task=Task(title, tuple(names)), failure=None)
@@ -148,65 +140,15 @@ class Session(Worker):
         def run() -> None:
             try:
                 self._runner = self.make_runner(self._log)
-                work(self._runner)
+                changes = work(self._make_client(), self._runner, self._change_task)
             except Exception as error:
-                self._end_task(explained(error), has_failed=True)
-            finally:
-                self._runner = None
-                self._read(again=True)
+                changes = {"outcome": explained(error), "has_failed": True}
+            self._runner = None
+            self._publish(needs_restart=self.snapshot.needs_restart or changes.get("has_changed", False))
+            self._change_task(is_running=False, **changes)
+            self._read(again=True)
 
         self._jobs.put(run)
-
-    def _verified(self, names: Sequence[str], runner: Runner) -> Any:
-        """Return a client, a plan that was tried, and its updates in words. Raises InstallError where there is none."""
-        from napari_update_hook.dry_run import verify
-        from napari_update_hook.errors import InstallError
-
-        client = self._make_client()
-        index = client.known_index()
-        if index is None:
-            raise InstallError("There was no check yet.")
-        make = client.planner(index, keep_napari=True, only=names)
-        plan, how = make({})
-        if not plan.updates or how.reason is not None:
-            raise InstallError(how.reason or "; ".join(one.reason for one in plan.held_back) or NOTHING_PLANNED)
-        checked = verify(make, client.environment, run=runner.captured)
-        if checked.dry_run.problem is not None or not checked.plan.updates:
-            raise InstallError("\n".join([*checked.lines(), "Nothing was changed."]))
-        return client, checked, ", ".join(f"{one.name} {one.target}" for one in checked.plan.updates)
-
-    def _update(self, names: Sequence[str], with_downgrades: bool, runner: Runner) -> None:
-        from napari_update_hook.install import carry_out
-
-        client, checked, updates = self._verified(names, runner)
-        if checked.dry_run.downgrades and not with_downgrades:
-            older = ", ".join(f"{one.name} {one.before} → {one.after}" for one in checked.dry_run.downgrades)
-            self._end_task(question=f"This would also make older: {older}. Install it anyway?")
-            return
-        self._change_task(title=f"Installing {updates}…", can_cancel=_can_interrupt())
-        outcome = carry_out(client, checked, runner.run)
-        said = [f"{updates} installed. Restart napari to use it."] if outcome.is_good else outcome.lines()
-        left_out = [f"Left out: {name}, because {reason}" for name, reason in checked.left_out.items()]
-        self._end_task("\n".join(said + left_out), has_failed=not outcome.is_good, has_changed=bool(outcome.changes))
-
-    def _undo(self, runner: Runner) -> None:
-        from napari_update_hook.errors import InstallError
-        from napari_update_hook.install import changes_back, take_back, undo_commands
-
-        client = self._make_client()
-        points = client.state.restore_points()
-        how = undo_commands(points[0], client.environment, client.install) if points else None
-        if how is None or not how.commands:
-            raise InstallError(how.reason if how is not None and how.reason else "There is nothing to undo.")
-        changes = changes_back(points[0], client.environment)
-        self._change_task(can_cancel=_can_interrupt())
-        failure, left = take_back(client, points[0], partial(runner.run, build=True))
-        if left.commands or left.reason:
-            commands = "\n".join(map(str, left.commands))
-            self._end_task(f"Not everything is back: {failure}\nThese commands are left:\n{commands}", has_failed=True)
-        else:
-            said = ", ".join(f"{one.name} {one.after}" if one.after else f"{one.name} removed" for one in changes)
-            self._end_task(f"Back to {said}. Restart napari to use it.", has_changed=True)
 
     def _log(self, line: str) -> None:
         if (task := self.snapshot.task) is not None:
@@ -215,11 +157,6 @@ class Session(Worker):
     def _change_task(self, **changes: Any) -> None:
         if (task := self.snapshot.task) is not None:
             self._publish(task=replace(task, **changes))
-
-    def _end_task(self, outcome: str = "", *, question: str = "", has_failed: bool = False, has_changed: bool = False) -> None:
-        if has_changed:
-            self._publish(needs_restart=True)
-        self._change_task(is_running=False, outcome=outcome, question=question, has_failed=has_failed)
 
     # What a person says
 
@@ -260,23 +197,6 @@ class Session(Worker):
     def decline_telemetry(self) -> None:
         """Remember that the message about usage reports is not to be shown again."""
         self._save(lambda client: client.state.note_offer())
-
-    def install_telemetry(self, then: Callable[[], object]) -> None:
-        """Install the package for usage reports, and call ``then`` on the session's thread."""
-
-        def run(_: Runner) -> None:
-            from napari_update_hook import offer
-            from napari_update_hook.errors import InstallError
-
-            client = self._make_client()
-            how = offer.how_to_install(client.install, client.environment)
-            if how.reason is not None:
-                raise InstallError(how.reason)
-            offer.run(how)
-            self._end_task("Installed.")
-            self.call(then)
-
-        self._begin("Installing…", (), run)
 
     def attach_telemetry(self, viewer: Any) -> None:
         """Let napari-telemetry, if a person chose to install and allow it, show its state in a viewer. See `seam`."""
@@ -321,6 +241,8 @@ class Session(Worker):
             self._check(only_if_due=True)
 
     def _read(self, *, again: bool = False) -> None:
+        from napari_update_hook.plugin.tasks import what_undo_changes
+
         try:
             self._signature = self._state_signature()  # before it is read: what changes meanwhile is read again
             client = self._make_client()
@@ -331,7 +253,7 @@ class Session(Worker):
                 result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # why the answer is old
             result = result or (None if problem else before)
             notifies, offers = client.state.wants_notifications(), self._offers(client)
-            undo = _what_undo_changes(client)
+            undo = what_undo_changes(client)
             self._publish(result=result, problem=problem, notifies=notifies, offers_telemetry=offers, undo=undo)
         except Exception as error:
             self._publish(problem=explained(error))
@@ -376,21 +298,6 @@ def _runner_here(log: Callable[[str], object]) -> Runner:
     from napari_update_hook.plugin.runner import Runner
 
     return Runner(log)
-
-
-def _can_interrupt() -> bool:
-    from napari_update_hook.plugin.runner import CAN_INTERRUPT
-
-    return CAN_INTERRUPT
-
-
-def _what_undo_changes(client: UpdateClient) -> tuple[str, ...]:
-    from napari_update_hook.install import changes_back, undo_commands
-
-    points = client.state.restore_points()
-    if not points or not undo_commands(points[0], client.environment, client.install).commands:
-        return ()
-    return tuple(map(str, changes_back(points[0], client.environment)))
 
 
 def _changed_at(folder: str) -> float:

@@ -88,6 +88,7 @@ def summary_text(snapshot: Snapshot) -> str:
 
     parts = [summary_of(result.rows, result.unlisted, fits_known=result.index_version is not None), *result.plan.notes]
     parts += [text for text in (snapshot.failure or result.notice,) if text]
+    parts += ["Restart napari to use what was installed."] if snapshot.needs_restart else []
     return " ".join(parts)
 
 

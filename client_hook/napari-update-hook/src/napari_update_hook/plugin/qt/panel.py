@@ -176,6 +176,7 @@ class Panel(QWidget):
         chosen = self._name()
         self.list.blockSignals(True)
         self.list.clear()
+        headings = []
         bold = self.list.font()
         bold.setBold(True)
         for name, rows in groups:
@@ -189,9 +190,11 @@ class Panel(QWidget):
                 item.setData(0, Qt.ItemDataRole.AccessibleTextRole, view.spoken_text(row))
                 items.append(item)
             heading.addChildren(items)
-            self.list.addTopLevelItem(heading)
+            headings.append(heading)
+        self.list.addTopLevelItems(headings)
+        for heading in headings:
             heading.setFirstColumnSpanned(True)
-            heading.setExpanded(True)
+        self.list.expandAll()
         self.choose(chosen)
         self.list.blockSignals(False)
 
