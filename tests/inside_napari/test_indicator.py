@@ -16,6 +16,7 @@ from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.plugin.qt.gui import TelemetryButton
 from napari_telemetry.plugin.qt.page import Panel
 from napari_update_hook.plugin import worker
+from napari_update_hook.plugin.instance import get_instance as hook_instance
 
 from tests.inside_napari.attaching import attach
 from tests.inside_napari.made_server import MadeServer
@@ -123,6 +124,21 @@ def test_a_click_opens_the_panel(attached: Any, qtbot: Any) -> None:
     assert panels[0].isVisible()
     indicator(attached).click()
     assert len(attached.window._qt_window.findChildren(Panel)) == 1, "it is brought to the front, not opened twice"
+
+
+def test_nothing_outlives_the_last_viewer_and_another_one_starts_anew(viewer: Any, make_napari_viewer: Any, qtbot: Any) -> None:
+    attach(viewer)
+    first = [hook_instance(), get_instance()]
+    qtbot.waitUntil(lambda: all(one.session.is_running for one in first), timeout=PATIENCE_MS)
+    viewer.close()
+    qtbot.waitUntil(lambda: not any(one.session.is_running for one in first), timeout=PATIENCE_MS)
+    for one in first:
+        one.session._thread.join(15)
+        assert not one.session._thread.is_alive()
+    second = make_napari_viewer(show=True)
+    attach(second)
+    qtbot.waitUntil(says(second, "telemetry: off"), timeout=PATIENCE_MS)
+    assert hook_instance() is not first[0]
 
 
 def test_each_window_has_one_and_a_closed_window_takes_its_own_away(attached: Any, make_napari_viewer: Any, qtbot: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from typing import Any
 
 import pytest
 from napari.utils.notifications import notification_manager
+from napari_update_hook.client import client_here
 from napari_update_hook.dry_run import verify
-from napari_update_hook.plugin import runner as runners
 from napari_update_hook.plugin.instance import get_instance
+from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.plugin.runner import Runner
 from napari_update_hook.plugin.tasks import Task
@@ -25,13 +27,14 @@ from tests.support.wheels import WheelIndex, make_wheel
 
 pytest.importorskip("napari_plugin_manager", reason="install napari-plugin-manager")
 from napari_plugin_manager.base_qt_package_installer import InstallerQueue
+from qtpy.QtCore import QProcess
 
 INSTALLING_MS = 120_000
 """For an installation on a busy machine."""
 
 
 @pytest.fixture
-def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MadeServer) -> Iterator[None]:
+def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MadeServer) -> Iterator[WheelIndex]:
     """affinder 0.4.0, installed here, and 0.5.0 in a package index: small ones, with nothing in them."""
     folder = tmp_path / "wheels"
     for version in ("0.4.0", "0.5.0"):
@@ -43,7 +46,8 @@ def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MadeServer
         monkeypatch.setenv(f"PIP_{name}", value)
     pip("install", "affinder==0.4.0")
     server.packages = {"affinder": {"latest": "0.5.0"}, "napari": {"latest": "0.1.0"}}
-    yield
+    yield index
+    index.sends_files.set()
     pip("uninstall", "-y", "affinder")
     index.close()
 
@@ -53,7 +57,7 @@ def pip(*arguments: str) -> None:
 
 
 @pytest.fixture
-def panel(affinder: None, viewer: Any, qtbot: Any) -> Panel:
+def panel(affinder: WheelIndex, viewer: Any, qtbot: Any) -> Panel:
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     found: Panel = viewer.window._qt_window.findChild(Panel)
     get_instance().session.check()
@@ -120,74 +124,70 @@ def test_what_another_process_installed_is_seen(panel: Panel, qtbot: Any) -> Non
     qtbot.waitUntil(lambda: "Up to date (2)" in [item.parent().text(0) for item in panel.items()], timeout=PATIENCE_MS)
 
 
-SLOW_TOOL = """
-import signal, sys, time
-def take_back(*_):
-    print("taken back", flush=True)
-    sys.exit(1)
-signal.signal(signal.SIGINT, take_back)
-print("begun", flush=True)
-time.sleep(300)
-"""
+def begin_and_stall(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, index: WheelIndex) -> None:
+    """Press *Update*, and wait until pip downloads the wheel, which does not come."""
 
+    def then_hold(*arguments: Any, **options: Any) -> Any:
+        found = verify(*arguments, **options)
+        index.sends_files.clear()
+        return found
 
-@pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Let the tool say that it has begun, and go on until it is interrupted."""
-    script = tmp_path / "slow.py"
-    script.write_text(SLOW_TOOL)
-    monkeypatch.setattr(runners, "argv_of", lambda *_, **__: (sys.executable, str(script)))
-    monkeypatch.setattr("napari_plugin_manager.base_qt_package_installer.PipInstallerTool.arguments", lambda _: [str(script)])
+    monkeypatch.setattr("napari_update_hook.plugin.tasks.verify", then_hold)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of a process that ignores it would ignore it
+    panel.update_one.click()
+    qtbot.waitUntil(lambda: index.is_held, timeout=INSTALLING_MS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt a tool")
 @pytest.mark.parametrize("by", ["queue", "process"])
-def test_a_cancelled_tool_takes_back_what_it_began(
-    panel: Panel, qtbot: Any, slow: None, monkeypatch: pytest.MonkeyPatch, by: str
+def test_pip_is_cancelled_and_nothing_is_changed(
+    panel: Panel, qtbot: Any, affinder: WheelIndex, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     if by == "process":
         monkeypatch.setattr(get_instance().session, "make_runner", Runner)
-    else:
-        keep_packages(monkeypatch)
-    panel.update_one.click()
-    qtbot.waitUntil(lambda: "begun" in task().log, timeout=INSTALLING_MS)
+    begin_and_stall(panel, qtbot, monkeypatch, affinder)
     panel.task.cancel.click()
     assert not panel.task.cancel.isEnabled()
     done = ended(qtbot)
-    assert "taken back" in done.log
     assert done.outcome == "The installation failed: it was cancelled.\nNothing was changed: the environment is as it was."
-
-
-def keep_packages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_update_hook.plugin.qt.queue_runner.packages_of", lambda _: ["affinder==0.5.0"])
+    assert "Operation cancelled by user" in " ".join(done.log)
+    assert metadata.version("affinder") == "0.4.0"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt a tool")
-def test_a_window_stays_open_while_something_is_installed_and_closes_then(
-    panel: Panel, viewer: Any, qtbot: Any, slow: None, monkeypatch: pytest.MonkeyPatch
+def test_a_window_stays_open_while_something_is_installed(
+    panel: Panel, viewer: Any, qtbot: Any, affinder: WheelIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_packages(monkeypatch)
     window = viewer.window._qt_window
-    panel.update_one.click()
-    qtbot.waitUntil(lambda: "begun" in task().log, timeout=INSTALLING_MS)
+    begin_and_stall(panel, qtbot, monkeypatch, affinder)
     notification_manager.records.clear()
-    window.close()
+    assert not window.close()
     assert window.isVisible()
-    assert "closes as soon as that is done" in str(notification_manager.records[-1].message)
-    closed: list[bool] = []
-    with monkeypatch.context() as patched:
-        patched.setattr(window, "close", lambda: closed.append(task().is_running))  # the fixture closes it for good
-        get_instance().session.cancel()
-        qtbot.waitUntil(lambda: closed == [False], timeout=PATIENCE_MS)
+    assert "Close it when that is done" in str(notification_manager.records[-1].message)
+    assert window.findChild(IndicatorButton).text() == "Updating…"
+    panel.task.cancel.click()
+    ended(qtbot)
+    qtbot.waitUntil(lambda: window.findChild(IndicatorButton).text() == "1 update", timeout=PATIENCE_MS)
 
 
 def test_while_the_plugin_manager_installs_nothing_else_is(panel: Panel, viewer: Any, qtbot: Any) -> None:
-    queue: Any = InstallerQueue(parent=viewer.window._qt_window)
-    queue._queue.append("a job of its dialog")
+    """Its queue forgets a job that it cancels, whose tool goes on."""
+    queue = InstallerQueue(parent=viewer.window._qt_window)
+    theirs = QProcess(queue)
+    theirs.start(sys.executable, ["-c", "import time; time.sleep(300)"])
+    assert theirs.waitForStarted()
     panel.update_one.click()
-    assert ended(qtbot).outcome == "The plugin manager is installing something. Try again when it has finished."
+    assert "The plugin manager is installing something. Try again when it has finished." in ended(qtbot).outcome
     assert metadata.version("affinder") == "0.4.0"
-    queue._queue.clear()
+    theirs.kill()
+    theirs.waitForFinished()
+
+
+def test_a_second_napari_installs_nothing_meanwhile(panel: Panel, qtbot: Any) -> None:
+    with client_here().state.installing():
+        panel.update_one.click()
+        assert ended(qtbot).outcome.startswith("Another program is installing updates in this environment.")
+    assert metadata.version("affinder") == "0.4.0"
 
 
 def test_a_failure_quotes_the_tool_and_says_what_state_the_environment_is_in(

@@ -386,6 +386,58 @@ def test_a_session_asks_before_another_package_gets_older(program: Program, whee
     session.stop()
 
 
+def test_a_session_asks_before_others_go_with_a_plugin(program: Program) -> None:
+    program.made.install("grows==1.0", "helper==1.0")
+    grows = {"releases": [{"version": "2.0", "requires": {"helper": ">=2"}}]}
+    program.index.answer(PYPI, table({"grows": grows, "helper": "2.0"}))
+    session = Session(first_check_after=3600)
+    session.start()
+    session.check()
+    session.update(["grows"])
+    asked = ended(session)
+    assert asked.question == "grows goes only with helper 2.0. Install them together?"
+    assert program.made.versions == {"grows": "1.0", "helper": "1.0"}
+    session.update(asked.names, with_downgrades=asked.with_downgrades)
+    assert ended(session).outcome == "Installed grows 2.0, helper 2.0. Restart napari to use them."
+    session.stop()
+
+
+def test_a_session_cancels_what_has_hardly_begun(program: Program) -> None:
+    program.made.install("affinder==0.4.0")
+    session = Session(first_check_after=3600)
+    session.start()
+    session.check()
+    session.update()
+    session.cancel()
+    done = ended(session)
+    assert (done.outcome, done.has_failed, session.snapshot.is_installing) == ("Cancelled. Nothing was changed.", True, False)
+    session.cancel()
+    assert session.snapshot.task == done, "what has ended cannot be cancelled"
+    assert program.made.versions == {"affinder": "0.4.0"}
+    session.stop()
+
+
+def test_a_session_does_not_take_napari_back(program: Program) -> None:
+    program.made.install("napari==0.5.6")
+    assert program("update", "--yes")[0] == 0
+    session = Session(first_check_after=3600)
+    session.start()
+    session.undo()
+    assert ended(session).outcome.startswith("The last update changed napari itself. Close napari")
+    assert session.snapshot.undo == ()
+    assert program.made.versions["napari"] == "0.8.0"
+    session.stop()
+
+
+def test_two_processes_do_not_install_at_once(program: Program) -> None:
+    program.made.install("affinder==0.4.0")
+    with client.client_here().state.installing():
+        code, told = program("update", "--yes")
+    assert code == 1
+    assert "Another program is installing updates in this environment." in told
+    assert program("update", "--yes")[0] == 0
+
+
 def ended(session: Session) -> Task:
     """Wait for a task and for what is read after it."""
     wait_until(lambda: session.snapshot.task is not None and not session.snapshot.task.is_running)

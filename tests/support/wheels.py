@@ -45,16 +45,24 @@ def make_wheel(folder: Path, name: str, version: str, requires: Iterable[str] = 
 
 
 class WheelIndex:
-    """A package index (PEP 503) on loopback, of the files in a folder. ``asked``: normalized names that were looked up."""
+    """A package index (PEP 503) on loopback, of the files in a folder. ``asked``: normalized names that were looked up.
+
+    ``sends_files``: while it is not set, files are not sent; ``is_held``: whether one waits for it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[str] = []
+        self.sends_files = threading.Event()
+        self.sends_files.set()
+        self.is_held = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parts = unquote(self.path).strip("/").split("/")
                 if parts[0] == "files" and (folder / parts[1]).is_file():
+                    outer.is_held = not outer.sends_files.is_set()
+                    outer.sends_files.wait(60)
                     self._answer(200, (folder / parts[1]).read_bytes(), "application/octet-stream")
                     return
                 outer.asked.append(parts[-1])

@@ -13,6 +13,7 @@ from napari_update_hook.plugin import session as sessions
 from napari_update_hook.plugin import worker
 from napari_update_hook.plugin.session import Session, Snapshot
 from napari_update_hook.plugin.view import (
+    can_update,
     checked_text,
     command_text,
     details_html,
@@ -175,6 +176,14 @@ def test_the_words_of_the_windows(machine: Machine, server: RecordingServer) -> 
     indicator = indicator_of(snapshot_of(machine))
     assert indicator is not None
     assert indicator.text == "Plugins up to date"
+
+
+def test_the_bundle_says_what_to_do_instead_of_updating(machine: Machine) -> None:
+    machine.install = replace(machine.client.install, markers=frozenset({"bundle"}))
+    shown = snapshot_of(machine)
+    assert "This is the bundled napari. Update plugins in Plugins > Install/Uninstall Plugins" in summary_text(shown)
+    assert not can_update(shown)
+    assert not can_update(shown, groups_of(shown)[0][1][0])
 
 
 def test_what_a_new_napari_would_break_is_a_short_list() -> None:

@@ -117,17 +117,18 @@ def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: boo
 
 
 def carry_out(client: UpdateClient, checked: Verified, run: RunCommands) -> Outcome:
-    """Install what was verified, and keep a restore point. Returns what came of it."""
+    """Install what was verified, and keep a restore point. Raises InstallError while another process installs."""
     now = client.settings.now().isoformat()
     targets = {str(canonicalize_name(one.name)): one.target for one in checked.plan.updates}
     expected = [*checked.dry_run.changes, *(Change(one.name, one.installed, one.target) for one in checked.plan.updates)]
     point = restore_point(client.environment, client.install, expected, now)
     notice = None
-    try:
-        client.state.add_restore_point(point)
-    except StateError as error:
-        notice = f"This cannot be undone later: {error}"
-    outcome = outcome_of(client.environment, targets, run(checked.how.commands))
+    with client.state.installing():
+        try:
+            client.state.add_restore_point(point)
+        except StateError as error:
+            notice = f"This cannot be undone later: {error}"
+        outcome = outcome_of(client.environment, targets, run(checked.how.commands))
     point = restore_point(client.environment, client.install, [*expected, *outcome.changes], now) | {
         "conda_revision": point["conda_revision"]
     }
@@ -140,13 +141,17 @@ def carry_out(client: UpdateClient, checked: Verified, run: RunCommands) -> Outc
 
 
 def take_back(client: UpdateClient, point: dict[str, Any], run: RunCommands) -> tuple[str | None, HowTo]:
-    """Go back to a restore point. Returns why something failed, and what is left to do: empty if all is as it was."""
-    failure = run(undo_commands(point, client.environment, client.install).commands)
-    left = undo_commands(point, read_environment(), client.install)
-    if failure is not None and left.commands:
-        for command in one_at_a_time(left.commands):
-            failure = run([command]) or failure
+    """Go back to a restore point. Returns why something failed, and what is left to do: empty if all is as it was.
+
+    Raises InstallError while another process installs.
+    """
+    with client.state.installing():
+        failure = run(undo_commands(point, client.environment, client.install).commands)
         left = undo_commands(point, read_environment(), client.install)
+        if failure is not None and left.commands:
+            for command in one_at_a_time(left.commands):
+                failure = run([command]) or failure
+            left = undo_commands(point, read_environment(), client.install)
     if not left.commands and left.reason is None:
         client.state.drop_restore_point(point)
     return failure, left

@@ -15,14 +15,15 @@ import hashlib
 import json
 import os
 import re
+import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from napari_update_hook.errors import StateError
+from napari_update_hook.errors import InstallError, StateError
 from napari_update_hook.versions import same_version
 
 EVERY_VERSION = "*"
@@ -160,6 +161,27 @@ class State:
         """Remove a restore point. Raises StateError."""
         self._remove(f"restore/{_digits(str(document.get('at')))}.json")
 
+    @contextlib.contextmanager
+    def installing(self) -> Iterator[None]:
+        """Hold what only one process of this environment may: installing. Raises InstallError while another one does.
+
+        The lock ends with the process. Where nothing can be kept, nothing is held.
+        """
+        if self.folder is None:
+            yield
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                _lock(stack.enter_context((self.folder / "installing").open("wb")))
+            except BlockingIOError:
+                raise InstallError(
+                    "Another program is installing updates in this environment. Try again when it has finished."
+                ) from None
+            except OSError:
+                pass  # a file system without locks
+            yield
+
     # Files
 
     def signature(self) -> tuple[Any, ...]:
@@ -227,6 +249,21 @@ def parsed_duration(text: str) -> timedelta:
     if match is None or int(match[1]) == 0:
         raise ValueError(f"{text!r} is not a length of time. Write it like 21d, 12w or 3m")
     return timedelta(days=int(match[1]) * _DAYS[match[2]])
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Raises BlockingIOError where another process has locked it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _document(path: Path) -> dict[str, Any]:

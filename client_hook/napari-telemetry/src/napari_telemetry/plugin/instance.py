@@ -67,7 +67,7 @@ _instance: PluginInstance | None = None
 def get_instance() -> PluginInstance:
     """Return the process-wide instance."""
     global _instance
-    if _instance is None:
+    if _instance is None or _instance.has_ended:
         _instance = PluginInstance()
     return _instance
 

@@ -23,6 +23,7 @@ class PluginInstance:
     def __init__(self, session: Worker | None = None) -> None:
         self.session = session or Session()
         self._gui: Any = None
+        self.has_ended = False
         atexit.register(self.end)  # before Qt is gone, to which its thread sends signals
 
     def add(self, viewer: Any) -> None:
@@ -48,6 +49,7 @@ class PluginInstance:
         """Return the windows of this process, a `plugin.qt.gui.WindowGui`, or None where no Qt application runs."""
         if self._gui is None and has_qt_application():
             self._gui = self.make_gui()
+            self._gui.when_closed = self.end  # nothing outlives the last viewer
         return self._gui
 
     def make_gui(self) -> Any:
@@ -57,7 +59,8 @@ class PluginInstance:
         return Gui(self.session)
 
     def end(self) -> None:
-        """Stop checking and drawing."""
+        """Stop checking and drawing, for good: another viewer gets another instance."""
+        self.has_ended = True
         atexit.unregister(self.end)
         self.session.stop()
         if self._gui is not None:
@@ -70,7 +73,7 @@ _instance: PluginInstance | None = None
 def get_instance() -> PluginInstance:
     """Return the process-wide instance."""
     global _instance
-    if _instance is None:
+    if _instance is None or _instance.has_ended:
         _instance = PluginInstance()
     return _instance
 

@@ -1,7 +1,7 @@
 """Runs the environment's own tool for the windows: with a log, and so that a person can stop it.
 
 A tool that is killed leaves a broken environment: pip takes back what it began only when it is interrupted. So *Cancel*
-interrupts it, and it survives the end of napari, because it writes into a file and belongs to a session of its own.
+interrupts it. In a process of ours it survives the end of napari: it writes into a file, and has a session of its own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,38 +21,46 @@ from napari_update_hook.errors import InstallError
 from napari_update_hook.install import argv_of
 from napari_update_hook.installers import Command
 
+Log = Callable[[Sequence[str]], object]
+CANCELLED = "it was cancelled"
 LAST_LINES = 8
 """How much of the tool's output a failure quotes."""
 
 
 class Runner:
-    """One command at a time, in a process of ours. ``log``: called with each line of output."""
+    """One command at a time, in a process of ours.
+
+    ``log``: called with new lines of output. ``cancelled``: set where a person wants no more; `interrupt` follows.
+    """
 
     can_interrupt = os.name == "posix"
     """Whether a tool can be asked to stop: on Windows only a program with a console can."""
 
-    def __init__(self, log: Callable[[str], object]) -> None:
-        self.is_cancelled = False
+    def __init__(self, log: Log, cancelled: threading.Event) -> None:
         self._log = log
+        self._cancelled = cancelled
         self._pid: int | None = None
+        self._dry_run: subprocess.Popen[str] | None = None
         self._lines: list[str] = []
 
     def run(self, commands: Sequence[Command], *, build: bool = False) -> str | None:
         """Run commands to their end; return why they failed with the tool's last lines, None if they did not."""
         for command in commands:
-            if self.is_cancelled:
-                return "it was cancelled"
+            if self._cancelled.is_set():
+                return CANCELLED
             self._lines = []
             self.log(str(command))
             try:
                 code = self.run_one(command, argv_of(command, build=build))
+            except InstallError as error:
+                return str(error)
             except OSError as error:
                 return f"{command.argv[0]} could not be started ({error.strerror or error})"
             finally:
                 self._pid = None
                 importlib.invalidate_caches()
-            if self.is_cancelled and code != 0:
-                return "it was cancelled"
+            if self._cancelled.is_set() and code != 0:
+                return CANCELLED
             if code != 0:
                 said = "\n".join(self._lines[-LAST_LINES:])
                 return f"{command.tool.value} ended with exit code {code}. It said:\n{said}"
@@ -72,8 +81,7 @@ class Runner:
                     with contextlib.suppress(subprocess.TimeoutExpired):
                         process.wait(0.1)
                     has_ended = process.returncode is not None
-                    for line in read:
-                        self.log(line)
+                    self.log(read.read())
             return int(process.returncode)
 
     def captured(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -84,7 +92,9 @@ class Runner:
             )
         except OSError as error:
             raise InstallError(f"{argv[0]} could not be started ({error.strerror or error}).") from error
-        self.started(process.pid)
+        self._dry_run = process
+        if self._cancelled.is_set():
+            self.interrupt()
         try:
             output, errors = process.communicate(timeout=DRY_RUN_TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
@@ -92,26 +102,28 @@ class Runner:
             process.communicate()
             raise InstallError(f"{argv[0]} did not finish its dry run in {DRY_RUN_TIMEOUT_S // 60} minutes.") from error
         finally:
-            self._pid = None
-        if self.is_cancelled:
+            self._dry_run = None
+        if self._cancelled.is_set():
             raise InstallError("Cancelled. Nothing was changed.")
         return subprocess.CompletedProcess(list(argv), process.returncode, output, errors)
 
     def started(self, pid: int) -> None:
         """Remember the process of the tool, and stop it if that was wanted meanwhile."""
         self._pid = pid
-        if self.is_cancelled:
-            self.cancel()
+        if self._cancelled.is_set():
+            self.interrupt()
 
     def log(self, text: str) -> None:
         """Pass lines of output on."""
-        for line in filter(None, map(str.rstrip, text.splitlines())):
-            self._lines.append(line)
-            self._log(line)
+        lines = [line for line in map(str.rstrip, text.splitlines()) if line]
+        self._lines += lines
+        if lines:
+            self._log(lines)
 
-    def cancel(self) -> None:
-        """Ask the tool to stop and to take back what it began. Thread-safe."""
-        self.is_cancelled = True
+    def interrupt(self) -> None:
+        """Ask the tool to stop and to take back what it began, and end a dry run. Thread-safe."""
+        if (process := self._dry_run) is not None:
+            process.terminate()
         if (pid := self._pid) is not None and self.can_interrupt:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)

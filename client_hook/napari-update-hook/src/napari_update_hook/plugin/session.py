@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from napari_update_hook.client import CheckResult, UpdateClient
-    from napari_update_hook.plugin.runner import Runner
+    from napari_update_hook.plugin.runner import Log, Runner
     from napari_update_hook.plugin.tasks import Task
     from napari_update_hook.updates import UpdateRow
 
@@ -54,6 +55,11 @@ class Snapshot:
         """Whether a task is under way."""
         return self.task is not None and self.task.is_running
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether the environment is being changed: napari should not end now."""
+        return self.task is not None and self.task.is_changing
+
 
 class Session(Worker):
     """The update check of this process. ``make_client``: returns a client of the environment as it is now."""
@@ -69,8 +75,9 @@ class Session(Worker):
         self._signature: Any = None
         self._has_offered = False
         self._runner: Runner | None = None
-        self.make_runner: Callable[[Callable[[str], object]], Runner] = _runner_here
-        """Makes what runs an installation, given where its log goes. Windows replace it."""
+        self._cancelled = threading.Event()
+        self.make_runner: Callable[[Log, threading.Event], Runner] = _runner_here
+        """Makes what runs an installation, given where its log goes and what cancels it. Windows replace it."""
 
     def stop(self) -> None:
         """Stop checking and notifying. What a person wanted before is still saved."""
@@ -117,46 +124,54 @@ class Session(Worker):
         """Install the package for usage reports, and call ``then`` on the session's thread."""
         from napari_update_hook.plugin import tasks
 
-        self._begin("Installing…", partial(tasks.install_telemetry, then=partial(self.call, then)))
+        self._begin("Installing…", partial(tasks.install_telemetry, then=partial(self.call, then)), can_cancel=False)
 
     def cancel(self) -> None:
         """Ask the tool to stop. It takes back what it began."""
-        if (runner := self._runner) is not None:
-            runner.cancel()
+        with self._publishing:
+            if not self.snapshot.is_installing:
+                return
+            self._cancelled.set()
             self._change_task(title="Cancelling…", can_cancel=False)
+        if (runner := self._runner) is not None:
+            runner.interrupt()
 
     def forget_task(self) -> None:
         """Stop showing the result of the last task."""
         self._publish(task=None)
 
-    def _begin(self, title: str, work: Callable[..., dict[str, Any]], names: Sequence[str] = ()) -> None:
+    def _begin(
+        self, title: str, work: Callable[..., dict[str, Any]], names: Sequence[str] = (), *, can_cancel: bool = True
+    ) -> None:
         """Queue a function of `tasks`."""
         from napari_update_hook.plugin.tasks import Task
 
         if self.snapshot.is_installing:
             return
-        self._publish(task=Task(title, tuple(names)), failure=None)
+        cancelled = self._cancelled = threading.Event()
+        self._publish(task=Task(title, tuple(names), can_cancel=can_cancel), failure=None)
 
         def run() -> None:
             try:
-                self._runner = self.make_runner(self._log)
+                self._runner = self.make_runner(self._log, cancelled)
                 changes = work(self._make_client(), self._runner, self._change_task)
             except Exception as error:
                 changes = {"outcome": explained(error), "has_failed": True}
             self._runner = None
             self._publish(needs_restart=self.snapshot.needs_restart or changes.get("has_changed", False))
-            self._change_task(is_running=False, **changes)
+            self._change_task(is_running=False, is_changing=False, **changes)
             self._read(again=True)
 
         self._jobs.put(run)
 
-    def _log(self, line: str) -> None:
+    def _log(self, lines: Sequence[str]) -> None:
         if (task := self.snapshot.task) is not None:
-            self._change_task(log=(*task.log[-KEPT_LINES:], line))
+            self._change_task(log=(*task.log, *lines)[-KEPT_LINES:])
 
     def _change_task(self, **changes: Any) -> None:
-        if (task := self.snapshot.task) is not None:
-            self._publish(task=replace(task, **changes))
+        with self._publishing:
+            if (task := self.snapshot.task) is not None:
+                self._publish(task=replace(task, **changes))
 
     # What a person says
 
@@ -294,10 +309,10 @@ def _state_here() -> Any:
     return State(settings.state, environment_id(Path(sys.prefix))), settings.now()
 
 
-def _runner_here(log: Callable[[str], object]) -> Runner:
+def _runner_here(log: Log, cancelled: threading.Event) -> Runner:
     from napari_update_hook.plugin.runner import Runner
 
-    return Runner(log)
+    return Runner(log, cancelled)
 
 
 def _changed_at(folder: str) -> float:

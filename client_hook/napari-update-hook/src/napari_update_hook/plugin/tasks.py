@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from packaging.utils import canonicalize_name
 
 from napari_update_hook import offer
 from napari_update_hook.dry_run import Verified, verify
 from napari_update_hook.errors import InstallError
 from napari_update_hook.install import carry_out, changes_back, take_back, undo_commands
+from napari_update_hook.plan import NAPARI, PlannedUpdate
 
 if TYPE_CHECKING:
     from napari_update_hook.client import UpdateClient
     from napari_update_hook.plugin.runner import Runner
 
+NAPARI_UNDO = "The last update changed napari itself. Close napari, and run in its environment: napari-updates undo"
 TRYING = "Trying without installing…"
 Change = Callable[..., object]
 """Changes fields of the `Task` while it runs."""
@@ -26,7 +30,8 @@ class Task:
     """An installation or a dry run that a person began, and then its result.
 
     ``names``: the packages, empty for all. ``outcome``: sentences, empty while it runs; ``question``: what to agree to before
-    it goes on. ``can_cancel``: False once it was cancelled, and where the tool cannot be stopped.
+    it goes on, with `with_downgrades` as the answer. ``is_changing``: the environment is being changed. ``can_cancel``: False
+    once it was cancelled, and where the tool cannot be stopped. ``can_undo``: whether the result can be taken back.
     """
 
     title: str
@@ -35,30 +40,42 @@ class Task:
     can_cancel: bool = True
     has_failed: bool = False
     has_changed: bool = False
+    is_changing: bool = False
+    can_undo: bool = False
+    with_downgrades: bool = False
     outcome: str = ""
     question: str = ""
     log: tuple[str, ...] = ()
 
 
-def try_update(client: UpdateClient, runner: Runner, _: Change, *, names: Sequence[str]) -> dict[str, Any]:
+def try_update(client: UpdateClient, runner: Runner, _change: Change, *, names: Sequence[str]) -> dict[str, Any]:
     """Let the environment's own tool try an update, to see what else changes. Raises InstallError."""
-    return {"outcome": "\n".join(_verified(client, names, runner).lines())}
+    _, checked = _verified(client, names, runner)
+    others = [one for one in checked.plan.updates if names and one.name not in names]
+    said = [f"With it go {_named(others)}."] if others else []
+    return {"outcome": "\n".join([*said, *checked.lines()])}
 
 
 def update(
     client: UpdateClient, runner: Runner, change: Change, *, names: Sequence[str], with_downgrades: bool
 ) -> dict[str, Any]:
     """Try an update, and install it. Raises InstallError."""
-    checked = _verified(client, names, runner)
+    wanted, checked = _verified(client, names, runner)
+    if set(wanted) != set(names):
+        together = [one for one in checked.plan.updates if one.name not in names]
+        return {"question": f"{', '.join(names)} goes only with {_named(together)}. Install them together?", "names": wanted}
     if checked.dry_run.downgrades and not with_downgrades:
         older = ", ".join(f"{one.name} {one.before} → {one.after}" for one in checked.dry_run.downgrades)
-        return {"question": f"This would also make older: {older}. Install it anyway?"}
-    updates = ", ".join(f"{one.name} {one.target}" for one in checked.plan.updates)
-    change(title=f"Installing {updates}…", can_cancel=runner.can_interrupt)
+        return {"question": f"This would also make older: {older}. Install it anyway?", "with_downgrades": True}
+    updates = _named(checked.plan.updates)
+    change(title=f"Installing {updates}…", can_cancel=runner.can_interrupt, is_changing=True)
     outcome = carry_out(client, checked, runner.run)
-    said = [f"Installed {updates}. Restart napari to use it."] if outcome.is_good else outcome.lines()
+    said = outcome.lines()
+    if outcome.is_good:
+        said[0] = f"Installed {updates}. Restart napari to use {_it(checked.plan.updates)}."
     said += [f"Left out: {name}, because {reason}" for name, reason in checked.left_out.items()]
-    return {"outcome": "\n".join(said), "has_failed": not outcome.is_good, "has_changed": bool(outcome.changes)}
+    has_changed = bool(outcome.changes)
+    return {"outcome": "\n".join(said), "has_failed": not outcome.is_good, "has_changed": has_changed, "can_undo": has_changed}
 
 
 def undo(client: UpdateClient, runner: Runner, change: Change) -> dict[str, Any]:
@@ -68,14 +85,16 @@ def undo(client: UpdateClient, runner: Runner, change: Change) -> dict[str, Any]
     if how is None or not how.commands:
         raise InstallError(how.reason if how is not None and how.reason else "There is nothing to undo.")
     changes = changes_back(points[0], client.environment)
-    change(can_cancel=runner.can_interrupt)
+    if any(one.name == NAPARI for one in changes):
+        raise InstallError(NAPARI_UNDO)
+    change(can_cancel=runner.can_interrupt, is_changing=True)
     failure, left = take_back(client, points[0], partial(runner.run, build=True))
     if left.commands or left.reason:
-        commands = "\n".join(map(str, left.commands))
-        said = f"Not everything is back: {failure}\nThese commands are left:\n{commands}"
-        return {"outcome": said, "has_failed": True, "has_changed": True}
+        said = ["Not everything is back.", *filter(None, (failure, left.reason))]
+        said += ["These commands are left:", *map(str, left.commands)] if left.commands else []
+        return {"outcome": "\n".join(said), "has_failed": True, "has_changed": True}
     names = ", ".join(f"{one.name} {one.after}" if one.after else f"{one.name} removed" for one in changes)
-    return {"outcome": f"Back to {names}. Restart napari to use it.", "has_changed": True}
+    return {"outcome": f"Back to {names}. Restart napari to use {_it(changes)}.", "has_changed": True}
 
 
 def install_telemetry(client: UpdateClient, runner: Runner, _: Change, *, then: Callable[[], object]) -> dict[str, Any]:
@@ -93,19 +112,41 @@ def what_undo_changes(client: UpdateClient) -> tuple[str, ...]:
     points = client.state.restore_points()
     if not points or not undo_commands(points[0], client.environment, client.install).commands:
         return ()
-    return tuple(map(str, changes_back(points[0], client.environment)))
+    changes = changes_back(points[0], client.environment)
+    return () if any(one.name == NAPARI for one in changes) else tuple(map(str, changes))
 
 
-def _verified(client: UpdateClient, names: Sequence[str], runner: Runner) -> Verified:
-    """Return a plan for the running napari that was tried. Raises InstallError where there is none."""
+def _verified(client: UpdateClient, names: Sequence[str], runner: Runner) -> tuple[tuple[str, ...], Verified]:
+    """Return a plan for the running napari that was tried, and its names, with what must go with them.
+
+    Raises InstallError where there is none.
+    """
     index = client.known_index()
     if index is None:
         raise InstallError("Check for updates first.")
-    make = client.planner(index, keep_napari=True, only=names)
-    plan, how = make({})
-    if not plan.updates or how.reason is not None:
-        raise InstallError(how.reason or "; ".join(one.reason for one in plan.held_back) or "There is nothing to update.")
+    wanted = tuple(names)
+    joint, how = client.planner(index, keep_napari=True)({})
+    if how.reason is not None:
+        raise InstallError(how.reason)
+    offered = {str(canonicalize_name(one.name)): one.name for one in joint.updates}
+    while True:
+        make = client.planner(index, keep_napari=True, only=wanted)
+        plan, _ = make({})
+        more = [offered[name] for held in plan.held_back for name in held.by if name in offered and offered[name] not in wanted]
+        if plan.updates or not wanted or not more:
+            break
+        wanted = (*wanted, *dict.fromkeys(more))
+    if not plan.updates:
+        raise InstallError("; ".join(one.reason for one in plan.held_back) or "There is nothing to update.")
     checked = verify(make, client.environment, run=runner.captured)
     if checked.dry_run.problem is not None or not checked.plan.updates:
         raise InstallError("\n".join([*checked.lines(), "Nothing was changed."]))
-    return checked
+    return wanted, checked
+
+
+def _named(updates: Iterable[PlannedUpdate]) -> str:
+    return ", ".join(f"{one.name} {one.target}" for one in updates)
+
+
+def _it(changes: Sequence[object]) -> str:
+    return "it" if len(changes) == 1 else "them"

@@ -34,7 +34,7 @@ def indicator_of(snapshot: Snapshot) -> Indicator | None:
     rows = snapshot.result.rows
     updates, unsafe = sum(row.status.value == "update" for row in rows), [row for row in rows if row.is_unsafe]
     text = f"{updates} update{'' if updates == 1 else 's'}" if updates else "Plugins up to date"
-    if snapshot.is_installing:
+    if snapshot.is_changing:
         text = "Updating…"
     tips = [f"{row.name}: {row.note}" for row in unsafe]
     return Indicator(text, "\n".join([summary_text(snapshot), *tips, "Click for details."]), bool(unsafe))
@@ -87,7 +87,7 @@ def summary_text(snapshot: Snapshot) -> str:
     from napari_update_hook.updates import summary_of
 
     parts = [summary_of(result.rows, result.unlisted, fits_known=result.index_version is not None), *result.plan.notes]
-    parts += [text for text in (snapshot.failure or result.notice,) if text]
+    parts += [text for text in (result.how.reason, snapshot.failure or result.notice) if text]
     parts += ["Restart napari to use what was installed."] if snapshot.needs_restart else []
     return " ".join(parts)
 
@@ -128,8 +128,6 @@ def details_html(snapshot: Snapshot, row: UpdateRow | None, link_colour: str = "
     if row.name == "napari" and result.next_napari is not None:
         version, verdicts = result.next_napari
         lines += [escape(NAPARI_ITSELF), f"<b>With napari {escape(version)}</b>", *map(escape, verdict_lines(verdicts))]
-    if row.target is not None and result.how.reason is not None:
-        lines.append(escape(result.how.reason))
     return "<br>".join(line for line in lines if line)
 
 

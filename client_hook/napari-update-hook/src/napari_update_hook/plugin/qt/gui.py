@@ -16,7 +16,9 @@ from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
 from napari_update_hook.plugin.view import Indicator, indicator_of, notice_text
 
 if TYPE_CHECKING:
-    from napari_update_hook.plugin.runner import Runner
+    import threading
+
+    from napari_update_hook.plugin.runner import Log, Runner
     from napari_update_hook.plugin.session import Session, Snapshot
     from napari_update_hook.updates import UpdateRow
 
@@ -39,6 +41,9 @@ class WindowGui(QObject):
         super().__init__()
         self.session = session
         self.has_ended = False
+        self.when_closed: Callable[[], object] = lambda: None
+        """Called when the last window that was attached is gone."""
+        self._windows = 0
         session.subscribe(self.changed.emit)  # from a thread: Qt queues it
 
     def indicator(self) -> Indicator | None:
@@ -57,12 +62,20 @@ class WindowGui(QObject):
             indicator = self.BUTTON(self, viewer, window)
             bar.addPermanentWidget(indicator)
             indicator.draw()
+            self._windows += 1
+            indicator.destroyed.connect(self._window_gone)
 
     def end(self) -> None:
         """Disconnect everything; signals that are queued already are ignored."""
         self.has_ended = True
         with contextlib.suppress(TypeError, RuntimeError):  # nothing is connected any more
             self.changed.disconnect()
+
+    @log_exceptions
+    def _window_gone(self, *_: object) -> None:
+        self._windows -= 1
+        if self._windows == 0 and not self.has_ended:
+            self.when_closed()
 
     def open_panel(self, viewer: Any) -> None:
         """Show the panel in the window of ``viewer``, and bring it to the front, with the keyboard in it."""
@@ -176,18 +189,18 @@ class Gui(WindowGui):
         super().end()
         self._timer.stop()
 
-    def _make_runner(self, log: Callable[[str], object]) -> Runner:
+    def _make_runner(self, log: Log, cancelled: threading.Event) -> Runner:
         """Return what installs: the plugin manager's queue, or a process of ours where it is missing or cannot be used.
 
         Called on the session's thread, because importing the plugin manager takes a second.
         """
         try:
             from napari_update_hook.plugin.qt.queue_runner import QueueRunner
-        except ImportError:
+        except Exception:  # it is missing, or other than we know it
             from napari_update_hook.plugin.runner import Runner
 
-            return Runner(log)
-        return QueueRunner(log, partial(self.session.call, self.posted.emit))
+            return Runner(log, cancelled)
+        return QueueRunner(log, cancelled, partial(self.session.call, self.posted.emit))
 
     @log_exceptions
     def _notify(self, rows: list[UpdateRow]) -> None:
@@ -239,38 +252,40 @@ class Gui(WindowGui):
 
 
 class _CloseGuard(QObject):
-    """Keeps windows open while something is installed: the end of napari would leave a half-installed package."""
+    """Keeps napari open, and the plugin manager from installing, while the environment is being changed."""
 
     def __init__(self, gui: Gui) -> None:
         super().__init__(gui)
         self._gui = gui
-        self._guarded: list[QMainWindow] = []
-        self._to_close: list[QMainWindow] = []
+        self._is_on = False
 
     @log_exceptions
     def follow(self, *_: object) -> None:
-        """Watch the windows while something is installed; then close those that a person wanted to close."""
-        if self._gui.session.snapshot.is_installing:
-            for window in set(napari_windows()) - set(self._guarded):
+        """Watch what windows there are while something is installed."""
+        is_changing = self._gui.session.snapshot.is_changing
+        if not is_changing and not self._is_on:
+            return
+        self._is_on = is_changing
+        for window in QApplication.topLevelWidgets():
+            if type(window).__name__ == "QtPluginDialog":
+                window.setEnabled(not is_changing)
+        for window in napari_windows():
+            window.removeEventFilter(self)
+            if is_changing:
                 window.installEventFilter(self)
-                self._guarded.append(window)
-        elif self._guarded:
-            for window in self._guarded:
-                window.removeEventFilter(self)
-            to_close, self._to_close, self._guarded = self._to_close, [], []
-            for window in to_close:
-                window.close()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
-        """Hold a window open."""
+        """Hold a window open, unless a script has closed the canvas in it already."""
         if event is None or event.type() != QEvent.Type.Close or not isinstance(watched, QMainWindow):
             return False
-        if not self._gui.session.snapshot.is_installing:
+        centre = watched.centralWidget()
+        is_closed = centre is None or not any(one.isVisible() for one in centre.findChildren(QWidget))
+        if is_closed or not self._gui.session.snapshot.is_changing:
             return False
         event.ignore()
-        if watched not in self._to_close:
-            self._to_close.append(watched)
-            self._gui.notify("Plugins are being updated. napari closes as soon as that is done.", severity="warning")
+        self._gui.notify(
+            "Plugins are being updated, which closing napari would break. Close it when that is done.", severity="warning"
+        )
         return True
 
 

@@ -67,6 +67,13 @@ class Panel(QWidget):
         self.progress.setRange(0, 0)  # how long a server or a tool takes is not known
         self.progress.setTextVisible(False)
         self.progress.setMaximumHeight(4)
+        layout.addWidget(self.summary)
+        layout.addWidget(self.progress)
+        self.check_first = _button("&Check now", self._session.check)
+        self.update_all = _button("Update &all that fit together", self._session.update)
+        self.more = QPushButton("&More")
+        self.more.setMenu(self._make_more_menu())
+        layout.addLayout(_row(self.check_first, self.update_all, self.more))
         self.search = QLineEdit(self)
         self.search.setPlaceholderText("Search plugins")
         self.search.setAccessibleName("Search plugins")
@@ -78,20 +85,13 @@ class Panel(QWidget):
         self.details.setTextFormat(Qt.TextFormat.RichText)
         self.details.setTextInteractionFlags(Qt.TextInteractionFlag.TextBrowserInteraction)
         self.details.setOpenExternalLinks(True)
-        for widget in (self.summary, self.progress):
-            layout.addWidget(widget)
-        self.update_all = _button("Update &all that fit together", self._session.update)
-        self.more = QPushButton("&More", self)
-        self.more.setMenu(self._make_more_menu())
-        self.check_first = _button("&Check now", self._session.check)
-        layout.addLayout(_row(self.check_first, self.update_all, self.more))
         layout.addWidget(self.search)
         layout.addWidget(self.list, 1)
         layout.addWidget(self.details)
         self.update_one = _button("&Update", lambda: self._session.update([self._name()]))
         self.try_one = _button("&Preview", lambda: self._session.try_update([self._name()]))
         self.try_one.setToolTip("What else would change? Tries it, and installs nothing.")
-        self.snooze = QPushButton("&Snooze", self)
+        self.snooze = QPushButton("&Snooze")
         self.snooze.setMenu(self._make_snooze_menu())
         self.unsnooze = _button("Un&snooze", lambda: self._session.unsnooze(self._name()))
         layout.addLayout(_row(self.update_one, self.try_one, self.snooze, self.unsnooze))
@@ -127,7 +127,7 @@ class Panel(QWidget):
             self._shown = rows, self.search.text()
             self._fill(view.groups_of(snapshot, self.search.text()))
         self.list.setVisible(bool(rows))
-        self.search.setVisible(len(rows) >= SEARCH_FROM)
+        self.search.setVisible(len(rows) >= SEARCH_FROM or bool(self.search.text()))
         row = self.chosen
         is_dark = self.palette().color(self.foregroundRole()).lightness() > 128  # of the text
         _set_text(self.details, view.details_html(snapshot, row, LINK_ON_DARK if is_dark else LINK_ON_LIGHT))
@@ -239,7 +239,7 @@ class TaskBox(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         self.text = _label(self)
         layout.addWidget(self.text)
-        self.agree = _button("&Install anyway", self._agree)
+        self.agree = _button("&Install", self._agree)
         self.cancel = _button("&Cancel", session.cancel)
         self.undo = _button("Und&o", session.undo)
         self.details = QPushButton("&Log", self)
@@ -264,21 +264,25 @@ class TaskBox(QWidget):
         self.agree.setVisible(bool(task.question))
         self.cancel.setVisible(task.is_running)
         self.cancel.setEnabled(task.can_cancel)
-        self.undo.setVisible(not task.is_running and bool(snapshot.undo))
+        self.undo.setVisible(task.can_undo and bool(snapshot.undo))
+        self.undo.setToolTip("\n".join(snapshot.undo))
         self.details.setVisible(bool(task.log))
         self.log.setVisible(bool(task.log) and self.details.isChecked())
         self.close_box.setVisible(not task.is_running)
         self.close_box.setText("Do not install" if task.question else "OK")
         self.show()  # last, because hidden buttons would have made it wide
         if self.details.isChecked() and task.log != self._logged:
+            if task.log[: len(self._logged)] == self._logged and self._logged:
+                self.log.appendPlainText("\n".join(task.log[len(self._logged) :]))
+            else:
+                self.log.setPlainText("\n".join(task.log))
             self._logged = task.log
-            self.log.setPlainText("\n".join(task.log))
             if (bar := self.log.verticalScrollBar()) is not None:
                 bar.setValue(bar.maximum())
 
     def _agree(self) -> None:
         if (task := self._session.snapshot.task) is not None:
-            self._session.update(task.names, with_downgrades=True)
+            self._session.update(task.names, with_downgrades=task.with_downgrades)
 
 
 def _tree(parent: QWidget) -> QTreeWidget:

@@ -22,7 +22,7 @@ from qtpy.QtWidgets import QApplication
 from napari_update_hook.dry_run import BINARY_ONLY
 from napari_update_hook.errors import InstallError
 from napari_update_hook.installers import Command, Tool
-from napari_update_hook.plugin.runner import Runner
+from napari_update_hook.plugin.runner import Log, Runner
 
 Post = Callable[[Callable[[], None]], object]
 """Lets the GUI thread do something."""
@@ -50,8 +50,8 @@ QUEUES = {
 class QueueRunner(Runner):
     """Runs installations by the plugin manager's queue, and what it cannot do in a process of ours."""
 
-    def __init__(self, log: Callable[[str], object], post: Post) -> None:
-        super().__init__(log)
+    def __init__(self, log: Log, cancelled: threading.Event, post: Post) -> None:
+        super().__init__(log, cancelled)
         self._post = post
 
     def run_one(self, command: Command, argv: Sequence[str]) -> int:
@@ -84,7 +84,7 @@ class _Job:
     def begin(self) -> None:
         """Put it into a queue of its own."""
         try:
-            if any(one.hasJobs() for window in QApplication.topLevelWidgets() for one in window.findChildren(InstallerQueue)):
+            if plugin_manager_installs():
                 raise InstallError("The plugin manager is installing something. Try again when it has finished.")
             application: Any = QApplication.instance()
             self._queue = self._kind(parent=application)
@@ -117,6 +117,15 @@ class _Job:
     def _wait(self) -> None:
         if not self.has_ended.is_set():
             self._process.waitForFinished(-1)
+
+
+def plugin_manager_installs() -> bool:
+    """Whether a dialog of the plugin manager installs: its queue forgets a job that it cancels, whose tool goes on."""
+    queues = [queue for window in QApplication.topLevelWidgets() for queue in window.findChildren(InstallerQueue)]
+    processes = [process for queue in queues for process in queue.findChildren(QProcess)]
+    return any(queue.hasJobs() for queue in queues) or any(
+        process.state() != QProcess.ProcessState.NotRunning for process in processes
+    )
 
 
 class _Output:
