@@ -33,7 +33,7 @@ NAPARI = {  # Python and what is installed: the newest with both bindings of Qt,
     "pyside6": ("3.12", ["napari[pyside6]"]),
     "oldest": ("3.10", ["napari[pyqt6]==0.7.*"]),
 }
-SMOKE = ["test_starting", "test_indicator", "test_panel"]
+SMOKE = ["test_starting", "test_indicator", "test_panel", "test_installing"]
 """Run with the second Qt and in the oldest napari; all run with the first."""
 INSIDE_NAPARI = ["ipython", "napari-console", "napari-plugin-manager", "napari-svg", "pytest", "pytest-qt", "pytest-xvfb"]
 
@@ -97,6 +97,14 @@ def napari_upstream(session: nox.Session) -> None:
     (site / "napari" / "pytest.ini").write_text("[pytest]\n", "utf-8")
     outcomes: list[dict[str, str]] = []
     with_hook = ["napari/utils/_tests/test_update_hook.py"]
+
+    def take_away() -> None:
+        """Leave napari as it was, also after a run that was killed."""
+        session.run("python", "-m", "pip", "uninstall", "-y", "napari-update-hook", "napari-telemetry", success_codes=[0, 1])
+        if (site / with_hook[0]).exists():
+            session.run(*patch, "-R", external=True)
+
+    take_away()
     try:
         for paths in (UPSTREAM_TESTS, UPSTREAM_TESTS + with_hook):
             if outcomes:
@@ -107,11 +115,7 @@ def napari_upstream(session: nox.Session) -> None:
             session.run("python", *tests, f"--junitxml={report}", *named, success_codes=[0, 1])
             outcomes.append(_outcomes_of(report))
     finally:
-        if outcomes:
-            session.run(*patch, "-R", external=True, success_codes=[0, 1])
-            session.run_always(
-                "python", "-m", "pip", "uninstall", "-y", "napari-update-hook", "napari-telemetry", success_codes=[0, 1]
-            )
+        take_away()
     before, after = outcomes
     worse = sorted(name for name, outcome in after.items() if outcome == "failed" and before.get(name) != "failed")
     session.log(f"without: {_counted(before)}; with our packages and the patch: {_counted(after)}")

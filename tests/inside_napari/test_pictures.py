@@ -40,7 +40,9 @@ def save(tmp_path: Path) -> Callable[..., None]:
 
     def save(widget: QWidget, name: str, part: QWidget | None = None) -> None:
         picture = widget.grab(part.geometry()) if part is not None else widget.grab()
-        assert picture.save(str(folder / f"{name}.png"))
+        path = folder / f"{name}.png"
+        path.parent.mkdir(exist_ok=True)
+        assert picture.save(str(path))
         image = picture.toImage()
         colours = {image.pixel(x, y) for x in range(0, image.width(), 3) for y in range(0, image.height(), 3)}
         assert len(colours) > 4, "it shows nothing"
@@ -110,12 +112,17 @@ LOG = (
     "Installing collected packages: affinder", "  Attempting uninstall: affinder",
     "    Found existing installation: affinder 0.4.0", "Successfully installed affinder-0.5.0",
 )  # fmt: skip
-DONE = Task("", is_running=False, outcome="Installed affinder 0.5.0. Restart napari to use it.", log=LOG)
+DONE = Task("", is_running=False, can_undo=True, outcome="Installed affinder 0.5.0. Restart napari to use it.", log=LOG)
 FAILED = Task(
     "", is_running=False, has_failed=True, log=LOG,
     outcome="The installation failed: pip ended with exit code 1. It said:\nERROR: Could not install packages due to an "
     "OSError: [Errno 28] No space left on device\nNothing was changed: the environment is as it was.",
 )  # fmt: skip
+UNDONE = Task(
+    "", is_running=False, can_undo=True, outcome="Back to affinder 0.4.0. Restart napari to use it.", has_changed=True
+)
+PREVIEW = Task("", is_running=False, outcome="Also changes: numpy 2.1.0 -> 2.2.0\nTried without installing: it works.")
+TOGETHER = Task("", is_running=False, question="affinder goes only with helper 2.0. Install them together?")
 ASKED = Task("", is_running=False, question="This would also make older: numpy 2.1.0 → 1.26.4. Install it anyway?")
 STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "updates": ("affinder", {}),
@@ -126,6 +133,10 @@ STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "installed": ("", {"task": DONE, "undo": ("affinder: 0.5.0 -> 0.4.0",), "needs_restart": True}),
     "failed": ("affinder", {"task": FAILED}),
     "question": ("affinder", {"task": ASKED}),
+    "cancelling": ("affinder", {"task": Task("Cancelling…", ("affinder",), can_cancel=False, log=LOG[:3])}),
+    "undone": ("affinder", {"task": UNDONE, "needs_restart": True}),
+    "preview": ("affinder", {"task": PREVIEW}),
+    "together": ("affinder", {"task": TOGETHER}),
     "checking": ("", {"is_checking": True}),
     "off": ("", {"problem": "The update check is off: NAPARI_UPDATE_CHECK=0 is set.", "result": None}),
     "first": ("", {"result": None}),
@@ -161,13 +172,14 @@ def test_the_panel_in_every_state_and_width(
     qtbot.waitUntil(lambda: session.snapshot.result is not None and not session.snapshot.is_checking, timeout=PATIENCE_MS)
     panel = window.findChild(Panel)
     qtbot.waitUntil(lambda: len(panel.items()) == len(SAMPLE), timeout=PATIENCE_MS)
-    panel.choose("affinder")
-    qtbot.wait(400)
-    save(window, f"updates-{theme}")
     session.stop()
     result = session.snapshot.result
     assert result is not None
-    shown_first = replace(session.snapshot, result=replace(result, server="https://api.napari.org"))
+    shown_first = session.snapshot = replace(session.snapshot, result=replace(result, server="https://api.napari.org"))
+    panel.choose("affinder")
+    panel.draw(shown_first)
+    qtbot.wait(400)
+    save(window, f"updates-{theme}")
     alone = Panel(viewer)  # not in a dock, whose width is napari's to choose
     alone.setStyleSheet(window.styleSheet())
     for width in (320, 480, 800):
@@ -184,7 +196,7 @@ def test_the_panel_in_every_state_and_width(
             assert alone.width() == width, f"{name} needs {alone.width()} pixels"
             buttons = [one for one in alone.findChildren(QPushButton) if one.isVisible()]
             assert all(one.width() >= one.minimumSizeHint().width() for one in buttons), f"a button is cut off: {name}, {width}"
-            save(alone, f"panel-{name}-{width}-{theme}")
+            save(alone, f"states/panel-{name}-{width}-{theme}")
     alone.close()
     alone.deleteLater()
 
