@@ -58,7 +58,7 @@ pictures: install ## Make the pictures of the documentation: of the pages in a b
 	TEST_INDEX=build/pictures-index TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q tests/inside_napari/test_pictures.py
 
 soak: install ## Use napari for 30 minutes with counting on, and see that memory does not grow
-	TEST_SOAK_S=$${TEST_SOAK_S:-1800} $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q -s tests/inside_napari/test_soak.py
+	TEST_SOAK_S=$${TEST_SOAK_S:-1800} $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q -s -o faulthandler_timeout=0 tests/inside_napari/test_soak.py
 
 check: install ## Check format, style and types
 	$(BIN)/ruff format --check .

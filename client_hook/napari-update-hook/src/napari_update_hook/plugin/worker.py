@@ -101,8 +101,11 @@ class Worker:
             for listener in list(self._listeners) if self.snapshot != before else ():
                 self.call(listener, self.snapshot)
 
-    def call(self, callback: Callable[..., object], *arguments: Any) -> None:
-        """Call what others gave, unless the worker was stopped."""
-        with self._publishing, contextlib.suppress(Exception):  # a window that is about to close
-            if not self._stopped.is_set():
-                callback(*arguments)
+    def call(self, callback: Callable[..., object], *arguments: Any) -> bool:
+        """Call what others gave, unless the worker was stopped; return whether it was called."""
+        with self._publishing:
+            is_called = not self._stopped.is_set()
+            with contextlib.suppress(Exception):  # a window that is about to close
+                if is_called:
+                    callback(*arguments)
+        return is_called

@@ -24,8 +24,8 @@ from napari_update_hook.errors import InstallError
 from napari_update_hook.installers import Command, Tool
 from napari_update_hook.plugin.runner import Log, Runner
 
-Post = Callable[[Callable[[], None]], object]
-"""Lets the GUI thread do something."""
+Post = Callable[[Callable[[], None]], bool]
+"""Lets the GUI thread do something; False where napari is closing."""
 
 
 class PipQueue(NapariInstallerQueue):  # type: ignore[misc]  # it has no types
@@ -60,7 +60,8 @@ class QueueRunner(Runner):
         if command.tool not in QUEUES or not packages:
             return super().run_one(command, argv)
         job = _Job(self, *QUEUES[command.tool], packages)
-        self._post(job.begin)
+        if not self._post(job.begin):
+            raise InstallError("napari is closing.")
         job.has_ended.wait()
         if job.error is not None:
             raise job.error
