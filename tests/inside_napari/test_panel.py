@@ -13,7 +13,7 @@ from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
 from qtpy.QtCore import QPoint, QRect, Qt
-from qtpy.QtWidgets import QApplication, QDockWidget, QPushButton
+from qtpy.QtWidgets import QDockWidget, QPushButton
 
 from tests.inside_napari.made_server import MadeServer
 from tests.inside_napari.waiting import PATIENCE_MS
@@ -65,11 +65,6 @@ def test_withdrawn_and_vulnerable_releases_stand_first_and_the_cure_is_not_marke
     assert told(panel)[1] == f"\N{WARNING SIGN} {installed} → 99.0"
     assert [item.data(0, ROW).name for item in panel.items()] == [NAME, "napari-console"]
     assert "it &lt;b&gt;broke&lt;/b&gt;" in panel.details.text(), "what others write is shown as text"
-
-
-def test_the_install_command_is_copied(panel: Panel) -> None:
-    panel.copy.trigger()
-    assert f"{NAME}==99.0" in QApplication.clipboard().text()
 
 
 def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:

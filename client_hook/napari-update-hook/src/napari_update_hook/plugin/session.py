@@ -76,8 +76,8 @@ class Session(Worker):
         self._has_offered = False
         self._runner: Runner | None = None
         self._cancelled = threading.Event()
-        self.make_runner: Callable[[Log, threading.Event], Runner] = _runner_here
-        """Makes what runs an installation, given where its log goes and what cancels it. Windows replace it."""
+        self.make_runner: Callable[[Log, threading.Event], Runner] | None = None
+        """Makes what runs an installation, given where its log goes and what cancels it; None for a process of ours."""
 
     def stop(self) -> None:
         """Stop checking and notifying. What a person wanted before is still saved."""
@@ -152,8 +152,10 @@ class Session(Worker):
         self._publish(task=Task(title, tuple(names), can_cancel=can_cancel), failure=None)
 
         def run() -> None:
+            from napari_update_hook.plugin.runner import Runner
+
             try:
-                self._runner = self.make_runner(self._log, cancelled)
+                self._runner = (self.make_runner or Runner)(self._log, cancelled)
                 changes = work(self._make_client(), self._runner, self._change_task)
             except Exception as error:
                 changes = {"outcome": explained(error), "has_failed": True}
@@ -307,12 +309,6 @@ def _state_here() -> Any:
 
     settings = settings_here()
     return State(settings.state, environment_id(Path(sys.prefix))), settings.now()
-
-
-def _runner_here(log: Log, cancelled: threading.Event) -> Runner:
-    from napari_update_hook.plugin.runner import Runner
-
-    return Runner(log, cancelled)
 
 
 def _changed_at(folder: str) -> float:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 from importlib import metadata
@@ -19,7 +20,8 @@ WITHOUT_A_VIEWER = frozenset({"-h", "--help", "--version", "--info", "--plugin-i
 def main() -> None:
     """Start napari, attached, with every argument that ``napari`` takes."""
     if not WITHOUT_A_VIEWER.intersection(sys.argv[1:]):
-        _quietly(attach_to_every_viewer)
+        with contextlib.suppress(Exception):  # napari starts, whatever is wrong here
+            attach_to_every_viewer()
     try:  # what the command `napari` runs: its place differs from one napari to another
         (command,) = metadata.distribution("napari").entry_points.select(group="console_scripts", name="napari")
     except metadata.PackageNotFoundError:
@@ -45,10 +47,6 @@ def attach_to_every_viewer() -> None:
 
 def attach_at_start() -> None:
     """Attach to the viewer that napari has just made."""
-    _quietly(_attach_current)
-
-
-def _attach_current() -> None:
     import napari
 
     from napari_update_hook.plugin import attach
@@ -56,12 +54,3 @@ def _attach_current() -> None:
     viewer = napari.current_viewer()
     if viewer is not None:
         attach(viewer)
-
-
-def _quietly(act: Any) -> None:
-    try:
-        act()
-    except Exception:  # napari starts, whatever is wrong here
-        import logging
-
-        logging.getLogger("napari_update_hook").debug("not attached", exc_info=True)

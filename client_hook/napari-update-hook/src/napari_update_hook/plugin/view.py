@@ -98,15 +98,6 @@ def checked_text(snapshot: Snapshot) -> str:
     return f"Checked {result.fetched_at:%Y-%m-%d %H:%M} UTC at {result.server}" if result is not None else ""
 
 
-def command_text(snapshot: Snapshot) -> str | None:
-    """Return the command that installs all updates together, None where there is none."""
-    how = snapshot.result.how if snapshot.result is not None else None
-    if how is None or not how.commands:
-        return None
-    texts = [one.texts() for one in how.commands]  # by shell; on Windows, PowerShell is the usual one
-    return "\n".join(one.get("PowerShell") or next(iter(one.values())) for one in texts)
-
-
 def can_update(snapshot: Snapshot, row: UpdateRow | None = None) -> bool:
     """Whether *Update* can be pressed: for one row, or for all that fit together."""
     result = snapshot.result

@@ -10,7 +10,6 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QAction, QFontDatabase
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QApplication,
     QHBoxLayout,
     QHeaderView,
     QLabel,
@@ -136,7 +135,6 @@ class Panel(QWidget):
         self.notifies.setChecked(snapshot.notifies)
         self.undo.setEnabled(is_free and bool(snapshot.undo))
         self.undo.setToolTip("\n".join(snapshot.undo))
-        self.copy.setEnabled(view.command_text(snapshot) is not None)
         self.check_first.setVisible(snapshot.result is None and snapshot.problem is None)
         self.check_first.setEnabled(is_free)
         self.update_all.setVisible(snapshot.result is not None)
@@ -202,7 +200,6 @@ class Panel(QWidget):
         menu = QMenu(self)
         self.check = _action(menu, "&Check now", self._session.check)
         self.undo = _action(menu, "&Undo the last update", self._session.undo)
-        self.copy = _action(menu, "Copy the &command for a terminal", self._copy)
         self.notifies = _action(menu, "&Notify me of new updates", lambda: None)
         self.notifies.setCheckable(True)
         self.notifies.triggered.connect(self._session.want_notifications)
@@ -216,11 +213,6 @@ class Panel(QWidget):
         for text, every in (("Ignore this version", False), ("Ignore every version", True)):
             _action(menu, text, partial(self._snooze, None, every=every))
         return menu
-
-    def _copy(self) -> None:
-        clipboard, command = QApplication.clipboard(), view.command_text(self._session.snapshot)
-        if command is not None and clipboard is not None:
-            clipboard.setText(command)
 
     def _snooze(self, lasting: timedelta | None, *, every: bool = False) -> None:
         row = self.chosen

@@ -6,6 +6,7 @@ starts the next beside a job that it cancels.
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -59,72 +60,65 @@ class QueueRunner(Runner):
         packages = packages_of(argv)
         if command.tool not in QUEUES or not packages:
             return super().run_one(command, argv)
-        job = _Job(self, *QUEUES[command.tool], packages)
-        if not self._post(job.begin):
+        kind, tool = QUEUES[command.tool]
+        ended: queue.SimpleQueue[int | Exception] = queue.SimpleQueue()
+
+        def begin() -> None:
+            try:
+                self._begin(kind, tool, packages, ended.put)
+            except Exception as error:
+                ended.put(error)
+
+        if not self._post(begin):
             raise InstallError("napari is closing.")
-        job.has_ended.wait()
-        if job.error is not None:
-            raise job.error
-        return job.code
+        outcome = ended.get()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
 
+    def _begin(self, kind: Any, tool: Any, packages: list[str], end: Callable[[int | Exception], object]) -> None:
+        """Put a job into a queue of its own, on the GUI thread, and call ``end`` when its process is gone."""
+        if plugin_manager_installs():
+            raise InstallError("The plugin manager is installing something. Try again when it has finished.")
+        application: Any = QApplication.instance()
+        jobs = kind(parent=application)
+        jobs.set_output_widget(_Output(self))
+        jobs.install(tool, packages)
+        (process,) = jobs.findChildren(QProcess)
 
-class _Job:
-    """One installation. Everything but ``has_ended`` belongs to the GUI thread until it has ended."""
+        def started() -> None:
+            if pid := int(process.processId()):
+                self.started(pid)
 
-    def __init__(self, runner: Runner, kind: Any, tool: Any, packages: list[str]) -> None:
-        self.has_ended = threading.Event()
-        self.error: Exception | None = None
-        self.code = -1
-        self._runner = runner
-        self._kind = kind
-        self._tool = tool
-        self._packages = packages
-        self._queue: Any = None
-        self._process: Any = None
+        def end_if_gone(*_: object) -> None:
+            if process.state() != QProcess.ProcessState.NotRunning:
+                return
+            for signal, slot in connected:
+                signal.disconnect(slot)
+            is_normal = process.exitStatus() == QProcess.ExitStatus.NormalExit
+            jobs.deleteLater()
+            if process.error() == QProcess.ProcessError.FailedToStart:
+                end(OSError(f"{process.program()}: {process.errorString()}"))
+            else:
+                end(process.exitCode() if is_normal else -1)
 
-    def begin(self) -> None:
-        """Put it into a queue of its own."""
-        try:
-            if plugin_manager_installs():
-                raise InstallError("The plugin manager is installing something. Try again when it has finished.")
-            application: Any = QApplication.instance()
-            self._queue = self._kind(parent=application)
-            self._queue.set_output_widget(_Output(self._runner))
-            self._queue.install(self._tool, self._packages)
-            self._process = self._queue.findChildren(QProcess)[0]
-            self._process.finished.connect(self._end_if_gone)
-            self._process.errorOccurred.connect(self._end_if_gone)
-            self._process.started.connect(self._started)
-            application.aboutToQuit.connect(self._wait)  # Qt would kill it
-            self._started()
-            self._end_if_gone()
-        except Exception as error:
-            self.error = error
-            self.has_ended.set()
+        def wait() -> None:
+            process.waitForFinished(-1)
 
-    def _started(self) -> None:
-        if pid := int(self._process.processId()):
-            self._runner.started(pid)
-
-    def _end_if_gone(self, *_: object) -> None:
-        if self._process.state() != QProcess.ProcessState.NotRunning or self.has_ended.is_set():
-            return
-        self.code = self._process.exitCode() if self._process.exitStatus() == QProcess.ExitStatus.NormalExit else -1
-        if self._process.error() == QProcess.ProcessError.FailedToStart:
-            self.error = OSError(f"{self._process.program()}: {self._process.errorString()}")
-        self._queue.deleteLater()
-        self.has_ended.set()
-
-    def _wait(self) -> None:
-        if not self.has_ended.is_set():
-            self._process.waitForFinished(-1)
+        connected = [
+            (process.started, started), (process.finished, end_if_gone), (process.errorOccurred, end_if_gone),
+            (application.aboutToQuit, wait),  # Qt would kill it
+        ]  # fmt: skip
+        for signal, slot in connected:
+            signal.connect(slot)
+        started()
 
 
 def plugin_manager_installs() -> bool:
     """Whether a dialog of the plugin manager installs: its queue forgets a job that it cancels, whose tool goes on."""
-    queues = [queue for window in QApplication.topLevelWidgets() for queue in window.findChildren(InstallerQueue)]
-    processes = [process for queue in queues for process in queue.findChildren(QProcess)]
-    return any(queue.hasJobs() for queue in queues) or any(
+    queues = [one for window in QApplication.topLevelWidgets() for one in window.findChildren(InstallerQueue)]
+    processes = [process for one in queues for process in one.findChildren(QProcess)]
+    return any(one.hasJobs() for one in queues) or any(
         process.state() != QProcess.ProcessState.NotRunning for process in processes
     )
 
