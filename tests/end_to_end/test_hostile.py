@@ -46,6 +46,8 @@ def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Pat
         str(program),
         "run",
         f"{server.url}/api/openapi.json",
+        "--suppress-health-check",
+        "filter_too_much",  # some paths admit few texts, and by chance too few are made of them
         "--checks",
         "not_a_server_error",
         "--max-examples",

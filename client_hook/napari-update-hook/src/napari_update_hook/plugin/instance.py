@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
 from collections.abc import Callable
@@ -24,7 +23,6 @@ class PluginInstance:
         self.session = session or Session()
         self._gui: Any = None
         self.has_ended = False
-        atexit.register(self.end)  # before Qt is gone, to which its thread sends signals
 
     def add(self, viewer: Any) -> None:
         """Add a viewer, and start the session; nothing under pytest. May be called again for the same one.
@@ -61,7 +59,6 @@ class PluginInstance:
     def end(self) -> None:
         """Stop checking and drawing, for good: another viewer gets another instance."""
         self.has_ended = True
-        atexit.unregister(self.end)
         self.session.stop()
         if self._gui is not None:
             self._gui.end()

@@ -5,6 +5,7 @@ Every method returns at once, and jobs run in order. Listeners are called in tha
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import queue
 import threading
@@ -45,6 +46,7 @@ class Worker:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self.NAME, daemon=True)
             self._thread.start()
+            atexit.register(self.stop)
 
     def stop(self) -> None:
         """Stop. What a person wanted before is still saved.
@@ -54,6 +56,7 @@ class Worker:
         with self._publishing:
             self._stopped.set()
             self._listeners.clear()
+        atexit.unregister(self.stop)
         self._jobs.put(lambda: None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(self.EXIT_TIMEOUT_S)
