@@ -36,22 +36,28 @@ class Entry:
 
     ``topic``: the path under ``/api/stats/`` where it is found. ``level``: the least that must be sent for it. ``fixed``: how
     many of the dimensions, from the first, are named by the path instead of by ``by=``. ``only_where``: a field that must be
-    true for a person to be counted.
+    true for a person to be counted. ``decision``: what it helps to decide; ``since``: the release that brought it.
     """
 
     id: str
     topic: str
     question: str
     level: Level
+    decision: str
     dimensions: tuple[Dimension, ...] = ()
     fixed: int = 0
     only_where: str | None = None
+    since: str = "0.1.0"
 
     @property
     def fields(self) -> tuple[str, ...]:
         """The fields that it reads, each once."""
         only = (self.only_where,) if self.only_where else ()
         return tuple(dict.fromkeys((*(dimension.field for dimension in self.dimensions), *only)))
+
+    def about(self, subject: str | None) -> str:
+        """Return the question as it is asked about one plugin."""
+        return self.question.replace("a plugin", subject) if subject is not None else self.question
 
     @property
     def by(self) -> tuple[str, ...]:
@@ -80,26 +86,75 @@ NDIM = Dimension("ndim", "Dimensions", "data_size_info", "ndim", "{}D")
 COUNT = Dimension("count", "At least so many", "data_size_info", "count", "≥ {}")
 
 CATALOGUE: tuple[Entry, ...] = (
-    Entry("people", "napari", "How many people use napari?", Level.BASIC),
-    Entry("people-by-level", "napari", "How much do people agree to send?", Level.BASIC, (LEVEL,)),
-    Entry("people-by-napari", "napari", "Which napari versions are in use?", Level.BASIC, (NAPARI,)),
-    Entry("people-by-python", "napari", "Which Python versions are in use?", Level.BASIC, (PYTHON,)),
     Entry(
-        "people-by-platform", "napari", "On which kinds of computers does napari run?", Level.BASIC, (PLATFORM, ARCHITECTURE)
+        "people", "napari", "How many people take part?", Level.BASIC,
+        "How far all other numbers speak for the people who use napari; funders ask for it.",
     ),
-    Entry("people-by-system", "napari", "On which operating systems does napari run?", Level.BASIC, (SYSTEM,)),
-    Entry("new-people", "new", "How many people take part for the first time?", Level.BASIC, only_where="first_report"),
-    Entry("plugins", "plugins", "How many people have a plugin installed?", Level.MIDDLE, (PLUGIN,), 1),
-    Entry("plugins-by-version", "plugins", "Which versions of a plugin are in use?", Level.MIDDLE, (PLUGIN, VERSION), 1),
-    Entry("plugins-by-python", "plugins", "With which Python versions is a plugin used?", Level.MIDDLE, (PLUGIN, PYTHON), 1),
-    Entry("plugins-by-napari", "plugins", "With which napari versions is a plugin used?", Level.MIDDLE, (PLUGIN, NAPARI), 1),
-    Entry("plugins-by-platform", "plugins", "On which platforms is a plugin used?", Level.MIDDLE, (PLUGIN, PLATFORM), 1),
-    Entry("commands", "commands", "Which commands are used, and how often?", Level.FULL, (COMMAND, TIMES)),
-    Entry("layers", "layers", "What kinds of data do people open?", Level.FULL, (LAYER, CLASS, DTYPE)),
-    Entry("layers-by-size", "layers", "How large is the data that people open?", Level.FULL, (LAYER, SIZE)),
-    Entry("layers-by-ndim", "layers", "How many dimensions does the data have?", Level.FULL, (LAYER, NDIM)),
-    Entry("layers-by-count", "layers", "How many layers of a kind do people open in a week?", Level.FULL, (LAYER, COUNT)),
-)
+    Entry(
+        "people-by-level", "napari", "How much do people agree to send?", Level.BASIC,
+        "Which numbers are worth collecting: a level that nobody chooses can go.", (LEVEL,),
+    ),
+    Entry(
+        "people-by-napari", "napari", "Which napari versions are in use?", Level.BASIC,
+        "How long an old napari gets fixes, and when a deprecated interface can go.", (NAPARI,),
+    ),
+    Entry(
+        "people-by-python", "napari", "Which Python versions are in use?", Level.BASIC,
+        "When a Python can be dropped, and when a new one must work.", (PYTHON,),
+    ),
+    Entry(
+        "people-by-platform", "napari", "On which kinds of computers does napari run?", Level.BASIC,
+        "For which platforms and processors to test, and to build the bundle.", (PLATFORM, ARCHITECTURE),
+    ),
+    Entry(
+        "people-by-system", "napari", "On which operating systems does napari run?", Level.BASIC,
+        "Which systems to test on, and how old a Qt they need.", (SYSTEM,),
+    ),
+    Entry(
+        "new-people", "new", "How many people take part for the first time?", Level.BASIC,
+        "Whether changes of the numbers are changes of use or new people.", only_where="first_report",
+    ),
+    Entry(
+        "plugins", "plugins", "How many people have a plugin installed?", Level.MIDDLE,
+        "Which plugins deserve care, tests together with napari, and funding.", (PLUGIN,), 1,
+    ),
+    Entry(
+        "plugins-by-version", "plugins", "Which versions of a plugin are in use?", Level.MIDDLE,
+        "How long a maintainer fixes an old release.", (PLUGIN, VERSION), 1,
+    ),
+    Entry(
+        "plugins-by-python", "plugins", "With which Python versions is a plugin used?", Level.MIDDLE,
+        "Which Python a maintainer can drop.", (PLUGIN, PYTHON), 1,
+    ),
+    Entry(
+        "plugins-by-napari", "plugins", "With which napari versions is a plugin used?", Level.MIDDLE,
+        "Which naparis a plugin has to work with.", (PLUGIN, NAPARI), 1,
+    ),
+    Entry(
+        "plugins-by-platform", "plugins", "On which platforms is a plugin used?", Level.MIDDLE,
+        "For which platforms a maintainer builds wheels.", (PLUGIN, PLATFORM), 1,
+    ),
+    Entry(
+        "commands", "commands", "Which commands are used, and how often?", Level.FULL,
+        "Which commands to make easier to find, and which could go.", (COMMAND, TIMES),
+    ),
+    Entry(
+        "layers", "layers", "What kinds of data do people open?", Level.FULL,
+        "Which kinds of data to make fast first.", (LAYER, CLASS, DTYPE),
+    ),
+    Entry(
+        "layers-by-size", "layers", "How large is the data that people open?", Level.FULL,
+        "Whether loading data that does not fit into memory is the common case.", (LAYER, SIZE),
+    ),
+    Entry(
+        "layers-by-ndim", "layers", "How many dimensions does the data have?", Level.FULL,
+        "How much work sliders and views of many dimensions are worth.", (LAYER, NDIM),
+    ),
+    Entry(
+        "layers-by-count", "layers", "How many layers of a kind do people open in a week?", Level.FULL,
+        "For how many layers the layer list and the canvas must stay fast.", (LAYER, COUNT),
+    ),
+)  # fmt: skip
 
 
 def questions_reading(field: str) -> tuple[str, ...]:

@@ -58,6 +58,7 @@ async def test_a_new_entry_is_one_declaration(raw: RawStore, aggregate: Aggregat
         "plugins",
         "On which systems is a plugin used?",
         Level.MIDDLE,
+        "On which systems to test it.",
         (Dimension("plugin", "Plugin", "plugins", "name"), Dimension("system", "System", "sys_name")),
         1,
     )
@@ -159,7 +160,7 @@ def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkey
     monkeypatch.setitem(counting_module._SINCE, "channel", 2)
     monkeypatch.setattr(counting_module, "KNOWN_SCHEMA_VERSIONS", frozenset({1, 2}))
     dimensions = (Dimension("channel", "Channel", "channel"),)
-    counting = Counting((Entry("all", "x", "?", Level.BASIC), Entry("by-channel", "x", "?", Level.BASIC, dimensions)))
+    counting = Counting((Entry("all", "x", "?", Level.BASIC, "."), Entry("by-channel", "x", "?", Level.BASIC, ".", dimensions)))
     counting.add([("1", "basic", 1, "{}"), ("2", "basic", 2, '{"channel": "pypi"}')])
     counts = counting.counts()
     assert (counts.people, counts.left_out, counts.newer) == ([[([], 2)], [(["pypi"], 1)]], 0, 0)
@@ -168,4 +169,4 @@ def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkey
 def test_an_entry_that_lays_out_two_lists_is_refused() -> None:
     dimensions = (Dimension("plugin", "Plugin", "plugins", "name"), Dimension("command", "Command", "command_usage", "@key"))
     with pytest.raises(ValueError, match="more than one field"):
-        Counting((Entry("bad", "x", "?", Level.FULL, dimensions),))
+        Counting((Entry("bad", "x", "?", Level.FULL, ".", dimensions),))

@@ -57,6 +57,31 @@ def test_a_page_is_whole_quiet_and_open_to_everybody(visit: Open, save: Save, na
     assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found] == []
 
 
+def test_a_share_is_of_those_who_take_part(visit: Open) -> None:
+    page = visit().go("/dashboard")
+    page.wait_for_selector("#people-by-python .plot.drawn")
+    page.click("#people-by-python button:has-text('In percent')")
+    drawn = page.evaluate(
+        "echarts.getInstanceByDom(document.querySelector('#people-by-python .plot')).getOption().series.map((one) => one.data)"
+    )
+    totals, rows = page.evaluate(
+        """() => {
+            const table = document.getElementById('people-by-python-table');
+            const numbers = (row) => [...row.cells].slice(1).map((cell) => Number(cell.textContent));
+            const rows = [...table.tBodies[0].rows].map(numbers);
+            return [table.dataset.totals.split(',').map(Number), rows];
+        }"""
+    )
+    compared = [
+        (share, 100 * people / total)
+        for column, shares in enumerate(drawn)
+        for share, people, total in zip(shares, (row[column] for row in rows), totals, strict=True)
+        if share is not None
+    ]
+    assert compared
+    assert all(abs(share - exact) <= 0.5 for share, exact in compared)
+
+
 def test_the_numbers_drawn_are_those_of_the_table(visit: Open) -> None:
     page = visit().go("/dashboard")
     page.wait_for_selector("#people-by-python .plot.drawn")

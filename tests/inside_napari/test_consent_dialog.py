@@ -16,7 +16,7 @@ from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.plugin.qt import gui as guis
 from napari_telemetry.plugin.qt.consent_dialog import ConsentDialog
 from napari_telemetry.plugin.qt.gui import TelemetryButton
-from napari_telemetry.wire import TELEMETRY_LEVELS, Level
+from napari_telemetry.wire import MEANING, TELEMETRY_LEVELS, Level
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QMessageBox, QPushButton
 
@@ -66,7 +66,7 @@ def test_nothing_is_preselected_and_all_answers_look_alike(dialog: ConsentDialog
 
 def test_plain_words_come_first_and_the_exact_json_is_one_click_away(dialog: ConsentDialog) -> None:
     told = {label.text() for label in dialog.findChildren(QLabel) if label.isVisible()}
-    assert set(words.MEANING.values()) <= told
+    assert set(MEANING.values()) <= told
     assert not dialog.example.isVisible()
     buttons = [one for one in dialog.findChildren(QPushButton) if one.text() == "Show data"]
     assert len(buttons) == 4
@@ -74,7 +74,7 @@ def test_plain_words_come_first_and_the_exact_json_is_one_click_away(dialog: Con
         button.click()
         assert dialog.example.isVisible()
         if level is Level.NONE:
-            assert dialog.example.toPlainText() == words.MEANING[level]
+            assert dialog.example.toPlainText() == MEANING[level]
         else:
             body = json.loads(dialog.example.toPlainText())
             assert body["consent"]["level"] == level.value

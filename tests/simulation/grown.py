@@ -44,9 +44,10 @@ class MiddleReport(""",
     ],
     "aggregation/catalogue.py": [
         (
-            '    Entry("new-people",',
+            '    Entry(\n        "new-people",',
             '    Entry("people-by-channel", "napari", "Where do the packages come from?", Level.BASIC,\n'
-            '          (Dimension("channel", "Channel", "channel"),)),\n    Entry("new-people",',
+            '          "Which channel to test.", (Dimension("channel", "Channel", "channel"),)),\n'
+            '    Entry(\n        "new-people",',
         )
     ],
 }

@@ -9,7 +9,7 @@ from datetime import date
 
 from msgspec import Struct
 
-from update_server.index.compatibility import Compatibility, yanked_releases
+from update_server.index.compatibility import Candidate, Compatibility, yanked_releases
 from update_server.index.model import Facts, Package, is_prerelease
 from update_server.index.pythons import MINORS_AHEAD, OLDEST_MINOR, PythonVersion
 from update_server.index.table import Tables, instant_text
@@ -18,13 +18,17 @@ MONTHS_SHOWN = 36
 
 
 class ReleaseSupport(Struct, frozen=True):
-    """One release and the Pythons that can install it. ``fits``: one for each of the Pythons asked about."""
+    """One release and the Pythons that can install it. ``fits``: one for each of the Pythons asked about.
+
+    ``requires_napari``: specifiers of which one must be met, empty where every napari fits.
+    """
 
     version: str
     uploaded: str | None
     is_prerelease: bool
     is_yanked: bool
     fits: tuple[bool, ...]
+    requires_napari: tuple[str, ...] = ()
 
 
 class PythonSupport(Struct, frozen=True):
@@ -97,7 +101,7 @@ def shown_pythons(tables: Tables) -> list[str]:
 def release_support(package: Package, compatibility: Compatibility, pythons: Sequence[str]) -> list[ReleaseSupport]:
     """Return every release with files, the newest first."""
     bits = _bits(compatibility, pythons)
-    candidates = {candidate.version: candidate.pythons for candidate in compatibility.candidates}
+    candidates = {candidate.version: candidate for candidate in compatibility.candidates}
     yanked = yanked_releases(package.releases)
     return [
         ReleaseSupport(
@@ -105,11 +109,30 @@ def release_support(package: Package, compatibility: Compatibility, pythons: Seq
             release.uploaded,
             is_prerelease(release.version),
             release.version in yanked,
-            tuple(bool(candidates.get(release.version, 0) & bit) for bit in bits),
+            tuple(release.version in candidates and bool(candidates[release.version].pythons & bit) for bit in bits),
+            _naparis(candidates[release.version]) if release.version in candidates else (),
         )
         for release in package.releases
         if release.files
     ]
+
+
+def newest_pythons(compatibility: Compatibility, pythons: Sequence[str]) -> str:
+    """Return which of the Pythons the newest final release fits, such as ``3.10 to 3.13``; empty for none."""
+    finals = [one for one in compatibility.candidates if not one.is_prerelease] or list(compatibility.candidates)
+    bits = _bits(compatibility, pythons)
+    fitting = [number for number, bit in enumerate(bits) if finals and finals[0].pythons & bit]
+    if not fitting:
+        return ""
+    if len(fitting) > 1 and fitting[-1] - fitting[0] + 1 == len(fitting):
+        return f"{pythons[fitting[0]]} to {pythons[fitting[-1]]}"
+    return ", ".join(pythons[number] for number in fitting)
+
+
+def _naparis(candidate: Candidate) -> tuple[str, ...]:
+    """What a release requires of napari, by its alternatives; nothing if one of them requires nothing."""
+    found = tuple(dict.fromkeys(str(one.requires_napari or "") for one in candidate.alternatives))
+    return () if "" in found else found
 
 
 def _supports(python: str, packages: Sequence[Package], on_pypi: Mapping[str, Compatibility]) -> PythonSupport:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from packaging.version import InvalidVersion, Version
 
-from aggregation.catalogue import PLUGIN, Dimension, Entry
+from aggregation.catalogue import CATALOGUE, PLUGIN, Dimension, Entry
 from aggregation.publication import LISTED_FROM
 from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.records import Retraction
@@ -47,8 +47,9 @@ class Chart(Struct, frozen=True):
     """One question with its numbers.
 
     ``kind``: lines (a column for each value, rows are weeks, the oldest first) or bars (rows are values, of ``last``).
-    ``heads``, ``columns``: titles. ``figure``: the number of the last week, where there is but one a week. ``left_out``: values
-    without a line or a row. ``drawn``: rows of bars that are drawn.
+    ``heads``, ``columns``: titles; ``colours``: of the columns, from 1. ``totals``: people of whom the lines are a part, by
+    week; None where that number is not listed. ``figure``: the number of the last week, where there is but one a week.
+    ``left_out``: values without a line or a row. ``drawn``: rows of bars that are drawn.
     """
 
     id: str
@@ -57,6 +58,8 @@ class Chart(Struct, frozen=True):
     kind: str
     heads: tuple[str, ...]
     columns: tuple[str, ...]
+    colours: tuple[int, ...]
+    totals: tuple[int | None, ...]
     rows: tuple[Row, ...]
     first: str | None
     last: str | None
@@ -78,20 +81,25 @@ async def chart_of(
     weeks: Sequence[str],
     retractions: Iterable[Retraction] = (),
     subject: str | None = None,
+    newest_first: Mapping[Dimension, Sequence[str]] = {},
 ) -> Chart:
     """Return the chart of an entry over published ``weeks``, in order. ``subject``: the value of its fixed dimension.
 
-    ``retractions``: of any entries; those that touch this one are shown.
+    ``retractions``: of any entries; those that touch this one are shown. ``newest_first``: versions that there are, so that a
+    version has one colour in all charts.
     """
     fixed = {dimension.name: subject for dimension in entry.dimensions[: entry.fixed] if subject is not None}
     free = [dimension for dimension in entry.dimensions if dimension.name not in fixed]
     mine = [one for one in retractions if _touches(one, entry, fixed, weeks)]
     asked = {"from": weeks[0], "to": weeks[-1]} if weeks else {}
     urls = {form: url_of(entry, subject or "", **asked, format=form) for form in ("json", "csv")}
+    totals: tuple[int | None, ...] = ()
     if len(free) <= 1:
         heads: tuple[str, ...] = ("Week",)
         columns, rows, left_out = await _lines(aggregate, entry, fixed, free, weeks, mine)
         kind, drawn = "lines", len(rows)
+        if free:
+            totals = await _totals(aggregate, entry, fixed, weeks)
     else:
         last = weeks[-1] if weeks else ""
         page = await aggregate.rows(entry, fixed, since=last, until=last, limit=100_000)
@@ -100,11 +108,13 @@ async def chart_of(
         kind, drawn = "bars", min(MOST_BARS, len(rows))
     return Chart(
         id=entry.id,
-        question=entry.question,
+        question=entry.about(subject),
         level=str(entry.level),
         kind=kind,
         heads=heads,
         columns=columns,
+        colours=colours_of(columns, newest_first.get(free[0], ()) if free else ()),
+        totals=totals,
         rows=rows,
         first=weeks[0] if weeks else None,
         last=weeks[-1] if weeks else None,
@@ -143,6 +153,30 @@ async def _lines(
         rows.append(Row((week,), tuple(cells)))
     columns = tuple(values) if free else ("People",)
     return columns, tuple(rows) if columns else (), max(0, len(largest) - MOST_LINES)
+
+
+async def _totals(
+    aggregate: AggregateStore, entry: Entry, fixed: Mapping[str, str], weeks: Sequence[str]
+) -> tuple[int | None, ...]:
+    """People by week of whom an entry tells a part: those who take part, or who have the plugin."""
+    wholes = [one for one in CATALOGUE if one.topic == entry.topic and {part.name for part in one.dimensions} <= set(fixed)]
+    whole = next(iter(wholes), None)
+    if whole is None or not weeks:
+        return ()
+    found = (await aggregate.rows(whole, fixed, since=weeks[0], until=weeks[-1], limit=len(weeks) + 1)).rows
+    people = {row.week: row.people for row in found}
+    return tuple(people.get(week) for week in weeks)
+
+
+def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int, ...]:
+    """Return a colour for each column, from 1 to `MOST_LINES`, each once: of versions by their place among all."""
+    taken: dict[str, int] = {}
+    known = [name for name in newest_first if name in columns]
+    for name in (*known, *(name for name in columns if name not in known)):
+        wanted = newest_first.index(name) if name in known else columns.index(name)
+        free = [place for place in range(MOST_LINES) if place not in taken.values()]
+        taken[name] = min(free, key=lambda place: (place - wanted) % MOST_LINES) if free else wanted % MOST_LINES
+    return tuple(taken[name] + 1 for name in columns)
 
 
 def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> tuple[tuple[Row, ...], int]:

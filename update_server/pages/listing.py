@@ -11,7 +11,9 @@ import msgspec
 from msgspec import Struct
 from packaging.utils import canonicalize_name
 
+from update_server.index.coverage import newest_pythons, shown_pythons
 from update_server.index.snapshot import Document, Index
+from update_server.index.table import Tables
 
 
 class Order(StrEnum):
@@ -24,7 +26,7 @@ class Order(StrEnum):
 
 class Plugin(Struct, frozen=True):
     """A plugin of the list. ``people``: the public number of the last week, None where none is listed. ``released``: the day
-    of its newest release, where that is known.
+    of its newest release, where that is known; ``pythons``: which that release fits.
     """
 
     key: str
@@ -33,16 +35,19 @@ class Plugin(Struct, frozen=True):
     author: str
     version: str
     released: str | None
+    pythons: str
     people: int | None
 
 
-def listing(index: Index, people: Mapping[str, int], search: str = "", order: Order = Order.INSTALLS) -> list[Plugin]:
+def listing(
+    index: Index, tables: Tables, people: Mapping[str, int], search: str = "", order: Order = Order.INSTALLS
+) -> list[Plugin]:
     """Return the plugins of the index whose name, summary or author has all the words of ``search``, in an order.
 
     ``people``: the public numbers by normalized name.
     """
     texts = _texts(index.documents.get("/api/extended_summary"))
-    words = search.lower().split()
+    words, pythons = search.lower().split(), shown_pythons(tables)
     found = []
     for package in index.facts.packages:
         if package.key == "napari":
@@ -56,6 +61,7 @@ def listing(index: Index, people: Mapping[str, int], search: str = "", order: Or
             str(text.get("author") or ""),
             package.version,
             released,
+            newest_pythons(tables.compatibility["pypi"][package.key], pythons),
             people.get(package.key),
         )
         haystack = f"{package.name} {plugin.key} {plugin.name} {plugin.summary} {plugin.author}".lower()

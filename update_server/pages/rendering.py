@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.settings import is_loopback
 from update_server import __version__
+from update_server.index.table import instant_text
 from update_server.problems import answer_problem, as_problem
 from update_server.representations import Body, respond
 from update_server.services import Services
@@ -77,7 +78,9 @@ class Pages:
         """Return a page. ``key``: everything of the request that it depends on; ``context`` is asked where it is to be made."""
 
         async def make() -> Body:
-            values = await context() | {"current": request.url.path}
+            loaded = self._services.index.loaded
+            as_of = instant_text(loaded.index.facts.as_of) if loaded is not None else None
+            values = await context() | {"current": request.url.path, "index_as_of": as_of}
             return Body(await asyncio.to_thread(self.rendered, template, values), "text/html", SOON_AGAIN)
 
         return respond(request, await self._services.page_cache.body((template, key), make))

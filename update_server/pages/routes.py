@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from litestar import HttpMethod, Litestar, Request, Response, get, route
 from litestar.params import FromPath, QueryParameter
 from napari_telemetry.weeks import CLOSES_AFTER
-from napari_telemetry.wire import TELEMETRY_LEVELS, Level, fields_of
+from napari_telemetry.wire import MEANING, TELEMETRY_LEVELS, fields_of
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, Entry
+from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, VERSION, Dimension, Entry
 from aggregation.retention import RETENTION
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
@@ -59,7 +60,12 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
     async def charts(entries: list[Entry], weeks: list[str], subject: str | None = None) -> list[Any]:
         taken_back = await Records(services.aggregate.engine).retractions()
-        return [await chart_of(services.aggregate, entry, weeks, taken_back, subject) for entry in entries]
+        newest_first: dict[Dimension, Sequence[str]] = {}
+        if (loaded := services.index.loaded) is not None:
+            newest_first = {NAPARI: loaded.tables.naparis, PYTHON: shown_pythons(loaded.tables)[::-1]}
+            if subject is not None:
+                newest_first[VERSION] = loaded.packages[subject].published_finals
+        return [await chart_of(services.aggregate, entry, weeks, taken_back, subject, newest_first) for entry in entries]
 
     @route("/", http_method=READ, include_in_schema=False)
     async def home(request: Asked) -> Response[bytes]:
@@ -104,7 +110,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             entry = _installs()
             found = await services.aggregate.all_rows(entry, {}, since=last, until=last) if last else []
             people = {row.values[PLUGIN.name]: row.people for row in found}
-            rows = listing(loaded.index, people, q, order)
+            rows = listing(loaded.index, loaded.tables, people, q, order)
             return {"rows": rows, "q": q, "sort": order, "orders": list(Order), "last_week": last, "entry": entry}
 
         return await pages.answer(request, (q.strip().lower(), sort), "plugins.html", context)
@@ -122,7 +128,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             pythons = shown_pythons(loaded.tables)
             releases = release_support(package, loaded.tables.compatibility["pypi"][key], pythons)
             entries = [entry for entry in CATALOGUE if entry.fixed and entry.dimensions[0] == PLUGIN]
-            about = next((one for one in listing(loaded.index, {}, "", Order.NAME) if one.key == key), None)
+            about = next((one for one in listing(loaded.index, loaded.tables, {}, "", Order.NAME) if one.key == key), None)
             shown = await charts(entries, chosen, key)
             last_figure = shown[0].figure if shown else None
             return {
@@ -167,7 +173,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
                 "closes_after_days": CLOSES_AFTER.days,
                 "contact": settings.contact,
                 "catalogue": CATALOGUE,
-                "none": Level.NONE,
+                "meanings": {str(level): text for level, text in MEANING.items()},
                 "promises": {group.key: group for group in PROMISES},
             }
 

@@ -11,7 +11,7 @@ from aggregation.publish import publish_week
 from aggregation.stores.records import Records
 from tests.support.reports import report
 from tests.update_server.conftest import Client, services_of
-from update_server.pages.charts import HIDDEN, MOST_LINES, RETRACTED, Chart, chart_of
+from update_server.pages.charts import HIDDEN, MOST_LINES, RETRACTED, Chart, chart_of, colours_of
 
 WEEKS = ["2026-W38", "2026-W39", "2026-W40"]
 
@@ -81,3 +81,13 @@ async def test_what_was_taken_back_is_said_and_is_not_called_small(client: Clien
     shown = await chart(client, "people-by-python")
     assert texts(shown) == [[RETRACTED], ["20"]]
     assert [one.reason for one in shown.retractions] == ["forged reports"]
+
+
+def test_a_version_has_one_colour_in_all_charts_and_the_newest_the_first() -> None:
+    newest_first = [f"3.{minor}" for minor in range(14, 7, -1)]
+    assert colours_of(["3.12", "3.13", "3.14"], newest_first) == (3, 2, 1)
+    assert colours_of(["3.9", "3.12"], newest_first) == (6, 3)
+    assert colours_of(["linux", "windows"], newest_first) == (1, 2)
+    naparis = [f"0.{minor}.{patch}" for minor in range(8, 0, -1) for patch in (6, 1)]
+    many = colours_of(naparis[::2], naparis)
+    assert sorted(many) == [1, 2, 3, 4, 5, 6, 7, 8], "no two lines of a chart have one"

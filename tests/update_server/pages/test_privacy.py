@@ -6,9 +6,9 @@ import re
 from html import unescape
 
 import pytest
-from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, fields_of
+from napari_telemetry.wire import MEANING, SCHEMA_VERSION, TELEMETRY_LEVELS, fields_of
 
-from aggregation.catalogue import questions_reading
+from aggregation.catalogue import CATALOGUE, questions_reading
 from tests.update_server.conftest import Client, MakeClient
 from update_server.pages.example import schema_history
 from update_server.pages.promises import PROMISES
@@ -45,6 +45,20 @@ def tables(page: str) -> dict[str, Table]:
             for name, meaning, form, example, why in rows
         }
     return found
+
+
+async def test_it_begins_with_the_levels_in_plain_words(client: Client) -> None:
+    page = (await client.get("/privacy")).text
+    for text in MEANING.values():
+        assert text in unescape(page)
+    order = [page.index(f'id="{name}"') for name in ("levels", "who", "kept", "off", "yours", "published", "fields", "history")]
+    assert order == sorted(order)
+
+
+async def test_each_question_names_the_decision_that_it_serves(client: Client) -> None:
+    page = unescape((await client.get("/privacy")).text)
+    assert all(entry.decision.endswith(".") and entry.decision in page for entry in CATALOGUE)
+    assert len({entry.decision for entry in CATALOGUE}) == len(CATALOGUE)
 
 
 @pytest.mark.promise("same-fields-everywhere")

@@ -44,6 +44,22 @@ async def test_the_dashboard_has_a_chart_and_a_table_for_each_question(client: C
     assert page.count('class="plot"') == page.count("<caption>")
 
 
+async def test_every_page_says_how_old_the_index_is_and_under_which_licence_its_numbers_are(client: Client) -> None:
+    for path in ("/", "/privacy", "/plugins"):
+        page = await text(client, path)
+        assert "Index of <time" in page
+        assert "2026-11-20 08:00 UTC" in page
+        assert "CC0" in page
+
+
+async def test_a_chart_of_parts_has_the_whole_for_its_shares(client: Client) -> None:
+    await fill(client)
+    page = await text(client, "/dashboard")
+    assert '<table id="people-by-python-table" data-totals="20,30,40">' in page
+    assert '<table id="people-table">' in page, "the whole is no part"
+    assert '<table id="plugins-by-version-table" data-totals="20,30,40">' in await text(client, "/plugins/affinder")
+
+
 async def test_weeks_are_chosen_in_the_address(client: Client) -> None:
     await fill(client)
     page = await text(client, f"/dashboard?from={WEEKS[0]}&to={WEEKS[1]}")
@@ -68,6 +84,7 @@ async def test_the_list_of_plugins_is_searched_and_sorted_in_the_address(client:
     assert "No plugin of the index matches" in await text(client, "/plugins?q=zzz")
     released = re.findall(r'<a href="/plugins/([^"]+)"', await text(client, "/plugins?sort=released"))
     assert released[:2] == ["affinder", "napari-harpy"]
+    assert '<td class="whole spare">0.5.0</td><td class="whole spare">2026-06-01</td><td class="whole">3.9 to 3.12</td>' in page
     refused = await client.get("/plugins?sort=colour", headers={"accept": "text/html"})
     assert (refused.status_code, "choose installs, name, released" in refused.text) == (400, True)
 
@@ -75,11 +92,15 @@ async def test_the_list_of_plugins_is_searched_and_sorted_in_the_address(client:
 async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certificates(client: Client) -> None:
     await fill(client)
     page = await text(client, "/plugins/Affinder")
-    for question in (entry.question for entry in CATALOGUE if entry.fixed):
+    for question in (entry.about("affinder") for entry in CATALOGUE if entry.fixed):
         assert question in page
+    assert "How many people have affinder installed?" in page
+    assert page.index("Which release fits which Python and napari?") < page.index("Who uses it?"), "first what all can use"
+    assert '<a href="/feeds/affinder.atom">' in page
     assert '<p class="figure">40</p>' in page
     row = page[page.index('<th scope="row">0.5.0</th>') :]
-    assert row.startswith('<th scope="row">0.5.0</th><td>2026-06-01</td><td class="no">no</td><td class="yes">yes</td>')
+    released = '<td class="whole">2026-06-01</td>'
+    assert row.startswith(f'<th scope="row">0.5.0</th>{released}<td class="no">no</td><td class="yes">yes</td>')
     assert "40+" in page
     assert (
         "https://img.shields.io/endpoint?url=http%3A%2F%2Ftestserver.local%2Fapi%2Fstats%2Fplugins%2Faffinder%2Fbadge" in page

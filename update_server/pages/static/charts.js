@@ -25,14 +25,17 @@ function numberOf(text) {
 
 function readTable(table) {
   const heads = Array.from(table.tHead.rows[0].cells);
-  const columns = heads.filter((cell) => cell.classList.contains("count")).map((cell) => cell.textContent.trim());
+  const counts = heads.filter((cell) => cell.classList.contains("count"));
+  const columns = counts.map((cell) => cell.textContent.trim());
+  const colours = counts.map((cell, number) => Number(cell.dataset.colour || (number % 8) + 1) - 1);
+  const totals = (table.dataset.totals || "").split(",").map(numberOf);
   const rows = Array.from(table.tBodies[0].rows, (row) => {
     const cells = Array.from(row.cells);
     const names = cells.slice(0, cells.length - columns.length).map((cell) => cell.textContent.trim());
     const texts = cells.slice(cells.length - columns.length).map((cell) => cell.textContent.trim());
     return { name: names.join(" · "), texts };
   });
-  return { columns, rows, unit: table.dataset.unit || "" };
+  return { columns, colours, rows, totals, unit: table.dataset.unit || "" };
 }
 
 function hiddenIn(id) {
@@ -71,10 +74,17 @@ function common(palette) {
   };
 }
 
+// Of those who take part, or who have the plugin: both numbers are rounded down, so a share is, too.
+function inPercent(data) {
+  const share = (text, total) => (numberOf(text) === null || !total ? text : String(Math.min(100, Math.round((100 * numberOf(text)) / total))));
+  const rows = data.rows.map((row, place) => ({ ...row, texts: row.texts.map((text) => share(text, data.totals[place])) }));
+  return { ...data, rows, unit: "%" };
+}
+
 // One week has no course: its values stand beside each other.
 function ofOneWeek(data) {
   const [row] = data.rows;
-  return { ...data, columns: ["People"], rows: data.columns.map((name, number) => ({ name, texts: [row.texts[number]] })) };
+  return { ...data, columns: ["People"], colours: [0], rows: data.columns.map((name, number) => ({ name, texts: [row.texts[number]] })) };
 }
 
 function lines(data, palette, hidden) {
@@ -84,15 +94,18 @@ function lines(data, palette, hidden) {
     name,
     type: "line",
     data: data.rows.map((row) => (hidden.has(name) ? null : numberOf(row.texts[number]))),
-    symbol: isSparse ? "circle" : ["circle", "rect", "triangle", "diamond"][number % 4],
+    symbol: "circle",
     symbolSize: 6,
-    showSymbol: data.rows.length <= 60,
-    lineStyle: { width: 2, type: number < 4 ? "solid" : "dashed" },
-    color: palette.series[number % palette.series.length],
+    showSymbol: isSparse,
+    lineStyle: { width: data.colours[number] === 0 ? 3 : 2, type: data.colours[number] < 4 ? "solid" : "dashed" },
+    color: palette.series[data.colours[number]],
     connectNulls: false,
+    endLabel: { show: data.columns.length > 1, formatter: "{a}", color: palette.series[data.colours[number]] },
   }));
+  const longest = data.columns.length > 1 ? Math.max(...data.columns.map((name) => name.length)) : 0;
   return {
     ...base,
+    grid: { ...base.grid, right: 16 + 7 * longest },
     xAxis: { type: "category", data: data.rows.map((row) => row.name), boundaryGap: isSparse, ...base.axis, splitLine: { show: false } },
     yAxis: { type: "value", min: 0, ...base.axis, axisLabel: { ...base.axis.axisLabel, formatter: `{value}${data.unit}` } },
     tooltip: {
@@ -106,6 +119,21 @@ function lines(data, palette, hidden) {
     },
     series,
   };
+}
+
+// Moves the names at the lines' ends apart where lines end side by side.
+function apart(chart, series) {
+  const last = (values) => values.findLast((value) => value !== null) ?? null;
+  const ends = series.map((one, number) => ({ number, value: last(one.data) })).filter((one) => one.value !== null);
+  const offsets = series.map(() => 0);
+  let lowest = -Infinity;
+  for (const one of ends.sort((first, second) => second.value - first.value)) {
+    const wanted = chart.convertToPixel({ yAxisIndex: 0 }, one.value);
+    const place = Math.max(wanted, lowest + 14);
+    offsets[one.number] = place - wanted;
+    lowest = place;
+  }
+  return offsets.map((offset) => ({ endLabel: { offset: [0, offset] } }));
 }
 
 function bars(data, palette, hidden, drawn, isStacked) {
@@ -151,7 +179,7 @@ function makeLegend(plot, id, data, hidden, redraw) {
   data.columns.forEach((name, number) => {
     const button = document.createElement("button");
     button.type = "button";
-    const place = plot.dataset.kind === "stack" ? [0, 4, 7][number] : number % 8;
+    const place = plot.dataset.kind === "stack" ? [0, 4, 7][number] : data.colours[number];
     button.className = `series series-${place + 1}`;
     button.textContent = name;
     button.setAttribute("aria-pressed", String(!hidden.has(name)));
@@ -164,6 +192,20 @@ function makeLegend(plot, id, data, hidden, redraw) {
     legend.append(button);
   });
   plot.after(legend);
+}
+
+function makeShare(plot, change) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "switch";
+  button.textContent = "In percent";
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", () => {
+    const isOn = button.getAttribute("aria-pressed") !== "true";
+    button.setAttribute("aria-pressed", String(isOn));
+    change(isOn);
+  });
+  plot.before(button);
 }
 
 function makeSwitch(plot, region) {
@@ -199,10 +241,12 @@ function draw(plot) {
     plot.style.height = `${60 + rows * 26}px`;
   }
   const chart = echarts.init(plot, null, { renderer: "canvas" });
+  let isShare = false;
   const redraw = () => {
     const palette = colours();
-    const option = kind === "lines" ? lines(data, palette, hidden) : bars(data, palette, hidden, drawn, kind === "stack");
+    const option = kind === "lines" ? lines(isShare ? inPercent(data) : data, palette, hidden) : bars(data, palette, hidden, drawn, kind === "stack");
     chart.setOption(option, true);
+    if (kind === "lines") chart.setOption({ series: apart(chart, option.series) });
   };
   redraw();
   REDRAWS.push(() => {
@@ -210,6 +254,12 @@ function draw(plot) {
     redraw();
   });
   makeLegend(plot, id, data, hidden, redraw);
+  if (kind === "lines" && data.totals.some((total) => total)) {
+    makeShare(plot, (isOn) => {
+      isShare = isOn;
+      redraw();
+    });
+  }
   const region = table.closest(".numbers");
   if (region) makeSwitch(plot, region);
   plot.classList.add("drawn");

@@ -18,7 +18,7 @@ from napari_telemetry.client import TelemetryClient, client_here
 from napari_telemetry.consent_rules import changes_since
 from napari_telemetry.sending import run
 from napari_telemetry.transport import Transport
-from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level
+from napari_telemetry.wire import MEANING, SCHEMA_VERSION, TELEMETRY_LEVELS, Level
 
 DEADLINE_S = 9.0
 app = new_app(
@@ -81,7 +81,7 @@ def ask(server: ServerOption = None, duration: ForOption = None) -> None:
     if now.takes_reports is False:
         return
     for level in Level:
-        out.print(plain(f"{level}: ", "bold") + plain(words.MEANING[level]))
+        out.print(plain(f"{level}: ", "bold") + plain(MEANING[level]))
     say(words.ABOUT_EXAMPLES if now.takes_reports else words.NO_TABLE)
     for level in TELEMETRY_LEVELS:
         out.print(plain(f"\nAt level {level}:", "bold"))
@@ -179,7 +179,7 @@ def preview(server: ServerOption = None, level: LevelOption = None, as_json: Jso
     """Print exactly the JSON that the next check would send. Nothing is sent. With --json, byte for byte."""
     client = client_here(server)
     if level is Level.NONE:
-        say_json(None) if as_json else say(words.MEANING[level])
+        say_json(None) if as_json else say(MEANING[level])
     elif level is not None:
         warn(words.ABOUT_EXAMPLES if client.takes_reports() is not None else words.NO_TABLE)
         _print_body(client.example(level), as_json)

@@ -46,6 +46,15 @@ class Level(str, enum.Enum):
 
 TELEMETRY_LEVELS = (Level.BASIC, Level.MIDDLE, Level.FULL)
 
+MEANING = {
+    Level.NONE: "Nothing is sent.",
+    Level.BASIC: "Versions of napari and Python, and your operating system.",
+    Level.MIDDLE: "Basic, and which public plugins are installed, with their versions.",
+    Level.FULL: "Middle, and which commands were used and what kinds of layers were opened, roughly how often. "
+    "No names, no paths, no pixels.",
+}
+"""What a level sends, as people are told."""
+
 WeekText = Annotated[
     str,
     Meta(

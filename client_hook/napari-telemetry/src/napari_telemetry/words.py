@@ -22,13 +22,6 @@ HOW_TO_STOP = (
     "You can change your answer at any time, here or with the command napari-telemetry off. "
     "Updates are checked whatever you choose."
 )
-MEANING = {
-    Level.NONE: "Nothing is sent.",
-    Level.BASIC: "Versions of napari and Python, and your operating system.",
-    Level.MIDDLE: "Basic, and which public plugins are installed, with their versions.",
-    Level.FULL: "Middle, and which commands were used and what kinds of layers were opened, roughly how often. "
-    "No names, no paths, no pixels.",
-}
 ABOUT_EXAMPLES = (
     "This is what would be sent from here right now, with sample identifiers. Which plugins are public is taken from the "
     "update table; the server's own lists, which know all versions, are fetched only after you agree."

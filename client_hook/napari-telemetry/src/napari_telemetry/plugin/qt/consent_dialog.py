@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_telemetry import words
-from napari_telemetry.wire import Level
+from napari_telemetry.wire import MEANING, Level
 
 if TYPE_CHECKING:
     from napari_telemetry.plugin.qt.gui import Gui
@@ -84,7 +84,7 @@ class ConsentDialog(QDialog):
 
     def show_example(self, level: Level) -> None:
         """Show what would be sent at a level, or hide it if it is shown."""
-        text = self._gui.session.snapshot.examples.get(level.value, words.MEANING[level])
+        text = self._gui.session.snapshot.examples.get(level.value, MEANING[level])
         is_shown = self.example.isVisible() and self.example.toPlainText() == text
         self.example.setPlainText(text)
         self.example.setAccessibleName(f"What would be sent at level {level}")
@@ -100,9 +100,9 @@ class ConsentDialog(QDialog):
         grid.setColumnStretch(1, 1)
         for number, level in enumerate(Level):
             choice = QRadioButton(level.value.capitalize(), self)
-            choice.setAccessibleDescription(words.MEANING[level])
+            choice.setAccessibleDescription(MEANING[level])
             self.levels.addButton(choice, number)
-            meaning = _paragraph(words.MEANING[level], self)
+            meaning = _paragraph(MEANING[level], self)
             if questions := words.questions_of(level):
                 meaning.setToolTip("\n".join(["Public questions that it answers:", *questions]))
             details = QPushButton("Show data", self)
