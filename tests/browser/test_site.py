@@ -73,13 +73,13 @@ def test_a_share_is_of_those_who_take_part(visit: Open) -> None:
         }"""
     )
     compared = [
-        (share, 100 * people / total)
+        (share, 100 * people // (total + 4))
         for column, shares in enumerate(drawn)
         for share, people, total in zip(shares, (row[column] for row in rows), totals, strict=True)
         if share is not None
     ]
     assert compared
-    assert all(abs(share - exact) <= 0.5 for share, exact in compared)
+    assert all(share == lowest for share, lowest in compared), "both are rounded down by less than five"
 
 
 def test_the_numbers_drawn_are_those_of_the_table(visit: Open) -> None:

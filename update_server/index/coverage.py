@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
+from functools import cache
 
 from msgspec import Struct
 
@@ -20,7 +21,7 @@ MONTHS_SHOWN = 36
 class ReleaseSupport(Struct, frozen=True):
     """One release and the Pythons that can install it. ``fits``: one for each of the Pythons asked about.
 
-    ``requires_napari``: specifiers of which one must be met, empty where every napari fits.
+    ``requires_napari``: specifiers of which one must be met, empty where every napari fits, None where nobody read it.
     """
 
     version: str
@@ -28,7 +29,7 @@ class ReleaseSupport(Struct, frozen=True):
     is_prerelease: bool
     is_yanked: bool
     fits: tuple[bool, ...]
-    requires_napari: tuple[str, ...] = ()
+    requires_napari: tuple[str, ...] | None = None
 
 
 class PythonSupport(Struct, frozen=True):
@@ -110,7 +111,7 @@ def release_support(package: Package, compatibility: Compatibility, pythons: Seq
             is_prerelease(release.version),
             release.version in yanked,
             tuple(release.version in candidates and bool(candidates[release.version].pythons & bit) for bit in bits),
-            _naparis(candidates[release.version]) if release.version in candidates else (),
+            _naparis(candidates[release.version]) if release.version in candidates and release.requires is not None else None,
         )
         for release in package.releases
         if release.files
@@ -175,7 +176,12 @@ def _by_month(
 
 
 def _bits(compatibility: Compatibility, pythons: Sequence[str]) -> list[int]:
-    return [compatibility.domain.bit(PythonVersion.parse(python)) for python in pythons]
+    return [compatibility.domain.bit(_parsed(python)) for python in pythons]
+
+
+@cache
+def _parsed(python: str) -> PythonVersion:
+    return PythonVersion.parse(python)
 
 
 def _firsts_of_months(until: date, months: int) -> list[str]:

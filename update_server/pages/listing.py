@@ -12,8 +12,11 @@ from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from update_server.index.coverage import newest_pythons, shown_pythons
+from update_server.index.model import Package
 from update_server.index.snapshot import Document, Index
 from update_server.index.table import Tables
+
+_SEARCHED = ("display_name", "summary", "author")
 
 
 class Order(StrEnum):
@@ -47,32 +50,34 @@ def listing(
     ``people``: the public numbers by normalized name.
     """
     texts = _texts(index.documents.get("/api/extended_summary"))
-    words, pythons = search.lower().split(), shown_pythons(tables)
+    words = search.lower().split()
     found = []
     for package in index.facts.packages:
-        if package.key == "napari":
-            continue
         text = texts.get(package.key, {})
-        released = next((one.uploaded for one in package.releases if one.version == package.version), None)
-        plugin = Plugin(
-            package.key,
-            str(text.get("display_name") or package.name),
-            str(text.get("summary") or ""),
-            str(text.get("author") or ""),
-            package.version,
-            released,
-            newest_pythons(tables.compatibility["pypi"][package.key], pythons),
-            people.get(package.key),
-        )
-        haystack = f"{package.name} {plugin.key} {plugin.name} {plugin.summary} {plugin.author}".lower()
-        if all(word in haystack for word in words):
-            found.append(plugin)
+        haystack = " ".join((package.name, package.key, *(str(text.get(field) or "") for field in _SEARCHED))).lower()
+        if package.key != "napari" and all(word in haystack for word in words):
+            found.append(plugin_of(index, tables, package, people.get(package.key)))
     found.sort(key=lambda one: one.key)
     if order is Order.INSTALLS:
         found.sort(key=lambda one: -(one.people or 0))
     elif order is Order.RELEASED:
         found.sort(key=lambda one: one.released or "", reverse=True)
     return found
+
+
+def plugin_of(index: Index, tables: Tables, package: Package, people: int | None = None) -> Plugin:
+    """Return a package as the list and its own page show it."""
+    text = _texts(index.documents.get("/api/extended_summary")).get(package.key, {})
+    return Plugin(
+        package.key,
+        str(text.get("display_name") or package.name),
+        str(text.get("summary") or ""),
+        str(text.get("author") or ""),
+        package.version,
+        next((one.uploaded for one in package.releases if one.version == package.version), None),
+        newest_pythons(tables.compatibility["pypi"][package.key], shown_pythons(tables)),
+        people,
+    )
 
 
 @lru_cache(maxsize=2)

@@ -21,9 +21,9 @@ from update_server.index.coverage import coverage_of, release_support, shown_pyt
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
-from update_server.pages.charts import chart_of
+from update_server.pages.charts import chart_of, colours_of
 from update_server.pages.example import example_batch, schema_history
-from update_server.pages.listing import Order, listing
+from update_server.pages.listing import Order, listing, plugin_of
 from update_server.pages.promises import PROMISES
 from update_server.pages.rendering import Context, Pages
 from update_server.problems import Problem, bad_query
@@ -62,7 +62,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
         taken_back = await Records(services.aggregate.engine).retractions()
         newest_first: dict[Dimension, Sequence[str]] = {}
         if (loaded := services.index.loaded) is not None:
-            newest_first = {NAPARI: loaded.tables.naparis, PYTHON: shown_pythons(loaded.tables)[::-1]}
+            newest_first = {NAPARI: loaded.tables.naparis[::-1], PYTHON: shown_pythons(loaded.tables)[::-1]}
             if subject is not None:
                 newest_first[VERSION] = loaded.packages[subject].published_finals
         return [await chart_of(services.aggregate, entry, weeks, taken_back, subject, newest_first) for entry in entries]
@@ -128,7 +128,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             pythons = shown_pythons(loaded.tables)
             releases = release_support(package, loaded.tables.compatibility["pypi"][key], pythons)
             entries = [entry for entry in CATALOGUE if entry.fixed and entry.dimensions[0] == PLUGIN]
-            about = next((one for one in listing(loaded.index, loaded.tables, {}, "", Order.NAME) if one.key == key), None)
+            about = plugin_of(loaded.index, loaded.tables, package)
             shown = await charts(entries, chosen, key)
             last_figure = shown[0].figure if shown else None
             return {
@@ -153,7 +153,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             weeks, chosen = await span(first, last)
             coverage = await asyncio.to_thread(coverage_of, services.loaded().index.facts, services.loaded().tables)
             shown = await charts([_by(PYTHON)], chosen)
-            return {"weeks": weeks, "chosen": chosen, "coverage": coverage, "charts": shown}
+            colours = colours_of(coverage.pythons, coverage.pythons[::-1])
+            return {"weeks": weeks, "chosen": chosen, "coverage": coverage, "charts": shown, "colours": colours}
 
         return await pages.answer(request, (first, last), "pythons.html", context)
 

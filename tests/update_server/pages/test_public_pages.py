@@ -7,12 +7,14 @@ from html import unescape
 
 import pytest
 from napari_telemetry.weeks import published_from
+from packaging.version import Version
 from sqlalchemy.exc import OperationalError
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.publish import publish_week
 from tests.support.reports import report
 from tests.update_server.conftest import NOW, Client, MakeClient, services_of
+from update_server.pages.charts import colours_of
 from update_server.settings import DEMO_MARK
 
 WEEKS = ["2026-W38", "2026-W39", "2026-W40"]
@@ -58,6 +60,18 @@ async def test_a_chart_of_parts_has_the_whole_for_its_shares(client: Client) -> 
     assert '<table id="people-by-python-table" data-totals="20,30,40">' in page
     assert '<table id="people-table">' in page, "the whole is no part"
     assert '<table id="plugins-by-version-table" data-totals="20,30,40">' in await text(client, "/plugins/affinder")
+
+
+async def test_colours_of_versions_are_by_age(client: Client) -> None:
+    await fill(client)
+    naparis = services_of(client).loaded().tables.naparis
+    assert [Version(one) for one in naparis] == sorted(map(Version, naparis))
+    page = await text(client, "/dashboard")
+    head = page[page.index('id="people-by-napari-table"') :].partition("</thead>")[0]
+    found = re.findall(r'data-colour="(\d)">([^<]+)<', head)
+    versions = [version for _, version in found]
+    assert found
+    assert [int(colour) for colour, _ in found] == list(colours_of(versions, naparis[::-1]))
 
 
 async def test_weeks_are_chosen_in_the_address(client: Client) -> None:

@@ -74,9 +74,12 @@ function common(palette) {
   };
 }
 
-// Of those who take part, or who have the plugin: both numbers are rounded down, so a share is, too.
+// Of those who take part, or who have the plugin, at least: both numbers are rounded down, by less than five.
 function inPercent(data) {
-  const share = (text, total) => (numberOf(text) === null || !total ? text : String(Math.min(100, Math.round((100 * numberOf(text)) / total))));
+  const share = (text, total) => {
+    if (numberOf(text) === null) return text;
+    return total ? String(Math.floor((100 * numberOf(text)) / (total + 4))) : "–";
+  };
   const rows = data.rows.map((row, place) => ({ ...row, texts: row.texts.map((text) => share(text, data.totals[place])) }));
   return { ...data, rows, unit: "%" };
 }
@@ -87,7 +90,7 @@ function ofOneWeek(data) {
   return { ...data, columns: ["People"], colours: [0], rows: data.columns.map((name, number) => ({ name, texts: [row.texts[number]] })) };
 }
 
-function lines(data, palette, hidden) {
+function lines(data, palette, hidden, width) {
   const base = common(palette);
   const isSparse = data.rows.length < 3;
   const series = data.columns.map((name, number) => ({
@@ -100,12 +103,18 @@ function lines(data, palette, hidden) {
     lineStyle: { width: data.colours[number] === 0 ? 3 : 2, type: data.colours[number] < 4 ? "solid" : "dashed" },
     color: palette.series[data.colours[number]],
     connectNulls: false,
-    endLabel: { show: data.columns.length > 1, formatter: "{a}", color: palette.series[data.colours[number]] },
+    endLabel: {
+      show: data.columns.length > 1,
+      formatter: "{a}",
+      color: palette.series[data.colours[number]],
+      width: width / 3,
+      overflow: "truncate",
+    },
   }));
   const longest = data.columns.length > 1 ? Math.max(...data.columns.map((name) => name.length)) : 0;
   return {
     ...base,
-    grid: { ...base.grid, right: 16 + 7 * longest },
+    grid: { ...base.grid, right: 16 + Math.min(7 * longest, width / 3) },
     xAxis: { type: "category", data: data.rows.map((row) => row.name), boundaryGap: isSparse, ...base.axis, splitLine: { show: false } },
     yAxis: { type: "value", min: 0, ...base.axis, axisLabel: { ...base.axis.axisLabel, formatter: `{value}${data.unit}` } },
     tooltip: {
@@ -126,12 +135,12 @@ function apart(chart, series) {
   const last = (values) => values.findLast((value) => value !== null) ?? null;
   const ends = series.map((one, number) => ({ number, value: last(one.data) })).filter((one) => one.value !== null);
   const offsets = series.map(() => 0);
-  let lowest = -Infinity;
-  for (const one of ends.sort((first, second) => second.value - first.value)) {
+  let highest = chart.convertToPixel({ yAxisIndex: 0 }, 0) + 14; // from the axis upwards
+  for (const one of ends.sort((first, second) => first.value - second.value)) {
     const wanted = chart.convertToPixel({ yAxisIndex: 0 }, one.value);
-    const place = Math.max(wanted, lowest + 14);
+    const place = Math.min(wanted, highest - 14);
     offsets[one.number] = place - wanted;
-    lowest = place;
+    highest = place;
   }
   return offsets.map((offset) => ({ endLabel: { offset: [0, offset] } }));
 }
@@ -196,13 +205,16 @@ function makeLegend(plot, id, data, hidden, redraw) {
 
 function makeShare(plot, change) {
   const button = document.createElement("button");
+  const label = plot.getAttribute("aria-label");
   button.type = "button";
   button.className = "switch";
-  button.textContent = "In percent";
+  button.textContent = "In percent, at least";
+  button.setAttribute("aria-label", `In percent, at least. ${label}`);
   button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => {
     const isOn = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(isOn));
+    plot.setAttribute("aria-label", isOn ? "Chart: at least so many percent of the people. The table below has the people." : label);
     change(isOn);
   });
   plot.before(button);
@@ -244,7 +256,7 @@ function draw(plot) {
   let isShare = false;
   const redraw = () => {
     const palette = colours();
-    const option = kind === "lines" ? lines(isShare ? inPercent(data) : data, palette, hidden) : bars(data, palette, hidden, drawn, kind === "stack");
+    const option = kind === "lines" ? lines(isShare ? inPercent(data) : data, palette, hidden, plot.clientWidth) : bars(data, palette, hidden, drawn, kind === "stack");
     chart.setOption(option, true);
     if (kind === "lines") chart.setOption({ series: apart(chart, option.series) });
   };

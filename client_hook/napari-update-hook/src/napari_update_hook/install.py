@@ -153,7 +153,8 @@ def take_back(client: UpdateClient, point: dict[str, Any], run: RunCommands) -> 
                 failure = run([command]) or failure
             left = undo_commands(point, read_environment(), client.install)
     if not left.commands and left.reason is None:
-        client.state.drop_restore_point(point)
+        with contextlib.suppress(StateError):
+            client.state.drop_restore_point(point)
     return failure, left
 
 

@@ -165,7 +165,7 @@ class State:
     def installing(self) -> Iterator[None]:
         """Hold what only one process of this environment may: installing. Raises InstallError while another one does.
 
-        The lock ends with the process. Where nothing can be kept, nothing is held.
+        The lock ends with the process, also if its tool goes on. Where nothing can be kept, nothing is held.
         """
         if self.folder is None:
             yield

@@ -257,15 +257,20 @@ class _CloseGuard(QObject):
     def __init__(self, gui: Gui) -> None:
         super().__init__(gui)
         self._gui = gui
-        self._is_on = False
+        self._timer = QTimer(self)  # a tool may say nothing for long, while windows open
+        self._timer.setInterval(250)
+        self._timer.timeout.connect(self.follow)
 
     @log_exceptions
     def follow(self, *_: object) -> None:
         """Watch what windows there are while something is installed."""
         is_changing = self._gui.session.snapshot.is_changing
-        if not is_changing and not self._is_on:
+        if not is_changing and not self._timer.isActive():
             return
-        self._is_on = is_changing
+        if not is_changing:
+            self._timer.stop()
+        elif not self._timer.isActive():
+            self._timer.start()
         for window in QApplication.topLevelWidgets():
             if type(window).__name__ == "QtPluginDialog":
                 window.setEnabled(not is_changing)

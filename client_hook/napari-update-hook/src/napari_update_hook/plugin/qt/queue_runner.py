@@ -41,10 +41,9 @@ class UvQueue(NapariInstallerQueue):  # type: ignore[misc]
     PYPI_INSTALLER_TOOL_CLASS = NapariUvInstallerTool
 
 
-QUEUES = {
+QUEUES = {  # not conda: the queue asks other channels than those that were tried
     Tool.PIP: (PipQueue, InstallerTools.PYPI),
     Tool.UV: (UvQueue, InstallerTools.PYPI),
-    Tool.CONDA: (NapariInstallerQueue, InstallerTools.CONDA),
 }
 
 
@@ -112,6 +111,7 @@ class QueueRunner(Runner):
         for signal, slot in connected:
             signal.connect(slot)
         started()
+        end_if_gone()  # it failed to start at once
 
 
 def plugin_manager_installs() -> bool:
