@@ -1,4 +1,4 @@
-"""What is shown of a snapshot: words, groups and lines. Pure, and without Qt."""
+"""The words, groups and lines that windows show of a snapshot. Pure, without Qt."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class _Output:
 
 
 def packages_of(argv: Sequence[str]) -> list[str]:
-    """Return what to tell a queue, which adds Python, prefix and channel by itself; empty for what is no installation."""
+    """Return the arguments for a queue, which adds the Python itself; empty if the command installs nothing."""
     if "install" not in argv:
         return []
     told = list(argv[argv.index("install") + 1 :])
