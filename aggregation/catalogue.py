@@ -92,7 +92,7 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry(
         "people-by-level", "napari", "How much do people agree to send?", Level.BASIC,
-        "Which numbers are worth collecting: a level that nobody chooses can go.", (LEVEL,),
+        "Whether each level is worth its upkeep.", (LEVEL,),
     ),
     Entry(
         "people-by-napari", "napari", "Which napari versions are in use?", Level.BASIC,

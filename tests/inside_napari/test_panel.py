@@ -142,7 +142,7 @@ def test_many_plugins_are_searched(panel: Panel, server: MadeServer, qtbot: Any,
     assert panel.items() == []
     many(3)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result.rows[-1].name == "plugin-002", timeout=PATIENCE_MS)
-    assert panel.search.isVisible(), "what is searched can be cleared"
+    assert panel.search.isVisible(), "the search can be cleared"
     panel.search.clear()
     assert len(panel.items()) == 3
 

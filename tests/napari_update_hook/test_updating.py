@@ -412,7 +412,7 @@ def test_a_session_cancels_what_has_hardly_begun(program: Program) -> None:
     done = ended(session)
     assert (done.outcome, done.has_failed, session.snapshot.is_installing) == ("Cancelled. Nothing was changed.", True, False)
     session.cancel()
-    assert session.snapshot.task == done, "what has ended cannot be cancelled"
+    assert session.snapshot.task == done, "a finished task cannot be cancelled"
     assert program.made.versions == {"affinder": "0.4.0"}
     session.stop()
 

@@ -21,7 +21,7 @@ MONTHS_SHOWN = 36
 class ReleaseSupport(Struct, frozen=True):
     """One release and the Pythons that can install it. ``fits``: one for each of the Pythons asked about.
 
-    ``requires_napari``: specifiers of which one must be met, empty where every napari fits, None where nobody read it.
+    ``requires_napari``: specifiers, one of which must be met; empty if any napari fits, None if the metadata was never read.
     """
 
     version: str

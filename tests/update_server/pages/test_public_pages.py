@@ -58,7 +58,7 @@ async def test_a_chart_of_parts_has_the_whole_for_its_shares(client: Client) -> 
     await fill(client)
     page = await text(client, "/dashboard")
     assert '<table id="people-by-python-table" data-totals="20,30,40">' in page
-    assert '<table id="people-table">' in page, "the whole is no part"
+    assert '<table id="people-table">' in page, "the total itself has no share"
     assert '<table id="plugins-by-version-table" data-totals="20,30,40">' in await text(client, "/plugins/affinder")
 
 

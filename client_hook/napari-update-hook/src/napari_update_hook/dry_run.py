@@ -210,11 +210,13 @@ def _try_conda(command: Command, run: Run) -> dict[str, Distribution | None] | s
 
 
 def with_options(argv: Sequence[str], *options: str) -> tuple[str, ...]:
+    """Return a command with options after its word ``install``."""
     place = argv.index("install") + 1
     return (*argv[:place], *options, *argv[place:])
 
 
 def run_captured(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, and return its output. Raises InstallError."""
     try:
         return subprocess.run(
             argv, capture_output=True, text=True, errors="replace", check=False, timeout=DRY_RUN_TIMEOUT_S,

@@ -206,7 +206,7 @@ def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str] = (), *, fits_
     elif updates:
         text = "There is 1 update." if updates == 1 else f"There are {updates} updates, which work together."
     elif any(row.status is Status.HELD_BACK or is_newer(row.newest, row.installed) for row in rows):
-        text = "There are no updates that can be installed here."
+        text = "No update can be installed here."
     else:
         text = "Everything is up to date."
     if unsafe:

@@ -45,6 +45,9 @@ def _as_document(result: CheckResult) -> dict[str, object]:
     document["commands"] = [one.argv for one in result.how.commands]
     document["command"] = "\n".join(map(str, result.how.commands)) or None
     document["no_command"] = document.pop("how").reason
+    if result.next_napari is not None:
+        version, verdicts = result.next_napari
+        document["next_napari"] = {"version": version, "plugins": verdicts}
     return document
 
 

@@ -97,12 +97,14 @@ def undo(client: UpdateClient, runner: Runner, change: Change) -> dict[str, Any]
     return {"outcome": f"Back to {names}. Restart napari to use {_it(changes)}.", "has_changed": True}
 
 
-def install_telemetry(client: UpdateClient, runner: Runner, _: Change, *, then: Callable[[], object]) -> dict[str, Any]:
+def install_telemetry(client: UpdateClient, _: Runner, change: Change, *, then: Callable[[], object]) -> dict[str, Any]:
     """Install the package for usage reports, then call ``then``. Raises InstallError."""
     how = offer.how_to_install(client.install, client.environment)
     if how.reason is not None:
         raise InstallError(how.reason)
-    offer.run(how)
+    change(is_changing=True)
+    with client.state.installing():
+        offer.run(how)
     then()
     return {"outcome": "Installed."}
 

@@ -98,7 +98,7 @@ class Panel(QWidget):
         layout.addWidget(self.task)
         self.checked = _label(self)
         layout.addWidget(self.checked)
-        layout.addStretch()  # where there is no list
+        layout.addStretch()  # else the labels spread out when there is no list
         self.setFocusProxy(self.list)
         gui.changed.connect(self._on_changed)
         self.draw(self._session.snapshot)
