@@ -18,11 +18,9 @@ from msgspec import Struct
 from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
+from aggregation.stores.reports import RawRow
 
 KNOWN_SCHEMA_VERSIONS = frozenset(range(1, SCHEMA_VERSION + 1))
-
-RawRow = tuple[str, str, int, str]
-"""What counting needs of a report: identifier, level, schema version, document as JSON."""
 
 Value = str | int | bool
 Part = tuple[Value, ...] | Value
@@ -87,7 +85,7 @@ class Counting:
     def _cells_of(self, row: RawRow) -> list[tuple[Part, Iterable[Part] | Any]] | None:
         """The cells of each entry that a report belongs to, as what they share and how they differ; None: it can't be read."""
         self._reports += 1
-        _, level, schema_version, text = row
+        *_, level, schema_version, text = row
         if schema_version not in KNOWN_SCHEMA_VERSIONS:
             self._newer += 1
             return None

@@ -69,7 +69,7 @@ async def publish_week(
     if not approved:
         return Publication(week, Outcome.UNAPPROVED if week in await raw.weeks() else Outcome.NO_REPORTS)
     started = time.monotonic()
-    counts = await count_week(raw.engine, week, catalogue, progress)
+    counts = await count_week(raw, week, catalogue, progress)
     if not counts.reports:
         # Publishing is for ever: a week that nobody took part in, or whose raw reports are gone, is left as it is.
         return Publication(week, Outcome.NO_REPORTS)

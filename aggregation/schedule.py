@@ -81,7 +81,6 @@ def register(
     async def purge_old() -> str | None:
         if deleted := await purge(raw, clock.now()):
             log.info("raw_reports_purged", reports=deleted)
-        await raw.erase()
         await aggregate.forget_job_runs(clock.now() - KEPT_RECORD)
         if late := await overdue(raw, clock.now()):
             return f"raw reports of {', '.join(late)} are still there"

@@ -74,7 +74,7 @@ class AggregationSettings(BaseSettings):
     )
     raw_url: StoreUrl = Field(
         None,
-        description="Raw store, as the web process opens it. Default: raw.sqlite3 in the data folder. "
+        description="Raw store, as the web process opens it. Default: the folder `raw` in the data folder. "
         "Set to nothing, this process takes no telemetry and serves everything else",
     )
     raw_owner_url: StoreUrl = Field(
@@ -119,5 +119,5 @@ class AggregationSettings(BaseSettings):
         if own:
             return own
         if web is None:
-            return sqlite_url(self.data / f"{store}.sqlite3")
+            return sqlite_url(self.data / ("raw" if store is Store.RAW else "aggregate.sqlite3"))
         return web or None

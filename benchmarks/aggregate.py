@@ -17,7 +17,6 @@ import hashlib
 import json
 import os
 import random
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -31,8 +30,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from aggregation.settings import Store
-from aggregation.stores.engines import prepare_sqlite
+from aggregation.settings import AggregationSettings, Store
+from aggregation.stores.raw import open_raw_store
+from aggregation.stores.reports import report_of
 from migrations import upgrade
 
 WEEK, NOW = "2026-W40", "2026-11-01T00:00:00"
@@ -82,22 +82,20 @@ def made_week(count: int) -> Iterator[Row]:
 
 def on_sqlite(folder: Path, count: int) -> dict[str, str]:
     """Fill a raw store in ``folder``, if it is not there, and return the settings that name the stores."""
-    file = folder / "raw.sqlite3"
     (folder / "aggregate.sqlite3").unlink(missing_ok=True)
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        asyncio.run(upgrade(Store.RAW, f"sqlite+aiosqlite:///{file}"))
-        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as database:
-            prepare_sqlite(database)
-            database.execute("PRAGMA synchronous = OFF")
-            rows = made_week(count)
-            while some := list(islice(rows, REPORTS_AT_A_TIME)):
-                database.execute("BEGIN")
-                database.executemany("INSERT INTO reports VALUES (?, ?, ?, ?, ?, ?, ?)", some)
-                database.execute("COMMIT")
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    asyncio.run(upgrade(Store.AGGREGATE, f"sqlite+aiosqlite:///{folder / 'aggregate.sqlite3'}"))
+    urls = {store: str(AggregationSettings(data=folder).url(store)) for store in Store}
+    if not (folder / "raw").exists():
+        asyncio.run(upgrade(Store.RAW, urls[Store.RAW]))
+        asyncio.run(_filled(urls[Store.RAW], count))
+    asyncio.run(upgrade(Store.AGGREGATE, urls[Store.AGGREGATE]))
     return {"UPDATE_SERVER_DATA": str(folder)}
+
+
+async def _filled(url: str, count: int) -> None:
+    raw, rows = open_raw_store(url), made_week(count)
+    while some := list(islice(rows, REPORTS_AT_A_TIME)):
+        await raw.put([report_of(week, row) for week, *row in some])
+    await raw.close()
 
 
 async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from litestar.types import ASGIApp
 
-from aggregation.stores.reports import NewReport, Stored
+from aggregation.stores.reports import Outcome, Report, Stored
 from update_server.app import create_app
 from update_server.intake.writer import ReportWriter
 
@@ -12,15 +12,15 @@ from update_server.intake.writer import ReportWriter
 class StoringNothing(ReportWriter):
     """Takes every report and forgets it."""
 
-    async def put(self, report: NewReport) -> Stored:
+    async def put(self, report: Report) -> Stored:
         """Say that it was stored."""
-        return Stored(True, report.revision)
+        return Stored(Outcome.NEW, report.revision)
 
 
 class CommittingEach(ReportWriter):
     """Stores each report in a transaction of its own."""
 
-    async def put(self, report: NewReport) -> Stored:
+    async def put(self, report: Report) -> Stored:
         """Store it, and answer after the commit."""
         (stored,) = await self._store.put([report])
         return stored

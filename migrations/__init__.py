@@ -1,11 +1,12 @@
-"""Alembic migrations: one history for the raw store, one for the aggregate store.
+"""Alembic migrations: one history for the raw store on PostgreSQL, one for the aggregate store.
 
 ``await upgrade(Store.RAW, url)`` brings a store up to date. It works inside a running event loop, where Alembic's own async
-environment does not, because the connection is handed to it.
+environment does not, because the connection is handed to it. The raw store on SQLite needs none: no file of it gets old.
 """
 
 from __future__ import annotations
 
+import asyncio
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
+from aggregation.stores.raw_sqlite import SqliteReports
 
 
 class StoreTooNewError(Exception):
@@ -41,6 +43,9 @@ def config_for(store: Store) -> Config:
 
 async def upgrade(store: Store, url: str) -> None:
     """Bring a store to the newest revision. Raises StoreTooNewError if a newer version of this program has migrated it."""
+    if _is_folder(store, url):
+        await asyncio.to_thread(SqliteReports(url).prepare)
+        return
     engine = make_engine(url)
     try:
         async with engine.begin() as connection:
@@ -51,12 +56,18 @@ async def upgrade(store: Store, url: str) -> None:
 
 async def is_current(store: Store, url: str) -> bool:
     """Whether a store is at the newest revision."""
+    if _is_folder(store, url):
+        return True
     engine = make_engine(url)
     try:
         async with engine.connect() as connection:
             return await connection.run_sync(_current, store) == _head(store)
     finally:
         await engine.dispose()
+
+
+def _is_folder(store: Store, url: str) -> bool:
+    return store is Store.RAW and url.startswith("sqlite")
 
 
 def _upgrade(connection: Connection, store: Store) -> None:

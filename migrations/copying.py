@@ -6,7 +6,7 @@ that holds anything is refused.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,11 +16,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from aggregation.settings import Store
 from aggregation.stores.aggregate_tables import AggregateBase, in_utc
 from aggregation.stores.engines import WRITES, make_engine
-from aggregation.stores.raw import REPORTS, RawStore
-from aggregation.stores.reports import NewReport
-from migrations import StoreNotMigratedError, is_current
+from aggregation.stores.raw import RawStore, open_raw_store
+from aggregation.stores.reports import report_of
 
 ROWS_AT_A_TIME = 500
+TABLES = AggregateBase.metadata.sorted_tables
 
 Progress = Callable[[str, int], None]
 """Told a table's name and how many of its rows are copied."""
@@ -30,70 +30,58 @@ class CopyError(Exception):
     """Why nothing is copied, or that what arrived is not what was sent, in a sentence."""
 
 
-async def copy_store(store: Store, source_url: str, target_url: str, progress: Progress = lambda *_: None) -> dict[str, int]:
-    """Copy a store; return how many rows each table has. Nobody may write to either meanwhile.
+async def copy_stores(source: Mapping[Store, str], target: Mapping[Store, str], progress: Progress) -> dict[str, int]:
+    """Copy both stores, by their URLs; return how many rows each table has. Nobody may write to any of them meanwhile.
 
-    Raises CopyError, StoreNotMigratedError where either is not at the newest revision, SQLAlchemyError and OSError.
+    Nothing is copied unless what is copied to is empty. Raises CopyError, SQLAlchemyError and OSError.
     """
-    for url in (source_url, target_url):
-        if not await is_current(store, url):
-            raise StoreNotMigratedError(f"The {store} store is not migrated: run `update-server db migrate` for it first.")
-    source, target = make_engine(source_url), make_engine(target_url)
+    raw, new_raw = open_raw_store(source[Store.RAW]), open_raw_store(target[Store.RAW])
+    numbers, new_numbers = make_engine(source[Store.AGGREGATE]), make_engine(target[Store.AGGREGATE])
     try:
-        tables = _tables(store)
-        if store is Store.RAW:
-            await _copy_reports(source, target, progress)
-        else:
-            await _copy_tables(source, target, tables, progress)
-        before, after = await _counted(source, tables), await _counted(target, tables)
+        for table, rows in {**await _counted(new_numbers), "reports": len(await new_raw.weeks())}.items():
+            if rows:
+                raise CopyError(f"The store that is copied to holds something in {table}: it must be empty.")
+        await _copy_reports(raw, new_raw, progress)
+        await _copy_tables(numbers, new_numbers, progress)
+        before, after = [
+            {**await _counted(engine), "reports": sum((await reports.count(await reports.weeks())).values())}
+            for engine, reports in ((numbers, raw), (new_numbers, new_raw))
+        ]
         if before != after:
             raise CopyError(
-                f"The {store} store changed while it was copied: {before} there, {after} here. Empty it and try again."
+                f"The stores changed while they were copied: {before} there, {after} here. Empty them and try again."
             )
         return after
     finally:
-        await source.dispose()
-        await target.dispose()
+        for reports in (raw, new_raw):
+            await reports.close()
+        for engine in (numbers, new_numbers):
+            await engine.dispose()
 
 
-async def check_empty(store: Store, target_url: str) -> None:
-    """Raises CopyError where a store that is to be copied to holds anything."""
-    target = make_engine(target_url)
-    try:
-        for table, rows in (await _counted(target, _tables(store))).items():
-            if rows:
-                raise CopyError(f"The {store} store that is copied to holds {rows} rows in {table}: it must be empty.")
-    finally:
-        await target.dispose()
-
-
-def _tables(store: Store) -> list[sa.Table]:
-    return [REPORTS] if store is Store.RAW else list(AggregateBase.metadata.sorted_tables)
-
-
-async def _counted(engine: AsyncEngine, tables: list[sa.Table]) -> dict[str, int]:
+async def _counted(engine: AsyncEngine) -> dict[str, int]:
     async with engine.connect() as connection:
         return {
-            table.name: int(await connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0) for table in tables
+            table.name: int(await connection.scalar(sa.select(sa.func.count()).select_from(table)) or 0) for table in TABLES
         }
 
 
-async def _copy_reports(source: AsyncEngine, target: AsyncEngine, progress: Progress) -> None:
+async def _copy_reports(source: RawStore, target: RawStore, progress: Progress) -> None:
     """Through the store's own way in, which makes the partitions of weeks."""
-    store, copied = RawStore(target), 0
-    async with source.connect() as connection:
-        async for rows in _some_at_a_time(connection, REPORTS):
-            stored = await store.put([NewReport(**row) for row in rows])
+    copied = 0
+    for week in await source.weeks():
+        async for rows in source.rows(week):
+            stored = await target.put([report_of(week, row) for row in rows])
             if not all(outcome.stored for outcome in stored):
-                raise CopyError("The raw store did not take a report. Nobody may send reports while it is copied.")
+                raise CopyError("A report was not taken. Nobody may send reports while they are copied.")
             copied += len(rows)
-            progress(REPORTS.name, copied)
+            progress("reports", copied)
 
 
-async def _copy_tables(source: AsyncEngine, target: AsyncEngine, tables: list[sa.Table], progress: Progress) -> None:
+async def _copy_tables(source: AsyncEngine, target: AsyncEngine, progress: Progress) -> None:
     """In one transaction: all of it arrives, or nothing."""
     async with source.connect() as reading, target.execution_options(**WRITES).begin() as writing:
-        for table in tables:
+        for table in TABLES:
             copied = 0
             async for rows in _some_at_a_time(reading, table):
                 await writing.execute(sa.insert(table), rows)

@@ -17,9 +17,13 @@ from aggregation.settings import Store
 from aggregation.stores.engines import make_engine
 from migrations import version_table
 
-WEB_FUNCTIONS = ("put_reports(jsonb)", "find_reports(text)", "delete_reports(text)")
-OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)", "weeks_of_reports()")
-SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)")
+WEB_FUNCTIONS = (
+    "put_reports(text, text[], text[], integer[], text[], integer[], text[])",
+    "find_reports(text)",
+    "delete_reports(text)",
+)
+OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)")
+SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)", "weeks_of_reports()")
 READER = "grafana"
 """The role that deploy/postgres/roles.sh makes for it."""
 FOR_EVER = {

@@ -17,10 +17,10 @@ from aggregation.settings import Store
 from aggregation.stores import engines
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw import RawStore, open_raw_store
 from migrations import upgrade
 from tests.support import promises
-from tests.support.stores import database, migrated
+from tests.support.stores import database, migrated, sqlite_urls
 
 collect_ignore = [] if find_spec("napari") else ["inside_napari"]
 """`make test-napari` runs these, in environments of their own."""
@@ -28,7 +28,6 @@ hypothesis.settings.register_profile("all", deadline=None)  # no test is timed: 
 hypothesis.settings.register_profile("everyday", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("all" if os.environ.get("TEST_ALL") else "everyday")
 OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
-DURABLE = engines.PRAGMAS
 LONGEST = (
     "test_year",
     "test_real_references",
@@ -65,15 +64,15 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 @pytest.fixture(scope="session", autouse=True)
 def _sqlite_does_not_wait_for_the_disk() -> Iterator[None]:
     """In this process no commit waits for the disk. Tests of durability kill processes of their own, which do wait."""
-    engines.PRAGMAS = tuple(pragma.replace("synchronous = FULL", "synchronous = OFF") for pragma in DURABLE)
+    engines.SYNCHRONOUS = "OFF"
     yield
-    engines.PRAGMAS = DURABLE
+    engines.SYNCHRONOUS = "FULL"
 
 
 @pytest.fixture
 def durable_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
     """Commits wait for the disk, as in production."""
-    monkeypatch.setattr(engines, "PRAGMAS", DURABLE)
+    monkeypatch.setattr(engines, "SYNCHRONOUS", "FULL")
 
 
 @pytest.fixture
@@ -103,7 +102,7 @@ def store_urls(request: pytest.FixtureRequest, tmp_path: Path) -> dict[Store, st
     """URLs of migrated, empty stores: SQLite files, then a PostgreSQL database."""
     if request.param == "postgresql":
         return dict.fromkeys(Store, request.getfixturevalue("migrated_postgresql_url"))
-    urls = {store: f"sqlite+aiosqlite:///{tmp_path / f'{store}.sqlite3'}" for store in Store}
+    urls = sqlite_urls(tmp_path)
     for store, url in urls.items():
         asyncio.run(migrated(store, url))
     return urls
@@ -114,13 +113,13 @@ def empty_urls(request: pytest.FixtureRequest, tmp_path: Path) -> dict[Store, st
     """URLs of stores that nothing has migrated."""
     if request.param == "postgresql":
         return dict.fromkeys(Store, request.getfixturevalue("postgresql_url"))
-    return {store: f"sqlite+aiosqlite:///{tmp_path / f'{store}.sqlite3'}" for store in Store}
+    return sqlite_urls(tmp_path)
 
 
 @pytest.fixture
 async def raw(store_urls: dict[Store, str]) -> AsyncIterator[RawStore]:
     """The raw store, migrated and empty."""
-    store = RawStore(make_engine(store_urls[Store.RAW]))
+    store = open_raw_store(store_urls[Store.RAW])
     yield store
     await store.close()
 

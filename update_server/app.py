@@ -13,7 +13,6 @@ from litestar.config.app import AppConfig
 from litestar.openapi import OpenAPIConfig
 from litestar.plugins import InitPlugin
 from litestar.types import ASGIApp
-from sqlalchemy.exc import SQLAlchemyError
 
 from update_server import __version__
 from update_server.certificates.routes import certificate_handlers
@@ -28,8 +27,6 @@ from update_server.pages.routes import page_handlers
 from update_server.services import Services
 from update_server.settings import Settings
 from update_server.statistics.routes import statistics_handlers
-
-SECONDS_BETWEEN_ERASURES = 2
 
 log = structlog.get_logger()
 
@@ -121,7 +118,6 @@ async def running(services: Services) -> AsyncIterator[None]:
         background = []
         if services.writer:
             background.append(asyncio.create_task(services.writer.run()))
-            background.append(asyncio.create_task(finish_deletions(services)))
         if services.settings.metrics_port is not None:
             stop = services.metrics.serve(services.settings.metrics_host, services.settings.metrics_port)
             stack.push_async_callback(asyncio.to_thread, stop)
@@ -133,19 +129,6 @@ async def running(services: Services) -> AsyncIterator[None]:
         background.append(asyncio.create_task(watch_snapshot(services)))  # another process may be the one that refreshes
         stack.push_async_callback(_cancel, background)
         yield
-
-
-async def finish_deletions(services: Services) -> None:
-    """Remove deleted text from the raw store physically, as soon as nobody reads an older state of it, for ever.
-
-    Where that takes long, it takes a twentieth of the time at most, so that nobody can keep the store busy by deleting.
-    """
-    while True:
-        takes = services.raw.erasing_takes if services.raw else 0
-        await asyncio.sleep(max(SECONDS_BETWEEN_ERASURES, 20 * takes))
-        if services.raw is not None:
-            with contextlib.suppress(SQLAlchemyError, OSError):
-                await services.raw.erase()
 
 
 async def _cancel(tasks: list[asyncio.Task[None]]) -> None:

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.settings import Role, Store, sqlite_url
-from migrations import StoreNotMigratedError, StoreTooNewError, upgrade
+from aggregation.settings import AggregationSettings, Role, Store
+from migrations import StoreTooNewError, upgrade
 from migrations.rights import grant_public, grant_raw, role_of
 from update_server.settings import Settings
 from update_server.terminal import console, errors, first_line, read_settings
@@ -51,41 +51,35 @@ def migrate() -> None:
 @db_app.command()
 def copy(folder: Annotated[Path, typer.Argument(help="Data folder with the SQLite stores to be copied.")]) -> None:
     """Copy both stores from SQLite files into the (empty) stores that the owner's URLs name. Stop the service first."""
-    from migrations.copying import CopyError, check_empty, copy_store
+    from migrations.copying import CopyError, copy_stores
 
     settings = read_settings()
-    for store in Store:
-        source = folder / f"{store}.sqlite3"
-        if not source.exists():
-            errors.print(f"[red]There is no SQLite store {source}.[/red]")
-            raise typer.Exit(2)
+    source = AggregationSettings(data=folder, raw_url=None, aggregate_url=None)
+    sources = {store: source.url(store) or "" for store in Store}
+    if not (folder / "aggregate.sqlite3").exists():
+        errors.print(f"[red]There are no SQLite stores in {folder}.[/red]")
+        raise typer.Exit(2)
     migrate()
+    targets = {store: url for store in Store if (url := settings.aggregation.url(store, Role.OWNER)) is not None}
+    if len(targets) < len(Store):
+        errors.print(
+            "[red]A store is switched off. Both must be named: AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL.[/red]"
+        )
+        raise typer.Exit(2)
     try:
-        for store in Store:  # both before anything is copied
-            if (url := settings.aggregation.url(store, Role.OWNER)) is not None:
-                asyncio.run(check_empty(store, url))
-    except (CopyError, SQLAlchemyError, OSError) as error:
-        errors.print(f"[red]Nothing was copied: {first_line(error)}[/red]")
+        for store in Store:
+            asyncio.run(upgrade(store, sources[store]))
+        with console.status("copying") as status:
+            told = lambda table, rows: status.update(f"copying {table}: {rows:,} rows")  # noqa: E731
+            copied = asyncio.run(copy_stores(sources, targets, told))
+    except (CopyError, StoreTooNewError, SQLAlchemyError, OSError) as error:
+        reason = first_line(error) if isinstance(error, SQLAlchemyError) else error
+        errors.print(f"[red]Not copied: {reason}[/red]")
         raise typer.Exit(1) from error
-    for store in Store:
-        source_url = sqlite_url(folder / f"{store}.sqlite3")
-        url = settings.aggregation.url(store, Role.OWNER)
-        if url is None:
-            continue
-        try:
-            asyncio.run(upgrade(store, source_url))
-            with console.status(f"copying the {store} store") as status:
-                copied = asyncio.run(
-                    copy_store(store, source_url, url, lambda table, rows: status.update(f"copying {table}: {rows:,} rows"))
-                )
-        except (CopyError, StoreNotMigratedError, StoreTooNewError, SQLAlchemyError, OSError) as error:
-            reason = first_line(error) if isinstance(error, SQLAlchemyError) else error
-            errors.print(f"[red]Cannot copy the {store} store: {reason}[/red]")
-            raise typer.Exit(1) from error
-        console.print(f"{store}: copied " + ", ".join(f"{rows:,} {table}" for table, rows in copied.items()))
+    console.print("Copied " + ", ".join(f"{rows:,} {table}" for table, rows in copied.items()))
     console.print(
-        f"Copy {folder / 'keys'} by hand, which signs certificates, if it is there. Delete {folder / 'raw.sqlite3'} (with -wal "
-        "and -shm) once the service runs on the new stores: raw reports are kept in one place, and for 60 days."
+        f"Copy {folder / 'keys'} by hand, which signs certificates, if it is there. Delete {folder / 'raw'} once the service "
+        "runs on the new stores: raw reports are kept in one place, and for 60 days."
     )
 
 

@@ -9,7 +9,7 @@ from aggregation.clock import Clock
 from aggregation.settings import Role, Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw import RawStore, open_raw_store
 from update_server.caching import AnswerCache
 from update_server.index.store import IndexStore, LoadedIndex
 from update_server.intake.allowed import Allowed
@@ -36,7 +36,7 @@ class Services:
         aggregate_url = settings.aggregation.url(Store.AGGREGATE, role)
         if aggregate_url is None:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
-        self.raw = RawStore(make_engine(raw_url)) if raw_url else None
+        self.raw = open_raw_store(raw_url) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
         self.cache = AnswerCache(self.index, self.aggregate.revision)
         self.page_cache = AnswerCache(
@@ -65,7 +65,7 @@ class Services:
         raw_url, aggregate_url = (stores.url(store, Role.SCHEDULER) for store in (Store.RAW, Store.AGGREGATE))
         raw, aggregate = self.raw, self.aggregate
         if raw is not None and raw_url and raw_url != stores.url(Store.RAW, role):
-            raw = RawStore(make_engine(raw_url))
+            raw = open_raw_store(raw_url)
         if aggregate_url and aggregate_url != stores.url(Store.AGGREGATE, role):
             aggregate = AggregateStore(make_engine(aggregate_url))
         return raw, aggregate

@@ -22,7 +22,7 @@ from aggregation.compute import CountingError
 from aggregation.settings import AggregationSettings, Role, Store, is_loopback
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw import RawStore, open_raw_store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ async def stores() -> AsyncIterator[tuple[RawStore, AggregateStore]]:
     """Open both stores, with the scheduler's rights."""
     raw_url = await _url_of(Store.RAW)
     aggregate_url = await _url_of(Store.AGGREGATE)
-    raw, engine = RawStore(make_engine(raw_url)), make_engine(aggregate_url)
+    raw, engine = open_raw_store(raw_url), make_engine(aggregate_url)
     try:
         yield raw, AggregateStore(engine)
     finally:
@@ -86,7 +86,7 @@ async def _url_of(store: Store) -> str:
             )
         return url
     file = make_url(url).database
-    if file and file != ":memory:" and not Path(file).exists():
+    if not (Path(file or "").is_dir() if store is Store.RAW else Path(file or "").exists()):
         raise UsageError(
             f"There is no {store} store at {file}. Start the service once, or say where it is: {variable}, or "
             "UPDATE_SERVER_DATA for the folder."

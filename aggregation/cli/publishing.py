@@ -96,7 +96,7 @@ def approve(
             if (outcome := await outcome_ahead(aggregate, week, moment)) is not None:
                 return outcome, {}, {}
             with progress_bar(week) as progress:
-                counts = await count_week(raw.engine, week, CATALOGUE, progress)
+                counts = await count_week(raw, week, CATALOGUE, progress)
             if not counts.reports:
                 return Outcome.NO_REPORTS, {}, {}
             new = _in_short((cell["entry"], cell["people"]) for cell in public_cells(counts, CATALOGUE, week))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from contextlib import aclosing
 from typing import Annotated
 
 import typer
@@ -13,10 +13,9 @@ from aggregation.cli.opening import instant, run, stores
 from aggregation.cli.options import USAGE, JsonOption, NowOption, UsageError, checked_reason, checked_week
 from aggregation.cli.output import console, errors, print_json, progress_bar, several, were
 from aggregation.retention import oldest_after_purge, purge
-from aggregation.stores.raw import RawStore, Report
 from aggregation.stores.records import Records
+from aggregation.stores.reports import RawRow, Report, report_of
 
-SECONDS_TO_ERASE = 60
 MOST_INSPECTED = 100
 
 
@@ -27,31 +26,21 @@ def add_to(app: typer.Typer) -> None:
     app.command()(inspect)
 
 
-async def _erased(raw: RawStore) -> None:
-    """Remove deleted text physically, or say that somebody is in the way."""
-    for _ in range(SECONDS_TO_ERASE):
-        if await raw.erase(at_once=True):
-            return
-        await asyncio.sleep(1)
-    errors.print("They are deleted, but a process that reads the store keeps them in its log. Run this again later.")
-
-
 def purge_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete the raw reports of weeks that began 60 days ago or earlier, some at a time, so that nobody waits for it."""
+    """Delete the raw reports of weeks that began 60 days ago or earlier."""
     moment = instant(now)
     oldest = oldest_after_purge(moment)
 
     async def work() -> dict[str, int]:
         async with stores() as (raw, _):
-            weeks = await raw.count_before(oldest)
+            weeks = await raw.count([week for week in await raw.weeks() if week < oldest])
             if not dry_run:
                 with progress_bar("deleting", unit=None):
                     await purge(raw, moment)
-                    await _erased(raw)
             return weeks
 
     weeks = run(work)
@@ -73,9 +62,7 @@ def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, as `na
 
     async def work() -> int:
         async with stores() as (raw, _):
-            deleted = await raw.delete(identifier)
-            await _erased(raw)
-            return deleted
+            return await raw.delete(identifier)
 
     deleted = run(work)
     console.print(f"{several(deleted, 'report')} {were(deleted)} deleted.")
@@ -83,7 +70,7 @@ def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, as `na
 
 def inspect(
     reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. The privacy page shows it, for ever.")],
-    week: Annotated[str | None, typer.Option("--week", help="Reports of this week alone.")] = None,
+    week: Annotated[str | None, typer.Option("--week", help="Reports of this week. Default: the newest.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_INSPECTED, help="Show at most so many.")] = 10,
     now: NowOption = None,
     as_json: JsonOption = False,
@@ -103,8 +90,11 @@ def inspect(
                 raise UsageError(f"There are no raw reports of {week}. There are some of: {', '.join(weeks) or 'no week'}.")
             if not weeks:
                 raise UsageError("There are no raw reports. Nothing was written down.")
-            await Records(aggregate.engine).note_inspection(week, limit, why, moment)
-            return await raw.sample(week, limit)
+            chosen = week or weeks[-1]
+            await Records(aggregate.engine).note_inspection(chosen, limit, why, moment)
+            async with aclosing(raw.rows(chosen)) as parts:
+                first: list[RawRow] = await anext(parts, [])  # in the order of their key: by chance
+            return [report_of(chosen, row) for row in first[:limit]]
 
     reports = run(work)
     shown = [

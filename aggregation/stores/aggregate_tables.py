@@ -101,10 +101,7 @@ class RetractionRow(AggregateBase, table=True):
 
 
 class Inspection(AggregateBase, table=True):
-    """That somebody looked at raw reports by hand, when, at how many at most, and why: the privacy page shows it.
-
-    ``week``: empty where it was all of them.
-    """
+    """That somebody looked at raw reports by hand, when, at how many at most, and why: the privacy page shows it."""
 
     __tablename__ = "inspections"
 

@@ -88,10 +88,10 @@ class Records:
             rows = (await connection.execute(query.order_by(RETRACTIONS.c.id))).mappings()
             return [Retraction(**{**row, "retracted_at": f"{aware(row['retracted_at']):%Y-%m-%dT%H:%M:%SZ}"}) for row in rows]
 
-    async def note_inspection(self, week: str | None, most: int, reason: str, now: datetime) -> None:
+    async def note_inspection(self, week: str, most: int, reason: str, now: datetime) -> None:
         """Write down, in public, that somebody is about to look at raw reports."""
         async with self._engine.execution_options(**WRITES).begin() as connection:
-            await connection.execute(sa.insert(INSPECTIONS).values(week=week or "", most=most, reason=reason, inspected_at=now))
+            await connection.execute(sa.insert(INSPECTIONS).values(week=week, most=most, reason=reason, inspected_at=now))
 
     async def inspections(self) -> list[Inspection]:
         """Return all inspections, newest first."""

@@ -1,17 +1,23 @@
-"""A report on its way into the raw store, and what became of it."""
+"""A report, and what became of one that was to be stored."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 MOST_ENVIRONMENTS = 8
 """Of one identifier, kept for one week."""
 
+RawRow = tuple[str, str, int, str, int, str]
+"""A report of a week as a store holds it: identifier, environment, revision, level, schema version, document as JSON."""
 
-class NewReport(Struct, frozen=True):
-    """A report to be stored. ``document`` holds its fields without those of the key and ``revision``."""
+
+class Report(Struct, frozen=True):
+    """One week of one environment. ``document`` holds its fields without those of the key and ``revision``."""
 
     week: str
     identifier: str
@@ -22,23 +28,36 @@ class NewReport(Struct, frozen=True):
     document: dict[str, Any]
 
 
+def report_of(week: str, row: Sequence[Any]) -> Report:
+    """Return a report of ``week`` from the values of a `RawRow`."""
+    identifier, environment, revision, level, schema_version, document = row
+    return Report(week, identifier, environment, revision, level, schema_version, msgspec.json.decode(document))
+
+
+class Outcome(StrEnum):
+    """What became of a report that was to be stored."""
+
+    NEW = "new"
+    REPLACED = "replaced"
+    REPEATED = "repeated"
+    HELD = "held"
+    TOO_MANY = "too_many"
+
+
 class Stored(Struct, frozen=True):
-    """What became of a report: ``revision`` is the one that is held now, ``reason`` why this one was not taken.
+    """What became of a report. ``revision`` is the one that is held now; of one too many, its own."""
 
-    ``is_new``: whether there was none of this environment in this week before, None where it was held already.
-    """
-
-    stored: bool
+    outcome: Outcome
     revision: int
-    reason: str | None = None
-    is_new: bool | None = None
 
+    @property
+    def stored(self) -> bool:
+        """Whether this very report is held now."""
+        return self.outcome in (Outcome.NEW, Outcome.REPLACED, Outcome.REPEATED)
 
-def too_many_environments(revision: int) -> Stored:
-    """Return the outcome of a report that would be one environment too many."""
-    return Stored(False, revision, f"there are {MOST_ENVIRONMENTS} environments of this identifier already")
-
-
-def held_already(revision: int) -> Stored:
-    """Return the outcome of a report of which this revision, or another content of the same, is held."""
-    return Stored(False, revision, f"revision {revision} of this report is held already")
+    @property
+    def reason(self) -> str | None:
+        """Why it was not taken, in a sentence."""
+        if self.outcome is Outcome.TOO_MANY:
+            return f"there are {MOST_ENVIRONMENTS} environments of this identifier already"
+        return None if self.stored else f"revision {self.revision} of this report is held already"

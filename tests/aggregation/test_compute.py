@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import sys
 from collections import Counter
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any
@@ -23,9 +23,10 @@ from aggregation.catalogue import CATALOGUE, Dimension, Entry
 from aggregation.compute import CountingError, WeekCounts, count_week, public_cells
 from aggregation.counting import Counting
 from aggregation.publish import publish_week
+from aggregation.stores import raw_postgresql, raw_sqlite
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
-from aggregation.stores.reports import NewReport
+from aggregation.stores.reports import RawRow, Report
 from tests.support.reports import WEEK, expected, random_reports, recounted, report
 
 LATER = datetime(2026, 11, 1, tzinfo=UTC)
@@ -41,10 +42,10 @@ async def published(aggregate: AggregateStore, entry: Entry) -> dict[tuple[str, 
 async def test_every_cell_of_every_entry_agrees_with_a_recount(
     raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch, seed: int, people: int, elsewhere: bool
 ) -> None:
-    if elsewhere:  # parts of a few reports, counted by several processes: no person may be in two of them
-        monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 7)
+    for store in (raw_sqlite, raw_postgresql):  # few reports at a time: no person may be in two of them
+        monkeypatch.setattr(store, "ROWS_AT_A_TIME", 7)
+    if elsewhere:
         monkeypatch.setattr(compute, "COUNTED_HERE", 0)
-        monkeypatch.setattr(os, "cpu_count", lambda: 3)
     reports = random_reports(seed, people)
     await raw.put([*reports, *random_reports(seed + 100, 50, week="2026-W41")])
     await publish_week(raw, aggregate, WEEK, LATER)
@@ -72,7 +73,7 @@ LEVELS = st.sampled_from(["basic", "middle", "full"])
 
 
 @st.composite
-def any_report(draw: st.DrawFn) -> NewReport:
+def any_report(draw: st.DrawFn) -> Report:
     """Any report of one of thirty people, as far as counting can tell reports apart."""
     level = draw(LEVELS)
     fields = ("napari_version", "python_version", "platform", "cpu_architecture", "sys_name")
@@ -84,18 +85,18 @@ def any_report(draw: st.DrawFn) -> NewReport:
         numbers, words = st.integers(0, 3), VALUE
         layer = {"layer": words, "size_category": words, "class": words, "dtype": words, "ndim": numbers, "count": numbers}
         document["data_size_info"] = draw(st.lists(st.fixed_dictionaries(layer), max_size=4))
-    return NewReport(WEEK, f"{draw(st.integers(0, 29)):032x}", f"{draw(st.integers(0, 7)):08x}", 1, level, 1, document)
+    return Report(WEEK, f"{draw(st.integers(0, 29)):032x}", f"{draw(st.integers(0, 7)):08x}", 1, level, 1, document)
 
 
 @given(st.lists(any_report(), max_size=80), st.integers(1, 4))
-def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[NewReport], parts: int) -> None:
+def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[Report], parts: int) -> None:
     """However a week is cut into parts, as long as each person is in one."""
     held = {(report.identifier, report.environment): report for report in reports}
     counted: list[Counter[tuple[str, ...]]] = [Counter() for _ in CATALOGUE]
     for part in range(parts):
         counting = Counting(CATALOGUE)
         counting.add(
-            (report.identifier, report.level, 1, json.dumps(report.document))
+            (report.identifier, report.environment, 1, report.level, 1, json.dumps(report.document))
             for _, report in sorted(held.items(), key=itemgetter(0))
             if int(report.identifier, 16) % parts == part
         )
@@ -127,7 +128,6 @@ async def test_a_process_that_counts_and_dies_fails_the_whole(
 
 
 async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 10)
     monkeypatch.setattr(compute, "COUNTED_HERE", 0)
     await raw.put(random_reports(8, 60))
     started: list[asyncio.subprocess.Process] = []
@@ -137,15 +137,41 @@ async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: py
         started.append(await real(*arguments, **options))
         return started[-1]
 
-    def fails(read: int, _: int) -> None:
-        if started and read > 30:
-            raise RuntimeError("the disk is full")
+    def fails(_: int, __: int) -> None:
+        raise RuntimeError("the terminal is gone")
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
     with pytest.raises(RuntimeError):
-        await asyncio.wait_for(count_week(raw.engine, WEEK, CATALOGUE, fails), 20)
-    assert started
+        await count_week(raw, WEEK, CATALOGUE, fails, workers=3)
+    assert len(started) >= 3
     assert all(process.returncode is not None for process in started)
+
+
+async def test_who_deletes_while_a_week_is_counted_is_counted_wholly_or_not_at_all(
+    raw: RawStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of 40 people has two environments with plugins of their own; some delete theirs between two looks."""
+    for store in (raw_sqlite, raw_postgresql):
+        monkeypatch.setattr(store, "ROWS_AT_A_TIME", 5)
+    plugins = [[{"name": name, "version": "1.0"}] for name in ("affinder", "napari-svg")]
+    await raw.put([report(person, number, plugins=plugins[number]) for person in range(40) for number in range(2)])
+    real, going = raw.rows, iter([35, 3, 36, 37, 4])
+
+    async def rows(week: str, first: str = "", last: str = "g") -> AsyncGenerator[list[RawRow]]:
+        async for some in real(week, first, last):
+            yield some
+            if (person := next(going, None)) is not None:
+                deleting.append(asyncio.create_task(raw.delete(report(person).identifier)))
+                await asyncio.sleep(0)
+
+    deleting: list[asyncio.Task[int]] = []
+    monkeypatch.setattr(raw, "rows", rows)
+    counts = await count_week(raw, WEEK, CATALOGUE)
+    assert len(await asyncio.gather(*deleting)) == 5
+    (people,) = counts.people["people"].values()
+    assert 35 <= people <= 40
+    of_plugin = counts.people["plugins"]
+    assert of_plugin[("affinder",)] == of_plugin[("napari-svg",)] == people
 
 
 async def test_what_a_level_does_not_send_is_not_counted(raw: RawStore, aggregate: AggregateStore) -> None:
@@ -161,7 +187,7 @@ def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkey
     monkeypatch.setattr(counting_module, "KNOWN_SCHEMA_VERSIONS", frozenset({1, 2}))
     dimensions = (Dimension("channel", "Channel", "channel"),)
     counting = Counting((Entry("all", "x", "?", Level.BASIC, "."), Entry("by-channel", "x", "?", Level.BASIC, ".", dimensions)))
-    counting.add([("1", "basic", 1, "{}"), ("2", "basic", 2, '{"channel": "pypi"}')])
+    counting.add([("1", "a", 1, "basic", 1, "{}"), ("2", "a", 1, "basic", 2, '{"channel": "pypi"}')])
     counts = counting.counts()
     assert (counts.people, counts.left_out, counts.newer) == ([[([], 2)], [(["pypi"], 1)]], 0, 0)
 

@@ -12,7 +12,7 @@ import pytest
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO, public_number
-from aggregation.stores.reports import NewReport
+from aggregation.stores.reports import Report
 from tests.support.attack import MOST_ENVIRONMENTS, Attack, Group, Rule, seen_by_everybody
 from tests.support.reports import random_reports, recounted
 
@@ -21,7 +21,7 @@ GREATEST = 9
 """Of every hidden cell, by the design: written out, so that a lower threshold in the code can't lower the claim with it."""
 
 
-def published_of(reports: Sequence[NewReport]) -> tuple[list[Group], dict[int, int]]:
+def published_of(reports: Sequence[Report]) -> tuple[list[Group], dict[int, int]]:
     """Return what is seen of a week, as groups with their tables: all entries of the catalogue.
 
     The first group is napari's people; each plugin, and the new people, are a group within it.

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from napari_telemetry.weeks import published_from, start_of
 
-from aggregation import __version__, compute
+from aggregation import __version__
 from aggregation.catalogue import CATALOGUE, catalogue_hash
 from aggregation.publish import Outcome, due_weeks, publish_week
 from aggregation.retention import RETENTION
@@ -133,28 +132,3 @@ async def test_weeks_are_due_once_their_time_has_come(raw: RawStore, aggregate: 
     assert await due_weeks(raw, aggregate, TIME) == ["2026-W39", WEEK]
     await publish_week(raw, aggregate, "2026-W39", TIME)
     assert await due_weeks(raw, aggregate, TIME) == [WEEK]
-
-
-@pytest.mark.parametrize("counted_here", [10_000, 10])
-async def test_a_week_is_read_as_one_state_though_reports_keep_coming(
-    raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch, counted_here: int
-) -> None:
-    """While the reports are read, five at a time, more people report and others delete theirs: none of it is seen."""
-    monkeypatch.setattr(compute, "ROWS_AT_A_TIME", 5)
-    monkeypatch.setattr(compute, "COUNTED_HERE", counted_here)
-    await raw.put([report(person) for person in range(42)])
-    late = iter(range(100, 1000))
-    real = compute._rows
-
-    async def rows(*arguments: Any) -> AsyncGenerator[Any]:
-        async for some in real(*arguments):
-            yield some
-            await raw.put([report(next(late)) for _ in range(10)])
-            await raw.delete(report(41).identifier)
-
-    monkeypatch.setattr(compute, "_rows", rows)
-    publication = await publish_week(raw, aggregate, WEEK, TIME)
-    assert publication.reports == 42
-    for entry in CATALOGUE:
-        assert {row.people for row in (await aggregate.rows(entry, {})).rows} <= {40}, entry.id
-    assert await people(aggregate) == [40]

@@ -4,19 +4,24 @@ import asyncio
 import hashlib
 import os
 import random
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
 
 from aggregation.settings import Store
-from aggregation.stores import raw as raw_module
-from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import REPORTS, RawStore
-from aggregation.stores.reports import MOST_ENVIRONMENTS, NewReport
+from aggregation.stores.raw import RawStore, open_raw_store
+from aggregation.stores.raw_postgresql import PostgresqlReports
+from aggregation.stores.raw_sqlite import SqliteReports
+from aggregation.stores.reports import MOST_ENVIRONMENTS, Report
 from tests.support.reports import WEEK, report
-from tests.support.stores import migrated
+from tests.support.stores import migrated, sqlite_urls
 
 
 async def revisions(raw: RawStore, person: int = 1) -> list[int]:
@@ -79,68 +84,91 @@ async def test_weeks_are_listed_each_once_in_order(raw: RawStore) -> None:
 
 
 @pytest.mark.promise("no-address-no-time")
-async def test_no_column_could_tell_when_a_report_came(raw: RawStore) -> None:
-    assert {column.name for column in REPORTS.c} == {
-        "week", "identifier", "environment", "revision", "level", "schema_version", "document",
-    }  # fmt: skip
-    assert [column.name for column in REPORTS.primary_key] == ["week", "identifier", "environment"]
-    if raw.engine.dialect.name == "sqlite":
+async def test_no_column_could_tell_when_a_report_came(raw: RawStore, tmp_path: Path) -> None:
+    await raw.put([report(1)])
+    kept = {"identifier", "environment", "revision", "level", "schema_version", "document"}
+    if isinstance(raw, PostgresqlReports):
         async with raw.engine.connect() as connection:
-            with pytest.raises(sa.exc.OperationalError, match="no such column"):
-                await connection.execute(sa.text("SELECT rowid FROM reports"))
+            query = "SELECT column_name FROM information_schema.columns WHERE table_name LIKE 'reports%'"
+            assert set((await connection.execute(sa.text(query))).scalars()) == kept | {"week"}
+        return
+    with closing(sqlite3.connect(tmp_path / "raw" / f"{WEEK}.sqlite3")) as database:
+        assert [name for (name,) in database.execute("SELECT name FROM sqlite_master")] == ["reports"]
+        assert {column for _, column, *_ in database.execute("PRAGMA table_info(reports)")} == kept
+        with pytest.raises(sqlite3.OperationalError, match="no such column"):
+            database.execute("SELECT rowid FROM reports")
+
+
+async def on_sqlite(folder: Path) -> SqliteReports:
+    """A raw store in a folder."""
+    url = sqlite_urls(folder)[Store.RAW]
+    await migrated(Store.RAW, url)
+    return SqliteReports(url)
+
+
+def everything_in(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.promise("deleted-is-gone")
 async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw = RawStore(make_engine(url))
+    raw = await on_sqlite(tmp_path)
     marked = [report(person, sys_name=f"MARK-{person:04}") for person in range(200)]
     await raw.put(marked)
-    for item in marked:
-        await raw.delete(item.identifier)
-    assert await raw.erase()  # where one took long, as on a busy machine, the next are left to this
-    for path in tmp_path.iterdir():
-        assert b"MARK-" not in path.read_bytes(), path.name
+    assert b"MARK-" in everything_in(tmp_path)
+    assert await asyncio.gather(*(raw.delete(item.identifier) for item in marked)) == [1] * 200
+    assert b"MARK-" not in everything_in(tmp_path)
     await raw.close()
 
 
-async def test_a_large_file_is_written_anew_once_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reports wait meanwhile; so nobody who deletes, and no job, makes them wait again and again."""
-    monkeypatch.setattr(raw_module, "SMALL", 0)
-    rewritten: list[bool] = []
-    real = raw_module._rewrite
+async def test_those_who_delete_at_once_share_a_turn_and_the_intake_gets_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = await on_sqlite(tmp_path)
+    await raw.put([report(person) for person in range(100)])
+    turns: list[int] = []
+    real = raw._delete_all
 
-    def noted(connection: sa.Connection, is_due: bool) -> Any:
-        outcome = real(connection, is_due)
-        rewritten.append(outcome.is_rewritten)
-        return outcome
+    def noted(identifiers: Sequence[str]) -> dict[str, int]:
+        turns.append(len(identifiers))
+        return real(identifiers)
 
-    monkeypatch.setattr(raw_module, "_rewrite", noted)
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw = RawStore(make_engine(url))
-    await raw.put([report(person, sys_name=f"MARK-{person:04}") for person in range(20)])
-    assert await raw.delete(report(1).identifier) == 1
-    assert rewritten == []  # not while somebody waits for the answer
-    assert await raw.erase()
-    await raw.delete(report(2).identifier)
-    assert await raw.erase() is False
-    assert await RawStore(raw.engine).erase() is False  # nor by another process
-    assert rewritten == [True]
-    mark = tmp_path / "raw.sqlite3.written-anew"
-    os.utime(mark, (0, 0))
-    assert await raw.erase()
-    await raw.delete(report(3).identifier)
-    assert await raw.erase(at_once=True)  # as the operator's commands do
-    assert rewritten == [True, True, True]
-    assert b"MARK-0003" not in (tmp_path / "raw.sqlite3").read_bytes()
+    monkeypatch.setattr(raw, "_delete_all", noted)
+    deleting = [asyncio.create_task(raw.delete(report(person).identifier)) for person in range(50)]
+    await asyncio.sleep(0)
+    (stored,) = await raw.put([report(200)])
+    assert stored.stored
+    assert await asyncio.gather(*deleting) == [1] * 50
+    assert turns == [50]
+    began = time.monotonic()
+    rests_until = raw._rests_until
+    assert rests_until > began
+    assert await raw.delete(report(60).identifier) == 1
+    assert time.monotonic() >= rests_until
     await raw.close()
+
+
+@pytest.mark.promise("no-order-of-arrival")
+async def test_once_a_week_is_in_order_its_file_is_the_same_in_whatever_order_reports_came(tmp_path: Path) -> None:
+    contents = []
+    for seed in (1, 2):
+        people = list(range(600))
+        random.Random(seed).shuffle(people)
+        raw = await on_sqlite(tmp_path / str(seed))
+        for start in range(0, 600, 50):
+            await raw.put([report(person) for person in people[start : start + 50]])
+        before = everything_in(tmp_path / str(seed))
+        await raw.put_in_order(WEEK)
+        await raw.close()
+        contents.append((before, everything_in(tmp_path / str(seed))))
+    (before, after), (other_before, other_after) = contents
+    assert before != other_before
+    assert after == other_after
 
 
 @pytest.mark.postgresql
 async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(migrated_postgresql_url: str) -> None:
-    stores = [RawStore(make_engine(migrated_postgresql_url)) for _ in range(4)]
+    stores = [open_raw_store(migrated_postgresql_url) for _ in range(4)]
     await stores[0].put([report(1, week="2026-W30")])
     weeks = [f"2026-W{number}" for number in range(31, 38)]
     dice = random.Random(5)
@@ -158,7 +186,7 @@ async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(
 @pytest.mark.promise("no-order-of-arrival")
 @pytest.mark.postgresql
 async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in_order(migrated_postgresql_url: str) -> None:
-    raw = RawStore(make_engine(migrated_postgresql_url))
+    raw = PostgresqlReports(migrated_postgresql_url)
     people = list(range(1200))
     random.Random(6).shuffle(people)
     for start in range(0, 1200, 100):
@@ -187,23 +215,19 @@ async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in
 
 async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in(tmp_path: Path) -> None:
     """SQLite copies rows between pages and leaves the old copies where nothing is stored, whatever secure_delete says."""
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw, dice = RawStore(make_engine(url)), random.Random(3)
+    raw, dice = await on_sqlite(tmp_path), random.Random(3)
     people = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(2500)]
 
-    def made(identifier: str, revision: int) -> NewReport:
+    def made(identifier: str, revision: int) -> Report:
         document = {"sys_name": "x" * dice.randrange(100, 900)}
-        return NewReport(WEEK, identifier, "00000001", revision, "basic", 1, document)
+        return Report(WEEK, identifier, "00000001", revision, "basic", 1, document)
 
     for revision in (1, 2):
         for start in range(0, len(people), 50):
             await raw.put([made(person, revision) for person in people[start : start + 50]])
     gone = people[::2]
-    async with raw.engine.execution_options(sqlite_begin="BEGIN IMMEDIATE").begin() as connection:
-        await connection.execute(sa.delete(REPORTS).where(REPORTS.c.identifier.in_(gone[1:])))
-    await raw.delete(gone[0])
-    content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    await asyncio.gather(*(raw.delete(person) for person in gone))
+    content = everything_in(tmp_path)
     assert [person for person in gone if person.encode() in content] == []
     assert all(person.encode() in content for person in people[1::2])
     await raw.close()
@@ -211,76 +235,83 @@ async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in
 
 @pytest.mark.usefixtures("durable_sqlite")
 async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw = RawStore(make_engine(url))
-    async with raw.engine.connect() as connection:
-        assert await connection.scalar(sa.text("PRAGMA synchronous")) == 2, "FULL"
-        assert await connection.scalar(sa.text("PRAGMA journal_mode")) == "wal"
-        assert await connection.scalar(sa.text("PRAGMA secure_delete")) == 1
+    raw = await on_sqlite(tmp_path)
     await raw.put([report(1)])
-    other = RawStore(make_engine(url))
+    (database,) = raw._kept.values()
+    pragmas = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode", "secure_delete")]
+    assert pragmas == [2, "wal", 1], "synchronous = FULL"
+    other = await on_sqlite(tmp_path)
     assert len(await other.find(report(1).identifier)) == 1
     assert await other.weeks() == [WEEK]
     await raw.close()
     await other.close()
 
 
-async def test_deleted_is_gone_as_soon_as_nobody_reads_an_older_state(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
-    raw, reader = RawStore(make_engine(url)), make_engine(url)
-    await raw.put([report(1, sys_name="MARK")])
-    async with reader.connect() as connection:
-        assert await connection.scalar(sa.select(sa.func.count()).select_from(REPORTS)) == 1
-        assert await raw.delete(report(1).identifier) == 1
-        assert not raw.is_erased, "the reader still needs the old pages"
-        assert not await raw.erase()
-        await raw.put([report(2)])  # and intake goes on
-    assert await raw.erase()
-    for path in tmp_path.iterdir():
-        assert b"MARK" not in path.read_bytes(), path.name
+async def test_who_reads_a_week_keeps_nobody_from_another_and_is_waited_for(tmp_path: Path) -> None:
+    raw = await on_sqlite(tmp_path)
+    await raw.put([report(1, sys_name="MARK"), report(2, week="2026-W41")])
+    with closing(sqlite3.connect(tmp_path / "raw" / f"{WEEK}.sqlite3", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM reports").fetchall()
+        deleting = asyncio.create_task(raw.delete(report(1).identifier))
+        (stored,) = await raw.put([report(3, week="2026-W41")])
+        assert stored.stored
+        assert not deleting.done()
+        reader.execute("COMMIT")
+        assert await deleting == 1
+    assert b"MARK" not in everything_in(tmp_path)
     await raw.close()
-    await reader.dispose()
 
 
-async def test_what_a_killed_process_left_in_the_log_is_erased_by_the_next(tmp_path: Path) -> None:
-    import os
-    import sys
-
-    url = f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"
-    await migrated(Store.RAW, url)
+async def test_killed_while_it_deletes_it_has_deleted_nothing_and_does_it_when_asked_again(tmp_path: Path) -> None:
+    raw = await on_sqlite(tmp_path)
+    await raw.put([report(1, sys_name="MARK"), report(2)])
+    await raw.close()
     code = """
 import asyncio, os, sys
-import sqlalchemy as sa
-from aggregation.stores import raw as raw_module
-from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import REPORTS, RawStore, _of
+from aggregation.stores import raw_sqlite
 from tests.support.reports import report
-async def main():
-    raw = RawStore(make_engine(sys.argv[1]))
-    await raw.put([report(1, sys_name="MARK")])
-    async with raw.engine.begin() as connection:
-        await connection.execute(sa.delete(REPORTS))
-    os.kill(os.getpid(), 9)
-asyncio.run(main())
+raw_sqlite._COPY = "INSERT INTO reports SELECT * FROM former WHERE dies() AND identifier <> ?"
+connect = raw_sqlite.SqliteReports._connect
+def connected(self, week):
+    database = connect(self, week)
+    database.execute("PRAGMA cache_spill = 1")
+    database.create_function("dies", 0, lambda: os.kill(os.getpid(), 9))
+    return database
+raw_sqlite.SqliteReports._connect = connected
+asyncio.run(raw_sqlite.SqliteReports(sys.argv[1]).delete(report(1).identifier))
 """
     root = Path(__file__).parents[2]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, url, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}
+        sys.executable, "-c", code, raw.url, cwd=root, env=os.environ | {"PYTHONPATH": str(root)}
     )
     assert await process.wait() == -9
-    assert any(b"MARK" in path.read_bytes() for path in tmp_path.iterdir())
-    raw = RawStore(make_engine(url))
-    assert await raw.erase()
-    assert not any(b"MARK" in path.read_bytes() for path in tmp_path.iterdir())
+    again = await on_sqlite(tmp_path)
+    assert len(await again.find(report(1).identifier)) == 1
+    assert await again.delete(report(1).identifier) == 1
+    assert b"MARK" not in everything_in(tmp_path)
+    assert len(await again.find(report(2).identifier)) == 1
+    await again.close()
+
+
+async def test_a_week_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
+    raw = await on_sqlite(tmp_path)
+    await raw.put([report(1)])
+    with closing(sqlite3.connect(tmp_path / "raw" / f"{WEEK}.sqlite3")) as database:
+        database.execute("PRAGMA user_version = 2")
+    other = SqliteReports(raw.url)
+    for work in (other.put([report(2)]), other.find(report(1).identifier), other.weeks(), asyncio.to_thread(other.prepare)):
+        with pytest.raises(OperationalError, match="newer version"):
+            await work
     await raw.close()
+    await other.close()
 
 
 async def test_the_store_is_for_nobody_else_and_its_errors_name_nobody(raw: RawStore, tmp_path: Path) -> None:
-    assert raw.engine.sync_engine.hide_parameters
-    for path in tmp_path.glob("*.sqlite3"):
-        assert path.stat().st_mode & 0o077 == 0
+    if isinstance(raw, PostgresqlReports):
+        assert raw.engine.sync_engine.hide_parameters
+    else:
+        assert (tmp_path / "raw").stat().st_mode & 0o077 == 0
 
 
 async def test_at_once_in_every_order_nothing_deadlocks_and_eight_environments_stay_eight(raw: RawStore) -> None:

@@ -21,7 +21,7 @@ from aggregation.publish import publish_week
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AggregateBase
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw import open_raw_store
 from migrations import rights
 from tests.support.reports import WEEK, random_reports
 
@@ -67,7 +67,7 @@ async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) 
     name = f"grafana_{uuid.uuid4().hex[:8]}"
     monkeypatch.setattr(rights, "READER", name)
     engine = make_engine(migrated_postgresql_url)
-    raw, aggregate = RawStore(engine), AggregateStore(engine)
+    raw, aggregate = open_raw_store(migrated_postgresql_url), AggregateStore(engine)
     for week in ("2026-W39", WEEK):
         await raw.put(random_reports(5, 1500, week=week))
         await publish_week(raw, aggregate, week, published_from(week))
@@ -79,6 +79,7 @@ async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) 
         await connection.execute(sa.text(f"GRANT {name} TO CURRENT_USER"))
         await connection.execute(sa.text(f"DROP OWNED BY {name}"))
         await connection.execute(sa.text(f"DROP ROLE {name}"))
+    await raw.close()
     await engine.dispose()
 
 

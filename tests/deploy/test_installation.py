@@ -279,7 +279,8 @@ DENIED = {
         "COPY (SELECT 1) TO PROGRAM 'true'", "SELECT pg_read_file('/etc/passwd')",
     ],
     ("raw", "scheduler"): [
-        "DELETE FROM reports", "DROP TABLE reports", "SELECT put_reports('[]'::jsonb)", "CREATE TABLE mine (x int)",
+        "DELETE FROM reports", "DROP TABLE reports", "CREATE TABLE mine (x int)",
+        "SELECT put_reports('2026-W40', '{}', '{}', '{}', '{}', '{}', '{}')",
         "CREATE ROLE mine",
     ],
     ("raw", "owner"): ["CREATE ROLE mine", "SELECT pg_read_file('/etc/passwd')", "CREATE DATABASE mine"],

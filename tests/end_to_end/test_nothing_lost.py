@@ -24,17 +24,15 @@ from typing import Any
 
 import httpx
 import pytest
-import sqlalchemy as sa
 from napari_telemetry.weeks import week_of
 from napari_telemetry.wire import Level
 
 from aggregation.settings import Store
-from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import REPORTS
+from aggregation.stores.raw import open_raw_store
 from tests.support.batches import batch_json
 from tests.support.postgresql import running_cluster
 from tests.support.processes import clean_environment, end, reserved_port
-from tests.support.stores import migrated
+from tests.support.stores import migrated, sqlite_urls
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")]
@@ -147,12 +145,13 @@ class Senders:
 
 async def held(url: str) -> dict[int, list[int]]:
     """Return the revisions that the store holds, by person."""
-    engine = make_engine(url)
+    raw = open_raw_store(url)
     found: dict[int, list[int]] = {}
-    async with engine.connect() as connection:
-        for identifier, revision in await connection.execute(sa.select(REPORTS.c.identifier, REPORTS.c.revision)):
-            found.setdefault(int(identifier, 16), []).append(revision)
-    await engine.dispose()
+    for week in await raw.weeks():
+        async for rows in raw.rows(week):
+            for identifier, _, revision, *_ in rows:
+                found.setdefault(int(identifier, 16), []).append(revision)
+    await raw.close()
     return found
 
 
@@ -178,7 +177,7 @@ def test_on_sqlite_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
         assert sum(senders.told.values()) > KILLS, "they send while it is killed"
         wait_until(lambda: senders.least() > KILLS // 4, "they do not go on after the last kill")
     replica.stop()
-    compare(senders.told, asyncio.run(held(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'raw.sqlite3'}")))
+    compare(senders.told, asyncio.run(held(sqlite_urls(tmp_path / "data")[Store.RAW])))
     assert {answer.status_code for answer in senders.refused} <= {503}
 
 
@@ -257,7 +256,7 @@ def test_a_full_disk_is_a_503_and_recovery_needs_no_restart(tmp_path: Path) -> N
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert client.post(path, content=batch_of(500, 1), headers=headers).status_code == 200
     replica.stop()
-    stored = asyncio.run(held(f"sqlite+aiosqlite:///{tmp_path / 'data' / 'raw.sqlite3'}"))
+    stored = asyncio.run(held(sqlite_urls(tmp_path / "data")[Store.RAW]))
     assert set(stored) >= {1, 500, *(2 + number for number, status in enumerate(statuses) if status == 200)}
 
 

@@ -20,7 +20,7 @@ from aggregation.catalogue import CATALOGUE
 from aggregation.settings import Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw import RawStore, open_raw_store
 from tests.support.processes import clean_environment
 from tests.support.reports import WEEK, expected, random_reports
 from tests.support.stores import migrated
@@ -40,7 +40,7 @@ def in_stores(urls: dict[Store, str], work: Any) -> Any:
     async def on() -> Any:
         for store, url in urls.items():
             await migrated(store, url)
-        raw, engine = RawStore(make_engine(urls[Store.RAW])), make_engine(urls[Store.AGGREGATE])
+        raw, engine = open_raw_store(urls[Store.RAW]), make_engine(urls[Store.AGGREGATE])
         try:
             return await work(raw, AggregateStore(engine))
         finally:

@@ -17,28 +17,24 @@ from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AggregateBase, Certificate, SigningKey
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import REPORTS, RawStore
+from aggregation.stores.raw import open_raw_store
 from aggregation.stores.records import Records
 from migrations import upgrade
-from migrations.copying import copy_store
+from migrations.copying import CopyError, copy_stores
 from tests.support.processes import invoke
 from tests.support.reports import WEEK, random_reports
+from tests.support.stores import sqlite_urls
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
-TABLES = [REPORTS, *AggregateBase.metadata.sorted_tables]
-
-
-def sqlite(folder: Path, store: Store) -> str:
-    return f"sqlite+aiosqlite:///{folder / f'{store}.sqlite3'}"
 
 
 @pytest.fixture
 async def filled(tmp_path: Path) -> Path:
     """A data folder with something in every table."""
     for store in Store:
-        await upgrade(store, sqlite(tmp_path, store))
-    raw = RawStore(make_engine(sqlite(tmp_path, Store.RAW)))
-    aggregate = AggregateStore(make_engine(sqlite(tmp_path, Store.AGGREGATE)))
+        await upgrade(store, sqlite_urls(tmp_path)[store])
+    raw = open_raw_store(sqlite_urls(tmp_path)[Store.RAW])
+    aggregate = AggregateStore(make_engine(sqlite_urls(tmp_path)[Store.AGGREGATE]))
     await raw.put([*random_reports(1, 60), *random_reports(2, 30, week="2026-W41")])
     await publish_week(raw, aggregate, WEEK, published_from(WEEK))
     records = Records(aggregate.engine)
@@ -72,12 +68,22 @@ def _in_utc(value: Any) -> Any:
 async def test_every_row_arrives_as_it_was_and_numbers_go_on(filled: Path, postgresql_url: str) -> None:
     for store in Store:
         await upgrade(store, postgresql_url)
-        await copy_store(store, sqlite(filled, store), postgresql_url)
-    for table in TABLES:
-        source = sqlite(filled, Store.RAW if table is REPORTS else Store.AGGREGATE)
+    source = sqlite_urls(filled)
+    await copy_stores(source, dict.fromkeys(Store, postgresql_url), lambda *_: None)
+    for table in AggregateBase.metadata.sorted_tables:
         copied = await rows_of(postgresql_url, table)
         assert copied, table.name
-        assert copied == await rows_of(source, table), table.name
+        assert copied == await rows_of(source[Store.AGGREGATE], table), table.name
+    before, after = open_raw_store(source[Store.RAW]), open_raw_store(postgresql_url)
+    for week in await before.weeks():
+        assert [row async for rows in after.rows(week) for row in rows] == [
+            row async for rows in before.rows(week) for row in rows
+        ]
+    assert await after.weeks() == ["2026-W40", "2026-W41"]
+    with pytest.raises(CopyError, match="must be empty"):
+        await copy_stores(source, dict.fromkeys(Store, postgresql_url), lambda *_: None)
+    await before.close()
+    await after.close()
     aggregate = AggregateStore(make_engine(postgresql_url))
     assert await aggregate.job_started("refresh", NOW) == 2
     await aggregate.engine.dispose()
@@ -93,4 +99,4 @@ def test_the_command_copies_both_stores_and_says_what_is_left_to_do(filled: Path
     again = invoke("update_server", "db", "copy", str(filled), **urls)
     assert (again.exit_code, "must be empty" in again.stderr) == (1, True)
     nowhere = invoke("update_server", "db", "copy", str(filled / "nowhere"), **urls)
-    assert (nowhere.exit_code, "no SQLite store" in nowhere.stderr) == (2, True)
+    assert (nowhere.exit_code, "no SQLite stores" in nowhere.stderr) == (2, True)

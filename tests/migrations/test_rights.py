@@ -19,7 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from aggregation.retention import put_in_order
 from aggregation.settings import AggregationSettings, Store
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw_postgresql import PostgresqlReports
+from aggregation.stores.reports import Outcome
 from migrations import is_current, upgrade
 from migrations.rights import grant_raw
 from tests.support.reports import WEEK, report
@@ -66,11 +67,11 @@ async def urls(postgresql_url: str) -> AsyncIterator[dict[str, str]]:
 
 
 async def test_the_web_process_does_its_work(urls: dict[str, str]) -> None:
-    web = RawStore(make_engine(urls["web"]))
+    web = PostgresqlReports(urls["web"])
     (stored,) = await web.put([report(1)])
-    assert (stored.stored, stored.is_new) == (True, True)
+    assert (stored.stored, stored.outcome) == (True, Outcome.NEW)
     (repeated,) = await web.put([report(1)])
-    assert (repeated.stored, repeated.is_new) == (True, None)
+    assert (repeated.stored, repeated.outcome) == (True, Outcome.REPEATED)
     assert len(await web.find(report(1).identifier)) == 1
     assert await web.delete(report(1).identifier) == 1
     assert await is_current(Store.RAW, urls["web"])
@@ -104,7 +105,7 @@ FORBIDDEN = [
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
 async def test_the_web_process_is_denied_everything_else(urls: dict[str, str], statement: str) -> None:
-    web = RawStore(make_engine(urls["web"]))
+    web = PostgresqlReports(urls["web"])
     await web.put([report(1)])
     with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
         await run(web.engine, statement)
@@ -114,10 +115,11 @@ async def test_the_web_process_is_denied_everything_else(urls: dict[str, str], s
 
 async def test_a_temporary_object_does_not_fool_the_owners_functions(urls: dict[str, str]) -> None:
     """The classic attack on SECURITY DEFINER: a table or function of the caller's own, found first."""
+    store = PostgresqlReports(urls["web"])
+    await store.put([report(1)])
+    await store.close()
     web = make_engine(urls["web"])
     async with web.begin() as connection:
-        store = RawStore(web)
-        await store.put([report(1)])
         await connection.execute(sa.text("CREATE TEMPORARY TABLE reports (week text, identifier text)"))
         await connection.execute(sa.text("CREATE TEMPORARY TABLE pg_inherits (inhrelid oid, inhparent oid)"))
         await connection.execute(sa.text("SET search_path = pg_temp, pg_catalog, public"))
@@ -128,7 +130,7 @@ async def test_a_temporary_object_does_not_fool_the_owners_functions(urls: dict[
 
 
 async def test_the_scheduler_reads_and_purges_and_stores_nothing(urls: dict[str, str]) -> None:
-    web, scheduler = RawStore(make_engine(urls["web"])), RawStore(make_engine(urls["scheduler"]))
+    web, scheduler = PostgresqlReports(urls["web"]), PostgresqlReports(urls["scheduler"])
     await web.put([report(1), report(2, week="2026-W30")])
     assert await scheduler.weeks() == ["2026-W30", WEEK]
     assert await scheduler.delete_before(WEEK) == 1
@@ -141,7 +143,7 @@ async def test_the_scheduler_reads_and_purges_and_stores_nothing(urls: dict[str,
 
 
 async def test_a_purged_week_leaves_no_table_behind(urls: dict[str, str]) -> None:
-    web, owner = RawStore(make_engine(urls["web"])), RawStore(make_engine(urls["owner"]))
+    web, owner = PostgresqlReports(urls["web"]), PostgresqlReports(urls["owner"])
     await web.put([report(1, week="2026-W30")])
     await owner.delete_before("2026-W31")
     async with owner.engine.connect() as connection:
@@ -152,7 +154,7 @@ async def test_a_purged_week_leaves_no_table_behind(urls: dict[str, str]) -> Non
 
 async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str]) -> None:
     """Neither where a row lies nor by which transaction it came tells anything, and everything goes on."""
-    web, scheduler, owner = (RawStore(make_engine(urls[role])) for role in ("web", "scheduler", "owner"))
+    web, scheduler, owner = (PostgresqlReports(urls[role]) for role in ("web", "scheduler", "owner"))
     for person in (9, 2, 7, 4, 1):
         await web.put([report(person)])
     now = end_of(WEEK) + timedelta(hours=1)
@@ -173,7 +175,7 @@ async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str
 
 
 async def test_a_role_that_is_replaced_loses_its_rights(urls: dict[str, str]) -> None:
-    web, former = RawStore(make_engine(urls["web"])), RawStore(make_engine(urls["scheduler"]))
+    web, former = PostgresqlReports(urls["web"]), PostgresqlReports(urls["scheduler"])
     await web.put([report(1)])
     await grant_raw(urls["owner"], urls["web role"], None)
     for statement in ("SELECT * FROM reports", "SELECT delete_reports_before('2099-W01')", "SELECT delete_reports('x')"):
@@ -186,7 +188,7 @@ async def test_a_role_that_is_replaced_loses_its_rights(urls: dict[str, str]) ->
 async def test_one_role_for_web_and_jobs_may_do_the_work_of_both(urls: dict[str, str]) -> None:
     role = urls["web role"]
     assert await grant_raw(urls["owner"], role, role) == [role]
-    both = RawStore(make_engine(urls["web"]))
+    both = PostgresqlReports(urls["web"])
     await both.put([report(1, week="2026-W30")])
     assert await both.weeks() == ["2026-W30"]
     assert await both.delete_before(WEEK) == 1

@@ -11,7 +11,7 @@ from typing import Any
 from napari_telemetry.wire import KEY_FIELDS, SCHEMA_VERSION
 
 from aggregation.catalogue import LEVEL_COLUMN, Dimension, Entry
-from aggregation.stores.reports import NewReport
+from aggregation.stores.reports import Report
 from update_server.demo.population import World, batch_of, people_of
 
 WEEK = "2026-W40"
@@ -26,7 +26,7 @@ WORLD = World(
 
 def report(
     person: int, environment: int = 0, *, week: str = WEEK, revision: int = 1, level: str = "full", **changes: Any
-) -> NewReport:
+) -> Report:
     """Return a report of the person with that number, at ``level``, with some fields changed."""
     document: dict[str, Any] = {
         "napari_version": "0.6.1",
@@ -41,10 +41,10 @@ def report(
     if level == "full":
         layer = {"layer": "image", "size_category": "SMALL", "ndim": 3, "class": "ndarray", "dtype": "uint8", "count": 10}
         document |= {"command_usage": {"affinder.start_affinder": 10}, "data_size_info": [layer]}
-    return NewReport(week, f"{person:032x}", f"{environment:08x}", revision, level, 1, document | changes)
+    return Report(week, f"{person:032x}", f"{environment:08x}", revision, level, 1, document | changes)
 
 
-def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[NewReport]:
+def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[Report]:
     """Return the reports of sample people: some have several environments, some send less."""
     dice = random.Random(seed)
     crowd = people_of(PLUGINS, 1, people, seed, python_at=lambda dice, _: dice.choice(("3.10", "3.11", "3.12")), spread=0.5)
@@ -53,16 +53,16 @@ def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[NewRepor
         for environment in person.environments:
             batch = batch_of(WORLD, person, environment, week, dice, is_first=dice.random() < 0.3)
             key = {name: batch["report"].pop(name) for name in KEY_FIELDS}
-            found.append(NewReport(**key, level=person.level, schema_version=SCHEMA_VERSION, document=batch["report"]))
+            found.append(Report(**key, level=person.level, schema_version=SCHEMA_VERSION, document=batch["report"]))
     return found
 
 
-def expected(entry: Entry, reports: Iterable[NewReport]) -> dict[tuple[str, ...], int]:
+def expected(entry: Entry, reports: Iterable[Report]) -> dict[tuple[str, ...], int]:
     """Return what must be published of an entry, by the values of its dimensions: nothing of it is shared with the program."""
     return {values: people // 5 * 5 for values, people in recounted(entry, reports).items() if people >= 10}
 
 
-def recounted(entry: Entry, reports: Iterable[NewReport]) -> dict[tuple[str, ...], int]:
+def recounted(entry: Entry, reports: Iterable[Report]) -> dict[tuple[str, ...], int]:
     """Return how many people are in each cell of an entry, exactly."""
     people: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for item in reports:
@@ -73,7 +73,7 @@ def recounted(entry: Entry, reports: Iterable[NewReport]) -> dict[tuple[str, ...
     return {values: len(who) for values, who in people.items()}
 
 
-def _values(item: NewReport, dimensions: tuple[Dimension, ...]) -> list[tuple[str, ...]]:
+def _values(item: Report, dimensions: tuple[Dimension, ...]) -> list[tuple[str, ...]]:
     laid_out = [dimension.field for dimension in dimensions if dimension.part is not None]
     if not laid_out:
         return [tuple(_value(item, dimension, None) for dimension in dimensions)]
@@ -82,7 +82,7 @@ def _values(item: NewReport, dimensions: tuple[Dimension, ...]) -> list[tuple[st
     return [tuple(_value(item, dimension, one) for dimension in dimensions) for one in items]
 
 
-def _value(item: NewReport, dimension: Dimension, one: Any) -> str:
+def _value(item: Report, dimension: Dimension, one: Any) -> str:
     if dimension.field == LEVEL_COLUMN:
         return item.level
     if dimension.part is None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from aggregation.settings import Store
+from aggregation.settings import AggregationSettings, Store
 from aggregation.stores.engines import make_engine
 from migrations import upgrade
 
@@ -24,20 +24,25 @@ async def migrated(store: Store, url: str | None) -> None:
     if url is None:
         return
     file = sa.make_url(url).database or ""
-    if sa.make_url(url).get_backend_name() != "sqlite" or Path(file).exists():
+    if store is Store.RAW or sa.make_url(url).get_backend_name() != "sqlite" or Path(file).exists():
         await upgrade(store, url)
         return
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     Path(file).touch(mode=0o600)
-    Path(file).write_bytes(await asyncio.to_thread(_template, store))
+    Path(file).write_bytes(await asyncio.to_thread(_template))
+
+
+def sqlite_urls(folder: Path) -> dict[Store, str]:
+    """URLs of the two stores in a data folder."""
+    settings = AggregationSettings(data=folder, raw_url=None, aggregate_url=None)
+    return {store: str(settings.url(store)) for store in Store}
 
 
 @cache
-def _template(store: Store) -> bytes:
+def _template() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "store.sqlite3"
-        asyncio.run(upgrade(store, f"sqlite+aiosqlite:///{file}"))
-        return file.read_bytes()
+        asyncio.run(upgrade(Store.AGGREGATE, sqlite_urls(Path(folder))[Store.AGGREGATE]))
+        return (Path(folder) / "aggregate.sqlite3").read_bytes()
 
 
 @contextlib.contextmanager

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from napari_telemetry.wire import Level
 from pydantic import ValidationError
-from sqlalchemy import make_url
 from typer.testing import CliRunner
 
 from aggregation.settings import AggregationSettings, Store
+from aggregation.stores.raw import open_raw_store
+from migrations import upgrade
+from tests.support.reports import WEEK, report
 from update_server.__main__ import app
 from update_server.operations.settings_page import described, page
 from update_server.settings import Settings
@@ -77,9 +79,14 @@ def test_every_setting_is_described_and_the_page_is_that_of_the_program() -> Non
 
 
 @pytest.mark.parametrize("name", ["a%41b", "q?y=1", "ü b#c", "a&b"])
-def test_the_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+async def test_the_data_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
     settings = AggregationSettings(data=tmp_path / name)
     for store in Store:
         url = settings.url(store)
         assert url is not None
-        assert make_url(url).database == str(tmp_path / name / f"{store}.sqlite3")
+        await upgrade(store, url)
+    raw = open_raw_store(settings.url(Store.RAW) or "")
+    await raw.put([report(1)])
+    await raw.close()
+    made = {path.relative_to(tmp_path / name).as_posix() for path in (tmp_path / name).rglob("*") if path.is_file()}
+    assert made == {"aggregate.sqlite3", f"raw/{WEEK}.sqlite3"}

@@ -29,7 +29,7 @@ from aggregation.export import Format, export
 from aggregation.publish import publish_week
 from aggregation.stores.aggregate_tables import SigningKey
 from aggregation.stores.certificates import CertificateStore
-from aggregation.stores.reports import NewReport
+from aggregation.stores.reports import Report
 from tests.support.reports import WEEK, report
 from tests.update_server.conftest import NOW, Client, running_client, services_of
 
@@ -39,7 +39,7 @@ HIDDEN = ("napari-harpy", "3.14", "0.7.9", "freebsd", "riscv64", "FreeBSD 15", "
 Seen = dict[str, str | bytes]
 
 
-def population(*, with_hidden: bool) -> Iterator[NewReport]:
+def population(*, with_hidden: bool) -> Iterator[Report]:
     """Two weeks of people. Up to nine of them have another environment, in which everything is rare."""
     layer = {"layer": "tracks", "size_category": "HUGE", "ndim": 5, "class": "Odd", "dtype": "float16", "count": 1000}
     rare: dict[str, Any] = {

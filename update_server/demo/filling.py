@@ -6,6 +6,7 @@ The batches are posted to the application itself, in this process, on a clock th
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 
@@ -60,13 +61,13 @@ async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people:
     Raises NotADemoError where there are stores without the mark of made-up numbers.
     """
     mark = settings.data / DEMO_MARK
-    stores = [settings.data / name for name in ("raw.sqlite3", "aggregate.sqlite3")]
+    stores = [settings.data / name for name in ("raw", "aggregate.sqlite3")]
     if any(store.exists() for store in stores) and not mark.exists():
         raise NotADemoError(f"{settings.data} holds numbers that may be real. Name another folder in UPDATE_SERVER_DATA.")
     settings.data.mkdir(parents=True, exist_ok=True)
     for store in stores:
         for path in settings.data.glob(f"{store.name}*"):
-            path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     mark.write_text(f"{MARKED}\n", "utf-8")
     changes = {"jobs": False, "now": None, "reports_per_minute": 0, "reports_per_day": 0, "metrics_port": None}
     own = settings.model_copy(update=changes | {"aggregation": AggregationSettings(data=settings.data)})

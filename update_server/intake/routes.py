@@ -36,7 +36,6 @@ from aggregation.stores.raw import RawStore
 from update_server.intake.decoding import json_text
 from update_server.intake.limiting import AddressLimits, client_address
 from update_server.intake.validation import SCHEMA_VERSIONS, accepted
-from update_server.operations.metrics import outcome_of
 from update_server.problems import Problem, ProblemBody
 from update_server.representations import respond
 from update_server.services import RETRY_AFTER_S, Services
@@ -142,7 +141,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         if services.writer is None:
             raise Problem(503, "This server takes no telemetry.", retry_after=86400)
         stored = await services.writer.put(batch.report)
-        services.metrics.reports.labels(checked.value, outcome_of(stored)).inc()
+        services.metrics.reports.labels(checked.value, stored.outcome.value).inc()
         services.metrics.left_out.labels("plugins").inc(batch.left_out.plugins)
         services.metrics.left_out.labels("commands").inc(batch.left_out.commands)
         answer = BatchAnswer(Receipt(stored.stored, stored.revision, stored.reason, batch.left_out))

@@ -29,7 +29,7 @@ from napari_telemetry.wire import (
 )
 from packaging.utils import canonicalize_name
 
-from aggregation.stores.reports import NewReport
+from aggregation.stores.reports import Report
 from update_server.intake import vocabulary
 from update_server.intake.allowed import Allowed
 from update_server.problems import Problem
@@ -41,7 +41,7 @@ SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
 class AcceptedBatch(Struct, frozen=True):
     """A report to be stored, and what was left out of it."""
 
-    report: NewReport
+    report: Report
     left_out: LeftOut
 
 
@@ -72,7 +72,7 @@ def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> Acce
     _check_week(batch.report.week, now)
     report, left_out = _on_public_lists(batch.report, allowed)
     document = {name: value for name, value in _plain(report).items() if name not in KEY_FIELDS}
-    stored = NewReport(
+    stored = Report(
         report.week, report.identifier, report.environment, report.revision, str(level), batch.schema_version, document
     )
     return AcceptedBatch(stored, left_out)

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.stores.raw import RawStore
-from aggregation.stores.reports import NewReport, Stored
+from aggregation.stores.reports import Report, Stored
 from update_server.problems import Problem
 
 MOST_IN_A_TRANSACTION = 200
@@ -28,14 +28,14 @@ class ReportWriter:
     def __init__(self, store: RawStore, most_waiting: int = 2000) -> None:
         """``most_waiting``: reports that may wait for the next commit."""
         self._store = store
-        self._queue: asyncio.Queue[tuple[NewReport, asyncio.Future[Stored]]] = asyncio.Queue(most_waiting)
+        self._queue: asyncio.Queue[tuple[Report, asyncio.Future[Stored]]] = asyncio.Queue(most_waiting)
 
     @property
     def waiting(self) -> int:
         """How many reports wait for the next commit."""
         return self._queue.qsize()
 
-    async def put(self, report: NewReport) -> Stored:
+    async def put(self, report: Report) -> Stored:
         """Store a report, and return what became of it once that is durable. Raises Problem 503."""
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         try:
@@ -53,7 +53,7 @@ class ReportWriter:
                     group.append(self._queue.get_nowait())
             await self._write(group)
 
-    async def _write(self, group: list[tuple[NewReport, asyncio.Future[Stored]]]) -> None:
+    async def _write(self, group: list[tuple[Report, asyncio.Future[Stored]]]) -> None:
         try:
             results = await self._store.put([report for report, _ in group])
         except (SQLAlchemyError, OSError) as error:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any
 
-import sqlalchemy as sa
 from litestar import Response, get
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.standing import Standing, broken_promises, failing_jobs, standing
 from aggregation.stores.raw import RawStore
@@ -83,8 +82,8 @@ async def readiness(services: Services) -> Ready:
     Raw reports that are older than promised are worth an alarm all the same.
     """
     index, reasons, serves = index_health(services)
-    stores = {"aggregate": await _store_state(services.aggregate.engine)}
-    stores["raw"] = await _store_state(services.raw.engine) if services.raw else "switched off"
+    stores = {"aggregate": await _state(services.aggregate.published_weeks())}
+    stores["raw"] = await _state(services.raw.check()) if services.raw else "switched off"
     for name, state in stores.items():
         if state not in ("ok", "switched off"):
             reasons.append(f"The {name} store can't be used: {state}.")
@@ -112,7 +111,7 @@ def raw_that_lists_weeks(services: Services) -> RawStore | None:
     """The raw store, where this process may know of which weeks there are reports: on PostgreSQL only whoever runs the jobs."""
     if services.settings.jobs and services.jobs_raw is not None:
         return services.jobs_raw
-    return services.raw if services.raw is not None and services.raw.engine.dialect.name == "sqlite" else None
+    return services.raw if services.raw is not None and services.raw.web_lists_weeks else None
 
 
 def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
@@ -151,10 +150,9 @@ def _text(instant: datetime | None) -> str | None:
     return None if instant is None else instant_text(instant)
 
 
-async def _store_state(engine: AsyncEngine) -> str:
+async def _state(check: Awaitable[object]) -> str:
     try:
-        async with engine.connect() as connection:
-            await connection.execute(sa.text("SELECT 1"))
+        await check
     except (SQLAlchemyError, OSError) as error:
         return type(error).__name__
     return "ok"

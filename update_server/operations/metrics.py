@@ -8,7 +8,6 @@ level.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from napari_telemetry.weeks import start_of
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
@@ -54,9 +53,8 @@ class Metrics:
             "requests", "Requests, except files of the index", ["endpoint", "status"], registry=self.registry
         )
         self.reports = Counter(
-            "reports", "Reports that came, by what became of them: new, replaced, repeated, not_taken", ["level", "outcome"],
-            registry=self.registry,
-        )  # fmt: skip
+            "reports", "Reports that came, by what became of them", ["level", "outcome"], registry=self.registry
+        )
         self.left_out = Counter(
             "report_entries_left_out", "Plugins and commands on no public list", ["kind"], registry=self.registry
         )
@@ -136,10 +134,3 @@ class Metrics:
             thread.join(5)
 
         return stop
-
-
-def outcome_of(stored: Any) -> str:
-    """Return what became of a report, as the counter calls it."""
-    if not stored.stored:
-        return "not_taken"
-    return {None: "repeated", True: "new", False: "replaced"}[stored.is_new]

@@ -1,15 +1,16 @@
-"""The table of raw reports; on PostgreSQL in partitions by week, with the functions by which roles without rights use it.
+"""The table of raw reports on PostgreSQL, in partitions by week, with the functions by which roles without rights use it.
 
 Dropping a partition deletes a week and leaves nothing behind. The functions run with their owner's rights (``SECURITY
 DEFINER``), so the web process needs none on the table: it can store reports, and find and delete those of an identifier that it
-is given, but it cannot list any. SQLite needs neither.
+is given, but it cannot list any.
 
 ``CREATE TABLE … PARTITION OF`` would lock the whole table: the first report of a week would wait for a count that reads another
 week, and all other reports would queue behind it. So `make_partition` creates a table and attaches it.
 """
 
-import sqlalchemy as sa
 from alembic import op
+
+from aggregation.stores.reports import MOST_ENVIRONMENTS
 
 revision = "0001"
 down_revision = None
@@ -17,7 +18,7 @@ down_revision = None
 TABLE = """
 CREATE TABLE reports (
     week varchar(8) NOT NULL, identifier varchar(32) NOT NULL, environment varchar(8) NOT NULL, revision integer NOT NULL,
-    level varchar(6) NOT NULL, schema_version integer NOT NULL, document jsonb NOT NULL,
+    level varchar(6) NOT NULL, schema_version integer NOT NULL, document text NOT NULL,
     PRIMARY KEY (week, identifier, environment)
 ) PARTITION BY LIST (week)
 """
@@ -61,53 +62,42 @@ END $$
 """
 
 PUT = """
-CREATE FUNCTION put_reports(batch jsonb)
-RETURNS TABLE (place integer, stored boolean, revision integer, reason text, is_new boolean) LANGUAGE plpgsql SECURITY DEFINER
-SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-    of_week text;
-    item record;
-    held record;
+CREATE FUNCTION put_reports(of_week text, identifiers text[], environments text[], revisions integer[], levels text[],
+    schema_versions integer[], documents text[])
+RETURNS TABLE (outcome text, held integer) LANGUAGE plpgsql SECURITY DEFINER
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$  -- a new week has no statistics
 BEGIN
-    -- First, so that no session waits for a partition while it holds the lock of an identifier.
-    FOR of_week IN SELECT DISTINCT value ->> 'week' COLLATE "C" FROM jsonb_array_elements(batch) ORDER BY 1 LOOP
-        PERFORM SCHEMA.make_partition(of_week);
-    END LOOP;
-    -- In the order of the key, so that two processes which store the same reports can't wait for each other in a circle.
-    FOR item IN
-        SELECT * FROM (SELECT ordinality AS number, value ->> 'week' AS week, value ->> 'identifier' AS identifier,
-            value ->> 'environment' AS environment, (value ->> 'revision')::integer AS rev, value ->> 'level' AS level,
-            (value ->> 'schema_version')::integer AS schema_version, value -> 'document' AS document
-        FROM jsonb_array_elements(batch) WITH ORDINALITY) AS items
-        ORDER BY items.week COLLATE "C", items.identifier COLLATE "C", items.environment COLLATE "C", items.rev, items.number
-    LOOP
-        place := item.number;
-        PERFORM pg_advisory_xact_lock(hashtextextended(item.week || item.identifier, 0));
-        SELECT * INTO held FROM SCHEMA.reports r
-        WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
-        IF NOT FOUND THEN
-            IF (SELECT count(*) FROM SCHEMA.reports r WHERE r.week = item.week AND r.identifier = item.identifier) >= 8 THEN
-                stored := false; revision := item.rev; is_new := NULL;
-                reason := 'there are 8 environments of this identifier already';
-            ELSE
-                INSERT INTO SCHEMA.reports VALUES (item.week, item.identifier, item.environment, item.rev, item.level,
-                    item.schema_version, item.document);
-                stored := true; revision := item.rev; reason := NULL; is_new := true;
-            END IF;
-        ELSIF held.revision < item.rev THEN
-            UPDATE SCHEMA.reports r SET revision = item.rev, level = item.level, schema_version = item.schema_version,
-                document = item.document
-            WHERE r.week = item.week AND r.identifier = item.identifier AND r.environment = item.environment;
-            stored := true; revision := item.rev; reason := NULL; is_new := false;
-        ELSIF held.revision = item.rev AND held.level = item.level AND held.schema_version = item.schema_version
-            AND held.document = item.document THEN
-            stored := true; revision := held.revision; reason := NULL; is_new := NULL;
-        ELSE
-            stored := false; revision := held.revision; is_new := NULL;
-            reason := format('revision %s of this report is held already', held.revision);
-        END IF;
-        RETURN NEXT;
-    END LOOP;
+    PERFORM SCHEMA.make_partition(of_week);
+    -- In one order for all, so that two processes which store the same reports can't wait for each other in a circle.
+    PERFORM pg_advisory_xact_lock(key) FROM (
+        SELECT DISTINCT hashtextextended(of_week || identifier, 0) AS key FROM unnest(identifiers) AS identifier ORDER BY 1
+    ) AS keys;
+    RETURN QUERY WITH sent AS (
+        SELECT item.*, r.revision AS held_revision, r.level = item.level AND r.schema_version = item.schema_version
+            AND r.document = item.document AS is_same,
+            (SELECT count(*) FROM SCHEMA.reports e WHERE e.week = of_week AND e.identifier = item.identifier) AS environments
+        FROM unnest(identifiers, environments, revisions, levels, schema_versions, documents) WITH ORDINALITY
+            AS item(identifier, environment, revision, level, schema_version, document, place)
+        LEFT JOIN SCHEMA.reports r
+            ON r.week = of_week AND r.identifier = item.identifier AND r.environment = item.environment
+    ), judged AS (
+        SELECT sent.*, CASE
+            WHEN held_revision IS NULL AND sent.environments + row_number() OVER (
+                PARTITION BY identifier, held_revision IS NULL ORDER BY place) > MOST_ENVIRONMENTS THEN 'too_many'
+            WHEN held_revision IS NULL THEN 'new'
+            WHEN held_revision < revision THEN 'replaced'
+            WHEN held_revision = revision AND is_same THEN 'repeated'
+            ELSE 'held' END AS judgement
+        FROM sent
+    ), written AS (
+        INSERT INTO SCHEMA.reports AS r
+        SELECT of_week, identifier, environment, revision, level, schema_version, document FROM judged
+        WHERE judgement IN ('new', 'replaced')
+        ON CONFLICT (week, identifier, environment) DO UPDATE SET revision = EXCLUDED.revision, level = EXCLUDED.level,
+            schema_version = EXCLUDED.schema_version, document = EXCLUDED.document
+    )
+    SELECT judgement, CASE WHEN judgement = 'held' THEN held_revision ELSE revision END FROM judged ORDER BY place;
 END $$
 """
 
@@ -197,7 +187,7 @@ END $$
 FUNCTIONS = {
     "close_partition(text)": CLOSE_PARTITION,
     "make_partition(text)": MAKE_PARTITION,
-    "put_reports(jsonb)": PUT,
+    "put_reports(text, text[], text[], integer[], text[], integer[], text[])": PUT,
     "weeks_of_reports()": WEEKS,
     "find_reports(text)": FIND,
     "delete_reports(text)": DELETE,
@@ -208,22 +198,10 @@ FUNCTIONS = {
 
 def upgrade() -> None:
     connection = op.get_bind()
-    if connection.dialect.name == "postgresql":
-        schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
-        connection.exec_driver_sql(TABLE)
-        for signature, function in FUNCTIONS.items():
-            connection.exec_driver_sql(function.replace("SCHEMA.", f"{schema}."))
-            connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
-        return
-    op.create_table(
-        "reports",
-        sa.Column("week", sa.String(8), nullable=False),
-        sa.Column("identifier", sa.String(32), nullable=False),
-        sa.Column("environment", sa.String(8), nullable=False),
-        sa.Column("revision", sa.Integer(), nullable=False),
-        sa.Column("level", sa.String(6), nullable=False),
-        sa.Column("schema_version", sa.Integer(), nullable=False),
-        sa.Column("document", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("week", "identifier", "environment"),
-        sqlite_with_rowid=False,
-    )
+    schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
+    connection.exec_driver_sql(TABLE)
+    for signature, function in FUNCTIONS.items():
+        connection.exec_driver_sql(
+            function.replace("SCHEMA.", f"{schema}.").replace("MOST_ENVIRONMENTS", str(MOST_ENVIRONMENTS))
+        )
+        connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")

@@ -17,8 +17,8 @@ from aggregation.publish import publish_week
 from aggregation.settings import AggregationSettings, Role, Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
-from aggregation.stores.reports import NewReport
+from aggregation.stores.raw import RawStore, open_raw_store
+from aggregation.stores.reports import Report
 from tests.support.reports import report
 from tests.support.stores import migrated
 
@@ -46,7 +46,7 @@ class Command:
             urls = [AggregationSettings().url(store, Role.OWNER) for store in Store]
             for store, url in zip(Store, urls, strict=True):
                 await migrated(store, url or "")
-            raw, aggregate = RawStore(make_engine(urls[0] or "")), AggregateStore(make_engine(urls[1] or ""))
+            raw, aggregate = open_raw_store(urls[0] or ""), AggregateStore(make_engine(urls[1] or ""))
             try:
                 return await work(raw, aggregate)
             finally:
@@ -55,7 +55,7 @@ class Command:
 
         return asyncio.run(on())
 
-    def prepare(self, reports: Iterable[NewReport] = ()) -> None:
+    def prepare(self, reports: Iterable[Report] = ()) -> None:
         """Make the stores, with these reports."""
 
         async def put(raw: RawStore, _: AggregateStore) -> None:

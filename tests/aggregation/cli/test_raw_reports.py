@@ -43,7 +43,7 @@ def test_inspecting_is_written_down_and_shows_no_identifier(command: Command) ->
     assert not any(report(person).identifier in str(shown) for person in range(12))
     assert "environment" not in str(shown)
     command("inspect", "--reason", REASON + ", again", "--week", WEEK)
-    assert inspections(command) == [(WEEK, 10, REASON + ", again"), ("", 3, REASON)]
+    assert inspections(command) == [(WEEK, 10, REASON + ", again"), (WEEK, 3, REASON)]
 
 
 def test_nothing_is_shown_that_can_not_be_written_down(command: Command, folder: Path) -> None:

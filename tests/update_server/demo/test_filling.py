@@ -9,7 +9,7 @@ import pytest
 
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw import open_raw_store
 from tests.support.facts import write_snapshot
 from update_server.demo.filling import WHOLE, NotADemoError, fill
 from update_server.settings import DEMO_MARK, Settings
@@ -31,7 +31,7 @@ async def test_weeks_are_published_by_the_rule_and_old_reports_deleted(tmp_path:
     assert settings.is_demo
     assert WHOLE in (tmp_path / DEMO_MARK).read_text("utf-8")
     aggregate = AggregateStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'aggregate.sqlite3'}"))
-    raw = RawStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'raw.sqlite3'}"))
+    raw = open_raw_store(f"sqlite+aiosqlite:///{tmp_path / 'raw'}")
     weeks = await aggregate.published_weeks()
     assert (len(weeks), weeks[-1]) == (12, "2026-W44")
     assert len(await raw.weeks()) < 12

@@ -257,31 +257,22 @@ async def test_without_a_raw_store_everything_is_served_but_intake(make_client: 
 
 
 async def test_a_store_that_is_away_is_503_and_comes_back(client: Client) -> None:
-    import sqlalchemy as sa
-
-    raw = services_of(client).raw
-    assert raw is not None
-    async with raw.engine.begin() as connection:
-        await connection.execute(sa.text("ALTER TABLE reports RENAME TO elsewhere"))
+    folder = services_of(client).settings.data / "raw"
+    folder.rename(folder.with_name("elsewhere"))
     response = await send(client, batch_json(Level.FULL))
     assert response.status_code == 503
     assert int(response.headers["retry-after"]) > 0
-    async with raw.engine.begin() as connection:
-        await connection.execute(sa.text("ALTER TABLE elsewhere RENAME TO reports"))
+    folder.with_name("elsewhere").rename(folder)
     assert (await send(client, batch_json(Level.FULL))).status_code == 200
 
 
 async def test_trouble_with_the_store_is_503_and_tells_the_log_nothing_about_anybody(
     client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import sqlalchemy as sa
-
     from update_server.operations import logs
 
-    raw = services_of(client).raw
-    assert raw is not None
-    async with raw.engine.begin() as connection:
-        await connection.execute(sa.text("ALTER TABLE reports RENAME TO elsewhere"))
+    folder = services_of(client).settings.data / "raw"
+    folder.rename(folder.with_name("elsewhere"))
     for form in ("json", "text"):
         logs.configure(form, "debug")
         for path in ("/api/reports/find", "/api/reports/delete"):

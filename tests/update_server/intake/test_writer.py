@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from aggregation.settings import Store
-from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore
+from aggregation.stores.raw import RawStore, open_raw_store
 from tests.support.reports import report
 from tests.support.stores import migrated
 from update_server.intake.writer import ReportWriter
@@ -16,9 +15,9 @@ from update_server.problems import Problem
 
 
 async def make_store(folder: Path) -> RawStore:
-    url = f"sqlite+aiosqlite:///{folder / 'raw.sqlite3'}"
+    url = f"sqlite+aiosqlite:///{folder / 'raw'}"
     await migrated(Store.RAW, url)
-    return RawStore(make_engine(url))
+    return open_raw_store(url)
 
 
 async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ async def test_metrics_count_reports_by_what_became_of_them(tmp_path: Path) -> N
         for batch in (first, first, second, first):
             await client.post("/api/updates/basic?python=3.11", json=batch)
         text = (await scraper.get(f"http://127.0.0.1:{port}/metrics")).text
-        for outcome in ("new", "repeated", "replaced", "not_taken"):
+        for outcome in ("new", "repeated", "replaced", "held"):
             assert f'reports_total{{level="basic",outcome="{outcome}"}} 1.0' in text
         assert 'requests_total{endpoint="/api/updates/{level}",status="200"} 4.0' in text
         assert "report_queue_length 0.0" in text

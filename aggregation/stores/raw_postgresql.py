@@ -1,0 +1,139 @@
+"""The raw store on PostgreSQL: a table with a partition for each week.
+
+All that the web process does goes through functions of the table's owner (see the migration), because that process has no
+rights on the table itself. What is deleted goes from the disk with PostgreSQL's own vacuum and log (docs/scaling.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Collection, Sequence
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from aggregation.stores.engines import make_engine
+from aggregation.stores.reports import Outcome, RawRow, Report, Stored, report_of
+
+ATTEMPTS, BETWEEN_ATTEMPTS_S = 20, 3.0
+"""To drop partitions while others read them."""
+LOCK_NOT_AVAILABLE = "55P03"
+ROWS_AT_A_TIME = 2000
+
+_PUT = sa.text(
+    "SELECT outcome, held FROM put_reports(:week, CAST(:identifiers AS text[]), CAST(:environments AS text[]), "
+    "CAST(:revisions AS integer[]), CAST(:levels AS text[]), CAST(:schema_versions AS integer[]), CAST(:documents AS text[]))"
+)
+_FIND = sa.text("SELECT * FROM find_reports(:identifier)")
+_ROWS = sa.text(
+    "SELECT identifier, environment, revision, level, schema_version, document FROM reports "
+    "WHERE week = :week AND identifier >= :first AND identifier < :last ORDER BY identifier, environment"
+)
+_WEEKS = sa.text("SELECT week FROM weeks_of_reports() AS week WHERE EXISTS (SELECT FROM reports r WHERE r.week = week.week)")
+
+
+class PostgresqlReports:
+    """The table of a database; see `RawStore`."""
+
+    web_lists_weeks = False
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = make_engine(url)
+        self._intake = make_engine(url, pool_pre_ping=False, isolation_level="AUTOCOMMIT")  # one way to the server and back
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        await self.engine.dispose()
+        await self._intake.dispose()
+
+    async def check(self) -> None:
+        """Ask the server something."""
+        async with self.engine.connect() as connection:
+            await connection.execute(sa.text("SELECT 1"))
+
+    async def put(self, reports: Sequence[Report]) -> list[Stored]:
+        """Store reports, those of a week in one transaction.
+
+        A report of which there are two revisions goes one after the other: a statement sees what was there before it.
+        """
+        rounds: list[dict[tuple[str, str, str], int]] = []
+        for place, report in enumerate(reports):
+            key = (report.week, report.identifier, report.environment)
+            mine = next((one for one in rounds if key not in one), None)
+            if mine is None:
+                rounds.append(mine := {})
+            mine[key] = place
+        outcomes: dict[int, Stored] = {}
+        async with self._intake.connect() as connection:
+            for one in rounds:
+                for week in sorted({week for week, *_ in one}):
+                    places = [place for key, place in one.items() if key[0] == week]
+                    chosen = [reports[place] for place in places]
+                    values = {
+                        "week": week,
+                        "identifiers": [report.identifier for report in chosen],
+                        "environments": [report.environment for report in chosen],
+                        "revisions": [report.revision for report in chosen],
+                        "levels": [report.level for report in chosen],
+                        "schema_versions": [report.schema_version for report in chosen],
+                        "documents": [msgspec.json.encode(report.document).decode() for report in chosen],
+                    }
+                    rows = (await connection.execute(_PUT, values)).all()
+                    stored = [Stored(Outcome(outcome), held) for outcome, held in rows]
+                    outcomes |= dict(zip(places, stored, strict=True))
+        return [outcomes[place] for place in range(len(reports))]
+
+    async def find(self, identifier: str) -> list[Report]:
+        """Return all that is stored for an identifier, by week and environment."""
+        async with self.engine.connect() as connection:
+            rows = await connection.execute(_FIND, {"identifier": identifier})
+            return [report_of(week, row) for week, *row in rows]
+
+    async def delete(self, identifier: str) -> int:
+        """Delete all that is stored for an identifier."""
+        async with self.engine.begin() as connection:
+            return int(await connection.scalar(sa.text("SELECT delete_reports(:it)"), {"it": identifier}) or 0)
+
+    async def delete_before(self, week: str) -> int:
+        """Drop the partitions of all weeks before ``week``.
+
+        Where somebody reads the table this gives up soon, and tries again, rather than let the intake queue behind it.
+        """
+        for attempt in range(ATTEMPTS):
+            try:
+                async with self.engine.begin() as connection:
+                    await connection.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
+                    return int(await connection.scalar(sa.text("SELECT delete_reports_before(:week)"), {"week": week}) or 0)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or attempt == ATTEMPTS - 1:
+                    raise
+                await asyncio.sleep(BETWEEN_ATTEMPTS_S)
+        raise AssertionError("unreachable")
+
+    async def put_in_order(self, week: str) -> None:
+        """Write a week's partition anew: else places (``ctid``) and transactions (``xmin``) tell what came after what."""
+        async with self.engine.begin() as connection:
+            await connection.execute(sa.text("SELECT put_in_order(:week)"), {"week": week})
+
+    async def weeks(self) -> list[str]:
+        """Return the weeks of which there are reports, in order."""
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(_WEEKS)).scalars())
+
+    async def count(self, weeks: Collection[str]) -> dict[str, int]:
+        """Return how many reports there are of each of these weeks."""
+        counted: dict[str, int] = {}
+        async with self.engine.connect() as connection:
+            for week in weeks:
+                query = sa.text("SELECT count(*) FROM reports WHERE week = :week")
+                counted[week] = int(await connection.scalar(query, {"week": week}) or 0)
+        return counted
+
+    async def rows(self, week: str, first: str = "", last: str = "g") -> AsyncGenerator[list[RawRow]]:
+        """Yield the reports with identifiers from ``first`` to below ``last``, in the order of their key, some at a time."""
+        async with self.engine.connect() as connection:
+            result = await connection.stream(_ROWS, {"week": week, "first": first, "last": last})
+            async for rows in result.partitions(ROWS_AT_A_TIME):
+                yield [tuple(row) for row in rows]

@@ -1,0 +1,329 @@
+"""The raw store on SQLite: a folder with one file a week, such as ``2026-W47.sqlite3``.
+
+Whoever reads is in nobody's way (WAL), and a commit is durable (``synchronous=FULL``). What SQLite's log holds of an older
+state goes with the next deletion, and when the service stops or starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import sqlite3
+import time
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
+
+from aggregation.stores import engines
+from aggregation.stores.reports import MOST_ENVIRONMENTS, Outcome, RawRow, Report, Stored, report_of
+
+T = TypeVar("T")
+
+FORMAT = 1
+"""Of the files. One of another format is not touched."""
+WAITS_S = 60.0
+"""So long a report waits while its week is written anew."""
+REPORTS_PER_MERGE = 2000
+"""After so many, the log is merged into the file, beside the intake."""
+MOST_KEPT_OPEN = 4
+"""Weeks take reports for three weeks, and a day at each end for wrong clocks."""
+RESTS = 9
+"""Times as long as it took to write weeks anew, until that is done again: nobody can keep the intake busy by deleting."""
+ROWS_AT_A_TIME = 2000
+PRAGMAS = (
+    "page_size = 8192",  # of a new file: a usual report has a page of 4,096 bytes to itself, and another for what is left of it
+    "journal_mode = WAL",
+    "wal_autocheckpoint = 20000",  # pages, 160 MB: merging the log in a commit would let all who share it wait
+    "secure_delete = ON",
+)
+
+_OF_A_WEEK = re.compile(r"[0-9]{4}-W[0-9]{2}\.sqlite3")
+_TABLE = """CREATE TABLE reports (
+    identifier TEXT NOT NULL, environment TEXT NOT NULL, revision INTEGER NOT NULL, level TEXT NOT NULL,
+    schema_version INTEGER NOT NULL, document TEXT NOT NULL, PRIMARY KEY (identifier, environment)
+) WITHOUT ROWID"""
+_OWN = "SELECT * FROM reports WHERE identifier = ? ORDER BY environment"
+_HELD = "SELECT environment, revision FROM reports WHERE identifier = ?"
+_CONTENT = "SELECT level, schema_version, document FROM reports WHERE identifier = ? AND environment = ?"
+_WRITE = "INSERT OR REPLACE INTO reports VALUES (?, ?, ?, ?, ?, ?)"
+_COUNT = "SELECT identifier, count(*) FROM reports WHERE identifier IN (SELECT value FROM json_each(?)) GROUP BY identifier"
+_COPY = """INSERT INTO reports SELECT * FROM former WHERE identifier NOT IN (SELECT value FROM json_each(?))
+    ORDER BY identifier, environment"""
+_RANGE = "SELECT * FROM reports WHERE identifier >= ? AND identifier < ? ORDER BY identifier, environment"
+
+
+class SqliteReports:
+    """The files of a folder; see `RawStore`."""
+
+    web_lists_weeks = True
+
+    def __init__(self, url: str) -> None:
+        """``url``: of the folder, as SQLAlchemy writes that of a file."""
+        self.url = url
+        self._folder = Path(make_url(url).database or "")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="intake")
+        self._kept: dict[str, sqlite3.Connection] = {}  # for the writer's thread alone
+        self._asked: dict[str, asyncio.Future[int]] = {}
+        self._deleting = asyncio.Lock()
+        self._rests_until = 0.0
+        self._unmerged = 0
+        self._merging: asyncio.Task[list[None]] | None = None
+
+    def prepare(self) -> None:
+        """Make the folder. Raises OperationalError where a file in it can't be read, or is of a newer version."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # raw reports are for nobody else on this machine
+        with _errors_of_the_stores():
+            for week in self._weeks():
+                self._connect(week).close()
+
+    async def close(self) -> None:
+        """Give back all connections."""
+        if self._merging is not None:
+            await asyncio.gather(self._merging, return_exceptions=True)
+        await self._in_writer(self._close_kept)
+        self._writer.shutdown(wait=False)
+
+    async def check(self) -> None:
+        """Read from every week."""
+        await self.weeks()
+
+    async def put(self, reports: Sequence[Report]) -> list[Stored]:
+        """Store reports, those of a week in one transaction; in a thread of its own, so that a group is one hop."""
+        stored = await self._in_writer(lambda: self._put(reports))
+        self._unmerged += len(reports)
+        if self._unmerged >= REPORTS_PER_MERGE and (self._merging is None or self._merging.done()):
+            self._unmerged = 0
+            self._merging = asyncio.create_task(self._in_each(_merge_log, {report.week for report in reports}))
+        return stored
+
+    async def find(self, identifier: str) -> list[Report]:
+        """Return all that is stored for an identifier, by week and environment."""
+
+        def found(database: sqlite3.Connection, week: str) -> list[Report]:
+            return [report_of(week, row) for row in database.execute(_OWN, [identifier])]
+
+        return await self._in_each(found)
+
+    async def delete(self, identifier: str) -> int:
+        """Delete all that is stored for an identifier. Weeks are written anew; those who ask meanwhile share the next turn."""
+        asked = self._asked.setdefault(identifier, asyncio.get_running_loop().create_future())
+        async with self._deleting:
+            if not asked.done():
+                await asyncio.sleep(self._rests_until - time.monotonic())
+                batch, self._asked = self._asked, {}
+                await self._delete(batch)
+        return await asked
+
+    async def delete_before(self, week: str) -> int:
+        """Remove the files of all weeks before ``week``."""
+        old = [each for each in await asyncio.to_thread(self._weeks) if each < week]
+        reports = await self.count(old)
+        await self._in_writer(lambda: self._remove(old))
+        return sum(reports.values())
+
+    async def put_in_order(self, week: str) -> None:
+        """Write a week's file anew: else pages, and places on them, tell what came after what."""
+
+        def vacuum(database: sqlite3.Connection, _: str) -> list[None]:
+            database.execute("VACUUM")
+            _cut_log(database)
+            return []
+
+        await self._in_each(vacuum, [week])
+
+    async def weeks(self) -> list[str]:
+        """Return the weeks of which there are reports, in order."""
+        return await self._in_each(lambda database, week: [week for _ in database.execute("SELECT 1 FROM reports LIMIT 1")])
+
+    async def count(self, weeks: Collection[str]) -> dict[str, int]:
+        """Return how many reports there are of each of these weeks."""
+
+        def counted(database: sqlite3.Connection, week: str) -> list[tuple[str, int]]:
+            return [(week, database.execute("SELECT count(*) FROM reports").fetchone()[0])]
+
+        return dict(await self._in_each(counted, weeks))
+
+    async def rows(self, week: str, first: str = "", last: str = "g") -> AsyncGenerator[list[RawRow]]:
+        """Yield the reports with identifiers from ``first`` to below ``last``, in the order of their key, some at a time."""
+        if week not in self._weeks():
+            return
+        with _errors_of_the_stores(), closing(await asyncio.to_thread(self._connect, week)) as database:
+            cursor = database.execute(_RANGE, (first, last))
+            while rows := await asyncio.to_thread(cursor.fetchmany, ROWS_AT_A_TIME):
+                yield rows
+
+    def _weeks(self) -> list[str]:
+        return sorted(name.removesuffix(".sqlite3") for name in os.listdir(self._folder) if _OF_A_WEEK.fullmatch(name))  # noqa: PTH208 - raises where there is no folder
+
+    async def _in_writer(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    async def _in_each(
+        self, work: Callable[[sqlite3.Connection, str], list[T]], weeks: Collection[str] | None = None
+    ) -> list[T]:
+        """Do something in these weeks, by default in all, one after the other; return what that finds."""
+
+        def everywhere() -> list[T]:
+            found: list[T] = []
+            with _errors_of_the_stores():
+                for week in self._weeks():
+                    if weeks is None or week in weeks:
+                        with self._opened(week) as database:
+                            found += work(database, week)
+            return found
+
+        return await asyncio.to_thread(everywhere)
+
+    def _connect(self, week: str) -> sqlite3.Connection:
+        """Open a week's file, made where there is none."""
+        database = sqlite3.connect(
+            self._folder / f"{week}.sqlite3", timeout=WAITS_S, isolation_level=None, check_same_thread=False
+        )
+        for pragma in (*PRAGMAS, f"synchronous = {engines.SYNCHRONOUS}"):
+            database.execute(f"PRAGMA {pragma}").close()
+        (found,) = database.execute("PRAGMA user_version").fetchone()
+        if found > FORMAT:
+            database.close()
+            raise sqlite3.NotSupportedError(f"the reports of {week} were stored by a newer version: install that version")
+        if not found:
+            with _transaction(database):
+                if not database.execute("PRAGMA user_version").fetchone()[0]:  # not made meanwhile
+                    database.execute(_TABLE)
+                    database.execute(f"PRAGMA user_version = {FORMAT}")
+        return database
+
+    def _opened(self, week: str) -> closing[sqlite3.Connection]:
+        return closing(self._connect(week))
+
+    def _put(self, reports: Sequence[Report]) -> list[Stored]:
+        outcomes: dict[int, Stored] = {}
+        try:
+            with _errors_of_the_stores():
+                for week in sorted({report.week for report in reports}):
+                    with _transaction(self._kept_open(week)) as database:
+                        for place, report in enumerate(reports):
+                            if report.week == week:
+                                outcomes[place] = _put(database, report)
+        except OperationalError:
+            self._close_kept()  # the next group opens the files anew, in case one was removed or the disk was away
+            raise
+        return [outcomes[place] for place in range(len(reports))]
+
+    def _kept_open(self, week: str) -> sqlite3.Connection:
+        if week not in self._kept:
+            while len(self._kept) >= MOST_KEPT_OPEN:
+                self._kept.pop(min(self._kept)).close()
+            self._kept[week] = self._connect(week)
+        return self._kept[week]
+
+    def _close_kept(self) -> None:
+        while self._kept:
+            self._kept.popitem()[1].close()
+
+    def _remove(self, weeks: Collection[str]) -> None:
+        self._close_kept()
+        for week in weeks:
+            for path in self._folder.glob(f"{week}.sqlite3*"):
+                path.unlink(missing_ok=True)
+
+    async def _delete(self, batch: dict[str, asyncio.Future[int]]) -> None:
+        began = time.monotonic()
+        try:
+            deleted = await asyncio.to_thread(self._delete_all, list(batch))
+        except Exception as error:
+            for asked in batch.values():
+                asked.set_exception(error)
+        except BaseException:  # the service stops
+            for asked in batch.values():
+                asked.cancel()
+            raise
+        else:
+            for identifier, asked in batch.items():
+                asked.set_result(deleted.get(identifier, 0))
+        finally:
+            self._rests_until = time.monotonic() + RESTS * (time.monotonic() - began)
+
+    def _delete_all(self, identifiers: Sequence[str]) -> dict[str, int]:
+        deleted: dict[str, int] = {}
+        for week in self._weeks():
+            for identifier, reports in self._write_anew(week, identifiers).items():
+                deleted[identifier] = deleted.get(identifier, 0) + reports
+        return deleted
+
+    def _write_anew(self, week: str, without: Sequence[str]) -> dict[str, int]:
+        """Write a week's table anew, without some identifiers, and overwrite the former; return how many reports each of those
+        had.
+
+        ``secure_delete`` overwrites what is deleted, but not the copies that SQLite leaves in the free space of pages when it
+        moves rows between them. Of a table that is dropped it overwrites all pages. All of it is one transaction.
+        """
+        those = msgspec.json.encode(without).decode()
+        with _errors_of_the_stores(), self._opened(week) as database:
+            deleted: dict[str, int] = {}
+            if database.execute(_COUNT, [those]).fetchall():
+                with _transaction(database):
+                    deleted = dict(database.execute(_COUNT, [those]).fetchall())
+                    database.execute("ALTER TABLE reports RENAME TO former")
+                    database.execute(_TABLE)
+                    database.execute(_COPY, [those])
+                    database.execute("DROP TABLE former")
+            _cut_log(database)  # also where nothing is there any more: who deleted it may have been killed
+            return deleted
+
+
+@contextlib.contextmanager
+def _errors_of_the_stores() -> Iterator[None]:
+    """Raise what SQLite raises as those who use a store expect it, without anything of a statement's parameters."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise OperationalError(str(error), None, error) from error
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:  # a full disk may have undone it already
+            database.execute("ROLLBACK")
+        raise
+
+
+def _merge_log(database: sqlite3.Connection, _: str) -> list[None]:
+    """Merge what of SQLite's log nobody reads any more, without keeping anybody from writing."""
+    database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    return []
+
+
+def _cut_log(database: sqlite3.Connection) -> None:
+    """Merge SQLite's log into the file, and cut it. Waits for those who read an older state, and raises where they go on."""
+    if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+        raise sqlite3.OperationalError("somebody reads an older state")
+
+
+def _put(database: sqlite3.Connection, report: Report) -> Stored:
+    held: dict[str, int] = dict(database.execute(_HELD, [report.identifier]).fetchall())
+    revision = held.get(report.environment)
+    if revision is None and len(held) >= MOST_ENVIRONMENTS:
+        return Stored(Outcome.TOO_MANY, report.revision)
+    content = (report.level, report.schema_version, msgspec.json.encode(report.document).decode())
+    if revision is None or revision < report.revision:
+        database.execute(_WRITE, (report.identifier, report.environment, report.revision, *content))
+        return Stored(Outcome.NEW if revision is None else Outcome.REPLACED, report.revision)
+    if (
+        revision == report.revision
+        and database.execute(_CONTENT, [report.identifier, report.environment]).fetchone() == content
+    ):
+        return Stored(Outcome.REPEATED, revision)
+    return Stored(Outcome.HELD, revision)
