@@ -126,7 +126,8 @@ async def running(services: Services) -> AsyncIterator[None]:
             scheduler = make_scheduler(services)
             scheduler.start()
             stack.push_async_callback(scheduler.stop)
-        background.append(asyncio.create_task(watch_snapshot(services)))  # another process may be the one that refreshes
+        if services.has_replicas or not services.settings.jobs:  # else no other process refreshes
+            background.append(asyncio.create_task(watch_snapshot(services)))
         stack.push_async_callback(_cancel, background)
         yield
 
