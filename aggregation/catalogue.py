@@ -55,6 +55,11 @@ class Entry:
         only = (self.only_where,) if self.only_where else ()
         return tuple(dict.fromkeys((*(dimension.field for dimension in self.dimensions), *only)))
 
+    @property
+    def is_total(self) -> bool:
+        """Whether it is the number that the other entries of its topic tell apart."""
+        return self.fixed == len(self.dimensions)
+
     def about(self, subject: str | None) -> str:
         """Return the question as it is asked about one plugin."""
         return self.question.replace("a plugin", subject) if subject is not None else self.question

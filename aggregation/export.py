@@ -17,6 +17,7 @@ import msgspec
 
 from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.publication import RULE as PUBLICATION_RULE
 from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.records import Records, Retraction
 
@@ -27,10 +28,11 @@ LICENCE = {
 }
 
 RULE = (
-    f"Every number counts people who chose to take part, each once, in one ISO week (UTC). A number below {LISTED_FROM} is not "
-    f"listed, zero included; every other is rounded down to a multiple of {ROUNDED_DOWN_TO}. Which share of all users takes "
-    "part is not known: the numbers are lower bounds and no estimates. A row that is not there, in a week that is published, "
-    f"stands for fewer than {LISTED_FROM} people, or for a number that the table of retractions names."
+    "Every number counts people who chose to take part, each once, in one ISO week (UTC). "
+    f"{PUBLICATION_RULE} "
+    "Which share of all users takes part is not known: the numbers are lower bounds and no estimates. A row that is not there, "
+    f"in a week that is published, stands for fewer than {LISTED_FROM} people, or for a number that the table of retractions "
+    "names."
 )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from aggregation.catalogue import CATALOGUE, Entry
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.publication import RULE
 
 PUBLIC_TABLES = ("cells", "retractions")
 """What anybody may see. Which weeks were published without a number is not among it, nor what an aggregation ran on."""
@@ -26,10 +26,7 @@ GAP_MS = 8 * 86400 * 1000
 """Longer than a week: a line breaks where a number is not listed."""
 DAY = "to_date(week, 'IYYY\"-W\"IW')"
 """The Monday of a week, in PostgreSQL."""
-NOTE = (
-    f"Counted are people who chose to take part, each once a week: never all users. Fewer than {LISTED_FROM} are not listed, "
-    f"zero included; every number is rounded down to a multiple of {ROUNDED_DOWN_TO}."
-)
+NOTE = f"Counted are people who chose to take part, each once a week: never all users. {RULE}"
 
 
 def dashboards() -> dict[str, dict[str, Any]]:

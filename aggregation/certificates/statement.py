@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from napari_telemetry.weeks import next_week
 
 from aggregation.catalogue import CATALOGUE, PLATFORM, PLUGIN, PYTHON, Dimension, Entry
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO, RULE
 from aggregation.stores.aggregate import PublicRow
 from aggregation.stores.records import Retraction
 
@@ -27,8 +27,8 @@ BREAKDOWNS: tuple[Dimension, ...] = (PYTHON, PLATFORM)
 HOW_COUNTED = (
     "Every number counts people who chose to take part and have the plugin installed, each once a week, however many "
     "environments they have.",
-    f"A number below {LISTED_FROM} is not listed, zero included; every other is rounded down to a multiple of "
-    f"{ROUNDED_DOWN_TO}. So the true number of people who take part is the one that is given, or up to four more.",
+    f"{RULE} So the true number of people who take part is the one that is given, or up to four more; in such a row up to "
+    "nine.",
     "A week is published once, 14 days after its end, and can afterwards only be retracted, with a public reason.",
     "People who used several Python versions or platforms in a week are counted in each row, so rows may add up to more than "
     "the weekly number.",

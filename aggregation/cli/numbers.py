@@ -30,7 +30,7 @@ from aggregation.cli.output import confirmed, console, errors, print_json, sever
 from aggregation.export import Format, MissingLibraryError, export, numbers_table, writer_of
 from aggregation.grafana import write as write_dashboards
 from aggregation.numbers import Numbers, read_numbers
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
+from aggregation.publication import LISTED_FROM, RULE
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.records import Records
 
@@ -177,8 +177,7 @@ def _print_rows(entry: Entry, shown: Numbers, chart: bool) -> None:
         table.add_row(*cells, f"{people:,}" if people else instead, *bars)
     console.print(table)
     console.print(
-        f"People who take part, each once; below {LISTED_FROM} not listed, every number rounded down to a multiple of "
-        f"{ROUNDED_DOWN_TO}.",
+        f"People who take part, each once. {RULE}",
         style="dim",
     )
 

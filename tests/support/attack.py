@@ -22,12 +22,14 @@ MOST_ENVIRONMENTS = 8
 class Rule:
     """How numbers are published. ``listed_from``: the least that is; ``rounded_to``: a multiple of it, downwards; 1 is exact.
 
-    ``each_once``: whether everybody is in exactly one row, as where environments are counted instead of people.
+    ``each_once``: whether everybody is in exactly one row, as where environments are counted instead of people. ``lowers``:
+    whether the largest of rows that add up to the total is published a step lower.
     """
 
     listed_from: int
     rounded_to: int
     each_once: bool = False
+    lowers: bool = False
 
     def published(self, count: int) -> int | None:
         """Return what is seen of a number, None where it is hidden."""
@@ -54,11 +56,14 @@ def seen_by_everybody(
     total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule, partial: frozenset[str] = frozenset()
 ) -> Group:
     """Return what is published of true counts."""
-    return Group(
-        rule.published(total),
-        {name: {row: rule.published(count) for row, count in rows.items()} for name, rows in tables.items()},
-        partial,
-    )
+    seen = {name: {row: rule.published(count) for row, count in rows.items()} for name, rows in tables.items()}
+    for name, rows in seen.items():
+        listed = {row: number for row, number in rows.items() if number is not None}
+        if rule.lowers and name not in partial and listed and sum(listed.values()) == rule.published(total):
+            largest = min(listed, key=lambda row: (-listed[row], row))
+            lowered = listed[largest] - rule.rounded_to
+            rows[largest] = lowered if lowered >= rule.listed_from else None
+    return Group(rule.published(total), seen, partial)
 
 
 class Attack:
@@ -76,7 +81,9 @@ class Attack:
                 cells = [self._unknown(rule.possible(seen)) for seen in rows.values()]
                 self._cells |= {(number, name, row): cell for row, cell in zip(rows, cells, strict=True)}
                 whole = dict.fromkeys(cells, 1.0)
-                if rule.each_once:
+                if rule.lowers and name not in group.partial and group.total is not None:
+                    self._one_may_be_lowered(rule, group.total, rows, cells)
+                if rule.each_once and name not in group.partial:
                     self._rows.append((whole | {total: -1.0}, (0, 0)))
                     continue
                 if name not in group.partial:
@@ -95,6 +102,24 @@ class Attack:
         """Return the least and the greatest that a cell can be."""
         cell = self._cells[group, table, row]
         return round(self._extreme(cell, 1)), round(self._extreme(cell, -1))
+
+    def _one_may_be_lowered(self, rule: Rule, total: int, rows: Mapping[str, int | None], cells: Sequence[int]) -> None:
+        """Let one row have been a step larger, where then the rows would add up to the total and it would be the largest."""
+        step, seen = rule.rounded_to, list(rows.values())
+        listed = [number for number in seen if number is not None]
+        missing, switches = total - sum(listed), {}
+        for number, cell in zip(seen, cells, strict=True):
+            was = missing if number is None else number + step
+            if was != (rule.listed_from if number is None else number + missing) or was < max(listed, default=0):
+                continue
+            low, high = self._bounds[cell]
+            switch = self._unknown((0, 1))
+            switches[switch] = 1.0
+            self._bounds[cell] = (low, was + step - 1)
+            self._rows.append(({cell: 1.0, switch: float(low - was)}, (low, np.inf)))
+            self._rows.append(({cell: 1.0, switch: float(high - (was + step - 1))}, (-np.inf, high)))
+        if switches:
+            self._rows.append((switches, (0, 1)))
 
     def _unknown(self, interval: Interval) -> int:
         self._bounds.append(interval)
