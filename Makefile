@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others test-napari-upstream check format coverage docs pictures soak seed lock
+.PHONY: help install run test test-random test-all test-client test-napari test-napari-newest test-napari-others test-napari-upstream test-containers check format coverage docs pictures soak seed lock
 .PHONY: audit build demo site version year bench bench-aggregate bench-client bench-hostile bench-intake bench-napari bench-plans bench-scale clean
 
 # A worker a core; the tests of a module stay together, because they share what is expensive to set up
@@ -48,6 +48,9 @@ test-napari-newest: install
 
 test-napari-others: install
 	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
+
+test-containers: install ## Run compose.yaml in a container engine, by the commands of docs/operations.md (by hand, as root, 10 minutes)
+	TEST_CONTAINERS=1 $(BIN)/python -m pytest -p no:randomly -v --durations 10 tests/containers $(PYTEST)
 
 test-napari-upstream: install ## Run some of napari's own tests without our packages and with them, and compare (by hand, 20 minutes)
 	$(BIN)/nox -f client_hook/noxfile.py -s napari-upstream $(if $(PYTEST),-- $(PYTEST))

@@ -24,6 +24,8 @@ from tests.support.stores import database, migrated, sqlite_urls
 
 collect_ignore = [] if find_spec("napari") else ["inside_napari"]
 """`make test-napari` runs these, in environments of their own."""
+if not os.environ.get("TEST_CONTAINERS"):
+    collect_ignore.append("containers")  # `make test-containers`, by hand
 hypothesis.settings.register_profile("all", deadline=None)  # no test is timed: the machine may have other things to do
 hypothesis.settings.register_profile("everyday", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("all" if os.environ.get("TEST_ALL") else "everyday")

@@ -271,6 +271,15 @@ def list_keys(as_json: JsonOption = False) -> None:
             state = f"revoked {key.revoked_at:%Y-%m-%d}: {key.revoked_because}"
         elif key.retired_at is not None:
             state = f"retired {key.retired_at:%Y-%m-%d}"
-        here = "here" if private_file(settings().key_folder, key.kid).exists() else "not here"
-        table.add_row(key.kid, f"{key.created_at:%Y-%m-%d}", Text(state), here)
+        table.add_row(key.kid, f"{key.created_at:%Y-%m-%d}", Text(state), _where(private_file(settings().key_folder, key.kid)))
     console.print(table)
+
+
+def _where(private_half: Path) -> str:
+    try:
+        private_half.read_bytes()
+    except FileNotFoundError:
+        return "not here"
+    except OSError as error:
+        return f"here, but can't be read ({error.strerror}): it must belong to the user that runs this"
+    return "here"

@@ -85,6 +85,15 @@ def test_a_rotated_key_goes_on_being_believed(command: Command, issued: Path, tm
     assert "retired" in table
 
 
+@pytest.mark.usefixtures("issued")
+def test_a_key_that_can_not_be_read_is_not_said_to_be_here(command: Command, folder: Path) -> None:
+    (private_half,) = (folder / "keys").iterdir()
+    private_half.unlink()
+    assert "not here" in command("keys", "list").output
+    private_half.mkdir()  # unreadable for root as well
+    assert "can't be" in " ".join(command("keys", "list").output.split())
+
+
 def test_a_revoked_key_signs_no_more(command: Command, issued: Path, folder: Path, tmp_path: Path) -> None:
     kid = command.json("verify", str(issued))["kid"]
     assert "--yes" in command("keys", "revoke", kid, "--reason", REASON, code=2).output
