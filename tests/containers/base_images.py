@@ -1,7 +1,7 @@
 """Base images under the names that compose.yaml and the Dockerfiles use, made of Debian's packages where no registry has them.
 
-They stand in for the official ones as far as this project uses those: Python with pip, PostgreSQL with an entry point that makes
-the database once, Caddy with the capability that its Dockerfile takes away. Needs root, Docker and mmdebstrap.
+They stand in for the official ones as far as this project uses those: Python with pip, PostgreSQL with an entry point that
+makes the database once, Caddy with the capability that its Dockerfile takes away. Needs root, Docker and mmdebstrap.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ POSTGRES = "docker.io/library/postgres:16-alpine"
 CADDY = "docker.io/library/caddy:2.11-alpine"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 """Of this machine, which may trust an authority of its own."""
-LIBRARIES = "ca-certificates,wget,libcap2-bin,libssl3,libsqlite3-0,libffi8,zlib1g,libbz2-1.0,liblzma5,libreadline8,libexpat1,libuuid1"
+LIBRARIES = (
+    "ca-certificates,wget,libcap2-bin,libssl3,libsqlite3-0,libffi8,zlib1g,libbz2-1.0,liblzma5,libreadline8,libexpat1,libuuid1"
+)
 ENTRY_POINT = r"""#!/bin/sh
 set -eu
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
@@ -55,7 +57,9 @@ def _debian(folder: Path, packages: str) -> str:
     """Make a small Debian with some packages, and return the name of its image."""
     name = f"napari-updates-test/{folder.name.lower()}"
     archive = folder / "debian.tar"
-    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "bookworm", str(archive)], check=True)
+    subprocess.run(
+        ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={packages}", "bookworm", str(archive)], check=True
+    )
     subprocess.run(["docker", "import", str(archive), name], check=True, capture_output=True)
     archive.unlink()
     return name
@@ -73,7 +77,8 @@ COPY python /usr/local
 COPY --chmod=755 pip /usr/local/bin/pip
 COPY certificates.crt {CERTIFICATES}
 ENV SSL_CERT_FILE={CERTIFICATES} PIP_CERT={CERTIFICATES} PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-RUN ldconfig && ln -sf python{version} /usr/local/bin/python && mkdir -p /usr/local/lib/python{version}/site-packages && python -m ensurepip
+RUN ldconfig && ln -sf python{version} /usr/local/bin/python
+RUN mkdir -p /usr/local/lib/python{version}/site-packages && python -m ensurepip
 CMD ["python"]
 """
     )

@@ -6,15 +6,19 @@ made here. Everything is published on 127.0.0.1 alone, and all that is made goes
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import ssl
 import subprocess
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +39,10 @@ SITE = "updates.localhost"
 PROJECT = "napari-updates-test"
 OURS = ("server-1", "server-2", "scheduler")
 GETS_A_SECOND, POSTS_A_SECOND = 4, 2
-SKIPPED = ("install ", "git pull")
-"""Commands of the page that are about the machine."""
+CHECKS_A_SECOND, REPORTS_A_SECOND = 460, 200
+"""At the peak, of ten million environments: docs/scaling.md."""
+OF_THE_MACHINE = "install "
+"""Begins commands of the page that are left out."""
 
 pytestmark = pytest.mark.containers
 
@@ -103,8 +109,8 @@ services:
             self.run(command)
 
     def containers(self) -> dict[str, str]:
-        """The containers that run, by service, with the image of each."""
-        ids = self.run("docker compose ps --quiet").split()
+        """The containers that go on running, by service, with the image of each."""
+        ids = self.run(f"docker compose ps --quiet caddy {' '.join(OURS)} postgres-raw postgres-aggregate").split()
         told = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True).stdout
         return {
             one["Config"]["Labels"]["com.docker.compose.service"]: f"{one['Id']} of {one['Image']}" for one in json.loads(told)
@@ -152,10 +158,11 @@ def identifier(person: int) -> str:
 def commands_of(block: str) -> list[str]:
     """Return the commands of the block of docs/operations.md that contains some text."""
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
-    (found,) = [part for part in page.split("```console\n")[1:] if block in (part := part.split("```")[0])]
+    blocks = [part.split("```")[0] for part in page.split("```console\n")[1:]]
+    (found,) = [part for part in blocks if block in part]
     commands = [line.strip().removeprefix("# ") for line in found.splitlines() if line.strip()]
     commands = [command.removeprefix("git pull && ") for command in commands]
-    return [command for command in commands if not command.startswith(SKIPPED)]
+    return [command for command in commands if not command.startswith(OF_THE_MACHINE)]
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +173,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     print(f"base images made here: {make_missing()}", flush=True)
     made.run("docker compose down --volumes --remove-orphans")
     try:
-        made.run_page("docker compose up -d --build\n# docker compose exec scheduler")
+        made.run_page("# docker compose exec scheduler python -m aggregation status")
         made.wait_until_healthy()
         yield made
     finally:
@@ -255,14 +262,88 @@ def test_the_documented_upgrade_loses_no_request(deployment: Deployment) -> None
     assert set(outcomes["POST"]) == {200}
     after = deployment.containers()
     assert {service for service in before if before[service] != after[service]} == set(OURS)
-    told = deployment.run("docker compose exec -T postgres-raw psql -h 127.0.0.1 -U postgres raw -Atc 'SELECT count(*) FROM reports'")
+    told = deployment.run(
+        "docker compose exec -T postgres-raw psql -h 127.0.0.1 -U postgres raw -Atc 'SELECT count(*) FROM reports'"
+    )
     assert int(told) == len(outcomes["POST"]), "every report that was acknowledged is there"
+
+
+async def load(deployment: Deployment, seconds: float) -> Counter[str]:
+    """Send checks and reports at the peak rate of ten million environments; return what came of them."""
+    context = ssl.create_default_context(cafile=str(deployment.folder / "root.crt"))
+    outcomes: Counter[str] = Counter()
+    ends, places = time.monotonic() + seconds, itertools.count(10_000)
+
+    async def go_on(client: httpx.AsyncClient, kind: str, rate: float) -> None:
+        due = time.monotonic()
+        while (now := time.monotonic()) < ends:
+            await asyncio.sleep(due - now)
+            due += 1 / rate
+            person = next(places)
+            host = SITE if kind == "GET" else f"middle.{SITE}"
+            path = "/api/updates/pypi.json" if kind == "GET" else "/api/updates/middle"
+            batch = batch_json(Level.MIDDLE, week=week_of(datetime.now(UTC)), identifier=identifier(person))
+            options: dict[str, Any] = {"headers": {"host": host}, "extensions": {"sni_hostname": host}}
+            if kind == "POST":
+                options["json"] = batch
+            began = time.monotonic()
+            try:
+                answer = await client.request(kind, f"https://127.0.0.1:{deployment.port}{path}", **options)
+                outcomes[f"{kind} {answer.status_code}"] += 1
+            except httpx.HTTPError as error:
+                outcomes[f"{kind} {type(error).__name__}"] += 1
+            outcomes[f"{kind} slower than a second"] += time.monotonic() - began > 1
+
+    async with httpx.AsyncClient(verify=context, timeout=30, limits=httpx.Limits(max_connections=64)) as client:
+        await asyncio.gather(
+            *(go_on(client, "GET", CHECKS_A_SECOND / 32) for _ in range(32)),
+            *(go_on(client, "POST", REPORTS_A_SECOND / 16) for _ in range(16)),
+        )
+    return +outcomes
+
+
+def memory(deployment: Deployment) -> dict[str, float]:
+    """Megabytes of each container."""
+    told = deployment.run("docker stats --no-stream --format '{{.Name}} {{.MemUsage}}'")
+    sizes = {}
+    for name, used, *_ in map(str.split, told.splitlines()):
+        amount, unit = re.fullmatch(r"([0-9.]+)([A-Za-z]+)", used).groups()  # type: ignore[union-attr]
+        sizes[name] = float(amount) * {"KiB": 1 / 1024, "MiB": 1, "GiB": 1024}[unit]
+    return sizes
+
+
+def test_it_carries_ten_million_environments_over_https(deployment: Deployment) -> None:
+    """For half a minute, or for ten with TEST_CONTAINERS_LOAD_S=600. The limit of one address is off, as for many addresses."""
+    limits = "    environment: { UPDATE_SERVER_REPORTS_PER_MINUTE: 0, UPDATE_SERVER_REPORTS_PER_DAY: 0 }\n"
+    override = deployment.folder / "test.yaml"
+    text = override.read_text()
+    for name in ("server-1", "server-2"):
+        text = text.replace(f"  {name}: *here\n", f"  {name}:\n    <<: *here\n{limits}")
+    override.write_text(text)
+    deployment.run("docker compose up -d --wait server-1 server-2")
+    counted = "docker compose exec -T postgres-raw psql -h 127.0.0.1 -U postgres raw -Atc 'SELECT count(*) FROM reports'"
+    before = int(deployment.run(counted))
+    asyncio.run(load(deployment, 10))  # what the first requests make
+    first, seconds = memory(deployment), float(os.environ.get("TEST_CONTAINERS_LOAD_S", "30"))
+    warm = int(deployment.run(counted))
+    outcomes = asyncio.run(load(deployment, seconds))
+    last = memory(deployment)
+    print(
+        f"{seconds:.0f} s: {dict(outcomes)}", {name: f"{first[name]:.0f} to {last[name]:.0f} MB" for name in first}, flush=True
+    )
+    assert {kind for kind in outcomes if "slower" not in kind} == {"GET 200", "POST 200"}
+    assert warm > before
+    assert int(deployment.run(counted)) - warm == outcomes["POST 200"]
+    ours = [name for name in first if "server" in name or "caddy" in name]
+    assert all(last[name] < 1.5 * first[name] + 50 for name in ours)
 
 
 def test_numbers_and_keys_come_back_from_the_backup(deployment: Deployment) -> None:
     admin = "docker compose exec -T scheduler python -m aggregation"
     deployment.run(f"{admin} keys create")
-    count = "docker compose exec -T postgres-aggregate psql -h 127.0.0.1 -U postgres aggregate -Atc 'SELECT count(*) FROM job_runs'"
+    count = (
+        "docker compose exec -T postgres-aggregate psql -h 127.0.0.1 -U postgres aggregate -Atc 'SELECT count(*) FROM job_runs'"
+    )
     before = int(deployment.run(count))
     assert before > 0
     deployment.run_page("> aggregate.dump\n# docker compose cp scheduler")

@@ -16,6 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+WEB = ("server-1", "server-2")
 
 
 def test_it_follows_the_compose_specification() -> None:
@@ -32,7 +33,11 @@ def test_it_follows_the_compose_specification() -> None:
 def test_every_service_is_restarted_watched_and_on_a_network(name: str) -> None:
     service = SERVICES[name]
     assert {"restart", "networks", "healthcheck"} <= set(service)
-    if "build" not in service:
+    if service["image"] == SERVICES["migrate"]["image"]:
+        assert ("build" in service) == (name == "migrate"), "built once"
+        assert service["pull_policy"] == "never", "nobody else's image of that name"
+        assert "depends_on" not in service or name == "migrate", "else its replacement waits for others"
+    elif "build" not in service:
         assert re.fullmatch(r"[a-z0-9./_-]+:[0-9][a-z0-9._-]*", service["image"]), "a version, not latest"
 
 
@@ -59,7 +64,7 @@ def test_referenced_files_exist() -> None:
     assert (ROOT / "deploy" / "secrets" / "README.md").is_file()
 
 
-@pytest.mark.parametrize("name", ["server", "scheduler", "migrate"])
+@pytest.mark.parametrize("name", ["server-1", "scheduler", "migrate"])
 def test_commands_exist(name: str) -> None:
     from typer.testing import CliRunner
 
@@ -74,17 +79,17 @@ def test_every_setting_exists() -> None:
     from update_server.operations.settings_page import described
 
     known = {item.name for item in described()}
-    for name in ("server", "scheduler", "migrate"):
+    for name in ("server-1", "scheduler", "migrate"):
         ours = {key for key in SERVICES[name]["environment"] if key.startswith(("UPDATE_SERVER_", "AGGREGATION_"))}
         assert ours <= known, name
 
 
 def test_the_port_of_the_server_is_the_one_that_caddy_and_the_health_check_use() -> None:
-    port = str(SERVICES["server"]["environment"]["UPDATE_SERVER_PORT"])
-    replicas = range(1, SERVICES["server"]["deploy"]["replicas"] + 1)
-    names = [f"{COMPOSE['name']}-server-{number}:{port}" for number in replicas]
-    assert SERVICES["caddy"]["environment"]["SERVERS"].split() == names
-    assert f":{port}/health/live" in " ".join(SERVICES["server"]["healthcheck"]["test"])
+    port = str(SERVICES["server-1"]["environment"]["UPDATE_SERVER_PORT"])
+    assert SERVICES["server-1"] == SERVICES["server-2"]
+    assert SERVICES["caddy"]["environment"]["SERVERS"].split() == [f"server-1:{port}", f"server-2:{port}"]
+    assert "depends_on" not in SERVICES["caddy"], "else it is replaced with them, and nobody answers"
+    assert f":{port}/health/live" in " ".join(SERVICES["server-1"]["healthcheck"]["test"])
     inside = {published.split(":")[1] for published in SERVICES["caddy"]["ports"]}
     assert inside == {"80", "443", "443/udp"}
 
@@ -134,21 +139,21 @@ def test_who_reaches_whom() -> None:
     assert members == {
         "public": {"caddy"},
         "upstream": {"scheduler"},
-        "proxy": {"caddy", "server"},
+        "proxy": {"caddy", *WEB},
         "dashboards": {"caddy", "grafana"},
-        "raw": {"server", "scheduler", "migrate", "postgres-raw"},
-        "aggregate": {"server", "scheduler", "migrate", "postgres-aggregate"},
+        "raw": {*WEB, "scheduler", "migrate", "postgres-raw"},
+        "aggregate": {*WEB, "scheduler", "migrate", "postgres-aggregate"},
         "numbers": {"grafana", "postgres-aggregate"},
-        "metrics": {"server", "scheduler"},
+        "metrics": {*WEB, "scheduler"},
     }
     inside = {name for name, network in COMPOSE["networks"].items() if network and network.get("internal")}
     assert inside == set(members) - {"public", "upstream"}
     (subnet,) = COMPOSE["networks"]["proxy"]["ipam"]["config"]
-    assert SERVICES["server"]["environment"]["UPDATE_SERVER_TRUSTED_PROXIES"] == subnet["subnet"]
+    assert SERVICES["server-1"]["environment"]["UPDATE_SERVER_TRUSTED_PROXIES"] == subnet["subnet"]
 
 
 def test_the_server_tells_the_hosts_that_caddy_serves() -> None:
-    hosts = json.loads(SERVICES["server"]["environment"]["UPDATE_SERVER_LEVEL_HOSTS"])
+    hosts = json.loads(SERVICES["server-1"]["environment"]["UPDATE_SERVER_LEVEL_HOSTS"])
     site = SERVICES["caddy"]["environment"]["SITE_HOST"]
     assert hosts == {level: f"{level}.{site}" for level in ("basic", "middle", "full")}
     caddyfile = (ROOT / "deploy" / "Caddyfile").read_text("utf-8")
@@ -165,8 +170,8 @@ def test_the_raw_store_keeps_no_archive_and_logs_no_statement() -> None:
 def test_roles_differ() -> None:
     users = {
         name: set(re.findall(r"//([a-z_]+)@", " ".join(str(value) for value in SERVICES[name]["environment"].values())))
-        for name in ("server", "scheduler", "migrate")
+        for name in ("server-1", "scheduler", "migrate")
     }
     # The owner learns the others' names, to grant them their rights; its secret holds no password of theirs.
-    assert users == {"server": {"web"}, "scheduler": {"scheduler"}, "migrate": {"owner", "web", "scheduler"}}
+    assert users == {"server-1": {"web"}, "scheduler": {"scheduler"}, "migrate": {"owner", "web", "scheduler"}}
     assert SERVICES["migrate"]["secrets"] == ["owner-pgpass"]
