@@ -33,10 +33,11 @@ class Upstreams:
         self.osv = base or "https://api.osv.dev"
         self.conda = base or "https://api.anaconda.org"
         self.files = base or "https://files.pythonhosted.org"
+        self.downloads = base or "https://pypistats.org"
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Scheme and host of each service."""
+        """Scheme and host of each service that a refresh reads."""
         return tuple(dict.fromkeys((self.index, self.pypi, self.osv, self.conda, self.files)))
 
 
@@ -65,6 +66,9 @@ class Settings(BaseSettings):
     refresh_retry_s: int = Field(60, ge=1, le=7200, description="Seconds after a refresh that failed until the next")
     refresh_timeout_s: int = Field(1200, ge=5, le=6 * 3600, description="Seconds after which a refresh is given up")
     upstream_concurrency: int = Field(16, ge=1, le=64, description="Requests to upstream services at the same time")
+    downloads: bool = Field(
+        True, description="Read from pypistats.org once a day how often each plugin is downloaded by which Python, for its page"
+    )
     check_again_s: int = Field(
         86400, ge=3600, le=7 * 86400, description="Seconds after which a client shall ask for updates again"
     )

@@ -73,14 +73,17 @@ class JobRun(AggregateBase, table=True):
     error: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
 
 
-class SharedIndex(AggregateBase, table=True):
-    """The newest index snapshot, for replicas that share no disk. There is one row, with the number 1."""
+class Shared(AggregateBase, table=True):
+    """What one process reads from the internet for all: ``index``, for replicas without a common disk; ``downloads``.
 
-    __tablename__ = "shared_index"
+    ``as_of``: when it was read.
+    """
 
-    number: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    __tablename__ = "shared"
+
+    name: str = Field(primary_key=True, max_length=16)
     as_of: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    snapshot: bytes = Field(sa_type=sa.LargeBinary)
+    content: bytes = Field(sa_type=sa.LargeBinary)
 
 
 class RetractionRow(AggregateBase, table=True):
@@ -146,7 +149,7 @@ CELLS: sa.Table = Cell.__table__  # type: ignore[attr-defined]
 PUBLISHED_WEEKS: sa.Table = PublishedWeek.__table__  # type: ignore[attr-defined]
 AGGREGATION_RUNS: sa.Table = AggregationRun.__table__  # type: ignore[attr-defined]
 JOB_RUNS: sa.Table = JobRun.__table__  # type: ignore[attr-defined]
-SHARED_INDEX: sa.Table = SharedIndex.__table__  # type: ignore[attr-defined]
+SHARED: sa.Table = Shared.__table__  # type: ignore[attr-defined]
 VALUES = tuple(CELLS.c[f"value_{number}"] for number in range(1, MOST_DIMENSIONS + 1))
 RETRACTIONS: sa.Table = RetractionRow.__table__  # type: ignore[attr-defined]
 INSPECTIONS: sa.Table = Inspection.__table__  # type: ignore[attr-defined]

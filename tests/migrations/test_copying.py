@@ -45,7 +45,7 @@ async def filled(tmp_path: Path) -> Path:
     await certificates.add(
         Certificate(id="1", plugin="affinder", first_week=WEEK, last_week=WEEK, issued_at=NOW, kid="k", token="t")
     )
-    await aggregate.share_index(NOW, b"an index")
+    await aggregate.share("index", NOW, b"an index")
     await aggregate.job_ended(await aggregate.job_started("refresh", NOW), NOW, None)
     await raw.close()
     await aggregate.engine.dispose()

@@ -216,7 +216,7 @@ def _wait_for_the_index(installation: Installation, scheduler: subprocess.Popen[
 
 
 def _is_shared(installation: Installation) -> bool:
-    query = "SELECT count(*) FROM shared_index"
+    query = "SELECT count(*) FROM shared WHERE name = 'index'"
     told = subprocess.run(
         ["psql", "-At", "-h", "127.0.0.1", "-p", str(installation.aggregate.port), "-U", "scheduler", "aggregate", "-c", query],
         env=os.environ | {"PGPASSFILE": installation.secrets.pgpass("scheduler")},

@@ -9,6 +9,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation import schedule
+from update_server.index.downloads import EVERY_S, refresh_downloads
 from update_server.index.refresh import refresh
 from update_server.index.snapshot import Origin
 from update_server.operations.health import standing_of
@@ -47,6 +48,21 @@ def make_scheduler(services: Services) -> schedule.JobScheduler:
         settings.data,
         seconds=settings.refresh_interval_s,
     )
+    if settings.downloads:
+
+        async def downloads() -> str | None:
+            return await refresh_downloads(settings, services.index, services.jobs_aggregate, services.clock.now())
+
+        schedule.add(
+            scheduler,
+            "downloads",
+            downloads,
+            services.jobs_aggregate,
+            services.clock,
+            settings.data,
+            seconds=EVERY_S,
+            jitter=3600,
+        )
     if services.jobs_raw is not None:
         schedule.register(
             scheduler,
@@ -88,7 +104,7 @@ async def take_over(services: Services) -> bool:
         return False
     loaded = services.index.loaded
     try:
-        packed = await services.aggregate.shared_index(loaded.index.facts.as_of if loaded else None)
+        packed = await services.aggregate.shared("index", loaded.index.facts.as_of if loaded else None)
     except (SQLAlchemyError, OSError) as error:
         log.warning("shared_index_away", error=type(error).__name__)
         return False
@@ -113,6 +129,6 @@ async def _offer(services: Services) -> None:
     try:
         if loaded is not None:
             packed = await asyncio.to_thread(services.index.packed)
-            await services.jobs_aggregate.share_index(loaded.index.facts.as_of, packed)
+            await services.jobs_aggregate.share("index", loaded.index.facts.as_of, packed)
     except (SQLAlchemyError, OSError) as error:
         log.warning("index_not_shared", error=type(error).__name__)

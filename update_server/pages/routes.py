@@ -18,10 +18,11 @@ from aggregation.retention import RETENTION
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
 from update_server.index.coverage import coverage_of, release_support, shown_pythons
+from update_server.index.downloads import Downloads, current, known_downloads
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
-from update_server.pages.charts import chart_of, colours_of
+from update_server.pages.charts import HIDDEN, chart_of, colours_of, in_natural_order
 from update_server.pages.example import example_batch, schema_history
 from update_server.pages.listing import Order, listing, plugin_of
 from update_server.pages.promises import PROMISES
@@ -66,6 +67,19 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             if subject is not None:
                 newest_first[VERSION] = loaded.packages[subject].published_finals
         return [await chart_of(services.aggregate, entry, weeks, taken_back, subject, newest_first) for entry in entries]
+
+    async def beside_people(downloads: Downloads, key: str, last: list[str]) -> list[tuple[str, int, float, str]]:
+        """For each Python: downloads, their share in percent, and the people who take part, as they are shown."""
+        entry = next(entry for entry in CATALOGUE if entry.dimensions == (PLUGIN, PYTHON))
+        found = await services.aggregate.all_rows(entry, {PLUGIN.name: key}, since=last[0], until=last[0]) if last else []
+        people = {row.values[PYTHON.name]: f"{row.people:,}" for row in found}
+        total = sum(downloads.by_python.values())
+        pythons = in_natural_order({*downloads.by_python, *people})[::-1]
+        return [
+            (python, number, 100 * number / total, people.get(python, HIDDEN if last else "–"))
+            for python in pythons
+            for number in [downloads.by_python.get(python, 0)]
+        ]
 
     @route("/", http_method=READ, include_in_schema=False)
     async def home(request: Asked) -> Response[bytes]:
@@ -131,7 +145,10 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             about = plugin_of(loaded.index, loaded.tables, package)
             shown = await charts(entries, chosen, key)
             last_figure = shown[0].figure if shown else None
+            downloads = current((await known_downloads(services.aggregate)).get(key), services.clock.now())
             return {
+                "downloads": downloads,
+                "of_downloads": await beside_people(downloads, key, weeks[-1:]) if downloads else [],
                 "package": package,
                 "about": about,
                 "weeks": weeks,

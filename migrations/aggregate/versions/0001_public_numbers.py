@@ -52,11 +52,11 @@ def upgrade() -> None:
     )
     op.create_index("ix_job_runs_job", "job_runs", ["job"])
     op.create_table(
-        "shared_index",
-        sa.Column("number", sa.Integer(), nullable=False),
+        "shared",
+        sa.Column("name", sa.String(16), nullable=False),
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("snapshot", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("number"),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
         "retractions",

@@ -29,7 +29,7 @@ async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path:
     with MadeUpstream().served() as upstream:
         services = await services_on(tmp_path, upstream=upstream)
         scheduler = make_scheduler(services)
-        assert {job.id for job in scheduler.get_jobs()} == {"refresh", "publish", "purge", "order"}
+        assert {job.id for job in scheduler.get_jobs()} == {"refresh", "downloads", "publish", "purge", "order"}
         scheduler.start()
         await until(lambda: services.index.last_refresh is not None)
         await scheduler.stop()

@@ -1,0 +1,92 @@
+"""Downloads by Python version: read once a day from an upstream that may fail, and shown beside people."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import respx
+from httpx import Response
+
+from aggregation.settings import Store
+from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.engines import make_engine
+from tests.support.facts import write_snapshot
+from tests.support.stores import migrated, sqlite_urls
+from update_server.index import downloads
+from update_server.index.downloads import Downloads, current, known_downloads, refresh_downloads
+from update_server.index.sources import fetching
+from update_server.index.store import IndexStore
+from update_server.settings import Settings
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+BASE = "http://127.0.0.1:9"
+
+
+def answer(**by_python: int) -> Response:
+    """An answer with the same number for each of forty days."""
+    days = [date(2026, 11, 19) - timedelta(days=number) for number in range(40)]
+    names = {"null": "null", **{name: name.replace("py", "").replace("_", ".") for name in by_python}}
+    rows = [
+        {"category": names[name], "date": str(day), "downloads": number} for name, number in by_python.items() for day in days
+    ]
+    return Response(200, json={"data": rows, "package": "x", "type": "python_minor_downloads"})
+
+
+@pytest.fixture
+async def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, IndexStore, AggregateStore]:
+    monkeypatch.setattr(downloads, "PAUSE_S", 0)
+    monkeypatch.setattr(fetching, "ATTEMPTS", 1)
+    write_snapshot(tmp_path)
+    url = sqlite_urls(tmp_path)[Store.AGGREGATE]
+    await migrated(Store.AGGREGATE, url)
+    settings = Settings(data=tmp_path, upstream=BASE)
+    index = IndexStore(settings.snapshot_path, None, settings.check_again_s)
+    index.load()
+    return settings, index, AggregateStore(make_engine(url))
+
+
+async def test_thirty_days_are_added_up_by_python_the_newest_first(
+    made: tuple[Settings, IndexStore, AggregateStore], respx_mock: respx.MockRouter
+) -> None:
+    settings, index, aggregate = made
+    respx_mock.get(f"{BASE}/api/packages/affinder/python_minor").mock(answer(py3_9=2, py3_12=10, null=99))
+    respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(Response(404))
+    assert await refresh_downloads(settings, index, aggregate, NOW) is None
+    assert await known_downloads(aggregate) == {"affinder": Downloads(date(2026, 11, 19), {"3.12": 300, "3.9": 60})}
+    assert not any("napari/" in str(call.request.url) for call in respx_mock.calls)
+    asked = len(respx_mock.calls)
+    assert await refresh_downloads(settings, index, aggregate, NOW + timedelta(hours=1)) is None
+    assert len(respx_mock.calls) == asked, "once a day"
+    await aggregate.engine.dispose()
+
+
+async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
+    made: tuple[Settings, IndexStore, AggregateStore], respx_mock: respx.MockRouter
+) -> None:
+    settings, index, aggregate = made
+    everything = respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
+    assert await refresh_downloads(settings, index, aggregate, NOW) is None
+    known = await known_downloads(aggregate)
+    assert len(known) > 2
+    everything.side_effect = [answer(py3_12=2), Response(503)]
+    failure = await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1))
+    assert "503" in str(failure)
+    assert everything.call_count == len(known) + 2
+    after = await known_downloads(aggregate)
+    assert set(after) == set(known)
+    assert sorted(found.by_python["3.12"] for found in after.values()) == [30] * (len(known) - 1) + [60]
+    await aggregate.engine.dispose()
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"data": []}', b'{"data": [{"category": 1}]}', b'{"data": [{}]}'])
+def test_an_answer_that_is_none_is_none(text: bytes) -> None:
+    assert downloads._summed(text) is None
+
+
+def test_what_is_too_old_is_not_shown() -> None:
+    found = Downloads(NOW.date() - timedelta(days=14), {"3.12": 1})
+    assert current(found, NOW) == found
+    assert current(found, NOW + timedelta(days=1)) is None
+    assert current(None, NOW) is None

@@ -1,0 +1,112 @@
+"""Downloads of each plugin by Python version, from pypistats.org: of 30 days, read once a day for the pages of plugins.
+
+They say what numbers of people who take part can't: how everybody's installations are spread. Nothing else depends on them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from datetime import date, datetime, timedelta
+
+import msgspec
+import structlog
+from msgspec import Struct
+
+from aggregation.stores.aggregate import AggregateStore
+from update_server.index.sources.fetching import Fetcher, UpstreamError, new_client
+from update_server.index.store import IndexStore
+from update_server.settings import Settings
+
+NAME = "downloads"
+EVERY_S = 24 * 3600
+FRESH = timedelta(hours=20)
+"""So old, what is kept is read anew: another process may have read it, or this one before it was started again."""
+PAUSE_S = 2.5
+"""Between two requests: the service asks for at most 30 a minute."""
+DAYS = 30
+OUTDATED = timedelta(days=14)
+"""So old, nothing is shown any more."""
+MOST_BYTES = 2**20
+_PYTHON = re.compile(r"[23]\.[0-9]{1,2}")
+
+log = structlog.get_logger()
+
+
+class Downloads(Struct, frozen=True):
+    """Of one package, in the days to ``until``: how many by Python version, the newest first, as ``3.12``."""
+
+    until: date
+    by_python: dict[str, int]
+
+
+class _Row(Struct):
+    category: str
+    date: date
+    downloads: int
+
+
+class _Answer(Struct):
+    data: list[_Row]
+
+
+_all = msgspec.json.Decoder(dict[str, Downloads])
+
+
+async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: AggregateStore, now: datetime) -> str | None:
+    """Read the downloads of every plugin, one after the other, and keep them for all processes; return why that failed.
+
+    What was read before an upstream failed is kept with what is known of the others.
+    """
+    if index.loaded is None or await aggregate.shared(NAME, now - FRESH) is not None:
+        return None  # nothing to ask for, or another process has read them
+    known = await known_downloads(aggregate)
+    base, read = settings.upstreams.downloads, 0
+    try:
+        async with new_client([base]) as client:
+            fetcher = Fetcher(client, [base], 1)
+            for package in index.loaded.index.facts.packages:
+                if package.key == "napari":
+                    continue
+                answer = await fetcher.get(f"{base}/api/packages/{package.key}/python_minor", max_bytes=MOST_BYTES)
+                found = _summed(answer.text) if answer and answer.text else None
+                known.pop(package.key, None)
+                if found is not None:
+                    known[package.key] = found
+                read += 1
+                await asyncio.sleep(PAUSE_S)
+    except UpstreamError as error:
+        return str(error)
+    finally:
+        if read:
+            await aggregate.share(NAME, now, msgspec.json.encode(known))
+    log.info("downloads_read", packages=read)
+    return None
+
+
+async def known_downloads(aggregate: AggregateStore) -> dict[str, Downloads]:
+    """Return the downloads that are kept, by package."""
+    return _all.decode(await aggregate.shared(NAME) or b"{}")
+
+
+def current(found: Downloads | None, now: datetime) -> Downloads | None:
+    """Return downloads, unless they are too old to be shown."""
+    return found if found is not None and now.date() - found.until <= OUTDATED else None
+
+
+def _summed(text: bytes) -> Downloads | None:
+    """Add up the days of an answer; None where there is none, or it is not what it should be."""
+    try:
+        rows = msgspec.json.decode(text, type=_Answer).data
+    except msgspec.DecodeError:
+        return None
+    if not rows:
+        return None
+    until = max(row.date for row in rows)
+    counted: Counter[str] = Counter()
+    for row in rows:
+        if _PYTHON.fullmatch(row.category) and until - row.date < timedelta(days=DAYS) and row.downloads > 0:
+            counted[row.category] += row.downloads
+    newest_first = sorted(counted, key=lambda python: [int(part) for part in python.split(".")], reverse=True)
+    return Downloads(until, {python: counted[python] for python in newest_first}) if counted else None
