@@ -51,8 +51,8 @@ _TABLE = """CREATE TABLE reports (
     schema_version INTEGER NOT NULL, document TEXT NOT NULL, PRIMARY KEY (identifier, environment)
 ) WITHOUT ROWID"""
 _OWN = "SELECT * FROM reports WHERE identifier = ? ORDER BY environment"
-_HELD = "SELECT environment, revision FROM reports WHERE identifier = ?"
-_CONTENT = "SELECT level, schema_version, document FROM reports WHERE identifier = ? AND environment = ?"
+_HELD = "SELECT identifier, environment, revision FROM reports WHERE identifier IN (SELECT value FROM json_each(?))"
+_ONE = "SELECT * FROM reports WHERE identifier = ? AND environment = ?"
 _WRITE = "INSERT OR REPLACE INTO reports VALUES (?, ?, ?, ?, ?, ?)"
 _COUNT = "SELECT identifier, count(*) FROM reports WHERE identifier IN (SELECT value FROM json_each(?)) GROUP BY identifier"
 _COPY = """INSERT INTO reports SELECT * FROM former WHERE identifier NOT IN (SELECT value FROM json_each(?))
@@ -208,10 +208,10 @@ class SqliteReports:
         try:
             with _errors_of_the_stores():
                 for week in sorted({report.week for report in reports}):
+                    places = [place for place, report in enumerate(reports) if report.week == week]
                     with _transaction(self._kept_open(week)) as database:
-                        for place, report in enumerate(reports):
-                            if report.week == week:
-                                outcomes[place] = _put(database, report)
+                        stored = _put(database, [reports[place] for place in places])
+                    outcomes |= dict(zip(places, stored, strict=True))
         except OperationalError:
             self._close_kept()  # the next group opens the files anew, in case one was removed or the disk was away
             raise
@@ -312,18 +312,25 @@ def _cut_log(database: sqlite3.Connection) -> None:
         raise sqlite3.OperationalError("somebody reads an older state")
 
 
-def _put(database: sqlite3.Connection, report: Report) -> Stored:
-    held: dict[str, int] = dict(database.execute(_HELD, [report.identifier]).fetchall())
-    revision = held.get(report.environment)
-    if revision is None and len(held) >= MOST_ENVIRONMENTS:
-        return Stored(Outcome.TOO_MANY, report.revision)
-    content = (report.level, report.schema_version, msgspec.json.encode(report.document).decode())
-    if revision is None or revision < report.revision:
-        database.execute(_WRITE, (report.identifier, report.environment, report.revision, *content))
-        return Stored(Outcome.NEW if revision is None else Outcome.REPLACED, report.revision)
-    if (
-        revision == report.revision
-        and database.execute(_CONTENT, [report.identifier, report.environment]).fetchone() == content
-    ):
-        return Stored(Outcome.REPEATED, revision)
-    return Stored(Outcome.HELD, revision)
+def _put(database: sqlite3.Connection, reports: Sequence[Report]) -> list[Stored]:
+    """Store reports of one week by few statements: with each, the thread waits for its turn beside the event loop."""
+    held: dict[str, dict[str, int]] = {report.identifier: {} for report in reports}
+    for identifier, environment, revision in database.execute(_HELD, [msgspec.json.encode(list(held)).decode()]):
+        held[identifier][environment] = revision
+    rows: dict[tuple[str, str], RawRow] = {}
+    outcomes = []
+    for report in reports:
+        key, of_person = (report.identifier, report.environment), held[report.identifier]
+        row = (*key, report.revision, report.level, report.schema_version, msgspec.json.encode(report.document).decode())
+        revision = of_person.get(report.environment)
+        if revision is None and len(of_person) >= MOST_ENVIRONMENTS:
+            outcomes.append(Stored(Outcome.TOO_MANY, report.revision))
+        elif revision is None or revision < report.revision:
+            rows[key], of_person[report.environment] = row, report.revision
+            outcomes.append(Stored(Outcome.NEW if revision is None else Outcome.REPLACED, report.revision))
+        elif (rows.get(key) or database.execute(_ONE, key).fetchone()) == row:
+            outcomes.append(Stored(Outcome.REPEATED, revision))
+        else:
+            outcomes.append(Stored(Outcome.HELD, revision))
+    database.executemany(_WRITE, sorted(rows.values()))
+    return outcomes
