@@ -1,7 +1,7 @@
-"""The cells of a week: its reports are read in the order of their key, and counted here, or by processes of their own.
+"""Counts a week: in this process, or, if the week is large, in several processes.
 
-Plain SQL and columnar engines were measured and are no faster (docs/decisions.md, "How a week is counted"). A week takes no
-reports when it is counted, and each person's are read together: somebody who deletes them meanwhile is counted, or is not.
+Plain SQL and columnar engines turned out no faster (docs/decisions.md, "How a week is counted"). A closed week takes no more
+reports, and each person's reports are read together: whoever deletes theirs during the count is counted fully or not at all.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from aggregation.stores.raw import RawStore, open_raw_store
 from aggregation.stores.reports import RawRow
 
 COUNTED_HERE = 4000
-"""A week with fewer reports is counted in this process, which takes less time than starting another."""
+"""Below this many reports, counting takes less time than starting a process."""
 MOST_WORKERS = 4
 BOUNDS = ("", *"2468ace", "g")
-"""Of identifiers: a large week is counted in eight parts, which are of one size, because identifiers are hashes."""
+"""Of identifiers. A large week is counted in eight parts, of equal size because identifiers are hashes."""
 
 Progress = Callable[[int, int], None]
 """Told how many reports were counted, and of how many."""
@@ -53,7 +53,7 @@ class WeekCounts(Struct, frozen=True):
 
 
 class Part(Struct):
-    """What a process of its own counts: the reports of a week with identifiers from ``first`` to below ``last``."""
+    """What one process counts: a week's reports whose identifiers lie between ``first`` and ``last``, ``last`` excluded."""
 
     url: str
     week: str
@@ -103,7 +103,7 @@ async def count_week(
 
 
 async def count_part(raw: RawStore, part: Part) -> Counts:
-    """Count some of a week, in this process."""
+    """Count part of a week, in this process."""
     counting = Counting(part.catalogue)
     held: list[RawRow] = []
     async with contextlib.aclosing(raw.rows(part.week, part.first, part.last)) as parts:
@@ -117,7 +117,7 @@ async def count_part(raw: RawStore, part: Part) -> Counts:
 
 
 async def _count_elsewhere(part: Part) -> Counts:
-    """Count some of a week in a process of its own, which is told all at its start and says all at its end."""
+    """Count part of a week in another process. It gets everything on standard input, so the URL's password stays private."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "aggregation.compute", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )

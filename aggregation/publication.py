@@ -30,9 +30,9 @@ def public_number(people: int) -> int | None:
 def public_rows(rows: Mapping[Values, int], total: int | None) -> dict[Values, int]:
     """Return the numbers of a table that are listed, in the order of ``rows``.
 
-    ``total``: all people whom the rows tell apart, None where there is no such number. Rows that add up to it as published
-    would leave at most four people for the others, for whoever takes for granted that each person is in one row. So then the
-    largest, the first of equals, is published 5 lower, or not at all below 10.
+    ``total``: the people in all rows together; None if no such number is published. If the listed rows add up to the
+    published total, a reader who assumes that each person is in one row could tell that the other rows hold four people at
+    most. So the largest row (the first of equals) is then published 5 lower, or hidden if that is below 10.
     """
     listed = {values: number for values, people in rows.items() if (number := public_number(people)) is not None}
     if total is not None and listed and sum(listed.values()) == public_number(total):

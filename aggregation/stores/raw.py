@@ -1,7 +1,7 @@
 """The raw store: one row for one week of one environment, and each week apart.
 
-A week is a SQLite file, or a partition on PostgreSQL, so retention is to remove it. The key is what the client made up for that
-week, and no column could tell when a report came.
+A week is a SQLite file, or a partition on PostgreSQL, so deleting a week is removing it. The key is what the client made up for
+that week, and no column tells when a report arrived.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class RawStore(Protocol):
         """Give back all connections."""
 
     async def check(self) -> None:
-        """Raise what would keep the web process from using the store."""
+        """Raise an error if the web process can't use the store."""
 
     async def put(self, reports: Sequence[Report]) -> list[Stored]:
         """Store reports, and return what became of each, in order, once that is durable.
@@ -51,7 +51,7 @@ class RawStore(Protocol):
         ...
 
     async def put_in_order(self, week: str) -> None:
-        """Write a week anew in the order of its key, so that its files no longer tell in which order its reports came."""
+        """Rewrite a week in the order of its key, so that the database's files no longer show who reported first."""
         ...
 
     async def weeks(self) -> list[str]:

@@ -1,7 +1,7 @@
 """The raw store on PostgreSQL: a table with a partition for each week.
 
-All that the web process does goes through functions of the table's owner (see the migration), because that process has no
-rights on the table itself. What is deleted goes from the disk with PostgreSQL's own vacuum and log (docs/scaling.md).
+The web process has no rights on the table. It calls functions that run with the owner's rights (see the migration). Deleted
+rows leave the disk with PostgreSQL's vacuum and log (docs/scaling.md).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class PostgresqlReports:
     async def put(self, reports: Sequence[Report]) -> list[Stored]:
         """Store reports, those of a week in one transaction.
 
-        A report of which there are two revisions goes one after the other: a statement sees what was there before it.
+        Two revisions of one report go into two statements, because a statement doesn't see its own changes.
         """
         rounds: list[dict[tuple[str, str, str], int]] = []
         for place, report in enumerate(reports):
@@ -99,7 +99,7 @@ class PostgresqlReports:
     async def delete_before(self, week: str) -> int:
         """Drop the partitions of all weeks before ``week``.
 
-        Where somebody reads the table this gives up soon, and tries again, rather than let the intake queue behind it.
+        Dropping waits for readers, and reports would queue behind it: so it gives up after a second and tries again.
         """
         for attempt in range(ATTEMPTS):
             try:
@@ -113,7 +113,7 @@ class PostgresqlReports:
         raise AssertionError("unreachable")
 
     async def put_in_order(self, week: str) -> None:
-        """Write a week's partition anew: else places (``ctid``) and transactions (``xmin``) tell what came after what."""
+        """Rewrite a week's partition: otherwise ``ctid`` and ``xmin`` show what arrived after what."""
         async with self.engine.begin() as connection:
             await connection.execute(sa.text("SELECT put_in_order(:week)"), {"week": week})
 

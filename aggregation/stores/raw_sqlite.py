@@ -1,7 +1,7 @@
 """The raw store on SQLite: a folder with one file a week, such as ``2026-W47.sqlite3``.
 
-Whoever reads is in nobody's way (WAL), and a commit is durable (``synchronous=FULL``). What SQLite's log holds of an older
-state goes with the next deletion, and when the service stops or starts.
+Write-ahead logging lets people read while reports come in, and ``synchronous=FULL`` makes each commit durable. Old rows can
+stay in SQLite's log until the next deletion, or until the service stops.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ T = TypeVar("T")
 FORMAT = 1
 """Of the files. One of another format is not touched."""
 WAITS_S = 60.0
-"""So long a report waits while its week is written anew."""
+"""How long a report waits for a lock, at most: a deletion rewrites the week's table."""
 REPORTS_PER_MERGE = 2000
-"""After so many, the log is merged into the file, beside the intake."""
+"""How many reports the log collects before it is merged into the file, in the background."""
 MOST_KEPT_OPEN = 4
-"""Weeks take reports for three weeks, and a day at each end for wrong clocks."""
+"""Weeks: a week takes reports until 14 days after its end, and a day early for clocks that are fast."""
 RESTS = 9
-"""Times as long as it took to write weeks anew, until that is done again: nobody can keep the intake busy by deleting."""
+"""Deletions may take a tenth of the time: after each turn, the next waits nine times as long as it took."""
 ROWS_AT_A_TIME = 2000
 PRAGMAS = (
     "page_size = 8192",  # of a new file: a usual report has a page of 4,096 bytes to itself, and another for what is left of it
@@ -79,7 +79,7 @@ class SqliteReports:
 
     def prepare(self) -> None:
         """Make the folder. Raises OperationalError where a file in it can't be read, or is of a newer version."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # raw reports are for nobody else on this machine
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # only the service may read raw reports
         with _errors_of_the_stores():
             for week in self._weeks():
                 self._connect(week).close()
@@ -96,7 +96,7 @@ class SqliteReports:
         await self.weeks()
 
     async def put(self, reports: Sequence[Report]) -> list[Stored]:
-        """Store reports, those of a week in one transaction; in a thread of its own, so that a group is one hop."""
+        """Store reports, each week's in one transaction. A thread of its own makes that one hop for the whole group."""
         stored = await self._in_writer(lambda: self._put(reports))
         self._unmerged += len(reports)
         if self._unmerged >= REPORTS_PER_MERGE and (self._merging is None or self._merging.done()):
@@ -113,7 +113,7 @@ class SqliteReports:
         return await self._in_each(found)
 
     async def delete(self, identifier: str) -> int:
-        """Delete all that is stored for an identifier. Weeks are written anew; those who ask meanwhile share the next turn."""
+        """Delete all that is stored for an identifier. Requests that come in during a deletion share the next one."""
         asked = self._asked.setdefault(identifier, asyncio.get_running_loop().create_future())
         async with self._deleting:
             if not asked.done():
@@ -130,7 +130,7 @@ class SqliteReports:
         return sum(reports.values())
 
     async def put_in_order(self, week: str) -> None:
-        """Write a week's file anew: else pages, and places on them, tell what came after what."""
+        """Rewrite a week's file: otherwise pages, and positions on them, show what arrived after what."""
 
         def vacuum(database: sqlite3.Connection, _: str) -> list[None]:
             database.execute("VACUUM")
@@ -213,7 +213,7 @@ class SqliteReports:
                         stored = _put(database, [reports[place] for place in places])
                     outcomes |= dict(zip(places, stored, strict=True))
         except OperationalError:
-            self._close_kept()  # the next group opens the files anew, in case one was removed or the disk was away
+            self._close_kept()  # the next group reopens the files, in case one was removed or the disk was away
             raise
         return [outcomes[place] for place in range(len(reports))]
 
@@ -259,11 +259,10 @@ class SqliteReports:
         return deleted
 
     def _write_anew(self, week: str, without: Sequence[str]) -> dict[str, int]:
-        """Write a week's table anew, without some identifiers, and overwrite the former; return how many reports each of those
-        had.
+        """Copy a week's table without some identifiers, drop the old one, and return how many reports each of those had.
 
-        ``secure_delete`` overwrites what is deleted, but not the copies that SQLite leaves in the free space of pages when it
-        moves rows between them. Of a table that is dropped it overwrites all pages. All of it is one transaction.
+        ``secure_delete`` overwrites deleted rows, but not the copies that SQLite leaves in free space when it moves rows
+        between pages. It does overwrite every page of a dropped table. Everything happens in one transaction.
         """
         those = msgspec.json.encode(without).decode()
         with _errors_of_the_stores(), self._opened(week) as database:
@@ -275,13 +274,13 @@ class SqliteReports:
                     database.execute(_TABLE)
                     database.execute(_COPY, [those])
                     database.execute("DROP TABLE former")
-            _cut_log(database)  # also where nothing is there any more: who deleted it may have been killed
+            _cut_log(database)  # even if nothing is left to delete: whoever deleted it may have been killed before this
             return deleted
 
 
 @contextlib.contextmanager
 def _errors_of_the_stores() -> Iterator[None]:
-    """Raise what SQLite raises as those who use a store expect it, without anything of a statement's parameters."""
+    """Turn SQLite's errors into SQLAlchemy's. They hold no parameters of a statement, which would name an identifier."""
     try:
         yield
     except sqlite3.Error as error:
@@ -301,19 +300,19 @@ def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def _merge_log(database: sqlite3.Connection, _: str) -> list[None]:
-    """Merge what of SQLite's log nobody reads any more, without keeping anybody from writing."""
+    """Merge the part of SQLite's log that nobody reads any more. Writers go on."""
     database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     return []
 
 
 def _cut_log(database: sqlite3.Connection) -> None:
-    """Merge SQLite's log into the file, and cut it. Waits for those who read an older state, and raises where they go on."""
+    """Merge SQLite's log into the file and empty it. Waits for readers of an older state; raises if they take too long."""
     if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
         raise sqlite3.OperationalError("somebody reads an older state")
 
 
 def _put(database: sqlite3.Connection, reports: Sequence[Report]) -> list[Stored]:
-    """Store reports of one week by few statements: with each, the thread waits for its turn beside the event loop."""
+    """Store reports of one week in few statements: after each, this thread waits for the event loop to give up the GIL."""
     held: dict[str, dict[str, int]] = {report.identifier: {} for report in reports}
     for identifier, environment, revision in database.execute(_HELD, [msgspec.json.encode(list(held)).decode()]):
         held[identifier][environment] = revision

@@ -35,22 +35,26 @@ class ServiceData:
         """Its log, of all of its lives."""
         return self.folder / "server.log"
 
-    def rows(self, store: str, query: str) -> list[tuple[Any, ...]]:
-        """Ask a store: ``raw`` or ``aggregate``."""
-        with contextlib.closing(sqlite3.connect(f"file:{self.data / store}.sqlite3?mode=ro", uri=True)) as connection:
+    def raw(self, query: str) -> dict[str, list[tuple[Any, ...]]]:
+        """Ask each week of the raw store that has reports."""
+        answers = {path.stem: self._ask(path, query) for path in sorted((self.data / "raw").glob("*.sqlite3"))}
+        return {week: rows for week, rows in answers.items() if rows}
+
+    def _ask(self, file: Path, query: str) -> list[tuple[Any, ...]]:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
             return connection.execute(query).fetchall()
 
     def raw_weeks(self) -> dict[str, int]:
         """Return how many raw reports there are of each week."""
-        return dict(self.rows("raw", "SELECT week, count(*) FROM reports GROUP BY week"))
+        return {week: len(rows) for week, rows in self.raw("SELECT 1 FROM reports").items()}
 
     def published_weeks(self) -> set[str]:
         """Return the weeks with public numbers."""
-        return {week for (week,) in self.rows("aggregate", "SELECT week FROM published_weeks")}
+        return {week for (week,) in self._ask(self.data / "aggregate.sqlite3", "SELECT week FROM published_weeks")}
 
     def size_of(self, store: str) -> int:
         """Return the size of a store on disk, in bytes."""
-        return sum(path.stat().st_size for path in self.data.glob(f"{store}.sqlite3*"))
+        return sum(path.stat().st_size for pattern in (f"{store}.sqlite3*", f"{store}/*") for path in self.data.glob(pattern))
 
     def identifiers(self) -> set[str]:
         """Return everything that could be an identifier, in any file."""

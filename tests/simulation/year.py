@@ -405,10 +405,10 @@ class Year:
         """Every raw report, whole, against what the model says must be stored, and of whom."""
         found: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
         people: dict[str, set[str]] = defaultdict(set)
-        query = "SELECT week, identifier, level, schema_version, document FROM reports"
-        for week, identifier, level, schema, document in self._data.rows("raw", query):
-            found[week].append((level, schema, in_order(json.loads(document))))
-            people[week].add(identifier)
+        for week, rows in self._data.raw("SELECT identifier, level, schema_version, document FROM reports").items():
+            for identifier, level, schema, document in rows:
+                found[week].append((level, schema, in_order(json.loads(document))))
+                people[week].add(identifier)
         for week, reports in found.items():
             expected = self._model.stored.get(week, {})
             wanted = [(level, 2 if "channel" in one else 1, in_order(document_of(one))) for level, one in expected.values()]

@@ -1,6 +1,6 @@
 """Downloads of each plugin by Python version, from pypistats.org: of 30 days, read once a day for the pages of plugins.
 
-They say what numbers of people who take part can't: how everybody's installations are spread. Nothing else depends on them.
+They cover everybody's installations, which the numbers of people who take part can't. Nothing else depends on them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from update_server.settings import Settings
 NAME = "downloads"
 EVERY_S = 24 * 3600
 FRESH = timedelta(hours=20)
-"""So old, what is kept is read anew: another process may have read it, or this one before it was started again."""
+"""Not read again before: another process may have read them, or this one before a restart."""
 PAUSE_S = 2.5
 """Between two requests: the service asks for at most 30 a minute."""
 DAYS = 30
 OUTDATED = timedelta(days=14)
-"""So old, nothing is shown any more."""
+"""Older numbers are not shown."""
 MOST_BYTES = 2**20
 _PYTHON = re.compile(r"[23]\.[0-9]{1,2}")
 
@@ -55,9 +55,9 @@ _all = msgspec.json.Decoder(dict[str, Downloads])
 
 
 async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: AggregateStore, now: datetime) -> str | None:
-    """Read the downloads of every plugin, one after the other, and keep them for all processes; return why that failed.
+    """Read every plugin's downloads, one after the other, and store them for all processes. Returns why that failed.
 
-    What was read before an upstream failed is kept with what is known of the others.
+    If the upstream fails half way, what was read is stored, and the other plugins keep their last numbers.
     """
     if index.loaded is None or await aggregate.shared(NAME, now - FRESH) is not None:
         return None  # nothing to ask for, or another process has read them
