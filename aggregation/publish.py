@@ -29,7 +29,6 @@ class Outcome(StrEnum):
     TOO_EARLY = "too early"
     TOO_LATE = "too late"
     NO_REPORTS = "no reports"
-    UNAPPROVED = "waits for approval"
     UNREADABLE = "not readable by this version"
 
 
@@ -55,19 +54,19 @@ async def publish_week(
     now: datetime,
     *,
     catalogue: tuple[Entry, ...] = CATALOGUE,
-    approved: bool = True,
     progress: Progress | None = None,
 ) -> Publication:
     """Compute the whole catalogue for ``week`` and publish it, if its time has come and nobody has.
 
     The reports are read as one consistent state, and all cells come out in one transaction: a kill leaves no half week.
-    Without ``approved`` a week that could be published waits for a person. Raises InvalidWeekError, and CountingError.
+    Raises InvalidWeekError, and CountingError.
     """
-    if (outcome := await outcome_ahead(aggregate, week, now)) is not None:
-        possible_from = published_from(week) if outcome is Outcome.TOO_EARLY else None
-        return Publication(week, outcome, possible_from=possible_from)
-    if not approved:
-        return Publication(week, Outcome.UNAPPROVED if week in await raw.weeks() else Outcome.NO_REPORTS)
+    if now < published_from(week):
+        return Publication(week, Outcome.TOO_EARLY, possible_from=published_from(week))
+    if week in await aggregate.published_weeks():
+        return Publication(week, Outcome.ALREADY)
+    if week < oldest_kept(now):
+        return Publication(week, Outcome.TOO_LATE)
     started = time.monotonic()
     counts = await count_week(raw, week, catalogue, progress)
     if not counts.reports:
@@ -91,15 +90,6 @@ async def publish_week(
     if not await aggregate.publish(week, cells, run, now):
         return Publication(week, Outcome.ALREADY)
     return Publication(week, Outcome.PUBLISHED, len(cells), counts.reports, counts.left_out)
-
-
-async def outcome_ahead(aggregate: AggregateStore, week: str, now: datetime) -> Outcome | None:
-    """Return why ``week`` can't be published at ``now``, or None where nothing but its reports will tell."""
-    if now < published_from(week):
-        return Outcome.TOO_EARLY
-    if week in await aggregate.published_weeks():
-        return Outcome.ALREADY
-    return Outcome.TOO_LATE if week < oldest_kept(now) else None
 
 
 async def due_weeks(raw: RawStore, aggregate: AggregateStore, now: datetime, since: str = "") -> list[str]:

@@ -57,16 +57,14 @@ def register(
     aggregate: AggregateStore,
     clock: Clock,
     lock_folder: Path,
-    *,
-    approval: bool = False,
 ) -> None:
-    """Add the jobs of the aggregation to a scheduler, the first run at once. ``approval``: weeks wait for a person."""
+    """Add the jobs of the aggregation to a scheduler, the first run at once."""
 
     async def publish() -> str | None:
         trouble: list[str] = []
         for week in await due_weeks(raw, aggregate, clock.now()):
             try:
-                publication = await publish_week(raw, aggregate, week, clock.now(), approved=not approval)
+                publication = await publish_week(raw, aggregate, week, clock.now())
             except (CountingError, SQLAlchemyError, OSError) as error:
                 log.exception("week_not_published", week=week)
                 trouble.append(f"{week}: {type(error).__name__}: {error}")  # and on with the next

@@ -92,9 +92,6 @@ class AggregationSettings(BaseSettings):
     aggregate_scheduler_url: StoreUrl = Field(
         None, description="Aggregate store, as the scheduled jobs open it. Default: as the web process"
     )
-    approval: bool = Field(
-        False, description="Publish a week only after a person has looked at it: `python -m aggregation approve WEEK`"
-    )
     public_url: Annotated[str, AfterValidator(base_url)] = Field(
         "http://127.0.0.1:8000", description="Address of the site as everybody sees it, which certificates name"
     )

@@ -85,7 +85,7 @@ def weeks_about_to_be_lost(state: Standing) -> list[str]:
     """Return which weeks will be lost unless somebody acts, in sentences, for the operator alone."""
     return [
         f"{risk.week} is not published, and its raw reports go on {risk.lost_at:%Y-%m-%d %H:%M} UTC: after that its numbers "
-        "are lost. Run `python -m aggregation run` or `approve`."
+        "are lost. Run `python -m aggregation run`."
         for risk in state.at_risk or ()
     ]
 

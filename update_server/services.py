@@ -43,7 +43,7 @@ class Services:
             self.index, self.aggregate.revision
         )  # of its own: who asks for many pages holds up no number
         self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
-        self.writer = ReportWriter(self.raw, settings.report_queue) if self.raw else None
+        self.writer = ReportWriter(self.raw) if self.raw else None
         self.metrics = Metrics()
         self.metrics.watch_index(self.index, self.clock)
         if self.writer:

@@ -65,7 +65,6 @@ class Settings(BaseSettings):
     refresh_interval_s: int = Field(7200, ge=60, le=7 * 86400, description="Seconds between two refreshes of the index")
     refresh_retry_s: int = Field(60, ge=1, le=7200, description="Seconds after a refresh that failed until the next")
     refresh_timeout_s: int = Field(1200, ge=5, le=6 * 3600, description="Seconds after which a refresh is given up")
-    upstream_concurrency: int = Field(16, ge=1, le=64, description="Requests to upstream services at the same time")
     downloads: bool = Field(
         True, description="Read from pypistats.org once a day how often each plugin is downloaded by which Python, for its page"
     )
@@ -93,12 +92,6 @@ class Settings(BaseSettings):
     )
     reports_per_day: int = Field(
         2000, ge=0, le=10_000_000, description="Reports that one address may send in a day; 0: any number (docs/abuse.md)"
-    )
-    report_queue: int = Field(
-        2000,
-        ge=10,
-        le=100_000,
-        description="Reports that may wait for the next commit; past it, clients are asked to come again",
     )
     questions_per_minute: int = Field(
         60, ge=0, le=1_000_000, description="Times that one address may find or delete reports in a minute; 0: any number"

@@ -1,8 +1,7 @@
-"""Publishing weeks, approving them, and seeing how things stand."""
+"""Publishing weeks, and seeing how things stand."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -13,13 +12,11 @@ import typer
 from napari_telemetry.weeks import end_of, published_from, week_of
 from rich.table import Table
 
-from aggregation.catalogue import CATALOGUE
 from aggregation.cli.opening import instant, run, settings, stores
-from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, YesOption, checked_week
-from aggregation.cli.output import confirmed, console, errors, print_json, progress_bar, several
-from aggregation.compute import count_week, public_cells
+from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, checked_week
+from aggregation.cli.output import console, errors, print_json, progress_bar, several
 from aggregation.jobs import turn
-from aggregation.publish import JOB, Outcome, Publication, due_weeks, outcome_ahead, publish_week
+from aggregation.publish import JOB, Outcome, Publication, due_weeks, publish_week
 from aggregation.retention import RETENTION, oldest_after_purge
 from aggregation.standing import Standing, broken_promises, failing_jobs, standing, weeks_about_to_be_lost
 from aggregation.stores.aggregate import AggregateStore
@@ -30,7 +27,7 @@ NOT_POSSIBLE = (Outcome.TOO_EARLY, Outcome.TOO_LATE, Outcome.NO_REPORTS)
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (run_command, approve, status):
+    for command in (run_command, status):
         app.command(command.__name__.removesuffix("_command"))(command)
 
 
@@ -53,7 +50,6 @@ def run_command(
 ) -> None:
     """Publish a week, or every week whose time has come. A week is published once; asked earlier, this says when it can be."""
     moment = instant(now)
-    approved = not settings().approval
 
     async def work() -> list[Publication]:
         if week and since:
@@ -65,7 +61,7 @@ def run_command(
             publications = []
             for item in [week] if week else await due_weeks(raw, aggregate, moment, first or ""):
                 with progress_bar(item) as progress:
-                    publications.append(await publish_week(raw, aggregate, item, moment, approved=approved, progress=progress))
+                    publications.append(await publish_week(raw, aggregate, item, moment, progress=progress))
             return publications
 
     publications = run(work)
@@ -79,78 +75,12 @@ def run_command(
     _end_with(publications)
 
 
-def approve(
-    week: Annotated[str, typer.Argument(help="ISO week, such as 2026-W47.")],
-    yes: YesOption = False,
-    now: NowOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Look at what would be published of a week, and publish it. For where AGGREGATION_APPROVAL lets weeks wait for that."""
-    moment = instant(now)
-
-    async def look() -> tuple[Outcome | None, dict[str, tuple[int, int]], dict[str, tuple[int, int]]]:
-        if not settings().approval:
-            raise UsageError("Weeks don't wait for approval here: AGGREGATION_APPROVAL is off. `run` publishes what is due.")
-        checked_week(week)
-        async with stores() as (raw, aggregate):
-            if (outcome := await outcome_ahead(aggregate, week, moment)) is not None:
-                return outcome, {}, {}
-            with progress_bar(week) as progress:
-                counts = await count_week(raw, week, CATALOGUE, progress)
-            if not counts.reports:
-                return Outcome.NO_REPORTS, {}, {}
-            new = _in_short((cell["entry"], cell["people"]) for cell in public_cells(counts, CATALOGUE, week))
-            before = [name for name in await aggregate.published_weeks() if name < week][-1:]
-            old: dict[str, tuple[int, int]] = {}
-            for entry in CATALOGUE if before else ():
-                rows = await aggregate.all_rows(entry, {}, since=before[0], until=before[0])
-                old |= _in_short((entry.id, row.people) for row in rows)
-            return None, new, old
-
-    async def publish() -> Publication:
-        async with stores() as (raw, aggregate), _alone(aggregate):
-            with progress_bar(week) as progress:
-                return await publish_week(raw, aggregate, week, moment, progress=progress)
-
-    outcome, new, old = run(look)
-    if outcome is None:
-        _print_preview(week, new, old)
-        confirmed(f"Publish {week}? It can't be changed afterwards, only retracted.", yes)
-        publication = run(publish)
-    else:
-        publication = Publication(week, outcome, possible_from=published_from(week) if outcome is Outcome.TOO_EARLY else None)
-    if as_json:
-        print_json(msgspec.to_builtins(publication))
-    else:
-        console.print(_sentence(publication))
-    _end_with([publication])
-
-
 def _end_with(publications: list[Publication]) -> None:
     """End with an exit code that tells whether everything that was asked for was done, or could be."""
     if any(publication.outcome is Outcome.UNREADABLE for publication in publications):
         raise typer.Exit(NOT_DONE)
     if any(publication.outcome in NOT_POSSIBLE for publication in publications):
         raise typer.Exit(USAGE)
-
-
-def _in_short(cells: Any) -> dict[str, tuple[int, int]]:
-    """For each entry how many numbers there are, and the greatest of them."""
-    numbers: Counter[str] = Counter()
-    greatest: dict[str, int] = {}
-    for entry, people in cells:
-        numbers[entry] += 1
-        greatest[entry] = max(greatest.get(entry, 0), people)
-    return {entry: (number, greatest[entry]) for entry, number in numbers.items()}
-
-
-def _print_preview(week: str, new: dict[str, tuple[int, int]], old: dict[str, tuple[int, int]]) -> None:
-    table = Table("entry", "numbers", "greatest", title=f"{week} would be published so (before it)", title_justify="left")
-    for entry in CATALOGUE:
-        count, greatest = new.get(entry.id, (0, 0))
-        count_before, greatest_before = old.get(entry.id, (0, 0))
-        table.add_row(entry.id, f"{count:,} ({count_before:,})", f"{greatest:,} ({greatest_before:,})")
-    errors.print(table)
 
 
 def _sentence(publication: Publication) -> str:
@@ -172,8 +102,6 @@ def _sentence(publication: Publication) -> str:
             f"{publication.left_out:,} of {publication.reports:,} reports of {week} can't be read by this version, because a "
             "newer one took them: publish with that. Nothing was written."
         )
-    if publication.outcome is Outcome.UNAPPROVED:
-        return f"{week} waits for approval: `python -m aggregation approve {week}`. Nothing was written."
     if publication.outcome is Outcome.ALREADY:
         return f"{week} is published already, and stays as it is."
     left_out = f" {publication.left_out:,} could not be read and were left out." if publication.left_out else ""
@@ -241,7 +169,7 @@ def _print_weeks(state: Standing, runs: list[AggregationRun], now: datetime) -> 
         if week in state.published:
             out = "published"
         elif week in (state.due or ()):
-            out = "waits for approval" if settings().approval else "due"
+            out = "due"
         elif week in (state.overdue or ()):
             out = "never"
         else:

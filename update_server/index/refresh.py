@@ -17,6 +17,8 @@ from update_server.index.sources.fetching import Fetcher, UpstreamError, new_cli
 from update_server.index.store import IndexStore, RefreshOutcome
 from update_server.settings import Settings
 
+AT_ONCE = 16
+"""Requests to upstream services at the same time."""
 MOST_THAT_MAY_VANISH = 0.05
 """A refresh that would drop a larger share of the projects is refused: more likely the upstream is broken."""
 
@@ -34,7 +36,7 @@ async def build(settings: Settings, previous: Index | None, clock: Clock, progre
     """Read a new index from the upstream. Raises UpstreamError, or TimeoutError after the time that the settings give."""
     origins = settings.upstreams.origins
     async with asyncio.timeout(settings.refresh_timeout_s), new_client(origins) as client:
-        fetcher = Fetcher(client, origins, settings.upstream_concurrency)
+        fetcher = Fetcher(client, origins, AT_ONCE)
         now = clock.now().replace(microsecond=0)  # what is written is the same for the same second
         return await SOURCES[settings.source](fetcher, settings.upstreams, previous, now, progress)
 

@@ -64,14 +64,7 @@ def make_scheduler(services: Services) -> schedule.JobScheduler:
             jitter=3600,
         )
     if services.jobs_raw is not None:
-        schedule.register(
-            scheduler,
-            services.jobs_raw,
-            services.jobs_aggregate,
-            services.clock,
-            settings.data,
-            approval=settings.aggregation.approval,
-        )
+        schedule.register(scheduler, services.jobs_raw, services.jobs_aggregate, services.clock, settings.data)
     return scheduler
 
 

@@ -41,7 +41,6 @@ def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         (["run", "--since", "nonsense"], "nonsense"),
         (["run", "--since", "2030-W01"], "has not begun"),
         (["run", "--week", WEEK, "--since", WEEK], "not both"),
-        (["approve", WEEK], "AGGREGATION_APPROVAL is off"),
         (["show", "peeple"], "Did you mean people"),
         (["show", "people", "--week", "2026-W38"], "Published are"),
         (["show", "people", "--week", "2026-W99"], "2026-W99"),

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.aggregation.cli.conftest import LATER, Command
 from tests.support.reports import WEEK, report
 
@@ -26,21 +24,6 @@ def test_since_a_week_means_those_that_are_due_from_there_on(command: Command) -
     publications = command.json("run", "--since", "2026-W39", "--now", LATER)
     assert [publication["week"] for publication in publications] == ["2026-W39", "2026-W40"]
     assert command.json("status", "--now", LATER)["due"] == ["2026-W38"]
-
-
-def test_a_week_waits_for_approval_where_a_person_shall_look(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AGGREGATION_APPROVAL", "true")
-    command.prepare(report(person) for person in range(25))
-    assert f"approve {WEEK}" in command("run", "--now", LATER).output
-    assert command.json("status", "--now", LATER)["published_weeks"] == []
-    assert "waits for approval" in command("status", "--now", LATER).output
-    asked = command("approve", WEEK, "--now", LATER, code=2)
-    assert "--yes" in asked.output
-    assert "people-by-python" in asked.output  # what would be published, to look at
-    assert command.json("status", "--now", LATER)["published_weeks"] == []
-    assert "is published" in command("approve", WEEK, "--yes", "--now", LATER).output
-    assert command.json("status", "--now", LATER)["published_weeks"] == [WEEK]
-    assert "published already" in command("approve", WEEK, "--yes", "--now", LATER).output
 
 
 def test_status_tells_where_things_stand(command: Command) -> None:
