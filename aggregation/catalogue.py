@@ -20,7 +20,9 @@ class Dimension:
     """Something by which people are told apart in a number.
 
     ``name``: as the statistics API has it. ``field``: of the report. ``part``: where the field is a list, which key of its
-    items; where it is a mapping, ``"@key"`` or ``"@value"``; where it is one value, None. ``form``: how people read a value.
+    items; where it is a mapping, ``"@key"`` or ``"@value"``; where it is one value, None. ``form``: how people read a value;
+    ``names``: of values that people call something else. ``unlisted``: values that have no row, because a table of which every
+    possible row is listed would say how many people there are at most.
     """
 
     name: str
@@ -28,6 +30,12 @@ class Dimension:
     field: str
     part: str | None = None
     form: str = "{}"
+    names: tuple[tuple[str, str], ...] = ()
+    unlisted: tuple[str, ...] = ()
+
+    def reads(self, value: str) -> str:
+        """Return a value as people read it."""
+        return dict(self.names).get(value) or self.form.format(value)
 
 
 @dataclass(frozen=True)
@@ -73,10 +81,11 @@ class Entry:
 LEVEL_COLUMN = "level"
 """The one dimension that is no field of the report but of the consent that came with it."""
 
-LEVEL = Dimension("level", "Level", LEVEL_COLUMN)
+LEVEL = Dimension("level", "Level", LEVEL_COLUMN, unlisted=("basic",))
 NAPARI = Dimension("napari", "napari version", "napari_version")
 PYTHON = Dimension("python", "Python version", "python_version")
-PLATFORM = Dimension("platform", "Platform", "platform")
+PLATFORM_NAMES = (("darwin", "macOS"), ("win32", "Windows"), ("linux", "Linux"))
+PLATFORM = Dimension("platform", "Platform", "platform", names=PLATFORM_NAMES)
 ARCHITECTURE = Dimension("architecture", "Processor", "cpu_architecture")
 SYSTEM = Dimension("system", "Operating system", "sys_name")
 PLUGIN = Dimension("plugin", "Plugin", "plugins", "name")

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from aggregation.catalogue import MOST_DIMENSIONS, Entry
 from aggregation.counting import Counting, Counts
-from aggregation.publication import public_rows
+from aggregation.publication import published
 from aggregation.stores.raw import RawStore, open_raw_store
 from aggregation.stores.reports import RawRow
 
@@ -137,17 +137,15 @@ async def _count_elsewhere(part: Part) -> Counts:
 
 def public_cells(counts: WeekCounts, catalogue: Sequence[Entry], week: str) -> Iterator[dict[str, Any]]:
     """Yield what of the counts may be seen, as rows of the table of cells."""
-    totals = {entry.topic: counts.people[entry.id] for entry in catalogue if entry.is_total}
-    for entry in catalogue:
-        tables: dict[tuple[str, ...], dict[tuple[str, ...], int]] = {}
-        for values, people in sorted(counts.people[entry.id].items()):
-            tables.setdefault(values[: entry.fixed], {})[values] = people
-        for subject, rows in tables.items():
-            total = None if entry.is_total or entry.topic not in totals else totals[entry.topic][subject]
-            for values, number in public_rows(rows, total).items():
-                padded = [*values, *[""] * (MOST_DIMENSIONS - len(values))]
-                of_cell = {f"value_{place}": value for place, value in enumerate(padded, 1)}
-                yield {"entry": entry.id, "week": week, **of_cell, "people": number}
+    for id_, cells in published(counts.people, catalogue).items():
+        for values, number in sorted(cells.items()):
+            padded = [*values, *[""] * (MOST_DIMENSIONS - len(values))]
+            yield {
+                "entry": id_,
+                "week": week,
+                **{f"value_{place}": value for place, value in enumerate(padded, 1)},
+                "people": number,
+            }
 
 
 async def _worker() -> None:

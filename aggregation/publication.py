@@ -1,25 +1,32 @@
-"""What of a number may be seen.
+"""What of a week's counts may be seen.
 
-Every public number counts people. One below ten has no row, zero included; every other is rounded down to a multiple of five.
-The thresholds are constants and no settings: nobody can publish more by mistake. The argument is in docs/disclosure.md.
+Every public number counts people. One below ten has no row, zero included; every other is rounded down to a multiple of five,
+and a total at times further. The thresholds are constants and no settings: nobody can publish more by mistake. The argument is
+in docs/disclosure.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TypeVar
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
 
-Values = TypeVar("Values")
+from napari_telemetry.wire import TELEMETRY_LEVELS
+
+from aggregation.catalogue import LEVEL, PLATFORM, SYSTEM, VERSION, Entry
 
 LISTED_FROM = 10
 ROUNDED_DOWN_TO = 5
 
 RULE = (
     f"A number below {LISTED_FROM} is not listed, zero included; every other is rounded down to a multiple of "
-    f"{ROUNDED_DOWN_TO}. Where the rows of a table would add up to its total, the largest is published as if it were "
-    f"{ROUNDED_DOWN_TO} lower."
+    f"{ROUNDED_DOWN_TO}. A total that is {ROUNDED_DOWN_TO} above the sum of its listed rows is lowered to that sum, and no "
+    "row is above its total."
 )
 """For people who read numbers."""
+
+Values = tuple[str, ...]
+Numbers = Mapping[str, Mapping[Values, int]]
+"""People by the values of a cell, for each entry by its id."""
 
 
 def public_number(people: int) -> int | None:
@@ -27,17 +34,95 @@ def public_number(people: int) -> int | None:
     return people - people % ROUNDED_DOWN_TO if people >= LISTED_FROM else None
 
 
-def public_rows(rows: Mapping[Values, int], total: int | None) -> dict[Values, int]:
-    """Return the numbers of a table that are listed, in the order of ``rows``.
+def public_total(people: int, sums: Collection[int], of_versions: int = 0) -> int | None:
+    """Return a total as it may be published, or None where it is hidden. ``sums``: what the listed rows of each table add up to.
 
-    ``total``: the people in all rows together; None if no such number is published. If the listed rows add up to the
-    published total, a reader who assumes that each person is in one row could tell that the other rows hold four people at
-    most. So the largest row (the first of equals) is then published 5 lower, or hidden if that is below 10.
+    Where listed rows add up to a total, a reader who assumes that each person is in one row could tell that the other rows hold
+    at most four people. So a total that is five higher is published as the same number: they may hold nine. ``of_versions``: the
+    sum of a plugin's versions, which is looked at for itself, because a plugin with one release has all its people in one row.
     """
-    listed = {values: number for values, people in rows.items() if (number := public_number(people)) is not None}
-    if total is not None and listed and sum(listed.values()) == public_number(total):
-        largest = max(listed, key=listed.__getitem__)
-        listed[largest] -= ROUNDED_DOWN_TO
-        if listed[largest] < LISTED_FROM:
-            del listed[largest]
-    return listed
+    number = public_number(people)
+    if number is None:
+        return None
+    known = {of_versions, max((one for one in sums if one <= number), default=0)}
+    while number - ROUNDED_DOWN_TO in known:
+        number -= ROUNDED_DOWN_TO
+    return number
+
+
+def published(counts: Numbers, catalogue: Sequence[Entry]) -> dict[str, dict[Values, int]]:
+    """Return what may be seen of exact counts, for each entry by its id."""
+    shown = {entry.id: _rows(entry, counts[entry.id]) for entry in catalogue}
+    # The total of all people comes last: the numbers of plugins add to what is known of it.
+    for entry in sorted((entry for entry in catalogue if entry.is_total), key=lambda entry: -entry.fixed):
+        sums = sums_of_rows(shown, catalogue, entry)
+        for values in shown[entry.id]:
+            number = public_total(counts[entry.id][values], *sums[values])
+            assert number is not None
+            shown[entry.id][values] = number
+        for part in catalogue:
+            if part.topic == entry.topic and part is not entry:
+                whole = shown[entry.id]
+                shown[part.id] = {values: min(people, whole[values[: part.fixed]]) for values, people in shown[part.id].items()}
+    return shown
+
+
+def _rows(entry: Entry, counts: Mapping[Values, int]) -> dict[Values, int]:
+    unlisted = {(place, value) for place, dimension in enumerate(entry.dimensions) for value in dimension.unlisted}
+    return {
+        values: number
+        for values, people in counts.items()
+        if (number := public_number(people)) is not None and unlisted.isdisjoint(enumerate(values))
+    }
+
+
+def sums_of_rows(shown: Numbers, catalogue: Sequence[Entry], total: Entry) -> dict[Values, tuple[set[int], int]]:
+    """Return what the listed rows of each table add up to, and of the versions: by plugin, or for all people under ``()``.
+
+    ``total``: the entry of the totals. Of all people, two sums take rows of several tables: by level and by platform.
+    """
+    sums: dict[Values, tuple[set[int], int]] = defaultdict(lambda: (set(), 0))
+    for entry in catalogue:
+        if entry.topic == total.topic and not entry.is_total:
+            of_table: Counter[Values] = Counter()
+            for values, people in shown[entry.id].items():
+                of_table[values[: entry.fixed]] += people
+            for values, people in of_table.items():
+                of_tables, of_versions = sums[values]
+                is_of_versions = VERSION in entry.dimensions
+                sums[values] = (of_tables, people) if is_of_versions else (of_tables | {people}, of_versions)
+    if sums and not total.dimensions:
+        others = [entry for entry in catalogue if entry is not total]
+        sums[()][0].update((_by_level(shown, others), _by_platform(shown, others)))
+    return sums
+
+
+def _by_level(shown: Numbers, catalogue: Sequence[Entry]) -> int:
+    """People by level, where a number that only higher levels send may name more of those than their own rows do."""
+    rows = next((shown[entry.id] for entry in catalogue if entry.dimensions == (LEVEL,)), {})
+    people = 0
+    for level in reversed(TELEMETRY_LEVELS):
+        cells = [number for entry in catalogue if entry.level is level for number in shown[entry.id].values()]
+        people = max(people + rows.get((str(level),), 0), max(cells, default=0))
+    return people
+
+
+def _by_platform(shown: Numbers, catalogue: Sequence[Entry]) -> int:
+    """People by platform, each by the table that names most: by processor, by system, or of a plugin."""
+    most: Counter[str] = Counter()
+    for entry in catalogue:
+        sums: Counter[Values] = Counter()
+        for values, people in shown[entry.id].items():
+            if PLATFORM in entry.dimensions:
+                sums[*values[: entry.fixed], values[entry.dimensions.index(PLATFORM)]] += people
+            elif entry.dimensions == (SYSTEM,) and (platform := platform_of(values[0])):
+                sums[(platform,)] += people
+        for (*_, platform), people in sums.items():
+            most[platform] = max(most[platform], people)
+    return most.total()
+
+
+def platform_of(system: str) -> str | None:
+    """Return the platform of an operating system by its name, None for "other"."""
+    first = system.partition(" ")[0]
+    return None if first == "other" else {"Windows": "win32", "macOS": "darwin"}.get(first, "linux")

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from aggregation.catalogue import PLATFORM
 from aggregation.certificates.signing import retraction_text
 from aggregation.certificates.statement import Statement, Summary
 
-PLATFORM_NAMES = {"darwin": "macOS", "win32": "Windows", "linux": "Linux"}
-"""Python's names of platforms, as people know them."""
 STATES = {"retracted": "retracted", "unpublished": "not published"}
 
 
@@ -59,7 +58,7 @@ def document_of(statement: Statement, kid: str) -> Document:
     weeks = [[one.week, STATES.get(one.state) or number(one.people)] for one in statement.weeks]
     sections = [Section("Weekly installs", ["Week", "People"], weeks)]
     for breakdown in statement.breakdowns:
-        rows = [row(PLATFORM_NAMES.get(one.value, one.value), one.summary) for one in breakdown.rows]
+        rows = [row(PLATFORM.reads(one.value), one.summary) for one in breakdown.rows]
         sentences = []
         if breakdown.retracted:
             sentences.append("Some of these numbers were retracted; see below.")

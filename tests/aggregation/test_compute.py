@@ -49,8 +49,9 @@ async def test_every_cell_of_every_entry_agrees_with_a_recount(
     reports = random_reports(seed, people)
     await raw.put([*reports, *random_reports(seed + 100, 50, week="2026-W41")])
     await publish_week(raw, aggregate, WEEK, LATER)
+    right = expected(reports)
     for entry in CATALOGUE:
-        assert await published(aggregate, entry) == expected(entry, reports), entry.id
+        assert await published(aggregate, entry) == right[entry.id], entry.id
 
 
 async def test_a_new_entry_is_one_declaration(raw: RawStore, aggregate: AggregateStore) -> None:
@@ -105,7 +106,7 @@ def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[Report],
     for entry, counter in zip(CATALOGUE, counted, strict=True):
         assert dict(counter) == recounted(entry, held.values()), entry.id
     counts = WeekCounts({entry.id: counter for entry, counter in zip(CATALOGUE, counted, strict=True)}, len(held), 0, 0)
-    public = list(public_cells(counts, CATALOGUE, WEEK))
+    public, right = list(public_cells(counts, CATALOGUE, WEEK)), expected(held.values())
     for entry in CATALOGUE:
         width = len(entry.dimensions)
         mine = {
@@ -113,7 +114,7 @@ def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[Report],
             for cell in public
             if cell["entry"] == entry.id
         }
-        assert mine == expected(entry, held.values())
+        assert mine == right[entry.id]
 
 
 async def test_a_process_that_counts_and_dies_fails_the_whole(

@@ -6,16 +6,19 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from math import inf
 
 import pytest
 
 from aggregation.catalogue import CATALOGUE
-from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO, public_number
+from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO, Values, public_number, public_total, published, sums_of_rows
 from aggregation.stores.reports import Report
 from tests.support.attack import MOST_ENVIRONMENTS, Attack, Group, Rule, seen_by_everybody
-from tests.support.reports import random_reports, recounted
+from tests.support.reports import random_reports, recounted, report
 
+Cell = tuple[int, str, str]
 OURS = Rule(LISTED_FROM, ROUNDED_DOWN_TO, lowers=True)
 KNOWS_MORE = Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True, lowers=True)
 """Takes for granted that everybody is in one row of each table that tells people apart."""
@@ -25,31 +28,83 @@ K = 5
 """Nobody can tell that a group is smaller, even who takes for granted that everybody is in one row of each table."""
 
 
-def published_of(reports: Sequence[Report], rule: Rule = OURS) -> tuple[list[Group], dict[int, int]]:
-    """Return what is seen of a week, as groups with their tables: all entries of the catalogue.
+UNLISTED = {
+    "level": ["basic", "middle", "full"],
+    "platform": [f"{platform}/another" for platform in ("linux", "win32", "darwin")],
+    "system": ["another Linux", "Windows another", "macOS another"],
+}
+"""Rows that nobody can rule out, by what tells people apart; of others, one more row."""
+
+OF_PLUGINS = [entry for entry in CATALOGUE if entry.id in ("plugins", "plugins-by-version", "plugins-by-python")]
+
+
+def with_a_plugin_of_everybody(reports: list[Report]) -> list[Report]:
+    """Everybody who sends plugins has this one."""
+    for one in reports:
+        if "plugins" in one.document:
+            one.document["plugins"] = [{"name": "affinder", "version": "0.5.0"}, *one.document["plugins"][1:]]
+    return reports
+
+
+POPULATIONS = [
+    *((f"sample-{seed}-{people}", random_reports(seed, people)) for seed in range(3) for people in (12, 25, 60, 200)),
+    *((f"dominant-{people}", with_a_plugin_of_everybody(random_reports(5, people))) for people in (25, 60, 120)),
+    (
+        "few-at-basic",
+        [report(person, level="middle" if person < 30 else "full" if person < 42 else "basic") for person in range(44)],
+    ),
+    (
+        "one-row-but-for-three",
+        [report(person, python_version="3.11" if person < 21 else "3.12" if person < 41 else "3.13") for person in range(44)],
+    ),
+]
+"""By name: samples, and weeks in which one plugin has nearly everybody, so that its numbers tell of the others."""
+
+
+def public_rows(counts: Mapping[Values, int]) -> dict[Values, int]:
+    """Return the rows of a table before the total caps them."""
+    shown = {values: number for values, people in counts.items() if (number := public_number(people)) is not None}
+    return {values: number for values, number in shown.items() if values != ("basic",)}
+
+
+def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell], list[Group]]:
+    """Return an attack on all that is published of a week, the hidden cells, and what is seen of each group.
 
     The first group is napari's people; each plugin, and the new people, are a group within it.
     """
-    plain = {entry.topic: entry for entry in CATALOGUE if entry.is_total}
-    totals: dict[str, int] = {"": recounted(plain["napari"], reports)[()]}
-    totals |= {name: count for (name,), count in recounted(plain["plugins"], reports).items()}
-    totals["new"] = recounted(plain["new"], reports).get((), 0)
-    tables: dict[str, dict[str, dict[str, int]]] = {group: {} for group in totals}
-    for entry in CATALOGUE:
-        if entry.dimensions and entry.fixed < len(entry.dimensions):
-            for values, count in recounted(entry, reports).items():
-                subject, rest = ("", values) if not entry.fixed else (values[0], values[1:])
-                tables[subject].setdefault(entry.id, {})["/".join(rest)] = count
-    partial = frozenset(entry.id for entry in CATALOGUE if entry.topic in ("commands", "layers"))
-    groups = [seen_by_everybody(total, tables[name], rule, partial) for name, total in totals.items()]
-    return groups, dict.fromkeys(range(1, len(groups)), 0)
-
-
-@pytest.mark.promise("small-groups-stay-hidden")
-@pytest.mark.parametrize(("seed", "people"), [(seed, people) for seed in range(3) for people in (12, 25, 60, 200)])
-def test_every_hidden_cell_of_every_entry_can_be_nine(seed: int, people: int) -> None:
-    groups, within = published_of(random_reports(seed, people))
-    attack = Attack(groups, OURS, within)
+    counts = {entry.id: Counter(recounted(entry, reports)) for entry in CATALOGUE}
+    shown = published(counts, CATALOGUE)
+    names: list[Values] = [(), *((name,) for (name,) in counts["plugins"]), ("new",)]
+    groups = []
+    for name in names:
+        total = next(entry for entry in CATALOGUE if entry.id == ("plugins" if name else "people"))
+        if name == ("new",):
+            groups.append(Group(shown["new-people"].get(())))
+            continue
+        tables = {
+            entry.id: {
+                "/".join(values[entry.fixed :]): shown[entry.id].get(values)
+                for values in counts[entry.id]
+                if values[: entry.fixed] == name
+            }
+            for entry in CATALOGUE
+            if entry.fixed == len(name) and not entry.is_total
+        }
+        for entry, rows in tables.items():
+            for row in UNLISTED.get(entry.partition("-by-")[2], ["another"]):
+                rows.setdefault(row.split("/")[0] if name else row)
+        partial = frozenset(entry for entry in tables if entry.partition("-")[0] in ("commands", "layers"))
+        uncapped = shown | {entry: public_rows(counts[entry]) for entry in tables}  # an attacker may have worked them out
+        sums = sums_of_rows(uncapped, CATALOGUE, total)[name]
+        groups.append(Group(shown[total.id].get(name), tables, partial, sums, frozenset({("people-by-level", "basic")})))
+    attack = Attack(groups, rule, dict.fromkeys(range(1, len(groups)), 0))
+    for number, group in enumerate(groups[1:-1], 1):
+        add_what_plugins_tell(attack, groups[0], number, group)
+    for table in groups[0].partial:
+        for row in groups[0].tables[table]:
+            attack.also({(0, table, row): 1.0, (0, "people-by-level", "full"): -1.0}, (-inf, 0))
+    if rule.each_once:
+        add_what_systems_tell(attack, groups[0])
     hidden = [
         (number, table, row)
         for number, group in enumerate(groups)
@@ -57,6 +112,42 @@ def test_every_hidden_cell_of_every_entry_can_be_nine(seed: int, people: int) ->
         for row, seen in rows.items()
         if seen is None and group.total is not None  # a plugin that is hidden as a whole has no rows and no name
     ]
+    return attack, hidden, groups
+
+
+def add_what_plugins_tell(attack: Attack, everybody: Group, number: int, group: Group) -> None:
+    """Whoever has a plugin sends middle or full, and is in the same row of the table of all people."""
+    above = {(0, "people-by-level", level): -1.0 for level in ("middle", "full")}
+    attack.also({(number, "", ""): 1.0} | above, (-inf, 0))
+    for kind in ("python", "napari", "platform"):
+        for row in group.tables[f"plugins-by-{kind}"]:
+            outer = {
+                (0, f"people-by-{kind}", one): -1.0 for one in everybody.tables[f"people-by-{kind}"] if one.split("/")[0] == row
+            }
+            attack.also({(number, f"plugins-by-{kind}", row): 1.0} | outer, (-inf, 0))
+
+
+def add_what_systems_tell(attack: Attack, everybody: Group) -> None:
+    """A system's name tells its platform."""
+    platforms = {row.split("/")[0] for row in everybody.tables["people-by-platform"]}
+    of = {
+        row: {"Windows": "win32", "macOS": "darwin"}.get(row.split(" ")[0], "linux")
+        for row in everybody.tables["people-by-system"]
+    }
+    for platform in platforms:
+        inner = {(0, "people-by-system", row): 1.0 for row in of if of[row] == platform}
+        outer = {
+            (0, "people-by-platform", row): -1.0
+            for row in everybody.tables["people-by-platform"]
+            if row.split("/")[0] == platform
+        }
+        attack.also(inner | outer, (0, 0))
+
+
+@pytest.mark.promise("small-groups-stay-hidden")
+@pytest.mark.parametrize("reports", [pytest.param(reports, id=name) for name, reports in POPULATIONS])
+def test_every_hidden_cell_of_every_entry_can_be_nine(reports: list[Report]) -> None:
+    attack, hidden, _ = attack_on(reports, OURS)
     assert hidden
     for cell in hidden:
         least, greatest = attack.range_of(*cell)
@@ -65,9 +156,9 @@ def test_every_hidden_cell_of_every_entry_can_be_nine(seed: int, people: int) ->
 
 
 def test_the_attack_looks_at_every_entry_with_rows() -> None:
-    groups, _ = published_of(random_reports(0, 200))
+    _, _, groups = attack_on(random_reports(0, 200), OURS)
     looked_at = {table for group in groups for table in group.tables}
-    assert looked_at == {entry.id for entry in CATALOGUE if entry.fixed < len(entry.dimensions)}
+    assert looked_at == {entry.id for entry in CATALOGUE if not entry.is_total or entry.topic in ("commands", "layers")}
 
 
 CORNERS: dict[str, tuple[int, dict[str, int]]] = {
@@ -94,37 +185,44 @@ def test_no_corner_pins_a_hidden_cell(corner: str) -> None:
 def test_the_rule_of_the_attack_is_the_rule_of_the_code() -> None:
     for people in range(200):
         assert OURS.published(people) == public_number(people)
+        for sums in (({10}, 0), ({40, 45}, 45), ({people // 5 * 5 - 5}, 40), ({40}, 35)):
+            assert OURS.published_total(people, sums) == public_total(people, *sums)
 
 
 @pytest.mark.promise("small-groups-stay-hidden")
-@pytest.mark.parametrize(("seed", "people"), [(seed, people) for seed in range(3) for people in (12, 25, 60, 200)])
-def test_who_takes_for_granted_that_everybody_is_in_one_row_learns_no_more(seed: int, people: int) -> None:
+@pytest.mark.parametrize("reports", [pytest.param(reports, id=name) for name, reports in POPULATIONS])
+def test_who_takes_for_granted_that_everybody_is_in_one_row_learns_no_more(reports: list[Report]) -> None:
     """An account is mostly on one platform, and then the rows add up. Here it is true of everybody."""
-    one_each = list({report.identifier: report for report in random_reports(seed, people)}.values())
-    groups, within = published_of(one_each, KNOWS_MORE)
-    attack = Attack(groups, KNOWS_MORE, within)
-    greatest = {
-        cell: attack.range_of(*cell)[1]
-        for number, group in enumerate(groups)
-        for table, rows in group.tables.items()
-        for row, seen in rows.items()
-        if seen is None and group.total is not None
-        for cell in [(number, table, row)]
-    }
-    assert greatest
-    assert min(greatest.values()) >= K
-    for number, group in enumerate(groups):
-        for table, rows in group.tables.items():
-            alone = Attack([Group(group.total, {table: rows}, group.partial)], KNOWS_MORE)
-            for row, seen in rows.items():
-                assert group.total is None or seen is not None or alone.range_of(0, table, row)[1] >= GREATEST, (number, table)
+    attack, hidden, groups = attack_on(list({report.identifier: report for report in reports}.values()), KNOWS_MORE)
+    assert hidden
+    greatest = {cell: attack.range_of(*cell)[1] for cell in hidden}
+    assert min(greatest.values()) >= K, {cell: most for cell, most in greatest.items() if most < K}
+    for number, table, row in hidden:
+        group = groups[number]
+        alone = Attack([Group(group.total, {table: group.tables[table]}, group.partial, group.sums, group.free)], KNOWS_MORE)
+        assert alone.range_of(0, table, row)[1] >= GREATEST, (number, table, row)
 
 
-def test_without_lowering_the_largest_row_that_shows_which_rows_are_small() -> None:
-    """Ten people, all listed under one platform: at most four could be on another, if nobody is on two."""
+def test_a_total_that_is_not_lowered_shows_which_rows_are_small() -> None:
+    """Forty people, all listed under one platform: at most four could be on another, if nobody is on two."""
     for rule, greatest in ((Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True), 4), (KNOWS_MORE, GREATEST)):
         seen = seen_by_everybody(40, {"platform": {"linux": 40, "win32": 0}}, rule)
         assert Attack([seen], rule).range_of(0, "platform", "win32") == (0, greatest)
+
+
+def test_a_plugin_with_one_release_tells_no_more() -> None:
+    """All its people are in one row, which is then no more exact than the total."""
+    for people in range(40, 50):
+        seen = published(
+            {
+                "plugins": {("p",): people},
+                "plugins-by-version": {("p", "1.0"): people},
+                "plugins-by-python": {("p", "3.11"): 40},
+            },
+            OF_PLUGINS,
+        )
+        assert seen["plugins"] == {("p",): 40}
+        assert seen["plugins-by-version"] == {("p", "1.0"): 40}
 
 
 def test_the_attack_succeeds_against_exact_numbers_without_small_cells() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from tests.simulation.model import Key
+from tests.support.rule import public
 
 Cells = Iterable[tuple[Any, ...]]
 
@@ -42,23 +43,10 @@ CELLS: dict[str, Callable[[str, dict[str, Any]], Cells]] = {
 
 
 def public_numbers(reports: Mapping[Key, tuple[str, dict[str, Any]]]) -> dict[str, dict[tuple[str, ...], int]]:
-    """Return the numbers of a week by entry and values: people, from ten on, rounded down to a multiple of five.
-
-    Where rows add up to what is published of all of them, the largest is 5 lower.
-    """
+    """Return the numbers of a week by entry and values."""
     people: dict[str, dict[tuple[str, ...], set[tuple[int, int]]]] = {entry: defaultdict(set) for entry in CELLS}
     for (account, secrets, *_), (level, report) in reports.items():
         for entry, cells_of in CELLS.items():
             for values in cells_of(level, report):
                 people[entry][tuple(map(str, values))].add((account, secrets))
-    shown = {
-        entry: {values: len(who) // 5 * 5 for values, who in sorted(cells.items()) if len(who) >= 10}
-        for entry, cells in people.items()
-    }
-    for entry, cells in shown.items():
-        whole, is_by, _ = entry.partition("-by-")
-        for subject, number in shown.get(whole, {}).items() if is_by else ():
-            rows = {values: listed for values, listed in cells.items() if values[: len(subject)] == subject}
-            if rows and sum(rows.values()) == number:
-                cells[max(rows, key=rows.__getitem__)] -= 5
-    return {entry: {values: number for values, number in cells.items() if number >= 10} for entry, cells in shown.items()}
+    return public({entry: {values: len(who) for values, who in cells.items()} for entry, cells in people.items()})

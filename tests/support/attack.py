@@ -7,7 +7,7 @@ environments. HiGHS solves it, through scipy.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,8 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 Interval = tuple[float, float]
+Sums = tuple[Collection[int], int]
+NO_SUMS: Sums = ((), 0)
 MOST_ENVIRONMENTS = 8
 
 
@@ -23,7 +25,7 @@ class Rule:
     """How numbers are published. ``listed_from``: the least that is; ``rounded_to``: a multiple of it, downwards; 1 is exact.
 
     ``each_once``: whether everybody is in exactly one row, as where environments are counted instead of people. ``lowers``:
-    whether the largest of rows that add up to the total is published a step lower.
+    whether a total that is a step above what rows add up to is lowered to that.
     """
 
     listed_from: int
@@ -35,35 +37,42 @@ class Rule:
         """Return what is seen of a number, None where it is hidden."""
         return count - count % self.rounded_to if count >= self.listed_from else None
 
-    def possible(self, seen: int | None) -> Interval:
-        """Return what a number may be, by what is seen of it."""
-        return (0, self.listed_from - 1) if seen is None else (seen, seen + self.rounded_to - 1)
+    def published_total(self, count: int, sums: Sums) -> int | None:
+        """Return what is seen of a total. ``sums``: what the rows that are seen add up to, and of versions."""
+        number, (of_tables, of_versions) = self.published(count), sums
+        known = {of_versions, max((one for one in of_tables if one <= count), default=0)}
+        while self.lowers and number is not None and number - self.rounded_to in known:
+            number -= self.rounded_to
+        return number
+
+    def possible(self, seen: int | None, sums: Sums = NO_SUMS) -> Interval:
+        """Return what a number may be, by what is seen of it; of a total also by the sums of rows."""
+        if seen is None:
+            return 0, self.listed_from - 1
+        counts = [count for count in range(seen, seen + 5 * self.rounded_to) if self.published_total(count, sums) == seen]
+        return min(counts), max(counts)
 
 
 @dataclass
 class Group:
     """A group of people and the tables that tell them apart. ``total`` and rows: what is seen, None where hidden.
 
-    ``partial``: tables in which not everybody of the group needs to be, such as the commands that people used.
+    ``partial``: tables in which not everybody of the group needs to be, such as the commands that people used. ``sums``: what
+    the rule compares the total with. ``free``: rows that have no number, however many people there are.
     """
 
     total: int | None
     tables: Mapping[str, Mapping[str, int | None]] = field(default_factory=dict)
     partial: frozenset[str] = frozenset()
+    sums: Sums = NO_SUMS
+    free: frozenset[tuple[str, str]] = frozenset()
 
 
-def seen_by_everybody(
-    total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule, partial: frozenset[str] = frozenset()
-) -> Group:
+def seen_by_everybody(total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule) -> Group:
     """Return what is published of true counts."""
     seen = {name: {row: rule.published(count) for row, count in rows.items()} for name, rows in tables.items()}
-    for name, rows in seen.items():
-        listed = {row: number for row, number in rows.items() if number is not None}
-        if rule.lowers and name not in partial and listed and sum(listed.values()) == rule.published(total):
-            largest = min(listed, key=lambda row: (-listed[row], row))
-            lowered = listed[largest] - rule.rounded_to
-            rows[largest] = lowered if lowered >= rule.listed_from else None
-    return Group(rule.published(total), seen, partial)
+    sums = frozenset(sum(number or 0 for number in rows.values()) for rows in seen.values()), 0
+    return Group(rule.published_total(total, sums), seen, sums=sums)
 
 
 class Attack:
@@ -75,14 +84,12 @@ class Attack:
         self._cells: dict[tuple[int, str, str], int] = {}
         people: list[int] = []
         for number, group in enumerate(groups):
-            total = self._unknown(rule.possible(group.total))
+            total = self._cells[number, "", ""] = self._unknown(rule.possible(group.total, group.sums))
             people.append(total)
             for name, rows in group.tables.items():
-                cells = [self._unknown(rule.possible(seen)) for seen in rows.values()]
+                cells = [self._unknown(self._possible(group, name, row, rule)) for row in rows]
                 self._cells |= {(number, name, row): cell for row, cell in zip(rows, cells, strict=True)}
                 whole = dict.fromkeys(cells, 1.0)
-                if rule.lowers and name not in group.partial and group.total is not None:
-                    self._one_may_be_lowered(rule, group.total, rows, cells)
                 if rule.each_once and name not in group.partial:
                     self._rows.append((whole | {total: -1.0}, (0, 0)))
                     continue
@@ -95,7 +102,7 @@ class Attack:
             self._rows.append(({people[inner]: 1.0, people[outer]: -1.0}, (-np.inf, 0)))
 
     def also(self, coefficients: Mapping[tuple[int, str, str], float], interval: Interval) -> None:
-        """Add something else that the attacker knows of a sum of cells."""
+        """Add something else that the attacker knows of a sum of cells. A group's total has no table and no row."""
         self._rows.append(({self._cells[cell]: factor for cell, factor in coefficients.items()}, interval))
 
     def range_of(self, group: int, table: str, row: str) -> tuple[int, int]:
@@ -103,23 +110,14 @@ class Attack:
         cell = self._cells[group, table, row]
         return round(self._extreme(cell, 1)), round(self._extreme(cell, -1))
 
-    def _one_may_be_lowered(self, rule: Rule, total: int, rows: Mapping[str, int | None], cells: Sequence[int]) -> None:
-        """Let one row have been a step larger, where then the rows would add up to the total and it would be the largest."""
-        step, seen = rule.rounded_to, list(rows.values())
-        listed = [number for number in seen if number is not None]
-        missing, switches = total - sum(listed), {}
-        for number, cell in zip(seen, cells, strict=True):
-            was = missing if number is None else number + step
-            if was != (rule.listed_from if number is None else number + missing) or was < max(listed, default=0):
-                continue
-            low, high = self._bounds[cell]
-            switch = self._unknown((0, 1))
-            switches[switch] = 1.0
-            self._bounds[cell] = (low, was + step - 1)
-            self._rows.append(({cell: 1.0, switch: float(low - was)}, (low, np.inf)))
-            self._rows.append(({cell: 1.0, switch: float(high - (was + step - 1))}, (-np.inf, high)))
-        if switches:
-            self._rows.append((switches, (0, 1)))
+    @staticmethod
+    def _possible(group: Group, table: str, row: str, rule: Rule) -> Interval:
+        seen = group.tables[table][row]
+        if (table, row) in group.free:
+            return 0, np.inf
+        if rule.lowers and seen is not None and seen == group.total and table not in group.partial:
+            return rule.possible(seen, group.sums)  # no row is above its total
+        return rule.possible(seen)
 
     def _unknown(self, interval: Interval) -> int:
         self._bounds.append(interval)

@@ -61,7 +61,7 @@ _TEXTS = {
         "ten-people-multiples-of-five": "No number below ten, and every number a multiple of five, on every page, in every file"
         " and in the API.",
         "small-groups-stay-hidden": "From all public numbers together no one can tell that fewer than nine people are in a "
-        "group, unless they know more: that no one in it has two environments, say.",
+        "row; and from a table and its total not even if they know that each person is in one row.",
         "hidden-leaves-no-trace": "What is hidden leaves no trace: everything public is the same as if those people were not "
         "there.",
         "no-setting-lowers-it": "No setting lowers these thresholds.",

@@ -79,7 +79,7 @@ async def test_what_was_taken_back_is_said_and_is_not_called_small(client: Clien
     store = Records(services_of(client).aggregate.engine)
     await store.retract(people, {"python": "3.11"}, WEEKS[0], WEEKS[0], "forged reports", published_from(WEEKS[1]))
     shown = await chart(client, "people-by-python")
-    assert texts(shown) == [[RETRACTED], ["15"]]
+    assert texts(shown) == [[RETRACTED], ["20"]]
     assert [one.reason for one in shown.retractions] == ["forged reports"]
 
 

@@ -136,7 +136,7 @@ async def test_downloads_stand_beside_people_on_the_page_of_a_plugin(client: Cli
     await until(lambda: shown(client))
     page = unescape(re.sub(r"(<[^>]+>|\s)+", " ", (await client.get("/plugins/affinder")).text))
     assert "3.12 750 75 % <10" in page
-    assert "3.11 250 25 % 35" in page
+    assert "3.11 250 25 % 40" in page
     assert "not people" in page
 
 
