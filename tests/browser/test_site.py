@@ -73,13 +73,13 @@ def test_a_share_is_of_those_who_take_part(visit: Open) -> None:
         }"""
     )
     compared = [
-        (share, 100 * people // (total + 4))
+        (share, min(100, int(100 * people / total + 0.5)))
         for column, shares in enumerate(drawn)
         for share, people, total in zip(shares, (row[column] for row in rows), totals, strict=True)
         if share is not None
     ]
     assert compared
-    assert all(share == lowest for share, lowest in compared), "both are rounded down by less than five"
+    assert all(share == right for share, right in compared)
 
 
 def test_the_numbers_drawn_are_those_of_the_table(visit: Open) -> None:

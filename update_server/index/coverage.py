@@ -19,7 +19,7 @@ MONTHS_SHOWN = 36
 
 
 class ReleaseSupport(Struct, frozen=True):
-    """One release and the Pythons that can install it. ``fits``: one for each of the Pythons asked about.
+    """One release and the Pythons that can install it, such as ``3.10 to 3.13``; empty for none.
 
     ``requires_napari``: specifiers, one of which must be met; empty if any napari fits, None if the metadata was never read.
     """
@@ -28,7 +28,7 @@ class ReleaseSupport(Struct, frozen=True):
     uploaded: str | None
     is_prerelease: bool
     is_yanked: bool
-    fits: tuple[bool, ...]
+    pythons: str
     requires_napari: tuple[str, ...] | None = None
 
 
@@ -101,7 +101,6 @@ def shown_pythons(tables: Tables) -> list[str]:
 
 def release_support(package: Package, compatibility: Compatibility, pythons: Sequence[str]) -> list[ReleaseSupport]:
     """Return every release with files, the newest first."""
-    bits = _bits(compatibility, pythons)
     candidates = {candidate.version: candidate for candidate in compatibility.candidates}
     yanked = yanked_releases(package.releases)
     return [
@@ -110,7 +109,7 @@ def release_support(package: Package, compatibility: Compatibility, pythons: Seq
             release.uploaded,
             is_prerelease(release.version),
             release.version in yanked,
-            tuple(release.version in candidates and bool(candidates[release.version].pythons & bit) for bit in bits),
+            _range(compatibility, candidates.get(release.version), pythons),
             _naparis(candidates[release.version]) if release.version in candidates and release.requires is not None else None,
         )
         for release in package.releases
@@ -121,8 +120,12 @@ def release_support(package: Package, compatibility: Compatibility, pythons: Seq
 def newest_pythons(compatibility: Compatibility, pythons: Sequence[str]) -> str:
     """Return which of the Pythons the newest final release fits, such as ``3.10 to 3.13``; empty for none."""
     finals = [one for one in compatibility.candidates if not one.is_prerelease] or list(compatibility.candidates)
+    return _range(compatibility, finals[0] if finals else None, pythons)
+
+
+def _range(compatibility: Compatibility, candidate: Candidate | None, pythons: Sequence[str]) -> str:
     bits = _bits(compatibility, pythons)
-    fitting = [number for number, bit in enumerate(bits) if finals and finals[0].pythons & bit]
+    fitting = [number for number, bit in enumerate(bits) if candidate and candidate.pythons & bit]
     if not fitting:
         return ""
     if len(fitting) > 1 and fitting[-1] - fitting[0] + 1 == len(fitting):

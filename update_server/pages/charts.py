@@ -1,8 +1,7 @@
-"""Public numbers of an entry as a table with a chart drawn from it: what to show of many values and weeks.
+"""A question with the table of its answer, from which the browser draws a chart: one model for all public pages.
 
-Any entry can be shown, so nothing here knows one by name. With one free dimension or none the weeks are told apart, a line for
-each value; with more there is a bar for each combination, in the last week. The browser draws the chart from the table of the
-same page: the two can't differ, and without JavaScript the table is there.
+With at most one free dimension an entry has a line for each value, over the weeks; with more, a bar for each combination, in
+the last week. The chart is drawn from the table: the two can't differ, and without JavaScript the table is there.
 """
 
 from __future__ import annotations
@@ -12,10 +11,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import Struct
 from packaging.version import InvalidVersion, Version
 
-from aggregation.catalogue import CATALOGUE, PLUGIN, Dimension, Entry
+from aggregation.catalogue import CATALOGUE, PLUGIN, PYTHON, Dimension, Entry
 from aggregation.publication import LISTED_FROM
 from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.records import Retraction
+from update_server.index.coverage import Coverage
+from update_server.index.downloads import Downloads
 from update_server.statistics.routes import url_of
 
 MOST_LINES = 8
@@ -28,51 +29,38 @@ HIDDEN = f"<{LISTED_FROM}"
 RETRACTED = "retracted"
 
 
-class Cell(Struct, frozen=True):
-    """A number as it is shown. ``people`` is None where there is none, ``text`` says what stands there then."""
-
-    people: int | None
-    text: str
-
-
 class Row(Struct, frozen=True):
     """A line of the table. ``head``: the week, or the values; ``links``: where a value leads, by its position."""
 
     head: tuple[str, ...]
-    cells: tuple[Cell, ...]
+    cells: tuple[str, ...]
     links: Mapping[int, str] = {}
 
 
-class Chart(Struct, frozen=True):
-    """One question with its numbers.
+class Chart(Struct, frozen=True, kw_only=True):
+    """One question. ``kind``: how its rows are drawn: lines (a row for each week), bars, stack, or table (not at all).
 
-    ``kind``: lines (a column for each value, rows are weeks, the oldest first) or bars (rows are values, of ``last``).
-    ``heads``, ``columns``: titles; ``colours``: of the columns, from 1. ``totals``: people of whom the lines are a part, by
-    week; None where that number is not listed. ``figure``: the number of the last week, where there is but one a week.
-    ``left_out``: values without a line or a row. ``drawn``: rows of bars that are drawn.
+    ``heads``, ``columns``: titles; ``colours``: of the columns, from 1. ``totals``: people by week of whom the lines are a
+    part; None where that number is not listed. ``figure``: the number of the last week, where there is one a week, and what it
+    counts. ``drawn``: rows of bars that are drawn. ``note``: a sentence below. ``links``: where the numbers can be had.
     """
 
     id: str
     question: str
-    level: str
     kind: str
     heads: tuple[str, ...]
     columns: tuple[str, ...]
-    colours: tuple[int, ...]
-    totals: tuple[int | None, ...]
-    rows: tuple[Row, ...]
-    first: str | None
-    last: str | None
-    figure: Cell | None
-    left_out: int
-    drawn: int
-    urls: Mapping[str, str]
-    retractions: tuple[Retraction, ...]
-
-    @property
-    def has_numbers(self) -> bool:
-        """Whether any number is listed."""
-        return any(cell.people is not None for row in self.rows for cell in row.cells)
+    rows: Sequence[Row]
+    caption: str
+    links: Mapping[str, str]
+    level: str = ""
+    colours: tuple[int, ...] = ()
+    totals: tuple[int | None, ...] = ()
+    figure: tuple[str, str] | None = None
+    drawn: int = 0
+    unit: str = ""
+    note: str = ""
+    retractions: tuple[Retraction, ...] = ()
 
 
 async def chart_of(
@@ -91,21 +79,34 @@ async def chart_of(
     fixed = {dimension.name: subject for dimension in entry.dimensions[: entry.fixed] if subject is not None}
     free = [dimension for dimension in entry.dimensions if dimension.name not in fixed]
     mine = [one for one in retractions if _touches(one, entry, fixed, weeks)]
-    asked = {"from": weeks[0], "to": weeks[-1]} if weeks else {}
-    urls = {form: url_of(entry, subject or "", **asked, format=form) for form in ("json", "csv")}
+    first, last = (weeks[0], weeks[-1]) if weeks else ("9999", "")
+    figure: tuple[str, str] | None = None
     totals: tuple[int | None, ...] = ()
-    if len(free) <= 1:
-        heads: tuple[str, ...] = ("Week",)
-        columns, rows, left_out = await _lines(aggregate, entry, fixed, free, weeks, mine)
-        kind, drawn = "lines", len(rows)
-        if free:
-            totals = await _totals(aggregate, entry, fixed, weeks)
+    columns: tuple[str, ...] = ("People",)
+    colours: tuple[int, ...] = (1,)
+    if len(free) > 1:
+        found = await aggregate.all_rows(entry, fixed, since=last, until=last)
+        kind, heads, first = "bars", tuple(dimension.title for dimension in free), last
+        rows, left_out = _bars(free, found), len(found) - MOST_ROWS
     else:
-        last = weeks[-1] if weeks else ""
-        page = await aggregate.rows(entry, fixed, since=last, until=last, limit=100_000)
-        heads, columns = tuple(dimension.title for dimension in free), ("People",)
-        rows, left_out = _bars(free, page.rows)
-        kind, drawn = "bars", min(MOST_BARS, len(rows))
+        values, rows, left_out = await _lines(aggregate, entry, fixed, free, weeks, mine)
+        kind, heads = "lines", ("Week",)
+        if free:
+            columns = tuple(free[0].reads(value) for value in values)
+            colours = colours_of(values, newest_first.get(free[0], ()))
+            totals = await _totals(aggregate, entry, fixed, weeks)
+        elif rows:
+            number, what = rows[-1].cells[0], f"people at least, in {last}"
+            instead = f"It was {RETRACTED}." if number == RETRACTED else f"Fewer than {LISTED_FROM} people in {last}, or none."
+            figure = (number, what) if number[0].isdigit() else ("", instead)
+    is_listed = any(cell[0].isdigit() for row in rows for cell in row.cells)
+    note = f"The files have {left_out:,} more, which are smaller." if left_out > 0 else ""
+    span = f"in {last}" if first == last else f"from {first} to {last}"
+    if not weeks:
+        note = "No week has been published yet."
+    elif not is_listed:
+        note = f"Nothing is listed {span}: fewer than {LISTED_FROM} people in each week, or none."
+    query = {"from": weeks[0], "to": last} if weeks else {}
     return Chart(
         id=entry.id,
         question=entry.about(subject),
@@ -113,17 +114,67 @@ async def chart_of(
         kind=kind,
         heads=heads,
         columns=columns,
-        colours=colours_of(columns, newest_first.get(free[0], ()) if free else ()),
+        rows=rows if is_listed and not (figure and len(rows) == 1) else (),
+        caption="People by week" if kind == "lines" else f"People in {last}",
+        links={form.upper(): url_of(entry, subject or "", **query, format=form) for form in ("csv", "json")},
+        colours=colours,
         totals=totals,
-        rows=rows,
-        first=weeks[0] if weeks else None,
-        last=weeks[-1] if weeks else None,
-        figure=rows[-1].cells[0] if rows and not free else None,
-        left_out=left_out,
-        drawn=drawn,
-        urls=urls,
+        figure=figure if is_listed else None,
+        drawn=min(MOST_BARS, len(rows)),
+        note=note,
         retractions=tuple(mine),
     )
+
+
+def support_charts(coverage: Coverage) -> list[Chart]:
+    """Return how many plugins each Python can install, and how that changed where the days of releases are known."""
+    columns = ("Newest release fits", "Only an older one", "None")
+    supports = [
+        Row(
+            (one.python,),
+            tuple(str(len(names)) for names in (one.newest, one.older, one.nothing)),
+            {0: f"#python-{one.python}"},
+        )
+        for one in coverage.supports
+    ]
+    months = [Row((one.day,), tuple(str(round(100 * fits / one.packages)) for fits in one.fits)) for one in coverage.months]
+    return [
+        Chart(
+            id="supported", question="How many plugins can each Python install?", kind="stack", heads=("Python",),
+            columns=columns, colours=(1, 5, 8), rows=supports, caption="Plugins by what each Python can install of them",
+            links={"CSV": "/api/pythons?format=csv", "JSON": "/api/pythons"},
+            note="A release fits where pip would install it: it admits the Python, and has a source archive or a wheel for it "
+            "on some platform. A missing upper bound counts as support.",
+        ),
+        Chart(
+            id="trend", question="How did support change?", kind="lines", heads=("Day",), columns=tuple(coverage.pythons),
+            colours=colours_of(coverage.pythons, coverage.pythons[::-1]), rows=months if len(months) > 1 else (), unit="%",
+            caption="Plugins whose newest final release of that day fitted, in percent of all of that day",
+            links={"CSV": "/api/pythons?format=months-csv", "JSON": "/api/pythons"},
+            note="" if len(months) > 1 else "The next refresh of the index brings the days of releases.",
+        ),
+    ]  # fmt: skip
+
+
+async def downloads_chart(aggregate: AggregateStore, key: str, downloads: Downloads, week: str | None) -> Chart:
+    """Return a plugin's downloads by Python, beside the people who have it in a published week, if there is one."""
+    entry = next(entry for entry in CATALOGUE if entry.dimensions == (PLUGIN, PYTHON))
+    found = await aggregate.all_rows(entry, {PLUGIN.name: key}, since=week, until=week) if week else []
+    people = {row.values[PYTHON.name]: f"{row.people:,}" for row in found}
+    total = sum(downloads.by_python.values())
+    rows = []
+    for python in in_natural_order({*downloads.by_python, *people})[::-1]:
+        number = downloads.by_python.get(python, 0)
+        beside = people.get(python, HIDDEN if week else "–")
+        rows.append(Row((python,), (f"{number:,}", f"{100 * number / total:.0f} %", beside)))
+    return Chart(
+        id="downloads", question="Which Pythons is it downloaded for?", kind="table", heads=("Python",),
+        columns=("Downloads", "Share", f"People{f', {week}' if week else ''}"), rows=rows,
+        caption=f"Downloads in the 30 days to {downloads.until}, without those that name no Python",
+        links={"pypistats.org": f"https://pypistats.org/packages/{key}"},
+        note="Downloads are everybody's, and not people: each update, test machine and mirror counts again. People are those "
+        "who chose to take part, each once a week.",
+    )  # fmt: skip
 
 
 async def _lines(
@@ -133,26 +184,25 @@ async def _lines(
     free: Sequence[Dimension],
     weeks: Sequence[str],
     retractions: Sequence[Retraction],
-) -> tuple[tuple[str, ...], tuple[Row, ...], int]:
-    """Columns, rows and how many values are left out: those are drawn that were the largest in any of the weeks."""
+) -> tuple[list[str], list[Row], int]:
+    """Values, rows and how many values are left out: those are drawn that were the largest in any of the weeks."""
     since, until = (weeks[0], weeks[-1]) if weeks else ("9999", "")
-    largest = [values for values, _ in await aggregate.largest(entry, fixed, since=since, until=until)]
+    largest = [values for values, _ in await aggregate.largest(entry, fixed, since=since, until=until)] if free else []
     drawn = [values[free[0].name] for values in largest[:MOST_LINES]] if free else []
     any_of = {free[0].name: drawn} if free else None
     most = len(weeks) * MOST_LINES + 1
     found = (await aggregate.rows(entry, fixed, since=since, until=until, limit=most, any_of=any_of)).rows
     people = {(row.week, row.values[free[0].name] if free else ""): row.people for row in found}
     values = in_natural_order(drawn) if free else [""]
-    rows = []
-    for week in weeks:
-        cells = []
-        for value in values:
-            known = {**fixed, **({free[0].name: value} if free else {})}
-            number = people.get((week, value))
-            cells.append(Cell(number, f"{number:,}" if number is not None else _why_missing(week, known, retractions)))
-        rows.append(Row((week,), tuple(cells)))
-    columns = tuple(values) if free else ("People",)
-    return columns, tuple(rows) if columns else (), max(0, len(largest) - MOST_LINES)
+
+    def text(week: str, value: str) -> str:
+        if (number := people.get((week, value))) is not None:
+            return f"{number:,}"
+        known = {**fixed, **({free[0].name: value} if free else {})}
+        return RETRACTED if any(one.covers(week, known) for one in retractions) else HIDDEN
+
+    rows = [Row((week,), tuple(text(week, value) for value in values)) for week in weeks]
+    return values, rows if values else [], len(largest) - MOST_LINES
 
 
 async def _totals(
@@ -160,10 +210,9 @@ async def _totals(
 ) -> tuple[int | None, ...]:
     """People by week of whom an entry tells a part: those who take part, or who have the plugin."""
     wholes = [one for one in CATALOGUE if one.topic == entry.topic and {part.name for part in one.dimensions} <= set(fixed)]
-    whole = next(iter(wholes), None)
-    if whole is None or not weeks:
+    if not wholes or not weeks:
         return ()
-    found = (await aggregate.rows(whole, fixed, since=weeks[0], until=weeks[-1], limit=len(weeks) + 1)).rows
+    found = await aggregate.all_rows(wholes[0], fixed, since=weeks[0], until=weeks[-1])
     people = {row.week: row.people for row in found}
     return tuple(people.get(week) for week in weeks)
 
@@ -179,15 +228,15 @@ def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int
     return tuple(taken[name] + 1 for name in columns)
 
 
-def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> tuple[tuple[Row, ...], int]:
-    """A row for each combination, the largest first, and how many there are beyond."""
-    ordered = sorted(found, key=lambda row: (-row.people, tuple(row.values.values())))
+def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
+    """A row for each combination, the largest first."""
     rows = []
-    for row in ordered[:MOST_ROWS]:
-        head = tuple(dimension.form.format(row.values[dimension.name]) for dimension in free)
-        links = {place: f"/plugins/{head[place]}" for place, dimension in enumerate(free) if dimension == PLUGIN}
-        rows.append(Row(head, (Cell(row.people, f"{row.people:,}"),), links))
-    return tuple(rows), max(0, len(ordered) - MOST_ROWS)
+    for row in sorted(found, key=lambda row: (-row.people, tuple(row.values.values())))[:MOST_ROWS]:
+        values = [row.values[dimension.name] for dimension in free]
+        links = {place: f"/plugins/{values[place]}" for place, dimension in enumerate(free) if dimension == PLUGIN}
+        head = tuple(dimension.reads(value) for dimension, value in zip(free, values, strict=True))
+        rows.append(Row(head, (f"{row.people:,}",), links))
+    return rows
 
 
 def in_natural_order(values: Iterable[str]) -> list[str]:
@@ -207,8 +256,3 @@ def in_natural_order(values: Iterable[str]) -> list[str]:
 def _touches(one: Retraction, entry: Entry, fixed: Mapping[str, str], weeks: Sequence[str]) -> bool:
     is_in_span = bool(weeks) and one.first_week <= weeks[-1] and one.last_week >= weeks[0]
     return one.entry == entry.id and is_in_span and one.may_concern(fixed)
-
-
-def _why_missing(week: str, values: Mapping[str, str], retractions: Sequence[Retraction]) -> str:
-    """What stands in place of a number: that it is small, or that it may be one that was taken back."""
-    return RETRACTED if any(one.covers(week, values) for one in retractions) else HIDDEN

@@ -18,12 +18,12 @@ from aggregation.retention import RETENTION
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
 from update_server.index.coverage import coverage_of, release_support, shown_pythons
-from update_server.index.downloads import Downloads, current, known_downloads
+from update_server.index.downloads import current, known_downloads
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
-from update_server.pages.charts import HIDDEN, chart_of, colours_of, in_natural_order
-from update_server.pages.example import example_batch, schema_history
+from update_server.pages.charts import Chart, chart_of, downloads_chart, support_charts
+from update_server.pages.example import example_batch
 from update_server.pages.listing import Order, listing, plugin_of
 from update_server.pages.promises import PROMISES
 from update_server.pages.rendering import Context, Pages
@@ -47,8 +47,10 @@ Sort = Annotated[str, QueryParameter(name="sort")]
 def page_handlers(services: Services, pages: Pages) -> list[Any]:
     """Return the handlers of the pages and of their assets."""
 
-    async def span(first: str | None, last: str | None) -> tuple[list[str], list[str]]:
-        """All published weeks, and those from ``first`` to ``last``: by default the last year. Raises Problem 400."""
+    async def people(entries: list[Entry], first: str | None, last: str | None, subject: str | None = None) -> Context:
+        """What each page with numbers of people shows: all published weeks, those from ``first`` to ``last`` (by default the
+        last year), and a chart of each entry. Raises Problem 400.
+        """
         weeks = await services.aggregate.public_weeks()
         for name, week in (("from", first), ("to", last)):
             if week and week not in weeks:
@@ -57,9 +59,15 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             first, last = last, first
         last = last or (weeks[-1] if weeks else None)
         until = [week for week in weeks if last is None or week <= last]
-        return weeks, [week for week in until if week >= first] if first else until[-WEEKS_SHOWN:]
+        chosen = [week for week in until if week >= first] if first else until[-WEEKS_SHOWN:]
+        return {"weeks": weeks, "chosen": chosen, "charts": await charts(entries, chosen, subject)}
 
-    async def charts(entries: list[Entry], weeks: list[str], subject: str | None = None) -> list[Any]:
+    async def people_by_plugin(week: str | None) -> dict[str, int]:
+        """The public number of each plugin that has one in a week."""
+        found = await services.aggregate.all_rows(_installs(), {}, since=week, until=week) if week else []
+        return {row.values[PLUGIN.name]: row.people for row in found}
+
+    async def charts(entries: list[Entry], weeks: list[str], subject: str | None = None) -> list[Chart]:
         taken_back = await Records(services.aggregate.engine).retractions()
         newest_first: dict[Dimension, Sequence[str]] = {}
         if (loaded := services.index.loaded) is not None:
@@ -67,19 +75,6 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             if subject is not None:
                 newest_first[VERSION] = loaded.packages[subject].published_finals
         return [await chart_of(services.aggregate, entry, weeks, taken_back, subject, newest_first) for entry in entries]
-
-    async def beside_people(downloads: Downloads, key: str, last: list[str]) -> list[tuple[str, int, float, str]]:
-        """For each Python: downloads, their share in percent, and the people who take part, as they are shown."""
-        entry = next(entry for entry in CATALOGUE if entry.dimensions == (PLUGIN, PYTHON))
-        found = await services.aggregate.all_rows(entry, {PLUGIN.name: key}, since=last[0], until=last[0]) if last else []
-        people = {row.values[PYTHON.name]: f"{row.people:,}" for row in found}
-        total = sum(downloads.by_python.values())
-        pythons = in_natural_order({*downloads.by_python, *people})[::-1]
-        return [
-            (python, number, 100 * number / total, people.get(python, HIDDEN if last else "–"))
-            for python in pythons
-            for number in [downloads.by_python.get(python, 0)]
-        ]
 
     @route("/", http_method=READ, include_in_schema=False)
     async def home(request: Asked) -> Response[bytes]:
@@ -104,10 +99,9 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
     @route("/dashboard", http_method=READ, include_in_schema=False)
     async def dashboard(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
         async def context() -> Context:
-            weeks, chosen = await span(first, last)
             shown = [entry for entry in CATALOGUE if not entry.fixed or not entry.by]
             about_each = [(entry.question, url_of(entry)) for entry in CATALOGUE if entry not in shown]
-            return {"weeks": weeks, "chosen": chosen, "charts": await charts(shown, chosen), "about_each": about_each}
+            return await people(shown, first, last) | {"about_each": about_each}
 
         return await pages.answer(request, (first, last), "dashboard.html", context)
 
@@ -121,11 +115,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             loaded = services.loaded()
             weeks = await services.aggregate.public_weeks()
             last = weeks[-1] if weeks else None
-            entry = _installs()
-            found = await services.aggregate.all_rows(entry, {}, since=last, until=last) if last else []
-            people = {row.values[PLUGIN.name]: row.people for row in found}
-            rows = listing(loaded.index, loaded.tables, people, q, order)
-            return {"rows": rows, "q": q, "sort": order, "orders": list(Order), "last_week": last, "entry": entry}
+            rows = listing(loaded.index, loaded.tables, await people_by_plugin(last), q, order)
+            return {"rows": rows, "q": q, "sort": order, "orders": list(Order), "last_week": last}
 
         return await pages.answer(request, (q.strip().lower(), sort), "plugins.html", context)
 
@@ -137,27 +128,22 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
         async def context() -> Context:
             loaded = services.loaded()
-            weeks, chosen = await span(first, last)
-            package = loaded.packages[key]
-            pythons = shown_pythons(loaded.tables)
-            releases = release_support(package, loaded.tables.compatibility["pypi"][key], pythons)
+            package, compatibility = loaded.packages[key], loaded.tables.compatibility["pypi"][key]
+            releases = release_support(package, compatibility, shown_pythons(loaded.tables))
             entries = [entry for entry in CATALOGUE if entry.fixed and entry.dimensions[0] == PLUGIN]
-            about = plugin_of(loaded.index, loaded.tables, package)
-            shown = await charts(entries, chosen, key)
-            last_figure = shown[0].figure if shown else None
+            of_people = await people(entries, first, last, key)
+            last_week = next(reversed(of_people["weeks"]), None)
+            by_plugin = await people_by_plugin(last_week)
+            mine = by_plugin.get(key)
             downloads = current((await known_downloads(services.aggregate)).get(key), services.clock.now())
-            return {
-                "downloads": downloads,
-                "of_downloads": await beside_people(downloads, key, weeks[-1:]) if downloads else [],
+            return of_people | {
+                "downloads": await downloads_chart(services.aggregate, key, downloads, last_week) if downloads else None,
+                "rank": (1 + sum(other > mine for other in by_plugin.values()), len(by_plugin)) if mine else None,
                 "package": package,
-                "about": about,
-                "weeks": weeks,
-                "chosen": chosen,
-                "charts": shown,
-                "pythons": pythons,
+                "about": plugin_of(loaded.index, loaded.tables, package),
                 "releases": releases[:RELEASES_SHOWN],
                 "more_releases": max(0, len(releases) - RELEASES_SHOWN),
-                "badge": badge_of(last_figure.people if last_figure else None),
+                "badge": badge_of(mine),
                 "badge_code": badge_markdown(here, key),
                 "certificates": await CertificateStore(services.aggregate.engine).of_plugin(key),
             }
@@ -167,11 +153,9 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
     @route("/pythons", http_method=READ, include_in_schema=False)
     async def pythons(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
         async def context() -> Context:
-            weeks, chosen = await span(first, last)
             coverage = await asyncio.to_thread(coverage_of, services.loaded().index.facts, services.loaded().tables)
-            shown = await charts([_by(PYTHON)], chosen)
-            colours = colours_of(coverage.pythons, coverage.pythons[::-1])
-            return {"weeks": weeks, "chosen": chosen, "coverage": coverage, "charts": shown, "colours": colours}
+            of_people = await people([_by(PYTHON)], first, last)
+            return of_people | {"coverage": coverage, "supported": support_charts(coverage)}
 
         return await pages.answer(request, (first, last), "pythons.html", context)
 
@@ -186,7 +170,6 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
                     str(level): {field.name: json.dumps(field.example) for field in fields_of(level)}
                     for level in TELEMETRY_LEVELS
                 },
-                "history": schema_history(),
                 "retention_days": RETENTION.days,
                 "closes_after_days": CLOSES_AFTER.days,
                 "contact": settings.contact,

@@ -38,7 +38,7 @@ async def chart(client: Client, name: str, subject: str | None = None) -> Chart:
 
 
 def texts(shown: Chart) -> list[list[str]]:
-    return [[cell.text for cell in row.cells] for row in shown.rows]
+    return [list(row.cells) for row in shown.rows]
 
 
 async def test_each_value_has_a_line_in_the_order_of_versions_and_gaps_are_no_zeros(client: Client) -> None:
@@ -49,7 +49,7 @@ async def test_each_value_has_a_line_in_the_order_of_versions_and_gaps_are_no_ze
     assert [row.head for row in shown.rows] == [(WEEKS[0],), (WEEKS[1],)]
     assert texts(shown) == [["20", "10"], [HIDDEN, "30"]]
     assert shown.figure is None
-    assert shown.urls["csv"] == "/api/stats/napari?by=python&from=2026-W38&to=2026-W39&format=csv"
+    assert shown.links["CSV"] == "/api/stats/napari?by=python&from=2026-W38&to=2026-W39&format=csv"
 
 
 async def test_of_many_values_the_largest_of_all_weeks_are_drawn(client: Client) -> None:
@@ -60,15 +60,15 @@ async def test_of_many_values_the_largest_of_all_weeks_are_drawn(client: Client)
     shown = await chart(client, "people-by-napari")
     assert len(shown.columns) == MOST_LINES
     assert "0.0.1" in shown.columns, "what was large and is gone is what a trend is about"
-    assert shown.left_out == 12 - MOST_LINES
+    assert shown.note == f"The files have {12 - MOST_LINES} more, which are smaller."
 
 
 async def test_combinations_are_bars_of_the_last_week_the_largest_first(client: Client) -> None:
     await publish(client, WEEKS[0], (40, {"platform": "win32"}))
     await publish(client, WEEKS[1], (12, {"platform": "darwin", "cpu_architecture": "arm64"}), (33, {}))
     shown = await chart(client, "people-by-platform")
-    assert (shown.kind, shown.last) == ("bars", WEEKS[1])
-    assert [row.head for row in shown.rows] == [("linux", "x86_64"), ("darwin", "arm64")]
+    assert (shown.kind, shown.caption) == ("bars", f"People in {WEEKS[1]}")
+    assert [row.head for row in shown.rows] == [("Linux", "x86_64"), ("macOS", "arm64")]
     assert texts(shown) == [["30"], ["10"]]
 
 

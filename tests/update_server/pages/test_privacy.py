@@ -6,11 +6,10 @@ import re
 from html import unescape
 
 import pytest
-from napari_telemetry.wire import MEANING, SCHEMA_VERSION, TELEMETRY_LEVELS, fields_of
+from napari_telemetry.wire import MEANING, TELEMETRY_LEVELS, fields_of
 
 from aggregation.catalogue import CATALOGUE, questions_reading
 from tests.update_server.conftest import Client, MakeClient
-from update_server.pages.example import schema_history
 from update_server.pages.promises import PROMISES
 
 Table = dict[str, tuple[str, str, str, list[str]]]
@@ -51,7 +50,7 @@ async def test_it_begins_with_the_levels_in_plain_words(client: Client) -> None:
     page = (await client.get("/privacy")).text
     for text in MEANING.values():
         assert text in unescape(page)
-    order = [page.index(f'id="{name}"') for name in ("levels", "who", "kept", "off", "yours", "published", "fields", "history")]
+    order = [page.index(f'id="{name}"') for name in ("levels", "who", "kept", "off", "yours", "published", "fields")]
     assert order == sorted(order)
 
 
@@ -78,15 +77,6 @@ async def test_page_wire_client_and_api_say_the_same(client: Client) -> None:
             )
             assert example
             assert questions == of_api[name]["questions"] == list(questions_reading(name))
-
-
-async def test_every_field_is_in_the_history_of_the_schema_once(client: Client) -> None:
-    history = schema_history()
-    names = [name for one in history for name in one.fields]
-    assert sorted(names) == sorted({field.name for level in TELEMETRY_LEVELS for field in fields_of(level)})
-    assert {one.version for one in history} <= set(range(1, SCHEMA_VERSION + 1))
-    page = (await client.get("/privacy")).text
-    assert page.index('id="history"') < page.index('id="promises"')
 
 
 async def test_every_promise_is_on_the_page(client: Client) -> None:

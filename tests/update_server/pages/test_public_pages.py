@@ -114,17 +114,17 @@ async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certifica
     assert "How many people have affinder installed?" in page
     assert page.index("Which release fits which Python and napari?") < page.index("Who uses it?"), "first what all can use"
     assert '<a href="/feeds/affinder.atom">' in page
-    assert '<p class="figure">40</p>' in page
+    assert '<p class="figure">40 <span>people at least, in 2026-W40</span></p>' in page
     row = page[page.index('<th scope="row">0.5.0</th>') :]
-    released = '<td class="whole">2026-06-01</td>'
-    assert row.startswith(f'<th scope="row">0.5.0</th>{released}<td class="no">no</td><td class="yes">yes</td>')
+    assert row.startswith('<th scope="row">0.5.0</th><td class="whole spare">2026-06-01</td><td>3.9 to 3.12</td>')
+    assert "<dt>Rank</dt><dd>1 of 1 plugins with a number of people, 2026-W40</dd>" in page
     assert "40+" in page
     assert (
         "https://img.shields.io/endpoint?url=http%3A%2F%2Ftestserver.local%2Fapi%2Fstats%2Fplugins%2Faffinder%2Fbadge" in page
     )
     assert "None has been issued" in page
     hidden = await text(client, "/plugins/napari-harpy")
-    assert "Nothing is listed from 2026-W38 to 2026-W40: fewer than 10 people in each week, or nobody." in hidden
+    assert "Nothing is listed from 2026-W38 to 2026-W40: fewer than 10 people in each week, or none." in hidden
 
 
 async def test_downloads_stand_beside_people_on_the_page_of_a_plugin(client: Client) -> None:

@@ -74,11 +74,11 @@ function common(palette) {
   };
 }
 
-// Of those who take part, or who have the plugin, at least: both numbers are rounded down, by less than five.
+// Of those who take part, or who have the plugin, as far as the published numbers tell.
 function inPercent(data) {
   const share = (text, total) => {
     if (numberOf(text) === null) return text;
-    return total ? String(Math.floor((100 * numberOf(text)) / (total + 4))) : "–";
+    return total ? String(Math.min(100, Math.round((100 * numberOf(text)) / total))) : "–";
   };
   const rows = data.rows.map((row, place) => ({ ...row, texts: row.texts.map((text) => share(text, data.totals[place])) }));
   return { ...data, rows, unit: "%" };
@@ -114,7 +114,7 @@ function lines(data, palette, hidden, width) {
   const longest = data.columns.length > 1 ? Math.max(...data.columns.map((name) => name.length)) : 0;
   return {
     ...base,
-    grid: { ...base.grid, right: 16 + Math.min(7 * longest, width / 3) },
+    grid: { ...base.grid, top: 28, right: 16 + Math.min(7 * longest, width / 3) }, // names are moved up from the ends of lines
     xAxis: { type: "category", data: data.rows.map((row) => row.name), boundaryGap: isSparse, ...base.axis, splitLine: { show: false } },
     yAxis: { type: "value", min: 0, ...base.axis, axisLabel: { ...base.axis.axisLabel, formatter: `{value}${data.unit}` } },
     tooltip: {
@@ -173,7 +173,7 @@ function bars(data, palette, hidden, drawn, isStacked) {
       type: "bar",
       stack: isStacked ? "all" : undefined,
       barMaxWidth: 22,
-      color: isStacked ? palette.series[[0, 4, 7][number]] : palette.series[0],
+      color: palette.series[data.colours[number]],
       data: rows.map((row) => (hidden.has(name) ? null : numberOf(row.texts[number]))),
     })),
   };
@@ -188,8 +188,7 @@ function makeLegend(plot, id, data, hidden, redraw) {
   data.columns.forEach((name, number) => {
     const button = document.createElement("button");
     button.type = "button";
-    const place = plot.dataset.kind === "stack" ? [0, 4, 7][number] : data.colours[number];
-    button.className = `series series-${place + 1}`;
+    button.className = `series series-${data.colours[number] + 1}`;
     button.textContent = name;
     button.setAttribute("aria-pressed", String(!hidden.has(name)));
     button.addEventListener("click", () => {
@@ -208,13 +207,13 @@ function makeShare(plot, change) {
   const label = plot.getAttribute("aria-label");
   button.type = "button";
   button.className = "switch";
-  button.textContent = "In percent, at least";
-  button.setAttribute("aria-label", `In percent, at least. ${label}`);
+  button.textContent = "In percent";
+  button.setAttribute("aria-label", `In percent. ${label}`);
   button.setAttribute("aria-pressed", "false");
   button.addEventListener("click", () => {
     const isOn = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(isOn));
-    plot.setAttribute("aria-label", isOn ? "Chart: at least so many percent of the people. The table below has the people." : label);
+    plot.setAttribute("aria-label", isOn ? "Chart: percent of the people. The table below has the people." : label);
     change(isOn);
   });
   plot.before(button);
