@@ -38,8 +38,10 @@ def public_total(people: int, sums: Collection[int], of_versions: int = 0) -> in
     """Return a total as it may be published, or None where it is hidden. ``sums``: what the listed rows of each table add up to.
 
     Where listed rows add up to a total, a reader who assumes that each person is in one row could tell that the other rows hold
-    at most four people. So a total that is five higher is published as the same number: they may hold nine. ``of_versions``: the
-    sum of a plugin's versions, which is looked at for itself, because a plugin with one release has all its people in one row.
+    at most four people. So a total that is five higher is published as the same number: they may hold nine.
+
+    ``of_versions``: the sum of a plugin's versions. It is looked at for itself, because a plugin with one release has all its
+    people in one row.
     """
     number = public_number(people)
     if number is None:

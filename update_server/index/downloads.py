@@ -15,7 +15,7 @@ import structlog
 from msgspec import Struct
 
 from aggregation.stores.aggregate import AggregateStore
-from update_server.index.sources.fetching import Fetcher, UpstreamError, new_client
+from update_server.index.sources.fetching import Fetcher, RefusedError, TooLongError, UpstreamError, new_client
 from update_server.index.store import IndexStore
 from update_server.settings import Settings
 
@@ -25,6 +25,8 @@ FRESH = timedelta(hours=20)
 """Not read again before: another process may have read them, or this one before a restart."""
 PAUSE_S = 2.5
 """Between two requests: the service asks for at most 30 a minute."""
+STORED_EVERY = 50
+"""Packages after which what was read is stored."""
 DAYS = 30
 OUTDATED = timedelta(days=14)
 """Older numbers are not shown."""
@@ -55,39 +57,47 @@ _all = msgspec.json.Decoder(dict[str, Downloads])
 
 
 async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: AggregateStore, now: datetime) -> str | None:
-    """Read every plugin's downloads, one after the other, and store them for all processes. Returns why that failed.
+    """Read every plugin's downloads, the oldest first, and store them for all processes. Returns why that failed.
 
-    If the upstream fails half way, what was read is stored, and the other plugins keep their last numbers.
+    It takes half an hour. What was read is stored on the way, so that a restart goes on where it was.
     """
     if index.loaded is None or await aggregate.shared(NAME, now - FRESH) is not None:
         return None  # nothing to ask for, or another process has read them
     known = await known_downloads(aggregate)
-    base, read = settings.upstreams.downloads, 0
+    base = settings.upstreams.downloads
+    keys = sorted(
+        index.loaded.packages.keys() - {"napari"}, key=lambda key: (known[key].until if key in known else date.min, key)
+    )
     try:
         async with new_client([base]) as client:
             fetcher = Fetcher(client, [base], 1)
-            for package in index.loaded.index.facts.packages:
-                if package.key == "napari":
+            for number, key in enumerate(keys, 1):
+                try:
+                    answer = await fetcher.get(f"{base}/api/packages/{key}/python_minor", max_bytes=MOST_BYTES)
+                except (RefusedError, TooLongError) as error:
+                    log.warning("downloads_not_read", package=key, error=str(error))
                     continue
-                answer = await fetcher.get(f"{base}/api/packages/{package.key}/python_minor", max_bytes=MOST_BYTES)
                 found = _summed(answer.text) if answer and answer.text else None
-                known.pop(package.key, None)
+                known.pop(key, None)
                 if found is not None:
-                    known[package.key] = found
-                read += 1
+                    known[key] = found
+                if number % STORED_EVERY == 0:
+                    await aggregate.share(NAME, now - FRESH, msgspec.json.encode(known))
                 await asyncio.sleep(PAUSE_S)
     except UpstreamError as error:
+        await aggregate.share(NAME, now - FRESH, msgspec.json.encode(known))
         return str(error)
-    finally:
-        if read:
-            await aggregate.share(NAME, now, msgspec.json.encode(known))
-    log.info("downloads_read", packages=read)
+    await aggregate.share(NAME, now, msgspec.json.encode(known))
+    log.info("downloads_read", packages=len(known))
     return None
 
 
 async def known_downloads(aggregate: AggregateStore) -> dict[str, Downloads]:
-    """Return the downloads that are kept, by package."""
-    return _all.decode(await aggregate.shared(NAME) or b"{}")
+    """Return the downloads that are kept, by package; none if a version of this program wrote them that had another form."""
+    try:
+        return _all.decode(await aggregate.shared(NAME) or b"{}")
+    except msgspec.DecodeError:
+        return {}
 
 
 def current(found: Downloads | None, now: datetime) -> Downloads | None:

@@ -77,6 +77,28 @@ async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
     after = await known_downloads(aggregate)
     assert set(after) == set(known)
     assert sorted(found.by_python["3.12"] for found in after.values()) == [30] * (len(known) - 1) + [60]
+    everything.side_effect = None
+    assert await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1, hours=1)) is None
+    assert everything.call_count == 2 * len(known) + 2, "the next start goes on; it does not wait for a day"
+    await aggregate.engine.dispose()
+
+
+async def test_a_package_that_is_refused_keeps_no_other_from_being_read(
+    made: tuple[Settings, IndexStore, AggregateStore], respx_mock: respx.MockRouter
+) -> None:
+    settings, index, aggregate = made
+    respx_mock.get(f"{BASE}/api/packages/affinder/python_minor").mock(Response(403))
+    respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
+    assert await refresh_downloads(settings, index, aggregate, NOW) is None
+    assert index.loaded is not None
+    assert set(await known_downloads(aggregate)) == set(index.loaded.packages) - {"napari", "affinder"}
+    await aggregate.engine.dispose()
+
+
+async def test_what_cannot_be_read_is_as_good_as_nothing(made: tuple[Settings, IndexStore, AggregateStore]) -> None:
+    _, _, aggregate = made
+    await aggregate.share("downloads", NOW, b"[]")
+    assert await known_downloads(aggregate) == {}
     await aggregate.engine.dispose()
 
 
