@@ -36,7 +36,9 @@ REPORTS_PER_MERGE = 2000
 MOST_KEPT_OPEN = 4
 """Weeks: a week takes reports until 14 days after its end, and a day early for clocks that are fast."""
 RESTS = 9
-"""Deletions may take a tenth of the time: after each turn, the next waits nine times as long as it took."""
+"""Deletions may take a tenth of the time: after each turn, the next waits nine times as long as that took."""
+MAX_REST_S = 30.0
+"""Or less: a turn may have waited for whoever reads."""
 ROWS_AT_A_TIME = 2000
 PRAGMAS = (
     "page_size = 8192",  # of a new file: a usual report has a page of 4,096 bytes to itself, and another for what is left of it
@@ -213,7 +215,7 @@ class SqliteReports:
                         stored = _put(database, [reports[place] for place in places])
                     outcomes |= dict(zip(places, stored, strict=True))
         except OperationalError:
-            self._close_kept()  # the next group reopens the files, in case one was removed or the disk was away
+            self._close_kept()  # the next group reopens the files, in case the disk was away
             raise
         return [outcomes[place] for place in range(len(reports))]
 
@@ -231,8 +233,8 @@ class SqliteReports:
     def _remove(self, weeks: Collection[str]) -> None:
         self._close_kept()
         for week in weeks:
-            for path in self._folder.glob(f"{week}.sqlite3*"):
-                path.unlink(missing_ok=True)
+            for path in sorted(self._folder.glob(f"{week}.sqlite3*"), reverse=True):
+                path.unlink(missing_ok=True)  # the log first: without its database it would not be found again
 
     async def _delete(self, batch: dict[str, asyncio.Future[int]]) -> None:
         began = time.monotonic()
@@ -249,13 +251,20 @@ class SqliteReports:
             for identifier, asked in batch.items():
                 asked.set_result(deleted.get(identifier, 0))
         finally:
-            self._rests_until = time.monotonic() + RESTS * (time.monotonic() - began)
+            self._rests_until = time.monotonic() + min(RESTS * (time.monotonic() - began), MAX_REST_S)
 
     def _delete_all(self, identifiers: Sequence[str]) -> dict[str, int]:
         deleted: dict[str, int] = {}
         for week in self._weeks():
             for identifier, reports in self._write_anew(week, identifiers).items():
                 deleted[identifier] = deleted.get(identifier, 0) + reports
+        # Last, because a reader may keep a log from being cut. It is tried again with the next deletion.
+        for week in self._weeks():
+            log = self._folder / f"{week}.sqlite3-wal"
+            with _errors_of_the_stores(), contextlib.suppress(FileNotFoundError):
+                if log.stat().st_size:
+                    with self._opened(week) as database:
+                        _cut_log(database)
         return deleted
 
     def _write_anew(self, week: str, without: Sequence[str]) -> dict[str, int]:
@@ -274,7 +283,6 @@ class SqliteReports:
                     database.execute(_TABLE)
                     database.execute(_COPY, [those])
                     database.execute("DROP TABLE former")
-            _cut_log(database)  # even if nothing is left to delete: whoever deleted it may have been killed before this
             return deleted
 
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from aggregation.settings import Store
+from aggregation.stores import raw_sqlite
 from aggregation.stores.raw import RawStore, open_raw_store
 from aggregation.stores.raw_postgresql import PostgresqlReports
 from aggregation.stores.raw_sqlite import SqliteReports
@@ -259,6 +260,23 @@ async def test_who_reads_a_week_keeps_nobody_from_another_and_is_waited_for(tmp_
         assert not deleting.done()
         reader.execute("COMMIT")
         assert await deleting == 1
+    assert b"MARK" not in everything_in(tmp_path)
+    await raw.close()
+
+
+async def test_a_reader_of_one_week_keeps_no_week_from_being_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = await on_sqlite(tmp_path)
+    await raw.put([report(1, sys_name="MARK"), report(1, week="2026-W41", sys_name="MARK")])
+    monkeypatch.setattr(raw_sqlite, "WAITS_S", 0.1)
+    monkeypatch.setattr(raw_sqlite, "RESTS", 0)
+    with closing(sqlite3.connect(tmp_path / "raw" / f"{WEEK}.sqlite3", isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM reports").fetchall()
+        with pytest.raises(OperationalError, match="older state"):
+            await raw.delete(report(1).identifier)
+        assert await raw.find(report(1).identifier) == []
+        reader.execute("COMMIT")
+    assert await raw.delete(report(1).identifier) == 0
     assert b"MARK" not in everything_in(tmp_path)
     await raw.close()
 
