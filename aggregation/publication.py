@@ -35,7 +35,7 @@ def public_number(people: int) -> int | None:
 
 
 def public_total(people: int, sums: Collection[int], of_versions: int = 0) -> int | None:
-    """Return a total as it may be published, or None where it is hidden. ``sums``: what the listed rows of each table add up to.
+    """Return a total as it may be published, or None where it is hidden. ``sums``: what listed rows add up to, by table.
 
     Where listed rows add up to a total, a reader who assumes that each person is in one row could tell that the other rows hold
     at most four people. So a total that is five higher is published as the same number: they may hold nine.

@@ -124,7 +124,7 @@ def season(monday: date) -> float:
     """Return the share of the usual people who use napari: fewer in August, and few around new year."""
     if (monday.month, monday.day) >= (12, 18) or (monday.month, monday.day) <= (1, 2):
         return 0.4
-    return 0.7 if monday.month == 8 else 1.0
+    return 0.85 if monday.month == 8 else 1.0
 
 
 def reports_of(world: World, people: Sequence[SamplePerson], week: str, number: int) -> Iterator[dict[str, Any]]:

@@ -5,6 +5,7 @@ Anybody may read it, also from a page elsewhere (CORS): the numbers are public, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -62,7 +63,7 @@ async def _preflight(request: Asked) -> Response[None] | None:
     return Response(None, status_code=204, headers=PREFLIGHT) if request.method == HttpMethod.OPTIONS else None
 
 
-class _Wanted(Struct, frozen=True):
+class _Query(Struct, frozen=True):
     """What the query of a question asks for, checked."""
 
     by: str | None
@@ -72,10 +73,22 @@ class _Wanted(Struct, frozen=True):
     offset: int
     limit: int | None
 
+    @property
+    def rows(self) -> int:
+        """How many rows go into the answer at most: CSV and Parquet are whole unless ``limit`` is given."""
+        return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else ALL_ROWS)
 
-async def _wanted(
+    def next(self, path: str) -> str:
+        """The address of the rows behind these."""
+        form = None if self.form is Format.JSON else str(self.form)
+        names = ("by", "from", "to", "format", "limit", "offset")
+        values = (self.by, self.since, self.until, form, self.limit, self.offset + self.rows)
+        return f"{path}?{urlencode({name: value for name, value in zip(names, values, strict=True) if value is not None})}"
+
+
+async def _checked(
     by: By = None, first: From = None, last: To = None, form: Form = "json", offset: Offset = 0, limit: Limit = None
-) -> _Wanted:
+) -> _Query:
     """Check the query of a question. Raises Problem 400."""
     for name, week in (("from", first), ("to", last)):
         try:
@@ -86,7 +99,7 @@ async def _wanted(
         raise bad_query("from", f"The first week, {first[:8]}, is after the last, {last[:8]}.")
     if form not in list(Format):
         raise bad_query("format", f"There is no format {form[:16]!r}: choose {', '.join(MEDIA_TYPES)}.")
-    return _Wanted(by, first, last, Format(form), offset, limit)
+    return _Query(by, first, last, Format(form), offset, limit)
 
 
 def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
@@ -130,9 +143,10 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
 
     handlers: list[BaseRouteHandler] = [offer, all_retractions]
     for topic, entries in topics().items():
-        handlers.append(_listing(services, topic, tuple(_with_free_subject(entries))))
+        # For all subjects at once: entries without one, and the plain count of each subject.
+        handlers.append(_numbers(services, topic, [entry for entry in entries if not entry.fixed or not entry.by]))
         if subjects := [entry for entry in entries if entry.fixed]:
-            handlers.append(_about_one(services, topic, tuple(subjects)))
+            handlers.append(_numbers(services, topic, subjects, of_one=True))
             if plain := next((entry for entry in subjects if not entry.by), None):
                 handlers.append(_badge(services, topic, plain))
     return handlers
@@ -150,48 +164,32 @@ def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str
     return f"/api/stats/{entry.topic}{fixed}{f'?{text}' if text else ''}"
 
 
-def _with_free_subject(entries: tuple[Entry, ...]) -> list[Entry]:
-    """The entries that can be shown for all subjects at once: those without one, and the plain count of each subject."""
-    return [entry for entry in entries if not entry.fixed or not entry.by]
+def _numbers(services: Services, topic: str, entries: Sequence[Entry], *, of_one: bool = False) -> BaseRouteHandler:
+    """The handler of a topic's numbers, or of those ``of_one`` package of the index that the path names."""
 
+    async def answer(request: Asked, asked: _Query, key: str | None = None) -> Response[bytes]:
+        entry = _entry_by(entries, asked.by)
+        fixed = {entry.dimensions[0].name: key} if key is not None else {}
+        path = f"/api/stats/{topic}" + (f"/{key}" if key is not None else "")
+        return await _answer(services, request, entry, path, fixed, asked)
 
-def _listing(services: Services, topic: str, entries: tuple[Entry, ...]) -> BaseRouteHandler:
-    path = f"/api/stats/{topic}"
-
-    @route(
-        path,
-        http_method=READ,
-        before_request=_preflight,
-        summary=entries[0].question,
-        operation_id=_operation(f"Stats{topic.title()}"),
-        responses={200: described.numbers_of(entries[0])},
-        dependencies={"wanted": Provide(_wanted)},
-    )
-    async def listing(request: Asked, wanted: NamedDependency[_Wanted]) -> Response[bytes]:
+    async def numbers(request: Asked, asked: NamedDependency[_Query]) -> Response[bytes]:
         """Return the numbers of a topic, by the dimensions that are asked for."""
-        return await _answer(services, request, _Asked(_entry_by(entries, wanted.by), path, {}, wanted))
+        return await answer(request, asked)
 
-    return listing
+    async def numbers_of_one(request: Asked, name: FromPath[str], asked: NamedDependency[_Query]) -> Response[bytes]:
+        """Return the numbers about one package of the index, by the dimensions that are asked for."""
+        return await answer(request, asked, services.package_key(name))
 
-
-def _about_one(services: Services, topic: str, entries: tuple[Entry, ...]) -> BaseRouteHandler:
-    @route(
-        f"/api/stats/{topic}/{{name:str}}",
+    return route(
+        f"/api/stats/{topic}" + ("/{name:str}" if of_one else ""),
         http_method=READ,
         before_request=_preflight,
-        summary=f"{entries[0].question} (one)",
-        operation_id=_operation(f"Stats{topic.title()}One"),
-        responses={200: described.numbers_of(entries[-1])},
-        dependencies={"wanted": Provide(_wanted)},
-    )
-    async def about_one(request: Asked, name: FromPath[str], wanted: NamedDependency[_Wanted]) -> Response[bytes]:
-        """Return the numbers about one package of the index, by the dimensions that are asked for."""
-        key = services.package_key(name)
-        entry = _entry_by(entries, wanted.by)
-        fixed = {entry.dimensions[0].name: str(key)}
-        return await _answer(services, request, _Asked(entry, f"/api/stats/{topic}/{key}", fixed, wanted))
-
-    return about_one
+        summary=entries[0].question + (" (one)" if of_one else ""),
+        operation_id=_operation(f"Stats{topic.title()}" + ("One" if of_one else "")),
+        responses={200: described.numbers_of(entries[-1] if of_one else entries[0])},
+        dependencies={"asked": Provide(_checked)},
+    )(numbers_of_one if of_one else numbers)
 
 
 def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
@@ -218,7 +216,7 @@ def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
     return badge
 
 
-def _entry_by(entries: tuple[Entry, ...], by: str | None) -> Entry:
+def _entry_by(entries: Sequence[Entry], by: str | None) -> Entry:
     """The entry with those dimensions, in any order; without ``by`` the plain count, or the topic's first entry."""
     wanted = {name.strip() for name in (by or "").split(",") if name.strip()}
     for entry in entries:
@@ -231,64 +229,34 @@ def _entry_by(entries: tuple[Entry, ...], by: str | None) -> Entry:
     raise bad_query("by", f"There are no numbers by {by[:64]!r}: {hint}.")
 
 
-class _Asked(Struct, frozen=True):
-    """A question to the statistics. ``fixed``: values that the path names."""
+async def _answer(
+    services: Services, request: Asked, entry: Entry, path: str, fixed: dict[str, str], asked: _Query
+) -> Response[bytes]:
+    """Answer a question; ``fixed``: values that the path names."""
 
-    entry: Entry
-    path: str
-    fixed: dict[str, str]
-    wanted: _Wanted
-
-    @property
-    def key(self) -> tuple[Any, ...]:
-        """Under which the answer is kept."""
-        return ("stats", self.path, self.entry.id, self.wanted)
-
-    @property
-    def rows(self) -> int:
-        """How many rows go into the answer at most: CSV and Parquet are whole unless ``limit`` is given."""
-        return self.wanted.limit or (ROWS_A_PAGE if self.wanted.form is Format.JSON else ALL_ROWS)
-
-    def next(self) -> str:
-        """The address of the rows behind these."""
-        asked = {
-            "by": self.wanted.by,
-            "from": self.wanted.since,
-            "to": self.wanted.until,
-            "format": None if self.wanted.form is Format.JSON else str(self.wanted.form),
-            "limit": self.wanted.limit,
-            "offset": self.wanted.offset + self.rows,
-        }
-        return f"{self.path}?{urlencode({name: value for name, value in asked.items() if value is not None})}"
-
-
-async def _answer(services: Services, request: Asked, asked: _Asked) -> Response[bytes]:
     async def make() -> Body:
         numbers, has_more = await read_numbers(
             services.aggregate,
-            asked.entry,
-            asked.fixed,
-            since=asked.wanted.since or "",
-            until=asked.wanted.until or "9999",
-            offset=asked.wanted.offset,
+            entry,
+            fixed,
+            since=asked.since or "",
+            until=asked.until or "9999",
+            offset=asked.offset,
             limit=asked.rows,
         )
-        numbers.next = asked.next() if has_more else None
-        headers = dict(CROSS_ORIGIN)
-        if numbers.next:
-            headers["link"] = f'<{numbers.next}>; rel="next"'
-        if asked.wanted.form is not Format.JSON:
-            name = "-".join((asked.entry.id, *asked.fixed.values()))
-            headers["content-disposition"] = f'attachment; filename="{name}.{asked.wanted.form}"'
-        if asked.wanted.form is Format.JSON:
+        numbers.next = asked.next(path) if has_more else None
+        headers = CROSS_ORIGIN | ({"link": f'<{numbers.next}>; rel="next"'} if numbers.next else {})
+        if asked.form is Format.JSON:
             return Body(msgspec.json.encode(numbers), headers=headers)
+        name = "-".join((entry.id, *fixed.values()))
+        headers["content-disposition"] = f'attachment; filename="{name}.{asked.form}"'
         try:
-            content = writer_of(asked.wanted.form)(numbers_table(asked.entry, numbers.rows))
+            content = writer_of(asked.form)(numbers_table(entry, numbers.rows))
         except MissingLibraryError as error:
             raise Problem(501, "This server was installed without Parquet: choose format=csv or format=json.") from error
-        return Body(content, MEDIA_TYPES[asked.wanted.form], headers=headers)
+        return Body(content, MEDIA_TYPES[asked.form], headers=headers)
 
-    return respond(request, await services.cache.body(asked.key, make))
+    return respond(request, await services.cache.body(("stats", path, entry.id, asked), make))
 
 
 def _json(value: Any) -> Body:
