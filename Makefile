@@ -57,7 +57,7 @@ test-napari-upstream: install ## Run some of napari's own tests without our pack
 
 pictures: install ## Make the pictures of the documentation: of the pages in a browser, and of real napari (with UPDATE_SERVER_UPSTREAM)
 	$(BIN)/update-server index build build/pictures-index
-	TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -p no:randomly tests/browser -k readme
+	TEST_INDEX=build/pictures-index TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/python -m pytest -q -p no:randomly tests/browser -k readme
 	TEST_INDEX=build/pictures-index TEST_PICTURES=$(CURDIR)/docs/pictures $(BIN)/nox -f client_hook/noxfile.py -s napari-pyqt6 -- -q tests/inside_napari/test_pictures.py
 
 soak: install ## Use napari for 30 minutes with counting on, and see that memory does not grow

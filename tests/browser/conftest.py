@@ -12,6 +12,8 @@ import pytest
 
 from tests.support.facts import write_snapshot
 from tests.support.processes import run, running_server
+from update_server.index import snapshot
+from update_server.index.folder import previous
 
 WEEKS, PEOPLE = 30, 250
 WIDE, PHONE = 1280, 390
@@ -26,11 +28,17 @@ def chromium() -> str | None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service that has something to show."""
+    """The address of a service that has something to show: of made-up plugins, or of the index in the folder TEST_INDEX."""
     folder = tmp_path_factory.mktemp("site")
-    write_snapshot(folder)
-    own = {"UPDATE_SERVER_DATA": str(folder), "UPDATE_SERVER_NOW": NOW, "UPDATE_SERVER_JOBS": "false"}
-    made = run("update_server", "demo", "--weeks", str(WEEKS), "--people", str(PEOPLE), **own)
+    now, weeks, people = NOW, WEEKS, PEOPLE
+    place = os.environ.get("TEST_INDEX")
+    if place and (real := previous(place)):
+        snapshot.write(real, folder / "index.sqlite3")
+        now, weeks, people = f"{real.facts.as_of:%Y-%m-%dT%H:%M:%SZ}", 60, 900
+    else:
+        write_snapshot(folder)
+    own = {"UPDATE_SERVER_DATA": str(folder), "UPDATE_SERVER_NOW": now, "UPDATE_SERVER_JOBS": "false"}
+    made = run("update_server", "demo", "--weeks", str(weeks), "--people", str(people), **own)
     assert made.returncode == 0, made.stdout + made.stderr
     with running_server(folder, **own) as server:
         yield server.url

@@ -114,7 +114,7 @@ function lines(data, palette, hidden, width) {
   const longest = data.columns.length > 1 ? Math.max(...data.columns.map((name) => name.length)) : 0;
   return {
     ...base,
-    grid: { ...base.grid, top: 28, right: 16 + Math.min(7 * longest, width / 3) }, // names are moved up from the ends of lines
+    grid: { ...base.grid, right: 16 + Math.min(7 * longest, width / 3) },
     xAxis: { type: "category", data: data.rows.map((row) => row.name), boundaryGap: isSparse, ...base.axis, splitLine: { show: false } },
     yAxis: { type: "value", min: 0, ...base.axis, axisLabel: { ...base.axis.axisLabel, formatter: `{value}${data.unit}` } },
     tooltip: {
@@ -138,9 +138,13 @@ function apart(chart, series) {
   let highest = chart.convertToPixel({ yAxisIndex: 0 }, 0) + 14; // from the axis upwards
   for (const one of ends.sort((first, second) => first.value - second.value)) {
     const wanted = chart.convertToPixel({ yAxisIndex: 0 }, one.value);
-    const place = Math.min(wanted, highest - 14);
-    offsets[one.number] = place - wanted;
-    highest = place;
+    one.wanted = wanted;
+    highest = one.place = Math.min(wanted, highest - 14);
+  }
+  let lowest = -6; // and back down, where they would leave the chart at its top
+  for (const one of ends.reverse()) {
+    lowest = Math.max(one.place, lowest + 14);
+    offsets[one.number] = lowest - one.wanted;
   }
   return offsets.map((offset) => ({ endLabel: { offset: [0, offset] } }));
 }
