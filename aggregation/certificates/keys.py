@@ -57,7 +57,7 @@ def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
     except (OSError, ValueError, JoseError) as error:
         raise KeyProblemError(
             f"The private half of the key {newest.kid} is not in {folder}: run this where it is (AGGREGATION_KEYS), or make "
-            "another with `python -m aggregation keys rotate`."
+            "another with `python -m aggregation keys create`."
         ) from error
     return key
 

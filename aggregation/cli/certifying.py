@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -24,7 +23,7 @@ from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, Usag
 from aggregation.cli.output import confirmed, console, errors, print_json
 from aggregation.jobs import turn
 from aggregation.settings import is_loopback
-from aggregation.stores.certificates import CertificateStore, KeyExistsError
+from aggregation.stores.certificates import CertificateStore
 
 SECONDS_TO_FETCH = 10
 LEAST_OF_A_KEY = 8
@@ -35,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(certify)
     app.command("verify")(verify_command)
     keys = typer.Typer(help="The keys that sign certificates.", no_args_is_help=True)
-    for command in (create, rotate, revoke):
+    for command in (create, revoke):
         keys.command()(command)
     keys.command("list")(list_keys)
     app.add_typer(keys, name="keys")
@@ -183,27 +182,17 @@ def _key_document(where: str) -> Any:
 
 
 def create(now: NowOption = None, as_json: JsonOption = False) -> None:
-    """Create the first key. Its private half stays in a folder of this machine, its public half goes into the store."""
-    _add_key(now, as_json, in_place_of_others=False)
+    """Create a key that signs from now on. Its private half stays in a folder of this machine.
 
-
-def rotate(now: NowOption = None, as_json: JsonOption = False) -> None:
-    """Create a new key, and retire the one before: what it signed stays valid."""
-    _add_key(now, as_json, in_place_of_others=True)
-
-
-def _add_key(now: datetime | None, as_json: bool, *, in_place_of_others: bool) -> None:
+    A key that signed before is retired: what it signed stays valid.
+    """
     moment = instant(now)
     folder = settings().key_folder
 
     async def work() -> tuple[str, list[str]]:
         async with aggregate_store() as aggregate, turn(aggregate.engine, "keys", settings().data, lambda: None):
             key = new_key(folder, moment)
-            try:
-                return key.kid, await CertificateStore(aggregate.engine).add_key(key, in_place_of_others=in_place_of_others)
-            except KeyExistsError as error:
-                private_file(folder, key.kid).unlink()
-                raise UsageError(f"There is a key already: {error}. `keys rotate` makes another in its place.") from error
+            return key.kid, await CertificateStore(aggregate.engine).add_key(key)
 
     kid, retired = run(work)
     if as_json:

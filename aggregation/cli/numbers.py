@@ -11,8 +11,7 @@ import msgspec
 import typer
 from napari_telemetry.weeks import next_week
 from packaging.utils import canonicalize_name
-from rich.bar import Bar
-from rich.table import Table
+from rich.table import Column, Table
 
 from aggregation.catalogue import CATALOGUE, PLUGIN, Entry, questions_by_level
 from aggregation.cli.opening import aggregate_store, instant, run
@@ -81,7 +80,6 @@ def show(
     first: Annotated[str | None, typer.Option("--from", help="All weeks from this one on.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="With --from: up to this week.")] = None,
     plugin: Annotated[str | None, typer.Option("--plugin", help="This plugin alone.")] = None,
-    chart: Annotated[bool, typer.Option("--chart", help="With a bar for each number.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -90,8 +88,8 @@ def show(
     async def work() -> tuple[Entry, Numbers]:
         if week and (first or last):
             raise UsageError("Give --week, or --from and --to.")
-        if sum((chart, as_csv, as_json)) > 1:
-            raise UsageError("Give one of --chart, --csv and --json.")
+        if as_csv and as_json:
+            raise UsageError("Give one of --csv and --json.")
         entry = entry_of(name)
         for text in (week, first, last):
             checked_week(text)
@@ -118,7 +116,7 @@ def show(
     elif as_csv:
         sys.stdout.write(writer_of(Format.CSV)(numbers_table(entry, shown.rows)).decode())
     else:
-        _print_rows(entry, shown, chart)
+        _print_rows(entry, shown)
     if not as_json:
         for one in shown.retractions:
             errors.print(
@@ -142,44 +140,26 @@ async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> st
     )
 
 
-def _print_rows(entry: Entry, shown: Numbers, chart: bool) -> None:
+def _print_rows(entry: Entry, shown: Numbers) -> None:
     span = shown.weeks[0] if len(shown.weeks) == 1 else f"{shown.weeks[0]} to {shown.weeks[-1]}"
     if not shown.rows:
-        why = f"fewer than {LISTED_FROM} people, zero included" + (
-            ", or what there was is retracted" if shown.retractions else ""
+        retracted = ", or what there was is retracted" if shown.retractions else ""
+        console.print(
+            f"{entry.question} ({span})\nNothing is listed: fewer than {LISTED_FROM} people, zero included{retracted}."
         )
-        console.print(f"{entry.question} ({span})\nNothing is listed: {why}.")
         return
-    spans_weeks = len(shown.weeks) > 1
-    table = Table(title=f"{entry.question} ({span})", title_justify="left", expand=chart and console.is_terminal)
-    if spans_weeks:
-        table.add_column("Week")
-    for dimension in entry.dimensions:
-        table.add_column(dimension.title)
-    table.add_column("People", justify="right")
-    if chart:
-        table.add_column("", ratio=1, min_width=10 if console.is_terminal else 40)
-    most = max(row.people for row in shown.rows)
-    lines: list[tuple[str, dict[str, str], int]] = [(row.week, row.values, row.people) for row in shown.rows]
-    taken_back = {week for week in shown.weeks for one in shown.retractions if one.first_week <= week <= one.last_week}
-    if spans_weeks and len({tuple(row.values.values()) for row in shown.rows}) == 1:
+    heads = [*(["Week"] if len(shown.weeks) > 1 else []), *(dimension.title for dimension in entry.dimensions)]
+    table = Table(*heads, Column("People", justify="right"), title=f"{entry.question} ({span})", title_justify="left")
+    lines = [(row.week, list(row.values.values()), row.people) for row in shown.rows]
+    if len(shown.weeks) > 1 and len({tuple(values) for _, values, _ in lines}) == 1:
         # One number a week: the weeks without one are as telling.
-        lines += [(week, shown.rows[0].values, 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]
-    for week, values, people in (
-        sorted(lines, key=lambda line: (line[0], list(line[1].values())))
-        if spans_weeks
-        else sorted(lines, key=lambda line: -line[2])
-    ):
-        cells = [week] if spans_weeks else []
-        cells += [values[dimension.name] for dimension in entry.dimensions]
-        bars = [Bar(most, 0, people)] if chart else []
+        lines += [(week, lines[0][1], 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]
+    taken_back = {week for week in shown.weeks for one in shown.retractions if one.first_week <= week <= one.last_week}
+    for week, values, people in sorted(lines, key=lambda line: line[:2] if len(shown.weeks) > 1 else (-line[2],)):
         instead = "retracted" if week in taken_back else f"fewer than {LISTED_FROM}"
-        table.add_row(*cells, f"{people:,}" if people else instead, *bars)
+        table.add_row(*([week] if len(shown.weeks) > 1 else []), *values, f"{people:,}" if people else instead)
     console.print(table)
-    console.print(
-        f"People who take part, each once. {RULE}",
-        style="dim",
-    )
+    console.print(f"People who take part, each once. {RULE}", style="dim")
 
 
 def export_command(

@@ -11,10 +11,6 @@ from aggregation.stores.aggregate_tables import CERTIFICATES, SIGNING_KEYS, Cert
 from aggregation.stores.engines import WRITES
 
 
-class KeyExistsError(Exception):
-    """There is a key that signs already; the argument is its id."""
-
-
 class CertificateStore:
     """Keys and certificates, in the aggregate store."""
 
@@ -27,18 +23,12 @@ class CertificateStore:
             query = sa.select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at, SIGNING_KEYS.c.kid)
             return [SigningKey(**in_utc(row)) for row in (await connection.execute(query)).mappings()]
 
-    async def add_key(self, key: SigningKey, *, in_place_of_others: bool) -> list[str]:
-        """Publish a key; ``in_place_of_others``: retire those that sign so far. Returns the ids of the retired ones.
-
-        Raises KeyExistsError where one signs and is not to be retired.
-        """
+    async def add_key(self, key: SigningKey) -> list[str]:
+        """Publish a key that signs from now on, and retire those that signed so far. Returns their ids."""
         others = SIGNING_KEYS.c.retired_at.is_(None) & SIGNING_KEYS.c.revoked_at.is_(None)
         async with self._engine.execution_options(**WRITES).begin() as connection:
             retired = list((await connection.execute(sa.select(SIGNING_KEYS.c.kid).where(others))).scalars())
-            if retired and not in_place_of_others:
-                raise KeyExistsError(retired[0])
-            if in_place_of_others:
-                await connection.execute(sa.update(SIGNING_KEYS).where(others).values(retired_at=key.created_at))
+            await connection.execute(sa.update(SIGNING_KEYS).where(others).values(retired_at=key.created_at))
             await connection.execute(sa.insert(SIGNING_KEYS).values(**key.model_dump()))
         return retired
 

@@ -34,7 +34,7 @@ async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_clien
         assert services.raw is not None
         await services.raw.put([report(person) for person in range(40)])
         await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
-        await CertificateStore(services.aggregate.engine).add_key(new_key(data / "keys", NOW), in_place_of_others=False)
+        await CertificateStore(services.aggregate.engine).add_key(new_key(data / "keys", NOW))
         files = back_up(data, saved)  # while it runs
         before = {path: (await client.get(path)).json() for path in PATHS}
     assert {path.name for path in files} >= {"aggregate.sqlite3", "index.sqlite3"}

@@ -41,7 +41,7 @@ async def filled(tmp_path: Path) -> Path:
     assert await records.retract(CATALOGUE[0], {}, WEEK, WEEK, "a test", NOW)
     await records.note_inspection(WEEK, 5, "a test", NOW)
     certificates = CertificateStore(aggregate.engine)
-    await certificates.add_key(SigningKey(kid="k", public={"kty": "OKP"}, created_at=NOW), in_place_of_others=False)
+    await certificates.add_key(SigningKey(kid="k", public={"kty": "OKP"}, created_at=NOW))
     await certificates.add(
         Certificate(id="1", plugin="affinder", first_week=WEEK, last_week=WEEK, issued_at=NOW, kid="k", token="t")
     )

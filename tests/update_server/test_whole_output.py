@@ -76,7 +76,7 @@ async def everything(folder: Path, key_folder: Path, key: SigningKey, *, with_hi
         await services.raw.put(list(population(with_hidden=with_hidden)))
         for week in (*PEOPLE, next_week(SECOND)):
             await publish_week(services.raw, services.aggregate, week, published_from(week))
-        await CertificateStore(services.aggregate.engine).add_key(SigningKey(**key.model_dump()), in_place_of_others=False)
+        await CertificateStore(services.aggregate.engine).add_key(SigningKey(**key.model_dump()))
         for first in PEOPLE:
             certificate, statement = await prepare(
                 services.aggregate, site="https://x.org", key_folder=key_folder, plugin="affinder", first=first,

@@ -55,7 +55,6 @@ def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         (["certify", "affinder", "--from", "W40", "--to", WEEK], "W40"),
         (["certify", "unknown", "--from", WEEK, "--to", WEEK], "no public numbers of unknown"),
         (["certify", "affinder", "--from", "2026-W20", "--to", "2026-W21"], "no public numbers of affinder"),
-        (["keys", "create"], "There is a key already"),
         (["keys", "revoke", "nosuchkey", "--reason", "It was lost on a train", "--yes"], "There is no key"),
         (["verify", "/nowhere/at/all.jws"], "can't be read"),
         (["nonsense"], "nonsense"),

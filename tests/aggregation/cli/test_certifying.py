@@ -75,7 +75,7 @@ def test_each_trouble_has_its_own_answer(command: Command, issued: Path, tmp_pat
 
 
 def test_a_rotated_key_goes_on_being_believed(command: Command, issued: Path, tmp_path: Path) -> None:
-    command("keys", "rotate")
+    command("keys", "create")
     assert command.json("verify", str(issued))["outcome"] == "valid"
     command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", str(tmp_path))
     newer = command.json("verify", str(tmp_path / f"affinder-{WEEK}-{WEEK}.jws"))

@@ -24,7 +24,6 @@ def test_show_shows_the_last_week_or_those_that_are_asked_for(command: Command) 
     assert "nothing of it is listed" in command("show", "people", "--week", "2026-W39", code=2).output
     assert command.json("show", "people", "--from", "2026-W38")["weeks"] == ["2026-W38", WEEK]
     assert "fewer than 10 people" in command("show", "new-people").output
-    assert "█" in command("show", "plugins", "--plugin", "Affinder", "--from", "2026-W38", "--chart").output
 
 
 def test_show_as_csv_is_csv(command: Command) -> None:

@@ -35,7 +35,7 @@ async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple
         await services.raw.put([report(person) for person in range(27)])
         await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
         key = new_key(tmp_path / "keys", NOW)
-        await CertificateStore(services.aggregate.engine).add_key(key, in_place_of_others=False)
+        await CertificateStore(services.aggregate.engine).add_key(key)
         certificate, _ = await prepare(
             services.aggregate,
             site="https://updates.example.org",
