@@ -101,7 +101,6 @@ def add(
     lock_folder: Path,
     *,
     seconds: int,
-    jitter: int = 60,
 ) -> None:
     """Schedule ``work`` every ``seconds``, the first time at once, never twice at the same time."""
 
@@ -123,7 +122,7 @@ def add(
         run,
         "interval",
         seconds=seconds,
-        jitter=min(jitter, seconds // 2),
+        jitter=min(60, seconds // 2),
         id=name,
         next_run_time=datetime.now(UTC),
         coalesce=True,

@@ -20,9 +20,10 @@ from update_server.index.store import IndexStore
 from update_server.settings import Settings
 
 NAME = "downloads"
-EVERY_S = 24 * 3600
+EVERY_S = 3600
+"""How often to look whether they are a day old."""
 FRESH = timedelta(hours=20)
-"""Not read again before: another process may have read them, or this one before a restart."""
+"""They are read again after this."""
 PAUSE_S = 2.5
 """Between two requests: the service asks for at most 30 a minute."""
 STORED_EVERY = 50
@@ -56,13 +57,14 @@ class _Answer(Struct):
 _all = msgspec.json.Decoder(dict[str, Downloads])
 
 
-async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: AggregateStore, now: datetime) -> str | None:
-    """Read every plugin's downloads, the oldest first, and store them for all processes. Returns why that failed.
+async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: AggregateStore, now: datetime) -> None:
+    """Read every plugin's downloads, the oldest first, and store them for all processes.
 
-    It takes half an hour. What was read is stored on the way, so that a restart goes on where it was.
+    It takes half an hour. What was read is stored on the way, so that a restart goes on where it was. A service that does not
+    answer is asked again by the next run: nothing else depends on it.
     """
     if index.loaded is None or await aggregate.shared(NAME, now - FRESH) is not None:
-        return None  # nothing to ask for, or another process has read them
+        return  # nothing to ask for, or they were read today
     known = await known_downloads(aggregate)
     base = settings.upstreams.downloads
     keys = sorted(
@@ -85,11 +87,11 @@ async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: Ag
                     await aggregate.share(NAME, now - FRESH, msgspec.json.encode(known))
                 await asyncio.sleep(PAUSE_S)
     except UpstreamError as error:
+        log.warning("downloads_not_read", error=str(error))
         await aggregate.share(NAME, now - FRESH, msgspec.json.encode(known))
-        return str(error)
-    await aggregate.share(NAME, now, msgspec.json.encode(known))
-    log.info("downloads_read", packages=len(known))
-    return None
+    else:
+        await aggregate.share(NAME, now, msgspec.json.encode(known))
+        log.info("downloads_read", packages=len(known))
 
 
 async def known_downloads(aggregate: AggregateStore) -> dict[str, Downloads]:

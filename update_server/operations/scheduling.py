@@ -50,8 +50,8 @@ def make_scheduler(services: Services) -> schedule.JobScheduler:
     )
     if settings.downloads:
 
-        async def downloads() -> str | None:
-            return await refresh_downloads(settings, services.index, services.jobs_aggregate, services.clock.now())
+        async def downloads() -> None:
+            await refresh_downloads(settings, services.index, services.jobs_aggregate, services.clock.now())
 
         schedule.add(
             scheduler,
@@ -61,7 +61,6 @@ def make_scheduler(services: Services) -> schedule.JobScheduler:
             services.clock,
             settings.data,
             seconds=EVERY_S,
-            jitter=3600,
         )
     if services.jobs_raw is not None:
         schedule.register(scheduler, services.jobs_raw, services.jobs_aggregate, services.clock, settings.data)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import respx
 from httpx import Response
+from structlog.testing import capture_logs
 
 from aggregation.settings import Store
 from aggregation.stores.aggregate import AggregateStore
@@ -53,11 +54,11 @@ async def test_thirty_days_are_added_up_by_python_the_newest_first(
     settings, index, aggregate = made
     respx_mock.get(f"{BASE}/api/packages/affinder/python_minor").mock(answer(py3_9=2, py3_12=10, null=99))
     respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(Response(404))
-    assert await refresh_downloads(settings, index, aggregate, NOW) is None
+    await refresh_downloads(settings, index, aggregate, NOW)
     assert await known_downloads(aggregate) == {"affinder": Downloads(date(2026, 11, 19), {"3.12": 300, "3.9": 60})}
     assert not any("napari/" in str(call.request.url) for call in respx_mock.calls)
     asked = len(respx_mock.calls)
-    assert await refresh_downloads(settings, index, aggregate, NOW + timedelta(hours=1)) is None
+    await refresh_downloads(settings, index, aggregate, NOW + timedelta(hours=1))
     assert len(respx_mock.calls) == asked, "once a day"
     await aggregate.engine.dispose()
 
@@ -67,18 +68,21 @@ async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
 ) -> None:
     settings, index, aggregate = made
     everything = respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
-    assert await refresh_downloads(settings, index, aggregate, NOW) is None
+    await refresh_downloads(settings, index, aggregate, NOW)
     known = await known_downloads(aggregate)
     assert len(known) > 2
     everything.side_effect = [answer(py3_12=2), Response(503)]
-    failure = await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1))
-    assert "503" in str(failure)
+    with capture_logs() as lines:
+        await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1))
+    assert [(line["event"], "503" in line["error"]) for line in lines if line["log_level"] == "warning"] == [
+        ("downloads_not_read", True)
+    ]
     assert everything.call_count == len(known) + 2
     after = await known_downloads(aggregate)
     assert set(after) == set(known)
     assert sorted(found.by_python["3.12"] for found in after.values()) == [30] * (len(known) - 1) + [60]
     everything.side_effect = None
-    assert await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1, hours=1)) is None
+    await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1, hours=1))
     assert everything.call_count == 2 * len(known) + 2, "the next start goes on; it does not wait for a day"
     await aggregate.engine.dispose()
 
@@ -89,7 +93,7 @@ async def test_a_package_that_is_refused_keeps_no_other_from_being_read(
     settings, index, aggregate = made
     respx_mock.get(f"{BASE}/api/packages/affinder/python_minor").mock(Response(403))
     respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
-    assert await refresh_downloads(settings, index, aggregate, NOW) is None
+    await refresh_downloads(settings, index, aggregate, NOW)
     assert index.loaded is not None
     assert set(await known_downloads(aggregate)) == set(index.loaded.packages) - {"napari", "affinder"}
     await aggregate.engine.dispose()
