@@ -14,13 +14,13 @@ EVERYDAY := -m "not slow and not browser and not postgresql and not napari"
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
 
-$(VENV)/installed: requirements-dev.lock pyproject.toml client_hook/napari-update-hook/pyproject.toml client_hook/napari-telemetry/pyproject.toml
+$(VENV)/installed: requirements-dev.lock pyproject.toml client_hook/napari-update-hook/pyproject.toml client_hook/napari-telemetry/pyproject.toml client_hook/napari-release-check/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is needed; name one with make PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Creating $(VENV), which takes a minute the first time"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e client_hook/napari-update-hook -e client_hook/napari-telemetry -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e client_hook/napari-update-hook -e client_hook/napari-telemetry -e client_hook/napari-release-check -e .
 	@touch $@
 
 install: $(VENV)/installed ## Create the environment
@@ -99,15 +99,16 @@ demo: install ## Fill ./demo-data with two years of sample weeks, start the serv
 	( sleep 4; $(BIN)/python -m webbrowser "http://127.0.0.1:$$UPDATE_SERVER_PORT/dashboard" >/dev/null 2>&1 ) & \
 	exec $(BIN)/update-server run
 
-build: install ## Make source distributions and wheels of all three, in dist/, and look whether PyPI would take them
+build: install ## Make source distributions and wheels of all four, in dist/, and look whether PyPI would take them
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist client_hook/napari-update-hook
 	$(BIN)/python -m build --outdir dist client_hook/napari-telemetry
+	$(BIN)/python -m build --outdir dist client_hook/napari-release-check
 	$(BIN)/python -m build --outdir dist .
 	$(BIN)/twine check --strict dist/*.whl dist/*.tar.gz
 	$(BIN)/python deploy/conda/make_recipe.py dist/napari_update_hook-*.tar.gz > dist/recipe.yaml
 
-VERSIONS := aggregation/__init__.py client_hook/napari-update-hook/src/napari_update_hook/__init__.py client_hook/napari-telemetry/src/napari_telemetry/__init__.py
+VERSIONS := aggregation/__init__.py client_hook/napari-update-hook/src/napari_update_hook/__init__.py client_hook/napari-telemetry/src/napari_telemetry/__init__.py client_hook/napari-release-check/src/napari_release_check/__init__.py
 version: ## Write the version of a release into all distributions: make version VERSION=0.2.0
 	@test -n "$(VERSION)" || { echo "make version VERSION=0.2.0"; exit 2; }
 	sed -i.before 's/^__version__ = ".*"/__version__ = "$(VERSION)"/' $(VERSIONS)

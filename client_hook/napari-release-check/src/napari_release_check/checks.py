@@ -1,0 +1,178 @@
+"""What a release changes for its users: pure functions from files and public facts to findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from packaging.version import InvalidVersion, Version
+
+from napari_release_check.files import BuiltFile, napari_specifiers, pythons_of
+from napari_release_check.public import Public
+
+OLDEST = 8
+LISTED = 12
+"""Commands that are named in a sentence."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """``level``: error, warning or notice. ``code``: for programs. ``text``: what it is, and what to do."""
+
+    level: str
+    code: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A Python on which the last release can be installed and this one can't. ``people``, ``downloads``: None if not known."""
+
+    python: str
+    people: int | None
+    downloads: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is said of a release. ``compared_with``: the version before; None if there is none, or it isn't known."""
+
+    name: str
+    version: str
+    pythons: list[str]
+    napari: str
+    compared_with: str | None
+    dropped: list[Dropped] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether this should not be released."""
+        return any(finding.level == "error" for finding in self.findings)
+
+
+def newest_python(today: date) -> int:
+    """Return the newest minor of CPython 3 that is out: one each October since 3.9 (PEP 602)."""
+    return today.year - 2011 - (today.month < 10)
+
+
+def check(files: Sequence[BuiltFile], public: Public, today: date) -> Report:
+    """Return what is to be said of the files of one release. ``today``: decides which Pythons are out."""
+    newest = newest_python(today)
+    minors = range(OLDEST, newest + 1)
+    fits = _fits(((file.filename, file.requires_python) for file in files), minors)
+    specifiers = napari_specifiers(files)
+    findings = [*_of_files(files), *_of_version(files[0], public), *_of_pythons(files, fits, newest)]
+    dropped: list[Dropped] = []
+    if public.last is not None:
+        before = _fits(public.last.files, minors)
+        dropped = [_dropped(minor, public) for minor in sorted(before - fits)]
+        findings += _of_last(files, public, dropped)
+    if public.newest_napari is not None and not all(one.contains(public.newest_napari) for one in specifiers):
+        findings.append(
+            Finding(
+                "warning", "excludes-napari",
+                f"It can't be installed beside napari {public.newest_napari}, the newest. If it works there, raise the bound.",
+            )
+        )  # fmt: skip
+    if public.unknown:
+        findings.append(
+            Finding("notice", "offline", f"Not everything could be compared. {' '.join(dict.fromkeys(public.unknown))}")
+        )
+    return Report(
+        files[0].name,
+        files[0].version,
+        [f"3.{minor}" for minor in sorted(fits)],
+        ", ".join(str(one) for one in specifiers if str(one)) or "any",
+        str(public.last.version) if public.last else None,
+        dropped,
+        findings,
+    )
+
+
+def _fits(files: Iterable[tuple[str, str]], minors: Iterable[int]) -> set[int]:
+    return {minor for name, requires in files for minor in pythons_of(name, requires, minors)}
+
+
+def _of_files(files: Sequence[BuiltFile]) -> Iterator[Finding]:
+    if len({(file.name, file.version) for file in files}) > 1:
+        names = ", ".join(sorted({f"{file.name} {file.version}" for file in files}))
+        yield Finding(
+            "error", "several-releases", f"These are files of several releases: {names}. Name those of one, or empty dist/."
+        )
+    if not any(file.filename.endswith(".whl") for file in files):
+        yield Finding("notice", "no-wheel", "There is no wheel: napari's index reads manifests from wheels only.")
+
+
+def _of_version(file: BuiltFile, public: Public) -> Iterator[Finding]:
+    try:
+        version = Version(file.version)
+    except InvalidVersion:
+        yield Finding("error", "version", f"{file.version!r} is not a version that pip accepts.")
+        return
+    newest = public.last.version if public.last else None
+    if version in public.versions:
+        yield Finding(
+            "error", "published", f"{version} is on PyPI already: a release can't be replaced. Choose a higher version."
+        )
+    elif newest is not None and version < newest:
+        yield Finding(
+            "warning", "not-newer", f"{version} is not newer than {newest}, so no one will be offered it as an update."
+        )
+
+
+def _of_pythons(files: Sequence[BuiltFile], fits: set[int], newest: int) -> Iterator[Finding]:
+    if not fits:
+        yield Finding("error", "no-python", f"It can be installed on no Python from 3.{OLDEST} to 3.{newest}.")
+        return
+    admits_coming = any(pythons_of("x-1.tar.gz", file.requires_python, [newest + 1]) for file in files)
+    if newest in fits and not admits_coming:
+        bound = files[0].requires_python
+        yield Finding(
+            "warning", "upper-bound",
+            f"Requires-Python ({bound}) keeps out Python 3.{newest + 1}. People on it would get an older release, even "
+            "if this one works.",
+        )  # fmt: skip
+    if all(file.filename.endswith(".whl") for file in files):
+        admitted = {
+            minor for file in files for minor in pythons_of("x-1.tar.gz", file.requires_python, range(OLDEST, newest + 1))
+        }
+        if missing := sorted(admitted - fits):
+            pythons = ", ".join(f"3.{minor}" for minor in missing)
+            yield Finding(
+                "warning", "no-file",
+                f"Requires-Python admits Python {pythons}, but no wheel fits it and there is no source distribution.",
+            )  # fmt: skip
+
+
+def _of_last(files: Sequence[BuiltFile], public: Public, dropped: Sequence[Dropped]) -> Iterator[Finding]:
+    last = public.last
+    assert last is not None
+    if dropped:
+        pythons = ", ".join(_in_words(one) for one in dropped)
+        yield Finding(
+            "warning",
+            "drops-python",
+            f"{last.version} can be installed on these, and this can't: Python {pythons}. People there keep {last.version}.",
+        )
+    commands = [file.commands for file in files if file.commands is not None]
+    if last.commands and commands and (gone := sorted(last.commands - frozenset().union(*commands))):
+        names = ", ".join(gone[:LISTED]) + (f" and {len(gone) - LISTED} more" if len(gone) > LISTED else "")
+        yield Finding(
+            "warning", "commands",
+            f"Commands of {last.version} are gone or renamed: {names}. Shortcuts and scripts that use them stop working.",
+        )  # fmt: skip
+
+
+def _dropped(minor: int, public: Public) -> Dropped:
+    python = f"3.{minor}"
+    return Dropped(python, public.people.get(python), public.downloads.get(python))
+
+
+def _in_words(one: Dropped) -> str:
+    known = [
+        *([f"at least {one.people} people"] if one.people is not None else []),
+        *([f"{one.downloads:.0f} % of downloads"] if one.downloads is not None else []),
+    ]
+    return one.python + (f" ({', '.join(known)})" if known else "")

@@ -1,0 +1,271 @@
+"""The release check on wheels and source distributions that the test makes, beside public facts on loopback."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from napari_release_check import files
+from napari_release_check.__main__ import main
+from napari_release_check.checks import newest_python
+from napari_release_check.files import UnreadableFileError, command_ids, pythons_of, read
+
+from tests.support.raw_server import RecordingServer
+from update_server.index.pythons import supported_pairs
+
+ROOT = Path(__file__).parents[2]
+MANIFEST = {
+    "name": "affinder",
+    "contributions": {"commands": [{"id": "affinder.start", "title": "x"}, {"id": "affinder.stop", "title": "y"}]},
+}
+PUBLIC: dict[str, Any] = {
+    "/simple/affinder/": {
+        "files": [
+            {"filename": "affinder-0.5.0-py3-none-any.whl", "requires-python": ">=3.9", "yanked": False},
+            {"filename": "affinder-0.5.0.tar.gz", "requires-python": ">=3.9", "yanked": False},
+            {"filename": "affinder-0.9.0-py3-none-any.whl", "requires-python": ">=3.9", "yanked": "broken"},
+            {"filename": "affinder-1.0rc1-py3-none-any.whl", "yanked": False},
+            {"filename": "affinder.exe"},
+        ]
+    },
+    "/simple/napari/": {"files": [{"filename": f"napari-{version}.tar.gz"} for version in ("0.7.1", "0.8.0", "0.9.0rc1")]},
+    "/api/manifest/affinder": MANIFEST,
+    "/api/packages/affinder/python_minor": {
+        "data": [
+            {"category": category, "date": "2026-11-30", "downloads": downloads}
+            for category, downloads in (("3.9", 10), ("3.12", 90), ("null", 500))
+        ]
+    },
+    "/api/stats/plugins/affinder?by=python": {
+        "rows": [
+            {"week": "2026-W45", "values": {"python": "3.10"}, "people": 90},
+            {"week": "2026-W46", "values": {"python": "3.10"}, "people": 45},
+        ]
+    },
+}
+
+
+def metadata(version: str, requires_python: str, *requires: str) -> bytes:
+    lines = ["Metadata-Version: 2.1", "Name: Affinder", f"Version: {version}", f"Requires-Python: {requires_python}"]
+    return "\n".join([*lines, *(f"Requires-Dist: {one}" for one in requires), "", "text"]).encode()
+
+
+def wheel(
+    folder: Path, version: str = "0.6.0", requires_python: str = ">=3.11", *requires: str, tag: str = "py3-none-any",
+    manifest: Any = MANIFEST,
+) -> Path:  # fmt: skip
+    path = folder / f"affinder-{version}-{tag}.whl"
+    info = f"affinder-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{info}/METADATA", metadata(version, requires_python, *requires))
+        archive.writestr(
+            f"{info}/entry_points.txt", "[napari.manifest]\naffinder = affinder:napari.yaml\n[console_scripts]\na = b:c\n"
+        )
+        archive.writestr("affinder/napari.yaml", yaml.safe_dump(manifest))
+        archive.writestr("affinder/__init__.py", "raise SystemExit('it was run')")
+    return path
+
+
+def source(folder: Path, version: str = "0.6.0", requires_python: str = ">=3.11") -> Path:
+    path = folder / f"affinder-{version}.tar.gz"
+    with tarfile.open(path, "w:gz") as packed:
+        for name in ("docs/deep/PKG-INFO", "PKG-INFO"):
+            content = metadata(version, requires_python)
+            member = tarfile.TarInfo(f"affinder-{version}/{name}")
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def server() -> Iterator[RecordingServer]:
+    running = RecordingServer()
+    for path, answer in PUBLIC.items():
+        running.answer(path, answer)
+    yield running
+    running.close()
+
+
+def checked(
+    capsys: pytest.CaptureFixture[str], server: RecordingServer | None, *arguments: object, code: int = 0
+) -> dict[str, Any]:
+    """Run the command and return its JSON, with the findings' texts by code."""
+    where = ["--upstream", server.url, "--server", server.url] if server else ["--offline"]
+    assert main([*where, "--json", *map(str, arguments)]) == code
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return report | {"findings": {finding["code"]: finding for finding in report["findings"]}}
+
+
+def test_a_good_release_has_nothing_to_say(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
+    built = [
+        wheel(tmp_path, "0.6.0", ">=3.9", "napari>=0.7", "napari[all]<0.8; extra == 'dev'"),
+        source(tmp_path, "0.6.0", ">=3.9"),
+    ]
+    report = checked(capsys, server, *built)
+    assert (report["name"], report["version"], report["compared_with"]) == ("affinder", "0.6.0", "0.5.0")
+    assert report["napari"] == ">=0.7"
+    assert report["pythons"][0] == "3.9"
+    assert (report["dropped"], report["findings"]) == ([], {})
+    assert main(["--upstream", server.url, *map(str, built)]) == 0
+    assert "Nothing is wrong." in capsys.readouterr().out
+
+
+def test_what_is_dropped_is_named_with_people_and_downloads(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = checked(capsys, server, wheel(tmp_path))
+    assert report["dropped"] == [
+        {"python": "3.9", "people": None, "downloads": 10.0},
+        {"python": "3.10", "people": 45, "downloads": None},
+    ]
+    text = report["findings"]["drops-python"]["text"]
+    assert "3.9 (10 % of downloads), 3.10 (at least 45 people)" in text
+    assert "People there keep 0.5.0" in text
+    assert main(["--upstream", server.url, "--strict", str(wheel(tmp_path))]) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "code", "level"),
+    [
+        ("0.5.0", "published", "error"),
+        ("0.9.0", "published", "error"),
+        ("0.4.1", "not-newer", "warning"),
+        ("1.0_x", "version", "error"),
+    ],
+)
+def test_a_version_must_be_new(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str], version: str, code: str, level: str
+) -> None:
+    report = checked(capsys, server, wheel(tmp_path, version, ">=3.9"), code=1 if level == "error" else 0)
+    assert report["findings"][code]["level"] == level
+
+
+def test_upper_bounds_missing_files_and_napari(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = newest_python(datetime.now(UTC).date())
+    bound = wheel(tmp_path, "0.6.0", f">=3.9,<3.{newest + 1}", "napari>=0.6,<0.8")
+    found = checked(capsys, server, bound)["findings"]
+    assert f"keeps out Python 3.{newest + 1}" in found["upper-bound"]["text"]
+    assert "napari 0.8.0, the newest" in found["excludes-napari"]["text"]
+    compiled = wheel(tmp_path, "0.6.1", ">=3.11", tag="cp312-cp312-manylinux_2_17_x86_64")
+    report = checked(capsys, server, compiled)
+    assert report["pythons"] == ["3.12"]
+    assert "Python 3.11, 3.13" in report["findings"]["no-file"]["text"]
+    assert "no-file" not in checked(capsys, server, compiled, source(tmp_path, "0.6.1"))["findings"]
+    assert "no-python" in checked(capsys, server, wheel(tmp_path, "0.7.0", "<3"), code=1)["findings"]
+    assert "several-releases" in checked(capsys, server, compiled, bound, code=1)["findings"]
+    assert "no-wheel" in checked(capsys, server, source(tmp_path, "0.8.0"))["findings"]
+
+
+def test_commands_that_are_gone_are_named(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
+    renamed = {"contributions": {"commands": [{"id": "affinder.start"}, {"id": "affinder.end"}]}}
+    found = checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", manifest=renamed))["findings"]
+    assert "gone or renamed: affinder.stop." in found["commands"]["text"]
+    broken: Any
+    for broken in ([], {"contributions": None}, {"contributions": {"commands": "x"}}, {"contributions": {"commands": [1]}}):
+        assert command_ids(broken) == frozenset()
+
+
+def test_a_new_plugin_has_nothing_to_be_compared_with(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del server.answers["/simple/affinder/"]
+    report = checked(capsys, server, wheel(tmp_path))
+    assert (report["compared_with"], report["findings"]) == (None, {})
+
+
+def test_offline_it_says_so_and_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "offline" in checked(capsys, None, wheel(tmp_path))["findings"]
+    assert main(["--upstream", "http://127.0.0.1:9", "--json", str(wheel(tmp_path))]) == 0
+    (finding,) = json.loads(capsys.readouterr().out)["findings"]
+    assert "127.0.0.1:9 can't be reached" in finding["text"]
+
+
+def test_annotations_are_escaped(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert main(["--upstream", server.url, str(wheel(tmp_path))]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
+    assert line.startswith("::warning title=napari release check::0.5.0 can be installed")
+    assert "10 %25 of downloads" in line
+
+
+def test_what_can_not_be_read_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "affinder-1-py3-none-any.whl"
+    for content in (b"", b"PK", b"x" * 100):
+        broken.write_bytes(content)
+        assert main([str(broken)]) == 2
+        assert "can't be read" in capsys.readouterr().err
+    with zipfile.ZipFile(broken, "w") as archive:
+        archive.writestr("a.txt", "")
+    with pytest.raises(UnreadableFileError, match="no metadata"):
+        read(broken)
+    monkeypatch.setattr(files, "MAX_METADATA", 10)
+    with pytest.raises(UnreadableFileError, match="too long"):
+        read(source(tmp_path))
+    assert main([str(tmp_path / "notes.txt")]) == 2
+    assert "Build first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("filename", "requires_python", "expected"),
+    [
+        ("x-1.tar.gz", "", {8, 9, 10, 11, 12}),
+        ("x-1.tar.gz", ">=3.10.2", {10, 11, 12}),
+        ("x-1.tar.gz", "nonsense", set()),
+        ("x-1-py3-none-any.whl", "!=3.11.*", {8, 9, 10, 12}),
+        ("x-1-cp311-cp311-win_amd64.whl", ">=3.9", {11}),
+        ("x-1-cp39-abi3-macosx_11_0_arm64.whl", "", {9, 10, 11, 12}),
+        ("x-1-py2.py3-none-any.whl", ">=3.12", {12}),
+        ("x-1-pp39-pypy39_pp73-win_amd64.whl", "", set()),
+        ("x-1.zip.exe", "", set()),
+    ],
+)
+def test_pythons_are_those_on_which_pip_would_take_the_file(filename: str, requires_python: str, expected: set[int]) -> None:
+    assert pythons_of(filename, requires_python, range(8, 13)) == expected
+
+
+def test_a_wheel_fits_where_the_index_says_that_it_does() -> None:
+    for minor in range(8, 17):
+        assert {"-".join(pair) for pair in files._pairs(minor)} == supported_pairs(minor)
+
+
+def test_a_python_comes_out_each_october() -> None:
+    assert [newest_python(date(2025, month, 15)) for month in (9, 10)] == [13, 14]
+    assert newest_python(date(2026, 12, 1)) == 15
+
+
+@pytest.mark.slow
+def test_the_action_runs_its_steps(tmp_path: Path, server: RecordingServer) -> None:
+    """As GitHub runs them: bash, with the inputs in the environment."""
+    action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
+    inputs = {name: one["default"] for name, one in action["inputs"].items()}
+    wheel(tmp_path, "0.6.0")
+    own = os.environ | {"RUNNER_TEMP": str(tmp_path / "runner"), "GITHUB_ACTION_PATH": str(ROOT), "GITHUB_ACTIONS": "true"}
+    own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{own['PATH']}"
+    inputs["files"] = f"{tmp_path}/*.whl --upstream {server.url}"
+    for strict, code in (("false", 0), ("true", 1)):
+        inputs["strict"] = strict
+        for step in action["runs"]["steps"]:
+            assert step["shell"] == "bash"
+            environment = own | {key: inputs[value.split(".")[1].rstrip("} ")] for key, value in step.get("env", {}).items()}
+            done = subprocess.run(
+                ["bash", "-eo", "pipefail", "-c", step["run"]], env=environment, capture_output=True, text=True, check=False
+            )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "::warning title=napari release check::" in done.stdout
