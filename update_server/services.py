@@ -32,7 +32,9 @@ class Services:
         self.clock = Clock(settings.now)
         raw_url = settings.aggregation.url(Store.RAW, role)
         takes_reports = raw_url is not None and bool(settings.levels)
-        self.index = IndexStore(settings.snapshot_path, settings.seed, settings.check_again_s, takes_reports=takes_reports)
+        self.index = IndexStore(
+            settings.snapshot_path, settings.seed, settings.check_again_s, takes_reports=takes_reports, notices=settings.notices
+        )
         aggregate_url = settings.aggregation.url(Store.AGGREGATE, role)
         if aggregate_url is None:
             raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")

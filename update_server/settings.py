@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     seed: Path | None = Field(
         None, description="Seed index to serve before the first refresh. Default: the one that is shipped"
     )
+    notices: Path | None = Field(
+        None,
+        description="YAML file of notices about releases and plugins, for the update tables (docs/tutorials/maintainers.md)",
+    )
     refresh_interval_s: int = Field(7200, ge=60, le=7 * 86400, description="Seconds between two refreshes of the index")
     refresh_retry_s: int = Field(60, ge=1, le=7200, description="Seconds after a refresh that failed until the next")
     refresh_timeout_s: int = Field(1200, ge=5, le=6 * 3600, description="Seconds after which a refresh is given up")

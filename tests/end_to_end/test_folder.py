@@ -121,6 +121,21 @@ def test_a_check_finds_the_same_everywhere(
         }
 
 
+def test_a_folder_has_the_notices_of_a_file_or_is_not_written(upstream: str, tmp_path: Path) -> None:
+    path = tmp_path / "notices.yaml"
+    path.write_text("- {name: pinned, specifier: '==1.0', text: It measures wrongly.}", "utf-8")
+    code, told = build(tmp_path / "new", upstream, "--notices", str(path))
+    assert code == 0, told
+    table = json.loads((tmp_path / "new" / "api" / "updates" / "pypi.json").read_bytes())
+    assert table["packages"]["pinned"]["notices"] == [
+        {"text": "It measures wrongly.", "specifier": "==1.0", "severity": "warning"}
+    ]
+    path.write_text("- {name: nowhere, text: x}", "utf-8")
+    code, told = build(tmp_path / "other", upstream, "--notices", str(path))
+    assert (code, "entry 1 (nowhere): the index lists no such package" in " ".join(told.split())) == (1, True)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("place", ["http.server", "file"])
 def test_a_folder_takes_no_reports_and_says_so(addresses: dict[str, str], tmp_path: Path, place: str) -> None:
     machine = Machine(tmp_path, addresses[place], clock=Clock(NOW))

@@ -294,6 +294,22 @@ def test_a_withdrawn_release_is_known_however_its_version_is_written(
     assert row.withdrawn == "broken"
 
 
+def test_a_notice_is_told_to_those_who_have_the_release(machine: Machine, server: RecordingServer) -> None:
+    machine.environment = environment(affinder="1.2.0")
+    wrong = {"text": "1.2.0 measures wrongly.", "specifier": "==1.2.0", "severity": "warning", "link": "https://e.org/1"}
+    package = {"releases": [{"version": "1.3.0"}], "inactive": True, "notices": [
+        wrong, wrong | {"text": "Of old.", "specifier": "<1"}, wrong | {"text": "It is over.", "until": "2001-01-01"},
+        {"text": "A tutorial.", "severity": "info"}, {"text": "Slow.", "specifier": "==1.3.0", "severity": "info"},
+    ]}  # fmt: skip
+    server.answer(PYPI, table({"affinder": package}))
+    (row,) = machine.client.check().rows
+    assert row.note == "1.2.0 measures wrongly. https://e.org/1; A tutorial.; of 1.3.0: Slow.; nobody maintains it any more"
+    assert (row.warnings, row.is_unsafe) == (("1.2.0 measures wrongly.",), True)
+    machine.environment = environment(affinder="1.1.0")
+    (row,) = machine.client.check().rows
+    assert (row.warnings, row.is_unsafe) == ((), False)
+
+
 def test_beside_a_napari_of_pip_a_plugin_of_conda_is_updated_by_conda(machine: Machine, server: RecordingServer) -> None:
     found = {"napari": Distribution("napari", "0.6.1", (), "pip"), "affinder": Distribution("affinder", "1.0", (), "conda")}
     machine.environment = Environment("3.10.2", "pypi", {**found, "numpy": Distribution("numpy", "1", (), "conda")})

@@ -17,7 +17,7 @@ import msgspec
 from cachetools import LRUCache
 from msgspec import Struct, field
 from napari_telemetry.wire import SCHEMA_VERSION
-from napari_update_hook.table import TablePackage, admits, choose
+from napari_update_hook.table import Notice, TablePackage, admits, choose
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
@@ -52,6 +52,8 @@ class PackageUpdate(Struct, frozen=True, omit_defaults=True):
     conda_name: str | None = None
     yanked: dict[str, str] = {}
     vulnerabilities: dict[str, list[str]] = {}
+    notices: list[Notice] = []
+    inactive: bool = False
 
 
 def package_update(package: TablePackage, python: str, napari: str | None) -> PackageUpdate:
@@ -65,6 +67,8 @@ def package_update(package: TablePackage, python: str, napari: str | None) -> Pa
         package.conda_name,
         dict(package.yanked),
         {version: list(ids) for version, ids in package.vulnerabilities.items()},
+        list(package.notices),
+        package.inactive,
     )
 
 

@@ -13,6 +13,7 @@ import typer
 from aggregation.clock import Clock
 from update_server.index import folder, seed
 from update_server.index.folder import NoPreviousIndexError
+from update_server.index.notices import NoticesError, read_notices
 from update_server.index.refresh import RefreshRefusedError, build, check_plausible
 from update_server.index.sources.fetching import UpstreamError
 from update_server.index.table import instant_text, make_tables
@@ -41,6 +42,9 @@ def build_folder(
     takes_reports: Annotated[
         bool, typer.Option("--takes-reports", help="Say that a service at the same address accepts usage reports.")
     ] = False,
+    notices: Annotated[
+        Path | None, typer.Option("--notices", help="YAML file of notices about releases and plugins, for the update tables.")
+    ] = None,
     upstream: Upstream = None,
 ) -> None:
     """Write the whole index as static files, for any web server: no database and no running service is needed.
@@ -67,7 +71,12 @@ def build_folder(
             raise typer.Exit(1) from error
         index, reasons = earlier, [reason]
     changed = earlier.changed if earlier else {}
-    tables = make_tables(index.facts, changed, settings.check_again_s, takes_reports=takes_reports)
+    try:
+        said = read_notices(notices, index.facts.by_key(), index.facts.as_of.date()) if notices else {}
+    except NoticesError as error:
+        errors.print(f"Nothing was written: {error}", style="red", markup=False)
+        raise typer.Exit(1) from error
+    tables = make_tables(index.facts, changed, settings.check_again_s, takes_reports=takes_reports, notices=said)
     try:
         count = folder.write(msgspec.structs.replace(index, changed=tables.changed), tables, directory)
     except OSError as error:

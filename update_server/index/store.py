@@ -20,6 +20,7 @@ from update_server.index import seed, snapshot
 from update_server.index.answers import Answers
 from update_server.index.files import HEADERS, PLUGINS, SUMMARY, TABLES, files_of
 from update_server.index.model import Package
+from update_server.index.notices import NoticesError, PackageNotices, read_notices
 from update_server.index.snapshot import BrokenSnapshotError, Index
 from update_server.index.table import Tables, make_tables
 from update_server.representations import Body
@@ -70,14 +71,24 @@ class IndexStore:
     """Holds the index that is served.
 
     ``snapshot_path``: the index on disk. ``seed_path``: the seed to begin with, None for the shipped one. ``takes_reports``:
-    whether the service accepts usage reports, which the update tables say.
+    whether the service accepts usage reports, which the update tables say. ``notices``: the file that is read with each index.
     """
 
-    def __init__(self, snapshot_path: Path, seed_path: Path | None, check_again_s: int, *, takes_reports: bool = False) -> None:
+    def __init__(
+        self,
+        snapshot_path: Path,
+        seed_path: Path | None,
+        check_again_s: int,
+        *,
+        takes_reports: bool = False,
+        notices: Path | None = None,
+    ) -> None:
         self._snapshot_path = snapshot_path
         self._seed_path = seed_path
         self._check_again_s = check_again_s
         self._takes_reports = takes_reports
+        self._notices_path = notices
+        self._notices: Mapping[str, PackageNotices] = {}
         self._read_from: tuple[int, int] | None = None
         self.loaded: LoadedIndex | None = None
         self.last_refresh: RefreshOutcome | None = None
@@ -132,7 +143,12 @@ class IndexStore:
         return True
 
     def _tables_of(self, index: Index, changed: Mapping[str, datetime]) -> Tables:
-        return make_tables(index.facts, changed, self._check_again_s, takes_reports=self._takes_reports)
+        if self._notices_path is not None:
+            try:
+                self._notices = read_notices(self._notices_path, index.facts.by_key(), index.facts.as_of.date())
+            except NoticesError as error:
+                log.error("notices_unreadable", message=str(error))  # those that were read last stay
+        return make_tables(index.facts, changed, self._check_again_s, takes_reports=self._takes_reports, notices=self._notices)
 
     def packed(self) -> bytes:
         """Return the snapshot as it lies on disk, to be offered to other replicas. Raises OSError."""

@@ -18,6 +18,7 @@ from packaging.version import Version
 from update_server.index.compatibility import Compatibility, pypi_compatibility, rows_of, yanked_releases
 from update_server.index.conda import broken_releases, conda_compatibility
 from update_server.index.model import Facts, Package
+from update_server.index.notices import PackageNotices
 from update_server.index.pythons import MINORS_AHEAD, newest_named_minor
 
 MAX_ENTRY = 2**14
@@ -43,11 +44,18 @@ class Tables(Struct, frozen=True):
     cut: frozenset[str] = frozenset()
 
 
-def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: int, *, takes_reports: bool = False) -> Tables:
+def make_tables(
+    facts: Facts,
+    changed: Mapping[str, datetime],
+    check_again_s: int,
+    *,
+    takes_reports: bool = False,
+    notices: Mapping[str, PackageNotices] = {},
+) -> Tables:
     """Return the tables of an index.
 
     ``changed``: that of an earlier index. A table whose content is the same keeps its ``index_version``, so its bytes stay.
-    ``takes_reports``: whether the server accepts usage reports.
+    ``takes_reports``: whether the server accepts usage reports. ``notices``: by normalized name.
     """
     packages = (*facts.packages, *facts.parts)
     names = {package.key: package.conda.name if package.conda else package.key for package in packages}
@@ -67,7 +75,10 @@ def make_tables(facts: Facts, changed: Mapping[str, datetime], check_again_s: in
     by_key: dict[str, Package] = {package.key: package for package in packages}
     tables, since_by_digest, cut = {}, {}, set[str]()
     for channel, of_packages in compatibility.items():
-        found = {key: _table_package(channel, by_key[key], one, naparis, cut) for key, one in sorted(of_packages.items())}
+        found = {
+            key: replace(_table_package(channel, by_key[key], one, naparis, cut), **_said(notices.get(key)))
+            for key, one in sorted(of_packages.items())
+        }
         table = UpdateTable(channel, "", check_again_s, found, takes_reports)
         digest = hashlib.sha256(encoded(table)).hexdigest()
         since_by_digest[digest] = changed.get(digest, facts.as_of)
@@ -79,6 +90,10 @@ def newest_minor(facts: Facts) -> int:
     """Return the newest minor of CPython 3 that a Requires-Python of the index names."""
     releases = (release for package in facts.packages for release in package.releases)
     return newest_named_minor({file.requires_python for release in releases for file in release.files if file.requires_python})
+
+
+def _said(of_package: PackageNotices | None) -> dict[str, Any]:
+    return {"notices": of_package.notices, "inactive": of_package.inactive} if of_package else {}
 
 
 def _table_package(
@@ -118,7 +133,9 @@ def encoded(table: UpdateTable) -> bytes:
             "check_again_s": table.check_again_s,
             **({"takes_reports": True} if table.takes_reports else {}),
             "packages": {
-                key: {"releases": [_filled(row) for row in package.releases]} | _filled(package, "releases")
+                key: {"releases": [_filled(row) for row in package.releases]}
+                | _filled(package, "releases", "notices")
+                | ({"notices": [_filled(one) for one in package.notices]} if package.notices else {})
                 for key, package in table.packages.items()
             },
         }

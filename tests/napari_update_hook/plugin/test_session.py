@@ -203,7 +203,7 @@ def test_a_withdrawn_release_stands_first_and_alerts_and_its_cure_is_no_alert(
     server.answer(PYPI, table({"affinder": "0.5.0", "zebra": {"releases": [{"version": "0.9"}], "yanked": {"1.0": "broken"}}}))
     shown = snapshot_of(machine)
     assert [(name, versions_text(row)) for name, (row,) in groups_of(shown)] == [
-        ("Withdrawn or vulnerable", "\N{WARNING SIGN} 1.0"), ("Update", "0.4.0 → 0.5.0")
+        ("Should not be used", "\N{WARNING SIGN} 1.0"), ("Update", "0.4.0 → 0.5.0")
     ]  # fmt: skip
     indicator = indicator_of(shown)
     assert indicator is not None

@@ -39,17 +39,35 @@ class Release:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """Something that people who have certain releases should know. Plain text, never markup.
+
+    ``specifier``: of these releases, empty for all. ``severity``: info or warning. ``until``: the last day on which it is shown
+    (``2027-06-01``), empty for no end.
+    """
+
+    text: str
+    specifier: str = ""
+    severity: str = "warning"
+    link: str = ""
+    until: str = ""
+
+
+@dataclass(frozen=True)
 class TablePackage:
     """A package of the table.
 
     ``releases``: the newest first, finals before pre-releases. ``yanked``: reasons by version, empty where none was given.
     ``vulnerabilities``: ids of advisories by version. ``conda_name``: the name on conda-forge, where it differs.
+    ``inactive``: whether nobody maintains it any more.
     """
 
     releases: Sequence[Release] = ()
     yanked: Mapping[str, str] = field(default_factory=dict)
     vulnerabilities: Mapping[str, Sequence[str]] = field(default_factory=dict)
     conda_name: str | None = None
+    notices: Sequence[Notice] = ()
+    inactive: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +189,11 @@ def _package(document: Any) -> TablePackage:
         _texts(document.get("yanked", {})),
         {version: [_text(one) for one in ids] for version, ids in document.get("vulnerabilities", {}).items()},
         name if name is not None and _CONDA_NAME.fullmatch(_text(name)) else None,
+        tuple(
+            Notice(_text(one["text"]), *(_text(one.get(key, "")) for key in ("specifier", "severity", "link", "until")))
+            for one in document.get("notices", ())
+        ),
+        document.get("inactive") is True,
     )
 
 

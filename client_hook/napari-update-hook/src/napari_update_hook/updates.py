@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.plan import NAPARI, HeldBack, Plan, make_plan
 from napari_update_hook.state import Snooze
-from napari_update_hook.table import TablePackage, choose
+from napari_update_hook.table import TablePackage, admits, choose
 from napari_update_hook.versions import is_newer, same_version
 
 T = TypeVar("T")
@@ -41,8 +41,9 @@ class UpdateRow:
 
     ``latest``: the newest version that fits your Python and napari; ``target``: the one that the plan installs, None for none;
     ``newest``: the newest of all. ``note``: everything there is to say, or empty. ``withdrawn``: why the installed release was
-    yanked, empty where no reason was given; ``vulnerabilities``: ids of advisories for it. ``release_page``: of the release to
-    update to, or of the newest; ``changelog``: of the project, None where it names none.
+    yanked, empty where no reason was given; ``vulnerabilities``: ids of advisories for it; ``warnings``: texts of the index's
+    notices about it. ``release_page``: of the release to update to, or of the newest; ``changelog``: of the project, None where
+    it names none.
     """
 
     name: str
@@ -54,19 +55,20 @@ class UpdateRow:
     note: str = ""
     withdrawn: str | None = None
     vulnerabilities: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     snoozed_until: datetime | None = None
     release_page: str | None = None
     changelog: str | None = None
 
     @property
     def needs_attention(self) -> bool:
-        """Whether there is something to do. Snoozing an update does not silence a withdrawn or vulnerable release."""
+        """Whether there is something to do. Snoozing an update does not silence what is wrong with the installed release."""
         return self.status is Status.UPDATE or self.is_unsafe
 
     @property
     def is_unsafe(self) -> bool:
-        """Whether the installed release was withdrawn or has a known vulnerability."""
-        return self.withdrawn is not None or bool(self.vulnerabilities)
+        """Whether the installed release was withdrawn, has a known vulnerability, or is warned of."""
+        return self.withdrawn is not None or bool(self.vulnerabilities or self.warnings)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def compare(
     targets = {one.name: one.target for one in plan.updates}
     rows = [
         _row(packages[name], distribution, environment, targets.get(distribution.name), held.get(distribution.name),
-             snoozed.get(name), fits_known)
+             snoozed.get(name), fits_known, now)
         for name, distribution in environment.distributions.items()
         if name in packages
     ]  # fmt: skip
@@ -138,12 +140,18 @@ def _row(
     held: HeldBack | None,
     snooze: Snooze | None,
     fits_known: bool,
+    now: datetime,
 ) -> UpdateRow:
     napari = None if distribution.name == NAPARI else environment.napari
     choice, installed = choose(package, environment.python, napari), distribution.version
     newest = choice.newest or choice.latest
     withdrawn = _of(package.yanked, installed) if not distribution.is_local else None
     vulnerabilities = tuple(_of(package.vulnerabilities, installed) or ())
+    current = (
+        [] if distribution.is_local else [one for one in package.notices if not one.until or one.until >= f"{now:%Y-%m-%d}"]
+    )
+    notices = [one for one in current if admits(one.specifier, installed)]
+    warnings = tuple(one.text for one in notices if one.severity == "warning")
     if snooze is not None:
         status = Status.SNOOZED
     elif target is not None:
@@ -159,6 +167,14 @@ def _row(
         notes.append(f"{installed} was withdrawn by its authors" + (f": {withdrawn}" if withdrawn else ""))
     if vulnerabilities:
         notes.append(f"{installed} has a known vulnerability: {', '.join(vulnerabilities)}")
+    notes += [f"{one.text} {one.link}".strip() for one in notices]
+    notes += [
+        f"of {target}: {one.text} {one.link}".strip()
+        for one in current
+        if target and one not in notices and admits(one.specifier, target)
+    ]
+    if package.inactive:
+        notes.append("nobody maintains it any more")
     if distribution.is_local:
         kind = "edited in place from" if distribution.is_editable else "installed from"
         notes.append(f"{kind} {distribution.origin or 'a folder or repository'}; update that")
@@ -173,7 +189,7 @@ def _row(
     until = snooze.until if snooze is not None else None
     return UpdateRow(
         distribution.name, installed, choice.latest, target, newest, status, "; ".join(notes), withdrawn, vulnerabilities,
-        until, _release_page(distribution, package, target or newest, environment), distribution.changelog,
+        warnings, until, _release_page(distribution, package, target or newest, environment), distribution.changelog,
     )  # fmt: skip
 
 

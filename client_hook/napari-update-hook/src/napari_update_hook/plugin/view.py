@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from napari_update_hook.updates import UpdateRow
 
 NAMES_IN_A_NOTICE = 4
-UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE = "Withdrawn or vulnerable", "Update", "Held back", "Up to date"
+UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE = "Should not be used", "Update", "Held back", "Up to date"
 WARNING = "\N{WARNING SIGN} "
 NAPARI_ITSELF = "napari is not updated while it runs. Close it, and run in its environment: napari-updates update"
 
