@@ -3,7 +3,7 @@
 Run ``nox -f client_hook/noxfile.py`` in the repository's root.
 
 By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``), and some of napari's own, without our
-packages and with them and the patch of docs/napari-integration.md (``napari-upstream``).
+packages and with them and the patch of upstream/napari (``napari-upstream``).
 
 The Pythons are those on the path, or those that ``TEST_PYTHONS`` names by path. What the client does not depend on is
 installed for its tests: libraries of layers, where they exist for that Python, and npe2.
@@ -35,7 +35,16 @@ NAPARI = {  # Python and what is installed: the newest with both bindings of Qt,
 }
 SMOKE = ["test_starting", "test_indicator", "test_panel", "test_installing"]
 """Run with the second Qt and in the oldest napari; all run with the first."""
-INSIDE_NAPARI = ["ipython", "napari-console", "napari-plugin-manager", "napari-svg", "pytest", "pytest-qt", "pytest-xvfb"]
+INSIDE_NAPARI = [
+    "flaky",
+    "ipython",
+    "napari-console",
+    "napari-plugin-manager",
+    "napari-svg",
+    "pytest",
+    "pytest-qt",
+    "pytest-xvfb",
+]
 
 UPSTREAM_TESTS = [
     "napari/_tests/test_viewer.py", "napari/_tests/test_multiple_viewers.py", "napari/_tests/test_cli.py",
@@ -89,10 +98,8 @@ def napari_upstream(session: nox.Session) -> None:
     session.install("napari[pyqt6,testing]", "napari-plugin-manager", "pytest-xvfb")
     script = "import pathlib, napari; print(pathlib.Path(napari.__file__).parents[1])"
     site = Path(str(session.run("python", "-c", script, silent=True)).splitlines()[-1])
-    page = (ROOT / "docs" / "napari-integration.md").read_text("utf-8")
-    diff = Path(session.create_tmp()) / "napari.diff"
-    diff.write_text(page.split("```diff\n", 1)[1].split("```", 1)[0], "utf-8")
-    patch = ("patch", "-p2", "--batch", "--fuzz=0", "-d", str(site), "-i", str(diff.resolve()))
+    diff = ROOT / "upstream" / "napari" / "napari.patch"
+    patch = ("patch", "-p2", "--batch", "--fuzz=0", "-d", str(site), "-i", str(diff))
     tests = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", str(site / "napari" / "pytest.ini"), "--rootdir", str(site)]
     (site / "napari" / "pytest.ini").write_text("[pytest]\n", "utf-8")
     outcomes: list[dict[str, str]] = []
@@ -110,7 +117,7 @@ def napari_upstream(session: nox.Session) -> None:
             if outcomes:
                 session.install(*CLIENT)
                 session.run(*patch, external=True)
-            report = diff.with_name(f"run-{len(outcomes)}.xml").resolve()
+            report = Path(session.create_tmp(), f"run-{len(outcomes)}.xml").resolve()
             named = session.posargs or [str(site / path) for path in paths]
             session.run("python", *tests, f"--junitxml={report}", *named, success_codes=[0, 1])
             outcomes.append(_outcomes_of(report))

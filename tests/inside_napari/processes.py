@@ -68,3 +68,13 @@ def run_napari(
         said = json.loads(report.read_text("utf-8"))
     closed = report.stat().st_mtime if report.exists() else ended
     return Ended(process.returncode, output, said["ours"], said["windows"], said["indicators"], ended - closed)
+
+
+UPSTREAM = Path(__file__).parents[2] / "upstream"
+
+
+def apply_patch(folder: Path, name: str = "napari") -> None:
+    """Apply a patch of upstream/ to copies of installed packages in a folder."""
+    patch = ["patch", "-p2", "--batch", "--fuzz=0", "-i", str(UPSTREAM / name / f"{name}.patch")]
+    done = subprocess.run(patch, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

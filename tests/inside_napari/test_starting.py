@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from napari_update_hook.plugin.starting import SCRIPT
 
-from tests.inside_napari.processes import BIN, NAPARI, UPDATES, Ended, run_napari
+from tests.inside_napari.processes import BIN, NAPARI, UPDATES, Ended, apply_patch, run_napari
 from tests.support import consent
 
 STARTS_SCRIPTS = pytest.mark.skipif(NAPARI.release < (0, 6, 5), reason="napari runs start-up scripts from 0.6.5 on")
@@ -64,16 +64,7 @@ def test_the_script_of_an_administrator_is_run(tmp_path: Path) -> None:
     assert [text.endswith(UPDATES) for text in ended.indicators] == [True], ended.output
 
 
-def apply_patch(folder: Path) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "napari-integration.md").read_text("utf-8")
-    diff = page.split("```diff\n", 1)[1].split("```", 1)[0]
-    patch = ["patch", "-p2", "--batch", "--fuzz=0"]
-    done = subprocess.run(patch, input=diff, cwd=folder, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
-    """The diff of docs/napari-integration.md, applied to a copy of the installed napari."""
     import napari
 
     copy = tmp_path / "patched" / "site-packages"  # by another name, napari takes it for a second installation
