@@ -1,7 +1,7 @@
 """What of a week's counts may be seen.
 
 Every public number counts people. One below ten has no row, zero included; every other is rounded down to a multiple of five,
-and a total at times further. The thresholds are constants and no settings: nobody can publish more by mistake. The argument is
+and a total at times further. The thresholds are constants, not settings, so no one can publish more by mistake. The argument is
 in docs/disclosure.md.
 """
 

@@ -1,6 +1,6 @@
-"""Notices about releases that work but should not be used, and about plugins that nobody maintains: from a reviewed file.
+"""Notices about releases that should not be used and plugins that are no longer maintained, from a reviewed file.
 
-A yank takes a release from everybody who installs it by name; a notice only tells those who have it. The file is YAML, a list::
+A yank breaks installations that name the release; a notice only informs those who have it. The file is YAML, a list::
 
     - name: some-plugin
       specifier: "==1.2.0"
@@ -37,7 +37,7 @@ class NoticesError(Exception):
 
 
 class PackageNotices(Struct, frozen=True):
-    """What is said of a package. ``inactive``: whether nobody maintains it any more."""
+    """What is said of a package. ``inactive``: whether it is no longer maintained."""
 
     notices: tuple[Notice, ...] = ()
     inactive: bool = False

@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     paths = [path for path in options.files if path.name.endswith((".whl", ".tar.gz"))]
     if not paths:
-        print("There is no wheel (.whl) and no source distribution (.tar.gz). Build first: python -m build", file=sys.stderr)
+        print("No wheel (.whl) or source distribution (.tar.gz) was named. Build first: python -m build", file=sys.stderr)
         return 2
     try:
         files = [read(path) for path in paths]
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="napari-release-check",
-        description="Before a napari plugin is released: who can install it, and who no longer can? Only metadata is read; "
-        "nothing of the files runs.",
+        description="Check a release of a napari plugin before it is published: who can install it, and who no longer can. "
+        "Reads metadata only and runs nothing.",
         epilog="Exit codes: 0 fine, or warnings only; 1 it should not be released; 2 a file can't be read.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="wheels and source distributions, such as dist/*")

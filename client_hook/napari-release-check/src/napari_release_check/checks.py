@@ -142,7 +142,7 @@ def _of_pythons(files: Sequence[BuiltFile], fits: set[int], newest: int) -> Iter
             pythons = ", ".join(f"3.{minor}" for minor in missing)
             yield Finding(
                 "warning", "no-file",
-                f"Requires-Python admits Python {pythons}, but no wheel fits it and there is no source distribution.",
+                f"Requires-Python admits Python {pythons}, but there is neither a wheel for it nor a source distribution.",
             )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What is public of the last release: its files on PyPI, its manifest in napari's index, and who uses which Python of it."""
+"""Public facts about the last release: files on PyPI, the manifest in napari's index, downloads and people by Python."""
 
 from __future__ import annotations
 
@@ -51,8 +51,10 @@ class LastRelease:
 
 @dataclass(frozen=True)
 class Public:
-    """What is known of a plugin. ``versions``: all that were published, yanked ones too. ``people``, ``downloads``: by Python,
-    such as ``3.12``: people at least, of one week, and percent of 30 days. ``unknown``: what could not be read, in sentences.
+    """Public facts about a plugin.
+
+    ``versions``: all that were published, including yanked ones. ``people`` (at least, in one week) and ``downloads`` (percent
+    of 30 days) by Python, such as ``3.12``. ``unknown``: what could not be read, in sentences.
     """
 
     versions: frozenset[Version] = frozenset()

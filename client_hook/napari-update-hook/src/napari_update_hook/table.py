@@ -59,7 +59,7 @@ class TablePackage:
 
     ``releases``: the newest first, finals before pre-releases. ``yanked``: reasons by version, empty where none was given.
     ``vulnerabilities``: ids of advisories by version. ``conda_name``: the name on conda-forge, where it differs.
-    ``inactive``: whether nobody maintains it any more.
+    ``inactive``: whether it is no longer maintained.
     """
 
     releases: Sequence[Release] = ()

@@ -174,7 +174,7 @@ def _row(
         if target and one not in notices and admits(one.specifier, target)
     ]
     if package.inactive:
-        notes.append("nobody maintains it any more")
+        notes.append("no longer maintained")
     if distribution.is_local:
         kind = "edited in place from" if distribution.is_editable else "installed from"
         notes.append(f"{kind} {distribution.origin or 'a folder or repository'}; update that")
