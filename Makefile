@@ -49,7 +49,7 @@ test-napari-newest: install
 test-napari-others: install
 	$(BIN)/nox -f client_hook/noxfile.py -s napari-pyside6 napari-oldest $(if $(PYTEST),-- $(PYTEST))
 
-test-containers: install ## Run compose.yaml in a container engine, by the commands of docs/operations.md (by hand, as root, 10 minutes)
+test-containers: install ## Run compose.yaml in a container engine, by the commands of docs/operations.md (by hand, as root, 8 minutes)
 	TEST_CONTAINERS=1 $(BIN)/python -m pytest -p no:randomly -v --durations 10 tests/containers $(PYTEST)
 
 test-napari-upstream: install ## Run some of napari's own tests without our packages and with them, and compare (by hand, 20 minutes)
