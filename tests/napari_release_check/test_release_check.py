@@ -63,14 +63,14 @@ def metadata(version: str, requires_python: str, *requires: str) -> bytes:
 
 def wheel(
     folder: Path, version: str = "0.6.0", requires_python: str = ">=3.11", *requires: str, tag: str = "py3-none-any",
-    manifest: Any = MANIFEST,
+    manifest: Any = MANIFEST, place: str = "affinder:napari.yaml",
 ) -> Path:  # fmt: skip
     path = folder / f"affinder-{version}-{tag}.whl"
     info = f"affinder-{version}.dist-info"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{info}/METADATA", metadata(version, requires_python, *requires))
         archive.writestr(
-            f"{info}/entry_points.txt", "[napari.manifest]\naffinder = affinder:napari.yaml\n[console_scripts]\na = b:c\n"
+            f"{info}/entry_points.txt", f"[napari.manifest]\naffinder = {place}\n[console_scripts]\nFoo = a:%s\nfoo = a:b\n"
         )
         archive.writestr("affinder/napari.yaml", yaml.safe_dump(manifest))
         archive.writestr("affinder/__init__.py", "raise SystemExit('it was run')")
@@ -169,6 +169,59 @@ def test_upper_bounds_missing_files_and_napari(
     assert "no-wheel" in checked(capsys, server, source(tmp_path, "0.8.0"))["findings"]
 
 
+def test_a_python_that_is_out_can_be_kept_out_too(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    newest = newest_python(datetime.now(UTC).date())
+    found = checked(capsys, server, wheel(tmp_path, "0.6.0", f">=3.8,<3.{newest - 1}"))["findings"]
+    assert f"keeps out Python 3.{newest - 1}, 3.{newest}, 3.{newest + 1}: people there" in found["upper-bound"]["text"]
+
+
+def test_a_requirement_on_napari_may_depend_on_python_or_platform(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    split = ["napari<0.7; python_version<'3.11'", "napari>=0.7; python_version>='3.11'", "napari<0.5; sys_platform=='win32'"]
+    assert "excludes-napari" not in checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", *split))["findings"]
+    split[1] = "napari>=0.7,<0.8; python_version>='3.11'"
+    assert "excludes-napari" in checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", *split))["findings"]
+
+
+def test_the_metadata_is_that_of_the_wheel_and_not_of_what_it_brings(tmp_path: Path) -> None:
+    path = wheel(tmp_path)
+    with zipfile.ZipFile(path, "a") as archive:
+        for name in ("a/other-2.0.dist-info/METADATA", "src/vendored/affinder/napari.yaml"):
+            archive.writestr(name, "Name: other\nVersion: 2.0\n")
+    assert (read(path).name, read(path).commands) == ("affinder", frozenset({"affinder.start", "affinder.stop"}))
+    places = {
+        "affinder:./napari.yaml": frozenset({"affinder.start", "affinder.stop"}),
+        "affinder:napari.toml": None,
+        "other:napari.yaml": None,
+    }
+    for place, commands in places.items():
+        path = wheel(tmp_path, place=place)
+        assert read(path).commands == commands, place
+
+
+@pytest.mark.parametrize(
+    ("path", "answer"),
+    [
+        ("/simple/affinder/", {"files": [1]}), ("/simple/affinder/", {"files": None}), ("/simple/affinder/", b"[" * 200_000),
+        ("/api/manifest/affinder", {"contributions": {"commands": 5}}), ("/api/packages/affinder/python_minor", {"data": None}),
+        ("/api/packages/affinder/python_minor", {"data": [{"category": "3.9", "date": "x", "downloads": "many"}]}),
+        ("/api/stats/plugins/affinder?by=python", {"rows": [{"week": "2026-W40"}]}),
+        ("/api/stats/plugins/affinder?by=python", [1]),
+    ],
+)  # fmt: skip
+def test_an_odd_answer_is_as_good_as_none(
+    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str], path: str, answer: Any
+) -> None:
+    server.answer(path, answer)
+    report = checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9"))
+    assert set(report["findings"]) <= {"offline"}
+    if "manifest" not in path:
+        assert "can't be read" in report["findings"]["offline"]["text"]
+
+
 def test_commands_that_are_gone_are_named(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
     renamed = {"contributions": {"commands": [{"id": "affinder.start"}, {"id": "affinder.end"}]}}
     found = checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", manifest=renamed))["findings"]
@@ -201,16 +254,21 @@ def test_annotations_are_escaped(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
     assert line.startswith("::warning title=napari release check::0.5.0 can be installed")
     assert "10 %25 of downloads" in line
+    checked(capsys, server, wheel(tmp_path))  # JSON is nothing but JSON, also there
 
 
 def test_what_can_not_be_read_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "affinder-1-py3-none-any.whl"
-    for content in (b"", b"PK", b"x" * 100):
+    whole = source(tmp_path).read_bytes()
+    for content in (b"", b"PK", b"x" * 100, wheel(tmp_path).read_bytes()[:400]):
         broken.write_bytes(content)
         assert main([str(broken)]) == 2
         assert "can't be read" in capsys.readouterr().err
+    cut = tmp_path / "affinder-2.tar.gz"
+    cut.write_bytes(whole[:60])
+    assert main([str(cut)]) == 2
     with zipfile.ZipFile(broken, "w") as archive:
         archive.writestr("a.txt", "")
     with pytest.raises(UnreadableFileError, match="no metadata"):

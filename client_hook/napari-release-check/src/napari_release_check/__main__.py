@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(json.dumps(asdict(report), indent=2))
     else:
         _print(report)
-    if options.github:
+    if options.github and not options.json:
         for finding in report.findings:
             print(f"::{finding.level} title=napari release check::{_escaped(finding.text)}")
     is_bad = report.has_errors or (options.strict and any(finding.level == "warning" for finding in report.findings))

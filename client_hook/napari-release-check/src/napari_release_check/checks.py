@@ -8,7 +8,7 @@ from datetime import date
 
 from packaging.version import InvalidVersion, Version
 
-from napari_release_check.files import BuiltFile, napari_specifiers, pythons_of
+from napari_release_check.files import BuiltFile, admits_napari, napari_requirements, pythons_of
 from napari_release_check.public import Public
 
 OLDEST = 8
@@ -62,14 +62,14 @@ def check(files: Sequence[BuiltFile], public: Public, today: date) -> Report:
     newest = newest_python(today)
     minors = range(OLDEST, newest + 1)
     fits = _fits(((file.filename, file.requires_python) for file in files), minors)
-    specifiers = napari_specifiers(files)
+    requirements = napari_requirements(files)
     findings = [*_of_files(files), *_of_version(files[0], public), *_of_pythons(files, fits, newest)]
     dropped: list[Dropped] = []
     if public.last is not None:
         before = _fits(public.last.files, minors)
         dropped = [_dropped(minor, public) for minor in sorted(before - fits)]
         findings += _of_last(files, public, dropped)
-    if public.newest_napari is not None and not all(one.contains(public.newest_napari) for one in specifiers):
+    if fits and public.newest_napari is not None and not admits_napari(requirements, public.newest_napari, fits):
         findings.append(
             Finding(
                 "warning", "excludes-napari",
@@ -84,7 +84,7 @@ def check(files: Sequence[BuiltFile], public: Public, today: date) -> Report:
         files[0].name,
         files[0].version,
         [f"3.{minor}" for minor in sorted(fits)],
-        ", ".join(str(one) for one in specifiers if str(one)) or "any",
+        "; ".join(dict.fromkeys(str(one.specifier) for one in requirements if str(one.specifier))) or "any",
         str(public.last.version) if public.last else None,
         dropped,
         findings,
@@ -126,24 +126,20 @@ def _of_pythons(files: Sequence[BuiltFile], fits: set[int], newest: int) -> Iter
     if not fits:
         yield Finding("error", "no-python", f"It can be installed on no Python from 3.{OLDEST} to 3.{newest}.")
         return
-    admits_coming = any(pythons_of("x-1.tar.gz", file.requires_python, [newest + 1]) for file in files)
-    if newest in fits and not admits_coming:
-        bound = files[0].requires_python
+    admitted = {minor for file in files for minor in pythons_of("x-1.tar.gz", file.requires_python, range(OLDEST, newest + 2))}
+    if admitted and newest + 1 not in admitted:
+        pythons = ", ".join(f"3.{minor}" for minor in range(max(admitted) + 1, newest + 2))
         yield Finding(
             "warning", "upper-bound",
-            f"Requires-Python ({bound}) keeps out Python 3.{newest + 1}. People on it would get an older release, even "
-            "if this one works.",
+            f"Requires-Python ({files[0].requires_python}) keeps out Python {pythons}: people there get an older "
+            "release, even if this one works.",
         )  # fmt: skip
-    if all(file.filename.endswith(".whl") for file in files):
-        admitted = {
-            minor for file in files for minor in pythons_of("x-1.tar.gz", file.requires_python, range(OLDEST, newest + 1))
-        }
-        if missing := sorted(admitted - fits):
-            pythons = ", ".join(f"3.{minor}" for minor in missing)
-            yield Finding(
-                "warning", "no-file",
-                f"Requires-Python admits Python {pythons}, but there is neither a wheel for it nor a source distribution.",
-            )  # fmt: skip
+    if missing := sorted(admitted - fits - {newest + 1}):
+        pythons = ", ".join(f"3.{minor}" for minor in missing)
+        yield Finding(
+            "warning", "no-file",
+            f"Requires-Python admits Python {pythons}, but there is neither a wheel for it nor a source distribution.",
+        )  # fmt: skip
 
 
 def _of_last(files: Sequence[BuiltFile], public: Public, dropped: Sequence[Dropped]) -> Iterator[Finding]:

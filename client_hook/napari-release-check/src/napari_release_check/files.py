@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from configparser import ConfigParser
 from configparser import Error as ConfigError
@@ -24,9 +27,22 @@ from packaging.utils import (
     parse_sdist_filename,
     parse_wheel_filename,
 )
+from packaging.version import Version
 
+PLATFORMS = (
+    {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"},
+    {"sys_platform": "darwin", "platform_system": "Darwin", "os_name": "posix"},
+    {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
+)
 MAX_METADATA = 10 * 2**20
 """Bytes of a metadata file or manifest."""
+
+
+UNREADABLE = (
+    OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,  # NotImplementedError, RecursionError
+    zipfile.BadZipFile, zlib.error, tarfile.TarError, ConfigError, yaml.YAMLError,
+)  # fmt: skip
+"""What damaged, encrypted and odd archives raise."""
 
 
 class UnreadableFileError(Exception):
@@ -35,7 +51,7 @@ class UnreadableFileError(Exception):
 
 @dataclass(frozen=True)
 class BuiltFile:
-    """One file of a release. ``commands``: ids in its manifest; None if it has no manifest, as in a source distribution."""
+    """One file of a release. ``commands``: ids in its manifest; None if that is not known, as of a source distribution."""
 
     filename: str
     name: str
@@ -53,24 +69,29 @@ def read(path: Path) -> BuiltFile:
                 return _wheel(path, archive)
         with tarfile.open(path) as packed:
             return _source(path, packed)
-    except (OSError, zipfile.BadZipFile, tarfile.TarError, KeyError, ValueError, ConfigError, yaml.YAMLError) as error:
+    except UNREADABLE as error:
         raise UnreadableFileError(f"{path} can't be read as a wheel or source distribution: {error}") from error
 
 
 def _wheel(path: Path, archive: zipfile.ZipFile) -> BuiltFile:
-    members = archive.namelist()
+    members = {posixpath.normpath(name): name for name in archive.namelist()}
+    info = next((name.partition("/")[0] for name in members if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), "")
 
-    def text(end: str) -> str | None:
-        name = next((name for name in members if name.endswith(end)), None)
-        return _bounded(archive.getinfo(name).file_size, lambda: archive.read(name)) if name else None
+    def text(name: str) -> str | None:
+        member = members.get(posixpath.normpath(name))
+        return _bounded(archive.getinfo(member).file_size, lambda: archive.read(member)) if member else None
 
-    commands: frozenset[str] = frozenset()
-    entry_points = ConfigParser(delimiters=("=",))
-    entry_points.read_string(text(".dist-info/entry_points.txt") or "")
+    entry_points = ConfigParser(delimiters=("=",), interpolation=None)
+    entry_points.optionxform = str  # type: ignore[assignment, method-assign]
+    entry_points.read_string(text(f"{info}/entry_points.txt") or "")
+    commands: frozenset[str] | None = frozenset()
     for place in entry_points["napari.manifest"].values() if entry_points.has_section("napari.manifest") else ():
-        module, _, manifest = place.partition(":")
-        commands = command_ids(yaml.safe_load(text(f"{module.strip().replace('.', '/')}/{manifest.strip()}") or ""))
-    return _described(path, text(".dist-info/METADATA"), commands)
+        module, _, file = place.partition(":")
+        manifest = text(f"{module.strip().replace('.', '/')}/{file.strip()}")
+        commands = (
+            command_ids(yaml.safe_load(manifest)) if manifest and file.strip().endswith((".yaml", ".yml", ".json")) else None
+        )
+    return _described(path, text(f"{info}/METADATA"), commands)
 
 
 def _source(path: Path, packed: tarfile.TarFile) -> BuiltFile:
@@ -106,7 +127,11 @@ def command_ids(manifest: Any) -> frozenset[str]:
     """Return the ids of the commands of a manifest; none of anything that isn't one."""
     contributions = manifest.get("contributions") if isinstance(manifest, dict) else None
     commands = contributions.get("commands") if isinstance(contributions, dict) else None
-    return frozenset(str(one["id"]) for one in commands or () if isinstance(one, dict) and "id" in one)
+    return (
+        frozenset(str(one["id"]) for one in commands if isinstance(one, dict) and "id" in one)
+        if isinstance(commands, list)
+        else frozenset()
+    )
 
 
 def pythons_of(filename: str, requires_python: str, minors: Iterable[int]) -> set[int]:
@@ -138,15 +163,28 @@ def _pair(tag: Tag) -> tuple[str, str]:
     return tag.interpreter, tag.abi
 
 
-def napari_specifiers(files: Sequence[BuiltFile]) -> list[SpecifierSet]:
-    """Return what the files require of napari, without what only an extra requires."""
+def napari_requirements(files: Sequence[BuiltFile]) -> list[Requirement]:
+    """Return the requirements of the files on napari, without those of an extra."""
     found = []
     for text in dict.fromkeys(text for file in files for text in file.requires_dist):
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
             continue
-        only_extra = requirement.marker is not None and "extra" in str(requirement.marker)
-        if canonicalize_name(requirement.name) == "napari" and not only_extra:
-            found.append(requirement.specifier)
+        if canonicalize_name(requirement.name) == "napari" and "extra" not in str(requirement.marker or ""):
+            found.append(requirement)
     return found
+
+
+def admits_napari(requirements: Sequence[Requirement], napari: Version, minors: Iterable[int]) -> bool:
+    """Whether a release can be installed beside a napari, on any of these Pythons and any platform."""
+    return any(
+        all(
+            one.specifier.contains(napari)
+            for one in requirements
+            if one.marker is None
+            or one.marker.evaluate({"python_version": f"3.{minor}", "python_full_version": f"3.{minor}.99", **platform})
+        )
+        for minor in minors
+        for platform in PLATFORMS
+    )

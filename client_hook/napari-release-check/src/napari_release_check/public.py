@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.utils import (
     InvalidSdistFilename,
@@ -24,6 +26,11 @@ from napari_release_check.files import command_ids
 
 TIMEOUT_S = 10.0
 MAX_BYTES = 32 * 2**20
+
+
+T = TypeVar("T")
+Releases = dict[Version, list[tuple[str, str, bool]]]
+"""The files of each version: name, Requires-Python, and whether it is yanked."""
 
 
 class OfflineError(Exception):
@@ -69,57 +76,60 @@ def look_up(name: str, services: Services) -> Public:
     """Return what is public of a plugin, as far as it can be read."""
     unknown: list[str] = []
 
-    def tried(url: str) -> Any:
+    def tried(base: str, path: str, parse: Callable[[Any], T], instead: T) -> T:
+        """What an answer says; ``instead`` if there is none, or none that can be read."""
         try:
-            return _json(url)
+            answer = _json(base + path)
+            return instead if answer is None else parse(answer)
         except OfflineError as error:
             unknown.append(str(error))
-            return None
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            unknown.append(
+                f"{urllib.parse.urlsplit(base).netloc} gave an answer to {path.partition('?')[0]} that can't be read."
+            )
+        return instead
 
-    key = canonicalize_name(name)
-    releases = _releases(tried(f"{services.pypi}/simple/{key}/"))
-    naparis = _finals(_releases(tried(f"{services.pypi}/simple/napari/"))) if not unknown else []
+    key = urllib.parse.quote(canonicalize_name(name), safe="")
+    nothing: Releases = {}
+    releases = tried(services.pypi, f"/simple/{key}/", _releases, nothing)
+    naparis = _finals(tried(services.pypi, "/simple/napari/", _releases, nothing)) if not unknown else []
     finals = _finals(releases)
-    last = None
-    if finals:
-        manifest = tried(f"{services.index}/api/manifest/{key}")
-        files = tuple((name, requires) for name, requires, is_yanked in releases[finals[-1]] if not is_yanked)
-        last = LastRelease(finals[-1], files, command_ids(manifest) if manifest else None)
-    of_downloads = tried(f"{services.downloads}/api/packages/{key}/python_minor") if last else None
-    of_people = tried(f"{services.numbers}/api/stats/plugins/{key}?by=python") if last and services.numbers else None
-    return Public(
-        frozenset(releases),
-        last,
-        naparis[-1] if naparis else None,
-        _people(of_people),
-        _downloads(of_downloads),
-        tuple(unknown),
-    )
+    if not finals:
+        return Public(frozenset(releases), None, naparis[-1] if naparis else None, unknown=tuple(unknown))
+    commands = tried(services.index, f"/api/manifest/{key}", command_ids, None)
+    files = tuple((name, requires) for name, requires, is_yanked in releases[finals[-1]] if not is_yanked)
+    downloads = tried(services.downloads, f"/api/packages/{key}/python_minor", _downloads, dict[str, float]())
+    people = dict[str, int]()
+    if services.numbers:
+        people = tried(services.numbers, f"/api/stats/plugins/{key}?by=python", _people, people)
+    newest = naparis[-1] if naparis else None
+    return Public(frozenset(releases), LastRelease(finals[-1], files, commands), newest, people, downloads, tuple(unknown))
 
 
 def _json(url: str) -> Any:
-    """Return a JSON answer, or None for 404. Raises OfflineError."""
-    headers = {
-        "Accept": "application/vnd.pypi.simple.v1+json, application/json;q=0.9",
-        "User-Agent": f"napari-release-check/{__version__}",
-    }
+    """Return a JSON answer, or None for 404. Raises OfflineError, and ValueError for anything but JSON."""
+    accept = "application/vnd.pypi.simple.v1+json, application/json;q=0.9"
+    headers = {"Accept": accept, "User-Agent": f"napari-release-check/{__version__}"}
+    host = urllib.parse.urlsplit(url).netloc
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT_S) as answer:  # noqa: S310 - https or the caller's
-            return json.loads(answer.read(MAX_BYTES))
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - https, or what the caller named
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+            body = answer.read(MAX_BYTES)
+            if answer.length:
+                raise OfflineError(f"{host} broke off its answer.")
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return None
-        raise OfflineError(f"{urllib.parse.urlsplit(url).netloc} answered {error.code}.") from error
-    except (OSError, ValueError) as error:
-        raise OfflineError(
-            f"{urllib.parse.urlsplit(url).netloc} can't be reached: {getattr(error, 'reason', error)}."
-        ) from error
+        raise OfflineError(f"{host} answered {error.code}.") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise OfflineError(f"{host} can't be reached: {getattr(error, 'reason', error)}.") from error
+    return json.loads(body)
 
 
-def _releases(page: Any) -> dict[Version, list[tuple[str, str, bool]]]:
-    """The files of each version on a page of PyPI's simple API: name, Requires-Python, and whether it is yanked."""
-    found: dict[Version, list[tuple[str, str, bool]]] = {}
-    for file in page.get("files", ()) if isinstance(page, dict) else ():
+def _releases(page: Any) -> Releases:
+    """The files of each version on a page of PyPI's simple API."""
+    found: Releases = {}
+    for file in page["files"]:
         name = str(file.get("filename"))
         try:
             version = parse_wheel_filename(name)[1] if name.endswith(".whl") else parse_sdist_filename(name)[1]
@@ -129,7 +139,7 @@ def _releases(page: Any) -> dict[Version, list[tuple[str, str, bool]]]:
     return found
 
 
-def _finals(releases: dict[Version, list[tuple[str, str, bool]]]) -> list[Version]:
+def _finals(releases: Releases) -> list[Version]:
     """Final versions with a file that is not yanked, oldest first."""
     return sorted(
         version for version, files in releases.items() if not version.is_prerelease and not all(file[2] for file in files)
@@ -137,17 +147,15 @@ def _finals(releases: dict[Version, list[tuple[str, str, bool]]]) -> list[Versio
 
 
 def _people(answer: Any) -> dict[str, int]:
-    rows = answer.get("rows", []) if isinstance(answer, dict) else []
-    last = max((row["week"] for row in rows), default="")
-    return {row["values"]["python"]: row["people"] for row in rows if row["week"] == last}
+    last = max((str(row["week"]) for row in answer["rows"]), default="")
+    return {str(row["values"]["python"]): int(row["people"]) for row in answer["rows"] if row["week"] == last}
 
 
 def _downloads(answer: Any) -> dict[str, float]:
     """Percent of downloads by Python, in the last 30 days that are there, without those that name none."""
-    rows = answer.get("data", []) if isinstance(answer, dict) else []
-    days = sorted({row["date"] for row in rows})[-30:]
+    days = sorted({str(row["date"]) for row in answer["data"]})[-30:]
     counted: Counter[str] = Counter()
-    for row in rows:
+    for row in answer["data"]:
         if row["date"] in days and row["category"] != "null":
-            counted[row["category"]] += row["downloads"]
+            counted[str(row["category"])] += int(row["downloads"])
     return {python: 100 * number / counted.total() for python, number in counted.items()} if counted.total() else {}
