@@ -130,9 +130,14 @@ def test_a_folder_has_the_notices_of_a_file_or_is_not_written(upstream: str, tmp
     assert table["packages"]["pinned"]["notices"] == [
         {"text": "It measures wrongly.", "specifier": "==1.0", "severity": "warning"}
     ]
-    path.write_text("- {name: nowhere, text: x}", "utf-8")
+    path.write_text("- {name: nowhere, inactive: true}\n- {name: pinned, inactive: true}", "utf-8")
+    code, told = build(tmp_path / "new", upstream, "--notices", str(path))
+    assert (code, "nowhere: a notice names it, but the index doesn't list it" in " ".join(told.split())) == (1, True)
+    table = json.loads((tmp_path / "new" / "api" / "updates" / "pypi.json").read_bytes())
+    assert table["packages"]["pinned"]["inactive"], "the others are written all the same"
+    path.write_text("- [", "utf-8")
     code, told = build(tmp_path / "other", upstream, "--notices", str(path))
-    assert (code, "entry 1 (nowhere): the index lists no such package" in " ".join(told.split())) == (1, True)
+    assert (code, "notices.yaml is not a list of notices" in " ".join(told.split())) == (1, True)
     assert not (tmp_path / "other").exists()
 
 

@@ -303,7 +303,7 @@ def test_a_notice_is_told_to_those_who_have_the_release(machine: Machine, server
     ]}  # fmt: skip
     server.answer(PYPI, table({"affinder": package}))
     (row,) = machine.client.check().rows
-    assert row.note == "1.2.0 measures wrongly. https://e.org/1; A tutorial.; of 1.3.0: Slow.; no longer maintained"
+    assert row.note == "1.2.0 measures wrongly. https://e.org/1; A tutorial.; about 1.3.0: Slow.; no longer maintained"
     assert (row.warnings, row.is_unsafe) == (("1.2.0 measures wrongly.",), True)
     machine.environment = environment(affinder="1.1.0")
     (row,) = machine.client.check().rows

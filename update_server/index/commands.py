@@ -72,7 +72,7 @@ def build_folder(
         index, reasons = earlier, [reason]
     changed = earlier.changed if earlier else {}
     try:
-        said = read_notices(notices, index.facts.by_key(), index.facts.as_of.date()) if notices else {}
+        said, unlisted = read_notices(notices, index.facts.by_key(), index.facts.as_of.date()) if notices else ({}, [])
     except NoticesError as error:
         errors.print(f"Nothing was written: {error}", style="red", markup=False)
         raise typer.Exit(1) from error
@@ -85,9 +85,10 @@ def build_folder(
     console.print(
         f"{directory}: {count:,} files, {len(index.facts.packages)} packages, as of {instant_text(index.facts.as_of)}"
     )
+    reasons += [f"{name}: a notice names it, but the index doesn't list it" for name in unlisted]
     reasons += [f"{key}: {entry.error}" for key, entry in sorted(index.stale.items())]
     if reasons:
-        errors.print(f"[yellow]Stale, so the last good entries were kept ({len(reasons)}):[/yellow]")
+        errors.print(f"[yellow]Faults, for which the last good entries were kept ({len(reasons)}):[/yellow]")
         for line in reasons[:MAX_REASONS]:
             errors.print(f"  {line}", markup=False, highlight=False)
         if len(reasons) > MAX_REASONS:

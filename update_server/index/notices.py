@@ -14,22 +14,18 @@ A yank breaks installations that name the release; a notice only informs those w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 import yaml
 from msgspec import Struct
-from napari_update_hook.table import Notice
+from napari_update_hook.table import MAX_NOTICE, MAX_NOTICES, Notice
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
-
-MAX_TEXT = 200
-"""Characters of a text."""
-MAX_PER_PACKAGE = 10
 
 
 class NoticesError(Exception):
@@ -53,44 +49,52 @@ class _Entry(Struct, forbid_unknown_fields=True):
     inactive: bool = False
 
 
-def read_notices(path: Path, names: Collection[str], today: date) -> Mapping[str, PackageNotices]:
-    """Return the notices of a file by normalized name, without those whose time is over. ``names``: of the index.
+def read_notices(path: Path, names: Collection[str], today: date) -> tuple[Mapping[str, PackageNotices], list[str]]:
+    """Return the notices of a file by normalized name, without those whose time is over, and names that are not in ``names``.
 
-    Raises NoticesError.
+    ``names``: of the index. A package that it no longer lists must not take the notices of all others with it. Raises
+    NoticesError.
     """
     try:
         entries = msgspec.convert(yaml.safe_load(path.read_text("utf-8")) or [], list[_Entry])
     except OSError as error:
-        raise NoticesError(f"{path} can't be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise NoticesError(f"{path} is no list of notices: {error}") from error
+        raise NoticesError(f"{path.name} can't be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, msgspec.ValidationError, ValueError, RecursionError) as error:
+        raise NoticesError(f"{path.name} is not a list of notices: {error}") from error
     found: dict[str, PackageNotices] = {}
+    unlisted = []
     for number, entry in enumerate(entries, 1):
+        if reason := _fault(entry):
+            raise NoticesError(f"{path.name}, entry {number} ({entry.name[:64]}): {reason}")
         key = str(canonicalize_name(entry.name))
-        if reason := _wrong(entry, key, names):
-            raise NoticesError(f"{path}, entry {number} ({entry.name[:64]}): {reason}")
         if entry.until is not None and entry.until < today:
             continue
+        if key not in names:
+            unlisted.append(entry.name[:64])
+            continue
         mine = found.get(key, PackageNotices())
-        notice = Notice(entry.text, entry.specifier, entry.severity, entry.link, str(entry.until or ""))
+        notice = Notice(entry.text.strip(), entry.specifier, entry.severity, entry.link, str(entry.until or ""))
         notices = (*mine.notices, notice) if entry.text else mine.notices
         found[key] = PackageNotices(notices, mine.inactive or entry.inactive)
-        if len(notices) > MAX_PER_PACKAGE:
-            raise NoticesError(f"{path}: {entry.name[:64]} has more than {MAX_PER_PACKAGE} notices")
-    return found
+        if len(notices) > MAX_NOTICES:
+            raise NoticesError(f"{path.name}: {entry.name[:64]} has more than {MAX_NOTICES} notices")
+    return found, unlisted
 
 
-def _wrong(entry: _Entry, key: str, names: Collection[str]) -> str | None:
+def _fault(entry: _Entry) -> str | None:
     """What is wrong with an entry, if anything."""
-    if key not in names:
-        return "the index lists no such package"
-    if bool(entry.text) == entry.inactive:
+    if bool(entry.text.strip()) == entry.inactive:
         return "give a text, or `inactive: true`"
-    if len(entry.text) > MAX_TEXT or not entry.text.isprintable():
-        return f"the text must be one line of at most {MAX_TEXT} characters"
+    if entry.text and entry.severity == "warning" and not entry.specifier:
+        return "a warning needs a specifier: it would be shown to everyone, whatever they update to"
+    if len(entry.text) > MAX_NOTICE or not entry.text.isprintable():
+        return f"the text must be one line of at most {MAX_NOTICE} characters"
+    if (entry.link and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-~]*)?", entry.link)) or len(
+        entry.link
+    ) > MAX_NOTICE:
+        return f"the link must be an address that begins with https://, of at most {MAX_NOTICE} characters"
     try:
         SpecifierSet(entry.specifier)
-        link = urlsplit(entry.link)
-    except (InvalidSpecifier, ValueError):
-        return f"{entry.specifier!r} is no specifier such as '==1.2.0', or the link is no address"
-    return None if not entry.link or (link.scheme == "https" and link.hostname) else "the link must begin with https://"
+    except InvalidSpecifier:
+        return f"{entry.specifier!r} is not a specifier such as '==1.2.0'"
+    return None

@@ -89,6 +89,7 @@ class IndexStore:
         self._takes_reports = takes_reports
         self._notices_path = notices
         self._notices: Mapping[str, PackageNotices] = {}
+        self.notices_error: str | None = None
         self._read_from: tuple[int, int] | None = None
         self.loaded: LoadedIndex | None = None
         self.last_refresh: RefreshOutcome | None = None
@@ -145,9 +146,12 @@ class IndexStore:
     def _tables_of(self, index: Index, changed: Mapping[str, datetime]) -> Tables:
         if self._notices_path is not None:
             try:
-                self._notices = read_notices(self._notices_path, index.facts.by_key(), index.facts.as_of.date())
+                self._notices, unlisted = read_notices(self._notices_path, index.facts.by_key(), index.facts.as_of.date())
+                self.notices_error = f"Notices name packages that are not listed: {', '.join(unlisted)}." if unlisted else None
             except NoticesError as error:
-                log.error("notices_unreadable", message=str(error))  # those that were read last stay
+                self.notices_error = f"{error}. Those that were read last are shown."
+            if self.notices_error:
+                log.error("notices_faulty", message=self.notices_error)
         return make_tables(index.facts, changed, self._check_again_s, takes_reports=self._takes_reports, notices=self._notices)
 
     def packed(self) -> bytes:

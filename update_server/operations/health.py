@@ -82,6 +82,7 @@ async def readiness(services: Services) -> Ready:
     Raw reports that are older than promised are worth an alarm all the same.
     """
     index, reasons, serves = index_health(services)
+    reasons += [services.index.notices_error] if services.index.notices_error else []
     stores = {"aggregate": await _state(services.aggregate.published_weeks())}
     stores["raw"] = await _state(services.raw.check()) if services.raw else "switched off"
     for name, state in stores.items():

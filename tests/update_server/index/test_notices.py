@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from pathlib import Path
 
@@ -23,7 +24,7 @@ GOOD = """
   link: https://example.org/issues/1
   until: 2026-12-31
 - {name: affinder, severity: info, text: There is a new tutorial.}
-- {name: affinder, text: Over., until: 2026-11-30}
+- {name: affinder, text: Over., severity: info, until: 2026-11-30}
 - {name: napari.harpy, inactive: true}
 """
 
@@ -31,7 +32,9 @@ GOOD = """
 def read(tmp_path: Path, text: str) -> dict[str, PackageNotices]:
     path = tmp_path / "notices.yaml"
     path.write_text(text, "utf-8")
-    return dict(read_notices(path, NAMES, TODAY))
+    found, unlisted = read_notices(path, NAMES, TODAY)
+    assert unlisted == []
+    return dict(found)
 
 
 def test_a_file_is_read_by_package_without_what_is_over(tmp_path: Path) -> None:
@@ -47,25 +50,38 @@ def test_a_file_is_read_by_package_without_what_is_over(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("{name: affinder, text: x}", "no list of notices"),
+        ("{name: affinder, text: x}", "not a list of notices"),
         ("- {name: affinder, text: x, colour: red}", "colour"),
-        ("- {name: affinder, text: x, severity: fatal}", "severity|enum|Invalid"),
-        ("- {name: other, text: x}", "entry 1 .other.: the index lists no such package"),
-        ("- {name: affinder}", "give a text"),
+        ("- {name: affinder, text: x, severity: fatal}", "fatal"),
+        ("- {name: affinder}", "entry 1 .affinder.: give a text"),
+        ('- {name: affinder, text: " ", severity: info}', "give a text"),
         ("- {name: affinder, text: x, inactive: true}", "give a text"),
-        (f"- {{name: affinder, text: {'x' * 201}}}", "at most 200"),
-        ('- {name: affinder, text: "x\\u001b[31m"}', "one line"),
-        ("- {name: affinder, text: x, specifier: 1.2}", "specifier|str"),
-        ('- {name: affinder, text: x, specifier: "1.2"}', "is no specifier"),
-        ("- {name: affinder, text: x, link: 'javascript:alert(1)'}", "https://"),
-        ("- {name: affinder, text: x, until: soon}", "no list of notices"),
-        ("- {name: affinder, text: x}\n" * 11, "more than 10"),
-        ("- [", "no list of notices"),
+        ("- {name: affinder, text: x}", "a warning needs a specifier"),
+        (f"- {{name: affinder, severity: info, text: {'x' * 201}}}", "at most 200"),
+        ('- {name: affinder, severity: info, text: "x\\u001b[31m"}', "one line"),
+        ("- {name: affinder, text: x, specifier: 1.2}", "specifier"),
+        ('- {name: affinder, text: x, specifier: "1.2"}', "is not a specifier"),
+        ("- {name: affinder, severity: info, text: x, link: 'javascript:alert(1)'}", "https://"),
+        ('- {name: affinder, severity: info, text: x, link: "https://e.org/ see"}', "https://"),
+        (f"- {{name: affinder, severity: info, text: x, link: 'https://e.org/{'x' * 200}'}}", "at most 200"),
+        ("- {name: affinder, text: x, until: 2027-06-31}", "not a list of notices"),
+        ("- {name: affinder, severity: info, text: x}\n" * 11, "more than 10"),
+        ("- [", "not a list of notices"),
+        ("[" * 3000, "not a list of notices"),
     ],
 )
 def test_a_file_with_a_fault_is_refused_as_a_whole(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(NoticesError, match=reason):
         read(tmp_path, text)
+
+
+def test_a_package_that_is_no_longer_listed_takes_no_other_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "notices.yaml"
+    path.write_text(
+        "- {name: gone, inactive: true}\n- {name: gone, text: x, severity: info, until: 2001-01-01}\n" + GOOD, "utf-8"
+    )
+    found, unlisted = read_notices(path, NAMES, TODAY)
+    assert (set(found), unlisted) == (NAMES, ["gone"])
 
 
 def test_they_are_in_the_table_of_each_channel(tmp_path: Path) -> None:
@@ -77,15 +93,31 @@ def test_they_are_in_the_table_of_each_channel(tmp_path: Path) -> None:
         assert [key for key, package in again.items() if package.inactive] == ["napari-harpy"] * ("napari-harpy" in again)
 
 
-def test_a_service_keeps_the_last_good_ones(tmp_path: Path) -> None:
+def test_a_service_keeps_the_last_good_ones_and_says_so(tmp_path: Path) -> None:
     write_snapshot(tmp_path)
     path = tmp_path / "notices.yaml"
-    path.write_text("- {name: affinder, text: Not in use., until: 2099-01-01}", "utf-8")
+    path.write_text("- {name: affinder, text: Not in use., severity: info, until: 2099-01-01}", "utf-8")
     store = IndexStore(tmp_path / "index.sqlite3", None, 86400, notices=path)
     store.load()
+    assert store.notices_error is None
     path.write_text("- [", "utf-8")
     with capture_logs() as lines:
         store.load()
-    assert "no list of notices" in next(line["message"] for line in lines if line["event"] == "notices_unreadable")
+    assert "not a list of notices" in next(line["message"] for line in lines if line["event"] == "notices_faulty")
+    assert "Those that were read last are shown." in str(store.notices_error)
     assert store.loaded is not None
     assert [one.text for one in store.loaded.tables.tables["pypi"].packages["affinder"].notices] == ["Not in use."]
+
+
+def test_a_client_shows_little_of_a_hostile_notice() -> None:
+    notices = [{"text": "a\u202e\x1b[31m" + "b" * 10**6, "link": "javascript:alert(1)"}] * 1000
+    package = {"releases": [], "notices": notices}
+    table = {
+        "schema_version": 2,
+        "channel": "pypi",
+        "index_version": "x",
+        "check_again_s": 86400,
+        "packages": {"affinder": package},
+    }
+    (found, *others) = read_table(json.dumps(table).encode()).packages["affinder"].notices
+    assert (found.text[:6], len(found.text), found.link, len(others)) == ("a[31mb", 200, "", 9)

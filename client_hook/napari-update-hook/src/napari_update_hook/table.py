@@ -20,6 +20,8 @@ from packaging.version import Version
 
 SCHEMA_VERSION = 2
 CHANNELS = ("pypi", "conda-forge")
+MAX_NOTICES, MAX_NOTICE = 10, 200
+"""Notices of a package, and characters of a notice's text or link."""
 _CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
 """It goes into a command, so it must not look like an option or an address."""
 
@@ -189,12 +191,16 @@ def _package(document: Any) -> TablePackage:
         _texts(document.get("yanked", {})),
         {version: [_text(one) for one in ids] for version, ids in document.get("vulnerabilities", {}).items()},
         name if name is not None and _CONDA_NAME.fullmatch(_text(name)) else None,
-        tuple(
-            Notice(_text(one["text"]), *(_text(one.get(key, "")) for key in ("specifier", "severity", "link", "until")))
-            for one in document.get("notices", ())
-        ),
+        tuple(_notice(one) for one in document.get("notices", ())[:MAX_NOTICES]),
         document.get("inactive") is True,
     )
+
+
+def _notice(document: Any) -> Notice:
+    """A notice of a server that may be hostile: what is shown is short, and holds no control or direction characters."""
+    text, link = ("".join(filter(str.isprintable, _text(document.get(key, ""))))[:MAX_NOTICE] for key in ("text", "link"))
+    specifier, severity, until = (_text(document.get(key, "")) for key in ("specifier", "severity", "until"))
+    return Notice(text, specifier, severity, link if link.startswith("https://") else "", until)
 
 
 def _texts(values: Any) -> dict[str, str]:

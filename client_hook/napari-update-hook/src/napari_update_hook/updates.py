@@ -169,7 +169,7 @@ def _row(
         notes.append(f"{installed} has a known vulnerability: {', '.join(vulnerabilities)}")
     notes += [f"{one.text} {one.link}".strip() for one in notices]
     notes += [
-        f"of {target}: {one.text} {one.link}".strip()
+        f"about {target}: {one.text} {one.link}".strip()
         for one in current
         if target and one not in notices and admits(one.specifier, target)
     ]
