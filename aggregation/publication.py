@@ -19,8 +19,8 @@ ROUNDED_DOWN_TO = 5
 
 RULE = (
     f"A number below {LISTED_FROM} is not listed, zero included; every other is rounded down to a multiple of "
-    f"{ROUNDED_DOWN_TO}. A total that is {ROUNDED_DOWN_TO} above the sum of its listed rows is lowered to that sum, and no "
-    "row is above its total."
+    f"{ROUNDED_DOWN_TO}. A total may be {ROUNDED_DOWN_TO} or {2 * ROUNDED_DOWN_TO} lower still, so that it equals the sum of a "
+    "table's rows, and no number is above the total that it belongs to."
 )
 """For people who read numbers."""
 
@@ -58,14 +58,16 @@ def published(counts: Numbers, catalogue: Sequence[Entry]) -> dict[str, dict[Val
     # The total of all people comes last: the numbers of plugins add to what is known of it.
     for entry in sorted((entry for entry in catalogue if entry.is_total), key=lambda entry: -entry.fixed):
         sums = sums_of_rows(shown, catalogue, entry)
+        if not sums:
+            continue
         for values in shown[entry.id]:
             number = public_total(counts[entry.id][values], *sums[values])
             assert number is not None
             shown[entry.id][values] = number
-        for part in catalogue:
-            if part.topic == entry.topic and part is not entry:
-                whole = shown[entry.id]
-                shown[part.id] = {values: min(people, whole[values[: part.fixed]]) for values, people in shown[part.id].items()}
+        for part in catalogue:  # no number is above its total; of all people, every number is a part
+            if part is not entry and (part.topic == entry.topic or not entry.dimensions):
+                whole, depth = shown[entry.id], len(entry.dimensions)
+                shown[part.id] = {values: min(people, whole[values[:depth]]) for values, people in shown[part.id].items()}
     return shown
 
 

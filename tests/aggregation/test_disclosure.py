@@ -225,6 +225,16 @@ def test_a_plugin_with_one_release_tells_no_more() -> None:
         assert seen["plugins-by-version"] == {("p", "1.0"): 40}
 
 
+def test_no_number_is_above_the_total_that_it_belongs_to() -> None:
+    """47 people, all new, in two rows of 26 each: the total is lowered to the one table that adds up to less."""
+    counts = {entry.id: dict[Values, int]() for entry in CATALOGUE}
+    counts |= {"people": {(): 47}, "new-people": {(): 47}, "people-by-python": {("3.11",): 41, ("3.12",): 6}}
+    counts |= {"people-by-level": {("middle",): 26, ("full",): 26}, "plugins": {("p",): 47}}
+    shown = published(counts, CATALOGUE)
+    most = shown["people"][()]
+    assert all(number <= most for cells in shown.values() for number in cells.values())
+
+
 def test_the_attack_succeeds_against_exact_numbers_without_small_cells() -> None:
     """One hidden cell beside an exact total is the difference."""
     exact = Rule(10, 1, each_once=True)

@@ -16,7 +16,7 @@ def public(people: Mapping[str, Mapping[Values, int]]) -> Numbers:
     """Return the public numbers of a week by entry and values: ten people at least, rounded down to a multiple of five.
 
     A total that is five above what the rows of a table add up to is lowered to that, where no table adds up to more; the
-    versions of a plugin are looked at for themselves. No row is above its total, and the lowest level has none.
+    versions of a plugin are looked at for themselves. No number is above its total, and the lowest level has no row.
     """
     shown: Numbers = defaultdict(dict)
     for entry, cells in people.items():
@@ -32,8 +32,9 @@ def public(people: Mapping[str, Mapping[Values, int]]) -> Numbers:
         sums = [sum(shown[entry].values()) for entry in OF_PEOPLE]
         sums += [_of_levels(shown), _of_platforms(shown)]
         shown["people"][()] = _lowered(shown["people"][()], sums)
-        for entry in OF_PEOPLE:
-            _cap(shown[entry], "", shown["people"][()])
+        for entry, cells in shown.items():
+            if entry != "people":
+                _cap(cells, "", shown["people"][()])
     return dict(shown)
 
 
