@@ -104,6 +104,8 @@ async def chart_of(
     span = f"in {last}" if first == last else f"from {first} to {last}"
     if not weeks:
         note = "No week has been published yet."
+    elif not is_listed and mine:
+        note = f"Nothing is listed {span}: what was, is retracted."
     elif not is_listed:
         note = f"Nothing is listed {span}: fewer than {LISTED_FROM} people in each week, or none."
     query = {"from": weeks[0], "to": last} if weeks else {}
