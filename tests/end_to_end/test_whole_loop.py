@@ -122,10 +122,10 @@ def version_of(plugin: str, user: User, one: Installed) -> tuple[str, ...] | Non
     return (version,) if version in FINALS[plugin] else None
 
 
-PEOPLE_BY: dict[str, Callable[[User, Installed], tuple[str, ...]]] = {
+PEOPLE_BY: dict[str, Callable[[User, Installed], tuple[str, ...] | None]] = {
     "python": lambda user, one: (f"3.{one.minor}",),
     "platform,architecture": lambda user, one: one.system[:2],
-    "level": lambda user, one: (user.level.value,),
+    "level": lambda user, one: (user.level.value,) if user.level is not Level.BASIC else None,  # the lowest has no row
 }
 
 
