@@ -21,12 +21,9 @@ from update_server.statistics.routes import url_of
 
 MOST_LINES = 8
 """As many as can be told apart by colour."""
-MOST_BARS = 15
-MOST_ROWS = 50
+MOST_BARS, MOST_ROWS = 15, 50
 """Of a table of combinations; the CSV has all."""
-
-HIDDEN = f"<{LISTED_FROM}"
-RETRACTED = "retracted"
+HIDDEN, RETRACTED = f"<{LISTED_FROM}", "retracted"
 
 
 class Row(Struct, frozen=True):
