@@ -152,7 +152,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         return
     nothing_skipped = bool(os.environ.get("TEST_NOTHING_SKIPPED"))
     # Copies of other projects' repositories are at hand or not: no machine gets them by itself.
-    skipped = [one for one in reporter.stats.get("skipped", []) if "needs a public copy of" not in str(one.longrepr)]
+    skipped = [one for one in reporter.stats.get("skipped", []) if "TEST_UPSTREAM_COPIES" not in str(one.longrepr)]
     if nothing_skipped and skipped and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         reporter.write_line(f"{len(skipped)} tests were skipped, which TEST_NOTHING_SKIPPED forbids", red=True)

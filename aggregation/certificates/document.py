@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct
 
-from aggregation.catalogue import PLATFORM
 from aggregation.certificates.signing import retraction_text
-from aggregation.certificates.statement import Statement, Summary
+from aggregation.certificates.statement import BREAKDOWNS, Statement, Summary
 
 STATES = {"retracted": "retracted", "unpublished": "not published"}
 
@@ -57,8 +56,9 @@ def document_of(statement: Statement, kid: str) -> Document:
     span = f"{statement.first_week} to {statement.last_week}"
     weeks = [[one.week, STATES.get(one.state) or number(one.people)] for one in statement.weeks]
     sections = [Section("Weekly installs", ["Week", "People"], weeks)]
+    dimensions = {dimension.name: dimension for dimension in BREAKDOWNS}
     for breakdown in statement.breakdowns:
-        rows = [row(PLATFORM.reads(one.value), one.summary) for one in breakdown.rows]
+        rows = [row(dimensions[breakdown.dimension].reads(one.value), one.summary) for one in breakdown.rows]
         sentences = []
         if breakdown.retracted:
             sentences.append("Some of these numbers were retracted; see below.")

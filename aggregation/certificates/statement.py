@@ -27,8 +27,7 @@ BREAKDOWNS: tuple[Dimension, ...] = (PYTHON, PLATFORM)
 HOW_COUNTED = (
     "Every number counts people who chose to take part and have the plugin installed, each once a week, however many "
     "environments they have.",
-    f"{RULE} So the true number of people who take part is the one that is given or up to four more, where it was lowered up "
-    "to 14 more.",
+    f"{RULE} So the true number of people who take part is at least the one given, and at most 14 more.",
     "A week is published once, 14 days after its end, and can afterwards only be retracted, with a public reason.",
     "People who used several Python versions or platforms in a week are counted in each row, so rows may add up to more than "
     "the weekly number.",

@@ -38,7 +38,7 @@ MOST_KEPT_OPEN = 4
 RESTS = 9
 """Deletions may take a tenth of the time: after each turn, the next waits nine times as long as that took."""
 MAX_REST_S = 30.0
-"""Or less: a turn may have waited for whoever reads."""
+"""Seconds that deletions rest, at most: a turn may have waited for a reader."""
 ROWS_AT_A_TIME = 2000
 PRAGMAS = (
     "page_size = 8192",  # of a new file: a usual report has a page of 4,096 bytes to itself, and another for what is left of it
@@ -308,7 +308,7 @@ def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 
 
 def _merge_log(database: sqlite3.Connection, _: str) -> list[None]:
-    """Merge the part of SQLite's log that nobody reads any more. Writers go on."""
+    """Merge the part of SQLite's log that no reader needs. Writers go on."""
     database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     return []
 

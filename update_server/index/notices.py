@@ -89,9 +89,7 @@ def _fault(entry: _Entry) -> str | None:
         return "a warning needs a specifier: it would be shown to everyone, whatever they update to"
     if len(entry.text) > MAX_NOTICE or not entry.text.isprintable():
         return f"the text must be one line of at most {MAX_NOTICE} characters"
-    if (entry.link and not re.fullmatch(r"https://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-~]*)?", entry.link)) or len(
-        entry.link
-    ) > MAX_NOTICE:
+    if len(entry.link) > MAX_NOTICE or not re.fullmatch(r"(https://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-~]*)?)?", entry.link):
         return f"the link must be an address that begins with https://, of at most {MAX_NOTICE} characters"
     try:
         SpecifierSet(entry.specifier)

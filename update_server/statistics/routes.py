@@ -80,10 +80,15 @@ class _Query(Struct, frozen=True):
 
     def next(self, path: str) -> str:
         """The address of the rows behind these."""
-        form = None if self.form is Format.JSON else str(self.form)
-        names = ("by", "from", "to", "format", "limit", "offset")
-        values = (self.by, self.since, self.until, form, self.limit, self.offset + self.rows)
-        return f"{path}?{urlencode({name: value for name, value in zip(names, values, strict=True) if value is not None})}"
+        values = {
+            "by": self.by,
+            "from": self.since,
+            "to": self.until,
+            "format": None if self.form is Format.JSON else str(self.form),
+            "limit": self.limit,
+            "offset": self.offset + self.rows,
+        }
+        return f"{path}?{urlencode({name: value for name, value in values.items() if value is not None})}"
 
 
 async def _checked(
@@ -167,19 +172,14 @@ def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str
 def _numbers(services: Services, topic: str, entries: Sequence[Entry], *, of_one: bool = False) -> BaseRouteHandler:
     """The handler of a topic's numbers, or of those ``of_one`` package of the index that the path names."""
 
-    async def answer(request: Asked, asked: _Query, key: str | None = None) -> Response[bytes]:
-        entry = _entry_by(entries, asked.by)
-        fixed = {entry.dimensions[0].name: key} if key is not None else {}
-        path = f"/api/stats/{topic}" + (f"/{key}" if key is not None else "")
-        return await _answer(services, request, entry, path, fixed, asked)
-
     async def numbers(request: Asked, asked: NamedDependency[_Query]) -> Response[bytes]:
         """Return the numbers of a topic, by the dimensions that are asked for."""
-        return await answer(request, asked)
+        return await _answer(services, request, _entry_by(entries, asked.by), f"/api/stats/{topic}", {}, asked)
 
     async def numbers_of_one(request: Asked, name: FromPath[str], asked: NamedDependency[_Query]) -> Response[bytes]:
         """Return the numbers about one package of the index, by the dimensions that are asked for."""
-        return await answer(request, asked, services.package_key(name))
+        key, entry = services.package_key(name), _entry_by(entries, asked.by)
+        return await _answer(services, request, entry, f"/api/stats/{topic}/{key}", {entry.dimensions[0].name: key}, asked)
 
     return route(
         f"/api/stats/{topic}" + ("/{name:str}" if of_one else ""),

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     every = options.upstream.rstrip("/")
-    services = Services(every, every, every, options.server) if every else Services(numbers=options.server)
+    numbers = options.server.rstrip("/")
+    services = Services(every, every, every, numbers) if every else Services(numbers=numbers)
     if not options.json and not options.offline:
         print(f"Comparing {files[0].name} {files[0].version} with what is public …", file=sys.stderr)
     public = Public(unknown=("--offline was given.",)) if options.offline else look_up(files[0].name, services)

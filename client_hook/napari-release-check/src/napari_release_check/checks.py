@@ -12,6 +12,7 @@ from napari_release_check.files import BuiltFile, admits_napari, napari_requirem
 from napari_release_check.public import Public
 
 OLDEST = 8
+"""The oldest minor of Python 3 that is looked at."""
 LISTED = 12
 """Commands that are named in a sentence."""
 

@@ -197,7 +197,7 @@ def _package(document: Any) -> TablePackage:
 
 
 def _notice(document: Any) -> Notice:
-    """A notice of a server that may be hostile: what is shown is short, and holds no control or direction characters."""
+    """Read a notice of a server that may be hostile: short, without control characters and changes of direction."""
     text, link = ("".join(filter(str.isprintable, _text(document.get(key, ""))))[:MAX_NOTICE] for key in ("text", "link"))
     specifier, severity, until = (_text(document.get(key, "")) for key in ("specifier", "severity", "until"))
     return Notice(text, specifier, severity, link if link.startswith("https://") else "", until)

@@ -26,9 +26,8 @@ def add_to(app: typer.Typer) -> None:
 def check(server: ServerOption = None, every: AllOption = False, as_json: JsonOption = False) -> None:
     """Look for updates that work together here, and say how to get them.
 
-    Exit code 10: there are updates, or an installed release should not be used (withdrawn, vulnerable or warned of). 0: nothing
-    to do. 3: the server
-    cannot be reached, and there is no earlier answer.
+    Exit code 10: there are updates, or an installed release should not be used (withdrawn, vulnerable or warned of).
+    0: nothing to do. 3: the server cannot be reached, and there is no earlier answer.
     """
     with waiting("Asking for updates"):
         result = client_here(server).check()
