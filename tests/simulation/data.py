@@ -44,9 +44,13 @@ class ServiceData:
         with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
             return connection.execute(query).fetchall()
 
-    def raw_weeks(self) -> dict[str, int]:
-        """Return how many raw reports there are of each week."""
-        return {week: len(rows) for week, rows in self.raw("SELECT 1 FROM reports").items()}
+    def raw_weeks(self) -> set[str]:
+        """Return the weeks that have a file in the raw store; by name, because the service may be deleting one."""
+        return {path.stem for path in (self.data / "raw").glob("*.sqlite3")}
+
+    def raw_rows(self) -> int:
+        """Return the number of raw reports; only while the service deletes no week."""
+        return sum(len(rows) for rows in self.raw("SELECT 1 FROM reports").values())
 
     def published_weeks(self) -> set[str]:
         """Return the weeks with public numbers."""
