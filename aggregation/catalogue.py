@@ -4,8 +4,6 @@ The computation, the statistics API, the privacy page and the client's consent t
 number is to add one entry; no other code knows an entry's id.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ Everything that depends on time takes ``now`` or a Clock, so that weeks can pass
 of its own choosing.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 

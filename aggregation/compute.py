@@ -4,8 +4,6 @@ Plain SQL and columnar engines turned out no faster (docs/decisions.md, "How a w
 reports, and each person's reports are read together: whoever deletes theirs during the count is counted fully or not at all.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import gc

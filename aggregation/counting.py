@@ -5,8 +5,6 @@ the number of cells, not with that of people. For the same reason a week can be 
 as each person is in one part: the counts add up.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby

@@ -3,8 +3,6 @@
 ``datapackage.json`` follows the Data Package standard (datapackage.org). The same public numbers give the same bytes.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import io

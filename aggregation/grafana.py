@@ -4,8 +4,6 @@ Grafana reads the aggregate store as a role of its own that may see `PUBLIC_TABL
 parenthesis, so what a filter is on is named in a query of its own first.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

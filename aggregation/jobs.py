@@ -4,8 +4,6 @@ APScheduler 3 can't share its job stores, so each process keeps its own schedule
 advisory lock on PostgreSQL, a lock file beside SQLite) and the table of runs.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import zlib

@@ -1,7 +1,5 @@
 """Public numbers of one entry with what explains them: for the statistics API and ``python -m aggregation show``."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from msgspec import Struct

@@ -5,8 +5,6 @@ and a total at times further. The thresholds are constants, not settings, so no 
 in docs/disclosure.md.
 """
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 

@@ -1,7 +1,5 @@
 """Publishing a week: once, when it has closed, and never again."""
 
-from __future__ import annotations
-
 import time
 from datetime import datetime
 from enum import StrEnum

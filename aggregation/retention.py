@@ -1,7 +1,5 @@
 """What must go, and when: raw weeks, 60 days after they began."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from napari_telemetry.weeks import closes_at, end_of, start_of, week_of

@@ -1,7 +1,5 @@
 """What the aggregation does by itself: publish weeks whose time has come, delete what is too old."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """The settings of the aggregation: where the two stores are and who opens them, and how numbers are published."""
 
-from __future__ import annotations
-
 import ipaddress
 from enum import StrEnum
 from pathlib import Path

@@ -4,8 +4,6 @@ Everything here is for the operator. What of it may be read in public, at ``/hea
 promise is broken. No week is named there: that one waits to be published would tell that somebody took part in it.
 """
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from msgspec import Struct

@@ -4,8 +4,6 @@
 environment does not, because the connection is handed to it. The raw store on SQLite needs none: no file of it gets old.
 """
 
-from __future__ import annotations
-
 import asyncio
 from functools import cache
 from pathlib import Path

@@ -3,8 +3,6 @@
 Raw reports are in no backup: deleted must be gone, and after 60 days all of them are.
 """
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import sqlite3

@@ -4,8 +4,6 @@ Rows are taken as they are, in the order of their keys, and compared in number a
 that holds anything is refused.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 

@@ -5,8 +5,6 @@ scheduler reads weeks and drops them. Granted anew by every ``update-server db m
 come later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import sqlalchemy as sa

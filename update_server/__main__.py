@@ -1,7 +1,5 @@
 """The command ``update-server``."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

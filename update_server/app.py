@@ -1,7 +1,5 @@
 """The application: handlers from each domain, one place for errors, and what must run beside the requests."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

@@ -3,8 +3,6 @@
 Pages and statistics are such answers. What nobody asked for is not made; what was asked for costs one small query a second.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable

@@ -1,7 +1,5 @@
 """The commands ``update-server db``: migrate, copy and back up the two stores."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path

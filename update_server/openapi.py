@@ -4,8 +4,6 @@ It does not see the bodies that the intake decodes by itself. They are added her
 the description can't differ from what is accepted.
 """
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Any
 

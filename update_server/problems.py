@@ -3,8 +3,6 @@
 Litestar's own plugin for this swaps title and detail and leaves a 500 as plain text; so the shape is made here.
 """
 
-from __future__ import annotations
-
 import http
 from typing import Any
 

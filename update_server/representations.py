@@ -3,8 +3,6 @@
 Whatever is made once and sent often is a `Body`: update checks, allow-lists, pages, statistics, assets.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 from collections.abc import Callable, Iterable, Mapping

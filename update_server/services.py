@@ -1,7 +1,5 @@
 """What the handlers work with: made once by `create_app`, closed with it."""
 
-from __future__ import annotations
-
 from packaging.utils import canonicalize_name
 
 from aggregation.cli.options import did_you_mean

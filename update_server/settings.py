@@ -3,8 +3,6 @@
 ``update-server settings`` prints them, and ``docs/settings.md`` is made from them.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
 from ipaddress import ip_network
 from pathlib import Path

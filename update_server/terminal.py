@@ -1,7 +1,5 @@
 """What the commands of the service share: how they read settings, and where they print."""
 
-from __future__ import annotations
-
 import typer
 from pydantic import ValidationError
 

@@ -1,7 +1,5 @@
 """A certificate for people: headings, facts and tables of its page (pure)."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from msgspec import Struct

@@ -1,7 +1,5 @@
 """Issuing a certificate, and checking one against what the store knows."""
 
-from __future__ import annotations
-
 import uuid
 from datetime import datetime
 from pathlib import Path

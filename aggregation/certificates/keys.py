@@ -4,8 +4,6 @@ A key is created, signs until it is retired by a rotation, and stays published, 
 key stays published too, marked as such: what it signed is not to be believed any more.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping, Sequence

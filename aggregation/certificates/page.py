@@ -1,7 +1,5 @@
 """A certificate as HTML: a fragment for the service's pages, and a page of its own, for a file."""
 
-from __future__ import annotations
-
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from aggregation.certificates.document import document_of

@@ -1,7 +1,5 @@
 """Signing statements and checking them: JSON Web Signatures with Ed25519 (RFC 7515, RFC 9864), through joserfc."""
 
-from __future__ import annotations
-
 import codecs
 import re
 from collections.abc import Mapping, Sequence

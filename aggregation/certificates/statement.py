@@ -5,8 +5,6 @@ numbers: the lower one, where two are in the middle. A week in which a plugin is
 nobody had it or nine people did.
 """
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Mapping, Sequence
 from datetime import datetime

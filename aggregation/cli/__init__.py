@@ -4,8 +4,6 @@ Exit codes: 0 done; 1 not done, because a store, a file or a process failed, or 
 something that does not exist, can't be, or is not due: then nothing was written.
 """
 
-from __future__ import annotations
-
 import logging
 
 import structlog

@@ -1,7 +1,5 @@
 """Certificates of a plugin's public numbers, and the keys that sign them."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

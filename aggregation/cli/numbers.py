@@ -1,7 +1,5 @@
 """Public numbers: which there are, to look at, to take along, and to take back."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

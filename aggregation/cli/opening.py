@@ -1,7 +1,5 @@
 """Settings, the clock and the stores, opened for a command; and every way in which that can fail, in a sentence."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager

@@ -1,7 +1,5 @@
 """Options, exit codes, and checks of what was asked for."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

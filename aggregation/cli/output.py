@@ -1,7 +1,5 @@
 """What a person sees: text, JSON, a progress bar, a prompt."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """Publishing weeks, and seeing how things stand."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime

@@ -1,7 +1,5 @@
 """What a person may do with raw reports: delete them, and, written down in public, look at some."""
 
-from __future__ import annotations
-
 import json
 from contextlib import aclosing
 from typing import Annotated

@@ -1,7 +1,5 @@
 """The aggregate store: public numbers, which weeks they are of, how they came about, and the record of jobs."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice

@@ -1,7 +1,5 @@
 """The tables of the aggregate store: public numbers and how they came about, and what is said about them in public."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any

@@ -1,7 +1,5 @@
 """Certificates that were issued, and the public keys that tell whether one is genuine."""
 
-from __future__ import annotations
-
 from datetime import datetime
 
 import sqlalchemy as sa

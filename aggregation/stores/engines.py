@@ -1,7 +1,5 @@
 """Engines for the two stores, with what each database needs to keep our promises."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -4,8 +4,6 @@ A week is a SQLite file, or a partition on PostgreSQL, so deleting a week is rem
 that week, and no column tells when a report arrived.
 """
 
-from __future__ import annotations
-
 from collections.abc import AsyncGenerator, Collection, Sequence
 from typing import Protocol
 

@@ -4,8 +4,6 @@ The web process has no rights on the table. It calls functions that run with the
 rows leave the disk with PostgreSQL's vacuum and log (docs/scaling.md).
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncGenerator, Collection, Sequence
 

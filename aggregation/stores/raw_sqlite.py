@@ -4,8 +4,6 @@ Write-ahead logging lets people read while reports come in, and ``synchronous=FU
 stay in SQLite's log until the next deletion, or until the service stops.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import os

@@ -1,7 +1,5 @@
 """What is said in public about the numbers and the raw reports: retractions, and inspections by hand."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 

@@ -1,7 +1,5 @@
 """A report, and what became of one that was to be stored."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any

@@ -1,7 +1,5 @@
 """Certificates as pages, files and JSON, the published keys, and checking one that somebody brings."""
 
-from __future__ import annotations
-
 import asyncio
 import re
 from typing import Any

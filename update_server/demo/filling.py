@@ -3,8 +3,6 @@
 The batches are posted to the application itself, in this process, on a clock that walks through the weeks.
 """
 
-from __future__ import annotations
-
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator

@@ -3,8 +3,6 @@
 The demo is made of them, and so are the tests that need many people.
 """
 
-from __future__ import annotations
-
 import hashlib
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

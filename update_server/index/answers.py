@@ -5,8 +5,6 @@ clients ask. The class of a question is found before its answer is made. A ready
 one at a time, in a thread, and waiting for that is bounded.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from bisect import bisect_right

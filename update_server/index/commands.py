@@ -1,7 +1,5 @@
 """The commands ``update-server index build`` and ``update-server index seed``."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from pathlib import Path

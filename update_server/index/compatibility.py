@@ -5,8 +5,6 @@ release of a package becomes a `Candidate` with the sets of Pythons that can ins
 that are the answer for somebody. The references are pip (what ``pip install NAME`` takes on that Python) and conda's solver.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 

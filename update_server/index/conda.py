@@ -4,8 +4,6 @@ A package on conda-forge is built for certain Pythons whatever its Requires-Pyth
 Matching and ordering are py-rattler's, the library behind pixi and mamba. What comes out are PEP 440 specifiers, as for PyPI.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

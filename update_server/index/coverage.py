@@ -1,7 +1,5 @@
 """Which Pythons does a package support, and how many packages support a Python? This decides when one can be dropped. Pure."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence

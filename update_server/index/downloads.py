@@ -3,8 +3,6 @@
 They cover everybody's installations, which the numbers of people who take part can't. Nothing else depends on them.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Atom feeds (RFC 4287) of new releases, with the Pythons and naparis that they support. Pure."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr

@@ -4,8 +4,6 @@ Each endpoint is there with and without extension, because web servers and GitHu
 file and a folder would have one name (``/api/conda``), only the one with an extension exists.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

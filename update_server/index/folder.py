@@ -4,8 +4,6 @@ Beside the files for clients lies the snapshot of the index, from which the next
 an upstream fails to give.
 """
 
-from __future__ import annotations
-
 import http.client
 import os
 import tempfile

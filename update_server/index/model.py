@@ -4,8 +4,6 @@ Only facts that decide an answer are here: no description, no file name. The str
 the snapshot (arrays instead of objects, which halves the size), so a change of their order is a change of `FACTS_FORMAT`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property

@@ -12,8 +12,6 @@ A yank breaks installations that name the release; a notice only informs those w
       inactive: true
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Mapping
 from datetime import date

@@ -4,12 +4,11 @@ Nearly all patch releases of a minor are the same to every specifier of a packag
 Python: each point is the first of a run of versions that no specifier separates. Sets of points are integers, one bit each.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, lru_cache
+from typing import Self
 
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -43,7 +42,7 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
     patch: int = 0
 
     @classmethod
-    def parse(cls, text: str) -> PythonVersion:
+    def parse(cls, text: str) -> Self:
         """Read ``3.11``, ``3.11.4`` or ``3.14.0rc1``; the last is 3.14.0, as for pip. Raises UnknownPythonError."""
         try:
             version = Version(text if len(text) <= MAX_VERSION_LENGTH else "")
@@ -60,9 +59,9 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
         return f"3.{self.minor}"
 
     @property
-    def next_patch(self) -> PythonVersion:
+    def next_patch(self) -> Self:
         """``3.11.5`` for 3.11.4"""
-        return PythonVersion(self.minor, self.patch + 1)
+        return type(self)(self.minor, self.patch + 1)
 
     @cached_property
     def full(self) -> str:

@@ -3,8 +3,6 @@
 It never raises for what an upstream does: the last good index stays, and the outcome says why.
 """
 
-from __future__ import annotations
-
 import asyncio
 
 import structlog

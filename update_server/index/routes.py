@@ -4,8 +4,6 @@ Nearly all of it are files, which `FilesFirst` answers before the framework; han
 say why a file is missing.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Annotated, Any
 

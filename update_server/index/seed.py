@@ -4,8 +4,6 @@ It holds bare facts: names, versions, Requires-Python, wheel tags, yanks, requir
 those endpoints wait for the first refresh, and nothing of conda-forge. ``update-server index seed`` makes it from an upstream.
 """
 
-from __future__ import annotations
-
 import lzma
 from importlib.resources import files
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The index on disk: one SQLite file, written whole and swapped in, so that a restart serves at once and offline."""
 
-from __future__ import annotations
-
 import contextlib
 import gzip
 import os
@@ -11,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from msgspec import Struct, field
@@ -36,7 +35,7 @@ class Document(Struct, frozen=True):
     etag: str | None = None
 
     @classmethod
-    def of(cls, text: bytes, etag: str | None = None) -> Document:
+    def of(cls, text: bytes, etag: str | None = None) -> Self:
         """Compress a text."""
         return cls(gzip.compress(text, 6, mtime=0), etag)
 

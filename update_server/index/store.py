@@ -3,14 +3,13 @@
 A reader takes one reference and has a whole index: the swap is one assignment.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Self
 
 import msgspec
 import structlog
@@ -38,7 +37,7 @@ class LoadedIndex(Struct, frozen=True):
     answers: Answers
 
     @classmethod
-    def of(cls, index: Index, tables: Tables) -> LoadedIndex:
+    def of(cls, index: Index, tables: Tables) -> Self:
         """Return an index as it is served, not compressed yet. Takes a second: call it in a thread."""
         bodies: dict[int, Body] = {}  # the same file has several paths
         found = {}

@@ -1,7 +1,5 @@
 """The update tables: one file for each channel that answers for every Python and every napari. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace

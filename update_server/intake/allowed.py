@@ -3,8 +3,6 @@
 Every string of a report comes from a public list, on both sides. Otherwise ten forged reports could publish any text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import msgspec

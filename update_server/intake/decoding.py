@@ -1,7 +1,5 @@
 """From the bytes of a request to JSON text: size, encoding, content type. Nothing is believed before it is counted."""
 
-from __future__ import annotations
-
 import asyncio
 import io
 import zlib

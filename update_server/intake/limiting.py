@@ -5,8 +5,6 @@ even a dump of this process says nothing about yesterday. An IPv6 network of 64 
 subscriber has all of it.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import ipaddress

@@ -3,8 +3,6 @@
 Only napari knows which commands it registers, so it is asked: in a process of its own, without a window, without plugins.
 """
 
-from __future__ import annotations
-
 import os
 import subprocess
 from collections.abc import Iterator, Sequence

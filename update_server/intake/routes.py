@@ -1,7 +1,5 @@
 """Telemetry over HTTP: batches in, one's own reports out, and what an organisation needs to know to allow or block a level."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit

@@ -4,8 +4,6 @@ Pure functions. The structs of the wire have refused unknown fields and wrong fo
 clock, the endpoint or the index.
 """
 
-from __future__ import annotations
-
 import re
 from datetime import datetime
 from typing import Any

@@ -3,8 +3,6 @@
 The client asks the server for them and applies them before it sends; the server applies them again.
 """
 
-from __future__ import annotations
-
 from importlib.resources import files
 
 OTHER = "other"

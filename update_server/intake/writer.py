@@ -4,8 +4,6 @@ An answer goes out only after the commit, so a commit for each would be the limi
 keeps memory flat when the store is slow: past it, clients are asked to come again.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 

@@ -4,8 +4,6 @@ A line has the method, the endpoint as it is declared (``/api/pypi/{name}``, nev
 milliseconds: no address, no query, no header.
 """
 
-from __future__ import annotations
-
 import time
 
 import structlog

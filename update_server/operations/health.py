@@ -1,7 +1,5 @@
 """Is the process alive, and is it fit to serve? With reasons, for people and for load balancers."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any

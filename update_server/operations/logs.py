@@ -4,8 +4,6 @@ Nothing that is logged may hold an address, an identifier or the text of a reque
 of it, and tracebacks come without local variables: those of a handler hold all of it.
 """
 
-from __future__ import annotations
-
 import logging
 import sys
 from typing import Literal

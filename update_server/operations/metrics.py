@@ -5,8 +5,6 @@ site's port, and are off unless a port is set. No label holds anything of a requ
 level.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 
 from napari_telemetry.weeks import start_of

@@ -1,7 +1,5 @@
 """How a long job shows that it is alive: a bar on a terminal, a log line now and then elsewhere."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator

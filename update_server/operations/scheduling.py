@@ -1,7 +1,5 @@
 """All jobs of the service on one scheduler: the refresh of the index, and those that the aggregation registers."""
 
-from __future__ import annotations
-
 import asyncio
 from datetime import UTC, datetime, timedelta
 

@@ -1,7 +1,5 @@
 """The settings as a table, read from their declarations, so that the page can't differ from the program."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from msgspec import Struct

@@ -4,8 +4,6 @@ With at most one free dimension an entry has a line for each value, over the wee
 the last week. The chart is drawn from the table: the two can't differ, and without JavaScript the table is there.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct

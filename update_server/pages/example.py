@@ -1,7 +1,5 @@
 """What a level sends, by example: made from what the wire types carry, so it can't show less than is sent."""
 
-from __future__ import annotations
-
 import json
 
 from napari_telemetry.wire import SCHEMA_VERSION, Level, fields_of

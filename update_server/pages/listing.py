@@ -1,7 +1,5 @@
 """The list of plugins as a person looks through it: searched and sorted. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache

@@ -3,8 +3,6 @@
 ``docs/promises.md`` is generated from both, and a run of all tests fails if a promise has no test that passed.
 """
 
-from __future__ import annotations
-
 from msgspec import Struct
 
 

@@ -1,7 +1,5 @@
 """Templates into pages, and assets into answers: both made once, sent from memory, addressed by their content."""
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 import mimetypes

@@ -1,7 +1,5 @@
 """The pages, each made from the catalogue, the index and the public numbers, and kept until one of them changes."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """A badge with the number of people who have a plugin, for its README: what the endpoint badge of shields.io reads."""
 
-from __future__ import annotations
-
 from urllib.parse import urlencode
 
 from msgspec import Struct

@@ -1,7 +1,5 @@
 """What the OpenAPI description says of the answers, with an example of each, made from the catalogue."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import msgspec

@@ -3,8 +3,6 @@
 Anybody may read it, also from a page elsewhere (CORS): the numbers are public, and no answer depends on who asks.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any
 from urllib.parse import urlencode

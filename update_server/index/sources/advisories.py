@@ -4,8 +4,6 @@ PyPI's own JSON names only those of the newest release. OSV is asked by package 
 advisory which versions it affects.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping

@@ -3,8 +3,6 @@
 One project's failure never stops the reading: the entry of the previous index stays, marked as stale with the reason.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from datetime import datetime, timedelta

@@ -3,8 +3,6 @@
 Retries, back-off and jitter are tenacity's.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import zlib

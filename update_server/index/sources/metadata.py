@@ -3,8 +3,6 @@
 Those are the newest that fit some Python; and where one of them excludes a published napari, the ones that come next.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hashlib
 from collections.abc import Mapping

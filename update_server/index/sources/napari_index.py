@@ -1,7 +1,5 @@
 """Reads today's plugin index for the list, texts, manifests and conda packages, and PyPI for the releases."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime

@@ -4,8 +4,6 @@ Everything here was uploaded by strangers, so each function bounds the work that
 out and named. Call these functions in a thread: even bounded, they take milliseconds.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any

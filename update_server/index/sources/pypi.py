@@ -4,8 +4,6 @@ So the service can replace today's index altogether. A project is listed if its 
 wants to be.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Mapping
 from datetime import datetime

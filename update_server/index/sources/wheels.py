@@ -5,8 +5,6 @@ stranger's code.) Parsers of TOML, YAML and manifests can be made to work for mi
 kilobytes, so a wheel is read in a child process with limits of time and memory.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import io
