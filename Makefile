@@ -90,7 +90,7 @@ seed: install ## Rebuild the shipped seed index from UPDATE_SERVER_UPSTREAM
 	$(BIN)/update-server index seed
 
 lock: install ## Resolve the dependencies again
-	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --no-emit-package napari-telemetry --extra postgresql --extra parquet pyproject.toml -o requirements.lock
+	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --no-emit-package napari-telemetry --extra postgresql pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --no-strip-extras --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-package napari-update-hook --no-emit-package napari-telemetry --extra postgresql --group dev pyproject.toml -o requirements-dev.lock
 
 demo: install ## Fill ./demo-data with two years of sample weeks, start the service on them and open the dashboard

@@ -1,4 +1,4 @@
-"""All public numbers in a folder, as a Data Package: CSV, Parquet and JSON, a data dictionary for programs and one for people.
+"""All public numbers in a folder, as a Data Package: CSV and JSON, a data dictionary for programs and one for people.
 
 ``datapackage.json`` follows the Data Package standard (datapackage.org). The same public numbers give the same bytes.
 """
@@ -37,16 +37,11 @@ RULE = (
 class Format(StrEnum):
     """A file format."""
 
-    PARQUET = "parquet"
     CSV = "csv"
     JSON = "json"
 
 
-MEDIA_TYPES = {Format.JSON: "application/json", Format.CSV: "text/csv", Format.PARQUET: "application/vnd.apache.parquet"}
-
-
-class MissingLibraryError(Exception):
-    """A format needs a library that is not installed; the message names it."""
+MEDIA_TYPES = {Format.JSON: "application/json", Format.CSV: "text/csv"}
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -59,11 +54,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Format]) -> int:
-    """Write all public numbers into ``folder``; return how many there are.
-
-    Raises MissingLibraryError before anything is written, and OSError.
-    """
-    writers = {one: writer_of(one) for one in formats}
+    """Write all public numbers into ``folder``; return how many there are. Raises OSError."""
     weeks = await aggregate.public_weeks()
     tables = [
         Table(
@@ -85,8 +76,8 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
             old.unlink()
     resources = []
     for table in tables:
-        for form, write in writers.items():
-            data = write(table)
+        for form in formats:
+            data = WRITERS[form](table)
             path = f"{form}/{table.name}.{form}"
             (folder / form).mkdir(exist_ok=True)
             (folder / path).write_bytes(data)
@@ -101,7 +92,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
         "resources": resources,
     }
     (folder / "datapackage.json").write_bytes(msgspec.json.format(msgspec.json.encode(package), indent=2) + b"\n")
-    (folder / "README.md").write_text(_readme(tables, weeks, list(writers)), "utf-8")
+    (folder / "README.md").write_text(_readme(tables, weeks, formats), "utf-8")
     (folder / "LICENSE").write_text(
         "To the extent possible under law, whoever made these numbers has waived all copyright and related rights to them:\n"
         f"{LICENCE['title']} ({LICENCE['name']}), {LICENCE['path']}\n",
@@ -160,21 +151,6 @@ def _resource(table: Table, form: Format, path: str, data: bytes) -> dict[str, A
     }
 
 
-def writer_of(form: Format) -> Callable[[Table], bytes]:
-    """Return what turns a table into the bytes of a file. Raises MissingLibraryError."""
-    if form is Format.CSV:
-        return _csv
-    if form is Format.JSON:
-        return _json
-    try:
-        import pyarrow  # noqa: F401 - only to see whether it is here
-    except ImportError as error:
-        raise MissingLibraryError(
-            "Parquet needs pyarrow: pip install 'napari-update-server[parquet]', or choose --format csv --format json."
-        ) from error
-    return _parquet
-
-
 def _csv(table: Table) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -187,23 +163,6 @@ def _json(table: Table) -> bytes:
     names = [name for name, _, _ in table.columns]
     rows = [dict(zip(names, row, strict=True)) for row in table.rows]
     return msgspec.json.format(msgspec.json.encode(rows), indent=1) + b"\n"
-
-
-def _parquet(table: Table) -> bytes:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    types = {"string": pa.string(), "integer": pa.int32()}
-    fields = [
-        pa.field(name, types[kind], nullable=False, metadata={"description": description})
-        for name, kind, description in table.columns
-    ]
-    schema = pa.schema(fields, metadata={"title": table.title, "description": RULE, "license": LICENCE["name"]})
-    columns = [list(column) for column in zip(*table.rows, strict=True)] or [[] for _ in fields]
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, fields, strict=True)]
-    sink = io.BytesIO()
-    parquet.write_table(pa.Table.from_arrays(arrays, schema=schema), sink, compression="zstd")
-    return sink.getvalue()
 
 
 def _readme(tables: Sequence[Table], weeks: Sequence[str], formats: Sequence[Format]) -> str:
@@ -223,3 +182,6 @@ def _readme(tables: Sequence[Table], weeks: Sequence[str], formats: Sequence[For
         lines += [f"| `{name}` | {kind} | {description} |" for name, kind, description in table.columns]
         lines.append("")
     return "\n".join(lines)
+
+
+WRITERS: dict[Format, Callable[[Table], bytes]] = {Format.CSV: _csv, Format.JSON: _json}

@@ -1,4 +1,4 @@
-"""The commands ``update-server db``: migrate, copy and back up the two stores."""
+"""The commands ``update-server db``: migrate and back up the two stores."""
 
 import asyncio
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.settings import AggregationSettings, Role, Store
+from aggregation.settings import Role, Store
 from migrations import StoreTooNewError, upgrade
 from migrations.rights import grant_public, grant_raw, role_of
 from update_server.settings import Settings
@@ -44,41 +44,6 @@ def migrate() -> None:
             errors.print(f"[red]Cannot migrate the {store} store: {first_line(error)}[/red]")
             raise typer.Exit(1) from error
         console.print(f"{store}: up to date" + (f", rights granted to {', '.join(granted)}" if granted else ""))
-
-
-@db_app.command()
-def copy(folder: Annotated[Path, typer.Argument(help="Data folder with the SQLite stores to be copied.")]) -> None:
-    """Copy both stores from SQLite files into the (empty) stores that the owner's URLs name. Stop the service first."""
-    from migrations.copying import CopyError, copy_stores
-
-    settings = read_settings()
-    source = AggregationSettings(data=folder, raw_url=None, aggregate_url=None)
-    sources = {store: source.url(store) or "" for store in Store}
-    if not (folder / "aggregate.sqlite3").exists():
-        errors.print(f"[red]There are no SQLite stores in {folder}.[/red]")
-        raise typer.Exit(2)
-    migrate()
-    targets = {store: url for store in Store if (url := settings.aggregation.url(store, Role.OWNER)) is not None}
-    if len(targets) < len(Store):
-        errors.print(
-            "[red]A store is switched off. Both must be named: AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL.[/red]"
-        )
-        raise typer.Exit(2)
-    try:
-        for store in Store:
-            asyncio.run(upgrade(store, sources[store]))
-        with console.status("copying") as status:
-            told = lambda table, rows: status.update(f"copying {table}: {rows:,} rows")  # noqa: E731
-            copied = asyncio.run(copy_stores(sources, targets, told))
-    except (CopyError, StoreTooNewError, SQLAlchemyError, OSError) as error:
-        reason = first_line(error) if isinstance(error, SQLAlchemyError) else error
-        errors.print(f"[red]Not copied: {reason}[/red]")
-        raise typer.Exit(1) from error
-    console.print("Copied " + ", ".join(f"{rows:,} {table}" for table, rows in copied.items()))
-    console.print(
-        f"Copy {folder / 'keys'} by hand, which signs certificates, if it is there. Delete {folder / 'raw'} once the service "
-        "runs on the new stores: raw reports are kept in one place, and for 60 days."
-    )
 
 
 @db_app.command()

@@ -16,7 +16,6 @@ from update_server.pages.example import example_batch
 
 _TABLES: dict[str, Any] = {
     "text/csv": {"schema": {"type": "string"}, "example": "week,plugin,people\n2026-W40,affinder,45\n"},
-    "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
 }
 REFERENCE = "#/components/schemas/{name}"
 

@@ -24,7 +24,7 @@ from aggregation.cli.options import (
     entry_of,
 )
 from aggregation.cli.output import confirmed, console, errors, print_json, several, were
-from aggregation.export import Format, MissingLibraryError, export, numbers_table, writer_of
+from aggregation.export import WRITERS, Format, export, numbers_table
 from aggregation.grafana import write as write_dashboards
 from aggregation.numbers import Numbers, read_numbers
 from aggregation.publication import LISTED_FROM, RULE
@@ -112,7 +112,7 @@ def show(
     if as_json:
         print_json(msgspec.to_builtins(shown))
     elif as_csv:
-        sys.stdout.write(writer_of(Format.CSV)(numbers_table(entry, shown.rows)).decode())
+        sys.stdout.write(WRITERS[Format.CSV](numbers_table(entry, shown.rows)).decode())
     else:
         _print_rows(entry, shown)
     if not as_json:
@@ -163,7 +163,7 @@ def _print_rows(entry: Entry, shown: Numbers) -> None:
 def export_command(
     folder: Annotated[Path, typer.Argument(help="Folder to write, made where it is missing.")],
     formats: Annotated[
-        list[Format] | None, typer.Option("--format", help="Once for each that is wanted. Default: all three.")
+        list[Format] | None, typer.Option("--format", help="csv or json; may be repeated. Default: both.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     as_json: JsonOption = False,
@@ -176,10 +176,7 @@ def export_command(
         async with aggregate_store() as aggregate:
             if not await aggregate.public_weeks():
                 raise UsageError("No week has been published yet: there is nothing to export.")
-            try:
-                return await export(aggregate, folder, list(dict.fromkeys(formats or Format)))
-            except MissingLibraryError as error:
-                raise UsageError(str(error)) from error
+            return await export(aggregate, folder, list(dict.fromkeys(formats or Format)))
 
     numbers = run(work)
     if as_json:

@@ -146,7 +146,7 @@ def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_five(both
         assert all(number >= 10 and number % 5 == 0 for number in numbers), (place, numbers)
     pages = ("/dashboard", "/plugins", "/plugins/affinder", "/pythons")
     answers = ("/api/stats/napari", "/api/stats/plugins/affinder/badge")
-    files = ("export csv", "export json", "export parquet", "certificate", "/certificates/")
+    files = ("export csv", "export json", "certificate", "/certificates/")
     kinds = (*pages, *answers, *files)
     for kind in kinds:  # the check would pass on nothing, too
         assert any(place.startswith(kind) and numbers for place, numbers in counts.items()), kind
@@ -160,7 +160,7 @@ def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, See
             assert not any(name in text for name in HIDDEN), place
         elif "/stats/" in place and not place.endswith("/badge"):
             assert not any(name in json.dumps(json.loads(text)["rows"]) for name in HIDDEN), place
-        elif place.startswith(("export", "certificate")) and not place.endswith("parquet"):
+        elif place.startswith(("export", "certificate")):
             assert not any(re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) for name in HIDDEN), place
 
 
@@ -220,11 +220,6 @@ def _counts(place: str, content: str | bytes) -> Iterator[int]:
         yield from (int(number) for number in re.findall(r'"message":"([0-9]+)\+"', text))
     elif place.endswith(("csv",)):
         yield from (int(row["people"]) for row in csv.DictReader(io.StringIO(text)) if "people" in row)
-    elif place.endswith(".parquet"):
-        from pyarrow import parquet
-
-        table = parquet.read_table(io.BytesIO(content if isinstance(content, bytes) else content.encode()))
-        yield from (table["people"].to_pylist() if "people" in table.column_names else [])
     elif (place.startswith("certificate ") and place.endswith(tuple(PEOPLE))) or place.endswith(".jws"):
         yield from _people_in(_payload(text.strip()))
     elif text.lstrip().startswith(("{", "[")):

@@ -17,11 +17,11 @@ from msgspec import Struct
 from napari_telemetry.weeks import InvalidWeekError, start_of
 
 from aggregation.catalogue import Entry, topics
-from aggregation.export import MEDIA_TYPES, Format, MissingLibraryError, numbers_table, writer_of
+from aggregation.export import MEDIA_TYPES, WRITERS, Format, numbers_table
 from aggregation.numbers import ALL_ROWS, read_numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.records import Records
-from update_server.problems import Problem, bad_query
+from update_server.problems import bad_query
 from update_server.representations import Body, respond
 from update_server.services import Services
 from update_server.statistics import described
@@ -48,7 +48,7 @@ Limit = Annotated[
     int | None,
     QueryParameter(name="limit", ge=1, le=MOST_ROWS, description=f"rows of a page. Default: {ROWS_A_PAGE} as JSON, else all"),
 ]
-Form = Annotated[str, QueryParameter(name="format", description="json, csv or parquet")]
+Form = Annotated[str, QueryParameter(name="format", description="json or csv")]
 
 
 def _operation(name: str) -> OperationIDCreator:
@@ -73,7 +73,7 @@ class _Query(Struct, frozen=True):
 
     @property
     def rows(self) -> int:
-        """How many rows go into the answer at most: CSV and Parquet are whole unless ``limit`` is given."""
+        """How many rows go into the answer at most: CSV is whole unless ``limit`` is given."""
         return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else ALL_ROWS)
 
     def next(self, path: str) -> str:
@@ -248,11 +248,7 @@ async def _answer(
             return Body(msgspec.json.encode(numbers), headers=headers)
         name = "-".join((entry.id, *fixed.values()))
         headers["content-disposition"] = f'attachment; filename="{name}.{asked.form}"'
-        try:
-            content = writer_of(asked.form)(numbers_table(entry, numbers.rows))
-        except MissingLibraryError as error:
-            raise Problem(501, "This server was installed without Parquet: choose format=csv or format=json.") from error
-        return Body(content, MEDIA_TYPES[asked.form], headers=headers)
+        return Body(WRITERS[asked.form](numbers_table(entry, numbers.rows)), MEDIA_TYPES[asked.form], headers=headers)
 
     return respond(request, await services.cache.body(("stats", path, entry.id, asked), make))
 

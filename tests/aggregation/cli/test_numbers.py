@@ -47,8 +47,7 @@ def test_an_export_has_every_number_in_each_format_and_says_what_it_is(command: 
         as_csv = list(csv.DictReader((out / f"csv/{entry.id}.csv").open()))
         assert as_json == flat
         assert as_csv == [{name: str(value) for name, value in row.items()} for row in flat]
-        assert _parquet(out / f"parquet/{entry.id}.parquet") == flat
-        for form in ("json", "csv", "parquet"):
+        for form in ("json", "csv"):
             resource = described[f"{form}/{entry.id}.{form}"]
             data = (out / resource["path"]).read_bytes()
             assert resource["hash"] == f"sha256:{hashlib.sha256(data).hexdigest()}"
@@ -62,21 +61,14 @@ def test_an_export_has_every_number_in_each_format_and_says_what_it_is(command: 
     assert "rounded down" in (out / "README.md").read_text()
 
 
-def _parquet(file: Path) -> list[dict[str, object]]:
-    from pyarrow import parquet
-
-    rows: list[dict[str, object]] = parquet.read_table(file).to_pylist()
-    return rows
-
-
 def test_an_export_in_one_format_and_into_a_folder_that_is_not_empty(command: Command, tmp_path: Path) -> None:
     command.publish(W40=25)
     out = tmp_path / "export"
     command("export", str(out), "--format", "csv")
-    assert not (out / "parquet").exists()
+    assert not (out / "json").exists()
     assert "--force" in command("export", str(out), code=2).output
     command("export", str(out), "--force")
-    assert (out / "parquet").exists()
+    assert (out / "json").exists()
 
 
 def test_a_retracted_number_is_gone_and_its_reason_stays(command: Command) -> None:
