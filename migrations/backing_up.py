@@ -8,7 +8,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-SAVED = ("aggregate.sqlite3", "index.sqlite3")
+NUMBERS = "aggregate.sqlite3"
+INDEX = "index.snapshot"
 KEYS = "keys"
 
 
@@ -22,28 +23,26 @@ def back_up(data: Path, folder: Path, key_folder: Path | None = None) -> list[Pa
     To restore it, put the files into an empty data folder. ``key_folder``: where the keys are, if not in the data folder.
     Raises BackupError and OSError.
     """
-    if not (data / SAVED[0]).exists():
-        raise BackupError(f"There is no {SAVED[0]} in {data}. On PostgreSQL, use pg_dump on the aggregate store.")
+    if not (data / NUMBERS).exists():
+        raise BackupError(f"There is no {NUMBERS} in {data}. On PostgreSQL, use pg_dump on the aggregate store.")
     try:
         folder.mkdir(parents=True, mode=0o700)
     except FileExistsError as error:
-        raise BackupError(f"{folder} is there already: name a folder that is not.") from error
-    files = []
-    for name in SAVED:
-        if (data / name).exists():
-            target = folder / name
-            target.touch(mode=0o600)
-            with (
-                contextlib.closing(sqlite3.connect(f"{(data / name).resolve().as_uri()}?mode=ro", uri=True)) as source,
-                contextlib.closing(sqlite3.connect(target)) as copy,
-            ):
-                source.backup(copy)
-                (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise BackupError(f"The copy of {name} is damaged ({verdict}), and so may be the original.")
-            files.append(target)
+        raise BackupError(f"{folder} exists already. Choose a new folder.") from error
+    target = folder / NUMBERS
+    target.touch(mode=0o600)
+    with (
+        contextlib.closing(sqlite3.connect(f"{(data / NUMBERS).resolve().as_uri()}?mode=ro", uri=True)) as source,
+        contextlib.closing(sqlite3.connect(target)) as copy,
+    ):
+        source.backup(copy)
+        (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise BackupError(f"The copy of {NUMBERS} is damaged ({verdict}), and so may be the original.")
+    if (data / INDEX).exists():
+        shutil.copyfile(data / INDEX, folder / INDEX)
+        (folder / INDEX).chmod(0o600)
     keys = key_folder or data / KEYS
     if keys.is_dir():
-        shutil.copytree(keys, folder / KEYS)  # with its modes: nobody else may read a private key
-        files += sorted(path for path in (folder / KEYS).rglob("*") if path.is_file())
-    return files
+        shutil.copytree(keys, folder / KEYS)  # with its modes: only the owner may read a private key
+    return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -124,7 +124,7 @@ async def running(services: Services) -> AsyncIterator[None]:
             scheduler = make_scheduler(services)
             scheduler.start()
             stack.push_async_callback(scheduler.stop)
-        if services.has_replicas or not services.settings.jobs:  # else no other process refreshes
+        if not services.settings.jobs:  # another process refreshes the index
             background.append(asyncio.create_task(watch_snapshot(services)))
         stack.push_async_callback(_cancel, background)
         yield

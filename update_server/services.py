@@ -54,11 +54,6 @@ class Services:
         """Whether everything that a start compresses is compressed."""
         self._allowed: tuple[LoadedIndex, Allowed] | None = None
 
-    @property
-    def has_replicas(self) -> bool:
-        """Whether other processes on other machines may share the stores: then the index is shared through them too."""
-        return self.aggregate.engine.dialect.name != "sqlite"
-
     def _stores_of_jobs(self, role: Role) -> tuple[RawStore | None, AggregateStore]:
         """The stores as the scheduled jobs open them: with the scheduler's rights, also where they run in a web process."""
         stores = self.settings.aggregation

@@ -154,4 +154,4 @@ class Settings(BaseSettings):
     @property
     def snapshot_path(self) -> Path:
         """The index on disk."""
-        return self.data / "index.sqlite3"
+        return self.data / "index.snapshot"

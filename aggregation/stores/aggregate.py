@@ -18,11 +18,9 @@ from aggregation.stores.aggregate_tables import (
     JOB_RUNS,
     PUBLISHED_WEEKS,
     RETRACTIONS,
-    SHARED,
     VALUES,
     AggregationRun,
     JobRun,
-    aware,
     in_utc,
 )
 from aggregation.stores.engines import WRITES
@@ -138,11 +136,9 @@ class AggregateStore:
             sa.select(sa.func.count()).select_from(table).scalar_subquery()
             for table in (PUBLISHED_WEEKS, RETRACTIONS, INSPECTIONS, CERTIFICATES)
         ]
-        newest = [
-            sa.select(sa.func.max(column)).scalar_subquery() for column in (PUBLISHED_WEEKS.c.published_at, SHARED.c.as_of)
-        ]
+        newest = sa.select(sa.func.max(PUBLISHED_WEEKS.c.published_at)).scalar_subquery()
         async with self.engine.connect() as connection:
-            return tuple(str(value) for value in (await connection.execute(sa.select(*newest, *counted))).one())
+            return tuple(str(value) for value in (await connection.execute(sa.select(newest, *counted))).one())
 
     async def values_of(self, entry: Entry) -> list[str]:
         """Return the values of an entry's first dimension that have a public number, in order."""
@@ -163,22 +159,6 @@ class AggregateStore:
                 await connection.execute(sa.insert(CELLS), some)
             await connection.execute(sa.insert(AGGREGATION_RUNS), run.model_dump(exclude={"id"}))
         return True
-
-    async def share(self, name: str, as_of: datetime, content: bytes) -> None:
-        """Keep something for all processes, in place of what was there by that name."""
-        async with self.engine.execution_options(**WRITES).begin() as connection:
-            await connection.execute(sa.delete(SHARED).where(SHARED.c.name == name))
-            await connection.execute(sa.insert(SHARED).values(name=name, as_of=as_of, content=content))
-
-    async def shared(self, name: str, newer_than: datetime | None = None) -> bytes | None:
-        """Return what is kept by a name, or None where there is nothing, or nothing newer than ``newer_than``."""
-        mine = SHARED.c.name == name
-        async with self.engine.connect() as connection:
-            as_of = await connection.scalar(sa.select(SHARED.c.as_of).where(mine))
-            if as_of is None or (newer_than is not None and aware(as_of) <= newer_than):
-                return None
-            content: bytes | None = await connection.scalar(sa.select(SHARED.c.content).where(mine))
-            return content
 
     async def job_started(self, job: str, now: datetime) -> int:
         """Write down that a job begins; return the number of this run.

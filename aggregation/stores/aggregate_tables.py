@@ -71,19 +71,6 @@ class JobRun(AggregateBase, table=True):
     error: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
 
 
-class Shared(AggregateBase, table=True):
-    """What one process reads from the internet for all: ``index``, for replicas without a common disk; ``downloads``.
-
-    ``as_of``: when it was read.
-    """
-
-    __tablename__ = "shared"
-
-    name: str = Field(primary_key=True, max_length=16)
-    as_of: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    content: bytes = Field(sa_type=sa.LargeBinary)
-
-
 class RetractionRow(AggregateBase, table=True):
     """Numbers that were taken back, and why: the reason stays public.
 
@@ -147,7 +134,6 @@ CELLS: sa.Table = Cell.__table__  # type: ignore[attr-defined]
 PUBLISHED_WEEKS: sa.Table = PublishedWeek.__table__  # type: ignore[attr-defined]
 AGGREGATION_RUNS: sa.Table = AggregationRun.__table__  # type: ignore[attr-defined]
 JOB_RUNS: sa.Table = JobRun.__table__  # type: ignore[attr-defined]
-SHARED: sa.Table = Shared.__table__  # type: ignore[attr-defined]
 VALUES = tuple(CELLS.c[f"value_{number}"] for number in range(1, MOST_DIMENSIONS + 1))
 RETRACTIONS: sa.Table = RetractionRow.__table__  # type: ignore[attr-defined]
 INSPECTIONS: sa.Table = Inspection.__table__  # type: ignore[attr-defined]

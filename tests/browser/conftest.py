@@ -33,7 +33,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     now, weeks, people = NOW, WEEKS, PEOPLE
     place = os.environ.get("TEST_INDEX")
     if place and (real := previous(place)):
-        snapshot.write(real, folder / "index.sqlite3")
+        snapshot.write(real, folder / "index.snapshot")
         now, weeks, people = f"{real.facts.as_of:%Y-%m-%dT%H:%M:%SZ}", 60, 900
     else:
         write_snapshot(folder)

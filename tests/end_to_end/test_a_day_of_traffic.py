@@ -91,7 +91,7 @@ def test_nobody_is_in_any_log_and_identifiers_are_in_the_raw_store_alone(tmp_pat
     held = [identifier(person) for person in people if person % 4]
     deleted = [identifier(person) for person in people if not person % 4]
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"2026-W47.sqlite3", "aggregate.sqlite3", "index.sqlite3", server.log.name} <= {path.name for path in files}
+    assert {"2026-W47.sqlite3", "aggregate.sqlite3", "index.snapshot", server.log.name} <= {path.name for path in files}
     for path in files:
         content = everything_in(path)
         for text in (*ADDRESSES, AGENT, "somebody-elses-laptop", *PRIVATE, *deleted):

@@ -164,7 +164,7 @@ def test_the_service_says_that_it_takes_reports_and_so_can_a_folder_beside_it(
 
 def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service: Server) -> None:
     paths = [
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != "index.sqlite3"
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != "index.snapshot"
     ]
     assert len(paths) > 60
     for path in paths:
@@ -258,7 +258,7 @@ def test_files_of_a_project_that_is_gone_go_and_files_of_others_stay(folder: Pat
 
 
 def test_a_previous_index_that_is_out_of_reach_is_an_error(upstream: str, tmp_path: Path) -> None:
-    (tmp_path / "index.sqlite3").write_bytes(b"of another version")
+    (tmp_path / "index.snapshot").write_bytes(b"of another version")
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "mine.txt").write_text("a file of somebody else")
     assert build(tmp_path, upstream)[0] == 0, "nothing can be taken over, and all was read"

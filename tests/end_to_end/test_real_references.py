@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def index(folder: Path) -> Index:
-    found = read(folder / "index.sqlite3")
+    found = read(folder / "index.snapshot")
     assert found is not None
     return found
 

@@ -37,7 +37,7 @@ async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_clien
         await CertificateStore(services.aggregate.engine).add_key(new_key(data / "keys", NOW))
         files = back_up(data, saved)  # while it runs
         before = {path: (await client.get(path)).json() for path in PATHS}
-    assert {path.name for path in files} >= {"aggregate.sqlite3", "index.sqlite3"}
+    assert {path.name for path in files} >= {"aggregate.sqlite3", "index.snapshot"}
     identifiers = [report(person).identifier.encode() for person in range(40)]
     assert not [path for path in files if any(one in path.read_bytes() for one in identifiers)]
     assert not [path for path in saved.rglob("*") if "raw" in path.name]
@@ -59,4 +59,4 @@ def test_the_command(tmp_path: Path) -> None:
     assert told.exit_code == 0, told.stderr
     assert "aggregate.sqlite3" in told.stdout
     again = invoke("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
-    assert (again.exit_code, "is there already" in again.stderr) == (1, True)
+    assert (again.exit_code, "exists already" in again.stderr) == (1, True)

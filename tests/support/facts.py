@@ -63,4 +63,4 @@ def write_snapshot(folder: Path, projects: Sequence[MadeProject] = PLUGINS) -> N
     """Put the snapshot of some made projects where a service with this data folder finds it."""
     from update_server.index import snapshot
 
-    snapshot.write(index_of(projects), folder / "index.sqlite3")
+    snapshot.write(index_of(projects), folder / "index.snapshot")

@@ -90,7 +90,7 @@ class Installation:
     def start_server(self, port: int) -> None:
         """Start a web process, or start it again."""
         own = {
-            "UPDATE_SERVER_DATA": str(self.folder / f"data-{port}"),
+            "UPDATE_SERVER_DATA": str(self.folder / "data"),
             "UPDATE_SERVER_PORT": str(port),
             "UPDATE_SERVER_JOBS": "false",
             "UPDATE_SERVER_LEVEL_HOSTS": str({level: f"{level}.{SITE}" for level in LEVELS}).replace("'", '"'),
@@ -191,40 +191,17 @@ def running_installation(folder: Path, upstream: str, *, servers: int = 2, **set
         assert migrated.wait(120) == 0, installation.logs["migrate"].read_text()
         scheduler = installation.run("scheduler", ["update_server", "scheduler"], scheduling(installation, upstream))
         stack.callback(end, scheduler)
-        _wait_for_the_index(installation, scheduler)
+        wait_until(
+            (folder / "data" / "index.snapshot").exists,
+            lambda: f"the scheduler wrote no index:\n{installation.logs['scheduler'].read_text('utf-8')[-3000:]}",
+            scheduler,
+            seconds=180,
+        )
         for _ in range(servers):
             installation.start_server(reserved_port())
         stack.callback(lambda: [end(process) for process in installation.servers.values()])
         stack.enter_context(running_caddy(installation, caddy))
-        wait_until(
-            lambda: all(
-                (httpx.get(f"http://127.0.0.1:{port}/health/ready", timeout=10).json()["index"]["origin"] or "") == "snapshot"
-                for port in installation.servers
-            ),
-            "the web processes did not take over the index",
-            seconds=90,  # they look every half minute
-        )
         yield installation
-
-
-def _wait_for_the_index(installation: Installation, scheduler: subprocess.Popen[bytes]) -> None:
-    try:
-        wait_until(lambda: _is_shared(installation), "", scheduler, seconds=180)
-    except AssertionError:
-        log = installation.logs["scheduler"].read_text("utf-8")
-        raise AssertionError(f"the scheduler did not share an index:\n{log[-3000:]}") from None
-
-
-def _is_shared(installation: Installation) -> bool:
-    query = "SELECT count(*) FROM shared WHERE name = 'index'"
-    told = subprocess.run(
-        ["psql", "-At", "-h", "127.0.0.1", "-p", str(installation.aggregate.port), "-U", "scheduler", "aggregate", "-c", query],
-        env=os.environ | {"PGPASSFILE": installation.secrets.pgpass("scheduler")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return told.stdout.strip() not in ("", "0")
 
 
 def migrating(installation: Installation) -> dict[str, str]:
@@ -241,7 +218,7 @@ def migrating(installation: Installation) -> dict[str, str]:
 def scheduling(installation: Installation, upstream: str) -> dict[str, str]:
     """Return the settings of the scheduler."""
     return {
-        "UPDATE_SERVER_DATA": str(installation.folder / "data-scheduler"),
+        "UPDATE_SERVER_DATA": str(installation.folder / "data"),
         "UPDATE_SERVER_UPSTREAM": upstream,
         "AGGREGATION_RAW_URL": installation.url("raw", "scheduler"),
         "AGGREGATION_AGGREGATE_URL": installation.url("aggregate", "scheduler"),

@@ -40,7 +40,7 @@ def _quick_starts() -> Iterator[None]:
 @contextlib.asynccontextmanager
 async def running_client(folder: Path, *, snapshot: bool = True, wait: bool = True, **changes: Any) -> AsyncIterator[Client]:
     """Run an application on a data folder; ``changes`` are settings. ``snapshot=False``: with no index on disk."""
-    if snapshot and not (folder / "index.sqlite3").exists():
+    if snapshot and not (folder / "index.snapshot").exists():
         write_snapshot(folder)
     options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
     settings = Settings(**options)

@@ -6,18 +6,20 @@ They cover everybody's installations, which the numbers of people who take part 
 import asyncio
 import re
 from collections import Counter
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import msgspec
 import structlog
 from msgspec import Struct
 
-from aggregation.stores.aggregate import AggregateStore
+from update_server.index.snapshot import replace_file
 from update_server.index.sources.fetching import Fetcher, RefusedError, TooLongError, UpstreamError, new_client
 from update_server.index.store import IndexStore
 from update_server.settings import Settings
 
-NAME = "downloads"
+NAME = "downloads.json"
 EVERY_S = 3600
 """How often to look whether they are a day old."""
 FRESH = timedelta(hours=20)
@@ -52,22 +54,31 @@ class _Answer(Struct):
     data: list[_Row]
 
 
-_all = msgspec.json.Decoder(dict[str, Downloads])
+class _Kept(Struct, frozen=True):
+    """``as_of``: when all were read last; earlier if reading was interrupted."""
+
+    as_of: datetime
+    packages: dict[str, Downloads]
 
 
-async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: AggregateStore, now: datetime) -> None:
-    """Read every plugin's downloads, the oldest first, and store them for all processes.
+_decode = msgspec.json.Decoder(_Kept).decode
 
-    It takes half an hour. What was read is stored on the way, so that a restart goes on where it was. A service that does not
-    answer is asked again by the next run: nothing else depends on it.
+
+async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime) -> None:
+    """Read every plugin's downloads, the oldest first, into a file of the data folder.
+
+    It takes half an hour; a restart goes on where it was. A service that does not answer is asked again by the next run.
     """
-    if index.loaded is None or await aggregate.shared(NAME, now - FRESH) is not None:
+    path = settings.data / NAME
+    kept = _kept(path)
+    if index.loaded is None or kept.as_of > now - FRESH:
         return  # nothing to ask for, or they were read today
-    known = await known_downloads(aggregate)
+    known = dict(kept.packages)
     base = settings.upstreams.downloads
     keys = sorted(
         index.loaded.packages.keys() - {"napari"}, key=lambda key: (known[key].until if key in known else date.min, key)
     )
+    as_of = kept.as_of
     try:
         async with new_client([base]) as client:
             fetcher = Fetcher(client, [base], 1)
@@ -82,22 +93,25 @@ async def refresh_downloads(settings: Settings, index: IndexStore, aggregate: Ag
                 if found is not None:
                     known[key] = found
                 if number % STORED_EVERY == 0:
-                    await aggregate.share(NAME, now - FRESH, msgspec.json.encode(known))
+                    replace_file(path, msgspec.json.encode(_Kept(as_of, known)))
                 await asyncio.sleep(PAUSE_S)
+        as_of = now
+        log.info("downloads_read", packages=len(known))
     except UpstreamError as error:
         log.warning("downloads_not_read", error=str(error))
-        await aggregate.share(NAME, now - FRESH, msgspec.json.encode(known))
-    else:
-        await aggregate.share(NAME, now, msgspec.json.encode(known))
-        log.info("downloads_read", packages=len(known))
+    replace_file(path, msgspec.json.encode(_Kept(as_of, known)))
 
 
-async def known_downloads(aggregate: AggregateStore) -> dict[str, Downloads]:
-    """Return the downloads that are kept, by package; none if a version of this program wrote them that had another form."""
+def known_downloads(folder: Path) -> Mapping[str, Downloads]:
+    """Return the downloads that a data folder has, by package; none if the file is missing or of another version."""
+    return _kept(folder / NAME).packages
+
+
+def _kept(path: Path) -> _Kept:
     try:
-        return _all.decode(await aggregate.shared(NAME) or b"{}")
-    except msgspec.DecodeError:
-        return {}
+        return _decode(path.read_bytes())
+    except (OSError, msgspec.MsgspecError):
+        return _Kept(datetime.min.replace(tzinfo=UTC), {})
 
 
 def current(found: Downloads | None, now: datetime) -> Downloads | None:

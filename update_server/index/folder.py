@@ -5,7 +5,6 @@ an upstream fails to give.
 """
 
 import http.client
-import os
 import tempfile
 import urllib.error
 import urllib.request
@@ -18,7 +17,6 @@ from update_server.index.files import files_of
 from update_server.index.snapshot import Index
 from update_server.index.table import Tables, make_tables
 
-SNAPSHOT = "index.sqlite3"
 MAX_SNAPSHOT = 512 * 2**20
 
 log = structlog.get_logger()
@@ -33,27 +31,17 @@ def write(index: Index, tables: Tables, folder: Path) -> int:
 
     Each file is replaced in one step, and only if its content has changed; other files in the folder stay. Raises OSError.
     """
-    earlier = _read(folder / SNAPSHOT)
+    earlier = _read(folder / snapshot.NAME)
     wanted = {folder / path.removeprefix("/"): file.content for path, file in files_of(index, tables).items()}
     for path, content in wanted.items():
         if not path.is_file() or path.read_bytes() != content:
-            _replace(path, content)
+            snapshot.replace_file(path, content)
     if earlier is not None:
         for name in files_of(earlier, make_tables(earlier.facts, {}, 0)):
             if (path := folder / name.removeprefix("/")) not in wanted:
                 path.unlink(missing_ok=True)
-    snapshot.write(index, folder / SNAPSHOT)
-    (folder / SNAPSHOT).chmod(0o644)
+    snapshot.write(index, folder / snapshot.NAME)
     return len(wanted)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    Path(name).chmod(0o644)  # a web server runs as somebody else
-    Path(name).replace(path)
 
 
 def previous(place: str) -> Index | None:
@@ -62,10 +50,10 @@ def previous(place: str) -> Index | None:
     Raises NoPreviousIndexError where it cannot be asked for: then its entries must not be lost.
     """
     if not place.startswith(("http://", "https://")):
-        return _read(Path(place) / SNAPSHOT)
-    address = f"{place.rstrip('/')}/{SNAPSHOT}"
+        return _read(Path(place) / snapshot.NAME)
+    address = f"{place.rstrip('/')}/{snapshot.NAME}"
     with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / SNAPSHOT
+        path = Path(name) / snapshot.NAME
         try:
             with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - of the operator's choice
                 path.write_bytes(answer.read(MAX_SNAPSHOT))

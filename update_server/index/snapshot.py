@@ -1,12 +1,11 @@
-"""The index on disk: one SQLite file, written whole and swapped in, so that a restart serves at once and offline."""
+"""The index on disk: one file, replaced in one step, so that a restart serves at once and offline."""
 
-import contextlib
 import gzip
 import os
-import sqlite3
 import tempfile
+import zlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -16,8 +15,9 @@ from msgspec import Struct, field
 
 from update_server.index.model import FACTS_FORMAT, Facts
 
-APPLICATION_ID = 0x6E617069  # "napi": tells our file from any other SQLite file
-SNAPSHOT_FORMAT = 2
+NAME = "index.snapshot"
+MAGIC = b"napari index 3\n"
+"""First bytes of the file, with the version of its format."""
 
 
 class Origin(StrEnum):
@@ -73,76 +73,55 @@ class Index(Struct, frozen=True):
     refused_wheels: Mapping[str, str] = field(default_factory=dict)
 
 
-_decode_index = msgspec.json.Decoder(Index).decode  # not in the threads: see sources/parsing.py
+class _File(Struct):
+    index: bytes
+    documents: Mapping[str, Document]
+
+
+# Made here, and not in the threads: see sources/parsing.py.
+_decode_file = msgspec.msgpack.Decoder(_File).decode
+_decode_index = msgspec.json.Decoder(Index).decode
 
 
 class BrokenSnapshotError(Exception):
-    """A file that this version cannot read as an index. The text says what to do."""
+    """A file that this version cannot read as an index."""
 
 
 def write(index: Index, path: Path) -> None:
-    """Replace the snapshot at ``path`` in one step: a reader, or a kill, sees the old file or the new one."""
+    """Replace the snapshot at ``path``. Raises OSError."""
+    bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=Origin.SNAPSHOT))
+    file = _File(gzip.compress(bare, 6, mtime=0), index.documents)
+    replace_file(path, MAGIC + msgspec.msgpack.encode(file))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file in one step: a reader, or a kill, sees the old one or the new one. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=path.name + ".", suffix=".new", dir=path.parent)
-    os.close(handle)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     temporary = Path(name)
     try:
-        _write(index, temporary)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)  # another user may serve it: public data
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _write(index: Index, path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA journal_mode = OFF")  # a file that fails is thrown away: nothing has to be undone
-        database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        database.execute(f"PRAGMA user_version = {SNAPSHOT_FORMAT}")
-        database.execute("CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID")
-        database.execute("CREATE TABLE documents (path TEXT PRIMARY KEY, etag TEXT, body BLOB NOT NULL)")
-        bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=Origin.SNAPSHOT))
-        database.execute("INSERT INTO meta VALUES ('index', ?)", (gzip.compress(bare, 6, mtime=0),))
-        database.executemany(
-            "INSERT INTO documents VALUES (?, ?, ?)",
-            ((path, document.etag, document.body) for path, document in index.documents.items()),
-        )
-        database.commit()
-
-
 def read(path: Path) -> Index | None:
-    """Return the index at ``path``, or None where there is no file. Raises BrokenSnapshotError, which names path and reason."""
-    if not path.exists():
-        return None
+    """Return the index at ``path``, or None if there is no file. Raises BrokenSnapshotError with file name and reason."""
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
-            _check_form(database, path)
-            (packed,) = database.execute("SELECT value FROM meta WHERE name = 'index'").fetchone()
-            index = _decode_index(gzip.decompress(packed))
-            documents = {
-                name: Document(body, etag) for name, etag, body in database.execute("SELECT path, etag, body FROM documents")
-            }
-    except (sqlite3.Error, OSError, EOFError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        content = path.read_bytes()
+        if not content.startswith(MAGIC):
+            raise ValueError("it is not a snapshot of this version")
+        file = _decode_file(memoryview(content)[len(MAGIC) :])
+        index = _decode_index(gzip.decompress(file.index))
+        if index.facts.format != FACTS_FORMAT:
+            raise ValueError(f"its facts are of format {index.facts.format}, not {FACTS_FORMAT}")
+    except FileNotFoundError:
+        return None
+    except (OSError, EOFError, ValueError, zlib.error, msgspec.MsgspecError) as error:
         raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: {error}") from error
-    if index.facts.format != FACTS_FORMAT:
-        raise BrokenSnapshotError(
-            f"Cannot read the index snapshot {path.name}: its facts are of format {index.facts.format}, not {FACTS_FORMAT}"
-        )
-    return msgspec.structs.replace(index, documents=documents)
-
-
-def _check_form(database: sqlite3.Connection, path: Path) -> None:
-    (application,) = database.execute("PRAGMA application_id").fetchone()
-    (version,) = database.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID:
-        raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: it is another program's file")
-    if version != SNAPSHOT_FORMAT:
-        raise BrokenSnapshotError(
-            f"Cannot read the index snapshot {path.name}: it was written in format {version}, not {SNAPSHOT_FORMAT}"
-        )
-
-
-def move_aside(path: Path) -> Path:
-    """Rename a file that cannot be read, so that it can be looked at and stands in nobody's way; return its new name."""
-    aside = path.with_name(f"{path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-    path.replace(aside)
-    return aside
+    return msgspec.structs.replace(index, documents=file.documents)

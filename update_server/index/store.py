@@ -5,7 +5,6 @@ A reader takes one reference and has a whole index: the swap is one assignment.
 
 import asyncio
 import gc
-import sqlite3
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -93,21 +92,18 @@ class IndexStore:
         self.loaded: LoadedIndex | None = None
         self.last_refresh: RefreshOutcome | None = None
         self.error: str | None = None
-        """Why nothing is served, or what was moved aside, in a sentence."""
+        """Why nothing is served, or why the snapshot was not written."""
 
     def load(self, *, compress: bool = False) -> None:
         """Serve the snapshot, or on the very first start the seed. At a start at once, and then `compress`.
 
-        A snapshot or seed that is broken is moved aside and nothing is served until a refresh succeeds: falling back from a
-        broken snapshot to the older seed would silently take answers back. The shipped seed is left in its place, which is the
-        package manager's.
+        If it is broken, nothing is served until a refresh succeeds: the older seed would silently take answers back.
         """
         try:
             index = snapshot.read(self._snapshot_path) or seed.read(self._seed_path or seed.shipped())
-        except BrokenSnapshotError as error:
-            self._report(str(error), self._snapshot_path)
-        except seed.BrokenSeedError as error:
-            self._report(str(error), self._seed_path)
+        except (BrokenSnapshotError, seed.BrokenSeedError) as error:
+            self.error = f"{error}. A new index is built from the upstream."
+            log.error("index_unreadable", message=self.error)
         else:
             self._note_file()
             self._serve(index, compress=compress)
@@ -122,26 +118,6 @@ class IndexStore:
         self.load(compress=True)
         return True
 
-    def adopt(self, packed: bytes) -> bool:
-        """Serve a snapshot that another replica offers, and keep it; tell whether it could be read, else nothing changes."""
-        temporary = self._snapshot_path.with_suffix(".shared")
-        try:
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(packed)
-            index = snapshot.read(temporary)
-            temporary.replace(self._snapshot_path)
-        except (BrokenSnapshotError, OSError) as error:
-            log.error("shared_index_unreadable", error=str(error))
-            return False
-        finally:
-            temporary.unlink(missing_ok=True)
-        if index is None:
-            return False
-        self._note_file()
-        self._serve(index, compress=True)
-        log.info("index_taken_from_replica", packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat())
-        return True
-
     def _tables_of(self, index: Index, changed: Mapping[str, datetime]) -> Tables:
         if self._notices_path is not None:
             try:
@@ -153,10 +129,6 @@ class IndexStore:
                 log.error("notices_faulty", message=self.notices_error)
         return make_tables(index.facts, changed, self._check_again_s, takes_reports=self._takes_reports, notices=self._notices)
 
-    def packed(self) -> bytes:
-        """Return the snapshot as it lies on disk, to be offered to other replicas. Raises OSError."""
-        return self._snapshot_path.read_bytes()
-
     def replace(self, index: Index) -> None:
         """Serve a new index and keep it on disk. Where the disk is full or read-only, it is served all the same."""
         tables = self._tables_of(index, self.loaded.tables.changed if self.loaded else {})
@@ -165,8 +137,8 @@ class IndexStore:
         try:
             snapshot.write(index, self._snapshot_path)
             self._note_file()
-        except (OSError, sqlite3.Error) as error:
-            reason = getattr(error, "strerror", None) or error
+        except OSError as error:
+            reason = error.strerror or error
             name = self._snapshot_path.name  # no path: this is shown in public
             self.error = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
             log.error("snapshot_not_written", message=self.error)
@@ -189,14 +161,6 @@ class IndexStore:
         self.error = None
         if compress:
             _freeze_gc()
-
-    def _report(self, message: str, broken: Path | None) -> None:
-        try:
-            moved = f" It was moved aside to {snapshot.move_aside(broken).name}." if broken and broken.exists() else ""
-        except OSError as error:
-            moved = f" It could not be moved aside ({error}): delete it."
-        self.error = f"{message}.{moved} A new index is built from the upstream."
-        log.error("index_unreadable", message=self.error)
 
     def _stat(self) -> tuple[int, int] | None:
         try:

@@ -133,7 +133,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             last_week = next(reversed(of_people["weeks"]), None)
             by_plugin = await people_by_plugin(last_week)
             mine = by_plugin.get(key)
-            known = await known_downloads(services.aggregate) if services.settings.downloads else {}
+            known = known_downloads(services.settings.data) if services.settings.downloads else {}
             downloads = current(known.get(key), services.clock.now())
             return of_people | {
                 "downloads": await downloads_chart(services.aggregate, key, downloads, last_week) if downloads else None,

@@ -52,13 +52,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_job_runs_job", "job_runs", ["job"])
     op.create_table(
-        "shared",
-        sa.Column("name", sa.String(16), nullable=False),
-        sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("content", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("name"),
-    )
-    op.create_table(
         "retractions",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("entry", sa.String(64), nullable=False),

@@ -10,11 +10,7 @@ import respx
 from httpx import Response
 from structlog.testing import capture_logs
 
-from aggregation.settings import Store
-from aggregation.stores.aggregate import AggregateStore
-from aggregation.stores.engines import make_engine
 from tests.support.facts import write_snapshot
-from tests.support.stores import migrated, sqlite_urls
 from update_server.index import downloads
 from update_server.index.downloads import Downloads, current, known_downloads, refresh_downloads
 from update_server.index.sources import fetching
@@ -36,74 +32,67 @@ def answer(**by_python: int) -> Response:
 
 
 @pytest.fixture
-async def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, IndexStore, AggregateStore]:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, IndexStore]:
     monkeypatch.setattr(downloads, "PAUSE_S", 0)
     monkeypatch.setattr(fetching, "ATTEMPTS", 1)
     write_snapshot(tmp_path)
-    url = sqlite_urls(tmp_path)[Store.AGGREGATE]
-    await migrated(Store.AGGREGATE, url)
     settings = Settings(data=tmp_path, upstream=BASE)
     index = IndexStore(settings.snapshot_path, None, settings.check_again_s)
     index.load()
-    return settings, index, AggregateStore(make_engine(url))
+    return settings, index
 
 
 async def test_thirty_days_are_added_up_by_python_the_newest_first(
-    made: tuple[Settings, IndexStore, AggregateStore], respx_mock: respx.MockRouter
+    made: tuple[Settings, IndexStore], respx_mock: respx.MockRouter
 ) -> None:
-    settings, index, aggregate = made
+    settings, index = made
     respx_mock.get(f"{BASE}/api/packages/affinder/python_minor").mock(answer(py3_9=2, py3_12=10, null=99))
     respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(Response(404))
-    await refresh_downloads(settings, index, aggregate, NOW)
-    assert await known_downloads(aggregate) == {"affinder": Downloads(date(2026, 11, 19), {"3.12": 300, "3.9": 60})}
+    await refresh_downloads(settings, index, NOW)
+    assert known_downloads(settings.data) == {"affinder": Downloads(date(2026, 11, 19), {"3.12": 300, "3.9": 60})}
     assert not any("napari/" in str(call.request.url) for call in respx_mock.calls)
     asked = len(respx_mock.calls)
-    await refresh_downloads(settings, index, aggregate, NOW + timedelta(hours=1))
+    await refresh_downloads(settings, index, NOW + timedelta(hours=1))
     assert len(respx_mock.calls) == asked, "once a day"
-    await aggregate.engine.dispose()
 
 
 async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
-    made: tuple[Settings, IndexStore, AggregateStore], respx_mock: respx.MockRouter
+    made: tuple[Settings, IndexStore], respx_mock: respx.MockRouter
 ) -> None:
-    settings, index, aggregate = made
+    settings, index = made
     everything = respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
-    await refresh_downloads(settings, index, aggregate, NOW)
-    known = await known_downloads(aggregate)
+    await refresh_downloads(settings, index, NOW)
+    known = known_downloads(settings.data)
     assert len(known) > 2
     everything.side_effect = [answer(py3_12=2), Response(503)]
     with capture_logs() as lines:
-        await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1))
+        await refresh_downloads(settings, index, NOW + timedelta(days=1))
     assert [(line["event"], "503" in line["error"]) for line in lines if line["log_level"] == "warning"] == [
         ("downloads_not_read", True)
     ]
     assert everything.call_count == len(known) + 2
-    after = await known_downloads(aggregate)
+    after = known_downloads(settings.data)
     assert set(after) == set(known)
     assert sorted(found.by_python["3.12"] for found in after.values()) == [30] * (len(known) - 1) + [60]
     everything.side_effect = None
-    await refresh_downloads(settings, index, aggregate, NOW + timedelta(days=1, hours=1))
+    await refresh_downloads(settings, index, NOW + timedelta(days=1, hours=1))
     assert everything.call_count == 2 * len(known) + 2, "the next start goes on; it does not wait for a day"
-    await aggregate.engine.dispose()
 
 
 async def test_a_package_that_is_refused_keeps_no_other_from_being_read(
-    made: tuple[Settings, IndexStore, AggregateStore], respx_mock: respx.MockRouter
+    made: tuple[Settings, IndexStore], respx_mock: respx.MockRouter
 ) -> None:
-    settings, index, aggregate = made
+    settings, index = made
     respx_mock.get(f"{BASE}/api/packages/affinder/python_minor").mock(Response(403))
     respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
-    await refresh_downloads(settings, index, aggregate, NOW)
+    await refresh_downloads(settings, index, NOW)
     assert index.loaded is not None
-    assert set(await known_downloads(aggregate)) == set(index.loaded.packages) - {"napari", "affinder"}
-    await aggregate.engine.dispose()
+    assert set(known_downloads(settings.data)) == set(index.loaded.packages) - {"napari", "affinder"}
 
 
-async def test_what_cannot_be_read_is_as_good_as_nothing(made: tuple[Settings, IndexStore, AggregateStore]) -> None:
-    _, _, aggregate = made
-    await aggregate.share("downloads", NOW, b"[]")
-    assert await known_downloads(aggregate) == {}
-    await aggregate.engine.dispose()
+def test_an_unreadable_file_is_as_good_as_none(tmp_path: Path) -> None:
+    (tmp_path / downloads.NAME).write_bytes(b"[]")
+    assert known_downloads(tmp_path) == {}
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"data": []}', b'{"data": [{"category": 1}]}', b'{"data": [{}]}'])

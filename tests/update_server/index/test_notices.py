@@ -97,7 +97,7 @@ def test_a_service_keeps_the_last_good_ones_and_says_so(tmp_path: Path) -> None:
     write_snapshot(tmp_path)
     path = tmp_path / "notices.yaml"
     path.write_text("- {name: affinder, text: Not in use., severity: info, until: 2099-01-01}", "utf-8")
-    store = IndexStore(tmp_path / "index.sqlite3", None, 86400, notices=path)
+    store = IndexStore(tmp_path / "index.snapshot", None, 86400, notices=path)
     store.load()
     assert store.notices_error is None
     path.write_text("- [", "utf-8")

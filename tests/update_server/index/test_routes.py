@@ -377,12 +377,12 @@ async def test_from_the_seed_facts_are_served_and_texts_are_503(make_client: Mak
 
 async def test_without_any_index_updates_are_503_until_one_comes(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "index.sqlite3").write_bytes(b"broken")
+    (tmp_path / "data" / "index.snapshot").write_bytes(b"broken")
     async with make_client() as client:
         response = await client.get("/api/updates?python=3.10")
         assert response.status_code == 503
         assert int(response.headers["retry-after"]) > 0
-        assert "index.sqlite3" in response.json()["detail"]
+        assert "index.snapshot" in response.json()["detail"]
         ready = await client.get("/health/ready")
         assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
         assert (await client.get("/health/live")).status_code == 200
