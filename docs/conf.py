@@ -25,7 +25,6 @@ GROUPS = {
     "/api/shields": "Public numbers",
     "/api/pythons": "Public numbers",
     "/certificates": "Certificates",
-    "/api/verify": "Certificates",
     "/.well-known": "Certificates",
     "/verify": "Certificates",
     "/health": "Health",

@@ -11,7 +11,6 @@ import msgspec
 from litestar import Litestar
 from napari_telemetry.wire import REPORT_TYPES, TELEMETRY_LEVELS, Batch, IdentifierQuery
 
-from update_server.certificates.routes import CertificateText
 from update_server.pages.example import example_batch
 
 _TABLES: dict[str, Any] = {
@@ -26,11 +25,9 @@ def description(app: Litestar) -> dict[str, Any]:
     document: dict[str, Any] = app.openapi_schema.to_schema()
     generic: Any = Batch
     batches = [generic[REPORT_TYPES[level]] for level in TELEMETRY_LEVELS]
-    references, components = msgspec.json.schema_components(
-        [*batches, IdentifierQuery, CertificateText], ref_template=REFERENCE
-    )
+    references, components = msgspec.json.schema_components([*batches, IdentifierQuery], ref_template=REFERENCE)
     document.setdefault("components", {}).setdefault("schemas", {}).update(components)
-    *of_batches, of_identifier, of_certificate = references
+    *of_batches, of_identifier = references
     paths = document["paths"]
     for path, operations in paths.items():
         operations.pop("options", None)  # a preflight is between a browser and the service
@@ -43,7 +40,6 @@ def description(app: Litestar) -> dict[str, Any]:
     identifier = {"identifier": {"value": {"identifier": "9754d8f20e8124a25bb6d86c393f257a"}}}
     for path in ("/api/reports/find", "/api/reports/delete"):
         paths[path]["post"]["requestBody"] = _json_body(of_identifier, identifier)
-    paths["/api/verify"]["post"]["requestBody"] = _json_body(of_certificate, {})
     plain: dict[str, Any] = msgspec.to_builtins(document)  # examples are structs
     return plain
 

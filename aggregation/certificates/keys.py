@@ -1,7 +1,6 @@
 """The keys that sign certificates: private halves in a folder, public halves in the aggregate store, for everybody.
 
-A key is created, signs until it is retired by a rotation, and stays published, so that what it signed stays valid. A revoked
-key stays published too, marked as such: what it signed is not to be believed any more.
+The newest key signs. Older ones stay published, so what they signed stays valid; a revoked key stays published as such.
 """
 
 import json
@@ -42,8 +41,8 @@ def private_file(folder: Path, kid: str) -> Path:
 
 
 def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
-    """Return the key that signs now: the newest that is neither retired nor revoked. Raises KeyProblemError."""
-    active = [key for key in keys if key.retired_at is None and key.revoked_at is None]
+    """Return the key that signs now: the newest that is not revoked. Raises KeyProblemError."""
+    active = [key for key in keys if key.revoked_at is None]
     if not active:
         raise KeyProblemError("There is no key to sign with: run `python -m aggregation keys create`.")
     newest = max(active, key=lambda key: key.created_at)

@@ -13,7 +13,6 @@ from rich.text import Text
 
 from aggregation.certificates.issue import WrongWeeksError, prepare, verify_here
 from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, private_file
-from aggregation.certificates.page import page_of
 from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError, Verdict, text_of, verify
 from aggregation.certificates.statement import NothingToStateError
 from aggregation.cli.opening import aggregate_store, instant, run, settings
@@ -47,7 +46,7 @@ def certify(
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Issue a signed statement of a plugin's public numbers: a .jws file, and a page made from it to read or print."""
+    """Sign a statement of a plugin's public numbers: a .jws file, and a page of the service to read or print."""
     moment = instant(now)
     site = settings().public_url
 
@@ -69,32 +68,23 @@ def certify(
                 )
             except (KeyProblemError, NothingToStateError, WrongWeeksError, TooLargeError) as error:
                 raise UsageError(str(error)) from error
-            base = output / f"{name}-{first}-{last}"
-            contents = {
-                "jws": certificate.token.encode() + b"\n",
-                "html": page_of(statement, certificate.kid, certificate.token).encode(),
-            }
-            files = {kind: base.with_name(f"{base.name}.{kind}") for kind in contents}
+            file = output / f"{name}-{first}-{last}.jws"
             output.mkdir(parents=True, exist_ok=True)
-            for kind, content in contents.items():
-                files[kind].write_bytes(content)
-            await CertificateStore(aggregate.engine).add(certificate)  # last: nobody shall see one that nobody has
+            file.write_text(f"{certificate.token}\n", "ascii")
+            await CertificateStore(aggregate.engine).add(certificate)  # last: no page without a file
         return {
             "certificate": certificate.id,
             "plugin": name,
             "kid": certificate.kid,
             "address": f"{statement.iss}/certificates/{certificate.id}",
-            "files": {kind: str(file) for kind, file in files.items()},
+            "file": str(file),
         }
 
     issued = run(work)
     if as_json:
         print_json(issued)
         return
-    console.print(f"Certificate {issued['certificate']} of {issued['plugin']} is issued.", markup=False)
-    for file in issued["files"].values():
-        console.print(f"  {file}", markup=False, soft_wrap=True)
-    console.print(f"Everybody can see it at {issued['address']}", markup=False, soft_wrap=True)
+    console.print(f"{issued['file']} is signed. Its page, to read or print: {issued['address']}", markup=False, soft_wrap=True)
 
 
 def verify_command(
@@ -180,26 +170,22 @@ def _key_document(where: str) -> Any:
 
 
 def create(now: NowOption = None, as_json: JsonOption = False) -> None:
-    """Create a key that signs from now on. Its private half stays in a folder of this machine.
-
-    A key that signed before is retired: what it signed stays valid.
-    """
+    """Create a key that signs from now on. What earlier keys signed stays valid. The private half stays on this machine."""
     moment = instant(now)
     folder = settings().key_folder
 
-    async def work() -> tuple[str, list[str]]:
+    async def work() -> str:
         async with aggregate_store() as aggregate, turn(aggregate.engine, "keys", settings().data, lambda: None):
             key = new_key(folder, moment)
-            return key.kid, await CertificateStore(aggregate.engine).add_key(key)
+            await CertificateStore(aggregate.engine).add_key(key)
+            return key.kid
 
-    kid, retired = run(work)
+    kid = run(work)
+    file = private_file(folder, kid)
     if as_json:
-        print_json({"key": kid, "private_half": str(private_file(folder, kid)), "retired": retired})
+        print_json({"key": kid, "private_half": str(file)})
         return
-    where = f"Its private half is {private_file(folder, kid)}: keep a copy of it in a safe."
-    console.print(f"Key {kid} signs from now on. {where}", markup=False, soft_wrap=True)
-    for old in retired:
-        console.print(f"Key {old} is retired. It stays published, and what it signed stays valid.", markup=False)
+    console.print(f"Key {kid} signs from now on. Keep a copy of {file} in a safe.", markup=False, soft_wrap=True)
 
 
 def revoke(
@@ -251,22 +237,9 @@ def list_keys(as_json: JsonOption = False) -> None:
     if not keys:
         console.print("There is no key yet. `python -m aggregation keys create` makes one.")
         return
-    table = Table(Column("key", overflow="fold"), "created", "state", "private half")
+    table = Table(Column("key", overflow="fold"), "created", "revoked", "private half")
     for key in keys:
-        state = "signs"
-        if key.revoked_at is not None:
-            state = f"revoked {key.revoked_at:%Y-%m-%d}: {key.revoked_because}"
-        elif key.retired_at is not None:
-            state = f"retired {key.retired_at:%Y-%m-%d}"
-        table.add_row(key.kid, f"{key.created_at:%Y-%m-%d}", Text(state), _where(private_file(settings().key_folder, key.kid)))
+        revoked = f"{key.revoked_at:%Y-%m-%d}: {key.revoked_because}" if key.revoked_at else ""
+        is_here = private_file(settings().key_folder, key.kid).is_file()
+        table.add_row(key.kid, f"{key.created_at:%Y-%m-%d}", Text(revoked), "here" if is_here else "not here")
     console.print(table)
-
-
-def _where(private_half: Path) -> str:
-    try:
-        private_half.read_bytes()
-    except FileNotFoundError:
-        return "not here"
-    except OSError as error:
-        return f"here, but can't be read ({error.strerror}): it must belong to the user that runs this"
-    return "here"

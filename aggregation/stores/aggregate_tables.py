@@ -101,17 +101,13 @@ class Inspection(AggregateBase, table=True):
 
 
 class SigningKey(AggregateBase, table=True):
-    """The public half of a key that signs certificates. ``kid``: its thumbprint (RFC 7638). ``public``: as a JWK.
-
-    The newest key that is neither retired nor revoked signs; what a retired one signed stays valid.
-    """
+    """The public half of a key that signs certificates. ``kid``: its thumbprint (RFC 7638). ``public``: as a JWK."""
 
     __tablename__ = "signing_keys"
 
     kid: str = Field(primary_key=True, max_length=64)
     public: dict[str, Any] = Field(sa_type=sa.JSON())
     created_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    retired_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True), nullable=True)
     revoked_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True), nullable=True)
     revoked_because: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
 

@@ -21,14 +21,10 @@ class CertificateStore:
             query = sa.select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at, SIGNING_KEYS.c.kid)
             return [SigningKey(**in_utc(row)) for row in (await connection.execute(query)).mappings()]
 
-    async def add_key(self, key: SigningKey) -> list[str]:
-        """Publish a key that signs from now on, and retire those that signed so far. Returns their ids."""
-        others = SIGNING_KEYS.c.retired_at.is_(None) & SIGNING_KEYS.c.revoked_at.is_(None)
+    async def add_key(self, key: SigningKey) -> None:
+        """Publish a key."""
         async with self._engine.execution_options(**WRITES).begin() as connection:
-            retired = list((await connection.execute(sa.select(SIGNING_KEYS.c.kid).where(others))).scalars())
-            await connection.execute(sa.update(SIGNING_KEYS).where(others).values(retired_at=key.created_at))
             await connection.execute(sa.insert(SIGNING_KEYS).values(**key.model_dump()))
-        return retired
 
     async def revoke(self, kid: str, reason: str, now: datetime) -> bool:
         """Mark a key as revoked, with a public reason; tell whether there is one that was not."""

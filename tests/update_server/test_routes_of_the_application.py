@@ -10,7 +10,7 @@ ROUTES = """
 /classifiers.json /conda.json /errors.json /extended_summary.json /index.json /readers.json
 /api/conda /api/conda-map /api/conda/{name:str} /api/extended_summary /api/manifest/{name:str} /api/plugins /api/pypi/{name:str}
 /api/readers /api/shields/{name:str} /shields/{name:str} /feeds/all.atom /feeds/{name:str}
-/api/docs /api/openapi.json /api/pythons /api/retractions /api/verify
+/api/docs /api/openapi.json /api/pythons /api/retractions
 /api/reports/delete /api/reports/find /api/telemetry/allowed/{level:str} /api/telemetry/levels
 /api/updates /api/updates/{level:str} /api/updates/pypi.json /api/updates/conda-forge.json
 /api/stats /api/stats/commands /api/stats/layers /api/stats/napari /api/stats/new /api/stats/plugins

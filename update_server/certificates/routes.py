@@ -1,39 +1,28 @@
-"""Certificates as pages, files and JSON, the published keys, and checking one that somebody brings."""
+"""Certificates as pages and files, the published keys, and a form that checks a certificate."""
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import UploadFile
 from litestar.handlers import BaseRouteHandler
 from litestar.params import FromPath
 from litestar.response import Template
-from msgspec import Struct, structs
 
 from aggregation.certificates.issue import verify_here
 from aggregation.certificates.keys import key_set
-from aggregation.certificates.page import fragment_of
-from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, text_of
+from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, retraction_text, text_of
+from aggregation.certificates.statement import BREAKDOWNS
 from aggregation.stores.aggregate_tables import Certificate
 from aggregation.stores.certificates import CertificateStore
-from update_server.intake.decoding import SECONDS_TO_SEND, json_text
+from update_server.intake.decoding import SECONDS_TO_SEND
 from update_server.problems import Problem
 from update_server.services import Services
 
 KEYS_MAX_AGE_S = 300
 BELIEVED = (Outcome.VALID, Outcome.RETRACTED)
-"""Outcomes of which the statement may be shown: whoever signed it is known, and it says what it said."""
-
-
-class CertificateText(Struct):
-    """A certificate to be checked."""
-
-    certificate: str
-
-
-_decode = msgspec.json.Decoder(CertificateText).decode
 
 
 def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
@@ -56,7 +45,7 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
     async def page(number: FromPath[str]) -> Template:
         certificate = await issued(number)
         verdict = await verify_here(services.aggregate, certificate.token)
-        return Template("certificate.html", context=_shown(verdict) | {"number": number, "may_load": _is_believed(verdict)})
+        return Template("certificate.html", context=_shown(verdict) | {"number": number})
 
     @get("/certificates/{number:str}/certificate.jws", media_type="text/plain", summary="A certificate, signed (JWS)")
     async def signed(number: FromPath[str]) -> Response[str]:
@@ -73,17 +62,7 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
         verdict = await verify_here(services.aggregate, await _brought(request))
         return Template("verify.html", context=_shown(verdict))
 
-    @post("/api/verify", status_code=200, summary="Is a certificate genuine?")
-    async def check(request: Request[Any, Any, Any]) -> Verdict:
-        """Check a certificate against the published keys, and whether a number of it was retracted since."""
-        try:
-            certificate = _decode(await json_text(request)).certificate
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise Problem(400, 'Send {"certificate": "…"}.', pointer="/certificate") from error
-        verdict = await verify_here(services.aggregate, certificate[: MOST_BYTES + 1])
-        return verdict if _is_believed(verdict) else structs.replace(verdict, statement=None)
-
-    return [keys, page, signed, form, checked, check]
+    return [keys, page, signed, form, checked]
 
 
 async def _brought(request: Request[Any, Any, Any]) -> str:
@@ -102,16 +81,18 @@ async def _brought(request: Request[Any, Any, Any]) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _is_believed(verdict: Verdict) -> bool:
-    return verdict.statement is not None and verdict.outcome in BELIEVED
-
-
 def _shown(verdict: Verdict) -> dict[str, Any]:
-    """What a page shows of a verdict: the statement only where it can be believed."""
-    fragment = ""
-    if verdict.statement is not None and _is_believed(verdict):
-        fragment = fragment_of(verdict.statement, verdict.kid or "")
-    return {"verdict": verdict, "is_valid": verdict.outcome is Outcome.VALID, "fragment": fragment}
+    """Return what a page shows: the statement only if its signature is good."""
+    statement = verdict.statement if verdict.outcome in BELIEVED else None
+    dimensions = {dimension.name: dimension for dimension in BREAKDOWNS}
+    return {
+        "verdict": verdict,
+        "is_valid": verdict.outcome is Outcome.VALID,
+        "statement": statement,
+        "issued_at": statement and f"{datetime.fromtimestamp(statement.iat, UTC):%Y-%m-%d %H:%M} UTC",
+        "reads": lambda dimension, value: dimensions[dimension].reads(value),
+        "retraction_text": retraction_text,
+    }
 
 
 def _named(certificate: Certificate) -> dict[str, str]:

@@ -77,7 +77,6 @@ def upgrade() -> None:
         sa.Column("kid", sa.String(64), nullable=False),
         sa.Column("public", sa.JSON(), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("retired_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("revoked_because", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("kid"),

@@ -25,8 +25,7 @@ def issued(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return tmp_path / f"affinder-2026-W39-{WEEK}.jws"
 
 
-def test_a_certificate_is_a_signed_file_and_a_page(command: Command, issued: Path) -> None:
-    assert issued.read_text().strip() in issued.with_suffix(".html").read_text()
+def test_a_certificate_is_a_signed_file(command: Command, issued: Path) -> None:
     told = command.json("verify", str(issued))
     assert (told["outcome"], told["plugin"], told["from"], told["to"]) == ("valid", "affinder", "2026-W39", WEEK)
     assert "median 25, peak 40" in command("verify", str(issued)).output
@@ -80,18 +79,14 @@ def test_a_rotated_key_goes_on_being_believed(command: Command, issued: Path, tm
     command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", str(tmp_path))
     newer = command.json("verify", str(tmp_path / f"affinder-{WEEK}-{WEEK}.jws"))
     assert newer["kid"] != command.json("verify", str(issued))["kid"]
-    table = command("keys", "list").output
-    assert "signs" in table
-    assert "retired" in table
+    assert newer["kid"] in command("keys", "list").output
 
 
 @pytest.mark.usefixtures("issued")
-def test_a_key_that_can_not_be_read_is_not_said_to_be_here(command: Command, folder: Path) -> None:
+def test_a_private_key_on_another_machine_is_not_here(command: Command, folder: Path) -> None:
     (private_half,) = (folder / "keys").iterdir()
     private_half.unlink()
     assert "not here" in command("keys", "list").output
-    private_half.mkdir()  # unreadable for root as well
-    assert "can't be" in " ".join(command("keys", "list").output.split())
 
 
 def test_a_revoked_key_signs_no_more(command: Command, issued: Path, folder: Path, tmp_path: Path) -> None:
