@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
-MOST_DIMENSIONS = 3
+MAX_DIMENSIONS = 3
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Counts a week: in this process, or, if the week is large, in several processes.
+"""Count a week: in this process or, if the week is large, in several.
 
-Plain SQL and columnar engines turned out no faster (docs/decisions.md, "How a week is counted"). A closed week takes no more
-reports, and each person's reports are read together: whoever deletes theirs during the count is counted fully or not at all.
+SQL and columnar engines are slower (docs/decisions.md). Each person's reports are read together, so anyone who deletes theirs
+during the count is counted fully or not at all.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ import contextlib
 import gc
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from aggregation.catalogue import MOST_DIMENSIONS, Entry
+from aggregation.catalogue import MAX_DIMENSIONS, Entry
 from aggregation.counting import Counting, Counts
 from aggregation.publication import published
 from aggregation.stores.raw import RawStore, open_raw_store
@@ -25,7 +24,7 @@ from aggregation.stores.reports import RawRow
 
 COUNTED_HERE = 4000
 """Below this many reports, counting takes less time than starting a process."""
-MOST_WORKERS = 4
+MAX_WORKERS = 4
 BOUNDS = ("", *"2468ace", "g")
 """Of identifiers. A large week is counted in eight parts, of equal size because identifiers are hashes."""
 
@@ -35,19 +34,6 @@ Progress = Callable[[int, int], None]
 
 class CountingError(Exception):
     """A process that counts has ended before it was done."""
-
-
-class WeekCounts(Struct, frozen=True):
-    """People by cell, exactly, for each entry by its id: for the publication rule, and nobody else.
-
-    ``reports``: how many were read; ``left_out``: how many of them are damaged; ``newer``: how many have a schema version that
-    this program does not know.
-    """
-
-    people: dict[str, Counter[tuple[str, ...]]]
-    reports: int
-    left_out: int
-    newer: int
 
 
 class Part(Struct):
@@ -62,42 +48,33 @@ class Part(Struct):
 
 async def count_week(
     raw: RawStore, week: str, catalogue: Sequence[Entry], progress: Progress | None = None, *, workers: int | None = None
-) -> WeekCounts:
-    """Count all entries of a catalogue for a week that takes no reports any more.
+) -> Counts:
+    """Count all entries of a catalogue for a closed week.
 
-    ``workers``: how many processes count where the week is large; by default one for each processor, at most four. Memory
-    grows with the number of cells alone. Raises CountingError.
+    ``workers``: processes for a large week; by default one for each processor, at most four. Memory grows with the number of
+    cells only. Raises CountingError.
     """
     total = (await raw.count([week])).get(week, 0)
-    sum_of = WeekCounts({entry.id: Counter() for entry in catalogue}, 0, 0, 0)
+    counts = Counts({entry.id: {} for entry in catalogue})
+    free = asyncio.Semaphore(workers or min(os.cpu_count() or 1, MAX_WORKERS))
 
-    def added(counts: Counts) -> None:
-        nonlocal sum_of
-        for entry, cells in zip(catalogue, counts.people, strict=True):
-            for values, number in cells:
-                sum_of.people[entry.id][tuple(values)] += number
-        sum_of = WeekCounts(
-            sum_of.people, sum_of.reports + counts.reports, sum_of.left_out + counts.left_out, sum_of.newer + counts.newer
-        )
+    async def count(first: str, last: str) -> None:
+        part = Part(raw.url, week, first, last, tuple(catalogue))
+        async with free:
+            counts.add(await (count_part(raw, part) if total <= COUNTED_HERE else _count_elsewhere(part)))
         if progress:
-            progress(sum_of.reports, total)
+            progress(counts.reports, total)
 
     if total <= COUNTED_HERE:
-        added(await count_part(raw, Part(raw.url, week, BOUNDS[0], BOUNDS[-1], tuple(catalogue))))
-        return sum_of
-    free = asyncio.Semaphore(workers or min(os.cpu_count() or 1, MOST_WORKERS))
-
-    async def counted(first: str, last: str) -> None:
-        async with free:
-            added(await _count_elsewhere(Part(raw.url, week, first, last, tuple(catalogue))))
-
+        await count(BOUNDS[0], BOUNDS[-1])
+        return counts
     try:
         async with asyncio.TaskGroup() as parts:
             for first, last in pairwise(BOUNDS):
-                parts.create_task(counted(first, last))
+                parts.create_task(count(first, last))
     except ExceptionGroup as failed:
         raise failed.exceptions[0] from None
-    return sum_of
+    return counts
 
 
 async def count_part(raw: RawStore, part: Part) -> Counts:
@@ -133,16 +110,13 @@ async def _count_elsewhere(part: Part) -> Counts:
     return msgspec.msgpack.decode(answer, type=Counts)
 
 
-def public_cells(counts: WeekCounts, catalogue: Sequence[Entry], week: str) -> Iterator[dict[str, Any]]:
-    """Yield what of the counts may be seen, as rows of the table of cells."""
+def public_cells(counts: Counts, catalogue: Sequence[Entry], week: str) -> Iterator[dict[str, Any]]:
+    """Yield what of the counts is public, as rows of the table of cells."""
     for id_, cells in published(counts.people, catalogue).items():
-        for values, number in sorted(cells.items()):
-            padded = [*values, *[""] * (MOST_DIMENSIONS - len(values))]
-            yield {
-                "entry": id_,
-                "week": week,
-                **{f"value_{place}": value for place, value in enumerate(padded, 1)},
-                "people": number,
+        for values, people in sorted(cells.items()):
+            padded = [*values, *[""] * (MAX_DIMENSIONS - len(values))]
+            yield {"entry": id_, "week": week, "people": people} | {
+                f"value_{place}": one for place, one in enumerate(padded, 1)
             }
 
 

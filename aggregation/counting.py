@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from msgspec import Struct
@@ -33,17 +33,27 @@ _decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any]).decode
 _identifier = itemgetter(0)
 
 
-class Counts(Struct, frozen=True, array_like=True):
-    """People by cell, for each entry in the order of the catalogue; and how many reports were read, and left out of it.
+class Counts(Struct):
+    """Exact numbers of people, for the publication rule only.
 
-    ``people``: the values of each cell, as text in the order of the entry's dimensions, and the exact number of people.
-    ``left_out``: reports that are damaged. ``newer``: those of a schema version that this program does not know.
+    ``people``: by entry id and by a cell's values as text, in the order of the entry's dimensions. ``reports``: how many were
+    read; ``left_out``: damaged ones; ``newer``: those of a schema version that this program does not know.
     """
 
-    people: list[list[tuple[list[str], int]]]
-    reports: int
-    left_out: int
-    newer: int
+    people: dict[str, dict[tuple[str, ...], int]]
+    reports: int = 0
+    left_out: int = 0
+    newer: int = 0
+
+    def add(self, other: Self) -> None:
+        """Add the counts of other people."""
+        for entry, cells in other.people.items():
+            mine = self.people.setdefault(entry, {})
+            for values, number in cells.items():
+                mine[values] = mine.get(values, 0) + number
+        self.reports += other.reports
+        self.left_out += other.left_out
+        self.newer += other.newer
 
 
 class Counting:
@@ -74,10 +84,12 @@ class Counting:
 
     def counts(self) -> Counts:
         """Return what was counted so far."""
-        people = [
-            [(plan.values(key, item), number) for key, counter in counters.items() for item, number in counter.items()]
+        people = {
+            plan.entry: {
+                plan.values(key, item): number for key, counter in counters.items() for item, number in counter.items()
+            }
             for plan, counters in zip(self._plans, self._people, strict=True)
-        ]
+        }
         return Counts(people, self._reports, self._left_out, self._newer)
 
     def _cells_of(self, row: RawRow) -> list[tuple[Part, Iterable[Part] | Any]] | None:
@@ -110,6 +122,7 @@ class _Plan:
 
     def __init__(self, entry: Entry, layouts: list[tuple[Dimension, ...]]) -> None:
         mine = _laid_out(entry)
+        self.entry = entry.id
         shared = [dimension for dimension in entry.dimensions if dimension not in mine]
         self.layout = layouts.index(mine)
         self.applies = entry.only_where
@@ -119,10 +132,10 @@ class _Plan:
         self._order = [(*shared, *mine).index(dimension) for dimension in entry.dimensions]
         self._single_key, self._single_item = len(shared) == 1, len(mine) == 1
 
-    def values(self, key: Any, item: Any) -> list[str]:
+    def values(self, key: Any, item: Any) -> tuple[str, ...]:
         """Return the values of a cell in the order of the entry's dimensions."""
         values = [*((key,) if self._single_key else key), *((item,) if self._single_item else item)]
-        return [str(values[place]) for place in self._order]
+        return tuple([str(values[place]) for place in self._order])
 
 
 def _laid_out(entry: Entry) -> tuple[Dimension, ...]:
@@ -142,8 +155,6 @@ def _items_of(layout: tuple[Dimension, ...]) -> Callable[[dict[str, Any]], Any]:
         return lambda report: set(report[field].items()) if field in report else ()
     if parts == ["@key"]:
         return lambda report: set(report.get(field, ()))
-    if parts == ["@value"]:
-        return lambda report: set(report[field].values()) if field in report else ()
     of_item = _getter([str(part) for part in parts])
     return lambda report: set(map(of_item, report.get(field, ())))
 

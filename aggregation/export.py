@@ -67,7 +67,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
     ]
     numbers = 0
     for entry in CATALOGUE:
-        rows = await aggregate.all_rows(entry, {})
+        rows = await aggregate.numbers(entry, {})
         numbers += len(rows)
         tables.append(numbers_table(entry, rows))
     folder.mkdir(parents=True, exist_ok=True)

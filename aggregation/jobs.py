@@ -1,105 +1,156 @@
-"""Scheduled jobs that run once, however many processes schedule them, and leave a trace.
+"""Scheduled jobs: each runs in one process at a time and leaves a record.
 
-APScheduler 3 can't share its job stores, so each process keeps its own schedule in memory; what they share is a lock (an
-advisory lock on PostgreSQL, a lock file beside SQLite) and the table of runs.
+APScheduler 3 cannot share its job stores, so each process keeps its own schedule. Processes share a lock (an advisory lock on
+PostgreSQL, a file beside SQLite) and the table of runs.
 """
 
 import asyncio
 import contextlib
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from aggregation.clock import Clock
 from aggregation.standing import WAS_STOPPED
 from aggregation.stores.aggregate import AggregateStore
 
 T = TypeVar("T")
-
-log = structlog.get_logger()
+Work = Callable[[], Awaitable[str | None]]
+"""Returns None, or why it failed, in a sentence."""
 
 LOCK_CLASS = 0x6E617069
 SECONDS_BETWEEN_TRIES = 0.5
+RETRY_AFTER = timedelta(seconds=60)
+STOP_TIMEOUT_S = 5.0
+
+log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def turn(engine: AsyncEngine, job: str, lock_folder: Path, on_wait: Callable[[], None]) -> AsyncIterator[None]:
-    """Hold the lock of ``job`` while inside, and wait where another process is at it; then ``on_wait`` is called once."""
-    told = False
+async def turn(
+    engine: AsyncEngine, job: str, lock_folder: Path, on_wait: Callable[[], None] = lambda: None
+) -> AsyncIterator[None]:
+    """Acquire the lock of ``job``, waiting if needed; then ``on_wait`` is called once."""
+    is_told = False
     while True:
-        async with job_lock(engine, job, lock_folder) as free:
-            if free:
+        async with job_lock(engine, job, lock_folder) as is_free:
+            if is_free:
                 yield
                 return
-        if not told:
-            told = True
+        if not is_told:
+            is_told = True
             on_wait()
         await asyncio.sleep(SECONDS_BETWEEN_TRIES)
 
 
 @contextlib.asynccontextmanager
 async def job_lock(engine: AsyncEngine, job: str, lock_folder: Path) -> AsyncIterator[bool]:
-    """Hold the lock of ``job`` while inside; yields whether it was free. It goes with the process, even a killed one."""
+    """Try to hold the lock of ``job`` for a block; yields whether it was free. It is released even if the process is killed."""
     if engine.dialect.name == "postgresql":
         async with engine.connect() as connection:
             key = {"class": LOCK_CLASS, "job": zlib.crc32(job.encode()) & 0x7FFFFFFF}
-            free = bool(await connection.scalar(sa.text("SELECT pg_try_advisory_lock(:class, :job)"), key))
+            is_free = bool(await connection.scalar(sa.text("SELECT pg_try_advisory_lock(:class, :job)"), key))
             try:
-                yield free
+                yield is_free
             finally:
-                if free:
+                if is_free:
                     await connection.execute(sa.text("SELECT pg_advisory_unlock(:class, :job)"), key)
         return
     lock_folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_folder / f"{job}.lock", timeout=0, thread_local=False)
     try:
-        lock.acquire()
+        held = FileLock(lock_folder / f"{job}.lock", timeout=0, thread_local=False).acquire()
     except Timeout:
         yield False
         return
-    try:
+    with held:
         yield True
-    finally:
-        lock.release()
 
 
-async def run_job(
-    aggregate: AggregateStore,
-    job: str,
-    work: Callable[[], Awaitable[str | None]],
-    now: Callable[[], datetime],
-    lock_folder: Path,
-) -> bool:
-    """Run ``work`` unless another process is at it, and write down how it went; tell whether it ran.
+class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
+    """Runs jobs in the event loop."""
 
-    ``work`` returns None, or in a sentence why it failed. What it raises is written down and logged, and goes no further.
-    """
-    async with job_lock(aggregate.engine, job, lock_folder) as free:
-        if not free:
-            log.info("job_runs_elsewhere", job=job)
-            return False
-        run = await _written_down(aggregate.job_started(job, now()), job)
-        error: str | None = WAS_STOPPED
-        try:
-            error = await work()
-        except Exception as failure:
-            error = f"{type(failure).__name__}: {failure}"
-            log.exception("job_failed", job=job)
-        finally:
-            if run is not None:
-                await _written_down(aggregate.job_ended(run, now(), error), job)
-    return True
+    def __init__(self, aggregate: AggregateStore, clock: Clock, lock_folder: Path) -> None:
+        super().__init__(timezone="UTC")
+        self._aggregate = aggregate
+        self._clock = clock
+        self._lock_folder = lock_folder
+        self._runs: set[asyncio.Task[object]] = set()
+
+    def add(self, name: str, work: Work, seconds: int) -> None:
+        """Schedule ``work`` every ``seconds``, at once for the first time, never twice at the same time."""
+
+        async def run() -> None:
+            this = asyncio.current_task()
+            assert this is not None
+            self._runs.add(this)
+            this.add_done_callback(self._runs.discard)
+            try:
+                await self.run_once(name, work)
+            except asyncio.CancelledError:
+                log.info("job_stopped", job=name)
+            except (SQLAlchemyError, OSError) as error:  # no lock without its store: the job is still due
+                log.error("job_not_run", job=name, error=type(error).__name__)
+                self.retry(name, RETRY_AFTER)
+
+        self.add_job(
+            run,
+            "interval",
+            seconds=seconds,
+            jitter=min(60, seconds // 2),
+            id=name,
+            next_run_time=datetime.now(UTC),
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=None,  # a loop that was busy for a second must not drop a run
+        )
+
+    def retry(self, name: str, after: timedelta) -> None:
+        """Run a job again after some time instead of a whole interval."""
+        self.modify_job(name, next_run_time=datetime.now(UTC) + after)
+
+    async def run_once(self, name: str, work: Work) -> bool:
+        """Run ``work`` unless another process does, and record how it ended. Return whether it ran.
+
+        What ``work`` raises is recorded and logged. Raises SQLAlchemyError or OSError if the lock can't be acquired.
+        """
+        async with job_lock(self._aggregate.engine, name, self._lock_folder) as is_free:
+            if not is_free:
+                log.info("job_runs_elsewhere", job=name)
+                return False
+            run = await _recorded(self._aggregate.job_started(name, self._clock.now()), name)
+            error: str | None = WAS_STOPPED
+            try:
+                error = await work()
+            except Exception as failure:
+                error = f"{type(failure).__name__}: {failure}"
+                log.exception("job_failed", job=name)
+            finally:
+                if run is not None:
+                    await _recorded(self._aggregate.job_ended(run, self._clock.now(), error), name)
+        return True
+
+    async def stop(self) -> None:
+        """Start no more jobs, cancel those that run, and wait for them, up to `STOP_TIMEOUT_S`.
+
+        An event loop that ends earlier would cancel them again while their connections close: with aiosqlite that never ends.
+        """
+        self.shutdown(wait=False)
+        await asyncio.sleep(0)  # the shutdown takes effect in the loop's next turn, in which a job may still start
+        if runs := set(self._runs):
+            await asyncio.wait(runs, timeout=STOP_TIMEOUT_S)
 
 
-async def _written_down(record: Awaitable[T], job: str) -> T | None:
-    """Make a record, or say that it could not be made: a job is worth more than its record."""
+async def _recorded(record: Awaitable[T], job: str) -> T | None:
+    """Write a record, or log that it failed: a job matters more than its record."""
     try:
         return await record
     except (SQLAlchemyError, OSError) as error:

@@ -15,7 +15,6 @@ from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
-from aggregation.schedule import STOPPED_WITHIN_S
 from aggregation.settings import Role, Store
 from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
 from update_server import __version__
@@ -119,29 +118,15 @@ def scheduler() -> None:
     _prepare(settings)
 
     async def work() -> None:
-        from update_server.operations.scheduling import make_scheduler, watch_standing
+        from update_server.app import running
         from update_server.services import Services
 
-        services = Services(settings, Role.SCHEDULER)
-        services.index.load()
-        jobs = make_scheduler(services)
-        jobs.start()
-        log.info("scheduler_started", jobs=[job.id for job in jobs.get_jobs()])
-        stop_metrics, watching = None, None
-        if settings.metrics_port is not None:
-            stop_metrics = services.metrics.serve(settings.metrics_host, settings.metrics_port)
-            watching = asyncio.create_task(watch_standing(services))
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await stop.wait()
-        await jobs.stop()
-        if watching is not None:
-            watching.cancel()
-            await asyncio.wait([watching], timeout=STOPPED_WITHIN_S)
-        if stop_metrics is not None:
-            await asyncio.to_thread(stop_metrics)
-        await services.close()
+        async with running(Services(settings, Role.SCHEDULER), runs_jobs=True):
+            log.info("scheduler_started")
+            await stop.wait()
 
     asyncio.run(work())
 

@@ -108,23 +108,24 @@ def create_asgi_app() -> ASGIApp:
 
 
 @contextlib.asynccontextmanager
-async def running(services: Services) -> AsyncIterator[None]:
-    """Load the index, and run what must run beside the requests, until the end of the block."""
+async def running(services: Services, *, runs_jobs: bool | None = None) -> AsyncIterator[None]:
+    """Load the index and run the background tasks for a block. ``runs_jobs``: None for what the settings say."""
+    settings = services.settings
     services.index.load()
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(services.close)
         background = []
         if services.writer:
             background.append(asyncio.create_task(services.writer.run()))
-        if services.settings.metrics_port is not None:
-            stop = services.metrics.serve(services.settings.metrics_host, services.settings.metrics_port)
+        if settings.metrics_port is not None:
+            stop = services.metrics.serve(settings.metrics_host, settings.metrics_port)
             stack.push_async_callback(asyncio.to_thread, stop)
             background.append(asyncio.create_task(watch_standing(services)))
-        if services.settings.jobs:
+        if settings.jobs if runs_jobs is None else runs_jobs:
             scheduler = make_scheduler(services)
             scheduler.start()
             stack.push_async_callback(scheduler.stop)
-        if not services.settings.jobs:  # another process refreshes the index
+        else:  # another process refreshes the index
             background.append(asyncio.create_task(watch_snapshot(services)))
         stack.push_async_callback(_cancel, background)
         yield

@@ -44,10 +44,7 @@ class Services:
         )  # of its own: who asks for many pages holds up no number
         self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw) if self.raw else None
-        self.metrics = Metrics()
-        self.metrics.watch_index(self.index, self.clock)
-        if self.writer:
-            self.metrics.watch_queue(lambda: self.writer.waiting if self.writer else 0)
+        self.metrics = Metrics(self.index, self.clock, lambda: self.writer.waiting if self.writer else 0)
         self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)
         self.question_limits = AddressLimits("questions", settings.questions_per_minute, 0, self.clock)
         self.is_prepared = False

@@ -39,7 +39,7 @@ async def prepare(
     # Retractions first: one that comes in between is then not named, and found when the certificate is checked.
     retractions = await Records(aggregate.engine).retractions(since=first, until=last)
     rows = {
-        dimension: await aggregate.all_rows(entry, {PLUGIN.name: plugin}, since=first, until=last)
+        dimension: await aggregate.numbers(entry, {PLUGIN.name: plugin}, since=first, until=last)
         for dimension, entry in entries_needed().items()
     }
     statement = make_statement(

@@ -175,7 +175,7 @@ def create(now: NowOption = None, as_json: JsonOption = False) -> None:
     folder = settings().key_folder
 
     async def work() -> str:
-        async with aggregate_store() as aggregate, turn(aggregate.engine, "keys", settings().data, lambda: None):
+        async with aggregate_store() as aggregate, turn(aggregate.engine, "keys", settings().data):
             key = new_key(folder, moment)
             await CertificateStore(aggregate.engine).add_key(key)
             return key.kid

@@ -1,15 +1,13 @@
 """Public numbers: which there are, to look at, to take along, and to take back."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 from napari_telemetry.weeks import next_week
 from packaging.utils import canonicalize_name
-from rich.table import Column, Table
+from rich.table import Table
 
 from aggregation.catalogue import CATALOGUE, PLUGIN, Entry, questions_by_level
 from aggregation.cli.opening import aggregate_store, instant, run
@@ -24,17 +22,16 @@ from aggregation.cli.options import (
     entry_of,
 )
 from aggregation.cli.output import confirmed, console, errors, print_json, several, were
-from aggregation.export import WRITERS, Format, export, numbers_table
+from aggregation.export import Format, export
 from aggregation.grafana import write as write_dashboards
-from aggregation.numbers import Numbers, read_numbers
-from aggregation.publication import LISTED_FROM, RULE
+from aggregation.publication import LISTED_FROM
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.records import Records
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
-    for command in (catalogue, show, retract):
+    for command in (catalogue, retract):
         app.command()(command)
     app.command("export")(export_command)
 
@@ -72,56 +69,6 @@ def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False, g
     console.print(table)
 
 
-def show(
-    name: Annotated[str, typer.Argument(metavar="ENTRY", help="As `catalogue` lists them, such as plugins-by-python.")],
-    week: Annotated[str | None, typer.Option("--week", help="ISO week. Default: the last that is published.")] = None,
-    first: Annotated[str | None, typer.Option("--from", help="All weeks from this one on.")] = None,
-    last: Annotated[str | None, typer.Option("--to", help="With --from: up to this week.")] = None,
-    plugin: Annotated[str | None, typer.Option("--plugin", help="This plugin alone.")] = None,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Show the public numbers of an entry. What fewer than ten people share is not listed, zero included."""
-
-    async def work() -> tuple[Entry, Numbers]:
-        if week and (first or last):
-            raise UsageError("Give --week, or --from and --to.")
-        if as_csv and as_json:
-            raise UsageError("Give one of --csv and --json.")
-        entry = entry_of(name)
-        for text in (week, first, last):
-            checked_week(text)
-        async with aggregate_store() as aggregate:
-            published = await aggregate.public_weeks()
-            if not published:
-                raise UsageError("No week has been published yet. `python -m aggregation status` shows what is coming.")
-            if week and week not in published:
-                raise UsageError(
-                    f"{week} is not published, or nothing of it is listed. Published are {published[0]} to {published[-1]}."
-                )
-            since, until = (first or published[0], last or published[-1]) if first or last else (week or published[-1],) * 2
-            if not any(since <= one <= until for one in published):
-                raise UsageError(
-                    f"No week from {since} to {until} is published. Published are {published[0]} to {published[-1]}."
-                )
-            fixed = {PLUGIN.name: await known_plugin(aggregate, entry, plugin)} if plugin else {}
-            numbers, _ = await read_numbers(aggregate, entry, fixed, since=since, until=until)
-            return entry, numbers
-
-    entry, shown = run(work)
-    if as_json:
-        print_json(msgspec.to_builtins(shown))
-    elif as_csv:
-        sys.stdout.write(WRITERS[Format.CSV](numbers_table(entry, shown.rows)).decode())
-    else:
-        _print_rows(entry, shown)
-    if not as_json:
-        for one in shown.retractions:
-            errors.print(
-                f"Retracted, {one.first_week} to {one.last_week} {one.of or ''}: {one.reason}", style="yellow", markup=False
-            )
-
-
 async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> str:
     """Return the name of a plugin that has public numbers, as they spell it. Raises UsageError."""
     if PLUGIN not in entry.dimensions:
@@ -136,28 +83,6 @@ async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> st
         f"No public number names {name[:64]!r}: fewer than {LISTED_FROM} people of those who take part had it in every week, "
         f"or there is no such plugin.{did_you_mean(key, names)}"
     )
-
-
-def _print_rows(entry: Entry, shown: Numbers) -> None:
-    span = shown.weeks[0] if len(shown.weeks) == 1 else f"{shown.weeks[0]} to {shown.weeks[-1]}"
-    if not shown.rows:
-        retracted = ", or what there was is retracted" if shown.retractions else ""
-        console.print(
-            f"{entry.question} ({span})\nNothing is listed: fewer than {LISTED_FROM} people, zero included{retracted}."
-        )
-        return
-    heads = [*(["Week"] if len(shown.weeks) > 1 else []), *(dimension.title for dimension in entry.dimensions)]
-    table = Table(*heads, Column("People", justify="right"), title=f"{entry.question} ({span})", title_justify="left")
-    lines = [(row.week, list(row.values.values()), row.people) for row in shown.rows]
-    if len(shown.weeks) > 1 and len({tuple(values) for _, values, _ in lines}) == 1:
-        # One number a week: the weeks without one are as telling.
-        lines += [(week, lines[0][1], 0) for week in shown.weeks if week not in {row.week for row in shown.rows}]
-    taken_back = {week for week in shown.weeks for one in shown.retractions if one.first_week <= week <= one.last_week}
-    for week, values, people in sorted(lines, key=lambda line: line[:2] if len(shown.weeks) > 1 else (-line[2],)):
-        instead = "retracted" if week in taken_back else f"fewer than {LISTED_FROM}"
-        table.add_row(*([week] if len(shown.weeks) > 1 else []), *values, f"{people:,}" if people else instead)
-    console.print(table)
-    console.print(f"People who take part, each once. {RULE}", style="dim")
 
 
 def export_command(
@@ -237,7 +162,7 @@ def retract(
             # Of weeks that are named in public alone: one in between that comes out later has not been taken back.
             spans = _spans(await aggregate.public_weeks(first, until))
             parts = [(entry, of, begin, end) for entry, of, _ in chosen for begin, end in spans]
-            return await records.retract_all(parts, checked_reason(reason), moment)
+            return await records.retract(parts, checked_reason(reason), moment)
 
     chosen = run(look)
     for entry, of, count in chosen:

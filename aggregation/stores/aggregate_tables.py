@@ -1,6 +1,5 @@
 """The tables of the aggregate store: public numbers and how they came about, and what is said about them in public."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,7 +7,18 @@ import sqlalchemy as sa
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from aggregation.catalogue import MOST_DIMENSIONS
+from aggregation.catalogue import MAX_DIMENSIONS
+
+
+class Instant(sa.TypeDecorator[datetime]):
+    """An instant with its time zone, which SQLite drops: everything is stored in UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Return what was stored."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 class AggregateBase(SQLModel, registry=registry()):
@@ -35,7 +45,7 @@ class PublishedWeek(AggregateBase, table=True):
     __tablename__ = "published_weeks"
 
     week: str = Field(primary_key=True, max_length=8)
-    published_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    published_at: datetime = Field(sa_type=Instant)
 
 
 class AggregationRun(AggregateBase, table=True):
@@ -49,7 +59,7 @@ class AggregationRun(AggregateBase, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     week: str = Field(max_length=8, index=True)
-    ended_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    ended_at: datetime = Field(sa_type=Instant)
     duration_s: float
     reports: int
     left_out: int
@@ -66,8 +76,8 @@ class JobRun(AggregateBase, table=True):
 
     id: int | None = Field(default=None, primary_key=True)
     job: str = Field(max_length=64, index=True)
-    started_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    ended_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True), nullable=True)
+    started_at: datetime = Field(sa_type=Instant)
+    ended_at: datetime | None = Field(default=None, sa_type=Instant, nullable=True)
     error: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
 
 
@@ -85,7 +95,7 @@ class RetractionRow(AggregateBase, table=True):
     first_week: str = Field(max_length=8)
     last_week: str = Field(max_length=8)
     reason: str = Field(sa_type=sa.Text())
-    retracted_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    retracted_at: datetime = Field(sa_type=Instant)
 
 
 class Inspection(AggregateBase, table=True):
@@ -97,7 +107,7 @@ class Inspection(AggregateBase, table=True):
     week: str = Field(max_length=8)
     most: int
     reason: str = Field(sa_type=sa.Text())
-    inspected_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    inspected_at: datetime = Field(sa_type=Instant)
 
 
 class SigningKey(AggregateBase, table=True):
@@ -107,8 +117,8 @@ class SigningKey(AggregateBase, table=True):
 
     kid: str = Field(primary_key=True, max_length=64)
     public: dict[str, Any] = Field(sa_type=sa.JSON())
-    created_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
-    revoked_at: datetime | None = Field(default=None, sa_type=sa.DateTime(timezone=True), nullable=True)
+    created_at: datetime = Field(sa_type=Instant)
+    revoked_at: datetime | None = Field(default=None, sa_type=Instant, nullable=True)
     revoked_because: str | None = Field(default=None, sa_type=sa.Text(), nullable=True)
 
 
@@ -121,7 +131,7 @@ class Certificate(AggregateBase, table=True):
     plugin: str = Field(max_length=256, index=True)
     first_week: str = Field(max_length=8)
     last_week: str = Field(max_length=8)
-    issued_at: datetime = Field(sa_type=sa.DateTime(timezone=True))
+    issued_at: datetime = Field(sa_type=Instant)
     kid: str = Field(max_length=64)
     token: str = Field(sa_type=sa.Text())
 
@@ -130,18 +140,8 @@ CELLS: sa.Table = Cell.__table__  # type: ignore[attr-defined]
 PUBLISHED_WEEKS: sa.Table = PublishedWeek.__table__  # type: ignore[attr-defined]
 AGGREGATION_RUNS: sa.Table = AggregationRun.__table__  # type: ignore[attr-defined]
 JOB_RUNS: sa.Table = JobRun.__table__  # type: ignore[attr-defined]
-VALUES = tuple(CELLS.c[f"value_{number}"] for number in range(1, MOST_DIMENSIONS + 1))
+VALUES = tuple(CELLS.c[f"value_{number}"] for number in range(1, MAX_DIMENSIONS + 1))
 RETRACTIONS: sa.Table = RetractionRow.__table__  # type: ignore[attr-defined]
 INSPECTIONS: sa.Table = Inspection.__table__  # type: ignore[attr-defined]
 SIGNING_KEYS: sa.Table = SigningKey.__table__  # type: ignore[attr-defined]
 CERTIFICATES: sa.Table = Certificate.__table__  # type: ignore[attr-defined]
-
-
-def aware(instant: datetime) -> datetime:
-    """Return an instant as it was written: SQLite gives it back without its time zone, which is UTC."""
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def in_utc(row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return a row with its instants in UTC; see `aware`."""
-    return {name: aware(value) if isinstance(value, datetime) else value for name, value in row.items()}

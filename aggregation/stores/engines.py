@@ -1,17 +1,18 @@
 """Engines for the two stores, with what each database needs to keep our promises."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import event, make_url
-from sqlalchemy.engine import Connection
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy import Executable, RowMapping, event, make_url
+from sqlalchemy.engine import Connection, CursorResult
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 WRITES = {"sqlite_begin": "BEGIN IMMEDIATE"}
 """Execution options of a transaction that writes: on SQLite it waits for its turn instead of failing half way."""
 
 BUSY_TIMEOUT_MS = 10_000
-"""So long SQLite waits for its turn to write."""
 SYNCHRONOUS = "FULL"
 """A commit waits until the disk has it."""
 
@@ -45,3 +46,40 @@ def _prepare_new(connection: Any, _: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("sqlite_begin", "BEGIN"))
+
+
+@asynccontextmanager
+async def opened(url: str) -> AsyncIterator[AsyncEngine]:
+    """Open an engine for a block."""
+    engine = make_engine(url)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+class Queries:
+    """Statements on a store, each in a transaction of its own. All raise SQLAlchemyError or OSError."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine = engine
+
+    async def rows(self, query: Executable) -> Sequence[RowMapping]:
+        """Return the rows that a query finds."""
+        async with self.engine.connect() as connection:
+            return (await connection.execute(query)).mappings().all()
+
+    async def values(self, query: Executable) -> list[Any]:
+        """Return the first column of the rows that a query finds."""
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(query)).scalars())
+
+    def writing(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """Open a transaction that writes."""
+        return self.engine.execution_options(**WRITES).begin()
+
+    async def write(self, statement: Executable) -> CursorResult[Any]:
+        """Run a statement that writes."""
+        async with self.writing() as connection:
+            result: CursorResult[Any] = await connection.execute(statement)
+            return result

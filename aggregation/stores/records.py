@@ -1,23 +1,22 @@
-"""What is said in public about the numbers and the raw reports: retractions, and inspections by hand."""
+"""Public records: retracted numbers, and inspections of raw reports."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 import sqlalchemy as sa
 from msgspec import Struct
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.catalogue import Entry
 from aggregation.stores.aggregate import cells_of
-from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, Inspection, aware, in_utc
-from aggregation.stores.engines import WRITES
+from aggregation.stores.aggregate_tables import CELLS, INSPECTIONS, RETRACTIONS, Inspection
+from aggregation.stores.engines import Queries
 
 
 class Retraction(Struct, frozen=True, rename={"first_week": "from", "last_week": "to"}):
-    """Numbers that were retracted, and why: in the API, on pages and in certificates.
+    """Retracted numbers and the reason: in the API, on pages and in certificates.
 
-    ``of``: values that they had, by dimension; empty for all numbers of the entry. ``first_week``, ``last_week``: both
-    included. ``retracted_at``: UTC, as ``2026-11-20T08:00:00Z``.
+    ``of``: their values by dimension; empty for all numbers of the entry. ``first_week``, ``last_week``: both included.
+    ``retracted_at``: UTC, as ``2026-11-20T08:00:00Z``.
     """
 
     entry: str
@@ -28,71 +27,51 @@ class Retraction(Struct, frozen=True, rename={"first_week": "from", "last_week":
     retracted_at: str
 
     def covers(self, week: str, values: Mapping[str, str]) -> bool:
-        """Whether the number of a week with these values was retracted by this."""
-        return self.first_week <= week <= self.last_week and self.matches(values)
-
-    def matches(self, values: Mapping[str, str]) -> bool:
-        """Whether numbers with these values were retracted. A dimension that ``values`` lacks does not match."""
-        return all(values.get(name) == value for name, value in self.of.items())
+        """Whether it covers the number of a week with these values. A dimension that ``values`` lacks does not match."""
+        return self.first_week <= week <= self.last_week and all(values.get(name) == one for name, one in self.of.items())
 
     def may_concern(self, fixed: Mapping[str, str]) -> bool:
-        """Whether some numbers with these ``fixed`` values may be among the retracted."""
+        """Whether it may cover some number with these ``fixed`` values."""
         return all(self.of.get(name, value) == value for name, value in fixed.items())
 
 
-class Records:
+class Records(Queries):
     """Retractions and inspections, in the aggregate store."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
+    async def retract(self, chosen: Iterable[tuple[Entry, Mapping[str, str], str, str]], reason: str, now: datetime) -> int:
+        """Remove numbers and record why, in one transaction; return how many were removed.
 
-    async def retract(self, entry: Entry, of: Mapping[str, str], first: str, last: str, reason: str, now: datetime) -> int:
-        """Remove the numbers of an entry from ``first`` to ``last``, both included, and write down why; see `retract_all`."""
-        return await self.retract_all([(entry, of, first, last)], reason, now)
-
-    async def retract_all(self, chosen: Iterable[tuple[Entry, Mapping[str, str], str, str]], reason: str, now: datetime) -> int:
-        """Remove numbers, and write down why, in one transaction; return how many there were.
-
-        ``chosen``: entries, values that some of their dimensions have, the first and the last week. Of what has no number
-        nothing is written.
+        ``chosen``: entries, values of some of their dimensions, first and last week. If there is no such number, nothing is
+        recorded.
         """
         removed = 0
-        async with self._engine.execution_options(**WRITES).begin() as connection:
+        async with self.writing() as connection:
             for entry, of, first, last in chosen:
                 gone = (await connection.execute(sa.delete(CELLS).where(*cells_of(entry, of, first, last)))).rowcount
-                removed += gone
-                if not gone:
-                    continue
-                await connection.execute(
-                    sa.insert(RETRACTIONS).values(
-                        entry=entry.id, of=dict(of), first_week=first, last_week=last, reason=reason, retracted_at=now
-                    )
-                )
+                if gone:
+                    removed += gone
+                    row = {"entry": entry.id, "of": dict(of), "first_week": first, "last_week": last}
+                    await connection.execute(sa.insert(RETRACTIONS).values(**row, reason=reason, retracted_at=now))
         return removed
 
     async def count(self, entry: Entry, of: Mapping[str, str], first: str, last: str) -> int:
         """Return how many numbers a retraction would remove."""
-        async with self._engine.connect() as connection:
-            query = sa.select(sa.func.count()).select_from(CELLS).where(*cells_of(entry, of, first, last))
-            return int(await connection.scalar(query) or 0)
+        (found,) = await self.values(sa.select(sa.func.count()).select_from(CELLS).where(*cells_of(entry, of, first, last)))
+        return int(found)
 
     async def retractions(self, entry: str | None = None, since: str = "", until: str = "9999") -> list[Retraction]:
-        """Return what was taken back, of one entry or of all, where it touches the weeks from ``since`` to ``until``."""
+        """Return the retractions of one entry or of all that touch the weeks from ``since`` to ``until``."""
         columns = [column for column in RETRACTIONS.columns if column.name != "id"]
         query = sa.select(*columns).where(RETRACTIONS.c.last_week >= since, RETRACTIONS.c.first_week <= until)
         if entry is not None:
             query = query.where(RETRACTIONS.c.entry == entry)
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query.order_by(RETRACTIONS.c.id))).mappings()
-            return [Retraction(**{**row, "retracted_at": f"{aware(row['retracted_at']):%Y-%m-%dT%H:%M:%SZ}"}) for row in rows]
+        rows = await self.rows(query.order_by(RETRACTIONS.c.id))
+        return [Retraction(**{**row, "retracted_at": f"{row['retracted_at']:%Y-%m-%dT%H:%M:%SZ}"}) for row in rows]
 
     async def note_inspection(self, week: str, most: int, reason: str, now: datetime) -> None:
-        """Write down, in public, that somebody is about to look at raw reports."""
-        async with self._engine.execution_options(**WRITES).begin() as connection:
-            await connection.execute(sa.insert(INSPECTIONS).values(week=week, most=most, reason=reason, inspected_at=now))
+        """Record, in public, that the operator is about to look at raw reports."""
+        await self.write(sa.insert(INSPECTIONS).values(week=week, most=most, reason=reason, inspected_at=now))
 
     async def inspections(self) -> list[Inspection]:
         """Return all inspections, newest first."""
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(sa.select(INSPECTIONS).order_by(INSPECTIONS.c.id.desc()))).mappings()
-            return [Inspection(**in_utc(row)) for row in rows]
+        return [Inspection(**row) for row in await self.rows(sa.select(INSPECTIONS).order_by(INSPECTIONS.c.id.desc()))]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from napari_telemetry.wire import KEY_FIELDS, TELEMETRY_LEVELS, Level, fields_of
 
-from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MOST_DIMENSIONS, Entry, questions_by_level, questions_reading, topics
+from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MAX_DIMENSIONS, Entry, questions_by_level, questions_reading, topics
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
@@ -21,7 +21,7 @@ def test_no_entry_reads_a_field_above_its_level(entry: Entry) -> None:
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.id)
 def test_every_entry_is_a_question_within_bounds(entry: Entry) -> None:
     assert entry.question.endswith("?")
-    assert len(entry.dimensions) <= MOST_DIMENSIONS
+    assert len(entry.dimensions) <= MAX_DIMENSIONS
     assert len({dimension.field for dimension in entry.dimensions if dimension.part is not None}) <= 1
     assert entry.fixed in (0, 1)
 

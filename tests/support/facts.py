@@ -8,9 +8,13 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
+from aggregation.clock import Clock
+from aggregation.standing import Standing
 from tests.support.made_upstream import PLUGINS, MadeProject, MadeUpstream
 from update_server.index.model import FACTS_FORMAT, CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
 from update_server.index.snapshot import Document, Index, Origin
+from update_server.index.store import IndexStore
+from update_server.operations.metrics import Metrics
 
 AS_OF = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
@@ -64,3 +68,10 @@ def write_snapshot(folder: Path, projects: Sequence[MadeProject] = PLUGINS) -> N
     from update_server.index import snapshot
 
     snapshot.write(index_of(projects), folder / "index.snapshot")
+
+
+def empty_metrics() -> Metrics:
+    """Return the metrics of a service without an index, whose weeks and jobs are known."""
+    metrics = Metrics(IndexStore(Path("nowhere"), None, 86400), Clock(), lambda: 0)
+    metrics.standing = Standing([], [], [], [], [], [], [])
+    return metrics

@@ -70,7 +70,7 @@ class FilesFirst:
 
     def __init__(self, services: Services, app: ASGIApp) -> None:
         self._index = services.index
-        self._counts = services.metrics.files
+        self._count = services.metrics.count_file
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -98,7 +98,7 @@ class FilesFirst:
             start, content = chosen.not_modified
         else:
             start, content = chosen.messages
-        self._counts.count(path, start["status"])
+        self._count(path, start["status"])
         await send(start)
         await send(content if method == "GET" else _NO_BODY)
 

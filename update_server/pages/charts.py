@@ -80,7 +80,7 @@ async def chart_of(
     columns: tuple[str, ...] = ("People",)
     colours: tuple[int, ...] = (1,)
     if len(free) > 1:
-        found = await aggregate.all_rows(entry, fixed, since=last, until=last)
+        found = await aggregate.numbers(entry, fixed, since=last, until=last)
         kind, heads, first = "bars", tuple(dimension.title for dimension in free), last
         rows, left_out = _bars(free, found), len(found) - MOST_ROWS
     else:
@@ -156,7 +156,7 @@ def support_charts(coverage: Coverage) -> list[Chart]:
 async def downloads_chart(aggregate: AggregateStore, key: str, downloads: Downloads, week: str | None) -> Chart:
     """Return a plugin's downloads by Python, beside the people who have it in a published week, if there is one."""
     entry = next(entry for entry in CATALOGUE if entry.dimensions == (PLUGIN, PYTHON))
-    found = await aggregate.all_rows(entry, {PLUGIN.name: key}, since=week, until=week) if week else []
+    found = await aggregate.numbers(entry, {PLUGIN.name: key}, since=week, until=week) if week else []
     people = {row.values[PYTHON.name]: f"{row.people:,}" for row in found}
     total = sum(downloads.by_python.values())
     rows = []
@@ -184,11 +184,11 @@ async def _lines(
 ) -> tuple[list[str], list[Row], int]:
     """Values, rows and how many values are left out: those are drawn that were the largest in any of the weeks."""
     since, until = (weeks[0], weeks[-1]) if weeks else ("9999", "")
-    largest = [values for values, _ in await aggregate.largest(entry, fixed, since=since, until=until)] if free else []
+    largest = await aggregate.largest(entry, fixed, since=since, until=until) if free else []
     drawn = [values[free[0].name] for values in largest[:MOST_LINES]] if free else []
     any_of = {free[0].name: drawn} if free else None
     most = len(weeks) * MOST_LINES + 1
-    found = (await aggregate.rows(entry, fixed, since=since, until=until, limit=most, any_of=any_of)).rows
+    found = await aggregate.numbers(entry, fixed, since=since, until=until, limit=most, any_of=any_of)
     people = {(row.week, row.values[free[0].name] if free else ""): row.people for row in found}
     values = in_natural_order(drawn) if free else [""]
 
@@ -209,7 +209,7 @@ async def _totals(
     wholes = [one for one in CATALOGUE if one.topic == entry.topic and {part.name for part in one.dimensions} <= set(fixed)]
     if not wholes or not weeks:
         return ()
-    found = await aggregate.all_rows(wholes[0], fixed, since=weeks[0], until=weeks[-1])
+    found = await aggregate.numbers(wholes[0], fixed, since=weeks[0], until=weeks[-1])
     people = {row.week: row.people for row in found}
     return tuple(people.get(week) for week in weeks)
 

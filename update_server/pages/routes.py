@@ -62,7 +62,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
     async def people_by_plugin(week: str | None) -> dict[str, int]:
         """The public number of each plugin that has one in a week."""
-        found = await services.aggregate.all_rows(_installs(), {}, since=week, until=week) if week else []
+        found = await services.aggregate.numbers(_installs(), {}, since=week, until=week) if week else []
         return {row.values[PLUGIN.name]: row.people for row in found}
 
     async def charts(entries: list[Entry], weeks: list[str], subject: str | None = None) -> list[Chart]:

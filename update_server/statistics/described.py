@@ -9,7 +9,6 @@ from msgspec import Struct
 
 from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.export import Format
-from aggregation.numbers import Numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import PublicRow
 from aggregation.stores.records import Retraction
@@ -22,6 +21,23 @@ EXAMPLES = {
     "layer": "image", "class": "ndarray", "dtype": "uint8", "size": "MEDIUM", "ndim": "3", "count": "1",
 }  # fmt: skip
 """A value of each dimension."""
+
+
+class Numbers(Struct):
+    """Public numbers of one entry. Cells with fewer people than ``listed_from`` have no row.
+
+    ``weeks``: the published ones, oldest first. ``retractions``: those that touch these numbers. ``next``: the address of the
+    next page, null at the end.
+    """
+
+    entry: str
+    question: str
+    listed_from: int
+    rounded_down_to: int
+    weeks: list[str]
+    rows: list[PublicRow]
+    retractions: list[Retraction]
+    next: str | None = None
 
 
 class EntryDescription(Struct):

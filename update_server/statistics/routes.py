@@ -18,7 +18,6 @@ from napari_telemetry.weeks import InvalidWeekError, start_of
 
 from aggregation.catalogue import Entry, topics
 from aggregation.export import MEDIA_TYPES, WRITERS, Format, numbers_table
-from aggregation.numbers import ALL_ROWS, read_numbers
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.records import Records
 from update_server.problems import bad_query
@@ -26,7 +25,7 @@ from update_server.representations import Body, respond
 from update_server.services import Services
 from update_server.statistics import described
 from update_server.statistics.badge import badge_of
-from update_server.statistics.described import EntryDescription, Offer
+from update_server.statistics.described import EntryDescription, Numbers, Offer
 
 ROWS_A_PAGE = 1000
 MOST_ROWS = 10_000
@@ -72,9 +71,9 @@ class _Query(Struct, frozen=True):
     limit: int | None
 
     @property
-    def rows(self) -> int:
-        """How many rows go into the answer at most: CSV is whole unless ``limit`` is given."""
-        return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else ALL_ROWS)
+    def rows(self) -> int | None:
+        """Rows of the answer at most: CSV has all unless ``limit`` is given."""
+        return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else None)
 
     def next(self, path: str) -> str:
         """The address of the rows behind these."""
@@ -84,7 +83,7 @@ class _Query(Struct, frozen=True):
             "to": self.until,
             "format": None if self.form is Format.JSON else str(self.form),
             "limit": self.limit,
-            "offset": self.offset + self.rows,
+            "offset": self.offset + (self.rows or 0),
         }
         return f"{path}?{urlencode({name: value for name, value in values.items() if value is not None})}"
 
@@ -206,8 +205,8 @@ def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
         async def make() -> Body:
             weeks = await services.aggregate.public_weeks()
             last = weeks[-1] if weeks else ""
-            page = await services.aggregate.rows(entry, {entry.dimensions[0].name: key}, since=last, until=last)
-            return _json(badge_of(page.rows[0].people if page.rows else None))
+            found = await services.aggregate.numbers(entry, {entry.dimensions[0].name: key}, since=last, until=last)
+            return _json(badge_of(found[0].people if found else None))
 
         return respond(request, await services.cache.body(("badge", entry.id, key), make))
 
@@ -233,16 +232,22 @@ async def _answer(
     """Answer a question; ``fixed``: values that the path names."""
 
     async def make() -> Body:
-        numbers, has_more = await read_numbers(
-            services.aggregate,
-            entry,
-            fixed,
-            since=asked.since or "",
-            until=asked.until or "9999",
-            offset=asked.offset,
-            limit=asked.rows,
+        since, until, most = asked.since or "", asked.until or "9999", asked.rows
+        rows = await services.aggregate.numbers(
+            entry, fixed, since=since, until=until, offset=asked.offset, limit=most and most + 1
         )
-        numbers.next = asked.next(path) if has_more else None
+        has_more = most is not None and len(rows) > most
+        retracted = await Records(services.aggregate.engine).retractions(entry.id, since, until)
+        numbers = Numbers(
+            entry.id,
+            entry.question,
+            LISTED_FROM,
+            ROUNDED_DOWN_TO,
+            await services.aggregate.public_weeks(since, until),
+            rows[:most],
+            [one for one in retracted if one.may_concern(fixed)],
+            asked.next(path) if has_more else None,
+        )
         headers = CROSS_ORIGIN | ({"link": f'<{numbers.next}>; rel="next"'} if numbers.next else {})
         if asked.form is Format.JSON:
             return Body(msgspec.json.encode(numbers), headers=headers)

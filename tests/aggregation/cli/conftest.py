@@ -12,12 +12,14 @@ import pytest
 from napari_telemetry.weeks import published_from
 from typer.testing import CliRunner, Result
 
+from aggregation.catalogue import CATALOGUE
 from aggregation.cli import app
 from aggregation.publish import publish_week
 from aggregation.settings import AggregationSettings, Role, Store
-from aggregation.stores.aggregate import AggregateStore
+from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore, open_raw_store
+from aggregation.stores.records import Records, Retraction
 from aggregation.stores.reports import Report
 from tests.support.reports import report
 from tests.support.stores import migrated
@@ -54,6 +56,17 @@ class Command:
                 await aggregate.engine.dispose()
 
         return asyncio.run(on())
+
+    def numbers(self, entry: str) -> list[PublicRow]:
+        """Return all public numbers of an entry."""
+        (asked,) = [one for one in CATALOGUE if one.id == entry]
+        found: list[PublicRow] = self.on_stores(lambda _, aggregate: aggregate.numbers(asked, {}))
+        return found
+
+    def retractions(self) -> list[Retraction]:
+        """Return all retractions."""
+        found: list[Retraction] = self.on_stores(lambda _, aggregate: Records(aggregate.engine).retractions())
+        return found
 
     def prepare(self, reports: Iterable[Report] = ()) -> None:
         """Make the stores, with these reports."""

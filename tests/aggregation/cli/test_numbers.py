@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 from pathlib import Path
 
@@ -15,23 +14,6 @@ from tests.support.reports import WEEK
 REASON = "A script had forged reports"
 
 
-def test_show_shows_the_last_week_or_those_that_are_asked_for(command: Command) -> None:
-    command.publish(W38=33, W39=5, W40=25)
-    assert command.json("show", "plugins")["rows"] == [{"week": WEEK, "values": {"plugin": "affinder"}, "people": 25}]
-    assert [row["people"] for row in command.json("show", "people", "--from", "2026-W38")["rows"]] == [30, 25]
-    assert [row["people"] for row in command.json("show", "people", "--to", "2026-W39")["rows"]] == [30]
-    # five people took part, which looks as if nobody had
-    assert "nothing of it is listed" in command("show", "people", "--week", "2026-W39", code=2).output
-    assert command.json("show", "people", "--from", "2026-W38")["weeks"] == ["2026-W38", WEEK]
-    assert "fewer than 10 people" in command("show", "new-people").output
-
-
-def test_show_as_csv_is_csv(command: Command) -> None:
-    command.publish(W40=25)
-    output = command("show", "plugins-by-python", "--csv").stdout
-    assert list(csv.reader(io.StringIO(output))) == [["week", "plugin", "python", "people"], [WEEK, "affinder", "3.11", "25"]]
-
-
 def test_an_export_has_every_number_in_each_format_and_says_what_it_is(command: Command, tmp_path: Path) -> None:
     command.publish(W39=40, W40=25)
     command("retract", "people-by-system", "--from", "2026-W39", "--reason", REASON, "--yes")
@@ -41,8 +23,7 @@ def test_an_export_has_every_number_in_each_format_and_says_what_it_is(command: 
     assert package["licenses"][0]["name"] == "CC0-1.0"
     described = {resource["path"]: resource for resource in package["resources"]}
     for entry in CATALOGUE:
-        rows = command.json("show", entry.id, "--from", "2026-W01")["rows"]
-        flat = [{"week": row["week"], **row["values"], "people": row["people"]} for row in rows]
+        flat = [{"week": row.week, **row.values, "people": row.people} for row in command.numbers(entry.id)]
         as_json = json.loads((out / f"json/{entry.id}.json").read_text())
         as_csv = list(csv.DictReader((out / f"csv/{entry.id}.csv").open()))
         assert as_json == flat
@@ -75,15 +56,12 @@ def test_a_retracted_number_is_gone_and_its_reason_stays(command: Command) -> No
     command.publish(W39=40, W40=25)
     asked = command("retract", "plugins-by-python", "--plugin", "affinder", "--from", WEEK, "--reason", REASON, code=2)
     assert "--yes" in asked.output
-    assert len(command.json("show", "plugins-by-python")["rows"]) == 1
+    assert len(command.numbers("plugins-by-python")) == 2
     removed = command.json("retract", "plugins-by-python", "--plugin", "affinder", "--from", WEEK, "--reason", REASON, "--yes")
     assert removed["removed"] == 1
-    shown = command.json("show", "plugins-by-python")
-    assert shown["rows"] == []
-    assert shown["retractions"][0]["reason"] == REASON
-    assert REASON in command("show", "plugins-by-python").output
-    assert len(command.json("show", "plugins-by-python", "--week", "2026-W39")["rows"]) == 1
-    assert len(command.json("show", "plugins")["rows"]) == 1
+    assert [row.week for row in command.numbers("plugins-by-python")] == ["2026-W39"]
+    assert [one.reason for one in command.retractions()] == [REASON]
+    assert len(command.numbers("plugins")) == 2
 
 
 def test_a_plugin_can_be_retracted_as_a_whole(command: Command) -> None:
@@ -91,7 +69,7 @@ def test_a_plugin_can_be_retracted_as_a_whole(command: Command) -> None:
     removed = command.json("retract", "--plugin", "AFFINDER", "--from", "2026-W39", "--to", WEEK, "--reason", REASON, "--yes")
     assert removed["entries"] == [entry.id for entry in CATALOGUE if entry.topic == "plugins"]
     for entry in removed["entries"]:
-        assert command.json("show", entry, "--from", "2026-W39")["rows"] == []
+        assert command.numbers(entry) == []
 
 
 def test_only_published_weeks_are_retracted_and_one_between_is_not(command: Command) -> None:
@@ -99,18 +77,16 @@ def test_only_published_weeks_are_retracted_and_one_between_is_not(command: Comm
     command.publish(W37=40, W38=30, W40=25)
     command("retract", "people", "--from", "2026-W37", "--to", WEEK, "--reason", REASON, "--yes")
     command.publish(W39=33)
-    shown = command.json("show", "people", "--from", "2026-W37")
-    assert [(one["from"], one["to"]) for one in shown["retractions"]] == [("2026-W37", "2026-W38"), (WEEK, WEEK)]
-    assert [(row["week"], row["people"]) for row in shown["rows"]] == [("2026-W39", 30)]
+    assert [(one.first_week, one.last_week) for one in command.retractions()] == [("2026-W37", "2026-W38"), (WEEK, WEEK)]
+    assert [(row.week, row.people) for row in command.numbers("people")] == [("2026-W39", 30)]
 
 
 def test_a_retraction_names_no_week_of_which_nothing_was_listed(command: Command) -> None:
     """Else it would tell the week of nine people from one of nobody."""
     command.publish(W38=40, W39=9, W40=25)
     command("retract", "people", "--from", "2026-W38", "--to", WEEK, "--reason", REASON, "--yes")
-    shown = command.json("show", "people", "--from", "2026-W38")
-    assert shown["weeks"] == ["2026-W38", WEEK]
-    assert [(one["from"], one["to"]) for one in shown["retractions"]] == [("2026-W38", "2026-W38"), (WEEK, WEEK)]
+    assert command.on_stores(lambda _, aggregate: aggregate.public_weeks()) == ["2026-W38", WEEK]
+    assert [(one.first_week, one.last_week) for one in command.retractions()] == [("2026-W38", "2026-W38"), (WEEK, WEEK)]
 
 
 def test_an_export_over_an_older_one_leaves_nothing_of_it(command: Command, tmp_path: Path) -> None:
@@ -125,7 +101,7 @@ def test_an_export_over_an_older_one_leaves_nothing_of_it(command: Command, tmp_
 def test_one_value_can_be_retracted(command: Command) -> None:
     command.publish(W40=25)
     command("retract", "people-by-python", "--where", "python=3.11", "--from", WEEK, "--reason", REASON, "--yes")
-    assert command.json("show", "people-by-python")["retractions"][0]["of"] == {"python": "3.11"}
+    assert [one.of for one in command.retractions()] == [{"python": "3.11"}]
 
 
 @pytest.mark.parametrize(
@@ -146,5 +122,5 @@ def test_one_value_can_be_retracted(command: Command) -> None:
 def test_what_can_not_be_retracted_changes_nothing(command: Command, arguments: list[str], says: str) -> None:
     command.publish(W40=25)
     assert says in command("retract", *arguments, "--yes", code=2).output
-    assert command.json("show", "people")["retractions"] == []
-    assert len(command.json("show", "people")["rows"]) == 1
+    assert command.retractions() == []
+    assert len(command.numbers("people")) == 1

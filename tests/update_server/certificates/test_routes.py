@@ -74,7 +74,9 @@ async def test_the_page_says_all_of_it_and_no_reason_becomes_markup(issued: tupl
     client, _ = issued
     aggregate = services_of(client).aggregate
     (by_platform,) = [entry for entry in topics()["plugins"] if entry.dimensions == (PLUGIN, PLATFORM)]
-    await Records(aggregate.engine).retract(by_platform, {"plugin": "affinder"}, WEEK, WEEK, "<script>alert(1)</script>", NOW)
+    await Records(aggregate.engine).retract(
+        [(by_platform, {"plugin": "affinder"}, WEEK, WEEK)], "<script>alert(1)</script>", NOW
+    )
     certificate, statement = await prepare(
         aggregate, site="https://x.org", key_folder=tmp_path / "keys", plugin="affinder", first=WEEK, last=WEEK, now=NOW
     )
@@ -120,7 +122,7 @@ async def test_a_retraction_since_is_told_with_its_reason(issued: tuple[Client, 
     client, certificate = issued
     (plain,) = [entry for entry in topics()["plugins"] if entry.dimensions == (PLUGIN,)]
     records = Records(services_of(client).aggregate.engine)
-    await records.retract(plain, {"plugin": "affinder"}, WEEK, WEEK, "Forged reports", NOW + timedelta(days=1))
+    await records.retract([(plain, {"plugin": "affinder"}, WEEK, WEEK)], "Forged reports", NOW + timedelta(days=1))
     page = await client.get(f"/certificates/{certificate.id}")
     assert "Retracted." in page.text
     assert "Forged reports." in page.text

@@ -77,11 +77,11 @@ async def test_what_was_taken_back_is_said_and_is_not_called_small(client: Clien
         await publish(client, week, (23, {}))
     people = entry("people-by-python")
     store = Records(services_of(client).aggregate.engine)
-    await store.retract(people, {"python": "3.11"}, WEEKS[0], WEEKS[0], "forged reports", published_from(WEEKS[1]))
+    await store.retract([(people, {"python": "3.11"}, WEEKS[0], WEEKS[0])], "forged reports", published_from(WEEKS[1]))
     shown = await chart(client, "people-by-python")
     assert texts(shown) == [[RETRACTED], ["20"]]
     assert [one.reason for one in shown.retractions] == ["forged reports"]
-    await store.retract(people, {"python": "3.11"}, WEEKS[1], WEEKS[1], "forged reports", published_from(WEEKS[1]))
+    await store.retract([(people, {"python": "3.11"}, WEEKS[1], WEEKS[1])], "forged reports", published_from(WEEKS[1]))
     shown = await chart(client, "people-by-python")
     assert (shown.rows, "retracted" in shown.note, "fewer" in shown.note) == ((), True, False)
 

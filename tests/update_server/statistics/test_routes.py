@@ -122,7 +122,7 @@ async def test_a_retraction_is_seen_at_once_and_not_when_a_cache_runs_out(client
     await fill(client, WEEK)
     assert (await client.get("/api/stats/napari")).json()["rows"]
     entry = next(one for one in CATALOGUE if one.id == "people")
-    await Records(services_of(client).aggregate.engine).retract(entry, {}, WEEK, WEEK, "a test", published_from(WEEK))
+    await Records(services_of(client).aggregate.engine).retract([(entry, {}, WEEK, WEEK)], "a test", published_from(WEEK))
     services_of(client).cache._looked_at = 0  # which it does once a second
     assert (await client.get("/api/stats/napari")).json()["rows"] == []
 
