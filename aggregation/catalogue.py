@@ -1,7 +1,6 @@
-"""Every public number, as a question. What is not asked here is not computed, and no field is collected without it.
+"""Declares every public number; computation, API, privacy page and consent text follow from it.
 
-The computation, the statistics API, the privacy page and the client's consent text are made from these declarations. To add a
-number is to add one entry; no other code knows an entry's id.
+No field is collected without an entry that reads it.
 """
 
 import hashlib
@@ -15,12 +14,11 @@ MAX_DIMENSIONS = 3
 
 @dataclass(frozen=True)
 class Dimension:
-    """Something by which people are told apart in a number.
+    """A property by which people are grouped.
 
-    ``name``: as the statistics API has it. ``field``: of the report. ``part``: where the field is a list, which key of its
-    items; where it is a mapping, ``"@key"`` or ``"@value"``; where it is one value, None. ``form``: how people read a value;
-    ``names``: of values that people call something else. ``unlisted``: values that have no row, because a table of which every
-    possible row is listed would say how many people there are at most.
+    ``part``: in a list, the key of its items; in a mapping, ``"@key"`` or ``"@value"``; None for a plain field.
+    ``form``, ``names``: how a value is displayed. ``unlisted``: values that get no row, because a table with all possible rows
+    would give an upper bound of the number of people.
     """
 
     name: str
@@ -32,17 +30,16 @@ class Dimension:
     unlisted: tuple[str, ...] = ()
 
     def reads(self, value: str) -> str:
-        """Return a value as people read it."""
         return dict(self.names).get(value) or self.form.format(value)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One public number: a count of people, each at most once in a cell.
+    """One public number: a count of people, each counted at most once per cell.
 
-    ``topic``: the path under ``/api/stats/`` where it is found. ``level``: the least that must be sent for it. ``fixed``: how
-    many of the dimensions, from the first, are named by the path instead of by ``by=``. ``only_where``: a field that must be
-    true for a person to be counted. ``decision``: what it helps to decide; ``since``: the release that brought it.
+    ``topic``: path under ``/api/stats/``. ``level``: the lowest that sends its fields. ``fixed``: number of leading dimensions
+    in the path instead of ``by=``. ``only_where``: boolean field that must be true. ``decision``: what the number helps to
+    decide. ``since``: release that added it.
     """
 
     id: str
@@ -57,27 +54,24 @@ class Entry:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The fields that it reads, each once."""
         only = (self.only_where,) if self.only_where else ()
         return tuple(dict.fromkeys((*(dimension.field for dimension in self.dimensions), *only)))
 
     @property
     def is_total(self) -> bool:
-        """Whether it is the number that the other entries of its topic tell apart."""
+        """Whether the topic's other entries break this one down."""
         return self.fixed == len(self.dimensions)
 
     def about(self, subject: str | None) -> str:
-        """Return the question as it is asked about one plugin."""
         return self.question.replace("a plugin", subject) if subject is not None else self.question
 
     @property
     def by(self) -> tuple[str, ...]:
-        """The dimensions that ``by=`` names."""
         return tuple(dimension.name for dimension in self.dimensions[self.fixed :])
 
 
 LEVEL_COLUMN = "level"
-"""The one dimension that is no field of the report but of the consent that came with it."""
+"""The only dimension that comes from the consent and not from the report."""
 
 LEVEL = Dimension("level", "Level", LEVEL_COLUMN, unlisted=("basic",))
 NAPARI = Dimension("napari", "napari version", "napari_version")
@@ -169,17 +163,15 @@ CATALOGUE: tuple[Entry, ...] = (
 
 
 def questions_reading(field: str) -> tuple[str, ...]:
-    """Return the questions that need a field of the report, in the order of the catalogue."""
     return tuple(entry.question for entry in CATALOGUE if field in entry.fields)
 
 
 def questions_by_level() -> dict[str, list[str]]:
-    """Return the questions by the least level that answers them: what the client shows beside its question about consent."""
+    """Return the questions by lowest level, for the client's consent dialog."""
     return {level.value: [entry.question for entry in CATALOGUE if entry.level is level] for level in TELEMETRY_LEVELS}
 
 
 def topics() -> dict[str, tuple[Entry, ...]]:
-    """Return the entries by topic, in the order of the catalogue."""
     return {
         topic: tuple(entry for entry in CATALOGUE if entry.topic == topic)
         for topic in dict.fromkeys(entry.topic for entry in CATALOGUE)
@@ -187,5 +179,4 @@ def topics() -> dict[str, tuple[Entry, ...]]:
 
 
 def catalogue_hash(catalogue: tuple[Entry, ...] = CATALOGUE) -> str:
-    """Return a digest of the declarations, to tell with which catalogue a week was computed."""
     return hashlib.sha256(msgspec.json.encode(catalogue)).hexdigest()

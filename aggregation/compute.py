@@ -23,21 +23,21 @@ from aggregation.stores.raw import RawStore, open_raw_store
 from aggregation.stores.reports import RawRow
 
 COUNTED_HERE = 4000
-"""Below this many reports, counting takes less time than starting a process."""
+"""Reports below which counting is faster than starting a process."""
 MAX_WORKERS = 4
 BOUNDS = ("", *"2468ace", "g")
-"""Of identifiers. A large week is counted in eight parts, of equal size because identifiers are hashes."""
+"""Identifiers that split a large week into eight equal parts: identifiers are hashes."""
 
 Progress = Callable[[int, int], None]
-"""Told how many reports were counted, and of how many."""
+"""Called with the number of reports counted and the total."""
 
 
 class CountingError(Exception):
-    """A process that counts has ended before it was done."""
+    """A worker process failed."""
 
 
 class Part(Struct):
-    """What one process counts: a week's reports whose identifiers lie between ``first`` and ``last``, ``last`` excluded."""
+    """A worker's input. ``last`` is excluded."""
 
     url: str
     week: str
@@ -78,21 +78,20 @@ async def count_week(
 
 
 async def count_part(raw: RawStore, part: Part) -> Counts:
-    """Count part of a week, in this process."""
     counting = Counting(part.catalogue)
     held: list[RawRow] = []
     async with contextlib.aclosing(raw.rows(part.week, part.first, part.last)) as parts:
         async for rows in parts:
             held += rows
             whole = next((place for place in range(len(held) - 1, 0, -1) if held[place - 1][0] != held[place][0]), 0)
-            await asyncio.to_thread(counting.add, held[:whole])  # the last person may have more to come
+            await asyncio.to_thread(counting.add, held[:whole])  # the next rows may belong to the last person
             del held[:whole]
     counting.add(held)
     return counting.counts()
 
 
 async def _count_elsewhere(part: Part) -> Counts:
-    """Count part of a week in another process. It gets everything on standard input, so the URL's password stays private."""
+    """Count in a subprocess. The part goes through standard input, which hides the URL's password from `ps`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "aggregation.compute", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -130,5 +129,5 @@ async def _worker() -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # nothing that is made here refers to itself, and looking for that takes a third of the time
+    gc.disable()  # the counts have no cycles, and the collector takes a third of the time
     asyncio.run(_worker())

@@ -1,8 +1,7 @@
-"""From reports to counts of people: every entry of the catalogue, in one pass over the reports (pure).
+"""Counts people for all entries in one pass over the reports (pure).
 
-A person's reports come together, so that a person can be counted once in each cell and be forgotten again: memory grows with
-the number of cells, not with that of people. For the same reason a week can be counted in parts, by several processes, as long
-as each person is in one part: the counts add up.
+A person's reports come together and are then forgotten, so memory grows with the number of cells, not people. Parts of a
+week can be counted separately and added, if each person is in one part.
 """
 
 from collections import Counter, defaultdict
@@ -22,12 +21,12 @@ KNOWN_SCHEMA_VERSIONS = frozenset(range(1, SCHEMA_VERSION + 1))
 
 Value = str | int | bool
 Part = tuple[Value, ...] | Value
-"""Some of the values of a cell: the value itself where it is one."""
+"""Some of a cell's values; a single value is not wrapped in a tuple."""
 
 RANKS = {str(level): level.rank for level in TELEMETRY_LEVELS}
 _SINCE = {field.name: field.since for field in fields_of(Level.FULL)}
-"""The schema version with which each field came: reports of an older one are counted for all other questions."""
-NOT_ASKED: tuple[Part, tuple[Part, ...]] = ((), ())
+"""Schema version that introduced each field. Older reports count only for questions without it."""
+NOT_APPLICABLE: tuple[Part, tuple[Part, ...]] = ((), ())
 _ONE: frozenset[Part] = frozenset({()})
 _decode: Callable[[str], Any] = msgspec.json.Decoder(dict[str, Any]).decode
 _identifier = itemgetter(0)
@@ -57,17 +56,17 @@ class Counts(Struct):
 
 
 class Counting:
-    """Counts people for a catalogue. Raises ValueError for an entry that lays out more than one list."""
+    """Raises ValueError for an entry that explodes more than one list."""
 
     def __init__(self, catalogue: Sequence[Entry]) -> None:
-        self._layouts = list(dict.fromkeys(_laid_out(entry) for entry in catalogue))
+        self._layouts = list(dict.fromkeys(_exploded_dimensions(entry) for entry in catalogue))
         self._lay_out = [_items_of(layout) for layout in self._layouts]
-        self._plans = [_Plan(entry, self._layouts) for entry in catalogue]
+        self._plans = [_EntryReader(entry, self._layouts) for entry in catalogue]
         self._people: list[defaultdict[Part, Counter[Part]]] = [defaultdict(Counter) for _ in catalogue]
         self._reports = self._left_out = self._newer = 0
 
     def add(self, rows: Iterable[RawRow]) -> None:
-        """Count some people. All reports of a person must be in one call, one after the other."""
+        """All reports of a person must be consecutive and in the same call."""
         for _, reports in groupby(rows, _identifier):
             of_person = [cells for report in reports if (cells := self._cells_of(report)) is not None]
             if len(of_person) == 1:
@@ -83,7 +82,6 @@ class Counting:
                     counters[key].update(all_items)
 
     def counts(self) -> Counts:
-        """Return what was counted so far."""
         people = {
             plan.entry: {
                 plan.values(key, item): number for key, counter in counters.items() for item, number in counter.items()
@@ -93,7 +91,7 @@ class Counting:
         return Counts(people, self._reports, self._left_out, self._newer)
 
     def _cells_of(self, row: RawRow) -> list[tuple[Part, Iterable[Part] | Any]] | None:
-        """The cells of each entry that a report belongs to, as what they share and how they differ; None: it can't be read."""
+        """Return each entry's cells as (shared values, different values); None for an unreadable report."""
         self._reports += 1
         *_, level, schema_version, text = row
         if schema_version not in KNOWN_SCHEMA_VERSIONS:
@@ -102,26 +100,26 @@ class Counting:
         try:
             report = _decode(text)
             report[LEVEL_COLUMN] = level
-            rank = RANKS[level]  # what a level does not send is not counted, should it be there
+            rank = RANKS[level]  # ignore fields that this level must not send
             items = [lay_out(report) for lay_out in self._lay_out]
             cells = [
                 (plan.key(report), items[plan.layout] if plan.applies is None or report[plan.applies] is True else ())
                 if plan.rank <= rank and plan.since <= schema_version
-                else NOT_ASKED
+                else NOT_APPLICABLE
                 for plan in self._plans
             ]
-            hash(tuple([key for key, _ in cells]))  # a list where a word should be is damage too
+            hash(tuple([key for key, _ in cells]))  # TypeError for a list in place of a string
             return cells
         except (msgspec.DecodeError, LookupError, TypeError, AttributeError):
             self._left_out += 1
             return None
 
 
-class _Plan:
-    """How to find the cells of one entry in a report: the values that all its cells share, and those that differ."""
+class _EntryReader:
+    """Reads one entry's cells: the values that they share, and those that differ."""
 
     def __init__(self, entry: Entry, layouts: list[tuple[Dimension, ...]]) -> None:
-        mine = _laid_out(entry)
+        mine = _exploded_dimensions(entry)
         self.entry = entry.id
         shared = [dimension for dimension in entry.dimensions if dimension not in mine]
         self.layout = layouts.index(mine)
@@ -133,13 +131,12 @@ class _Plan:
         self._single_key, self._single_item = len(shared) == 1, len(mine) == 1
 
     def values(self, key: Any, item: Any) -> tuple[str, ...]:
-        """Return the values of a cell in the order of the entry's dimensions."""
         values = [*((key,) if self._single_key else key), *((item,) if self._single_item else item)]
         return tuple([str(values[place]) for place in self._order])
 
 
-def _laid_out(entry: Entry) -> tuple[Dimension, ...]:
-    """The dimensions of an entry that are in the items of a list or of a mapping."""
+def _exploded_dimensions(entry: Entry) -> tuple[Dimension, ...]:
+    """Return the dimensions that come from the items of a list or mapping."""
     mine = tuple(dimension for dimension in entry.dimensions if dimension.part is not None)
     if len({dimension.field for dimension in mine}) > 1:
         raise ValueError(f"entry {entry.id} lays out more than one field")
@@ -147,7 +144,7 @@ def _laid_out(entry: Entry) -> tuple[Dimension, ...]:
 
 
 def _items_of(layout: tuple[Dimension, ...]) -> Callable[[dict[str, Any]], Any]:
-    """Return what finds the different items of a field in a report, by these dimensions; none where it is not sent."""
+    """Return a function that reads the distinct items of a field."""
     if not layout:
         return lambda _: _ONE
     field, parts = layout[0].field, [dimension.part for dimension in layout]
@@ -160,5 +157,5 @@ def _items_of(layout: tuple[Dimension, ...]) -> Callable[[dict[str, Any]], Any]:
 
 
 def _getter(names: list[str]) -> Callable[[dict[str, Any]], Any]:
-    """Return what takes these from a mapping: one as it is, several as a tuple."""
+    """Return an itemgetter for any number of names."""
     return itemgetter(*names) if names else lambda _: ()

@@ -1,7 +1,4 @@
-"""All public numbers in a folder, as a Data Package: CSV and JSON, a data dictionary for programs and one for people.
-
-``datapackage.json`` follows the Data Package standard (datapackage.org). The same public numbers give the same bytes.
-"""
+"""Exports all public numbers as a Data Package (datapackage.org). The same numbers give the same bytes."""
 
 import csv
 import hashlib
@@ -28,15 +25,12 @@ LICENCE = {
 RULE = (
     "Every number counts people who chose to take part, each once, in one ISO week (UTC). "
     f"{PUBLICATION_RULE} "
-    "Which share of all users takes part is not known: the numbers are lower bounds and no estimates. A row that is not there, "
-    f"in a week that is published, stands for fewer than {LISTED_FROM} people, or for a number that the table of retractions "
-    "names."
+    "Which share of all users takes part is not known: the numbers are lower bounds, not estimates. A missing row "
+    f"in a published week stands for fewer than {LISTED_FROM} people, or for a number in the table of retractions."
 )
 
 
 class Format(StrEnum):
-    """A file format."""
-
     CSV = "csv"
     JSON = "json"
 
@@ -45,7 +39,7 @@ MEDIA_TYPES = {Format.JSON: "application/json", Format.CSV: "text/csv"}
 
 
 class Table(msgspec.Struct, frozen=True):
-    """What goes into files: columns as (name, type, description), and rows in their order."""
+    """``columns``: (name, type, description)."""
 
     name: str
     title: str
@@ -54,12 +48,12 @@ class Table(msgspec.Struct, frozen=True):
 
 
 async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Format]) -> int:
-    """Write all public numbers into ``folder``; return how many there are. Raises OSError."""
+    """Return how many numbers were written. Raises OSError."""
     weeks = await aggregate.public_weeks()
     tables = [
         Table(
             "weeks",
-            "The weeks that are published",
+            "Published weeks",
             [("week", "string", "ISO week, such as 2026-W47")],
             [[week] for week in weeks],
         ),
@@ -71,7 +65,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
         numbers += len(rows)
         tables.append(numbers_table(entry, rows))
     folder.mkdir(parents=True, exist_ok=True)
-    for form in Format:  # of an earlier export: what was retracted since must not stay
+    for form in Format:  # an earlier export may hold retracted numbers
         for old in (folder / form).glob(f"*.{form}"):
             old.unlink()
     resources = []
@@ -102,7 +96,6 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
 
 
 def numbers_table(entry: Entry, rows: Sequence[PublicRow]) -> Table:
-    """Return public numbers of an entry as a table, with what its columns mean."""
     names = [dimension.name for dimension in entry.dimensions]
     columns = [
         ("week", "string", "ISO week, such as 2026-W47"),
@@ -116,12 +109,12 @@ def numbers_table(entry: Entry, rows: Sequence[PublicRow]) -> Table:
 
 def _retractions(found: Sequence[Retraction]) -> Table:
     columns = [
-        ("entry", "string", "Of which numbers some were taken back"),
-        ("of", "string", "Which of them, as JSON; {} for all"),
-        ("first_week", "string", "From this week"),
-        ("last_week", "string", "To this week"),
-        ("reason", "string", "Why"),
-        ("retracted_at", "string", "When (ISO, UTC)"),
+        ("entry", "string", "Entry with retracted numbers"),
+        ("of", "string", "Values of the retracted numbers, as JSON; {} for all"),
+        ("first_week", "string", "First retracted week"),
+        ("last_week", "string", "Last retracted week"),
+        ("reason", "string", "Reason"),
+        ("retracted_at", "string", "Time of the retraction (ISO, UTC)"),
     ]
     rows: list[list[str | int]] = [
         [
@@ -134,7 +127,7 @@ def _retractions(found: Sequence[Retraction]) -> Table:
         ]
         for one in found
     ]
-    return Table("retractions", "Numbers that were taken back, and why", columns, rows)
+    return Table("retractions", "Retracted numbers, with reasons", columns, rows)
 
 
 def _resource(table: Table, form: Format, path: str, data: bytes) -> dict[str, Any]:
@@ -172,9 +165,9 @@ def _readme(tables: Sequence[Table], weeks: Sequence[str], formats: Sequence[For
         "",
         f"{span} {RULE}",
         "",
-        f"Licence: {LICENCE['title']} ({LICENCE['name']}). `datapackage.json` describes the same for programs.",
+        f"Licence: {LICENCE['title']} ({LICENCE['name']}). `datapackage.json` is the machine-readable description.",
         "",
-        f"Each table is there as {', '.join(str(form) for form in formats)}, in a folder of that name.",
+        f"Each table comes as {', '.join(str(form) for form in formats)}, in a folder of that name.",
         "",
     ]
     for table in tables:

@@ -1,8 +1,4 @@
-"""Dashboards for Grafana, made from the catalogue: a panel for each question, on the public numbers alone.
-
-Grafana reads the aggregate store as a role of its own that may see `PUBLIC_TABLES` and nothing else. Its macros can't hold a
-parenthesis, so what a filter is on is named in a query of its own first.
-"""
+"""Grafana dashboards generated from the catalogue, on the public numbers only."""
 
 from pathlib import Path
 from typing import Any
@@ -13,22 +9,21 @@ from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.publication import RULE
 
 PUBLIC_TABLES = ("cells", "retractions")
-"""What anybody may see. Which weeks were published without a number is not among it, nor what an aggregation ran on."""
+"""Tables of which the role `grafana` may read all. `published_weeks` would name weeks without a number."""
 
 SOURCE = {"type": "grafana-postgresql-datasource", "uid": "aggregate"}
 SCHEMA_VERSION = 39
-"""Of dashboards, as Grafana 11 writes them; newer ones read it."""
+"""Dashboard schema of Grafana 11; newer versions read it."""
 WIDTH, HEIGHT, COLUMNS = 12, 9, 24
 MOST_BARS = 20
 GAP_MS = 8 * 86400 * 1000
-"""Longer than a week: a line breaks where a number is not listed."""
+"""More than a week: a line breaks where a number is not listed."""
 DAY = "to_date(week, 'IYYY\"-W\"IW')"
-"""The Monday of a week, in PostgreSQL."""
+"""SQL for the Monday of a week."""
 NOTE = f"Counted are people who chose to take part, each once a week: never all users. {RULE}"
 
 
 def dashboards() -> dict[str, dict[str, Any]]:
-    """Return the dashboards as JSON values, by the name of their file."""
     of_all = [entry for entry in CATALOGUE if not entry.fixed or not entry.by]
     of_one = [entry for entry in CATALOGUE if entry.fixed]
     subject = of_one[0].dimensions[0]
@@ -50,7 +45,7 @@ def dashboards() -> dict[str, dict[str, Any]]:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write the dashboards into a folder; return the files. Raises OSError."""
+    """Return the files. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, dashboard in dashboards().items():
@@ -107,17 +102,19 @@ def _panel(number: int, entry: Entry, is_of_one: bool) -> dict[str, Any]:
 
 
 def _course(entry: Entry, is_of_one: bool) -> str:
-    """People by week, a line for each value of the one free dimension; lines break where a number is not listed."""
+    """Return a time series query. Grafana's macros can't contain a parenthesis, so a subquery names ``day`` first."""
     place = entry.fixed + 1 if is_of_one else 1
     has_lines = len(entry.dimensions) >= place
     metric = f"value_{place}" if has_lines else "'people'"
     where = f" AND value_1 = ${{{entry.dimensions[0].name}:sqlstring}}" if is_of_one else ""
-    numbers = f"SELECT {DAY} AS day, {metric} AS metric, people FROM cells WHERE entry = '{entry.id}'{where}"  # noqa: S608 - our own
-    return f'SELECT day AS "time", metric, people AS value FROM ({numbers}) AS numbers WHERE $__timeFilter(day) ORDER BY 1, 2'  # noqa: S608
+    numbers = f"SELECT {DAY} AS day, {metric} AS metric, people FROM cells WHERE entry = '{entry.id}'{where}"  # noqa: S608
+    return (
+        f'SELECT day AS "time", metric, people AS value FROM ({numbers}) AS numbers '  # noqa: S608
+        "WHERE $__timeFilter(day) ORDER BY 1, 2"
+    )
 
 
 def _last_week(entry: Entry) -> str:
-    """The largest numbers of the last published week in the span."""
     what = " || ' \N{MIDDLE DOT} ' || ".join(f"value_{number}" for number in range(1, len(entry.dimensions) + 1))
     numbers = f"SELECT {DAY} AS day, {what} AS what, people FROM cells WHERE entry = '{entry.id}'"  # noqa: S608 - our own
     last = "SELECT max(day) FROM chosen"

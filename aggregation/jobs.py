@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from aggregation.clock import Clock
-from aggregation.standing import WAS_STOPPED
+from aggregation.status import WAS_STOPPED
 from aggregation.stores.aggregate import AggregateStore
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 
 
 @contextlib.asynccontextmanager
-async def turn(
+async def wait_for_lock(
     engine: AsyncEngine, job: str, lock_folder: Path, on_wait: Callable[[], None] = lambda: None
 ) -> AsyncIterator[None]:
     """Acquire the lock of ``job``, waiting if needed; then ``on_wait`` is called once."""

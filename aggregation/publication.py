@@ -1,8 +1,6 @@
-"""What of a week's counts may be seen.
+"""The publication rule; docs/disclosure.md has the argument.
 
-Every public number counts people. One below ten has no row, zero included; every other is rounded down to a multiple of five,
-and a total at times further. The thresholds are constants, not settings, so no one can publish more by mistake. The argument is
-in docs/disclosure.md.
+The thresholds are constants, so no setting can publish more by mistake.
 """
 
 from collections import Counter, defaultdict
@@ -20,26 +18,24 @@ RULE = (
     f"{ROUNDED_DOWN_TO}. A total may be {ROUNDED_DOWN_TO} or {2 * ROUNDED_DOWN_TO} lower still, so that it equals the sum of a "
     "table's rows, and no number is above the total that it belongs to."
 )
-"""For people who read numbers."""
 
 Values = tuple[str, ...]
 Numbers = Mapping[str, Mapping[Values, int]]
-"""People by the values of a cell, for each entry by its id."""
+"""People by entry id and cell values."""
 
 
 def public_number(people: int) -> int | None:
-    """Return the number of people as it may be published, or None where it is hidden."""
+    """None: hidden."""
     return people - people % ROUNDED_DOWN_TO if people >= LISTED_FROM else None
 
 
 def public_total(people: int, sums: Collection[int], of_versions: int = 0) -> int | None:
-    """Return a total as it may be published, or None where it is hidden. ``sums``: what listed rows add up to, by table.
+    """Return the published total, or None if it is hidden. ``sums``: sums of the listed rows, by table.
 
-    Where listed rows add up to a total, a reader who assumes that each person is in one row could tell that the other rows hold
-    at most four people. So a total that is five higher is published as the same number: they may hold nine.
+    If listed rows add up to a total, a reader who assumes one row per person knows that the hidden rows hold at most four
+    people. So a total that is five higher is published as the same number: the hidden rows may then hold nine.
 
-    ``of_versions``: the sum of a plugin's versions. It is looked at for itself, because a plugin with one release has all its
-    people in one row.
+    ``of_versions``: sum of a plugin's versions; separate, because a plugin with one release has all its people in one row.
     """
     number = public_number(people)
     if number is None:
@@ -51,9 +47,8 @@ def public_total(people: int, sums: Collection[int], of_versions: int = 0) -> in
 
 
 def published(counts: Numbers, catalogue: Sequence[Entry]) -> dict[str, dict[Values, int]]:
-    """Return what may be seen of exact counts, for each entry by its id."""
     shown = {entry.id: _rows(entry, counts[entry.id]) for entry in catalogue}
-    # The total of all people comes last: the numbers of plugins add to what is known of it.
+    # The total of all people comes last: its limits depend on the plugins' numbers.
     for entry in sorted((entry for entry in catalogue if entry.is_total), key=lambda entry: -entry.fixed):
         sums = sums_of_rows(shown, catalogue, entry)
         if not sums:
@@ -62,7 +57,7 @@ def published(counts: Numbers, catalogue: Sequence[Entry]) -> dict[str, dict[Val
             number = public_total(counts[entry.id][values], *sums[values])
             assert number is not None
             shown[entry.id][values] = number
-        for part in catalogue:  # no number is above its total; of all people, every number is a part
+        for part in catalogue:  # no number exceeds its total; every number is part of all people
             if part is not entry and (part.topic == entry.topic or not entry.dimensions):
                 whole, depth = shown[entry.id], len(entry.dimensions)
                 shown[part.id] = {values: min(people, whole[values[:depth]]) for values, people in shown[part.id].items()}
@@ -79,9 +74,9 @@ def _rows(entry: Entry, counts: Mapping[Values, int]) -> dict[Values, int]:
 
 
 def sums_of_rows(shown: Numbers, catalogue: Sequence[Entry], total: Entry) -> dict[Values, tuple[set[int], int]]:
-    """Return what the listed rows of each table add up to, and of the versions: by plugin, or for all people under ``()``.
+    """Return the sums of each table's listed rows, and of the versions, by plugin; ``()`` is all people.
 
-    ``total``: the entry of the totals. Of all people, two sums take rows of several tables: by level and by platform.
+    For all people there are two more sums across tables: by level and by platform.
     """
     sums: dict[Values, tuple[set[int], int]] = defaultdict(lambda: (set(), 0))
     for entry in catalogue:
@@ -100,7 +95,7 @@ def sums_of_rows(shown: Numbers, catalogue: Sequence[Entry], total: Entry) -> di
 
 
 def _by_level(shown: Numbers, catalogue: Sequence[Entry]) -> int:
-    """People by level, where a number that only higher levels send may name more of those than their own rows do."""
+    """A number that only higher levels send may reveal more people than their rows."""
     rows = next((shown[entry.id] for entry in catalogue if entry.dimensions == (LEVEL,)), {})
     people = 0
     for level in reversed(TELEMETRY_LEVELS):
@@ -110,7 +105,7 @@ def _by_level(shown: Numbers, catalogue: Sequence[Entry]) -> int:
 
 
 def _by_platform(shown: Numbers, catalogue: Sequence[Entry]) -> int:
-    """People by platform, each by the table that names most: by processor, by system, or of a plugin."""
+    """For each platform, use the table with most people."""
     most: Counter[str] = Counter()
     for entry in catalogue:
         sums: Counter[Values] = Counter()
@@ -125,6 +120,5 @@ def _by_platform(shown: Numbers, catalogue: Sequence[Entry]) -> int:
 
 
 def platform_of(system: str) -> str | None:
-    """Return the platform of an operating system by its name, None for "other"."""
     first = system.partition(" ")[0]
     return None if first == "other" else {"Windows": "win32", "macOS": "darwin"}.get(first, "linux")

@@ -8,13 +8,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregation.clock import Clock
 from aggregation.compute import CountingError
 from aggregation.jobs import JobScheduler
-from aggregation.publish import JOB, Outcome, due_weeks, publish_week
-from aggregation.retention import overdue, purge, put_in_order
-from aggregation.standing import PURGE, standing, weeks_about_to_be_lost
+from aggregation.publish import JOB, Outcome, publish_week
+from aggregation.status import PURGE, due_weeks, overdue, purge, risk_warnings, scrub_arrival_order, service_status
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
 
-KEPT_RECORD = timedelta(days=90)
+RECORD_RETENTION = timedelta(days=90)
 DAY_S = 86_400
 INTERVAL_S = 900
 """The next run catches up with a missed one, because both jobs look at what is due."""
@@ -37,19 +36,19 @@ def register(scheduler: JobScheduler, raw: RawStore, aggregate: AggregateStore, 
             if publication.outcome is Outcome.UNREADABLE:
                 trouble.append(f"{publication.left_out} reports of {week} can't be read by this version: a newer one took them")
             log.info("week_due", week=week, outcome=publication.outcome, cells=publication.cells, left_out=publication.left_out)
-        for sentence in weeks_about_to_be_lost(await standing(raw, aggregate, clock.now())):
+        for sentence in risk_warnings(await service_status(raw, aggregate, clock.now())):
             log.warning("week_about_to_be_lost", explanation=sentence)
         return "; ".join(trouble) or None
 
     async def purge_old() -> str | None:
         if deleted := await purge(raw, clock.now()):
             log.info("raw_reports_purged", reports=deleted)
-        await aggregate.forget_job_runs(clock.now() - KEPT_RECORD)
+        await aggregate.forget_job_runs(clock.now() - RECORD_RETENTION)
         late = await overdue(raw, clock.now())
         return f"raw reports of {', '.join(late)} are still there" if late else None
 
     async def order() -> None:
-        await put_in_order(raw, clock.now())
+        await scrub_arrival_order(raw, clock.now())
 
     scheduler.add(JOB, publish, INTERVAL_S)
     scheduler.add(PURGE, purge_old, INTERVAL_S)

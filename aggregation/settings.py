@@ -1,4 +1,4 @@
-"""The settings of the aggregation: where the two stores are and who opens them, and how numbers are published."""
+"""Settings of the aggregation: the URLs of both stores by role, and the site that certificates name."""
 
 import ipaddress
 from enum import StrEnum
@@ -11,12 +11,11 @@ from sqlalchemy import URL
 
 
 def base_url(text: str) -> str:
-    """Return an http or https address without a slash at its end. Raises ValidationError."""
+    """Raises ValidationError."""
     return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/")
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host name or address is this machine itself, so that no other can reach it."""
     if host == "localhost":
         return True
     try:
@@ -26,16 +25,15 @@ def is_loopback(host: str | None) -> bool:
 
 
 def sqlite_url(path: Path) -> str:
-    """Return the URL of a SQLite file. A path is a path: ``%41`` and ``?`` in it mean nothing else."""
+    """The path is escaped, so ``%41`` and ``?`` are literal."""
     url = URL.create("sqlite+aiosqlite", database=str(path.resolve()))
     return url.render_as_string(hide_password=False)
 
 
 def _store_url(text: str | None) -> str | None:
-    """A URL of a database that the stores know; empty stays empty."""
     if text and not text.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
-        # Without the URL, which may hold a password.
-        raise ValueError("this is no store's URL: write sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
+        # Don't quote the URL: it may hold a password.
+        raise ValueError("not the URL of a store: write sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
     return text
 
 
@@ -43,14 +41,14 @@ StoreUrl = Annotated[str | None, AfterValidator(_store_url)]
 
 
 class Store(StrEnum):
-    """The two stores. Each may live on a server of its own."""
+    """The two stores. They may be on different servers."""
 
     RAW = "raw"
     AGGREGATE = "aggregate"
 
 
 class Role(StrEnum):
-    """Who asks. The owner alone migrates; the web process and the scheduler each have rights of their own."""
+    """Database roles. Only the owner migrates."""
 
     OWNER = "owner"
     WEB = "web"
@@ -58,7 +56,7 @@ class Role(StrEnum):
 
 
 class AggregationSettings(BaseSettings):
-    """Settings of the stores and of what is made of them, shared by the service and by ``python -m aggregation``.
+    """Settings shared by the service and ``python -m aggregation``.
 
     URLs are SQLAlchemy's: ``sqlite+aiosqlite:///path`` or ``postgresql+asyncpg://user:password@host/name``.
     """
@@ -73,7 +71,7 @@ class AggregationSettings(BaseSettings):
     raw_url: StoreUrl = Field(
         None,
         description="Raw store, as the web process opens it. Default: the folder `raw` in the data folder. "
-        "Set to nothing, this process takes no telemetry and serves everything else",
+        "If empty, this process takes no telemetry and serves everything else",
     )
     raw_owner_url: StoreUrl = Field(
         None, description="Raw store, as its owner opens it to migrate. Default: as the web process"
@@ -91,7 +89,7 @@ class AggregationSettings(BaseSettings):
         None, description="Aggregate store, as the scheduled jobs open it. Default: as the web process"
     )
     public_url: Annotated[str, AfterValidator(base_url)] = Field(
-        "http://127.0.0.1:8000", description="Address of the site as everybody sees it, which certificates name"
+        "http://127.0.0.1:8000", description="Public URL of the site, as certificates name it"
     )
     keys: Path | None = Field(
         None, description="Folder of the private keys that sign certificates. Default: `keys` in the data folder"
@@ -99,11 +97,10 @@ class AggregationSettings(BaseSettings):
 
     @property
     def key_folder(self) -> Path:
-        """Where the private keys are."""
         return self.keys or self.data / "keys"
 
     def url(self, store: Store, role: Role = Role.WEB) -> str | None:
-        """Return the URL by which ``role`` opens ``store``; None where this process shall not reach it."""
+        """None if this process must not open the store."""
         web = self.raw_url if store is Store.RAW else self.aggregate_url
         own = {
             (Store.RAW, Role.OWNER): self.raw_owner_url,

@@ -1,12 +1,9 @@
-"""The client's tests without the service, on every Python that it supports.
+"""The client's tests without the service, on every supported Python.
 
 Run ``nox -f client_hook/noxfile.py`` in the repository's root.
 
-By name: those in real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``), and some of napari's own, without our
-packages and with them and the patch of upstream/napari (``napari-upstream``).
-
-The Pythons are those on the path, or those that ``TEST_PYTHONS`` names by path. What the client does not depend on is
-installed for its tests: libraries of layers, where they exist for that Python, and npe2.
+Other sessions: real napari (``napari-pyqt6``, ``napari-pyside6``, ``napari-oldest``), and napari's own tests with and without
+our packages and upstream/napari's patch (``napari-upstream``). ``TEST_PYTHONS``: paths of Pythons.
 """
 
 from __future__ import annotations
@@ -22,19 +19,19 @@ ROOT = Path(__file__).parents[1]
 CLIENT = ["-e", "client_hook/napari-update-hook", "-e", "client_hook/napari-telemetry"]
 PYTHONS = os.environ.get("TEST_PYTHONS", "").split() or ["3.10", "3.11", "3.12", "3.13", "3.14"]
 CLIENT_PYTHONS = os.environ.get("TEST_CLIENT_PYTHONS", "").split() or PYTHONS
-"""A run that also has the suite and real napari tests the client on fewer."""
+"""Fewer, where the full suite and real napari run, too."""
 TEST_LIBRARIES = ["hypothesis", "npe2", "pytest", "pytest-asyncio>=1", "pytest-xdist", "respx", "trustme", "uv"]
 LAYERS = ["numpy", "dask[array]", "xarray", "zarr", "tensorstore"]
 
 FOLDERS = ["tests/napari_update_hook", "tests/napari_telemetry"]
 
-NAPARI = {  # Python and what is installed: the newest with both bindings of Qt, and the oldest that is supported
+NAPARI = {  # the newest with both Qt bindings, and the oldest supported one
     "pyqt6": ("3.12", ["napari[pyqt6]"]),
     "pyside6": ("3.12", ["napari[pyside6]"]),
     "oldest": ("3.10", ["napari[pyqt6]==0.7.*"]),
 }
 SMOKE = ["test_starting", "test_indicator", "test_panel", "test_installing"]
-"""Run with the second Qt and in the oldest napari; all run with the first."""
+"""Run with the second Qt and the oldest napari; the first runs all."""
 INSIDE_NAPARI = [
     "flaky",
     "ipython",
@@ -52,7 +49,7 @@ UPSTREAM_TESTS = [
     "napari/_qt/_tests/test_qt_notifications.py", "napari/_qt/_tests/test_qt_viewer.py", "napari/plugins/_tests",
     "napari/_qt/_qapp_model/_tests",
 ]  # fmt: skip
-"""napari's own tests of what we touch: viewers, windows, notifications, plugins, menus."""
+"""napari's own tests of viewers, windows, notifications, plugins and menus."""
 
 nox.options.sessions = ["tests"]
 nox.options.error_on_missing_interpreters = bool(os.environ.get("TEST_NOTHING_SKIPPED"))
@@ -61,19 +58,19 @@ nox.options.reuse_venv = "yes"
 
 @nox.session(python=CLIENT_PYTHONS, venv_backend="uv|virtualenv")
 def tests(session: nox.Session) -> None:
-    """Run the client's tests, but for the slow ones; arguments after ``--`` go to pytest."""
+    """Run the client's fast tests; arguments after ``--`` go to pytest."""
     session.chdir(ROOT)
     session.install(*CLIENT, *TEST_LIBRARIES)
     for library in LAYERS:
         session.run_install(
             *_installer(session), library, silent=True, success_codes=[0, 1, 2]
-        )  # there may be none for this Python: its test is skipped
+        )  # not every Python has one; its test is skipped
     own = ["--rootdir=.", "-c", "client_hook/pytest.ini", "--confcutdir=tests/napari_telemetry"]
     session.run("python", "-m", "pytest", *own, "-n", "auto", "-m", "not slow", *(session.posargs or ["-q"]), *FOLDERS)
 
 
 def _inside_napari(session: nox.Session, napari: list[str], paths: list[str]) -> None:
-    """Run the tests in a real napari; arguments after ``--`` go to pytest. Without a display or Xvfb, Qt draws into memory."""
+    """Run the tests in a real napari; without a display or Xvfb, Qt draws off-screen. Arguments after ``--`` go to pytest."""
     session.chdir(ROOT)
     session.install(*CLIENT, *napari, *INSIDE_NAPARI)
     named = any(one.startswith("tests/") for one in session.posargs)
@@ -93,7 +90,7 @@ for name, (python, packages) in NAPARI.items():
 
 @nox.session(name="napari-upstream", python=_python_of("3.12"), venv_backend="uv|virtualenv")
 def napari_upstream(session: nox.Session) -> None:
-    """Run some of napari's own tests without our packages, then with them and the patch, and fail on a test that then fails."""
+    """Compare napari's own tests without and with our packages and the patch; fail on new failures."""
     session.chdir(ROOT)
     session.install("napari[pyqt6,testing]", "napari-plugin-manager", "pytest-xvfb")
     script = "import pathlib, napari; print(pathlib.Path(napari.__file__).parents[1])"
@@ -105,13 +102,13 @@ def napari_upstream(session: nox.Session) -> None:
     outcomes: list[dict[str, str]] = []
     with_hook = ["napari/utils/_tests/test_update_hook.py"]
 
-    def take_away() -> None:
-        """Leave napari as it was, also after a run that was killed."""
+    def clean_up() -> None:
+        """Restore napari, also after a killed run."""
         session.run("python", "-m", "pip", "uninstall", "-y", "napari-update-hook", "napari-telemetry", success_codes=[0, 1])
         if (site / with_hook[0]).exists():
             session.run(*patch, "-R", external=True)
 
-    take_away()
+    clean_up()
     try:
         for paths in (UPSTREAM_TESTS, UPSTREAM_TESTS + with_hook):
             if outcomes:
@@ -122,7 +119,7 @@ def napari_upstream(session: nox.Session) -> None:
             session.run("python", *tests, f"--junitxml={report}", *named, success_codes=[0, 1])
             outcomes.append(_outcomes_of(report))
     finally:
-        take_away()
+        clean_up()
     before, after = outcomes
     worse = sorted(name for name, outcome in after.items() if outcome == "failed" and before.get(name) != "failed")
     session.log(f"without: {_counted(before)}; with our packages and the patch: {_counted(after)}")
@@ -131,7 +128,7 @@ def napari_upstream(session: nox.Session) -> None:
 
 
 def _outcomes_of(report: Path) -> dict[str, str]:
-    """Read a JUnit file that pytest wrote: by test, passed, failed or skipped."""
+    """Read a JUnit file: passed, failed or skipped, by test."""
     found = {}
     for case in ElementTree.parse(report).iter("testcase"):  # noqa: S314 - pytest wrote it
         kinds = {child.tag for child in case}

@@ -1,8 +1,4 @@
-"""Alembic migrations: one history for the raw store on PostgreSQL, one for the aggregate store.
-
-``await upgrade(Store.RAW, url)`` brings a store up to date. It works inside a running event loop, where Alembic's own async
-environment does not, because the connection is handed to it. The raw store on SQLite needs none: no file of it gets old.
-"""
+"""Alembic migrations on a given connection: Alembic's async environment fails inside a running event loop."""
 
 import asyncio
 from functools import cache
@@ -15,53 +11,47 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from aggregation.settings import Store
-from aggregation.stores.engines import make_engine
+from aggregation.stores.engines import opened
 from aggregation.stores.raw_sqlite import SqliteReports
 
 
 class StoreTooNewError(Exception):
-    """A store that a newer version of this program has migrated."""
+    """The store was migrated by a newer version."""
 
 
 class StoreNotMigratedError(Exception):
-    """A store that its owner has still to migrate."""
+    """The store's owner must migrate it."""
 
 
 def version_table(store: Store) -> str:
-    """Return the name of the table that says how far a store is; one each, so that both may share a database."""
+    """Each store has its own, so that both may share a database."""
     return f"alembic_version_{store}"
 
 
 def config_for(store: Store) -> Config:
-    """Return Alembic's configuration for a store's history."""
+    folder = str(Path(__file__).parent).replace("%", "%%")
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / store).replace("%", "%%"))
+    config.set_main_option("script_location", folder)
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("version_locations", f"{folder}/{store}/versions")
+    config.attributes["version_table"] = version_table(store)
     return config
 
 
 async def upgrade(store: Store, url: str) -> None:
-    """Bring a store to the newest revision. Raises StoreTooNewError if a newer version of this program has migrated it."""
+    """Raises StoreTooNewError."""
     if _is_folder(store, url):
         await asyncio.to_thread(SqliteReports(url).prepare)
         return
-    engine = make_engine(url)
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, store)
-    finally:
-        await engine.dispose()
+    async with opened(url) as engine, engine.begin() as connection:
+        await connection.run_sync(_upgrade, store)
 
 
 async def is_current(store: Store, url: str) -> bool:
-    """Whether a store is at the newest revision."""
     if _is_folder(store, url):
         return True
-    engine = make_engine(url)
-    try:
-        async with engine.connect() as connection:
-            return await connection.run_sync(_current, store) == _head(store)
-    finally:
-        await engine.dispose()
+    async with opened(url) as engine, engine.connect() as connection:
+        return await connection.run_sync(_current, store) == _head(store)
 
 
 def _is_folder(store: Store, url: str) -> bool:
@@ -76,7 +66,7 @@ def _upgrade(connection: Connection, store: Store) -> None:
     if current and current not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
         raise StoreTooNewError(
             f"The {store} store is at revision {current}, which this version does not know: "
-            "a newer version has migrated it. Install that version, or restore the store from before."
+            "a newer version migrated it. Install that version, or restore an older backup of the store."
         )
     config.attributes["connection"] = connection
     command.upgrade(config, "head")

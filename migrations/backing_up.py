@@ -1,7 +1,4 @@
-"""A backup of what must not be lost: public numbers with their record, the keys that sign certificates, and the index.
-
-Raw reports are in no backup: deleted must be gone, and after 60 days all of them are.
-"""
+"""Backs up public numbers, signing keys and the index. Raw reports never: deleted reports must be gone."""
 
 import contextlib
 import shutil
@@ -14,14 +11,13 @@ KEYS = "keys"
 
 
 class BackupError(Exception):
-    """Why there is no backup, in a sentence."""
+    """The backup failed; the message says why."""
 
 
 def back_up(data: Path, folder: Path, key_folder: Path | None = None) -> list[Path]:
-    """Copy what must not be lost from a data folder into a new ``folder``, also while the service runs; return the files.
+    """Copy the data into a new ``folder``, even while the service runs; return the files.
 
-    To restore it, put the files into an empty data folder. ``key_folder``: where the keys are, if not in the data folder.
-    Raises BackupError and OSError.
+    To restore, put the files into an empty data folder. Raises BackupError and OSError.
     """
     if not (data / NUMBERS).exists():
         raise BackupError(f"There is no {NUMBERS} in {data}. On PostgreSQL, use pg_dump on the aggregate store.")
@@ -38,11 +34,11 @@ def back_up(data: Path, folder: Path, key_folder: Path | None = None) -> list[Pa
         source.backup(copy)
         (verdict,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
-        raise BackupError(f"The copy of {NUMBERS} is damaged ({verdict}), and so may be the original.")
+        raise BackupError(f"The copy of {NUMBERS} is damaged ({verdict}); the original may be, too.")
     if (data / INDEX).exists():
         shutil.copyfile(data / INDEX, folder / INDEX)
         (folder / INDEX).chmod(0o600)
     keys = key_folder or data / KEYS
     if keys.is_dir():
-        shutil.copytree(keys, folder / KEYS)  # with its modes: only the owner may read a private key
+        shutil.copytree(keys, folder / KEYS)  # copytree keeps modes: private keys stay private
     return sorted(path for path in folder.rglob("*") if path.is_file())

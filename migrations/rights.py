@@ -1,8 +1,7 @@
-"""Who may do what in the stores on PostgreSQL.
+"""Rights of the roles in the stores on PostgreSQL.
 
-The web process stores, finds and deletes reports through the functions of the migration and has no right on the table; the
-scheduler reads weeks and drops them. Granted anew by every ``update-server db migrate``, so that it holds also where roles
-come later.
+The web process only calls functions of the migration and has no right on the table; the scheduler reads weeks and drops
+them. ``update-server db migrate`` grants rights again each time, so that later roles get them.
 """
 
 from collections.abc import Sequence
@@ -21,29 +20,28 @@ WEB_FUNCTIONS = (
     "delete_reports(text)",
 )
 OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)")
-SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "put_in_order(text)", "weeks_of_reports()")
+SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "scrub_arrival_order(text)", "weeks_of_reports()")
 READER = "grafana"
-"""The role that deploy/postgres/roles.sh makes for it."""
+"""Created by deploy/postgres/roles.sh."""
 FOR_EVER = {
     "inspections": "UPDATE, DELETE, TRUNCATE",
     "retractions": "UPDATE, DELETE, TRUNCATE",
     version_table(Store.AGGREGATE): "INSERT, UPDATE, DELETE, TRUNCATE",
 }
-"""Tables of the aggregate store, and what nobody but the owner may do with them."""
+"""Rights on append-only tables of the aggregate store that only the owner may have."""
 FUNCTIONS = tuple(dict.fromkeys((*WEB_FUNCTIONS, *OWNERS_FUNCTIONS, *SCHEDULER_FUNCTIONS)))
 
 
 def role_of(url: str | None) -> str | None:
-    """Return the role that a URL opens PostgreSQL as; None for SQLite, or where it names none."""
     if not url or not url.startswith("postgresql"):
         return None
     return sa.make_url(url).username
 
 
 async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> list[str]:
-    """Let the roles do their work in the raw store, and nothing else; return those that were given rights.
+    """Return the roles with new rights.
 
-    A role that owns the store itself, as on a small installation with one role, needs none.
+    A role that owns the store, as on a small installation, needs none.
     """
     owner = role_of(owner_url)
     engine = make_engine(owner_url)
@@ -52,7 +50,7 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
             await connection.run_sync(_take_all_back)
             granted = [role for role in dict.fromkeys((web, scheduler)) if role is not None and role != owner]
             for role in granted:
-                is_web, is_scheduler = role == web, role == scheduler  # one role may be both, where nobody made two
+                is_web, is_scheduler = role == web, role == scheduler  # a small installation uses one role for both
                 functions = dict.fromkeys((*WEB_FUNCTIONS * is_web, *SCHEDULER_FUNCTIONS * is_scheduler))
                 await connection.run_sync(_grant, role, "SELECT" if is_scheduler else "", tuple(functions))
         return granted
@@ -61,9 +59,7 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
 
 
 async def grant_public(owner_url: str) -> list[str]:
-    """Let the role `READER`, where there is one, read the tables of public numbers in the aggregate store, and no other; and
-    nobody but the owner change what stays for ever.
-    """
+    """Limit `READER`, if it exists, to the public tables, and protect append-only tables."""
     engine = make_engine(owner_url)
     try:
         async with engine.begin() as connection:
@@ -82,7 +78,6 @@ async def grant_public(owner_url: str) -> list[str]:
 
 
 def _take_all_back(connection: Connection) -> None:
-    """Leave the owner alone with every right: on the table, its partitions, the record of migrations, and the functions."""
     partitions = connection.exec_driver_sql(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reports'::regclass"
     )
@@ -98,7 +93,6 @@ def _take_all_back(connection: Connection) -> None:
 
 
 def _grantees(connection: Connection, catalogue: str, acl: str, owner: str, oid: str, name: str) -> Sequence[str]:
-    """Return the roles, quoted, that have rights on a table or function and do not own it."""
     query = (
         f"SELECT DISTINCT quote_ident(pg_get_userbyid(entry.grantee)) FROM {catalogue} c, "  # noqa: S608 - our own names
         f"aclexplode(c.{acl}) AS entry WHERE c.oid = '{name}'::{oid} AND entry.grantee NOT IN (0, c.{owner})"

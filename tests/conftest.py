@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _isolated_from_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests run on a machine that may be a CI system and may have settings: none of it may decide a result."""
     for name in list(os.environ):
         if name in UNATTENDED_VARIABLES or name == "DO_NOT_TRACK" or name.startswith(OURS):

@@ -1,4 +1,4 @@
-"""The service: plugin index, updates that fit your Python, telemetry intake, public statistics."""
+"""The service: plugin index, updates for your Python, telemetry intake, public statistics."""
 
 from aggregation import __version__
 

@@ -24,8 +24,8 @@ from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
 from update_server.terminal import console, errors, first_line, read_settings
 
-MOST_CONNECTIONS = 20_000
-"""Open at the same time; each costs some kilobytes."""
+MAX_CONNECTIONS = 20_000
+"""Concurrent connections; each takes some kilobytes."""
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-lists_app = typer.Typer(help="Make the public lists of telemetry that the repository keeps.", no_args_is_help=True)
+lists_app = typer.Typer(help="Generate the public lists for telemetry in the repository.", no_args_is_help=True)
 app.add_typer(index_app, name="index")
 app.add_typer(lists_app, name="lists")
 app.add_typer(db_app, name="db")
@@ -50,10 +50,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Options of the command itself; each acts by its callback."""
+    """Hold global options, which act by callbacks."""
 
 
 @app.command()
@@ -79,16 +79,16 @@ def run() -> None:
         workers=1,  # each worker would run every job; start more processes instead
         websockets=False,
         backlog=4096,
-        backpressure=MOST_CONNECTIONS,  # by default a thousand, and whoever opens as many shuts everybody out
+        backpressure=MAX_CONNECTIONS,  # default 1,024: one client could block all others
         log_level=LogLevels.warning,
         workers_kill_timeout=10,
     ).serve()
 
 
 def _raise_open_files() -> None:
-    """Take as many open files as the system allows: each connection is one, and the usual soft limit is 1,024."""
+    """Raise the soft limit of open files, usually 1,024: each connection needs one."""
     try:
-        import resource  # POSIX alone
+        import resource  # only on POSIX
     except ImportError:
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -97,7 +97,7 @@ def _raise_open_files() -> None:
 
 
 def _check_port(settings: Settings) -> None:
-    """Refuse a port that is taken. Granian would share it (SO_REUSEPORT), and two services would answer in turn."""
+    """Refuse a port in use. Granian would share it (SO_REUSEPORT), and two services would answer in turn."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.socket(family) as probe:
@@ -113,7 +113,7 @@ def _check_port(settings: Settings) -> None:
 
 @app.command()
 def scheduler() -> None:
-    """Run the scheduled jobs alone: refresh, publish, purge. Set UPDATE_SERVER_JOBS=false in the web processes."""
+    """Run only the scheduled jobs: refresh, publish, purge. Set UPDATE_SERVER_JOBS=false in the web processes."""
     settings = read_settings()
     _prepare(settings)
 
@@ -132,7 +132,7 @@ def scheduler() -> None:
 
 
 def _prepare(settings: Settings) -> None:
-    """Migrate SQLite stores; on PostgreSQL only look, because the owner alone migrates."""
+    """Migrate SQLite stores; on PostgreSQL only check, because only the owner migrates."""
     for store in Store:
         url = settings.aggregation.url(store, Role.OWNER)
         if url is None:
@@ -149,14 +149,14 @@ def _prepare(settings: Settings) -> None:
             if url.startswith("sqlite"):
                 errors.print(f"[red]Cannot use the {store} store in {settings.data}: {first_line(error)}[/red]")
                 raise typer.Exit(1) from error
-            # Update checks need no store: the service starts, says so at /health/ready, and goes on when the store is back.
+            # Update checks need no store, so the service starts anyway, reports this at /health/ready, and recovers.
             log.warning("store_away", store=store, error=first_line(error))
 
 
 @app.command("settings")
 def print_settings(
-    markdown: Annotated[bool, typer.Option("--markdown", help="As the page docs/settings.md.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for scripts.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the page docs/settings.md.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")] = False,
 ) -> None:
     """List every setting with its default and meaning."""
     from update_server.operations.settings_page import described, page
@@ -186,34 +186,34 @@ def openapi() -> None:
 
 @app.command()
 def demo(
-    weeks: Annotated[int, typer.Option(min=1, max=260, help="How many published weeks.")] = 104,
-    people: Annotated[int, typer.Option(min=20, max=20_000, help="How many people take part in the end.")] = 900,
+    weeks: Annotated[int, typer.Option(min=1, max=260, help="Number of published weeks.")] = 104,
+    people: Annotated[int, typer.Option(min=20, max=20_000, help="Number of participants at the end.")] = 900,
 ) -> None:
-    """Fill the data folder with made-up weeks, to see the dashboard with something in it. Every page says that it is a demo.
+    """Fill the data folder with sample weeks, to show a dashboard with numbers. Every page says that it is a demo.
 
-    It begins anew each time, and refuses a folder with numbers that may be real.
+    Each run starts over. A folder with numbers that may be real is refused.
     """
     from update_server.demo.filling import NotADemoError, fill
 
     settings = read_settings()
     now = Clock(settings.now).now()
     try:
-        with shown_progress("making weeks up", "demo_filling", "weeks") as progress:
+        with shown_progress("generating weeks", "demo_filling", "weeks") as progress:
             sent = asyncio.run(fill(settings, now, weeks=weeks, people=people, progress=progress))
     except NotADemoError as error:
         errors.print(f"[red]{error}[/red]")
         raise typer.Exit(2) from error
-    console.print(f"{settings.data}: {weeks} weeks of made-up numbers from {sent:,} reports. Look at them: update-server run")
+    console.print(f"{settings.data}: {weeks} weeks of sample numbers from {sent:,} reports. To see them: update-server run")
 
 
 @lists_app.command("napari-commands")
 def napari_commands(
-    pythons: Annotated[list[Path], typer.Argument(help="Python executables of environments with a released napari[pyqt6].")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="List to add to.")] = Path(
+    pythons: Annotated[list[Path], typer.Argument(help="Python executables with a released napari[pyqt6].")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="List to extend.")] = Path(
         "update_server/intake/napari_commands.txt"
     ),
 ) -> None:
-    """Add the commands that released napari versions register to the list of napari's own commands."""
+    """Add the commands of released napari versions to the list of napari's own commands."""
     from update_server.intake.napari_command_list import NapariError, add_commands
 
     try:
@@ -225,7 +225,6 @@ def napari_commands(
 
 
 def main() -> None:
-    """Run the command."""
     app()
 
 

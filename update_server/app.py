@@ -1,4 +1,4 @@
-"""The application: handlers from each domain, one place for errors, and what must run beside the requests."""
+"""The application: all handlers, error handling, and background tasks."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ from litestar.types import ASGIApp
 from update_server import __version__
 from update_server.certificates.routes import certificate_handlers
 from update_server.index.routes import FilesFirst, index_handlers
-from update_server.intake.decoding import MOST_BYTES_SENT
+from update_server.intake.decoding import MAX_BYTES_SENT
 from update_server.intake.routes import intake_handlers
-from update_server.operations.accounting import accounted
+from update_server.operations.accounting import metrics_middleware
 from update_server.operations.health import health_handlers
-from update_server.operations.scheduling import make_scheduler, watch_snapshot, watch_standing
+from update_server.operations.scheduling import make_scheduler, watch_snapshot, watch_status
 from update_server.pages.rendering import SECURITY_HEADERS, Pages
 from update_server.pages.routes import page_handlers
 from update_server.services import Services
@@ -30,14 +30,14 @@ log = structlog.get_logger()
 
 
 class Service(Litestar):
-    """The application, with the files of the index answered before the framework does anything."""
+    """Answers index files before the framework."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.state.files_first(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> Service:
-    """Return the application. The stores must have been migrated; ``settings`` default to the environment's."""
+    """The stores must be migrated."""
     services = Services(settings or Settings())
     pages = Pages(services)
 
@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None) -> Service:
         template_config=pages.config,
         on_app_init=[_drop_schema_pages],
         after_request=_add_security_headers,
-        request_max_body_size=MOST_BYTES_SENT * 2,
+        request_max_body_size=MAX_BYTES_SENT * 2,
         openapi_config=OpenAPIConfig(
             title="napari update service",
             version=__version__,
@@ -77,17 +77,17 @@ def create_app(settings: Settings | None = None) -> Service:
 
 
 async def _prepare(services: Services, pages: Pages) -> None:
-    """Compress all that is sent often, which takes seconds of a core; after that `/health/ready` may say so."""
+    """Compression takes seconds; until then `/health/ready` says ``preparing``."""
     try:
         await services.index.compress()
         await pages.pack_assets()
     except Exception:
-        log.exception("not_prepared")  # it serves all the same, uncompressed
+        log.exception("not_prepared")  # serve uncompressed
     services.is_prepared = True
 
 
 class _SchemaPagesDropped(InitPlugin):
-    """Litestar adds pages at /schema that load scripts from CDNs. Its own switch would take the schema itself with them."""
+    """Litestar's pages at /schema load scripts from CDNs. Disabling them would remove the schema, too."""
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.route_handlers = [one for one in app_config.route_handlers if getattr(one, "path", "") != "/schema"]
@@ -95,15 +95,14 @@ class _SchemaPagesDropped(InitPlugin):
 
 
 def _drop_schema_pages(app_config: AppConfig) -> AppConfig:
-    app_config.plugins.append(_SchemaPagesDropped())  # behind the framework's plugin that adds them
+    app_config.plugins.append(_SchemaPagesDropped())  # after the framework's plugin that adds them
     return app_config
 
 
 def create_asgi_app() -> ASGIApp:
-    """Return what a server runs: the application of the environment's settings, with its requests counted."""
     app = create_app()
     services: Services = app.state.services
-    counted = accounted(super(Service, app).__call__, services.metrics, logs_access=services.settings.access_log)
+    counted = metrics_middleware(super(Service, app).__call__, services.metrics, logs_access=services.settings.access_log)
     return FilesFirst(services, counted)
 
 
@@ -120,7 +119,7 @@ async def running(services: Services, *, runs_jobs: bool | None = None) -> Async
         if settings.metrics_port is not None:
             stop = services.metrics.serve(settings.metrics_host, settings.metrics_port)
             stack.push_async_callback(asyncio.to_thread, stop)
-            background.append(asyncio.create_task(watch_standing(services)))
+            background.append(asyncio.create_task(watch_status(services)))
         if settings.jobs if runs_jobs is None else runs_jobs:
             scheduler = make_scheduler(services)
             scheduler.start()

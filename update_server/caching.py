@@ -1,7 +1,4 @@
-"""Answers that change only with the index and the public numbers: made once, kept while both stay as they are.
-
-Pages and statistics are such answers. What nobody asked for is not made; what was asked for costs one small query a second.
-"""
+"""Caches answers that depend only on the index and the public numbers; one query a second invalidates them."""
 
 import asyncio
 import time
@@ -14,14 +11,14 @@ from update_server.representations import Body
 
 MOST_BYTES = 64 * 2**20
 KEPT_FOR_S = 60.0
-"""At most: what a page says of the age of the index changes by the clock alone."""
+"""Pages show the age of the index, which changes by time."""
 LOOKED_AT_EVERY_S = 1.0
-LARGEST_KEPT = 4 * 2**20
-"""Larger answers are made for each request: a handful would fill the cache."""
+MAX_CACHED_BYTES = 4 * 2**20
+"""Larger answers are not cached: a few would fill the cache."""
 
 
 class AnswerCache:
-    """Bodies by what they answer. ``revision``: tells a token that changes with the public numbers."""
+    """``revision``: returns a token that changes with the public numbers."""
 
     def __init__(self, index: IndexStore, revision: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
         self._index = index
@@ -32,21 +29,20 @@ class AnswerCache:
         self._looked_at = float("-inf")
 
     async def body(self, key: Hashable, make: Callable[[], Awaitable[Body]]) -> Body:
-        """Return the body for ``key``, which ``make`` makes where there is none that is still true.
+        """Return the current body for ``key``, built by ``make`` if needed.
 
-        Raises what ``make`` raises, and SQLAlchemyError where the store is away: an answer is not given out of it then, because
-        a number may have been retracted.
+        Raises SQLAlchemyError if the store is unavailable: a cached number may have been retracted.
         """
         await self._forget_if_changed()
         if (body := self._bodies.get(key)) is not None:
             return body
-        async with self._making:  # one at a time, and only the first of those who wait for the same
+        async with self._making:  # one build at a time; concurrent requests for the same key share it
             if (body := self._bodies.get(key)) is not None:
                 return body
             state = self._state
             body = await make()
             await asyncio.to_thread(body.encode, quickly=True)
-            if state is self._state and body.size <= LARGEST_KEPT:
+            if state is self._state and body.size <= MAX_CACHED_BYTES:
                 self._bodies[key] = body
             return body
 

@@ -18,7 +18,6 @@ db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
 
 
 def _stores(settings: Settings) -> Iterator[tuple[Store, str]]:
-    """The stores with their owner's URLs; one that is switched off is said to be."""
     for store in Store:
         url = settings.aggregation.url(store, Role.OWNER)
         if url is None:
@@ -29,7 +28,7 @@ def _stores(settings: Settings) -> Iterator[tuple[Store, str]]:
 
 @db_app.command()
 def migrate() -> None:
-    """Bring both stores to the newest revision, with the owner's URLs."""
+    """Migrate both stores to the newest revision, with the owner's URLs."""
     settings = read_settings()
     for store, url in _stores(settings):
         try:
@@ -47,8 +46,8 @@ def migrate() -> None:
 
 
 @db_app.command()
-def backup(folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")]) -> None:
-    """Save public numbers, keys and index of a service on SQLite, also while it runs. Raw reports are in no backup."""
+def backup(folder: Annotated[Path, typer.Argument(help="New folder for the backup.")]) -> None:
+    """Back up public numbers, keys and index of a service on SQLite, even while it runs. Raw reports are never backed up."""
     from migrations.backing_up import BackupError, back_up
 
     settings = read_settings()
@@ -59,4 +58,4 @@ def backup(folder: Annotated[Path, typer.Argument(help="A folder that is not the
         raise typer.Exit(1) from error
     for file in files:
         console.print(f"{file} ({file.stat().st_size:,} bytes)")
-    console.print("To restore it, put these files into an empty data folder and start the service.")
+    console.print("To restore, put these files into an empty data folder and start the service.")

@@ -1,8 +1,4 @@
-"""The OpenAPI description: what the framework sees of the handlers, and what it can't.
-
-It does not see the bodies that the intake decodes by itself. They are added here, from the structs that decode them, so that
-the description can't differ from what is accepted.
-"""
+"""The OpenAPI description, with the bodies that the intake decodes itself, from their structs."""
 
 from functools import cache
 from typing import Any
@@ -21,7 +17,7 @@ REFERENCE = "#/components/schemas/{name}"
 
 @cache
 def description(app: Litestar) -> dict[str, Any]:
-    """Return the OpenAPI document of an application as plain JSON values."""
+    """Return the OpenAPI document as JSON values."""
     document: dict[str, Any] = app.openapi_schema.to_schema()
     generic: Any = Batch
     batches = [generic[REPORT_TYPES[level]] for level in TELEMETRY_LEVELS]
@@ -30,7 +26,7 @@ def description(app: Litestar) -> dict[str, Any]:
     *of_batches, of_identifier = references
     paths = document["paths"]
     for path, operations in paths.items():
-        operations.pop("options", None)  # a preflight is between a browser and the service
+        operations.pop("options", None)  # CORS preflight is not part of the API
         operations.pop("head", None)
         if path.startswith("/api/stats/") and any(one["name"] == "format" for one in operations["get"]["parameters"]):
             operations["get"]["responses"]["200"]["content"] |= _TABLES

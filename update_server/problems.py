@@ -1,7 +1,4 @@
-"""Every error that leaves the service, as ``application/problem+json`` (RFC 9457), made in one place.
-
-Litestar's own plugin for this swaps title and detail and leaves a 500 as plain text; so the shape is made here.
-"""
+"""Error responses as ``application/problem+json`` (RFC 9457). Litestar's own plugin swaps title and detail."""
 
 import http
 from typing import Any
@@ -19,7 +16,7 @@ log = structlog.get_logger()
 
 
 class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the reader gets: what went wrong, where in the request, what to do."""
+    """The body of an error: what went wrong, where in the request, and what to do."""
 
     title: str
     status: int
@@ -29,10 +26,10 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Problem(Exception):  # noqa: N818 - the term of RFC 9457
-    """An answer of the kind 4xx or 5xx.
+    """A 4xx or 5xx response.
 
-    ``detail``: one sentence for the person who sees it. ``pointer``: the JSON pointer or the query parameter at fault.
-    ``kind``: the last part of the problem type, where a client must tell it apart. ``retry_after``: seconds.
+    ``detail``: a sentence for people. ``pointer``: JSON pointer or query parameter at fault.
+    ``kind``: end of the problem type, for clients that must distinguish it. ``retry_after``: seconds.
     """
 
     def __init__(
@@ -61,23 +58,20 @@ class Problem(Exception):  # noqa: N818 - the term of RFC 9457
             self.headers["allow"] = allow
 
     def encode(self) -> bytes:
-        """Return the body as JSON."""
         return msgspec.json.encode(self.body)
 
 
 def bad_query(name: str, detail: str) -> Problem:
-    """Return the 400 for a query parameter that is missing or wrong."""
     return Problem(400, detail, pointer=name)
 
 
 def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Turn any exception of a handler into a problem; one that nobody foresaw is logged and told without its text."""
+    """Unexpected exceptions are logged, and their text is not shown."""
     problem = as_problem(error)
     return Response(problem.encode(), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
 
 def as_problem(error: Exception) -> Problem:
-    """Return the problem that an exception stands for."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
@@ -90,10 +84,9 @@ def as_problem(error: Exception) -> Problem:
 
 
 def _of_litestar(error: HTTPException) -> Problem:
-    """The framework's own refusals, in sentences."""
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if isinstance(error, NotFoundException):
-        return Problem(404, "There is nothing at this address: /api/docs lists what there is.")
+        return Problem(404, "There is nothing at this address. /api/docs lists all addresses.")
     if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         first = error.extra[0]
         return Problem(

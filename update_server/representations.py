@@ -1,7 +1,4 @@
-"""An answer in all encodings that clients take, with its ETag, and which of them a request gets.
-
-Whatever is made once and sent often is a `Body`: update checks, allow-lists, pages, statistics, assets.
-"""
+"""Answers in all content encodings, with ETags, and content negotiation. Frequent answers are built once as a `Body`."""
 
 import gzip
 import hashlib
@@ -15,10 +12,10 @@ from litestar import Request, Response
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 
 ENCODINGS = ("br", "zstd", "gzip")
-"""In the order of preference: the smallest first."""
+"""In order of preference."""
 
 MAX_CHOSEN = 64
-"""Accept-Encoding headers of which a body remembers the answer."""
+"""Number of Accept-Encoding headers for which a body caches the choice."""
 
 MAX_HEADER = 256
 
@@ -27,8 +24,6 @@ JSON = "application/json"
 
 
 class Representation:
-    """A body in one encoding, with the headers that go with it, and the messages that send it, as ASGI takes them."""
-
     __slots__ = ("content", "headers", "messages", "not_modified")
 
     def __init__(self, content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
@@ -49,11 +44,7 @@ def _messages(
 
 
 class Body:
-    """One answer: its bytes in each encoding that is ready, and its ETag without quotes or suffix.
-
-    ``cache_control``: for how long a client, or a cache on the way, may keep it without asking. ``headers``: what else is sent.
-    ``gzipped``: the content in gzip, where it is there already.
-    """
+    """``etag``: without quotes and suffix. ``gzipped``: the content in gzip, if available."""
 
     __slots__ = ("_chosen", "_fixed", "etag", "etag_bytes", "identity", "is_encoded", "representations")
 
@@ -82,17 +73,13 @@ class Body:
             self.representations["gzip"] = self._representation(gzipped, "gzip")
 
     def encode(self, encodings: Iterable[str] = ENCODINGS, *, quickly: bool = False) -> None:
-        """Add encodings, each at its best ratio, or ``quickly``, in some milliseconds for a page.
-
-        The same bytes on every replica: gzip's header gets no time.
-        """
+        """``quickly``: in milliseconds. Bytes are equal on every replica: gzip's header has no time."""
         compress = _QUICKLY if quickly else _COMPRESS
         self.representations |= {name: self._representation(compress[name](self.identity), name) for name in encodings}
         self.is_encoded = True
-        self._chosen = {}  # by header, with the encodings that there were
+        self._chosen = {}  # chosen among the old encodings
 
     def chosen(self, accept_encoding: bytes) -> Representation:
-        """Return what `accepted_by` returns; there are few different headers, so the answers are kept."""
         chosen = self._chosen
         found = chosen.get(accept_encoding)
         if found is None:
@@ -102,7 +89,7 @@ class Body:
         return found
 
     def accepted_by(self, accept_encoding: str) -> Representation:
-        """Return the smallest representation that is ready and that an Accept-Encoding header allows."""
+        """Return the smallest available representation that an Accept-Encoding header allows."""
         accepted = accepted_encodings(accept_encoding)
         for encoding in ENCODINGS:
             if encoding in accepted and encoding in self.representations:
@@ -111,7 +98,7 @@ class Body:
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory, all encodings together."""
+        """Bytes in memory."""
         return sum(len(one.content) for one in self.representations.values())
 
     def _representation(self, content: bytes, encoding: str | None = None) -> Representation:
@@ -138,7 +125,6 @@ _QUICKLY: dict[str, Callable[[bytes], bytes]] = {
 
 
 def respond(request: Request[Any, Any, Any], body: Body) -> Response[bytes]:
-    """Return a body as a handler answers with it: in an encoding that the request allows, or 304 where the client has it."""
     chosen = body.accepted_by(request.headers.get("accept-encoding", ""))
     headers = {name.decode(): value.decode() for name, value in chosen.headers if name != b"content-length"}
     media_type = headers.pop("content-type")
@@ -150,10 +136,7 @@ def respond(request: Request[Any, Any, Any], body: Body) -> Response[bytes]:
 
 @lru_cache(maxsize=256)
 def accepted_encodings(header: str) -> frozenset[str]:
-    """Return the content codings that an Accept-Encoding header allows (RFC 9110, 12.5.3); ``*`` stands for the rest.
-
-    Refused ones (``q=0``) are left out; identity is always understood.
-    """
+    """RFC 9110, 12.5.3."""
     accepted = set()
     for item in header.lower().split(","):
         coding, _, parameters = item.strip().partition(";")
@@ -171,5 +154,4 @@ def _is_zero(weight: str) -> bool:
 
 
 def matches(etag: AnyStr, if_none_match: AnyStr) -> bool:
-    """Tell whether an If-None-Match header names a body by its ETag, in whichever encoding it was sent."""
     return etag in if_none_match or if_none_match.strip() in ("*", b"*")

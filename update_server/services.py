@@ -1,4 +1,4 @@
-"""What the handlers work with: made once by `create_app`, closed with it."""
+"""Shared objects of the handlers, created and closed by the application."""
 
 from packaging.utils import canonicalize_name
 
@@ -18,12 +18,12 @@ from update_server.problems import Problem
 from update_server.settings import Settings
 
 RETRY_AFTER_S = 60
-LONGEST_NAME = 214
-"""Characters of a package's name; the index admits no longer ones."""
+MAX_NAME_LENGTH = 214
+"""Maximum length of a package name in the index."""
 
 
 class Services:
-    """Clock, index, stores and writer of one process, in the rights of ``role``."""
+    """``role``: decides the database rights."""
 
     def __init__(self, settings: Settings, role: Role = Role.WEB) -> None:
         self.settings = settings
@@ -39,20 +39,19 @@ class Services:
         self.raw = open_raw_store(raw_url) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
         self.cache = AnswerCache(self.index, self.aggregate.revision)
-        self.page_cache = AnswerCache(
-            self.index, self.aggregate.revision
-        )  # of its own: who asks for many pages holds up no number
+        # Separate, so that requests for many pages don't delay numbers.
+        self.page_cache = AnswerCache(self.index, self.aggregate.revision)
         self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw) if self.raw else None
         self.metrics = Metrics(self.index, self.clock, lambda: self.writer.waiting if self.writer else 0)
         self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)
         self.question_limits = AddressLimits("questions", settings.questions_per_minute, 0, self.clock)
         self.is_prepared = False
-        """Whether everything that a start compresses is compressed."""
+        """Whether all answers are compressed."""
         self._allowed: tuple[LoadedIndex, Allowed] | None = None
 
     def _stores_of_jobs(self, role: Role) -> tuple[RawStore | None, AggregateStore]:
-        """The stores as the scheduled jobs open them: with the scheduler's rights, also where they run in a web process."""
+        """Use the scheduler's rights, even in a web process."""
         stores = self.settings.aggregation
         raw_url, aggregate_url = (stores.url(store, Role.SCHEDULER) for store in (Store.RAW, Store.AGGREGATE))
         raw, aggregate = self.raw, self.aggregate
@@ -63,7 +62,6 @@ class Services:
         return raw, aggregate
 
     async def close(self) -> None:
-        """Give back all connections."""
         if self.jobs_raw and self.jobs_raw is not self.raw:
             await self.jobs_raw.close()
         if self.jobs_aggregate is not self.aggregate:
@@ -73,7 +71,7 @@ class Services:
         await self.aggregate.engine.dispose()
 
     def loaded(self) -> LoadedIndex:
-        """Return the index that is served. Raises Problem 503 where there is none."""
+        """Raises Problem 503."""
         if self.index.loaded is None:
             raise Problem(
                 503, self.index.error or "The index is being built. Try again in a minute.", retry_after=RETRY_AFTER_S
@@ -81,15 +79,15 @@ class Services:
         return self.index.loaded
 
     def allowed(self) -> Allowed:
-        """Return the allow-lists of the index that is served, made once for each index. Raises Problem 503."""
+        """Raises Problem 503."""
         loaded = self.loaded()
         if self._allowed is None or self._allowed[0] is not loaded:
             self._allowed = (loaded, Allowed(loaded.index.facts))
         return self._allowed[1]
 
     def package_key(self, name: str) -> str:
-        """Return the normalized name of a package of the index. Raises Problem 404, which names the nearest."""
-        key = canonicalize_name(name[:LONGEST_NAME])
+        """Return the normalized name. Raises Problem 404 with similar names."""
+        key = canonicalize_name(name[:MAX_NAME_LENGTH])
         packages = self.loaded().packages
         if key not in packages:
             raise Problem(404, f"The index lists no package {name[:64]!r}.{did_you_mean(key, packages)}", pointer="name")

@@ -1,7 +1,4 @@
-"""Every setting of the service: an environment variable with a type, a range, a default that works, and a sentence.
-
-``update-server settings`` prints them, and ``docs/settings.md`` is made from them.
-"""
+"""The settings of the service, from environment variables; docs/settings.md is generated from them."""
 
 from datetime import datetime
 from ipaddress import ip_network
@@ -16,16 +13,14 @@ from aggregation.settings import AggregationSettings, base_url, is_loopback
 
 LOOPBACK = (ip_network("127.0.0.1"), ip_network("::1"))
 DEMO_MARK = "made-up-numbers"
-"""A file in the data folder."""
+"""File in the data folder that marks a demo."""
 
 BaseUrl = Annotated[str, AfterValidator(lambda text: base_url(text) if text else "")]
 
 
 class Upstreams:
-    """The addresses of the services that a refresh reads."""
-
     def __init__(self, base: str = "") -> None:
-        """``base``: one address that stands in for all of them; empty for the public ones."""
+        """``base``: one URL in place of all; empty for the public ones."""
         self.index = base or "https://api.napari.org"
         self.pypi = base or "https://pypi.org"
         self.osv = base or "https://api.osv.dev"
@@ -35,27 +30,24 @@ class Upstreams:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """Scheme and host of each service that a refresh reads."""
         return tuple(dict.fromkeys((self.index, self.pypi, self.osv, self.conda, self.files)))
 
 
 class Settings(BaseSettings):
-    """Settings of the service. Each is read from ``UPDATE_SERVER_`` and its name in capitals."""
+    """Settings of the service. The prefix of the variables is ``UPDATE_SERVER_``."""
 
     model_config = SettingsConfigDict(env_prefix="UPDATE_SERVER_", extra="ignore", hide_input_in_errors=True)
 
     host: str = Field("127.0.0.1", description="Address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on")
-    data: Path = Field(
-        Path("data"), description="Folder for the index snapshot and the SQLite stores, made where it is missing"
-    )
+    data: Path = Field(Path("data"), description="Folder for the index snapshot and the SQLite stores; created if missing")
     upstream: BaseUrl = Field(
         "", description="One base URL from which every upstream service is read. Default: the public plugin index and PyPI"
     )
     source: Literal["napari-index", "pypi"] = Field(
         "napari-index",
         description="Where the index comes from. napari-index: an existing plugin index, and PyPI for releases. "
-        "pypi: PyPI and conda-forge alone",
+        "pypi: only PyPI and conda-forge",
     )
     seed: Path | None = Field(
         None, description="Seed index to serve before the first refresh. Default: the one that is shipped"
@@ -68,11 +60,9 @@ class Settings(BaseSettings):
     refresh_retry_s: int = Field(60, ge=1, le=7200, description="Seconds after a refresh that failed until the next")
     refresh_timeout_s: int = Field(1200, ge=5, le=6 * 3600, description="Seconds after which a refresh is given up")
     downloads: bool = Field(
-        True, description="Read from pypistats.org once a day how often each plugin is downloaded by which Python, for its page"
+        True, description="Read downloads by Python version from pypistats.org once a day, for plugin pages"
     )
-    check_again_s: int = Field(
-        86400, ge=3600, le=7 * 86400, description="Seconds after which a client shall ask for updates again"
-    )
+    check_again_s: int = Field(86400, ge=3600, le=7 * 86400, description="Seconds until clients ask for updates again")
     versions_from_user_agent: bool = Field(
         True,
         description="Answer an unmodified napari, which names its own version and its Python in its User-Agent, "
@@ -82,7 +72,7 @@ class Settings(BaseSettings):
         True, description="Run the scheduled jobs in this process. Set to false where `update-server scheduler` runs"
     )
     levels: Annotated[tuple[Level, ...], NoDecode] = Field(
-        TELEMETRY_LEVELS, description="Telemetry levels that are taken, comma-separated; the others answer 410"
+        TELEMETRY_LEVELS, description="Accepted telemetry levels, comma-separated; the others get 410"
     )
     level_hosts: dict[Level, str] = Field(
         default_factory=dict,
@@ -103,7 +93,7 @@ class Settings(BaseSettings):
         description="Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated",
     )
     metrics_port: int | None = Field(
-        None, ge=1, le=65535, description="Port for Prometheus metrics, which are not for the public. Default: none are served"
+        None, ge=1, le=65535, description="Port for Prometheus metrics, which must not be public. Default: no metrics"
     )
     metrics_host: str = Field("127.0.0.1", description="Address to serve metrics on")
     access_log: bool = Field(
@@ -125,7 +115,6 @@ class Settings(BaseSettings):
 
     @property
     def is_demo(self) -> bool:
-        """Whether the numbers in the data folder are made up: `python -m update_server demo` leaves a mark beside them."""
         return (self.data / DEMO_MARK).exists()
 
     @model_validator(mode="before")
@@ -148,10 +137,8 @@ class Settings(BaseSettings):
 
     @property
     def upstreams(self) -> Upstreams:
-        """The upstream services."""
         return Upstreams(self.upstream)
 
     @property
     def snapshot_path(self) -> Path:
-        """The index on disk."""
         return self.data / "index.snapshot"

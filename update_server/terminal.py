@@ -1,4 +1,4 @@
-"""What the commands of the service share: how they read settings, and where they print."""
+"""Settings and consoles shared by the service's commands."""
 
 import typer
 from pydantic import ValidationError
@@ -12,7 +12,6 @@ __all__ = ["console", "errors", "first_line", "read_settings"]
 
 
 def read_settings() -> Settings:
-    """Return the settings, or print a message for each that is wrong and end with exit code 2."""
     try:
         settings = Settings()
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""Signed statements of a plugin's public numbers, for those who have to convince a supervisor or a funder."""
+"""Signed statements of a plugin's public numbers, as evidence for supervisors and funders."""

@@ -1,4 +1,4 @@
-"""Issuing a certificate, and checking one against what the store knows."""
+"""Issues certificates, and verifies them against the store."""
 
 import uuid
 from datetime import datetime
@@ -9,7 +9,7 @@ from napari_telemetry.weeks import week_of
 from aggregation.catalogue import PLUGIN
 from aggregation.certificates.keys import published, signing_key
 from aggregation.certificates.signing import Verdict, sign, verify
-from aggregation.certificates.statement import MOST_WEEKS, Statement, entries_needed, make_statement, weeks_between
+from aggregation.certificates.statement import MAX_CERTIFIED_WEEKS, Statement, entries_needed, make_statement, weeks_between
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import Certificate
 from aggregation.stores.certificates import CertificateStore
@@ -17,26 +17,24 @@ from aggregation.stores.records import Records
 
 
 class WrongWeeksError(Exception):
-    """Weeks that a certificate can't be about."""
+    """The weeks can't be certified; the message says why."""
 
 
 async def prepare(
     aggregate: AggregateStore, *, site: str, key_folder: Path, plugin: str, first: str, last: str, now: datetime
 ) -> tuple[Certificate, Statement]:
-    """Sign a statement about ``plugin`` from ``first`` to ``last``, both included.
-
-    Nobody sees it before it is added to the CertificateStore, which is left to the caller.
+    """Sign a statement about weeks ``first`` to ``last``, inclusive. The caller adds it to the CertificateStore.
 
     Raises KeyProblemError, NothingToStateError, WrongWeeksError, TooLargeError, InvalidWeekError.
     """
     if last < first:
-        raise WrongWeeksError(f"{last} is before {first}: the first week comes first.")
+        raise WrongWeeksError(f"{last} is before {first}: swap the weeks.")
     if last > week_of(now):
         raise WrongWeeksError(f"{last} has not begun: it is {week_of(now)}.")
-    if len(weeks_between(first, last)) > MOST_WEEKS:
-        raise WrongWeeksError(f"From {first} to {last} are more than {MOST_WEEKS} weeks, the most that a certificate holds.")
+    if len(weeks_between(first, last)) > MAX_CERTIFIED_WEEKS:
+        raise WrongWeeksError(f"{first} to {last} is more than {MAX_CERTIFIED_WEEKS} weeks, the maximum for a certificate.")
     key = signing_key(key_folder, await CertificateStore(aggregate.engine).keys())
-    # Retractions first: one that comes in between is then not named, and found when the certificate is checked.
+    # Read retractions first: a later one is missing in the statement, so verification reports it.
     retractions = await Records(aggregate.engine).retractions(since=first, until=last)
     rows = {
         dimension: await aggregate.numbers(entry, {PLUGIN.name: plugin}, since=first, until=last)
@@ -66,6 +64,5 @@ async def prepare(
 
 
 async def verify_here(aggregate: AggregateStore, token: str) -> Verdict:
-    """Check a certificate against the keys and the retractions of the store."""
     keys = published(await CertificateStore(aggregate.engine).keys())
     return verify(token, keys, await Records(aggregate.engine).retractions())

@@ -1,6 +1,6 @@
-"""The keys that sign certificates: private halves in a folder, public halves in the aggregate store, for everybody.
+"""Keys that sign certificates: private halves in a folder, public halves published in the aggregate store.
 
-The newest key signs. Older ones stay published, so what they signed stays valid; a revoked key stays published as such.
+Earlier keys stay published, so their certificates stay valid. A revoked key stays published, but its certificates are invalid.
 """
 
 import json
@@ -18,13 +18,13 @@ from aggregation.stores.aggregate_tables import SigningKey
 
 
 class KeyProblemError(Exception):
-    """There is no key to sign with, or none like that; the message says what to do."""
+    """A key is missing or unusable; the message says what to do."""
 
 
 def new_key(folder: Path, now: datetime) -> SigningKey:
-    """Make a key, keep its private half in ``folder``, readable by its owner alone, and return the public half."""
+    """Create a key, save its private half in ``folder``, return the public half."""
     key = OKPKey.generate_key("Ed25519", private=True)
-    while (kid := key.thumbprint()).startswith("-"):  # which a command would take for an option
+    while (kid := key.thumbprint()).startswith("-"):  # the command line would read it as an option
         key = OKPKey.generate_key("Ed25519", private=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(private_file(folder, kid), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -36,12 +36,11 @@ def new_key(folder: Path, now: datetime) -> SigningKey:
 
 
 def private_file(folder: Path, kid: str) -> Path:
-    """Return where the private half of a key is."""
     return folder / f"{kid}.private.json"
 
 
 def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
-    """Return the key that signs now: the newest that is not revoked. Raises KeyProblemError."""
+    """Return the newest key that is not revoked. Raises KeyProblemError."""
     active = [key for key in keys if key.revoked_at is None]
     if not active:
         raise KeyProblemError("There is no key to sign with: run `python -m aggregation keys create`.")
@@ -53,19 +52,18 @@ def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
             raise ValueError("another key")
     except (OSError, ValueError, JoseError) as error:
         raise KeyProblemError(
-            f"The private half of the key {newest.kid} is not in {folder}: run this where it is (AGGREGATION_KEYS), or make "
-            "another with `python -m aggregation keys create`."
+            f"The private half of the key {newest.kid} is not in {folder}: run this where it is (AGGREGATION_KEYS), or create "
+            "another key with `python -m aggregation keys create`."
         ) from error
     return key
 
 
 def published(keys: Sequence[SigningKey]) -> dict[str, PublicKey]:
-    """Return the published keys by their ids."""
     return {key.kid: PublicKey(key.kid, key.public, key.revoked_at, key.revoked_because) for key in keys}
 
 
 def key_set(keys: Sequence[SigningKey]) -> dict[str, Any]:
-    """Return the published keys as a JSON Web Key Set (RFC 7517); a revoked one says so as in OpenID Federation's history."""
+    """Return a JSON Web Key Set (RFC 7517), with ``revoked`` as in OpenID Federation."""
     return {"keys": [_as_jwk(key) for key in sorted(keys, key=lambda key: (key.created_at, key.kid))]}
 
 
@@ -77,15 +75,15 @@ def _as_jwk(key: SigningKey) -> dict[str, Any]:
 
 
 def parse_key_set(document: Any) -> dict[str, PublicKey]:
-    """Return the keys of a JSON Web Key Set, such as a saved copy of the published one. Raises KeyProblemError."""
+    """Return the usable keys of a JSON Web Key Set. Raises KeyProblemError."""
     listed = document.get("keys") if isinstance(document, Mapping) else None
     if not isinstance(listed, list):
-        raise KeyProblemError("This is no list of keys: it should be the file that the service has at /.well-known/jwks.json.")
+        raise KeyProblemError("This is not a key set: save the file /.well-known/jwks.json of the service.")
     keys = {}
     for jwk in listed:
         try:
             public = {name: jwk[name] for name in ("kty", "crv", "x")}
-            kid = OKPKey.import_key(public).thumbprint()  # not the name that the file gives it
+            kid = OKPKey.import_key(public).thumbprint()  # don't trust the file's kid
             revoked = jwk.get("revoked")
             at = datetime.fromtimestamp(revoked["revoked_at"], UTC) if revoked else None
             keys[kid] = PublicKey(kid, public, at, str(revoked.get("reason") or "") if revoked else None)

@@ -1,4 +1,4 @@
-"""Signing statements and checking them: JSON Web Signatures with Ed25519 (RFC 7515, RFC 9864), through joserfc."""
+"""Signs and verifies statements: JSON Web Signatures with Ed25519 (RFC 7515, RFC 9864)."""
 
 import codecs
 import re
@@ -20,17 +20,15 @@ from aggregation.stores.records import Retraction
 ALGORITHM = "Ed25519"
 TYPE = "napari-plugin-certificate+jws"
 MOST_BYTES = 96 * 1024
-"""Of a certificate: some hundred weeks, and room for retractions."""
+"""Enough for several hundred weeks and their retractions."""
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class TooLargeError(Exception):
-    """A certificate that would be too large to be checked."""
+    """The certificate exceeds `MOST_BYTES`."""
 
 
 class PublicKey(Struct, frozen=True):
-    """A published key. ``revoked_at`` and ``revoked_because`` where nothing that it signed is to be believed any more."""
-
     kid: str
     jwk: dict[str, Any]
     revoked_at: datetime | None = None
@@ -38,8 +36,6 @@ class PublicKey(Struct, frozen=True):
 
 
 class Outcome(StrEnum):
-    """What came of checking a certificate."""
-
     VALID = "valid"
     UNREADABLE = "unreadable"
     UNKNOWN_KEY = "unknown key"
@@ -49,10 +45,9 @@ class Outcome(StrEnum):
 
 
 class Verdict(Struct, frozen=True):
-    """What came of checking a certificate, in a sentence.
+    """The result of a verification. ``statement``: None if it is not authentic. ``retracted``: since it was issued.
 
-    ``statement``: what it says; None where nothing of it can be believed. ``retracted``: numbers of it that were retracted
-    after it was issued. ``retractions_known``: whether that could be looked up.
+    ``retractions_known``: whether retractions could be looked up.
     """
 
     outcome: Outcome
@@ -64,7 +59,7 @@ class Verdict(Struct, frozen=True):
 
 
 def sign(statement: Statement, key: OKPKey) -> str:
-    """Return the certificate: the statement and its signature, as one line of text. Raises TooLargeError."""
+    """Return the signed statement as one line of text. Raises TooLargeError."""
     header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": TYPE}
     token = jws.serialize_compact(header, msgspec.json.encode(statement), key, algorithms=[ALGORITHM])
     if len(token) > MOST_BYTES:
@@ -76,7 +71,7 @@ def sign(statement: Statement, key: OKPKey) -> str:
 
 
 def text_of(raw: bytes) -> str:
-    """Return the text of a file, as editors of any system write it."""
+    """Decode a text file, UTF-8 or UTF-16 with a byte order mark."""
     for mark, encoding in ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16")):
         if raw.startswith(mark):
             return raw.decode(encoding, "replace")
@@ -84,8 +79,8 @@ def text_of(raw: bytes) -> str:
 
 
 def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retraction] | None) -> Verdict:
-    """Check a certificate against the published keys, by their ids, and all retractions; None where they aren't known."""
-    token = "".join(token.split())  # a text that went through a mail has line breaks
+    """Verify a certificate. ``keys``: by id. ``retractions``: None if unknown."""
+    token = "".join(token.split())  # e-mail adds line breaks
     try:
         if len(token) > MOST_BYTES:
             raise ValueError("too long")
@@ -96,15 +91,15 @@ def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retr
     except (JoseError, ValueError, TypeError):
         return Verdict(
             Outcome.UNREADABLE,
-            "This is no certificate, or not the whole of one. A certificate is one long line of text in three parts, divided "
-            "by dots, in a file that ends in .jws.",
+            "This is not a complete certificate. A certificate is one long line of text in three parts, separated by dots, "
+            "in a .jws file.",
         )
     key = keys.get(kid)
     if key is None:
         return Verdict(
             Outcome.UNKNOWN_KEY,
-            f"It is signed with the key {kid}, which is not among the published ones: this service did not issue it, or "
-            "the list of keys is older than the certificate.",
+            f"It is signed with the key {kid}, which is not published: this service did not issue it, or the list of keys is "
+            "older than the certificate.",
             kid=kid,
         )
     try:
@@ -127,8 +122,8 @@ def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retr
     if retractions is None:
         return Verdict(
             Outcome.VALID,
-            f"It is signed by {statement.iss} and unaltered. Whether one of its numbers was retracted since then can't be told "
-            f"without asking the service: {statement.iss}/verify.",
+            f"It is signed by {statement.iss} and unaltered. Only the service knows whether a number was retracted since: "
+            f"{statement.iss}/verify.",
             statement,
             kid,
             retractions_known=False,
@@ -143,16 +138,16 @@ def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retr
         )
     return Verdict(
         Outcome.VALID,
-        f"It is signed by {statement.iss} and unaltered, and no number of it was retracted since it was issued.",
+        f"It is signed by {statement.iss} and unaltered, and none of its numbers was retracted since it was issued.",
         statement,
         kid,
     )
 
 
 def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> list[str]:
-    """Return what of a statement was retracted and is not among the retractions that it names, in sentences.
+    """Return, as sentences, the retractions that the statement does not list.
 
-    The times are not compared: a clock may have been behind.
+    Times are not compared: a clock may have been slow.
     """
     needed = {name: entry for name, entry in entries_needed().items() if entry.id in statement.entries}
     return [
@@ -166,7 +161,6 @@ def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> 
 
 
 def retraction_text(one: Retraction) -> str:
-    """Return which numbers a retraction is about, in words."""
     question = next((entry.question for entry in CATALOGUE if entry.id == one.entry), one.entry)
     whose = f" ({', '.join(f'{name} {value}' for name, value in one.of.items())})" if one.of else ""
     weeks = one.first_week if one.first_week == one.last_week else f"{one.first_week} to {one.last_week}"

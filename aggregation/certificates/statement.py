@@ -1,8 +1,6 @@
-"""What a certificate says: the public numbers of a plugin over some weeks, and how they came about (pure).
+"""Builds the content of a certificate from published numbers only, so it reveals nothing new (pure).
 
-Made of published numbers alone, so that it can't say more than everybody may see. A median is always one of the published
-numbers: the lower one, where two are in the middle. A week in which a plugin is not listed counts as the least of all, whether
-nobody had it or nine people did.
+The median is the lower one of an even count, and so itself a published number. A week below ten counts as the lowest.
 """
 
 import statistics
@@ -19,7 +17,7 @@ from aggregation.stores.aggregate import PublicRow
 from aggregation.stores.records import Retraction
 
 STATEMENT_VERSION = 1
-MOST_WEEKS = 520
+MAX_CERTIFIED_WEEKS = 520
 BREAKDOWNS: tuple[Dimension, ...] = (PYTHON, PLATFORM)
 
 HOW_COUNTED = (
@@ -29,16 +27,16 @@ HOW_COUNTED = (
     "A week is published once, 14 days after its end, and can afterwards only be retracted, with a public reason.",
     "People who used several Python versions or platforms in a week are counted in each row, so rows may add up to more than "
     "the weekly number.",
-    "Which share of all users takes part is not known and can't be: the numbers are a lower bound, no estimate of all users.",
-    "Identifiers are not authenticated: somebody who is determined could have counted more than once. The service limits that "
-    "and says how.",
+    "Which share of all users takes part can't be known: the numbers are a lower bound, not an estimate of all users.",
+    "Identifiers are not authenticated, so one person could be counted more than once. The service limits that, and documents "
+    "how.",
 )
 
 State = Literal["listed", "fewer", "retracted", "unpublished"]
 
 
 class WeekNumber(Struct, frozen=True):
-    """One week. ``people``: rounded down; null unless it is ``listed``. ``fewer``: than ten, zero included."""
+    """One week. ``people``: rounded down, null unless ``listed``. ``fewer``: below ten, zero included."""
 
     week: str
     state: State
@@ -46,7 +44,7 @@ class WeekNumber(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """Some weeks in short. ``median``: null where it is fewer than ten. ``listed``: in how many weeks there was a number."""
+    """``median``: null if below ten. ``listed``: number of weeks with a number."""
 
     median: int | None
     peak: int
@@ -55,17 +53,12 @@ class Summary(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
-    """Those of a plugin's people who share a value, such as a Python version."""
-
     value: str
     summary: Summary
 
 
 class Breakdown(Struct, frozen=True):
-    """Rows by one dimension. Values that fewer than ten people share in every week have none.
-
-    ``retracted``: whether some of these numbers were taken back, so that a row may be missing for that.
-    """
+    """Rows by one dimension. Values below ten in every week have no row. ``retracted``: rows may be missing."""
 
     dimension: str
     title: str
@@ -74,8 +67,7 @@ class Breakdown(Struct, frozen=True):
 
 
 class Statement(Struct, frozen=True):
-    """What is signed, as JSON. ``iss``: the site; ``jti``: the certificate's number; ``iat``: seconds since 1970; ``sub``: the
-    plugin."""
+    """The signed content, as JSON. ``iss``: site; ``jti``: certificate number; ``iat``: Unix time; ``sub``: plugin."""
 
     iss: str
     jti: str
@@ -96,17 +88,17 @@ class Statement(Struct, frozen=True):
 
 
 class NothingToStateError(Exception):
-    """There is no public number that a certificate could state."""
+    """There are no public numbers to certify."""
 
 
 def entries_needed() -> dict[Dimension | None, Entry]:
-    """Return the entries that a certificate is made of: the plain count of a plugin (under None), and each breakdown."""
+    """Return the entries of a certificate by breakdown; None stands for the plain count."""
     by_dimensions = {entry.dimensions: entry for entry in CATALOGUE if entry.fixed == 1}
     return {None: by_dimensions[(PLUGIN,)]} | {one: by_dimensions[PLUGIN, one] for one in BREAKDOWNS}
 
 
 def weeks_between(first: str, last: str) -> list[str]:
-    """Return all weeks from ``first`` to ``last``, both included. Raises InvalidWeekError."""
+    """Both included. Raises InvalidWeekError."""
     weeks = [first]
     while weeks[-1] < last:
         weeks.append(next_week(weeks[-1]))
@@ -125,17 +117,16 @@ def make_statement(
     rows: Mapping[Dimension | None, Sequence[PublicRow]],
     retractions: Sequence[Retraction],
 ) -> Statement:
-    """Return the statement about ``plugin`` from ``first`` to ``last``.
+    """Return the statement about weeks ``first`` to ``last``. Raises NothingToStateError.
 
-    ``published``: all published weeks. ``rows``: the plugin's public numbers of each entry of `entries_needed`.
-    ``retractions``: those of these entries that touch these weeks. Raises NothingToStateError.
+    ``rows``: public numbers by key of `entries_needed`. ``retractions``: those that touch these weeks.
     """
     needed = entries_needed()
     mine = [one for one in retractions if touches(one, needed, plugin)]
     weeks = weeks_between(first, last)
 
     def summary_of(entry: Entry, numbers: Mapping[str, int], value: dict[str, str]) -> Summary | None:
-        taken_back = _weeks_taken_back(entry, value | {PLUGIN.name: plugin}, mine, weeks)
+        taken_back = _retracted_weeks(entry, value | {PLUGIN.name: plugin}, mine, weeks)
         counted = [week for week in weeks if week in numbers or (week in published and week not in taken_back)]
         return _summary({week: numbers.get(week) for week in counted})
 
@@ -149,10 +140,10 @@ def make_statement(
         )
     if installs is None:
         raise NothingToStateError(
-            f"There are no public numbers of {plugin} from {first} to {last}: fewer than {LISTED_FROM} people of those who "
-            "take part had it in each of these weeks, or no such week is published, or the index has no such plugin."
+            f"There are no public numbers of {plugin} from {first} to {last}: fewer than {LISTED_FROM} participants had it in "
+            "each of these weeks, or these weeks are not published, or the index has no such plugin."
         )
-    taken_back = _weeks_taken_back(plain, {PLUGIN.name: plugin}, mine, weeks)
+    taken_back = _retracted_weeks(plain, {PLUGIN.name: plugin}, mine, weeks)
     breakdowns = []
     for dimension in BREAKDOWNS:
         by_value: dict[str, dict[str, int]] = {}
@@ -180,14 +171,12 @@ def make_statement(
 
 
 def touches(retraction: Retraction, needed: Mapping[Any, Entry], plugin: str) -> bool:
-    """Whether a retraction concerns numbers that a certificate of ``plugin`` is made of."""
     return retraction.entry in {one.id for one in needed.values()} and retraction.may_concern({PLUGIN.name: plugin})
 
 
-def _weeks_taken_back(
+def _retracted_weeks(
     entry: Entry, values: Mapping[str, str], retractions: Sequence[Retraction], weeks: Sequence[str]
 ) -> set[str]:
-    """The weeks of which the numbers with these values were retracted."""
     mine = [one for one in retractions if one.entry == entry.id]
     return {week for week in weeks if any(one.covers(week, values) for one in mine)}
 
@@ -201,7 +190,7 @@ def _week(week: str, numbers: Mapping[str, int], published: Sequence[str], taken
 
 
 def _summary(numbers: Mapping[str, int | None]) -> Summary | None:
-    """Some weeks in short, None where no week has a number. Unlisted weeks are below every number."""
+    """Summarize weeks; None if no week has a number. Unlisted weeks count as zero in the median."""
     listed = {week: number for week, number in numbers.items() if number is not None}
     if not listed:
         return None

@@ -1,4 +1,4 @@
-"""Certificates of a plugin's public numbers, and the keys that sign them."""
+"""Commands for certificates and the keys that sign them."""
 
 import json
 import sys
@@ -18,7 +18,7 @@ from aggregation.certificates.statement import NothingToStateError
 from aggregation.cli.opening import aggregate_store, instant, run, settings
 from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week
 from aggregation.cli.output import confirmed, console, errors, print_json
-from aggregation.jobs import turn
+from aggregation.jobs import wait_for_lock
 from aggregation.settings import is_loopback
 from aggregation.stores.certificates import CertificateStore
 
@@ -26,17 +26,12 @@ SECONDS_TO_FETCH = 10
 LEAST_OF_A_KEY = 8
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.command()(certify)
-    app.command("verify")(verify_command)
-    keys = typer.Typer(help="The keys that sign certificates.", no_args_is_help=True)
-    for command in (create, revoke):
-        keys.command()(command)
-    keys.command("list")(list_keys)
-    app.add_typer(keys, name="keys")
+app = typer.Typer()
+keys_app = typer.Typer(help="The keys that sign certificates.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 
+@app.command()
 def certify(
     plugin: Annotated[str, typer.Argument(help="Name of the plugin, such as affinder.")],
     first: Annotated[str, typer.Option("--from", help="First week, such as 2026-W30.")],
@@ -53,12 +48,12 @@ def certify(
     async def work() -> dict[str, Any]:
         checked_week(first), checked_week(last)
         if output.exists() and not output.is_dir():
-            raise UsageError(f"{output} is no folder. Name another with --output.")
+            raise UsageError(f"{output} is not a folder. Choose another with --output.")
         name = canonicalize_name(plugin)
         if is_loopback(urlsplit(site).hostname):
             confirmed(
-                f"It would say that {site} issued it, which is this machine alone: set AGGREGATION_PUBLIC_URL to the address "
-                "of the site. Go on all the same?",
+                f"The certificate would name {site}, which is only this machine, as its issuer. Set AGGREGATION_PUBLIC_URL to "
+                "the address of the site. Continue anyway?",
                 yes,
             )
         async with aggregate_store() as aggregate:
@@ -87,19 +82,20 @@ def certify(
     console.print(f"{issued['file']} is signed. Its page, to read or print: {issued['address']}", markup=False, soft_wrap=True)
 
 
+@app.command("verify")
 def verify_command(
     file: Annotated[Path, typer.Argument(help="A .jws file, or - for standard input.")],
     keys: Annotated[
         str | None,
         typer.Option(
             "--keys",
-            help="Check against this list of keys alone, without a store: a saved copy of a service's "
-            "/.well-known/jwks.json, or its address. Retractions can't be seen then.",
+            help="Verify without a store, against a saved copy of a service's /.well-known/jwks.json, or its URL. "
+            "Retractions are then not checked.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a certificate. Exit code 0: valid; 1: altered, of an unknown or revoked key, or a number was retracted since."""
+    """Verify a certificate. Exit code 0: valid; 1: altered, of an unknown or revoked key, or a number was retracted since."""
     token = _token(file)
 
     async def work() -> Verdict:
@@ -110,7 +106,7 @@ def verify_command(
                 return await verify_here(aggregate, token)
         except UsageError as error:
             raise UsageError(
-                f"{error} Or check it without a store: save the service's /.well-known/jwks.json, and name it with --keys."
+                f"{error} Or verify without a store: save the service's /.well-known/jwks.json and pass it with --keys."
             ) from error
 
     try:
@@ -169,13 +165,14 @@ def _key_document(where: str) -> Any:
         raise UsageError(f"The list of keys {where} can't be read: {error}") from error
 
 
+@keys_app.command()
 def create(now: NowOption = None, as_json: JsonOption = False) -> None:
-    """Create a key that signs from now on. What earlier keys signed stays valid. The private half stays on this machine."""
+    """Create a key that signs from now on; earlier certificates stay valid. The private half stays on this machine."""
     moment = instant(now)
     folder = settings().key_folder
 
     async def work() -> str:
-        async with aggregate_store() as aggregate, turn(aggregate.engine, "keys", settings().data):
+        async with aggregate_store() as aggregate, wait_for_lock(aggregate.engine, "keys", settings().data):
             key = new_key(folder, moment)
             await CertificateStore(aggregate.engine).add_key(key)
             return key.kid
@@ -188,14 +185,15 @@ def create(now: NowOption = None, as_json: JsonOption = False) -> None:
     console.print(f"Key {kid} signs from now on. Keep a copy of {file} in a safe.", markup=False, soft_wrap=True)
 
 
+@keys_app.command()
 def revoke(
-    kid: Annotated[str, typer.Argument(help="As `keys list` shows it; the first eight letters are enough.")],
+    kid: Annotated[str, typer.Argument(help="Id from `keys list`; its first eight characters are enough.")],
     reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. It stays public.")],
     yes: YesOption = False,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Revoke a key, for where somebody else may have its private half: nothing that it signed is valid any more."""
+    """Revoke a key whose private half may be compromised: all its certificates become invalid."""
     moment = instant(now)
 
     async def look() -> str:
@@ -206,7 +204,7 @@ def revoke(
             if len(meant) != 1:
                 raise UsageError(f"There is no key {kid[:64]!r}. `keys list` shows all.")
             if keys[meant[0]].revoked_at is not None:
-                raise UsageError(f"The key {meant[0]} is revoked already.")
+                raise UsageError(f"The key {meant[0]} is already revoked.")
             return meant[0]
 
     async def work(kid: str) -> None:
@@ -215,14 +213,15 @@ def revoke(
         private_file(settings().key_folder, kid).unlink(missing_ok=True)
 
     whole = run(look)
-    confirmed(f"Revoke {whole}? Every certificate that it signed becomes invalid, for ever.", yes)
+    confirmed(f"Revoke {whole}? All certificates that it signed become invalid, permanently.", yes)
     run(lambda: work(whole))
     if as_json:
         print_json({"revoked": whole})
         return
-    console.print(f"Key {whole} is revoked. `keys create` makes another, if it was the one that signs.", markup=False)
+    console.print(f"Key {whole} is revoked. If it was the signing key, create another with `keys create`.", markup=False)
 
 
+@keys_app.command("list")
 def list_keys(as_json: JsonOption = False) -> None:
     """List the published keys."""
 
@@ -235,7 +234,7 @@ def list_keys(as_json: JsonOption = False) -> None:
         print_json(key_set(keys))
         return
     if not keys:
-        console.print("There is no key yet. `python -m aggregation keys create` makes one.")
+        console.print("There is no key yet. Create one with `python -m aggregation keys create`.")
         return
     table = Table(Column("key", overflow="fold"), "created", "revoked", "private half")
     for key in keys:

@@ -1,4 +1,4 @@
-"""Public numbers: which there are, to look at, to take along, and to take back."""
+"""Commands for public numbers: list, show, export, retract."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,26 +28,22 @@ from aggregation.publication import LISTED_FROM
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.records import Records
 
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    for command in (catalogue, retract):
-        app.command()(command)
-    app.command("export")(export_command)
+app = typer.Typer()
 
 
 QuestionsOption = Annotated[
-    bool, typer.Option("--questions", help="Print the questions by level alone, as JSON: the file that the client ships.")
+    bool, typer.Option("--questions", help="Print only the questions by level, as JSON: the file that the client ships.")
 ]
 
 
 GrafanaOption = Annotated[
-    Path | None, typer.Option("--grafana", help="Write Grafana's dashboards, a panel for each question, into this folder.")
+    Path | None, typer.Option("--grafana", help="Write Grafana dashboards, one panel per question, into this folder.")
 ]
 
 
+@app.command()
 def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False, grafana: GrafanaOption = None) -> None:
-    """List the public questions, and what each needs."""
+    """List the public questions, and the level and dimensions of each."""
     if grafana is not None:
         for file in write_dashboards(grafana):
             console.print(str(file))
@@ -70,7 +66,7 @@ def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False, g
 
 
 async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> str:
-    """Return the name of a plugin that has public numbers, as they spell it. Raises UsageError."""
+    """Return the normalized name. Raises UsageError if no public number has it."""
     if PLUGIN not in entry.dimensions:
         with_plugins = ", ".join(one.id for one in CATALOGUE if PLUGIN in one.dimensions)
         raise UsageError(f"The entry {entry.id} is not about plugins. These are: {with_plugins}.")
@@ -85,19 +81,20 @@ async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> st
     )
 
 
+@app.command("export")
 def export_command(
-    folder: Annotated[Path, typer.Argument(help="Folder to write, made where it is missing.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write; created if missing.")],
     formats: Annotated[
         list[Format] | None, typer.Option("--format", help="csv or json; may be repeated. Default: both.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write into a folder that is not empty.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Write all public numbers into a folder, with a data dictionary and a licence, for Zenodo and the like."""
+    """Write all public numbers into a folder, with a data dictionary and a licence, for archives such as Zenodo."""
 
     async def work() -> int:
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
-            raise UsageError(f"{folder} is there already. Name another folder, or write into it with --force.")
+            raise UsageError(f"{folder} already exists. Choose another folder, or use --force.")
         async with aggregate_store() as aggregate:
             if not await aggregate.public_weeks():
                 raise UsageError("No week has been published yet: there is nothing to export.")
@@ -108,37 +105,38 @@ def export_command(
         print_json({"numbers": numbers, "folder": str(folder)})
         return
     console.print(
-        f"The public numbers, {numbers:,} of them, are in {folder}. README.md there says what they are.",
+        f"{numbers:,} public numbers are in {folder}; its README.md describes them.",
         markup=False,
         soft_wrap=True,
     )
 
 
+@app.command()
 def retract(
-    name: Annotated[str | None, typer.Argument(metavar="[ENTRY]", help="Default: every entry that --plugin fits.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[ENTRY]", help="Default: all entries about plugins.")] = None,
     first: Annotated[str, typer.Option("--from", help="First week.")] = "",
     last: Annotated[str, typer.Option("--to", help="Last week. Default: the first.")] = "",
-    plugin: Annotated[str | None, typer.Option("--plugin", help="The numbers of this plugin alone.")] = None,
+    plugin: Annotated[str | None, typer.Option("--plugin", help="Only numbers of this plugin.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option("--where", help="Those with this value alone, such as python=3.9. May be repeated.")
+        list[str] | None, typer.Option("--where", help="Only numbers with this value, such as python=3.9. May be repeated.")
     ] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. It stays public.")] = "",
     yes: YesOption = False,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Take published numbers back, for ever, with a public reason that stays visible beside where they were."""
+    """Retract published numbers permanently, with a public reason that stays visible in their place."""
     until = last or first
 
     async def look() -> list[tuple[Entry, dict[str, str], int]]:
         checked_reason(reason)
         if not first:
-            raise UsageError("Say which weeks: --from 2026-W40, and --to where it is more than one.")
+            raise UsageError("Choose the weeks: --from 2026-W40, and --to for more than one.")
         checked_week(first), checked_week(until)
         if until < first:
-            raise UsageError(f"From {first} to {until} there are no weeks that were published.")
+            raise UsageError(f"{until} is before {first}: swap --from and --to.")
         if name is None and plugin is None:
-            raise UsageError("Say what: an entry, as `catalogue` lists them, or --plugin for all numbers of a plugin.")
+            raise UsageError("Choose an entry from `catalogue`, or --plugin for all numbers of a plugin.")
         entries = [entry_of(name)] if name else [entry for entry in CATALOGUE if _can_be_chosen(entry, where or ())]
         async with aggregate_store() as aggregate:
             published = await aggregate.public_weeks()
@@ -152,14 +150,14 @@ def retract(
                 if count := await Records(aggregate.engine).count(entry, of, first, until):
                     chosen.append((entry, of, count))
             if not chosen:
-                raise UsageError(f"From {first} to {until} there is no published number like that.")
+                raise UsageError(f"There is no published number like that from {first} to {until}.")
             return chosen
 
-    async def take_back(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
-        moment = instant(now)  # not when the question was asked: somebody may have thought about it for long
+    async def roll_back(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
+        moment = instant(now)  # after the prompt, which may have waited long
         async with aggregate_store() as aggregate:
             records = Records(aggregate.engine)
-            # Of weeks that are named in public alone: one in between that comes out later has not been taken back.
+            # Only published weeks: a week in between may be published later, and is not retracted.
             spans = _spans(await aggregate.public_weeks(first, until))
             parts = [(entry, of, begin, end) for entry, of, _ in chosen for begin, end in spans]
             return await records.retract(parts, checked_reason(reason), moment)
@@ -168,8 +166,8 @@ def retract(
     for entry, of, count in chosen:
         whose = "".join(f", {key} {value}" for key, value in of.items())
         errors.print(f"{entry.id}{whose}: {several(count, 'number')} from {first} to {until}", markup=False)
-    confirmed("Retract them? They are gone for ever, and the reason stays public.", yes)
-    removed = run(lambda: take_back(chosen))
+    confirmed("Retract them? This can't be undone, and the reason stays public.", yes)
+    removed = run(lambda: roll_back(chosen))
     if as_json:
         print_json({"removed": removed, "entries": [entry.id for entry, _, _ in chosen], "from": first, "to": until})
     else:
@@ -177,7 +175,7 @@ def retract(
 
 
 def _spans(weeks: Sequence[str]) -> list[tuple[str, str]]:
-    """The first and the last of each run of weeks that follow each other."""
+    """Return the first and last of each run of consecutive weeks."""
     spans: list[tuple[str, str]] = []
     for week in weeks:
         if spans and next_week(spans[-1][1]) == week:
@@ -188,20 +186,19 @@ def _spans(weeks: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _can_be_chosen(entry: Entry, where: Sequence[str]) -> bool:
-    """Whether an entry is about plugins and has all values that are asked for."""
     names = {dimension.name for dimension in entry.dimensions}
     return PLUGIN in entry.dimensions and all(text.partition("=")[0] in names for text in where)
 
 
 def _values(entry: Entry, where: Sequence[str]) -> dict[str, str]:
-    """The values that numbers must have. Raises UsageError."""
+    """Parse ``--where``. Raises UsageError."""
     names = [dimension.name for dimension in entry.dimensions]
     values = {}
     for text in where:
         key, sign, value = text.partition("=")
         if not sign or key not in names:
             raise UsageError(
-                f"{text[:64]!r}: {entry.id} has these to choose by: {', '.join(names) or 'none'}. Write python=3.9."
+                f"{text[:64]!r}: {entry.id} has these dimensions to choose by: {', '.join(names) or 'none'}. Write python=3.9."
             )
         values[key] = value
     return values

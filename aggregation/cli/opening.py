@@ -1,4 +1,4 @@
-"""Settings, the clock and the stores, opened for a command; and every way in which that can fail, in a sentence."""
+"""Opens settings, clock and stores for a command, and turns errors into messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 
 def settings() -> AggregationSettings:
-    """Return the settings of the environment, or end with a sentence about each that is wrong."""
     try:
         return AggregationSettings()
     except ValidationError as error:
@@ -36,12 +35,12 @@ def settings() -> AggregationSettings:
 
 
 def instant(now: datetime | None) -> datetime:
-    """Return the instant to act at. Another than the true one is for rehearsals, and so refused for stores elsewhere."""
+    """Return the effective time. ``--now`` is for rehearsals, so it is refused for remote stores."""
     if now is not None:
         now = now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)
         urls = [url for store in Store if (url := settings().url(store, Role.SCHEDULER))]
         if any(not is_loopback(make_url(url).host or "localhost") for url in urls):
-            errors.print("--now moves the clock, which is refused unless both stores are on this machine.", style="red")
+            errors.print("--now changes the clock: that is allowed only if both stores are on this machine.", style="red")
             raise typer.Exit(USAGE)
         errors.print(f"Acting as if it were {now:%Y-%m-%d %H:%M} UTC.", style="yellow")
     return Clock(now).now()
@@ -49,7 +48,6 @@ def instant(now: datetime | None) -> datetime:
 
 @asynccontextmanager
 async def stores() -> AsyncIterator[tuple[RawStore, AggregateStore]]:
-    """Open both stores, with the scheduler's rights."""
     raw_url = await _url_of(Store.RAW)
     aggregate_url = await _url_of(Store.AGGREGATE)
     raw, engine = open_raw_store(raw_url), make_engine(aggregate_url)
@@ -62,7 +60,7 @@ async def stores() -> AsyncIterator[tuple[RawStore, AggregateStore]]:
 
 @asynccontextmanager
 async def aggregate_store() -> AsyncIterator[AggregateStore]:
-    """Open the aggregate store alone: the raw one need not be within reach."""
+    """Open only the aggregate store: the raw store may be unreachable."""
     engine = make_engine(await _url_of(Store.AGGREGATE))
     try:
         yield AggregateStore(engine)
@@ -71,34 +69,33 @@ async def aggregate_store() -> AsyncIterator[AggregateStore]:
 
 
 async def _url_of(store: Store) -> str:
-    """Where a store is, once it is there and of this version. An old SQLite file is migrated; elsewhere its owner does that."""
+    """Return a store's URL once it exists and is current. SQLite is migrated here, PostgreSQL only by its owner."""
     url = settings().url(store, Role.SCHEDULER)
     variable = f"AGGREGATION_{store.upper()}_URL"
     if url is None:
-        raise UsageError(f"The {store} store is switched off: {variable} is set to nothing.")
+        raise UsageError(f"The {store} store is switched off: {variable} is empty.")
     if not url.startswith("sqlite"):
         if not await is_current(store, url):
             raise StoreNotMigratedError(
-                f"The {store} store is not of this version: run `update-server db migrate` as its owner, or install the "
-                "version that has migrated it."
+                f"The {store} store does not match this version: run `update-server db migrate` as its owner, or install the "
+                "version that migrated it."
             )
         return url
     file = make_url(url).database
     if not (Path(file or "").is_dir() if store is Store.RAW else Path(file or "").exists()):
         raise UsageError(
-            f"There is no {store} store at {file}. Start the service once, or say where it is: {variable}, or "
-            "UPDATE_SERVER_DATA for the folder."
+            f"There is no {store} store at {file}. Start the service once, or set {variable}, or UPDATE_SERVER_DATA for the "
+            "folder."
         )
     await upgrade(store, url)
     return url
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run something, and tell in a sentence why it could not be done."""
     try:
         return asyncio.run(work())
     except KeyboardInterrupt as error:
-        errors.print("Ended by Ctrl+C. What was not finished was not written.")
+        errors.print("Interrupted. Unfinished work was not written.")
         raise typer.Exit(130) from error
     except (InvalidWeekError, UsageError, StoreTooNewError, StoreNotMigratedError) as error:
         errors.print(str(error), style="red", markup=False)

@@ -1,4 +1,4 @@
-"""Options, exit codes, and checks of what was asked for."""
+"""Options, exit codes, and validation of arguments."""
 
 import difflib
 import re
@@ -19,17 +19,17 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 
 class UsageError(Exception):
-    """Something was asked for that does not exist or can't be; the message says what to do. Nothing was written."""
+    """An impossible request; the message says what to do. Nothing was written."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return a sentence with the names nearest to ``name``, with a space before it; empty where there are none."""
+    """Return a suggestion such as " Did you mean affinder?", or ""."""
     near = difflib.get_close_matches(name, list(known), 3)
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def entry_of(name: str) -> Entry:
-    """Return the entry of the catalogue with that id. Raises UsageError."""
+    """Raises UsageError."""
     for entry in CATALOGUE:
         if entry.id == name:
             return entry
@@ -38,19 +38,19 @@ def entry_of(name: str) -> Entry:
 
 
 def checked_week(text: str | None) -> str | None:
-    """Return a week as it is. Raises InvalidWeekError."""
+    """Raises InvalidWeekError."""
     if text is not None:
         start_of(text)
     return text
 
 
 def checked_reason(text: str) -> str:
-    """Return a reason that can be shown in public. Raises UsageError where it says too little, or what it must not."""
+    """Return a reason fit for publication. Raises UsageError."""
     reason = " ".join(text.split())
     if len(reason) < 10:
-        raise UsageError("The reason is shown in public, for ever: say in a sentence why, with at least 10 letters.")
+        raise UsageError("The reason is public, permanently: give it as a sentence of at least 10 letters.")
     if len(reason) > 500:
-        raise UsageError("The reason is shown in public: say it in at most 500 letters.")
+        raise UsageError("The reason is public: write at most 500 letters.")
     if re.search(r"[0-9a-f]{32}", re.sub(r"[\s:_-]", "", reason), re.IGNORECASE):
-        raise UsageError("The reason is shown in public, and names an identifier: leave that out.")
+        raise UsageError("The reason is public and contains an identifier: remove it.")
     return reason

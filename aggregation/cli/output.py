@@ -1,4 +1,4 @@
-"""What a person sees: text, JSON, a progress bar, a prompt."""
+"""Terminal output: text, JSON, a progress bar, prompts."""
 
 import json
 import sys
@@ -14,11 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from aggregation.cli.options import NOT_DONE, USAGE
 
 PIPE_COLUMNS = 1000
-"""Columns of a pipe or file, so that no word is broken as for a terminal."""
+"""Width for pipes and files, to avoid line breaks."""
 
 
 class _Console(Console):
-    """A console that asks for its width when it prints. Rich reads COLUMNS when a console is made, which is at import here."""
+    """Reads its width at each print. Rich reads COLUMNS when a console is created, here at import."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False)
@@ -34,7 +34,6 @@ errors = _Console(stderr=True)
 
 
 def print_json(value: Any) -> None:
-    """Print JSON, as it is where it is piped into something."""
     if console.is_terminal:
         console.print_json(json.dumps(value))
     else:
@@ -42,21 +41,19 @@ def print_json(value: Any) -> None:
 
 
 def several(count: int, noun: str) -> str:
-    """Return a count with its noun: "1 number", "2 numbers"."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def were(count: int) -> str:
-    """Return the verb for so many."""
     return "was" if count == 1 else "were"
 
 
 def confirmed(question: str, yes: bool) -> None:
-    """Ask, unless ``yes``, and end without anything done where the answer is no, or nobody is there to give one."""
+    """Ask for confirmation; exit if it is denied or there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
-        errors.print(f"{question} Say so with --yes, because nobody can be asked here. Nothing was written.", markup=False)
+        errors.print(f"{question} This is not a terminal: confirm with --yes. Nothing was written.", markup=False)
         raise typer.Exit(USAGE)
     if not typer.confirm(question):
         errors.print("Nothing was written.")
@@ -64,12 +61,11 @@ def confirmed(question: str, yes: bool) -> None:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what a database driver says, without the statement and its documentation."""
+    """Return a driver's message without the statement and its documentation."""
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
 def print_invalid_settings(error: ValidationError, prefix: str) -> None:
-    """Print a line for each setting that is wrong. ``prefix``: of the environment variables."""
     for problem in error.errors():
         name = "_".join(str(part) for part in problem["loc"]).upper()
         message = problem["msg"].removeprefix("Value error, ")
@@ -78,7 +74,7 @@ def print_invalid_settings(error: ValidationError, prefix: str) -> None:
 
 @contextmanager
 def progress_bar(what: str, unit: str | None = "reports") -> Iterator[Callable[[int, int], None] | None]:
-    """Show a bar on a terminal, and yield the function that moves it: done, total. Elsewhere yield None.
+    """Yield a function (done, total) that moves a bar, or None if standard error is not a terminal.
 
     ``unit``: of the count; None for a spinner.
     """

@@ -1,4 +1,4 @@
-"""What a person may do with raw reports: delete them, and, written down in public, look at some."""
+"""Commands for raw reports: purge, forget, inspect."""
 
 import json
 from contextlib import aclosing
@@ -10,22 +10,19 @@ from rich.syntax import Syntax
 from aggregation.cli.opening import instant, run, stores
 from aggregation.cli.options import USAGE, JsonOption, NowOption, UsageError, checked_reason, checked_week
 from aggregation.cli.output import console, errors, print_json, progress_bar, several, were
-from aggregation.retention import oldest_after_purge, purge
+from aggregation.status import oldest_after_purge, purge
 from aggregation.stores.records import Records
 from aggregation.stores.reports import RawRow, Report, report_of
 
 MOST_INSPECTED = 100
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands to the application."""
-    app.command("purge")(purge_command)
-    app.command()(forget)
-    app.command()(inspect)
+app = typer.Typer()
 
 
+@app.command("purge")
 def purge_command(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted, and delete nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,10 +49,11 @@ def purge_command(
     console.print(f"{several(total, 'raw report')} from before {oldest} {would} deleted.")
 
 
-def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, as `napari-telemetry id` shows them.")]) -> None:
+@app.command()
+def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, from `napari-telemetry id`.")]) -> None:
     """Delete all raw reports of one identifier, for people who ask by e-mail."""
     if len(identifier) != 32 or set(identifier) - set("0123456789abcdef"):
-        errors.print("[red]An identifier is 32 digits from 0 to 9 and a to f, as `napari-telemetry id` shows it.[/red]")
+        errors.print("[red]An identifier has 32 digits from 0 to 9 and a to f; `napari-telemetry id` shows it.[/red]")
         raise typer.Exit(USAGE)
 
     async def work() -> int:
@@ -66,16 +64,17 @@ def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, as `na
     console.print(f"{several(deleted, 'report')} {were(deleted)} deleted.")
 
 
+@app.command()
 def inspect(
-    reason: Annotated[str, typer.Option("--reason", help="Why, in a sentence. The privacy page shows it, for ever.")],
-    week: Annotated[str | None, typer.Option("--week", help="Reports of this week. Default: the newest.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_INSPECTED, help="Show at most so many.")] = 10,
+    reason: Annotated[str, typer.Option("--reason", help="Reason, as a sentence. The privacy page shows it permanently.")],
+    week: Annotated[str | None, typer.Option("--week", help="ISO week. Default: the newest.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_INSPECTED, help="Maximum number of reports.")] = 10,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look at some raw reports by hand, without their identifiers. That it was done, when and why is shown on the privacy page.
+    """Show some raw reports without their identifiers. The privacy page shows the time and the reason.
 
-    It is written down first: where that can't be done, nothing is shown.
+    The inspection is recorded first: if that fails, nothing is shown.
     """
     moment = instant(now)
 
@@ -87,11 +86,11 @@ def inspect(
             if week is not None and week not in weeks:
                 raise UsageError(f"There are no raw reports of {week}. There are some of: {', '.join(weeks) or 'no week'}.")
             if not weeks:
-                raise UsageError("There are no raw reports. Nothing was written down.")
+                raise UsageError("There are no raw reports. Nothing was recorded.")
             chosen = week or weeks[-1]
             await Records(aggregate.engine).note_inspection(chosen, limit, why, moment)
             async with aclosing(raw.rows(chosen)) as parts:
-                first: list[RawRow] = await anext(parts, [])  # in the order of their key: by chance
+                first: list[RawRow] = await anext(parts, [])  # key order is random
             return [report_of(chosen, row) for row in first[:limit]]
 
     reports = run(work)
@@ -105,5 +104,5 @@ def inspect(
         for one in shown:
             console.print(Syntax(json.dumps(one, indent=2), "json", background_color="default", word_wrap=True))
         errors.print(
-            f"{several(len(shown), 'report')}, without identifiers. The privacy page now says that you looked, and why."
+            f"{several(len(shown), 'report')}, without identifiers. The privacy page now shows this inspection and its reason."
         )

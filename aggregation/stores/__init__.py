@@ -1,1 +1,1 @@
-"""The two stores: raw reports, kept for at most 60 days, and public numbers, kept for ever."""
+"""The two stores: raw reports, kept for 60 days, and public numbers, kept permanently."""

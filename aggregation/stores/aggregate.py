@@ -34,8 +34,6 @@ class PublicRow(Struct, frozen=True):
 
 
 class AggregateStore(Queries):
-    """The public numbers."""
-
     async def published_weeks(self) -> list[str]:
         """Return the published weeks, in order. See `public_weeks`."""
         return await self.values(sa.select(PUBLISHED_WEEKS.c.week).order_by(PUBLISHED_WEEKS.c.week))
@@ -104,7 +102,6 @@ class AggregateStore(Queries):
         return tuple(str(value) for value in found.values())
 
     async def values_of(self, entry: Entry) -> list[str]:
-        """Return the values of an entry's first dimension that have a public number, in order."""
         return await self.values(
             sa.select(CELLS.c.value_1).where(CELLS.c.entry == entry.id).distinct().order_by(CELLS.c.value_1)
         )
@@ -139,7 +136,6 @@ class AggregateStore(Queries):
         await self.write(sa.update(JOB_RUNS).where(JOB_RUNS.c.id == run).values(ended_at=now, error=error))
 
     async def last_job_runs(self) -> list[JobRun]:
-        """Return the last run of each job, by name."""
         return await self._job_runs(sa.true())
 
     async def last_good_job_runs(self) -> list[JobRun]:

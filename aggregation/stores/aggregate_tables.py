@@ -1,4 +1,4 @@
-"""The tables of the aggregate store: public numbers and how they came about, and what is said about them in public."""
+"""Tables of the aggregate store."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -22,11 +22,11 @@ class Instant(sa.TypeDecorator[datetime]):
 
 
 class AggregateBase(SQLModel, registry=registry()):
-    """The tables of the aggregate store, apart from those of the other."""
+    """Has its own registry."""
 
 
 class Cell(AggregateBase, table=True):
-    """One public number. ``value_1`` to ``value_3`` are those of the entry's dimensions, in its order; the rest is empty."""
+    """``value_1`` to ``value_3``: values of the entry's dimensions in order; unused ones are empty."""
 
     __tablename__ = "cells"
     __table_args__ = {"sqlite_with_rowid": False}
@@ -40,8 +40,6 @@ class Cell(AggregateBase, table=True):
 
 
 class PublishedWeek(AggregateBase, table=True):
-    """A week whose numbers are out. They never change."""
-
     __tablename__ = "published_weeks"
 
     week: str = Field(primary_key=True, max_length=8)
@@ -49,10 +47,9 @@ class PublishedWeek(AggregateBase, table=True):
 
 
 class AggregationRun(AggregateBase, table=True):
-    """What an aggregation ran on. For the operator alone: how many reports there were is no public number.
+    """For the operator only: the number of reports is not public.
 
-    ``reports``: how many were read. ``left_out``: how many of them this program could not read. ``cells``, ``hidden``: how many
-    numbers it published, and withheld; None where that was not noted yet.
+    ``left_out``: unreadable reports. ``cells``, ``hidden``: numbers published and withheld.
     """
 
     __tablename__ = "aggregation_runs"
@@ -70,7 +67,7 @@ class AggregationRun(AggregateBase, table=True):
 
 
 class JobRun(AggregateBase, table=True):
-    """One run of a scheduled job. ``ended_at`` is empty while it runs, ``error`` where it went well."""
+    """``ended_at``: empty while it runs. ``error``: empty if it succeeded."""
 
     __tablename__ = "job_runs"
 
@@ -82,10 +79,7 @@ class JobRun(AggregateBase, table=True):
 
 
 class RetractionRow(AggregateBase, table=True):
-    """Numbers that were taken back, and why: the reason stays public.
-
-    ``of``: values of some of the entry's dimensions, by name; empty where all numbers of the entry were taken back.
-    """
+    """``of``: values by dimension; empty for all numbers of the entry."""
 
     __tablename__ = "retractions"
 
@@ -99,7 +93,7 @@ class RetractionRow(AggregateBase, table=True):
 
 
 class Inspection(AggregateBase, table=True):
-    """That somebody looked at raw reports by hand, when, at how many at most, and why: the privacy page shows it."""
+    """A manual inspection of up to ``most`` raw reports, with the public reason."""
 
     __tablename__ = "inspections"
 
@@ -111,7 +105,7 @@ class Inspection(AggregateBase, table=True):
 
 
 class SigningKey(AggregateBase, table=True):
-    """The public half of a key that signs certificates. ``kid``: its thumbprint (RFC 7638). ``public``: as a JWK."""
+    """The public half of a key. ``kid``: thumbprint (RFC 7638). ``public``: JWK."""
 
     __tablename__ = "signing_keys"
 
@@ -123,7 +117,7 @@ class SigningKey(AggregateBase, table=True):
 
 
 class Certificate(AggregateBase, table=True):
-    """A certificate that was issued. ``token``: the signed statement itself (JWS)."""
+    """``token``: the signed statement (JWS)."""
 
     __tablename__ = "certificates"
 

@@ -9,15 +9,11 @@ from aggregation.stores.engines import Queries
 
 
 class CertificateStore(Queries):
-    """Keys and certificates, in the aggregate store."""
-
     async def keys(self) -> list[SigningKey]:
-        """Return all keys, oldest first."""
         query = sa.select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at, SIGNING_KEYS.c.kid)
         return [SigningKey(**row) for row in await self.rows(query)]
 
     async def add_key(self, key: SigningKey) -> None:
-        """Publish a key."""
         await self.write(sa.insert(SIGNING_KEYS).values(**key.model_dump()))
 
     async def revoke(self, kid: str, reason: str, now: datetime) -> bool:
@@ -36,6 +32,5 @@ class CertificateStore(Queries):
         return [Certificate(**row) for row in await self.rows(query)]
 
     async def find(self, number: str) -> Certificate | None:
-        """Return the certificate with a number."""
         found = await self.rows(sa.select(CERTIFICATES).where(CERTIFICATES.c.id == number))
         return Certificate(**found[0]) if found else None

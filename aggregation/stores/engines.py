@@ -1,4 +1,4 @@
-"""Engines for the two stores, with what each database needs to keep our promises."""
+"""Database engines for both stores."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -10,26 +10,25 @@ from sqlalchemy.engine import Connection, CursorResult
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 WRITES = {"sqlite_begin": "BEGIN IMMEDIATE"}
-"""Execution options of a transaction that writes: on SQLite it waits for its turn instead of failing half way."""
+"""Execution options of a writing transaction: SQLite then takes the write lock at the start."""
 
 BUSY_TIMEOUT_MS = 10_000
 SYNCHRONOUS = "FULL"
-"""A commit waits until the disk has it."""
+"""A commit waits until the data are on disk."""
 
 
 def make_engine(url: str, **options: Any) -> AsyncEngine:
-    """Return an engine for a store's URL. ``options``: of SQLAlchemy's engine, on PostgreSQL.
+    """Return an engine for a store's URL. ``options``: of SQLAlchemy's engine, only for PostgreSQL.
 
-    SQLite: WAL with ``synchronous=FULL``, so that a commit is durable; explicit BEGIN, because the driver's own rules leave
-    reads outside of the transaction. PostgreSQL: a pool that notices a restart. Errors of either come without the parameters
-    of a statement, which would carry identifiers into a log.
+    SQLite uses WAL with ``synchronous=FULL``, for durable commits, and explicit BEGIN, because the driver would leave reads
+    outside of the transaction. Errors hide statement parameters, which would log identifiers.
     """
     if make_url(url).get_backend_name() != "sqlite":
         return create_async_engine(url, **{"pool_pre_ping": True, "hide_parameters": True} | options)
     database = make_url(url).database
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-        Path(database).touch(mode=0o600)  # how much is hidden in a week is for nobody else on this machine
+        Path(database).touch(mode=0o600)  # hidden counts are only for the operator
     engine = create_async_engine(url, hide_parameters=True)
     event.listen(engine.sync_engine, "connect", _prepare_new)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)

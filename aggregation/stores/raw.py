@@ -1,7 +1,7 @@
-"""The raw store: one row for one week of one environment, and each week apart.
+"""The raw store: one row per week and environment, each week separate.
 
-A week is a SQLite file, or a partition on PostgreSQL, so deleting a week is removing it. The key is what the client made up for
-that week, and no column tells when a report arrived.
+A week is a SQLite file or a PostgreSQL partition, so it can be deleted as a whole. The key is random per week, and no
+column holds the time of arrival.
 """
 
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -13,60 +13,56 @@ from aggregation.stores.reports import RawRow, Report, Stored
 
 
 class RawStore(Protocol):
-    """The raw reports, for those who may see them: the intake, their owners, the aggregation.
-
-    All methods raise SQLAlchemyError or OSError where the database is away or full.
-    """
+    """All methods raise SQLAlchemyError or OSError if the database is unavailable or full."""
 
     url: str
     web_lists_weeks: bool
-    """Whether the web process may know of which weeks there are reports."""
+    """Whether the web process may list the weeks with reports."""
 
     async def close(self) -> None:
-        """Give back all connections."""
+        """Close all connections."""
 
     async def check(self) -> None:
         """Raise an error if the web process can't use the store."""
 
     async def put(self, reports: Sequence[Report]) -> list[Stored]:
-        """Store reports, and return what became of each, in order, once that is durable.
+        """Store reports; return the result for each, in order, once they are durable.
 
-        The highest revision of a report is kept. A repeat of what is held counts as stored and changes nothing. Where this
-        raises, some may be stored: sent again, they are repeats.
+        The highest revision of a report is kept. A repeat counts as stored and changes nothing. If this raises, some reports
+        may be stored; sending them again is safe.
         """
         ...
 
     async def find(self, identifier: str) -> list[Report]:
-        """Return all that is stored for an identifier, by week and environment."""
+        """Sorted by week and environment."""
         ...
 
     async def delete(self, identifier: str) -> int:
-        """Delete all that is stored for an identifier; return how many reports that were. SQLite keeps no trace of them."""
+        """Return the number of reports. SQLite keeps no trace of them."""
         ...
 
     async def delete_before(self, week: str) -> int:
-        """Delete all weeks before ``week``; return how many reports that were."""
+        """Return the number of reports."""
         ...
 
-    async def put_in_order(self, week: str) -> None:
-        """Rewrite a week in the order of its key, so that the database's files no longer show who reported first."""
+    async def scrub_arrival_order(self, week: str) -> None:
+        """Rewrite a week in key order: its files then no longer show the order of arrival."""
         ...
 
     async def weeks(self) -> list[str]:
-        """Return the weeks of which there are reports, in order."""
+        """Return the weeks with reports, in order."""
         ...
 
     async def count(self, weeks: Collection[str]) -> dict[str, int]:
-        """Return how many reports there are of each of these weeks."""
+        """Return the number of reports by week."""
         ...
 
     def rows(self, week: str, first: str = "", last: str = "g") -> AsyncGenerator[list[RawRow]]:
-        """Yield the reports with identifiers from ``first`` to below ``last``, in the order of their key, some at a time."""
+        """Yield batches of reports with ``first`` <= identifier < ``last``, in key order."""
         ...
 
 
 def open_raw_store(url: str) -> RawStore:
-    """Return the raw store at a URL: a folder of SQLite files, or a PostgreSQL database."""
     if make_url(url).get_backend_name() == "sqlite":
         from aggregation.stores.raw_sqlite import SqliteReports
 

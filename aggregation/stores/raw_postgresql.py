@@ -1,7 +1,6 @@
-"""The raw store on PostgreSQL: a table with a partition for each week.
+"""The raw store on PostgreSQL: a table partitioned by week. The web process may only call functions on it.
 
-The web process has no rights on the table. It calls functions that run with the owner's rights (see the migration). Deleted
-rows leave the disk with PostgreSQL's vacuum and log (docs/scaling.md).
+Deleted rows leave the disk with vacuum and WAL recycling (docs/scaling.md).
 """
 
 import asyncio
@@ -15,7 +14,7 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.reports import Outcome, RawRow, Report, Stored, report_of
 
 ATTEMPTS, BETWEEN_ATTEMPTS_S = 20, 3.0
-"""To drop partitions while others read them."""
+"""Attempts to drop partitions while others read them."""
 LOCK_NOT_AVAILABLE = "55P03"
 ROWS_AT_A_TIME = 2000
 
@@ -32,30 +31,23 @@ _WEEKS = sa.text("SELECT week FROM weeks_of_reports() AS week WHERE EXISTS (SELE
 
 
 class PostgresqlReports:
-    """The table of a database; see `RawStore`."""
-
     web_lists_weeks = False
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.engine = make_engine(url)
-        self._intake = make_engine(url, pool_pre_ping=False, isolation_level="AUTOCOMMIT")  # one way to the server and back
+        self._intake = make_engine(url, pool_pre_ping=False, isolation_level="AUTOCOMMIT")  # saves round trips
 
     async def close(self) -> None:
-        """Give back all connections."""
         await self.engine.dispose()
         await self._intake.dispose()
 
     async def check(self) -> None:
-        """Ask the server something."""
         async with self.engine.connect() as connection:
             await connection.execute(sa.text("SELECT 1"))
 
     async def put(self, reports: Sequence[Report]) -> list[Stored]:
-        """Store reports, those of a week in one transaction.
-
-        Two revisions of one report go into two statements, because a statement doesn't see its own changes.
-        """
+        """Two revisions of a report need two statements: a statement does not see its own changes."""
         rounds: list[dict[tuple[str, str, str], int]] = []
         for place, report in enumerate(reports):
             key = (report.week, report.identifier, report.environment)
@@ -84,21 +76,16 @@ class PostgresqlReports:
         return [outcomes[place] for place in range(len(reports))]
 
     async def find(self, identifier: str) -> list[Report]:
-        """Return all that is stored for an identifier, by week and environment."""
         async with self.engine.connect() as connection:
             rows = await connection.execute(_FIND, {"identifier": identifier})
             return [report_of(week, row) for week, *row in rows]
 
     async def delete(self, identifier: str) -> int:
-        """Delete all that is stored for an identifier."""
         async with self.engine.begin() as connection:
             return int(await connection.scalar(sa.text("SELECT delete_reports(:it)"), {"it": identifier}) or 0)
 
     async def delete_before(self, week: str) -> int:
-        """Drop the partitions of all weeks before ``week``.
-
-        Dropping waits for readers, and reports would queue behind it: so it gives up after a second and tries again.
-        """
+        """DROP waits for readers, and new reports queue behind it, so give up after a second and retry."""
         for attempt in range(ATTEMPTS):
             try:
                 async with self.engine.begin() as connection:
@@ -110,18 +97,16 @@ class PostgresqlReports:
                 await asyncio.sleep(BETWEEN_ATTEMPTS_S)
         raise AssertionError("unreachable")
 
-    async def put_in_order(self, week: str) -> None:
-        """Rewrite a week's partition: otherwise ``ctid`` and ``xmin`` show what arrived after what."""
+    async def scrub_arrival_order(self, week: str) -> None:
+        """Rewrite the partition: ``ctid`` and ``xmin`` reveal the order of arrival."""
         async with self.engine.begin() as connection:
-            await connection.execute(sa.text("SELECT put_in_order(:week)"), {"week": week})
+            await connection.execute(sa.text("SELECT scrub_arrival_order(:week)"), {"week": week})
 
     async def weeks(self) -> list[str]:
-        """Return the weeks of which there are reports, in order."""
         async with self.engine.connect() as connection:
             return list((await connection.execute(_WEEKS)).scalars())
 
     async def count(self, weeks: Collection[str]) -> dict[str, int]:
-        """Return how many reports there are of each of these weeks."""
         counted: dict[str, int] = {}
         async with self.engine.connect() as connection:
             for week in weeks:
@@ -130,7 +115,6 @@ class PostgresqlReports:
         return counted
 
     async def rows(self, week: str, first: str = "", last: str = "g") -> AsyncGenerator[list[RawRow]]:
-        """Yield the reports with identifiers from ``first`` to below ``last``, in the order of their key, some at a time."""
         async with self.engine.connect() as connection:
             result = await connection.stream(_ROWS, {"week": week, "first": first, "last": last})
             async for rows in result.partitions(ROWS_AT_A_TIME):

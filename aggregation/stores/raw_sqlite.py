@@ -1,7 +1,7 @@
-"""The raw store on SQLite: a folder with one file a week, such as ``2026-W47.sqlite3``.
+"""The raw store on SQLite: a folder with one file per week, such as ``2026-W47.sqlite3``.
 
-Write-ahead logging lets people read while reports come in, and ``synchronous=FULL`` makes each commit durable. Old rows can
-stay in SQLite's log until the next deletion, or until the service stops.
+WAL lets readers continue during writes, and ``synchronous=FULL`` makes commits durable. Deleted rows can stay in the WAL
+until the next deletion or the end of the service.
 """
 
 import asyncio
@@ -21,27 +21,26 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
 
 from aggregation.stores import engines
-from aggregation.stores.reports import MOST_ENVIRONMENTS, Outcome, RawRow, Report, Stored, report_of
+from aggregation.stores.reports import MAX_ENVIRONMENTS, Outcome, RawRow, Report, Stored, report_of
 
 T = TypeVar("T")
 
 FORMAT = 1
-"""Of the files. One of another format is not touched."""
+"""Version of the file format; newer files are refused."""
 WAITS_S = 60.0
-"""How long a report waits for a lock, at most: a deletion rewrites the week's table."""
+"""Seconds to wait for a lock: a deletion rewrites the week's table."""
 REPORTS_PER_MERGE = 2000
-"""How many reports the log collects before it is merged into the file, in the background."""
-MOST_KEPT_OPEN = 4
-"""Weeks: a week takes reports until 14 days after its end, and a day early for clocks that are fast."""
-RESTS = 9
-"""Deletions may take a tenth of the time: after each turn, the next waits nine times as long as that took."""
-MAX_REST_S = 30.0
-"""Seconds that deletions rest, at most: a turn may have waited for a reader."""
+"""Reports after which the WAL is checkpointed in the background."""
+MAX_OPEN_WEEKS = 4
+"""Open weeks: a week takes reports until 14 days after its end, and a day early for fast clocks."""
+PAUSE_FACTOR = 9
+"""Deletions may use a tenth of the time: the pause is nine times the duration of the last one."""
+MAX_PAUSE_S = 30.0
 ROWS_AT_A_TIME = 2000
 PRAGMAS = (
-    "page_size = 8192",  # of a new file: a usual report has a page of 4,096 bytes to itself, and another for what is left of it
+    "page_size = 8192",  # for new files: a report fills and overflows a page of 4,096 bytes
     "journal_mode = WAL",
-    "wal_autocheckpoint = 20000",  # pages, 160 MB: merging the log in a commit would let all who share it wait
+    "wal_autocheckpoint = 20000",  # 160 MB of pages: a checkpoint in a commit would delay the whole group
     "secure_delete = ON",
 )
 
@@ -61,98 +60,87 @@ _RANGE = "SELECT * FROM reports WHERE identifier >= ? AND identifier < ? ORDER B
 
 
 class SqliteReports:
-    """The files of a folder; see `RawStore`."""
-
     web_lists_weeks = True
 
     def __init__(self, url: str) -> None:
-        """``url``: of the folder, as SQLAlchemy writes that of a file."""
+        """``url``: SQLAlchemy's URL with the folder as its database."""
         self.url = url
         self._folder = Path(make_url(url).database or "")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="intake")
-        self._kept: dict[str, sqlite3.Connection] = {}  # for the writer's thread alone
+        self._kept: dict[str, sqlite3.Connection] = {}  # only for the writer thread
         self._asked: dict[str, asyncio.Future[int]] = {}
         self._deleting = asyncio.Lock()
-        self._rests_until = 0.0
+        self._paused_until = 0.0
         self._unmerged = 0
         self._merging: asyncio.Task[list[None]] | None = None
 
     def prepare(self) -> None:
-        """Make the folder. Raises OperationalError where a file in it can't be read, or is of a newer version."""
+        """Raises OperationalError if a file is unreadable or newer."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # only the service may read raw reports
         with _errors_of_the_stores():
             for week in self._weeks():
                 self._connect(week).close()
 
     async def close(self) -> None:
-        """Give back all connections."""
         if self._merging is not None:
             await asyncio.gather(self._merging, return_exceptions=True)
         await self._in_writer(self._close_kept)
         self._writer.shutdown(wait=False)
 
     async def check(self) -> None:
-        """Read from every week."""
         await self.weeks()
 
     async def put(self, reports: Sequence[Report]) -> list[Stored]:
-        """Store reports, each week's in one transaction. A thread of its own makes that one hop for the whole group."""
+        """One hop to the writer thread serves the whole group."""
         stored = await self._in_writer(lambda: self._put(reports))
         self._unmerged += len(reports)
         if self._unmerged >= REPORTS_PER_MERGE and (self._merging is None or self._merging.done()):
             self._unmerged = 0
-            self._merging = asyncio.create_task(self._in_each(_merge_log, {report.week for report in reports}))
+            self._merging = asyncio.create_task(self._in_each(_checkpoint, {report.week for report in reports}))
         return stored
 
     async def find(self, identifier: str) -> list[Report]:
-        """Return all that is stored for an identifier, by week and environment."""
-
         def found(database: sqlite3.Connection, week: str) -> list[Report]:
             return [report_of(week, row) for row in database.execute(_OWN, [identifier])]
 
         return await self._in_each(found)
 
     async def delete(self, identifier: str) -> int:
-        """Delete all that is stored for an identifier. Requests that come in during a deletion share the next one."""
+        """Waiting requests share the next deletion."""
         asked = self._asked.setdefault(identifier, asyncio.get_running_loop().create_future())
         async with self._deleting:
             if not asked.done():
-                await asyncio.sleep(self._rests_until - time.monotonic())
+                await asyncio.sleep(self._paused_until - time.monotonic())
                 batch, self._asked = self._asked, {}
                 await self._delete(batch)
         return await asked
 
     async def delete_before(self, week: str) -> int:
-        """Remove the files of all weeks before ``week``."""
         old = [each for each in await asyncio.to_thread(self._weeks) if each < week]
         reports = await self.count(old)
         await self._in_writer(lambda: self._remove(old))
         return sum(reports.values())
 
-    async def put_in_order(self, week: str) -> None:
-        """Rewrite a week's file: otherwise pages, and positions on them, show what arrived after what."""
+    async def scrub_arrival_order(self, week: str) -> None:
+        """Vacuum the file: positions on pages reveal the order of arrival."""
 
         def vacuum(database: sqlite3.Connection, _: str) -> list[None]:
             database.execute("VACUUM")
-            _cut_log(database)
+            _truncate_wal(database)
             return []
 
         await self._in_each(vacuum, [week])
 
     async def weeks(self) -> list[str]:
-        """Return the weeks of which there are reports, in order."""
         return await self._in_each(lambda database, week: [week for _ in database.execute("SELECT 1 FROM reports LIMIT 1")])
 
     async def count(self, weeks: Collection[str]) -> dict[str, int]:
-        """Return how many reports there are of each of these weeks."""
-
         def counted(database: sqlite3.Connection, week: str) -> list[tuple[str, int]]:
             return [(week, database.execute("SELECT count(*) FROM reports").fetchone()[0])]
 
         return dict(await self._in_each(counted, weeks))
 
     async def rows(self, week: str, first: str = "", last: str = "g") -> AsyncGenerator[list[RawRow]]:
-        """Yield the reports with identifiers from ``first`` to below ``last``, in the order of their key, some at a time."""
         if week not in self._weeks():
             return
         with _errors_of_the_stores(), closing(await asyncio.to_thread(self._connect, week)) as database:
@@ -161,7 +149,11 @@ class SqliteReports:
                 yield rows
 
     def _weeks(self) -> list[str]:
-        return sorted(name.removesuffix(".sqlite3") for name in os.listdir(self._folder) if _OF_A_WEEK.fullmatch(name))  # noqa: PTH208 - raises where there is no folder
+        return sorted(
+            name.removesuffix(".sqlite3")
+            for name in os.listdir(self._folder)  # noqa: PTH208 - raises if the folder is missing
+            if _OF_A_WEEK.fullmatch(name)
+        )
 
     async def _in_writer(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)
@@ -169,8 +161,6 @@ class SqliteReports:
     async def _in_each(
         self, work: Callable[[sqlite3.Connection, str], list[T]], weeks: Collection[str] | None = None
     ) -> list[T]:
-        """Do something in these weeks, by default in all, one after the other; return what that finds."""
-
         def everywhere() -> list[T]:
             found: list[T] = []
             with _errors_of_the_stores():
@@ -183,7 +173,6 @@ class SqliteReports:
         return await asyncio.to_thread(everywhere)
 
     def _connect(self, week: str) -> sqlite3.Connection:
-        """Open a week's file, made where there is none."""
         database = sqlite3.connect(
             self._folder / f"{week}.sqlite3", timeout=WAITS_S, isolation_level=None, check_same_thread=False
         )
@@ -195,7 +184,7 @@ class SqliteReports:
             raise sqlite3.NotSupportedError(f"the reports of {week} were stored by a newer version: install that version")
         if not found:
             with _transaction(database):
-                if not database.execute("PRAGMA user_version").fetchone()[0]:  # not made meanwhile
+                if not database.execute("PRAGMA user_version").fetchone()[0]:  # another process may have created it
                     database.execute(_TABLE)
                     database.execute(f"PRAGMA user_version = {FORMAT}")
         return database
@@ -219,7 +208,7 @@ class SqliteReports:
 
     def _kept_open(self, week: str) -> sqlite3.Connection:
         if week not in self._kept:
-            while len(self._kept) >= MOST_KEPT_OPEN:
+            while len(self._kept) >= MAX_OPEN_WEEKS:
                 self._kept.pop(min(self._kept)).close()
             self._kept[week] = self._connect(week)
         return self._kept[week]
@@ -232,7 +221,7 @@ class SqliteReports:
         self._close_kept()
         for week in weeks:
             for path in sorted(self._folder.glob(f"{week}.sqlite3*"), reverse=True):
-                path.unlink(missing_ok=True)  # the log first: without its database it would not be found again
+                path.unlink(missing_ok=True)  # the WAL first: without its database it would be missed
 
     async def _delete(self, batch: dict[str, asyncio.Future[int]]) -> None:
         began = time.monotonic()
@@ -249,27 +238,27 @@ class SqliteReports:
             for identifier, asked in batch.items():
                 asked.set_result(deleted.get(identifier, 0))
         finally:
-            self._rests_until = time.monotonic() + min(RESTS * (time.monotonic() - began), MAX_REST_S)
+            self._paused_until = time.monotonic() + min(PAUSE_FACTOR * (time.monotonic() - began), MAX_PAUSE_S)
 
     def _delete_all(self, identifiers: Sequence[str]) -> dict[str, int]:
         deleted: dict[str, int] = {}
         for week in self._weeks():
-            for identifier, reports in self._write_anew(week, identifiers).items():
+            for identifier, reports in self._rewrite_without(week, identifiers).items():
                 deleted[identifier] = deleted.get(identifier, 0) + reports
-        # Last, because a reader may keep a log from being cut. It is tried again with the next deletion.
+        # Last: a reader may block truncation, which the next deletion then retries.
         for week in self._weeks():
             log = self._folder / f"{week}.sqlite3-wal"
             with _errors_of_the_stores(), contextlib.suppress(FileNotFoundError):
                 if log.stat().st_size:
                     with self._opened(week) as database:
-                        _cut_log(database)
+                        _truncate_wal(database)
         return deleted
 
-    def _write_anew(self, week: str, without: Sequence[str]) -> dict[str, int]:
-        """Copy a week's table without some identifiers, drop the old one, and return how many reports each of those had.
+    def _rewrite_without(self, week: str, without: Sequence[str]) -> dict[str, int]:
+        """Copy a week's table without some identifiers, and drop the old one; return the reports of each.
 
         ``secure_delete`` overwrites deleted rows, but not the copies that SQLite leaves in free space when it moves rows
-        between pages. It does overwrite every page of a dropped table. Everything happens in one transaction.
+        between pages. It does overwrite the pages of a dropped table. All in one transaction.
         """
         those = msgspec.json.encode(without).decode()
         with _errors_of_the_stores(), self._opened(week) as database:
@@ -286,7 +275,7 @@ class SqliteReports:
 
 @contextlib.contextmanager
 def _errors_of_the_stores() -> Iterator[None]:
-    """Turn SQLite's errors into SQLAlchemy's. They hold no parameters of a statement, which would name an identifier."""
+    """Translate SQLite's errors, without statement parameters, which hold identifiers."""
     try:
         yield
     except sqlite3.Error as error:
@@ -300,25 +289,24 @@ def _transaction(database: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         yield database
         database.execute("COMMIT")
     except BaseException:
-        if database.in_transaction:  # a full disk may have undone it already
+        if database.in_transaction:  # a full disk may have rolled it back
             database.execute("ROLLBACK")
         raise
 
 
-def _merge_log(database: sqlite3.Connection, _: str) -> list[None]:
-    """Merge the part of SQLite's log that no reader needs. Writers go on."""
+def _checkpoint(database: sqlite3.Connection, _: str) -> list[None]:
     database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
     return []
 
 
-def _cut_log(database: sqlite3.Connection) -> None:
-    """Merge SQLite's log into the file and empty it. Waits for readers of an older state; raises if they take too long."""
+def _truncate_wal(database: sqlite3.Connection) -> None:
+    """Raises an error if readers of an older snapshot block it for too long."""
     if database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-        raise sqlite3.OperationalError("somebody reads an older state")
+        raise sqlite3.OperationalError("a reader of an older state blocks the truncation of the WAL")
 
 
 def _put(database: sqlite3.Connection, reports: Sequence[Report]) -> list[Stored]:
-    """Store reports of one week in few statements: after each, this thread waits for the event loop to give up the GIL."""
+    """Use few statements: after each, this thread waits for the GIL."""
     held: dict[str, dict[str, int]] = {report.identifier: {} for report in reports}
     for identifier, environment, revision in database.execute(_HELD, [msgspec.json.encode(list(held)).decode()]):
         held[identifier][environment] = revision
@@ -328,7 +316,7 @@ def _put(database: sqlite3.Connection, reports: Sequence[Report]) -> list[Stored
         key, of_person = (report.identifier, report.environment), held[report.identifier]
         row = (*key, report.revision, report.level, report.schema_version, msgspec.json.encode(report.document).decode())
         revision = of_person.get(report.environment)
-        if revision is None and len(of_person) >= MOST_ENVIRONMENTS:
+        if revision is None and len(of_person) >= MAX_ENVIRONMENTS:
             outcomes.append(Stored(Outcome.TOO_MANY, report.revision))
         elif revision is None or revision < report.revision:
             rows[key], of_person[report.environment] = row, report.revision

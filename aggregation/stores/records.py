@@ -36,8 +36,6 @@ class Retraction(Struct, frozen=True, rename={"first_week": "from", "last_week":
 
 
 class Records(Queries):
-    """Retractions and inspections, in the aggregate store."""
-
     async def retract(self, chosen: Iterable[tuple[Entry, Mapping[str, str], str, str]], reason: str, now: datetime) -> int:
         """Remove numbers and record why, in one transaction; return how many were removed.
 
@@ -55,7 +53,6 @@ class Records(Queries):
         return removed
 
     async def count(self, entry: Entry, of: Mapping[str, str], first: str, last: str) -> int:
-        """Return how many numbers a retraction would remove."""
         (found,) = await self.values(sa.select(sa.func.count()).select_from(CELLS).where(*cells_of(entry, of, first, last)))
         return int(found)
 
@@ -73,5 +70,4 @@ class Records(Queries):
         await self.write(sa.insert(INSPECTIONS).values(week=week, most=most, reason=reason, inspected_at=now))
 
     async def inspections(self) -> list[Inspection]:
-        """Return all inspections, newest first."""
         return [Inspection(**row) for row in await self.rows(sa.select(INSPECTIONS).order_by(INSPECTIONS.c.id.desc()))]

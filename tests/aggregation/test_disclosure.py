@@ -15,7 +15,7 @@ import pytest
 from aggregation.catalogue import CATALOGUE
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO, Values, public_number, public_total, published, sums_of_rows
 from aggregation.stores.reports import Report
-from tests.support.attack import MOST_ENVIRONMENTS, Attack, Group, Rule, seen_by_everybody
+from tests.support.attack import MAX_ENVIRONMENTS, Attack, Group, Rule, seen_by_everybody
 from tests.support.reports import random_reports, recounted, report
 
 Cell = tuple[int, str, str]
@@ -169,7 +169,7 @@ CORNERS: dict[str, tuple[int, dict[str, int]]] = {
     "a total that is just listed": (10, {"a": 9, "b": 1}),
     "everybody in every row": (10, {"a": 10, "b": 10, "c": 9}),
     "one person too few to be seen": (14, {"a": 14, "b": 9}),
-    "eighty environments of ten people": (10, {f"row-{number}": 9 for number in range(MOST_ENVIRONMENTS)}),
+    "eighty environments of ten people": (10, {f"row-{number}": 9 for number in range(MAX_ENVIRONMENTS)}),
 }
 
 

@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 from aggregation import publish, schedule
 from aggregation.clock import Clock
 from aggregation.compute import CountingError, count_week
-from aggregation.jobs import JobScheduler, turn
-from aggregation.retention import RETENTION
+from aggregation.jobs import JobScheduler, wait_for_lock
+from aggregation.status import RETENTION
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import JobRun
 from aggregation.stores.raw import RawStore
@@ -143,10 +143,10 @@ async def test_a_turn_is_waited_for_and_told_of_once(aggregate: AggregateStore, 
     order: list[str] = []
 
     async def second() -> None:
-        async with turn(aggregate.engine, "publish", tmp_path, lambda: told.append(1)):
+        async with wait_for_lock(aggregate.engine, "publish", tmp_path, lambda: told.append(1)):
             order.append("second")
 
-    async with turn(aggregate.engine, "publish", tmp_path, lambda: pytest.fail("it was free")):
+    async with wait_for_lock(aggregate.engine, "publish", tmp_path, lambda: pytest.fail("it was free")):
         waiting = asyncio.create_task(second())
         await until(lambda: bool(told))
         order.append("first")
@@ -214,7 +214,7 @@ async def test_the_record_goes_back_some_months_and_keeps_the_last_run(aggregate
     run = await aggregate.job_started("seldom", now() - timedelta(days=300))
     await aggregate.job_ended(run, now() - timedelta(days=300), None)
     assert len(await aggregate.failed_job_runs()) == 1
-    await aggregate.forget_job_runs(now() - schedule.KEPT_RECORD)
+    await aggregate.forget_job_runs(now() - schedule.RECORD_RETENTION)
     assert await aggregate.failed_job_runs() == []
     assert [run.job for run in await aggregate.last_job_runs()] == ["publish", "seldom"]
 

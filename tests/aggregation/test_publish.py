@@ -10,8 +10,8 @@ from sqlalchemy.exc import ArgumentError
 
 from aggregation import __version__
 from aggregation.catalogue import CATALOGUE, catalogue_hash
-from aggregation.publish import Outcome, due_weeks, publish_week
-from aggregation.retention import RETENTION
+from aggregation.publish import Outcome, publish_week
+from aggregation.status import RETENTION, due_weeks
 from aggregation.stores import aggregate as aggregate_module
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import AGGREGATION_RUNS

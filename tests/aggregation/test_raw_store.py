@@ -20,7 +20,7 @@ from aggregation.stores import raw_sqlite
 from aggregation.stores.raw import RawStore, open_raw_store
 from aggregation.stores.raw_postgresql import PostgresqlReports
 from aggregation.stores.raw_sqlite import SqliteReports
-from aggregation.stores.reports import MOST_ENVIRONMENTS, Report
+from aggregation.stores.reports import MAX_ENVIRONMENTS, Report
 from tests.support.reports import WEEK, report
 from tests.support.stores import migrated, sqlite_urls
 
@@ -56,8 +56,8 @@ async def test_another_report_of_the_same_revision_is_not_taken(raw: RawStore) -
 
 
 async def test_eight_environments_of_an_identifier_are_kept_for_a_week(raw: RawStore) -> None:
-    results = await raw.put([report(1, environment) for environment in range(MOST_ENVIRONMENTS + 1)])
-    assert [result.stored for result in results] == [True] * MOST_ENVIRONMENTS + [False]
+    results = await raw.put([report(1, environment) for environment in range(MAX_ENVIRONMENTS + 1)])
+    assert [result.stored for result in results] == [True] * MAX_ENVIRONMENTS + [False]
     assert "8 environments" in str(results[-1].reason)
     (again,) = await raw.put([report(1, 0, revision=2)])
     assert again.stored, "one that is there already may be replaced"
@@ -142,7 +142,7 @@ async def test_those_who_delete_at_once_share_a_turn_and_the_intake_gets_its_own
     assert await asyncio.gather(*deleting) == [1] * 50
     assert turns == [50]
     began = time.monotonic()
-    rests_until = raw._rests_until
+    rests_until = raw._paused_until
     assert rests_until > began
     assert await raw.delete(report(60).identifier) == 1
     assert time.monotonic() >= rests_until
@@ -159,7 +159,7 @@ async def test_once_a_week_is_in_order_its_file_is_the_same_in_whatever_order_re
         for start in range(0, 600, 50):
             await raw.put([report(person) for person in people[start : start + 50]])
         before = everything_in(tmp_path / str(seed))
-        await raw.put_in_order(WEEK)
+        await raw.scrub_arrival_order(WEEK)
         await raw.close()
         contents.append((before, everything_in(tmp_path / str(seed))))
     (before, after), (other_before, other_after) = contents
@@ -186,7 +186,9 @@ async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(
 
 @pytest.mark.promise("no-order-of-arrival")
 @pytest.mark.postgresql
-async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in_order(migrated_postgresql_url: str) -> None:
+async def test_a_scrubbed_week_is_left_alone_and_late_reports_are_scrubbed(
+    migrated_postgresql_url: str,
+) -> None:
     raw = PostgresqlReports(migrated_postgresql_url)
     people = list(range(1200))
     random.Random(6).shuffle(people)
@@ -199,14 +201,14 @@ async def test_a_week_that_is_in_order_is_left_alone_and_late_reports_are_put_in
             return {str(xmin): int(number) for xmin, number in rows}
 
     assert len(await transactions()) == 12
-    await raw.put_in_order(WEEK)
+    await raw.scrub_arrival_order(WEEK)
     first = await transactions()
     assert list(first.values()) == [1200]
-    await raw.put_in_order(WEEK)
+    await raw.scrub_arrival_order(WEEK)
     assert await transactions() == first
     for person in (5003, 5001, 5002):
         await raw.put([report(person)])
-    await raw.put_in_order(WEEK)
+    await raw.scrub_arrival_order(WEEK)
     assert list((await transactions()).values()) == [1203], "nor can anybody tell who was late"
     async with raw.engine.connect() as connection:
         held = (await connection.execute(sa.text("SELECT identifier FROM reports ORDER BY ctid"))).scalars().all()
@@ -268,7 +270,7 @@ async def test_a_reader_of_one_week_keeps_no_week_from_being_deleted(tmp_path: P
     raw = await on_sqlite(tmp_path)
     await raw.put([report(1, sys_name="MARK"), report(1, week="2026-W41", sys_name="MARK")])
     monkeypatch.setattr(raw_sqlite, "WAITS_S", 0.1)
-    monkeypatch.setattr(raw_sqlite, "RESTS", 0)
+    monkeypatch.setattr(raw_sqlite, "PAUSE_FACTOR", 0)
     with closing(sqlite3.connect(tmp_path / "raw" / f"{WEEK}.sqlite3", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM reports").fetchall()
@@ -339,5 +341,5 @@ async def test_at_once_in_every_order_nothing_deadlocks_and_eight_environments_s
     outcomes = await asyncio.gather(*(raw.put(group) for group in groups))
     assert all(stored.stored for group in outcomes for stored in group)
     one_person = await asyncio.gather(*(raw.put([report(99, environment)]) for environment in range(20)))
-    assert sum(stored.stored for (stored,) in one_person) == MOST_ENVIRONMENTS
-    assert len(await raw.find(report(99).identifier)) == MOST_ENVIRONMENTS
+    assert sum(stored.stored for (stored,) in one_person) == MAX_ENVIRONMENTS
+    assert len(await raw.find(report(99).identifier)) == MAX_ENVIRONMENTS

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from napari_telemetry.weeks import next_week, start_of, week_of
 from sqlalchemy.exc import DBAPIError
 
-from aggregation.retention import AHEAD, RETENTION, oldest_kept, overdue, purge
+from aggregation.status import AHEAD, RETENTION, oldest_kept, overdue, purge
 from aggregation.stores import raw_postgresql
 from aggregation.stores.raw import RawStore
 from aggregation.stores.raw_postgresql import PostgresqlReports

@@ -66,7 +66,7 @@ def collect(machine: Machine) -> None:
     collector.layer("points", np.zeros((2000, 3)))
     collector.layer("shapes", [np.zeros((4, 2))])
     session._flush()
-    assert collector.take() == []
+    assert collector.pop_all() == []
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)

@@ -122,7 +122,7 @@ def test_every_project_is_answered_like_todays_index_does(server: Server, replay
 
 
 def test_the_two_sources_give_the_same_index(replay: str) -> None:
-    """Standing alone on PyPI and conda-forge, the index has the same facts; what differs is listed, with the reason."""
+    """ServiceStatus alone on PyPI and conda-forge, the index has the same facts; what differs is listed, with the reason."""
 
     async def read(source: Literal["napari-index", "pypi"]) -> Index:
         return await build(Settings(upstream=replay, source=source), None, Clock(), lambda *_: None)
@@ -135,13 +135,13 @@ def test_the_two_sources_give_the_same_index(replay: str) -> None:
     assert {errors[key]["error"] for key in no_wheel} == {
         "its newest release has no wheel, and an sdist would have to be built"
     }
-    left_over = set(mine) - set(others)
+    leftover_notice = set(mine) - set(others)
     active = set(json.loads(theirs.documents["/classifiers.json"].text())["active"])
-    assert left_over == {
+    assert leftover_notice == {
         "destripe-lsfm", "ebi-oct", "itasc", "napari-dask-ndmeasure", "napari-mesofield", "napari-segtree",
         "napari-tissue-cuboid-analysis", "napari-tomodl", "notochoordinates", "segmentree",
     }, "projects that carry the classifier in the recording and that the index of that day left out"  # fmt: skip
-    assert len(left_over & active) <= 1
+    assert len(leftover_notice & active) <= 1
     names = {*mine, *others, "npe2"}
     for key in set(mine) & set(others):
         assert decisive(mine[key], names) == decisive(others[key], names), key
@@ -196,7 +196,7 @@ def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay
     told = json.loads(result.stdout)
     rows = {row["name"]: row for row in told["packages"]}
     assert (rows["affinder"]["status"], rows["affinder"]["latest"]) == ("update", "0.5.0")
-    assert "whether it fits your Python and napari is not known" in rows["affinder"]["note"]
+    assert "it may not fit your Python and napari" in rows["affinder"]["note"]
     assert rows["napari"]["latest"] == "0.8.0", "the newest, though Python 3.10 could not install it"
     assert "withdrawn or are vulnerable" in told["notice"]
     assert told["index_version"] is None

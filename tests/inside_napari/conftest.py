@@ -26,7 +26,7 @@ os.environ["NAPARI_CONFIG"] = str(Path(_OWN) / "settings.yaml")
 import napari
 import napari.settings
 from napari_telemetry import client as clients
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.plugin import counting
 from napari_telemetry.plugin import instance as telemetry
 from napari_telemetry.plugin.qt import gui as guis
@@ -45,7 +45,7 @@ OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY", "DO_NOT_TRACK")
 
 @pytest.fixture(scope="session", autouse=True)
 def _loaded_and_nothing_left() -> Iterator[None]:
-    client_here()  # loads all of the client, which the first session would do while a test waits for it
+    current_client()  # loads all of the client, which the first session would do while a test waits for it
     yield
     shutil.rmtree(_OWN, ignore_errors=True)
 
@@ -68,12 +68,12 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", server.url)
     monkeypatch.setattr(counting, "APPLICATION", "test_app")  # what napari calls itself in its test fixtures
     monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
-    monkeypatch.setattr(guis, "WHEN_IDLE_MS", 100)
+    monkeypatch.setattr(guis, "BUSY_RETRY_MS", 100)
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
     monkeypatch.setattr("napari_update_hook.plugin.worker.POLL_INTERVAL_S", 0.1)
     monkeypatch.setattr(telemetry, "_instance", None)
     monkeypatch.setattr(instances, "_instance", None)
-    clients.store_of.cache_clear()
+    clients.shared_store.cache_clear()
     yield
     if (hook := instances._instance) is not None:
         hook.end()
@@ -96,7 +96,7 @@ def answered() -> Callable[[str], None]:
     def record(level: str) -> None:
         from napari_telemetry.wire import Level
 
-        client_here().set_consent(Level(level), means="test")
+        current_client().set_consent(Level(level), means="test")
 
     return record
 

@@ -10,7 +10,7 @@ from typing import Any
 import napari_telemetry
 import pytest
 from napari_telemetry import words
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.consent_rules import ConsentRecord
 from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.plugin.qt import gui as guis
@@ -39,11 +39,11 @@ def dialog(attached: Any, qtbot: Any) -> ConsentDialog:
 
 
 def records() -> list[ConsentRecord]:
-    return client_here().status().view.history
+    return current_client().status().view.history
 
 
 def prompts() -> int:
-    return len(client_here().status().view.prompts)
+    return len(current_client().status().view.prompts)
 
 
 def test_it_comes_by_itself_once(dialog: ConsentDialog, qtbot: Any) -> None:
@@ -52,7 +52,7 @@ def test_it_comes_by_itself_once(dialog: ConsentDialog, qtbot: Any) -> None:
     assert dialogs() == []
     assert prompts() == 1
     assert records() == [], "closing it is not an answer"
-    assert client_here().hook_state.read_telemetry()["state"] == "ask", "the update check lets it come again"
+    assert current_client().hook_state.read_telemetry()["state"] == "ask", "the update check lets it come again"
 
 
 def test_nothing_is_preselected_and_all_answers_look_alike(dialog: ConsentDialog) -> None:
@@ -173,7 +173,7 @@ def test_no_one_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Cal
 
 def test_no_one_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qt delivers what was posted before, also to a slot that is not connected any more."""
-    monkeypatch.setattr(guis, "WHEN_IDLE_MS", 20)
+    monkeypatch.setattr(guis, "BUSY_RETRY_MS", 20)
     gui = get_instance().gui()
     get_instance().end()
     gui._show_dialog(False)
@@ -208,7 +208,7 @@ def test_after_the_installation_it_comes_at_once(viewer: Any, qtbot: Any) -> Non
     import napari_update_hook
 
     napari_update_hook.attach(viewer)
-    qtbot.waitUntil(lambda: client_here().takes_reports() is True, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: current_client().takes_reports() is True, timeout=PATIENCE_MS)
     napari_telemetry.ask(viewer)
     qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
     assert prompts() == 1

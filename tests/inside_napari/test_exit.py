@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 
 from tests.inside_napari.made_server import silent_server
 from tests.inside_napari.processes import BIN, run_napari
@@ -53,6 +53,6 @@ def test_counts_are_in_the_file_when_napari_is_closed(tmp_path: Path) -> None:
     )
     ended = run_napari([sys.executable, "-c", code], tmp_path, seconds=7)
     assert ended.code == 0, ended.output
-    view = client_here().status().view
+    view = current_client().status().view
     (draft,) = view.drafts
     assert [(kind.layer, count) for kind, count in view.counts[draft.week].layers.items()] == [("image", 1)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.plugin.qt.gui import TelemetryButton
 from napari_telemetry.plugin.qt.page import Panel
@@ -95,14 +95,14 @@ def test_it_says_sending_while_a_report_is_on_its_way(
     qtbot.waitUntil(lambda: len(held) == 1, timeout=PATIENCE_MS)
     assert held[0].startswith("/api/updates/basic")
     qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=PATIENCE_MS)
-    assert client_here().status().view.sent[0].receipt
+    assert current_client().status().view.sent[0].receipt
 
 
 def test_a_damaged_file_is_off_with_a_warning_and_what_to_do(
     viewer: Any, qtbot: Any, answered: Callable[[str], None], tmp_path: Path
 ) -> None:
     answered("full")
-    client_here().store.close()
+    current_client().store.close()
     (tmp_path / "state" / "telemetry.sqlite3").write_bytes(b"no database" * 1000)
     attach(viewer)
     qtbot.waitUntil(lambda: "\N{WARNING SIGN}" in indicator(viewer).text(), timeout=PATIENCE_MS)

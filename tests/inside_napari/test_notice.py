@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from napari.utils.notifications import notification_manager
 from napari_update_hook import attach
-from napari_update_hook.client import client_here
+from napari_update_hook.client import current_client
 from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.state import Snooze
@@ -67,14 +67,14 @@ def test_the_same_updates_are_told_once_and_others_the_next_day(
 
 
 def test_a_snoozed_update_is_not_told(viewer: Any, qtbot: Any) -> None:
-    client_here().state.snooze(Snooze("napari-svg", "99.0"))
+    current_client().state.snooze(Snooze("napari-svg", "99.0"))
     attach(viewer)
     check(qtbot)
     assert notices() == []
 
 
 def test_a_setting_turns_it_off(viewer: Any, qtbot: Any) -> None:
-    client_here().state.want_notifications(False)
+    current_client().state.set_notifications(False)
     attach(viewer)
     check(qtbot)
     assert notices() == []
@@ -87,7 +87,7 @@ def test_it_does_not_come_while_a_panel_shows_the_updates(viewer: Any, qtbot: An
 
 
 def test_it_waits_while_somebody_works_with_the_mouse(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("napari_update_hook.plugin.qt.gui.WHEN_IDLE_MS", 50)
+    monkeypatch.setattr("napari_update_hook.plugin.qt.gui.BUSY_RETRY_MS", 50)
     pressed = Qt.MouseButton.LeftButton
     monkeypatch.setattr(QApplication, "mouseButtons", staticmethod(lambda: pressed))
     attach(viewer)

@@ -7,7 +7,7 @@ from typing import Any
 import napari_update_hook
 import pytest
 from napari.utils.notifications import notification_manager
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.plugin.qt.consent_dialog import ConsentDialog
 from napari_update_hook import offer
 from napari_update_hook.errors import InstallError
@@ -74,7 +74,7 @@ def test_what_is_this_explains_installs_and_the_new_package_asks(viewer: Any, qt
     assert f"napari-telemetry=={offer.VERSION}" in str(ran[0].commands[0])
     qtbot.waitUntil(lambda: len(shown(ConsentDialog)) == 1, timeout=PATIENCE_MS)
     assert shown(OfferDialog) == []
-    assert client_here().status().view.history == [], "nothing is agreed to by installing"
+    assert current_client().status().view.history == [], "nothing is agreed to by installing"
 
 
 def test_a_failed_installation_says_why(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:

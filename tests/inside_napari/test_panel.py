@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from napari._app_model import get_app_model
 from napari_update_hook import attach
-from napari_update_hook.client import client_here
+from napari_update_hook.client import current_client
 from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.indicator import IndicatorButton
 from napari_update_hook.plugin.qt.panel import Panel
@@ -41,7 +41,7 @@ def told(panel: Panel, name: str = NAME) -> tuple[str, str, str]:
 
 
 def test_it_shows_what_to_update_to_and_why_not_the_newest(panel: Panel, server: MadeServer, qtbot: Any) -> None:
-    installed = client_here().environment.distributions[NAME].version
+    installed = current_client().environment.distributions[NAME].version
     server.packages = {NAME: {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.99"}}
     panel.check.trigger()
     qtbot.waitUntil(lambda: "100.0 needs Python &gt;=3.99; this is 3." in told(panel)[2], timeout=PATIENCE_MS)
@@ -55,7 +55,7 @@ def test_it_shows_what_to_update_to_and_why_not_the_newest(panel: Panel, server:
 def test_withdrawn_and_vulnerable_releases_stand_first_and_the_cure_is_not_marked(
     panel: Panel, server: MadeServer, qtbot: Any
 ) -> None:
-    installed = client_here().environment.distributions[NAME].version
+    installed = current_client().environment.distributions[NAME].version
     server.packages = {
         "napari-console": {"latest": "99.0"},
         NAME: {"latest": "99.0", "yanked": {installed: "it <b>broke</b>"}, "vulnerabilities": {installed: ["PYSEC-2026-1"]}},
@@ -81,7 +81,7 @@ def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: panel.snooze.isVisible(), timeout=PATIENCE_MS)
     menu.actions()[texts.index("Ignore every version")].trigger()
     qtbot.waitUntil(lambda: "ignored" in panel.details.text(), timeout=PATIENCE_MS)
-    (snooze,) = client_here().state.snoozes()
+    (snooze,) = current_client().state.snoozes()
     assert (snooze.version, snooze.until) == ("*", None)
 
 
@@ -99,7 +99,7 @@ def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Pa
 def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     server.close()
     panel.check.trigger()
-    qtbot.waitUntil(lambda: "This is the answer of" in panel.summary.text(), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: "Showing the result of" in panel.summary.text(), timeout=PATIENCE_MS)
     assert told(panel)[1].endswith("→ 99.0")
 
 

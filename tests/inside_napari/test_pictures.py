@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.plugin.qt.consent_dialog import ConsentDialog
 from napari_telemetry.plugin.qt.gui import TelemetryButton
 from napari_telemetry.plugin.qt.page import Panel as TelemetryPanel
@@ -55,7 +55,7 @@ def test_dialog_indicator_and_panel(
     viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")  # it stands in a picture that others see
-    installed = client_here().environment.distributions
+    installed = current_client().environment.distributions
     server.packages = {
         "napari": {"latest": "99.0"},
         "napari-svg": {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.15"},
@@ -77,7 +77,7 @@ def test_dialog_indicator_and_panel(
     save(dialog, f"consent-data-{theme}")
     dialog.levels.button(2).click()
     dialog.share.click()
-    qtbot.waitUntil(lambda: client_here().status().view.consent is not None, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: current_client().status().view.consent is not None, timeout=PATIENCE_MS)
     button = window.findChild(TelemetryButton)
     qtbot.waitUntil(lambda: button.text().endswith("middle"), timeout=PATIENCE_MS)
     window.findChild(UpdatesButton).click()
@@ -89,7 +89,7 @@ def test_dialog_indicator_and_panel(
     page = window.findChild(TelemetryPanel)
     qtbot.waitUntil(lambda: page.preview.toPlainText().startswith("{"), timeout=PATIENCE_MS)
     get_instance().session.check()
-    qtbot.waitUntil(lambda: len(client_here().status().view.sent) == 1, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(current_client().status().view.sent) == 1, timeout=PATIENCE_MS)
     page.views.setCurrentIndex(1)
     qtbot.wait(400)
     save(window, f"telemetry-{theme}")
@@ -116,14 +116,14 @@ DONE = Task("", is_running=False, can_undo=True, outcome="Installed affinder 0.5
 FAILED = Task(
     "", is_running=False, has_failed=True, log=LOG,
     outcome="The installation failed: pip ended with exit code 1. It said:\nERROR: Could not install packages due to an "
-    "OSError: [Errno 28] No space left on device\nNothing was changed: the environment is as it was.",
+    "OSError: [Errno 28] No space left on device\nNothing was changed.",
 )  # fmt: skip
 UNDONE = Task(
     "", is_running=False, can_undo=True, outcome="Back to affinder 0.4.0. Restart napari to use it.", has_changed=True
 )
 PREVIEW = Task("", is_running=False, outcome="Also changes: numpy 2.1.0 -> 2.2.0\nTried without installing: it works.")
-TOGETHER = Task("", is_running=False, question="affinder goes only with helper 2.0. Install them together?")
-ASKED = Task("", is_running=False, question="This would also make older: numpy 2.1.0 → 1.26.4. Install it anyway?")
+TOGETHER = Task("", is_running=False, question="affinder works only with helper 2.0. Install them together?")
+ASKED = Task("", is_running=False, question="This would also downgrade numpy 2.1.0 → 1.26.4. Install it anyway?")
 STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "updates": ("affinder", {}),
     "held-back": ("napari-harpy", {}),

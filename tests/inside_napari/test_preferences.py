@@ -7,7 +7,7 @@ from typing import Any
 
 import napari.settings
 import pytest
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.plugin.instance import get_instance
 from napari_telemetry.preferences import FILE, NO_LIMIT, maximum_level, settings_folder
 from napari_telemetry.settings import Maximum
@@ -77,7 +77,7 @@ def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
     qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: not get_instance().counting.is_connected, timeout=PATIENCE_MS)  # by the GUI thread
     session.send(10)
-    current = client_here().status().view.consent
+    current = current_client().status().view.consent
     assert current is not None
     assert (current.level, current.means) == (Level.BASIC, "napari Preferences")
     page().reset()  # "Restore defaults"
@@ -91,7 +91,7 @@ def test_what_is_changed_in_plain_napari_counts_in_a_terminal(settings_file: Pat
     """Nothing of ours runs in plain napari; the next check reads the file."""
     consent.record("full")
     page().maximum_level = "none"
-    decision = client_here().status().decision
+    decision = current_client().status().decision
     assert decision.level is Level.NONE
     assert "Preferences" in str(decision.reason)
 

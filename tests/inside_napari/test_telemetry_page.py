@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.plugin.instance import get_instance as get_telemetry
 from napari_telemetry.plugin.qt.page import Panel
 from napari_update_hook.plugin.instance import get_instance
@@ -59,14 +59,14 @@ def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
     consent.record("full")
     qtbot.waitUntil(panel.off.isEnabled, timeout=PATIENCE_MS)
     panel.off.click()
-    qtbot.waitUntil(lambda: client_here().status().view.history[-1].level.value == "none", timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: current_client().status().view.history[-1].level.value == "none", timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: not panel.off.isEnabled(), timeout=PATIENCE_MS)
 
 
 def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: MadeServer, qtbot: Any) -> None:
     consent.record("basic")
     get_instance().session.check()
-    qtbot.waitUntil(lambda: len(client_here().status().view.sent) == 1, timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: len(current_client().status().view.sent) == 1, timeout=PATIENCE_MS)
     panel.ask.click()
     qtbot.waitUntil(lambda: "0 reports" in panel.copies.toPlainText(), timeout=PATIENCE_MS)
     panel.forget.click()
@@ -76,7 +76,7 @@ def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: Mad
     assert yes is not None
     yes.click()
     qtbot.waitUntil(lambda: "Deleted on servers: 1 report" in panel.outcome.text(), timeout=PATIENCE_MS)
-    assert client_here().status().view.sent == []
+    assert current_client().status().view.sent == []
     assert any(path == "/api/reports/delete" for _, path, _ in server.requests)
 
 

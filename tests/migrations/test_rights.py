@@ -16,8 +16,8 @@ from napari_telemetry.weeks import end_of
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from aggregation.retention import put_in_order
 from aggregation.settings import AggregationSettings, Store
+from aggregation.status import scrub_arrival_order
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw_postgresql import PostgresqlReports
 from aggregation.stores.reports import Outcome
@@ -94,7 +94,7 @@ FORBIDDEN = [
     "COPY reports TO STDOUT",
     "SELECT delete_reports_before('2099-W01')",
     "SELECT make_partition('2026-W41')",
-    "SELECT put_in_order('2026-W40')",
+    "SELECT scrub_arrival_order('2026-W40')",
     "SELECT close_partition('reports')",
     "CREATE OR REPLACE FUNCTION find_reports(of_identifier text) RETURNS SETOF reports LANGUAGE sql AS 'SELECT * FROM reports'",
     "ALTER FUNCTION find_reports(text) SECURITY INVOKER",
@@ -159,7 +159,7 @@ async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str
         await web.put([report(person)])
     now = end_of(WEEK) + timedelta(hours=1)
     for _ in range(2):
-        assert await put_in_order(scheduler, now) == [WEEK]
+        assert await scrub_arrival_order(scheduler, now) == [WEEK]
         async with owner.engine.connect() as connection:
             rows = (await connection.execute(sa.text("SELECT identifier, xmin::text FROM reports ORDER BY ctid"))).all()
         assert [row[0] for row in rows] == [report(person).identifier for person in (1, 2, 4, 7, 9)]
@@ -170,7 +170,7 @@ async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str
     with pytest.raises(ProgrammingError, match="permission denied"):
         await run(web.engine, f"SELECT * FROM reports_{WEEK.lower().replace('-', '_')}")
     assert await scheduler.weeks() == [WEEK]
-    assert await put_in_order(scheduler, now + timedelta(days=30)) == []
+    assert await scrub_arrival_order(scheduler, now + timedelta(days=30)) == []
     await asyncio.gather(web.close(), scheduler.close(), owner.close())
 
 

@@ -118,7 +118,7 @@ def test_a_good_release_has_nothing_to_say(tmp_path: Path, server: RecordingServ
     assert report["pythons"][0] == "3.9"
     assert (report["dropped"], report["findings"]) == ([], {})
     assert main(["--upstream", server.url, *map(str, built)]) == 0
-    assert "Nothing is wrong." in capsys.readouterr().out
+    assert "No problems found." in capsys.readouterr().out
 
 
 def test_what_is_dropped_is_named_with_people_and_downloads(
@@ -157,7 +157,7 @@ def test_upper_bounds_missing_files_and_napari(
     newest = newest_python(datetime.now(UTC).date())
     bound = wheel(tmp_path, "0.6.0", f">=3.9,<3.{newest + 1}", "napari>=0.6,<0.8")
     found = checked(capsys, server, bound)["findings"]
-    assert f"keeps out Python 3.{newest + 1}" in found["upper-bound"]["text"]
+    assert f"excludes Python 3.{newest + 1}" in found["upper-bound"]["text"]
     assert "napari 0.8.0, the newest" in found["excludes-napari"]["text"]
     compiled = wheel(tmp_path, "0.6.1", ">=3.11", tag="cp312-cp312-manylinux_2_17_x86_64")
     report = checked(capsys, server, compiled)
@@ -174,7 +174,7 @@ def test_a_python_that_is_out_can_be_kept_out_too(
 ) -> None:
     newest = newest_python(datetime.now(UTC).date())
     found = checked(capsys, server, wheel(tmp_path, "0.6.0", f">=3.8,<3.{newest - 1}"))["findings"]
-    assert f"keeps out Python 3.{newest - 1}, 3.{newest}, 3.{newest + 1}: people there" in found["upper-bound"]["text"]
+    assert f"excludes Python 3.{newest - 1}, 3.{newest}, 3.{newest + 1}: people there" in found["upper-bound"]["text"]
 
 
 def test_a_requirement_on_napari_may_depend_on_python_or_platform(
@@ -219,7 +219,7 @@ def test_an_odd_answer_is_as_good_as_none(
     report = checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9"))
     assert set(report["findings"]) <= {"offline"}
     if "manifest" not in path:
-        assert "can't be read" in report["findings"]["offline"]["text"]
+        assert "unreadable" in report["findings"]["offline"]["text"]
 
 
 def test_commands_that_are_gone_are_named(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,4 @@
-"""What the client's tests share. They run without the service too: see ``client_hook/noxfile.py``."""
+"""Fixtures of the client tests, which also run without the service: see ``client_hook/noxfile.py``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from napari_update_hook.settings import UNATTENDED_VARIABLES
 
 from tests.support.client import SERVER, Machine, taking_server
 
-hypothesis.settings.register_profile(
-    "ours", parent=hypothesis.settings.default, deadline=None
-)  # no test is timed: the machine may have other things to do
+# no deadline: the machine may be busy
+hypothesis.settings.register_profile("ours", parent=hypothesis.settings.default, deadline=None)
 hypothesis.settings.load_profile("ours")
 OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tests run on a machine that may be a CI system and may have settings: none of it may decide a result."""
+def _isolated_from_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """CI variables and local settings must not affect results."""
     for name in list(os.environ):
         if name in UNATTENDED_VARIABLES or name in ("DO_NOT_TRACK", "CONDA_PREFIX") or name.startswith(OURS):
             monkeypatch.delenv(name)
@@ -31,13 +30,13 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """A computer on which nothing was ever asked or sent."""
+    """A computer without answers or reports."""
     return Machine(tmp_path / "state")
 
 
 @pytest.fixture
 def server() -> Iterator[respx.MockRouter]:
-    """A service that takes every report; every request to it is recorded."""
+    """A service that accepts every report and records every request."""
     with respx.mock(base_url=SERVER, assert_all_called=False) as router:
         taking_server(router)
         yield router

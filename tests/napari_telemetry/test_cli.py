@@ -1,4 +1,4 @@
-"""The command, as a person meets it: what it prints, and its exit codes."""
+"""The command line: output and exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import napari_telemetry
 import pytest
 import respx
 from napari_telemetry import cli, words
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.store import View
 from napari_update_hook.state import CheckState
 from typer.testing import CliRunner
@@ -19,13 +19,13 @@ from tests.support.client import HERE, NOON, SERVER, TABLE_BODY, TABLE_PATH
 
 
 @pytest.fixture(autouse=True)
-def _made_up_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fake_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
     monkeypatch.setattr("napari_update_hook.environment.read_environment", lambda: HERE)
-    client_here().hook_state.write_check(CheckState({f"{SERVER}{TABLE_PATH}": (NOON, TABLE_BODY.decode())}))
+    current_client().hook_state.write_check(CheckState({f"{SERVER}{TABLE_PATH}": (NOON, TABLE_BODY.decode())}))
 
 
-class Told:
+class CommandOutput:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
 
@@ -34,8 +34,10 @@ class Told:
         return json.loads(self.out)
 
 
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str, width: int = 200) -> Told:
-    """Run the command in this process, so that its requests meet the recorded server."""
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str, width: int = 200
+) -> CommandOutput:
+    """Run in this process, so that requests reach the recorded server."""
     from napari_update_hook import terminal
     from rich.console import Console
 
@@ -49,12 +51,11 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *ar
     except SystemExit as ended:
         code = ended.code or 0
     told = capsys.readouterr()
-    return Told(int(code), told.out, told.err)
+    return CommandOutput(int(code), told.out, told.err)
 
 
 def view() -> View:
-    """What the state file says."""
-    return client_here().store.view(SERVER)
+    return current_client().store.view(SERVER)
 
 
 @pytest.fixture
@@ -87,10 +88,10 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert "0 reports" in command("server-copy").out
     withdrawn = command("consent", "set", "none")
     assert "napari-telemetry forget" in withdrawn.out, "the offer to delete"
-    removal = " ".join(withdrawn.out.split()).partition(words.REMOVE)[2]  # by the tool of the environment that runs this
+    removal = " ".join(withdrawn.out.split()).partition(words.REMOVE)[2]  # names this environment's installer
     assert "napari-telemetry" in removal, "the offer to remove the package"
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
-    assert command("forget").code == 1, "no one is there who could agree"
+    assert command("forget").code == 1, "there is no terminal to confirm"
     assert not any(call.request.url.path == "/api/reports/delete" for call in server.calls)
     forgotten = command("forget", "--yes")
     assert forgotten.code == 0
@@ -140,7 +141,7 @@ def test_status_in_words_and_as_json(command: Any, server: respx.MockRouter) -> 
 
 def test_status_says_what_is_wrong_and_exits_with_1(command: Any) -> None:
     command("consent", "set", "full")
-    store = client_here().store
+    store = current_client().store
     store.close()
     assert store.path is not None
     store.path.write_bytes(b"damaged file, quite long" * 90)
@@ -151,7 +152,6 @@ def test_status_says_what_is_wrong_and_exits_with_1(command: Any) -> None:
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii", "utf-8"])
 def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> None:
-    """Windows consoles: a note with an arrow, Greek or emoji must come out somehow."""
     import subprocess
     import sys
 
@@ -172,7 +172,6 @@ def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> Non
 
 
 def test_one_truth_after_each_step(command: Any, server: respx.MockRouter) -> None:
-    """What status says of the next report, after it was sent, forgotten, and after a no."""
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
     command("consent", "set", "full")
     assert "with the next update check" in command("status").out

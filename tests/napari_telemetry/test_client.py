@@ -1,4 +1,4 @@
-"""A person and their own reports; what the update check is told; and what programs are offered."""
+"""Reports of one person, the seam file, and the Python API."""
 
 from __future__ import annotations
 
@@ -29,13 +29,12 @@ from tests.support.client import SERVER, TABLE_BODY, TABLE_PATH, WEEK, Machine, 
 
 
 def done(steps: Generator[Any, Any, Any]) -> Any:
-    """Return what becomes of steps."""
     with Transport(60) as transport:
         return run(steps, transport.exchange)
 
 
-class Holding:
-    """What a server holds, by identifier; it takes, finds and deletes."""
+class FakeServer:
+    """A server that stores, finds and deletes reports."""
 
     def __init__(self, router: respx.MockRouter, base: str = SERVER) -> None:
         self.reports: dict[str, list[dict[str, object]]] = {}
@@ -45,7 +44,7 @@ class Holding:
         self.router, self.base = router, base
 
     def learn(self) -> None:
-        """Hold what was sent so far."""
+        """Store what was sent so far."""
         self.reports = {}
         for report in reports_of(self.router):
             self.reports.setdefault(report["identifier"], []).append(report)
@@ -59,9 +58,9 @@ class Holding:
 
 
 @pytest.fixture
-def holding() -> Iterator[Holding]:
+def fake_server() -> Iterator[FakeServer]:
     with respx.mock(assert_all_called=False) as router:
-        yield Holding(router)
+        yield FakeServer(router)
 
 
 def forget(machine: Machine) -> Forgotten:
@@ -69,12 +68,12 @@ def forget(machine: Machine) -> Forgotten:
     return result
 
 
-def two_weeks(machine: Machine, holding: Holding) -> None:
+def two_weeks(machine: Machine, fake_server: FakeServer) -> None:
     machine.consent(Level.FULL)
     machine.client.send()
     machine.clock.forward(days=7)
     machine.client.send()
-    holding.learn()
+    fake_server.learn()
 
 
 @pytest.mark.promise("nothing-without-consent")
@@ -121,43 +120,43 @@ def test_an_identifier_is_the_same_all_week_and_another_for_every_week_service_a
     assert (len(known), len(environment_pseudonym(one, WEEK))) == (32, 8)
 
 
-def test_the_servers_copy_is_asked_for_one_identifier_a_request(machine: Machine, holding: Holding) -> None:
-    two_weeks(machine, holding)
+def test_the_servers_copy_is_asked_for_one_identifier_a_request(machine: Machine, fake_server: FakeServer) -> None:
+    two_weeks(machine, fake_server)
     copies: list[ServerCopy] = done(machine.client.server_copies())
     assert [copy.asked.week for copy in copies] == ["2026-W47", "2026-W48"]
     assert [copy.reports[0].report["week"] for copy in copies] == ["2026-W47", "2026-W48"]
-    asked = [body_of(call.request) for call in holding.router.calls if call.request.url.path == "/api/reports/find"]
+    asked = [body_of(call.request) for call in fake_server.router.calls if call.request.url.path == "/api/reports/find"]
     assert [sorted(json.loads(body)) for body in asked] == [["identifier"], ["identifier"]]
-    assert all(call.request.url.query == b"" for call in holding.router.calls if "reports" in call.request.url.path)
+    assert all(call.request.url.query == b"" for call in fake_server.router.calls if "reports" in call.request.url.path)
 
 
 @pytest.mark.promise("deleted-is-gone")
-def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machine: Machine, holding: Holding) -> None:
-    two_weeks(machine, holding)
+def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machine: Machine, fake_server: FakeServer) -> None:
+    two_weeks(machine, fake_server)
     consent = machine.view.consent
     assert consent is not None
     machine.client.add_counts(consent.number, {"2026-W48": Counts({"a.b": 1})})
     result = forget(machine)
     assert (result.on_servers, result.requests, result.drafts, result.problems) == (2, 2, 2, [])
     assert result.weeks == [(SERVER, "2026-W47"), (SERVER, "2026-W48")]
-    assert holding.reports == {}
+    assert fake_server.reports == {}
     view = machine.view
     assert (view.sent, view.identifiers, view.drafts, view.counts) == ([], [], [], {})
     machine.client.add_counts(consent.number, {"2026-W48": Counts({"a.b": 1})})
     assert machine.view.counts == {}, "nothing is counted for a week that is forgotten"
-    sent = len(reports_of(holding.router))
+    sent = len(reports_of(fake_server.router))
     machine.clock.forward(days=2)
     machine.client.send()
-    assert len(reports_of(holding.router)) == sent
+    assert len(reports_of(fake_server.router)) == sent
     machine.clock.forward(days=5)
     machine.client.send()
-    assert [report["week"] for report in reports_of(holding.router)[sent:]] == ["2026-W49"], "later weeks follow consent"
+    assert [report["week"] for report in reports_of(fake_server.router)[sent:]] == ["2026-W49"], "later weeks follow consent"
 
 
 @pytest.mark.promise("deleted-is-gone")
-def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, holding: Holding) -> None:
-    two_weeks(machine, holding)
-    names = [report["identifier"].encode() for report in reports_of(holding.router)]
+def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, fake_server: FakeServer) -> None:
+    two_weeks(machine, fake_server)
+    names = [report["identifier"].encode() for report in reports_of(fake_server.router)]
     before = (machine.folder / FILE).read_bytes()
     assert all(name in before for name in names)
     forget(machine)
@@ -166,55 +165,55 @@ def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, holding: Hol
 
 
 @pytest.mark.promise("delete-after-withdrawal")
-def test_forgetting_works_after_consent_was_withdrawn(machine: Machine, holding: Holding) -> None:
-    two_weeks(machine, holding)
+def test_forgetting_works_after_consent_was_withdrawn(machine: Machine, fake_server: FakeServer) -> None:
+    two_weeks(machine, fake_server)
     machine.consent(Level.NONE)
     assert machine.view.secrets is None
     assert forget(machine).on_servers == 2
-    assert holding.reports == {}
+    assert fake_server.reports == {}
 
 
-def test_every_environment_of_the_account_forgets(machine: Machine, holding: Holding) -> None:
+def test_every_environment_of_the_account_forgets(machine: Machine, fake_server: FakeServer) -> None:
     there = Machine(machine.folder, name="there", clock=machine.clock)
     for one in (machine, there):
         one.consent(Level.BASIC)
         one.client.send()
-    holding.learn()
+    fake_server.learn()
     result = forget(machine)
     assert (result.on_servers, result.requests) == (2, 2)
     assert there.view.sent == []
-    sent = len(reports_of(holding.router))
+    sent = len(reports_of(fake_server.router))
     machine.clock.forward(hours=30)
     there.client.send()
-    assert len(reports_of(holding.router)) == sent
+    assert len(reports_of(fake_server.router)) == sent
 
 
-def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Machine, holding: Holding) -> None:
+def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Machine, fake_server: FakeServer) -> None:
     there = Machine(machine.folder, name="there", clock=machine.clock)
-    holding.router.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
+    fake_server.router.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
     there.consent(Level.BASIC)
     there.client.send()
     machine.clock.forward(days=7)
     assert (SERVER, WEEK) in forget(machine).weeks
-    taking_server(holding.router, SERVER)
+    taking_server(fake_server.router, SERVER)
     machine.clock.forward(days=2)
     there.client.send()
-    assert reports_of(holding.router) == []
+    assert reports_of(fake_server.router) == []
 
 
-def test_what_a_server_could_not_delete_is_tried_again(machine: Machine, holding: Holding) -> None:
-    two_weeks(machine, holding)
-    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
+def test_what_a_server_could_not_delete_is_tried_again(machine: Machine, fake_server: FakeServer) -> None:
+    two_weeks(machine, fake_server)
+    fake_server.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
     result = forget(machine)
     assert result.on_servers == 0
     assert len(result.problems) == 2
     assert len(machine.view.identifiers) == 2
-    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=holding.delete)
+    fake_server.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=fake_server.delete)
     assert machine.client.send().deleted == 2, "by the next check"
     assert machine.view.identifiers == []
 
 
-def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine, holding: Holding) -> None:
+def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine, fake_server: FakeServer) -> None:
     """Another process is sending: its report may arrive after the deletion."""
     other = Machine(machine.folder, clock=machine.clock)
     forgotten: list[Forgotten] = []
@@ -223,10 +222,10 @@ def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine,
         forgotten.append(forget(other))
         return taken(request)
 
-    holding.router.post(f"{SERVER}/api/updates/basic").mock(side_effect=forgets)
+    fake_server.router.post(f"{SERVER}/api/updates/basic").mock(side_effect=forgets)
     machine.consent(Level.BASIC)
     result = machine.client.send()
-    deletions = [call for call in holding.router.calls if call.request.url.path == "/api/reports/delete"]
+    deletions = [call for call in fake_server.router.calls if call.request.url.path == "/api/reports/delete"]
     assert len(deletions) == 2, "at once, and once the report has arrived"
     assert "on its way" in forgotten[0].problems[0]
     assert result.problems == ()
@@ -251,36 +250,36 @@ def test_a_dead_server_holds_up_no_deletion_at_another(machine: Machine) -> None
 def test_the_host_that_took_a_report_is_asked_also_when_the_settings_changed(machine: Machine) -> None:
     with respx.mock(assert_all_called=False) as router:
         taking_server(router, SERVER)
-        holding = Holding(router, "https://full.example")
+        fake_server = FakeServer(router, "https://full.example")
         machine.level_servers = {Level.FULL: "https://full.example"}
         machine.consent(Level.FULL)
         machine.client.send()
-        holding.learn()
+        fake_server.learn()
         machine.level_servers = {}
         assert forget(machine).on_servers == 1
 
 
-def test_after_60_days_nothing_is_left_to_forget(machine: Machine, holding: Holding) -> None:
-    two_weeks(machine, holding)
+def test_after_60_days_nothing_is_left_to_forget(machine: Machine, fake_server: FakeServer) -> None:
+    two_weeks(machine, fake_server)
     machine.clock.forward(days=61)
     machine.client.send()
     assert [one.week for one in machine.view.identifiers] == ["2027-W04"]
 
 
-def test_a_clock_that_was_ahead_for_a_day_does_not_undo_forgetting(machine: Machine, holding: Holding) -> None:
-    two_weeks(machine, holding)
+def test_a_clock_that_was_ahead_for_a_day_does_not_undo_forgetting(machine: Machine, fake_server: FakeServer) -> None:
+    two_weeks(machine, fake_server)
     forget(machine)
-    sent = len(reports_of(holding.router))
-    holding.router.get(f"{SERVER}/api/telemetry/allowed/full").mock(side_effect=httpx.ConnectError)
+    sent = len(reports_of(fake_server.router))
+    fake_server.router.get(f"{SERVER}/api/telemetry/allowed/full").mock(side_effect=httpx.ConnectError)
     machine.clock.forward(days=400)
     machine.client.send()
     machine.clock.forward(days=-399)
-    taking_server(holding.router, SERVER)
+    taking_server(fake_server.router, SERVER)
     machine.client.send()
-    assert len(reports_of(holding.router)) == sent
+    assert len(reports_of(fake_server.router)) == sent
 
 
-# What the update check is told
+# The seam file
 
 
 def test_the_update_check_loads_this_package_only_while_there_is_consent(machine: Machine, server: respx.MockRouter) -> None:
@@ -299,12 +298,12 @@ def test_the_update_check_loads_this_package_only_while_there_is_consent(machine
     assert not server.calls
     assert machine.view.secrets is None
     assert not seam.may_send(state)
-    assert seam.may_attach(state, machine.clock()), "which is asked about in napari"
+    assert seam.may_attach(state, machine.clock()), "napari asks again"
 
 
 @pytest.mark.parametrize("ends", ["expires", "is withdrawn", "is removed", "is renewed"])
-def test_a_deletion_that_is_due_leaves_however_consent_ends(machine: Machine, holding: Holding, ends: str) -> None:
-    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
+def test_a_deletion_that_is_due_leaves_however_consent_ends(machine: Machine, fake_server: FakeServer, ends: str) -> None:
+    fake_server.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
     machine.consent(Level.BASIC, lasting=timedelta(days=1))
     machine.client.send()
     assert forget(machine).problems
@@ -316,7 +315,7 @@ def test_a_deletion_that_is_due_leaves_however_consent_ends(machine: Machine, ho
     elif ends == "is renewed":
         machine.consent(Level.FULL)
     machine.clock.forward(days=3)
-    holding.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=holding.delete)
+    fake_server.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=fake_server.delete)
     assert seam.may_send(machine.state)
     assert machine.client.send().problems == ()
     assert machine.view.deletions == []
@@ -364,7 +363,7 @@ def test_where_the_server_accepts_no_reports_there_is_nothing_to_agree_to(machin
     assert machine.client.status().is_prompt_due
 
 
-def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: Machine, holding: Holding) -> None:
+def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: Machine, fake_server: FakeServer) -> None:
     machine.note_check()
     for number in range(MAX_PROMPTS):
         assert machine.client.claim_prompt()
@@ -386,7 +385,7 @@ def test_an_example_before_anyone_agreed_makes_no_secret_and_asks_no_one(machine
     assert example["report"]["identifier"] != json.loads(machine.client.example(Level.FULL))["report"]["identifier"]
 
 
-# What programs are offered
+# The Python API
 
 
 def test_status_is_what_it_says(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:

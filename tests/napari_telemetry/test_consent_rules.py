@@ -1,4 +1,4 @@
-"""The effective level, and when to ask: answers, prompts and time in, decisions out."""
+"""The effective level, and when to ask."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def answered(level: Level, *, schema: int = SCHEMA_VERSION, until: datetime | No
 
 
 @pytest.mark.promise("consent-has-limits")
-def test_consent_holds_for_one_service_alone() -> None:
+def test_consent_applies_to_one_service_only() -> None:
     decision = decide(answered(Level.MIDDLE), settings(server=OTHER), NOON)
     assert decision.level is Level.NONE
     assert SERVER in str(decision.reason)
@@ -103,7 +103,7 @@ def test_no_one_is_asked_where_telemetry_is_switched_off() -> None:
 
 @pytest.mark.promise("consent-has-limits")
 def test_a_grown_schema_stops_everything_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would happen if the next release collected one field more."""
+    """As if the next release collected another field."""
     record = answered(Level.FULL)
     assert decide(record, settings(), NOON).level is Level.FULL
     monkeypatch.setattr(consent_rules, "SCHEMA_VERSION", SCHEMA_VERSION + 1)

@@ -1,4 +1,4 @@
-"""Kills at random moments, many processes at once, a full disk, a home that can't be written to."""
+"""Kills at random moments, concurrent processes, a full disk, a read-only home."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("TEST_KILLS", "210"))
 
 
 def integrity(folder: Path) -> None:
-    """Assert that every state file is whole. Its journal, if a kill left one, is played back first."""
+    """Opening the file first replays a journal that a kill left."""
     for path in folder.rglob("*.sqlite3"):
         database = sqlite3.connect(path)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",), path
@@ -39,7 +39,7 @@ def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_tw
     machine.consent(Level.FULL)
     dice = random.Random(13)
     begun = done = kills = 0
-    while kills < KILLS // 2 or (done <= KILLS and kills < 3 * KILLS):  # a busy machine writes less between two kills
+    while kills < KILLS // 2 or (done <= KILLS and kills < 3 * KILLS):  # a busy machine writes less between kills
         kills += 1
         told = killed_after(count_for_ever, (str(machine.folder),), dice.random() / 30)
         begun, done = begun + told.count("counting"), done + told.count("counted")
@@ -52,7 +52,7 @@ def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_tw
 
 @pytest.fixture
 def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A real server on loopback that takes every report, and the reports that it took."""
+    """A server on loopback, and the reports that it accepted."""
     reports: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -82,7 +82,7 @@ def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] # clients are killed while they wait
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # killed clients
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", reports
     server.shutdown()
@@ -135,7 +135,7 @@ def test_eight_processes_that_count_at_once_lose_nothing(machine: Machine) -> No
     assert counts.commands == {EVENT: 800, "napari.window.open": 400}
 
 
-LIFE = """
+CLIENT_SCRIPT = """
 import sys, resource
 from pathlib import Path
 import respx
@@ -162,12 +162,12 @@ with respx.mock(base_url=SERVER, assert_all_called=False) as router:
 """
 
 
-def live(folder: Path, trouble: str) -> str:
-    """Let a client check, count and answer in a process that is in trouble; return what it says."""
+def run_client_script(folder: Path, setup_code: str) -> str:
+    """Return the output of a client that checks, counts and answers. ``setup_code``: code that runs first."""
     root = str(Path(__file__).parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *sys.path])}
     answer = subprocess.run(
-        [sys.executable, "-c", LIFE, str(folder), trouble],
+        [sys.executable, "-c", CLIENT_SCRIPT, str(folder), setup_code],
         capture_output=True,
         text=True,
         env=environment,
@@ -179,19 +179,19 @@ def live(folder: Path, trouble: str) -> str:
     return answer.stdout
 
 
-needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="limits and users are set by means of POSIX")
+needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits and users")
 
 
 @needs_posix
 def test_a_full_disk_ends_nothing_and_is_named(machine: Machine) -> None:
-    """No file may grow: that is what a full disk looks like to SQLite."""
+    """To SQLite, a full disk is a file that cannot grow."""
     machine.consent(Level.FULL)
-    said = live(machine.folder, "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))")
-    assert said.startswith("0"), "nothing leaves that could not be written down first"
+    said = run_client_script(machine.folder, "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))")
+    assert said.startswith("0"), "nothing leaves that could not be saved first"
     assert "status:" in said
     assert "Free some space" in said or "disk I/O error" in said
     integrity(machine.folder)
-    assert live(machine.folder, "").startswith("1"), "with room again, everything goes on"
+    assert run_client_script(machine.folder, "").startswith("1"), "works again once there is space"
 
 
 @needs_posix
@@ -200,8 +200,8 @@ def test_a_home_that_cannot_be_written_ends_nothing_and_is_named(machine: Machin
     for path in [*machine.folder.rglob("*"), machine.folder]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     try:
-        trouble = "import os; os.geteuid() == 0 and (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
-        said = live(_reachable(machine.folder), trouble)
+        setup_code = "import os; os.geteuid() == 0 and (os.setgroups([]), os.setgid(65534), os.setuid(65534))"
+        said = run_client_script(_reachable(machine.folder), setup_code)
     finally:
         for path in [machine.folder, *machine.folder.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
@@ -210,7 +210,7 @@ def test_a_home_that_cannot_be_written_ends_nothing_and_is_named(machine: Machin
 
 
 def _reachable(folder: Path) -> Path:
-    """Let every user enter the folders above ``folder``: pytest closes its own to others."""
+    """Let all users enter the folders above: pytest closes its own."""
     for parent in folder.parents:
         mode = parent.stat().st_mode
         if parent.stat().st_uid == os.getuid() and not mode & 0o005 and "pytest" in str(parent):

@@ -1,7 +1,6 @@
-"""May this report leave? Three processes with one state file, in any order, against a model of what people said.
+"""Three processes share a state file, in any order of events, against a model of what people said.
 
-Each process is the client's own generator, which is advanced by one request at a time, loses requests and answers, and is
-killed. The server is a dictionary.
+Processes advance by one request, lose requests and answers, and are killed.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from napari_telemetry.environment import environment_pseudonym
-from napari_telemetry.report import at_least
+from napari_telemetry.report import rounded_down
 from napari_telemetry.settings import Maximum, lowest
 from napari_telemetry.store import SENDING_TIMEOUT, Counts
 from napari_telemetry.transport import Request
@@ -39,8 +38,8 @@ EXAMPLES, STEPS = (300, 60) if os.environ.get("TEST_ALL") else (40, 40)
 
 
 @dataclass
-class Said:
-    """What was said in an environment: the effective level, and how often the event ran under it, by week."""
+class ExpectedState:
+    """``counts``: of the event, by week."""
 
     level: Level = Level.NONE
     until: Any = None
@@ -48,7 +47,7 @@ class Said:
 
 
 class Processes(RuleBasedStateMachine):
-    """Two processes of one environment, and one of another of the same account."""
+    """Two of one environment, and one of another environment of the account."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,13 +56,13 @@ class Processes(RuleBasedStateMachine):
         self.machines = [Machine(self.folder, name=name, clock=self.clock) for name in ("here", "here", "there")]
         for machine in self.machines:
             machine.note_check()
-        self.said = {"here": Said(), "there": Said()}
+        self.said = {"here": ExpectedState(), "there": ExpectedState()}
         self.forgotten: set[str] = set()
         self.running: dict[int, tuple[Any, Request]] = {}
         self.stored: dict[str, dict[str, dict[str, Any]]] = {}
-        """What the server holds: by identifier and environment."""
+        """By identifier and environment."""
         self.unwanted: set[tuple[str, str, int]] = set()
-        """Identifier, environment and revision of reports that were on their way when consent ended."""
+        """In transit when consent ended."""
         self.left: set[tuple[str, str, int]] = set()
 
     def teardown(self) -> None:
@@ -72,11 +71,11 @@ class Processes(RuleBasedStateMachine):
             machine.store.close()
         shutil.rmtree(self.folder)
 
-    # What people do
+    # People
 
     @initialize(level=st.sampled_from([Level.BASIC, Level.FULL]), prepared=st.sets(WHO))
     def most_agree(self, level: Level, prepared: set[int]) -> None:
-        """Most people agree, and some processes have their report ready: whatever comes next, it is a race."""
+        """So that most examples have races."""
         for who in (0, 2):
             self.agree(who, level, None)
         for who in sorted(prepared):
@@ -101,19 +100,19 @@ class Processes(RuleBasedStateMachine):
     def say_no(self, who: int) -> None:
         machine = self.machines[who]
         machine.client.set_consent(Level.NONE, means="test")
-        self.said[machine.name] = Said()
+        self.said[machine.name] = ExpectedState()
         self.note_unwanted(machine.name)
 
     @rule(who=WHO, level=st.sampled_from([Level.NONE, Level.BASIC, Level.MIDDLE]))
     def lower_in_preferences(self, who: int, level: Level) -> None:
-        """Choose a maximum in napari's Preferences, check, and restore the defaults: that raises nothing."""
+        """Restoring the defaults must raise nothing."""
         machine = self.machines[who]
         said = self.said[machine.name]
         if who in self.running or not seam.may_send(machine.state) or self.effective(said).includes(level) is False:
             return
         machine.maximum = Maximum(level, is_chosen=True)
         if level is Level.NONE:
-            self.said[machine.name] = Said()
+            self.said[machine.name] = ExpectedState()
             self.note_unwanted(machine.name)
         elif said.level is not level:
             said.level = level
@@ -146,11 +145,10 @@ class Processes(RuleBasedStateMachine):
         if self.effective(said) is Level.FULL and week not in self.forgotten:
             said.counts[week] += number
 
-    # What processes do
+    # Processes
 
     @rule(who=WHO, outcome=OUTCOMES)
     def go_on(self, who: int, outcome: str) -> None:
-        """A process does what is next: it begins an update check, or what it waits for arrives or is lost."""
         if who in self.running:
             self.network(who, outcome)
         else:
@@ -158,21 +156,20 @@ class Processes(RuleBasedStateMachine):
 
     @rule(who=WHO)
     def begin_to_send(self, who: int) -> None:
-        """A process gets as far as to have a report on its way."""
+        """Advance until a report is in transit."""
         for _ in range(2):
             if who not in self.running or "/api/updates/" not in self.running[who][1].url:
                 self.go_on(who, "arrives")
 
     @rule(who=WHO)
     def prepare_to_send(self, who: int) -> None:
-        """A process gets as far as to ask for the public lists."""
         if who not in self.running:
             self.check(who)
 
     @rule(who=WHO, event=st.integers(0, 6), lasts=st.sampled_from([None, 2]))
     def something_happens_meanwhile(self, who: int, event: int, lasts: int | None) -> None:
-        """A process has its report ready, and before it leaves, something happens that may forbid it."""
-        other = {0: 1, 1: 0, 2: 2}[who]  # of the same environment, if there is another
+        """An event that may forbid a prepared report."""
+        other = {0: 1, 1: 0, 2: 2}[who]  # of the same environment, if any
         if self.running:
             return
         if lasts:
@@ -194,7 +191,7 @@ class Processes(RuleBasedStateMachine):
         self.go_on(who, "arrives")
 
     def check(self, who: int) -> None:
-        """Begin an update check, if the seam file says so. A day has passed since the last, and Python has changed."""
+        """Begin a check if the seam file allows. A day has passed, and Python has changed."""
         machine = self.machines[who]
         python = "3.11.0" if machine.environment.python == "3.10.2" else "3.10.2"
         machine.environment = replace(machine.environment, python=python)
@@ -220,20 +217,17 @@ class Processes(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([0.02, 1, 27, 24 * 7, 24 * 7, 24 * 30, -5, -24 * 8]))
     def time_passes(self, hours: float) -> None:
-        """A request ends long before two minutes have passed, so it has arrived by then.
-
-        A process that waits for the public lists may be suspended for any time.
-        """
+        """Requests end within two minutes; a process between requests may be suspended."""
         for who in list(self.running):
             while who in self.running and self.running[who][1].method == "POST":
                 self.network(who, "answer is lost")
-        if hours > 24 * 8 or hours < 0:  # weeks close, or come again
+        if hours > 24 * 8 or hours < 0:  # weeks close or repeat
             for said in self.said.values():
                 said.counts = Counter()
                 said.is_unknown = True  # type: ignore[attr-defined]
         self.clock.forward(hours=hours)
 
-    # The server, and what must hold when something leaves
+    # The server, and the invariants
 
     def serve(self, request: Request) -> bytes:
         path = request.url.removeprefix(SERVER)
@@ -281,10 +275,10 @@ class Processes(RuleBasedStateMachine):
         if not hasattr(said, "is_unknown"):
             counted = report.get("command_usage", {}).get(EVENT, 0)
             most = said.counts[report["week"]]
-            assert counted <= (at_least(most) if most else 0), "nothing from before a consent, and nothing twice"
+            assert counted <= (rounded_down(most) if most else 0), "nothing from before a consent, and nothing twice"
 
     def everything_comes_to_rest(self) -> None:
-        """Requests end, two minutes pass, and each process checks: then what was to be deleted is deleted."""
+        """Afterwards, every deletion is done."""
         for who in list(self.running):
             while who in self.running:
                 self.network(who, "answer is lost")
@@ -298,15 +292,15 @@ class Processes(RuleBasedStateMachine):
         held = {
             (name, environment, report["revision"]) for name, by in self.stored.items() for environment, report in by.items()
         }
-        assert not held & self.unwanted, "a deletion that is due does leave, also without any consent"
+        assert not held & self.unwanted, "due deletions leave, even without consent"
         assert not {report["week"] for by in self.stored.values() for report in by.values()} & self.forgotten
 
-    def effective(self, said: Said) -> Level:
+    def effective(self, said: ExpectedState) -> Level:
         has_ended = said.until is not None and self.clock.now >= said.until
         return Level.NONE if has_ended else lowest(said.level, Level.FULL)
 
     def note_unwanted(self, name: str) -> None:
-        """Consent of an environment has ended: what it is sending may arrive after that."""
+        """Reports in transit may arrive after consent ended."""
         for who, (_, request) in self.running.items():
             if self.machines[who].name == name and "/api/updates/" in request.url:
                 report = json.loads(request.body)["report"]
@@ -328,7 +322,7 @@ def test_no_order_of_events_lets_a_report_leave_that_may_not() -> None:
 @pytest.mark.parametrize("event", range(7))
 @pytest.mark.parametrize("who", range(3))
 def test_what_happens_before_a_report_leaves_forbids_it(who: int, event: int, lasts: int | None) -> None:
-    """The same without chance: each event by itself."""
+    """Deterministic: each event by itself."""
     processes = Processes()
     processes.most_agree(Level.FULL, set())
     processes.something_happens_meanwhile(who, event, lasts)

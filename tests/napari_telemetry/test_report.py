@@ -6,9 +6,9 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from napari_telemetry.environment import EnvironmentInfo, info_of
+from napari_telemetry.environment import EnvironmentInfo, environment_info
 from napari_telemetry.layers import LayerKind
-from napari_telemetry.report import ReportKey, assumed_allow_list, at_least, build_batch, public_commands
+from napari_telemetry.report import ReportKey, build_batch, estimated_allow_list, public_commands, rounded_down
 from napari_telemetry.wire import TELEMETRY_LEVELS, AllowList, Level, batch_decoder
 from napari_update_hook import environment as hook
 from napari_update_hook.environment import Environment
@@ -33,8 +33,7 @@ LISTED = frozenset({"affinder", "napari-svg"})
 SYSTEM = ("linux", "x86_64", "Debian 12")
 
 
-def Distribution(name: str, version: str, *, is_local: bool = False) -> hook.Distribution:  # noqa: N802 - as the one that it makes
-    """An installed plugin."""
+def Distribution(name: str, version: str, *, is_local: bool = False) -> hook.Distribution:  # noqa: N802 - as the class
     return hook.Distribution(name, version, is_plugin=True, is_local=is_local)
 
 
@@ -44,7 +43,7 @@ def environment(**distributions: hook.Distribution) -> Environment:
 
 
 def facts_of(here: Environment, level: Level) -> EnvironmentInfo:
-    return info_of(here, level, SYSTEM)
+    return environment_info(here, level, SYSTEM)
 
 
 def test_a_report_names_what_the_public_list_has() -> None:
@@ -101,9 +100,9 @@ def test_nothing_private_ever_appears(
 ) -> None:
     distributions = {name: Distribution(name, version, is_local=is_local) for name, (version, is_local) in found.items()}
     here = Environment("3.11.4", "pypi", distributions)
-    info = info_of(here, level, ("linux", machine, system))
+    info = environment_info(here, level, ("linux", machine, system))
     batch = build_batch(level, KEY, info, ALLOWED, LISTED, first_report=False, commands=commands, layers=layers)
-    batch_decoder(level).decode(msgspec.json.encode(batch))  # what is sent is what a server takes
+    batch_decoder(level).decode(msgspec.json.encode(batch))  # the server accepts it
     report = msgspec.to_builtins(batch.report)
     for plugin in report.get("plugins", []):
         version, is_local = found[plugin["name"]]
@@ -123,7 +122,7 @@ def test_nothing_private_ever_appears(
     ("count", "told"), [(1, 1), (9, 1), (10, 10), (99, 10), (100, 100), (999, 100), (1000, 1000), (10**9, 1000)]
 )
 def test_counts_are_rounded_down(count: int, told: int) -> None:
-    assert at_least(count) == told
+    assert rounded_down(count) == told
 
 
 def test_kinds_that_are_on_no_list_count_together_as_other() -> None:
@@ -151,7 +150,7 @@ def test_without_a_list_nothing_that_needs_it_is_named() -> None:
 def test_an_example_has_what_would_probably_be_sent() -> None:
     here = environment(a=Distribution("affinder", "0.5.0"), b=Distribution("private-plugin", "1.0"))
     facts = facts_of(here, Level.MIDDLE)
-    allowed = assumed_allow_list(facts, {"affinder": ["0.5.0"], "napari": ["0.6.1"]})
+    allowed = estimated_allow_list(facts, {"affinder": ["0.5.0"], "napari": ["0.6.1"]})
     report: Any = build_batch(Level.MIDDLE, KEY, facts, allowed, LISTED, first_report=True).report
     assert [plugin.name for plugin in report.plugins] == ["affinder"]
 

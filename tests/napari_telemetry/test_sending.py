@@ -1,4 +1,4 @@
-"""Which report leaves, when, and what becomes of it: against a recorded server, with a clock that the test moves."""
+"""Which reports leave, and when: against a recorded server, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ NEXT_DAY = {"hours": 27}
 
 
 def count(machine: Machine, week: str = WEEK, /, **commands: int) -> None:
-    """Add counted commands, as a collector does."""
     counts = Counts({name.replace("__", "."): number for name, number in commands.items()})
     consent = machine.view.consent
     assert consent is not None
@@ -43,7 +42,6 @@ def count(machine: Machine, week: str = WEEK, /, **commands: int) -> None:
 
 
 def preview(machine: Machine) -> PreparedBatch | None:
-    """Return what the next check sends."""
     with Transport(60) as transport:
         return run(machine.client.preview_steps(), transport.exchange)
 
@@ -192,7 +190,7 @@ def test_one_request_tells_of_one_week_and_the_one_that_is_over_goes_first(machi
     assert reports[1]["environment"] != reports[2]["environment"]
 
 
-def test_an_older_week_is_cut_to_the_level_in_force(machine: Machine, server: respx.MockRouter) -> None:
+def test_an_older_week_is_reduced_to_the_effective_level(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     count(machine, affinder__start=1)
     machine.clock.forward(days=7)
@@ -256,7 +254,7 @@ def test_a_first_report_stays_first_for_the_whole_week(machine: Machine, server:
 
 
 def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(machine: Machine, server: respx.MockRouter) -> None:
-    """A firewall that drops silently: telemetry uses up its half of the time, and the check has its own."""
+    """A firewall that drops packets: telemetry uses only its own share of the deadline."""
 
     is_over = threading.Event()
 
@@ -320,7 +318,7 @@ def test_a_clock_that_jumps_back_sends_no_week_twice_and_loses_none(
     assert sent[0] == (WEEK, 1)
 
 
-def test_answering_anew_does_not_send_twice_a_day(machine: Machine, server: respx.MockRouter) -> None:
+def test_answering_again_does_not_send_twice_a_day(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     count(machine, "2026-W46", affinder__start=1)
     machine.client.send()
@@ -397,7 +395,7 @@ def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
 
 @pytest.mark.promise("every-text-is-public")
 def test_whatever_a_server_lists_only_plugins_of_the_public_table_are_named(machine: Machine, server: respx.MockRouter) -> None:
-    """A server that wants to know who has a certain package puts it on its list."""
+    """A server could list a package to find out who has it."""
     secret = Distribution("acme-secret", "1.0", installer="pip", is_plugin=True)
     machine.environment = replace(HERE, distributions={**HERE.distributions, "acme-secret": secret})
     wanted = {**ALLOWED["plugins"], "acme-secret": ["1.0"], "numpy": ["2.0.0"]}
@@ -449,10 +447,10 @@ def test_a_lower_maximum_in_the_preferences_becomes_a_lowered_consent(machine: M
     machine.clock.forward(**NEXT_DAY)
     machine.client.send()
     assert machine.client.status().decision.level is Level.BASIC, "raising it restores nothing"
-    machine.maximum = Maximum(Level.NONE)  # a file that cannot be read for a moment
+    machine.maximum = Maximum(Level.NONE)  # briefly unreadable
     machine.clock.forward(**NEXT_DAY)
     machine.client.send()
-    assert len(machine.view.history) == 2, "is no answer of the person"
+    assert len(machine.view.history) == 2, "unreadable Preferences are not an answer"
     assert "cannot be read" in str(machine.client.status().decision.reason)
     machine.maximum = Maximum(Level.NONE, is_chosen=True)
     machine.client.send()
@@ -461,7 +459,7 @@ def test_a_lower_maximum_in_the_preferences_becomes_a_lowered_consent(machine: M
 
 
 def test_a_no_while_a_report_is_on_its_way_is_followed_by_its_deletion(machine: Machine, server: respx.MockRouter) -> None:
-    """Another process says no: the report may arrive after it."""
+    """Another process says no; the report may arrive after it."""
     other = Machine(machine.folder, clock=machine.clock)
     deleted = server.post("/api/reports/delete").respond(200, json={"deleted": 1})
 
@@ -494,7 +492,7 @@ def test_a_deletion_that_is_due_leaves_days_later_without_any_consent(machine: M
 
 
 def test_another_environments_report_that_was_deleted_with_it_is_sent_again(machine: Machine, server: respx.MockRouter) -> None:
-    """A deletion is of an identifier, which the environments of an account share."""
+    """Environments of an account share the identifier that is deleted."""
     there = Machine(machine.folder, name="there", clock=machine.clock)
     server.post("/api/reports/delete").respond(200, json={"deleted": 2})
     there.consent(Level.BASIC)
@@ -513,7 +511,7 @@ def test_another_environments_report_that_was_deleted_with_it_is_sent_again(mach
 
 
 def test_removing_the_package_ends_consent(machine: Machine, server: respx.MockRouter) -> None:
-    """napari-update-hook removes the seam file once it finds that the package is missing: see its tests."""
+    """napari-update-hook deletes the seam file when the package is missing."""
     machine.consent(Level.FULL)
     machine.state.write_telemetry(None)
     result = machine.client.send()

@@ -52,7 +52,7 @@ def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
     environ = {"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z", "NAPARI_UPDATE_SERVER_FULL": "https://full.example"}
     with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
         settings_from(environ, "http://127.0.0.1:8000", SiteRules())
-    with pytest.raises(SettingsError, match="not an instant"):
+    with pytest.raises(SettingsError, match="not a date and time"):
         settings_from({"NAPARI_UPDATE_NOW": "soon"}, "http://127.0.0.1:8000", SiteRules())
 
 

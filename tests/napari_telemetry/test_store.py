@@ -1,4 +1,4 @@
-"""What is remembered, and what is not."""
+"""What is stored, and what is not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from napari_telemetry import store as stores
 from napari_telemetry.consent_rules import ConsentRecord, Decision
-from napari_telemetry.environment import info_of
+from napari_telemetry.environment import environment_info
 from napari_telemetry.settings import TelemetrySettings
 from napari_telemetry.store import FILE, MAX_KINDS, SCHEMA, Backoff, Counts, PreparedBatch, Store
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
@@ -24,7 +24,7 @@ from tests.support.client import HERE, SYSTEM
 NOW = datetime(2026, 11, 24, 12, tzinfo=timezone.utc)
 SERVICE = "https://updates.example"
 WEEK = "2026-W48"
-INFO = info_of(HERE, Level.FULL, SYSTEM)
+INFO = environment_info(HERE, Level.FULL, SYSTEM)
 
 
 def answer(level: Level, at: datetime = NOW, service: str = SERVICE, until: datetime | None = None) -> ConsentRecord:
@@ -32,7 +32,7 @@ def answer(level: Level, at: datetime = NOW, service: str = SERVICE, until: date
 
 
 def prepare(store: Store, now: datetime = NOW) -> None:
-    """Begin a check, at the level that was agreed to."""
+    """Begin a check at the agreed level."""
     settings = TelemetrySettings(SERVICE, dict.fromkeys(TELEMETRY_LEVELS, SERVICE), None, now=lambda: now)
     store.prepare(settings, lambda consent: Decision(consent.level if consent is not None else Level.NONE), INFO)
 
@@ -84,7 +84,7 @@ def test_secrets_come_with_consent_and_go_with_the_last_environment_that_consent
     assert second.view(SERVICE).secrets == of_second
     second.record(answer(Level.NONE))
     for secret in (*of_first, of_second[1]):
-        assert secret not in (tmp_path / FILE).read_bytes(), "a secret that went is in no file"
+        assert secret not in (tmp_path / FILE).read_bytes(), "no file contains a deleted secret"
     second.record(answer(Level.BASIC))
     renewed = second.view(SERVICE).secrets
     assert renewed is not None
@@ -208,7 +208,7 @@ def test_a_report_does_not_leave_after_what_was_said_or_done_meanwhile(
 
 @pytest.mark.parametrize(("level", "days"), [(Level.MIDDLE, 0), (Level.NONE, 0), (Level.FULL, 30), (Level.FULL, -30)])
 def test_a_report_does_not_leave_below_its_level_or_when_its_week_is_not_open(store: Store, level: Level, days: int) -> None:
-    """The level is that of Preferences, administrator and opt-outs at this moment."""
+    """The level is the effective one at this moment."""
     store.record(answer(Level.FULL))
     prepare(store)
     assert store.begin_sending(batch(1), lambda _: Decision(level), NOW + timedelta(days=days)) is None
@@ -263,7 +263,7 @@ def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path: Path, content: byt
 
 
 def test_a_damaged_page_is_found(tmp_path: Path) -> None:
-    """A file whose header is fine: only a check of its pages tells."""
+    """The header is fine; only a check of all pages finds it."""
     store = Store(tmp_path, "abc")
     store.record(answer(Level.BASIC))
     store.close()
@@ -304,7 +304,7 @@ def test_without_a_home_folder_nothing_is_kept_and_that_is_said() -> None:
         store.record(answer(Level.BASIC))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a user's files apart by the folder's own rules")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows protects the folder, not the file")
 def test_no_one_else_on_the_computer_can_read_the_secret(store: Store, tmp_path: Path) -> None:
     store.record(answer(Level.BASIC))
     assert (tmp_path / "state" / FILE).stat().st_mode & 0o077 == 0

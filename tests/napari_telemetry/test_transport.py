@@ -1,4 +1,4 @@
-"""Against real sockets: servers that drip, hang, hand out cookies, or send whatever they like to a terminal."""
+"""Real sockets: slow, silent, hostile and misconfigured servers."""
 
 from __future__ import annotations
 
@@ -101,8 +101,6 @@ with Transport(deadline=0.3) as transport:
 
 
 def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
-    """Answer every request with the same bytes."""
-
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + head + b"\r\n" + body)
@@ -115,11 +113,11 @@ def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]
     [
         (b"content-encoding: gzip\r\n", gzip.compress(b" " * 200 * 2**20), "sent more than"),
         (b"content-encoding: gzip\r\n", gzip.compress(b'{"a": 1}' * 1000)[:-20], "cut off"),
-        (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "not asked for"),
+        (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "unsupported encoding"),
     ],
     ids=["bomb", "cut off", "brotli"],
 )
-def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: str) -> None:
+def test_decompression_is_bounded(head: bytes, body: bytes, said: str) -> None:
     head += f"content-length: {len(body)}\r\n".encode()
     with raw_server(answering(head, body)) as url, transport_of() as transport, pytest.raises(ServerAnswerError, match=said):
         get(transport, url)
@@ -127,7 +125,7 @@ def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: st
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "application/octet-stream", ""])
 def test_any_type_but_that_of_a_login_page_is_accepted(content_type: str) -> None:
-    """File servers say what they like of a file without an extension."""
+    """File servers label files without an extension arbitrarily."""
 
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
@@ -188,7 +186,7 @@ def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A server with a certificate of an organisation's own: trusted where the computer trusts it, and nowhere else."""
+    """An organisation's own certificate is trusted only where the system trusts it."""
     trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -203,7 +201,7 @@ def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_pa
         url = plain_url.replace("http://127.0.0.1", "https://localhost")
         with transport_of() as transport, pytest.raises(ServerUnreachableError, match="does not trust its certificate"):
             get(transport, url)
-        if sys.platform == "linux":  # elsewhere the system's store has no file to point to
+        if sys.platform == "linux":  # elsewhere the system's store is not a file
             authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
             monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
             with transport_of() as transport:
@@ -215,7 +213,7 @@ def test_a_body_is_sent_packed_and_without_a_time() -> None:
 
     def talk(connection: socket.socket) -> None:
         asked.append(connection.recv(100_000))
-        while asked[0].endswith(b"\r\n\r\n"):  # the body comes apart
+        while asked[0].endswith(b"\r\n\r\n"):  # the body follows separately
             asked[0] += connection.recv(100_000)
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
 
@@ -262,7 +260,7 @@ def test_what_is_not_encrypted_never_leaves_this_machine_through_a_proxy(monkeyp
 
 
 def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that takes long to look up: whoever waited has gone on, and may have asked to forget everything since."""
+    """A slow DNS lookup: the caller has gone on, and may have asked to delete everything."""
     asked: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:

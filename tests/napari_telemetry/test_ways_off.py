@@ -1,7 +1,6 @@
-"""Every way to switch telemetry off, each against everything that could send or count.
+"""Every opt-out, against everything that sends or counts.
 
-(Blocked hosts are in test_telemetry.py; that nothing is left to run when the package is uninstalled is in
-end_to_end/test_wheels.py.)
+Blocked hosts: test_sending.py. Uninstallation: end_to_end/test_wheels.py.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import respx
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.plugin.session import Session
 from napari_telemetry.settings import Maximum, read_site_rules
 from napari_telemetry.wire import Level
@@ -97,6 +96,6 @@ def test_the_file_of_this_system_is_really_read(monkeypatch: pytest.MonkeyPatch,
 
     (tmp_path / "site.json").write_text(json.dumps({"telemetry": False}))
     monkeypatch.setattr(settings, "site_files", lambda _: (tmp_path / "site.json",))
-    client = client_here("http://127.0.0.1:9")
+    client = current_client("http://127.0.0.1:9")
     client.set_consent(Level.FULL, means="test")
     assert client.status().decision.level is Level.NONE

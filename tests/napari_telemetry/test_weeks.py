@@ -12,7 +12,7 @@ from napari_telemetry import weeks
     ("instant", "week"),
     [
         ("2026-11-24T12:00:00+00:00", "2026-W48"),
-        ("2024-12-30T00:00:00+00:00", "2025-W01"),  # the Monday before new year is in the new ISO year
+        ("2024-12-30T00:00:00+00:00", "2025-W01"),  # a Monday of the new ISO year
         ("2027-01-01T12:00:00+00:00", "2026-W53"),
         ("2027-01-04T00:00:00+00:00", "2027-W01"),
         ("2026-11-23T13:00:00+14:00", "2026-W47"),  # still Sunday in UTC

@@ -55,7 +55,7 @@ def test_every_field_is_described_with_an_example(level: Level) -> None:
         ("hostname", "my-laptop"),
     ],
 )
-def test_what_is_not_on_the_wire_is_refused(field: str, value: Any) -> None:
+def test_undeclared_and_invalid_fields_are_rejected(field: str, value: Any) -> None:
     batch = batch_json(Level.FULL)
     batch["report"][field] = value
     with pytest.raises(msgspec.ValidationError):
@@ -70,11 +70,11 @@ COLLECTED = {
         "data_size_info: list of {layer, size_category, ndim, class, dtype, count}",
     },
 }  # fmt: skip
-"""What people agreed to, by schema version. A version that was released is never changed; a new field needs a new one."""
+"""By schema version. Never change a released version; a new field needs a new version."""
 
 
 def test_what_people_agreed_to_is_what_is_collected() -> None:
-    """A field that is added, or grows, without a new SCHEMA_VERSION would be collected without consent."""
+    """A new or larger field without a new SCHEMA_VERSION would be collected without consent."""
     assert set(COLLECTED) == set(range(1, SCHEMA_VERSION + 1))
     described = {f"{field.name}: {field.type}": field.since for level in TELEMETRY_LEVELS for field in fields_of(level)}
     for version, fields in COLLECTED.items():

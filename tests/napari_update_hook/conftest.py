@@ -19,7 +19,7 @@ hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture(autouse=True)
-def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _isolated_from_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests run on a machine that may have settings: none of it may decide a result."""
     for name in list(os.environ):
         if name in ("CONDA_PREFIX", "COLUMNS") or name.startswith("NAPARI_UPDATE_") or name.lower().endswith("_proxy"):

@@ -116,7 +116,7 @@ def test_plan_for_another_napari_says_what_it_would_break(command: Any, server: 
 
 def test_snoozing(command: Any) -> None:
     assert command("check").code == 10
-    assert "is left out until" in command("snooze", "affinder", "0.5.0", "--for", "21d").out
+    assert "is skipped until" in command("snooze", "affinder", "0.5.0", "--for", "21d").out
     told = command("check")
     assert (told.code, "snoozed until" in told.out) == (0, True)
     assert command("plan").code == 0
@@ -124,7 +124,7 @@ def test_snoozing(command: Any) -> None:
     assert command("unsnooze", "Affinder").code == 0
     assert command("check").code == 10
     assert command("unsnooze", "affinder").code == 1
-    assert "is left out." in command("ignore", "affinder").out
+    assert "is skipped." in command("ignore", "affinder").out
     assert command("check").code == 0
     assert command("snooze", "affinder", "--for", "soon").code == 2
     assert "--for 21d" in command("snooze", "affinder", "21d").err, "a length of time is not a version"
@@ -147,7 +147,7 @@ def test_todays_index_is_not_said_to_know_what_fits(command: Any, server: Record
     server.answer(PYPI, b"", 404)
     server.answer("/api/extended_summary", [{"name": "affinder", "version": "0.5.0"}])
     told = command("check")
-    assert "There is 1 newer version; whether they fit here is not known." in told.out
+    assert "There is 1 newer version; they may not fit here." in told.out
     assert "work together" not in told.out
 
 

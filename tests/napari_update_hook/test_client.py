@@ -70,8 +70,8 @@ def test_todays_index_is_used_for_what_it_knows(machine: Machine, server: Record
     server.answer(PYPI, b"", 404)
     server.answer("/api/extended_summary", SUMMARY, content_type="application/octet-stream")
     result = machine.client.check()
-    assert "affinder: whether it fits" not in result.rows[0].note
-    assert result.rows[0].note == "whether it fits your Python and napari is not known"
+    assert "affinder: it may not fit" not in result.rows[0].note
+    assert result.rows[0].note == "it may not fit your Python and napari"
     assert "It cannot know what fits your Python and your napari" in str(result.notice)
     assert machine.client.known() == result.__class__(**{**vars(result), "is_from_cache": True})
 
@@ -167,7 +167,7 @@ def test_a_server_that_asks_for_a_pause_gets_it_from_everybody(machine: Machine,
     server.answer(PYPI, b"", 503, retry_after="7200")
     assert machine.client.check().is_from_cache
     waiting = machine.client.check()
-    assert "asked not to be asked again" in str(waiting.notice)
+    assert "asks clients to wait until" in str(waiting.notice)
     assert len(server.requests) == 2
     machine.clock.forward(hours=2.5)
     machine.client.check()
@@ -271,9 +271,9 @@ def test_updates_are_notified_once_and_once_a_day_at_most(machine: Machine, serv
     newer = machine.client.check().rows
     assert machine.client.claim_notification(newer) == [], "once a day"
     machine.clock.forward(days=2)
-    machine.state.want_notifications(False)
+    machine.state.set_notifications(False)
     assert machine.client.claim_notification(newer) == []
-    machine.state.want_notifications(True)
+    machine.state.set_notifications(True)
     assert len(machine.client.claim_notification(newer)) == 1
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 from napari_update_hook.environment import Distribution
-from napari_update_hook.installers import HowTo, InstallEnvironment, Tool, how_to_install, tool_of
+from napari_update_hook.installers import InstallCommands, InstallEnvironment, Tool, how_to_install, tool_of
 
 
 def posix(prefix: str, *markers: str, virtual: bool = True, pixi: str | None = None) -> InstallEnvironment:
@@ -19,7 +19,7 @@ def windows(prefix: str) -> InstallEnvironment:
     return InstallEnvironment(path, path / "Scripts" / "python.exe", is_windows=True)
 
 
-def how(place: InstallEnvironment, installer: str) -> HowTo:
+def how(place: InstallEnvironment, installer: str) -> InstallCommands:
     """How to update affinder, beside a napari that stays."""
     found = {name: Distribution(name, "1", (), installer) for name in ("affinder", "napari")}
     return how_to_install(place, found, {"affinder": "0.6.0", "napari": "0.6.1"}, ["affinder"], {})

@@ -133,8 +133,8 @@ def test_in_a_session_the_message_comes_with_the_check_and_installing_says_how_i
     session = Session(lambda: machine.client, first_check_after=3600)
     session.start()
     wait_until(lambda: session.snapshot.offers_telemetry)
-    assert session.take_offer()
-    assert not session.take_offer()
+    assert session.claim_offer()
+    assert not session.claim_offer()
     wait_until(lambda: machine.state.was_offered())
     ran: list[Any] = []
     monkeypatch.setattr(offer, "run", ran.append)
@@ -157,10 +157,10 @@ def test_a_full_disk_does_not_make_it_come_again_and_again(machine: Machine, mon
     def full(_: object) -> None:
         raise StateError("The disk is full.")
 
-    monkeypatch.setattr("napari_update_hook.state.State.note_offer", full)
+    monkeypatch.setattr("napari_update_hook.state.State.record_offer", full)
     session = Session(lambda: machine.client, first_check_after=3600)
     shown: list[bool] = []
-    session.subscribe(lambda snapshot: shown.append(session.take_offer()) if snapshot.offers_telemetry else None)
+    session.subscribe(lambda snapshot: shown.append(session.claim_offer()) if snapshot.offers_telemetry else None)
     session.start()
     wait_until(lambda: session.snapshot.failure is not None)
     session.refresh()
@@ -173,7 +173,7 @@ def test_in_a_terminal_the_same_is_explained_asked_and_installed(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
 ) -> None:
     ran: list[Any] = []
-    monkeypatch.setattr(offering, "client_here", lambda: machine.client)
+    monkeypatch.setattr(offering, "current_client", lambda: machine.client)
     monkeypatch.setattr(offering, "is_interactive", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: answer == "y")
     monkeypatch.setattr(offer, "run", ran.append)

@@ -166,18 +166,18 @@ def test_a_package_that_was_removed_has_no_consent_when_it_comes_back(tmp_path: 
     state = State(tmp_path, "here")
     state.write_telemetry({"state": "on"})
     monkeypatch.setattr(seam, "find_spec", lambda _: object())
-    assert seam.end_if_removed(state, NOW) is None
+    assert seam.reset_if_uninstalled(state, NOW) is None
     assert state.read_telemetry()["state"] == "on"
     (tmp_path / "telemetry.sqlite3").write_bytes(b"")
     monkeypatch.setattr(seam, "find_spec", lambda _: None)
-    said = seam.end_if_removed(state, NOW)
+    said = seam.reset_if_uninstalled(state, NOW)
     assert "was removed" in str(said)
     assert str(tmp_path / "telemetry.sqlite3") in str(said), "what is left, and how to delete it"
     assert state.read_telemetry()["state"] == "ask"
     assert seam.may_attach(state, NOW), "it asks again"
     assert not seam.may_send(state)
-    assert seam.end_if_removed(state, NOW) is None, "it is told once"
+    assert seam.reset_if_uninstalled(state, NOW) is None, "it is told once"
     state.write_telemetry({"state": "on", "deleting": True})
-    assert seam.end_if_removed(state, NOW) is not None
+    assert seam.reset_if_uninstalled(state, NOW) is not None
     assert seam.may_send(state), "what is to be deleted still is if it comes back"
-    assert seam.left_over(state) is not None, "and shown by status"
+    assert seam.leftover_notice(state) is not None, "and shown by status"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from napari_update_hook.environment import Distribution, Environment
-from napari_update_hook.plan import Plan, make_plan, violations_of, what_breaks
+from napari_update_hook.plan import Plan, make_plan, napari_impact, violations_of
 from napari_update_hook.table import Release, TablePackage, admits, pick
 from napari_update_hook.versions import is_newer
 
@@ -72,9 +72,7 @@ def test_a_newest_napari_that_costs_a_newer_plugin_says_so() -> None:
     index = packages(napari=NAPARIS, plugin=[{"version": "2.0", "requires_napari": "<0.7"}, {"version": "1.5"}])
     plan = make_plan(index, here)
     assert updates_of(plan) == {"napari": "0.8.0", "plugin": "1.5"}
-    assert plan.notes == (
-        "With napari 0.8.0, plugin stays at 1.5. With the napari that is installed it could be 2.0 (--keep-napari).",
-    )
+    assert plan.notes == ("With napari 0.8.0, plugin stays at 1.5. With the installed napari it could be 2.0 (--keep-napari).",)
 
 
 def test_requirements_among_plugins_count() -> None:
@@ -149,7 +147,7 @@ def test_what_another_napari_would_break() -> None:
         "3.11.4", napari="0.6.1", affinder="0.4.0", plugin=needing("plugin", "1.0", "napari<0.7"),
         stuck=needing("stuck", "1.0", "napari<0.7"), private=needing("private", "1.0", "napari<0.7"),
     )  # fmt: skip
-    answers = {one.name: one.answer for one in what_breaks(index, here, "0.8.0")}
+    answers = {one.name: one.answer for one in napari_impact(index, here, "0.8.0")}
     assert answers == {"affinder": "fine", "plugin": "update to 2.0", "private": "excludes it", "stuck": "no release yet"}
     plan = make_plan(index, here, napari="0.8.0")
     assert "napari" not in updates_of(plan), "it would break two"

@@ -115,7 +115,7 @@ def test_an_answer_of_200_megabytes_is_refused_before_it_is_read() -> None:
 
     with raw_server(send_200_megabytes) as url:
         tracemalloc.start()
-        with pytest.raises(ServerAnswerError, match="which no index does"):
+        with pytest.raises(ServerAnswerError, match="too many for an index"):
             ask(url)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
@@ -125,14 +125,14 @@ def test_an_answer_of_200_megabytes_is_refused_before_it_is_read() -> None:
 @pytest.mark.parametrize(
     ("head", "body", "said"),
     [
-        (b"content-encoding: gzip\r\n", gzip.compress(b" " * 200 * 2**20), "which no index does"),
+        (b"content-encoding: gzip\r\n", gzip.compress(b" " * 200 * 2**20), "too many for an index"),
         (b"content-encoding: gzip\r\n", gzip.compress(b'{"a": 1}' * 1000)[:-20], "cut off"),
         (b"content-encoding: gzip\r\n", b"no gzip at all", "cannot be unpacked"),
-        (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "not asked for"),
+        (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "unsupported encoding"),
     ],
     ids=["bomb", "cut off", "no gzip", "brotli"],
 )
-def test_what_is_packed_is_unpacked_in_bounds(head: bytes, body: bytes, said: str) -> None:
+def test_decompression_is_bounded(head: bytes, body: bytes, said: str) -> None:
     head += f"content-length: {len(body)}\r\n".encode()
     with raw_server(answering(head, body)) as url, pytest.raises(ServerAnswerError, match=said):
         ask(url)

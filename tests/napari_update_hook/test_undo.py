@@ -9,10 +9,10 @@ from napari_update_hook.dry_run import Change, _pip_problem
 from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.errors import InstallError
 from napari_update_hook.install import restore_point, undo_commands
-from napari_update_hook.installers import HowTo, InstallEnvironment
+from napari_update_hook.installers import InstallCommands, InstallEnvironment
 
 
-def taken_back(place: InstallEnvironment, installer: str) -> HowTo:
+def taken_back(place: InstallEnvironment, installer: str) -> InstallCommands:
     """How to take an update of affinder from 0.4.0 to 0.5.0 back, which brought a new package."""
 
     def here(**versions: str) -> Environment:
@@ -20,7 +20,7 @@ def taken_back(place: InstallEnvironment, installer: str) -> HowTo:
 
     changes = [Change("affinder", "0.4.0", "0.5.0"), Change("extra", None, "1.0")]
     point = restore_point(here(affinder="0.4.0", other="1.0"), place, changes, "2026-11-29T12:00:00+00:00")
-    assert undo_commands(point, here(affinder="0.4.0", other="2.0"), place) == HowTo(), "everything is as it was"
+    assert undo_commands(point, here(affinder="0.4.0", other="2.0"), place) == InstallCommands(), "everything is as it was"
     return undo_commands(point, here(affinder="0.5.0", other="2.0", extra="1.0"), place)
 
 

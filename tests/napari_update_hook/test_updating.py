@@ -200,7 +200,7 @@ def test_what_was_edited_or_built_here_is_never_replaced(program: Program, wheel
     program.index.answer(PYPI, table({"learns": "2.0", "affinder": "0.5.0"}))
     code, told = program("update", "--yes")
     assert code == 0, told
-    assert "tensors 1.0+cu118, which comes from somewhere else than the index, would be replaced by 2.0" in told
+    assert "tensors 1.0+cu118, which comes from outside the index, would be replaced by 2.0" in told
     assert program.made.versions == {"learns": "1.0", "tensors": "1.0+cu118", "affinder": "0.5.0"}
 
 
@@ -296,7 +296,7 @@ def test_a_tool_that_fails_half_way_says_what_state_the_environment_is_in(
     assert code == 1
     assert "The installation failed: pip was interrupted." in told
     assert "affinder: 0.4.0 -> 0.5.0" in told
-    assert "Not reached: grows 2.0" in told
+    assert "Not installed: grows 2.0" in told
     assert "napari-updates undo" in told
     monkeypatch.setattr(updating, "run_commands", run)
     assert program("undo", "--yes")[0] == 0
@@ -378,7 +378,7 @@ def test_a_session_asks_before_another_package_gets_older(program: Program, whee
     session.check()
     session.update()
     asked = ended(session)
-    assert asked.question == "This would also make older: library 2.0 → 1.0. Install it anyway?"
+    assert asked.question == "This would also downgrade library 2.0 → 1.0. Install it anyway?"
     assert program.made.versions == {"older": "1.0", "library": "2.0"}
     session.update(asked.names, with_downgrades=True)
     assert not ended(session).has_failed
@@ -395,7 +395,7 @@ def test_a_session_asks_before_others_go_with_a_plugin(program: Program) -> None
     session.check()
     session.update(["grows"])
     asked = ended(session)
-    assert asked.question == "grows goes only with helper 2.0. Install them together?"
+    assert asked.question == "grows works only with helper 2.0. Install them together?"
     assert program.made.versions == {"grows": "1.0", "helper": "1.0"}
     session.update(asked.names, with_downgrades=asked.with_downgrades)
     assert ended(session).outcome == "Installed grows 2.0, helper 2.0. Restart napari to use them."
@@ -431,7 +431,7 @@ def test_a_session_does_not_take_napari_back(program: Program) -> None:
 
 def test_two_processes_do_not_install_at_once(program: Program) -> None:
     program.made.install("affinder==0.4.0")
-    with client.client_here().state.installing():
+    with client.current_client().state.installing():
         code, told = program("update", "--yes")
     assert code == 1
     assert "Another program is installing updates in this environment." in told

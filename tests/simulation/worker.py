@@ -82,7 +82,7 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
             for _ in range(count):
                 session.collector.layer(layer, np.broadcast_to(np.zeros((), dtype), shape))
         session._flush()
-        if session.collector.take():
+        if session.collector.pop_all():
             problems.append("the counts could not be written")
     view = store.view(settings.service)
     store.close()

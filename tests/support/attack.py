@@ -17,7 +17,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 Interval = tuple[float, float]
 Sums = tuple[Collection[int], int]
 NO_SUMS: Sums = ((), 0)
-MOST_ENVIRONMENTS = 8
+MAX_ENVIRONMENTS = 8
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Attack:
                     continue
                 if name not in group.partial:
                     self._rows.append((whole | {total: -1.0}, (0, np.inf)))  # everybody is somewhere
-                    self._rows.append((whole | {total: -float(MOST_ENVIRONMENTS)}, (-np.inf, 0)))
+                    self._rows.append((whole | {total: -float(MAX_ENVIRONMENTS)}, (-np.inf, 0)))
                 for cell in cells:
                     self._rows.append(({cell: 1.0, total: -1.0}, (-np.inf, 0)))  # nobody is in a row twice
         for inner, outer in (within or {}).items():

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from napari_telemetry.client import client_here
+from napari_telemetry.client import current_client
 from napari_telemetry.consent_rules import ConsentRecord
 from napari_telemetry.wire import Level
 
 
 def record(level: str, *, lasting: timedelta | None = None, server: str | None = None) -> ConsentRecord:
     """Record an answer for this environment and this server."""
-    return client_here(server).set_consent(Level(level), lasting=lasting, means="a test")
+    return current_client(server).set_consent(Level(level), lasting=lasting, means="a test")

@@ -9,7 +9,7 @@ from pathlib import Path
 from packaging.utils import canonicalize_name
 
 from aggregation.clock import Clock
-from aggregation.standing import Standing
+from aggregation.status import ServiceStatus
 from tests.support.made_upstream import PLUGINS, MadeProject, MadeUpstream
 from update_server.index.model import FACTS_FORMAT, CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
 from update_server.index.snapshot import Document, Index, Origin
@@ -73,5 +73,5 @@ def write_snapshot(folder: Path, projects: Sequence[MadeProject] = PLUGINS) -> N
 def empty_metrics() -> Metrics:
     """Return the metrics of a service without an index, whose weeks and jobs are known."""
     metrics = Metrics(IndexStore(Path("nowhere"), None, 86400), Clock(), lambda: 0)
-    metrics.standing = Standing([], [], [], [], [], [], [])
+    metrics.status = ServiceStatus([], [], [], [], [], [], [])
     return metrics

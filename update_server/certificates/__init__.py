@@ -1,1 +1,1 @@
-"""Certificates for everybody: to look at, to take along, and to check, with the keys that signed them."""
+"""Public certificates: pages, files, verification, keys."""

@@ -1,4 +1,4 @@
-"""Certificates as pages and files, the published keys, and a form that checks a certificate."""
+"""HTTP routes for certificates, the published keys, and verification."""
 
 import asyncio
 import re
@@ -26,7 +26,6 @@ BELIEVED = (Outcome.VALID, Outcome.RETRACTED)
 
 
 def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
-    """Return the handlers of certificates."""
     store = CertificateStore(services.aggregate.engine)
 
     async def issued(number: str) -> Certificate:
@@ -66,13 +65,12 @@ def certificate_handlers(services: Services) -> list[BaseRouteHandler]:
 
 
 async def _brought(request: Request[Any, Any, Any]) -> str:
-    """The certificate that somebody pasted, or chose as a file."""
     try:
         async with asyncio.timeout(SECONDS_TO_SEND):
             fields = await request.form()
     except TimeoutError as error:
         raise Problem(408, f"The form did not arrive within {SECONDS_TO_SEND:.0f} seconds.") from error
-    except (LookupError, ValueError) as error:  # an unknown charset, or a text that is not in it
+    except (LookupError, ValueError) as error:  # unknown charset or invalid encoding
         raise Problem(400, "The form can't be read.") from error
     file = fields.get("file")
     if isinstance(file, UploadFile) and (content := await file.read(MOST_BYTES + 1)):
@@ -82,7 +80,7 @@ async def _brought(request: Request[Any, Any, Any]) -> str:
 
 
 def _shown(verdict: Verdict) -> dict[str, Any]:
-    """Return what a page shows: the statement only if its signature is good."""
+    """The statement is shown only if its signature is valid."""
     statement = verdict.statement if verdict.outcome in BELIEVED else None
     dimensions = {dimension.name: dimension for dimension in BREAKDOWNS}
     return {
@@ -96,6 +94,6 @@ def _shown(verdict: Verdict) -> dict[str, Any]:
 
 
 def _named(certificate: Certificate) -> dict[str, str]:
-    """Headers that give a file its name. Plugin names are letters, digits and hyphens."""
+    """Plugin names need no escaping: they are letters, digits and hyphens."""
     name = f"{certificate.plugin}-{certificate.first_week}-{certificate.last_week}.jws"
     return {"content-disposition": f'inline; filename="{name}"', "cache-control": "no-cache"}

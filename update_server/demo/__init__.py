@@ -1,1 +1,1 @@
-"""Made-up numbers to look at: two years of people who never were, sent through the real intake and counted by the real rule."""
+"""Sample data for a demo: two years of fictional people, sent through the real intake and publication rule."""

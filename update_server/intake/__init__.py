@@ -1,1 +1,1 @@
-"""Telemetry batches in: what is allowed, what is valid, what was stored."""
+"""Telemetry intake: decoding, validation, rate limits, storage."""

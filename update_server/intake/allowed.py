@@ -1,6 +1,6 @@
-"""The strings that a report of a level may contain: what the server publishes, and what it filters by.
+"""Allow-lists: the strings that reports of each level may contain.
 
-Every string of a report comes from a public list, on both sides. Otherwise ten forged reports could publish any text.
+Every string comes from a public list, on both sides. Otherwise ten forged reports could publish any text.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from update_server.representations import Body
 
 
 class Allowed:
-    """The allow-lists that follow from an index, encoded once, and as sets to look things up in."""
+    """The allow-lists of an index: encoded bodies, and sets for look-ups."""
 
     def __init__(self, facts: Facts) -> None:
         packages = facts.by_key()
@@ -31,7 +31,7 @@ class Allowed:
         lists = {level: _list(level, napari, plugins, commands) for level in TELEMETRY_LEVELS}
         self.bodies = {level: Body(msgspec.json.encode(allowed)) for level, allowed in lists.items()}
         for body in self.bodies.values():
-            body.encode(("gzip",))  # a few milliseconds, where the smaller ones would take a second
+            body.encode(("gzip",))  # gzip takes milliseconds, the other encodings a second
 
 
 def _list(

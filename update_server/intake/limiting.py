@@ -1,8 +1,7 @@
-"""How often one address may send: enough for an institute behind one address, too little to forge a crowd in an hour.
+"""Rate limits per address: enough for an institute behind one address, too few to forge a crowd in an hour.
 
-No address is kept. What is counted is an HMAC of it with a key that lives in memory and changes every day (UTC), so that
-even a dump of this process says nothing about yesterday. An IPv6 network of 64 bits counts as one address, because one
-subscriber has all of it.
+Addresses are not kept. Counters are keyed by an HMAC with a daily in-memory key, so a memory dump reveals nothing about
+yesterday. An IPv6 /64 counts as one address: one subscriber has all of it.
 """
 
 import hashlib
@@ -21,15 +20,15 @@ from limits.strategies import FixedWindowRateLimiter
 from aggregation.clock import Clock
 from update_server.problems import Problem
 
-MOST_ADDRESSES = 200_000
-"""Counters that are kept; past it the oldest go, so that memory stays bounded whoever calls."""
+MAX_COUNTERS = 200_000
+"""Maximum number of counters. Beyond it the oldest are evicted, which bounds the memory."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 log = structlog.get_logger()
 
 
 class AddressLimits:
-    """Counts requests by address. ``per_minute`` and ``per_day``: how many one address may make; 0 means any number."""
+    """``per_minute``, ``per_day``: limits per address; 0 for none."""
 
     def __init__(self, kind: str, per_minute: int, per_day: int, clock: Clock) -> None:
         self._kind = kind
@@ -45,11 +44,11 @@ class AddressLimits:
         self._key = b""
 
     def check(self, address: str) -> None:
-        """Count a request. Raises Problem 429 with the seconds until the next may come."""
+        """Count a request. Raises Problem 429 with the seconds to wait."""
         if not self._items:
             return
         self._evict()
-        for whose, times in subscribers(address):
+        for whose, times in rate_limit_keys(address):
             hashed = self._hashed(whose)
             for item in self._items:
                 allowed = type(item)(item.amount * times)
@@ -62,11 +61,11 @@ class AddressLimits:
                     )
 
     def _evict(self) -> None:
-        """Forget those who came first, where there are too many: who makes up addresses must not free everybody."""
+        """Evict the oldest counters: a flood of fake addresses must not reset everyone's limits."""
         counters = self._storage.storage
-        if len(counters) > MOST_ADDRESSES:
+        if len(counters) > MAX_COUNTERS:
             log.warning("rate_limits_evicted", kind=self._kind, counters=len(counters))
-            for key in list(counters)[: MOST_ADDRESSES // 10]:
+            for key in list(counters)[: MAX_COUNTERS // 10]:
                 self._storage.clear(key)
 
     def _hashed(self, whose: str) -> str:
@@ -76,11 +75,10 @@ class AddressLimits:
         return hmac.new(self._key, whose.encode(), hashlib.sha256).hexdigest()[:32]
 
 
-def subscribers(address: str) -> list[tuple[str, int]]:
-    """Return whom an address stands for, each with how many times the limit it may use.
+def rate_limit_keys(address: str) -> list[tuple[str, int]]:
+    """Return the rate-limit keys of an address, with multipliers of the limit.
 
-    Itself, or for IPv6 its network of 64 bits, and that of 48 bits, which is what a customer may get at most, ten times.
-    What is no address stands for itself.
+    An IPv6 address has two: its /64, and with ten times the limit its /48, the most that a customer usually gets.
     """
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
@@ -94,11 +92,9 @@ def subscribers(address: str) -> list[tuple[str, int]]:
 
 
 def client_address(peer: str, forwarded_for: Iterable[str], trusted: Sequence[Network]) -> str:
-    """Return the address of whoever sent a request.
+    """Return the client's address: behind trusted proxies the last one that is not a trusted proxy.
 
-    ``peer``: who is connected. ``forwarded_for``: the lines of ``X-Forwarded-For``, in order. Where the peer is a trusted
-    proxy, it is the last address in them that is not itself a trusted proxy; a client can write what it likes before that,
-    and is not believed.
+    Earlier entries of ``X-Forwarded-For`` may be forged by the client.
     """
     address = peer
     forwarded = [_without_port(part.strip()) for part in ",".join(forwarded_for).split(",") if part.strip()]
@@ -108,7 +104,7 @@ def client_address(peer: str, forwarded_for: Iterable[str], trusted: Sequence[Ne
 
 
 def _without_port(address: str) -> str:
-    """``203.0.113.7`` of ``203.0.113.7:4711``, ``2001:db8::1`` of ``[2001:db8::1]:4711``."""
+    """Turn ``203.0.113.7:4711`` and ``[2001:db8::1]:4711`` into the address."""
     if address.startswith("["):
         return address[1:].partition("]")[0]
     host, _, port = address.partition(":")

@@ -1,7 +1,4 @@
-"""Makes the list of napari's own commands from installed, released versions of it.
-
-Only napari knows which commands it registers, so it is asked: in a process of its own, without a window, without plugins.
-"""
+"""Generates the list of napari's own commands from installed releases, in a subprocess without plugins."""
 
 import os
 import subprocess
@@ -30,14 +27,11 @@ for command in app.commands:
 
 
 class NapariError(Exception):
-    """A napari that could not be asked."""
+    """The commands of a napari could not be read."""
 
 
 def add_commands(pythons: Sequence[Path], output: Path) -> Iterator[str]:
-    """Add the commands that the napari of each Python registers to the list at ``output``; yields a line for each.
-
-    Raises NapariError, with what the process said last.
-    """
+    """Add the commands of each Python's napari to ``output``; yield a line for each. Raises NapariError."""
     lines = output.read_text("utf-8").splitlines() if output.exists() else []
     commands = {line for line in lines if line and not line.startswith("#")}
     versions = {part for line in lines if line.startswith("# Versions read: ") for part in line[17:].split(", ") if part}
@@ -56,6 +50,6 @@ def _ask(python: Path) -> tuple[str, set[str]]:
     told = [line.split(" ", 1) for line in answer.stdout.splitlines() if line.startswith(("version ", "command "))]
     versions = [value for kind, value in told if kind == "version"]
     if answer.returncode or not versions:
-        raise NapariError(f"{python}: napari could not be asked: {answer.stderr.strip().splitlines()[-1:] or 'no answer'}")
-    # ids of napari alone: what plugins in that environment declare is theirs
+        raise NapariError(f"{python}: can't read its commands: {answer.stderr.strip().splitlines()[-1:] or 'no answer'}")
+    # only napari's ids, not those of plugins in that environment
     return versions[0], {value for kind, value in told if kind == "command" and value.startswith("napari.")}

@@ -1,4 +1,4 @@
-"""Telemetry over HTTP: batches in, one's own reports out, and what an organisation needs to know to allow or block a level."""
+"""HTTP API of telemetry: send batches, find and delete reports, describe the levels."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -29,7 +29,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.catalogue import questions_reading
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
-from aggregation.retention import RETENTION
+from aggregation.status import RETENTION
 from aggregation.stores.raw import RawStore
 from update_server.intake.decoding import json_text
 from update_server.intake.limiting import AddressLimits, client_address
@@ -47,7 +47,7 @@ _decode_identifier = msgspec.json.Decoder(IdentifierQuery).decode
 
 
 class FieldDescription(Struct, frozen=True):
-    """One field of a report, and the public questions that need it."""
+    """A field of a report, and the public questions that need it."""
 
     name: str
     type: str
@@ -56,8 +56,6 @@ class FieldDescription(Struct, frozen=True):
 
 
 class LevelDescription(Struct, frozen=True):
-    """One level: what it is called, where it goes, what it contains."""
-
     name: Level
     enabled: bool
     host: str | None
@@ -66,7 +64,7 @@ class LevelDescription(Struct, frozen=True):
 
 
 class Levels(Struct, frozen=True):
-    """The answer of ``GET /api/telemetry/levels``: what an organisation needs to allow or block a level."""
+    """The answer of ``GET /api/telemetry/levels``, for organisations that allow or block levels."""
 
     schema_versions: list[int]
     listed_from: int
@@ -77,18 +75,15 @@ class Levels(Struct, frozen=True):
 
 
 def intake_handlers(services: Services) -> list[BaseRouteHandler]:
-    """Return the handlers of telemetry."""
     proxies = services.settings.trusted_proxies
 
     def on_own_host(request: Asked, *levels: Level) -> None:
-        """Refuse what came to another host than that of a level: whoever blocks its host has blocked it, whatever a proxy lets
-        through. Raises Problem 421.
-        """
+        """Refuse requests to other hosts than a level's own, so that a firewall can block it. Raises Problem 421."""
         own = [services.settings.level_hosts.get(level) for level in levels]
         if None not in own and _host_name(request.headers.get("host", "")) not in {_host_name(str(one)) for one in own}:
-            raise Problem(421, f"This is served at {' and '.join(map(str, own))} alone, so that a firewall can block it.")
+            raise Problem(421, f"This is served only at {' and '.join(map(str, own))}, so that a firewall can block it.")
 
-    def taken_level(request: Asked, text: str) -> Level:
+    def require_level(request: Asked, text: str) -> Level:
         try:
             level = Level(text)
         except ValueError:
@@ -96,12 +91,12 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         if level is Level.NONE:
             raise Problem(404, f"There is no such level: choose {', '.join(TELEMETRY_LEVELS)}.", pointer="level")
         if level not in services.settings.levels:
-            raise Problem(410, f"This server does not take the level {level} any more.", pointer="level")
+            raise Problem(410, f"This server no longer accepts the level {level}.", pointer="level")
         on_own_host(request, level)
         return level
 
     def limited(request: Asked, limits: AddressLimits) -> None:
-        """Count a request of this address, before anything of it is read. Raises Problem 429."""
+        """Count a request before reading its body. Raises Problem 429."""
         peer = request.client.host if request.client else "unknown"
         try:
             limits.check(client_address(peer, request.headers.getall("x-forwarded-for", []), proxies))
@@ -131,8 +126,8 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         },
     )
     async def send_batch(request: Asked, level: FromPath[str]) -> Response[bytes]:
-        """Store one report. The answer goes out once the report is durable."""
-        checked = taken_level(request, level)
+        """Store one report. The answer is sent once the report is durable."""
+        checked = require_level(request, level)
         limited(request, services.report_limits)
         text = await json_text(request)
         batch = accepted(text, checked, services.allowed(), services.clock.now())
@@ -154,7 +149,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         },
     )
     async def find(request: Asked) -> Response[bytes]:
-        """Return the raw reports of one identifier, which travels in the body: URLs end up in logs."""
+        """Return the raw reports of an identifier. It is in the body, because URLs end up in logs."""
         on_own_host(request, *TELEMETRY_LEVELS)
         limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
@@ -177,7 +172,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         responses={200: ResponseSpec(DeletedReports, description="how many reports were deleted")},
     )
     async def delete(request: Asked) -> Response[bytes]:
-        """Delete the raw reports of one identifier. Deleted is gone: there is no copy."""
+        """Delete the raw reports of an identifier. There is no copy."""
         on_own_host(request, *TELEMETRY_LEVELS)
         limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
@@ -186,7 +181,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @get("/api/telemetry/levels", summary="Levels, endpoints, hosts, fields")
     async def levels() -> Levels:
-        """Return what each level sends, where it goes, which question needs each field, and what is kept and published."""
+        """Return each level's fields, endpoint and questions, and how long data are kept."""
         return described_levels(services.settings.levels, services.settings.level_hosts)
 
     @get(
@@ -195,14 +190,13 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         responses={200: ResponseSpec(AllowList, description="the public lists for this level")},
     )
     async def allowed(request: Asked, level: FromPath[str]) -> Response[bytes]:
-        """Return the public lists from which every string of a report of this level must come."""
-        return respond(request, services.allowed().bodies[taken_level(request, level)])
+        """Return the public lists of strings that reports of this level may contain."""
+        return respond(request, services.allowed().bodies[require_level(request, level)])
 
     return [send_batch, find, delete, levels, allowed]
 
 
 def described_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Levels:
-    """Return the levels as the wire, the catalogue and the settings have them."""
     return Levels(
         schema_versions=list(SCHEMA_VERSIONS),
         listed_from=LISTED_FROM,
@@ -226,7 +220,6 @@ def described_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Lev
 
 
 def _host_name(host: str) -> str | None:
-    """The name in a Host header, without port and in lower case."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -239,4 +232,4 @@ def _identifier(text: bytes) -> str:
     except msgspec.ValidationError as error:
         raise Problem(422, "Send an identifier: 32 digits from 0 to 9 and a to f.", pointer="/identifier") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, "The body is no JSON that can be read.") from error
+        raise Problem(400, "The body is not valid JSON.") from error

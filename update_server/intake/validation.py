@@ -1,8 +1,4 @@
-"""What of a batch is stored: all of it, less what is on no public list; or nothing, and the reason.
-
-Pure functions. The structs of the wire have refused unknown fields and wrong forms before; here are the rules that need the
-clock, the endpoint or the index.
-"""
+"""Validation that needs the clock, the endpoint or the index; the wire structs check the rest (pure)."""
 
 import re
 from datetime import datetime
@@ -33,21 +29,16 @@ from update_server.intake.allowed import Allowed
 from update_server.problems import Problem
 
 SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
-"""Versions that are taken, old ones included: an old client goes on working."""
+"""Accepted versions, including old ones: old clients keep working."""
 
 
 class AcceptedBatch(Struct, frozen=True):
-    """A report to be stored, and what was left out of it."""
-
     report: Report
     left_out: LeftOut
 
 
 def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> AcceptedBatch:
-    """Return what is to be stored of a batch that came to the endpoint of ``level``.
-
-    Raises Problem: 400 for what is no JSON, 422 for JSON that breaks a rule, with a pointer to the field.
-    """
+    """Raises Problem: 400 for invalid JSON, 422 with a pointer to the field for an invalid batch."""
     batch = _decoded(text, level)
     if batch.schema_version not in SCHEMA_VERSIONS or batch.consent.schema_version != batch.schema_version:
         if batch.schema_version > max(SCHEMA_VERSIONS):
@@ -55,7 +46,7 @@ def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> Acce
         if batch.schema_version not in SCHEMA_VERSIONS:
             raise Problem(
                 422,
-                "This schema version is no longer taken: update your client.",
+                "This schema version is no longer accepted: update your client.",
                 pointer="/schema_version",
                 kind="schema-retired",
             )
@@ -83,16 +74,15 @@ def _decoded(text: bytes, level: Level) -> Batch[Any]:
         detail, _, place = str(error).partition(" - at `")
         raise Problem(422, f"{detail}.", pointer=json_pointer(place.rstrip("`")) + _field_named_in(detail)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Problem(400, "The body is no JSON that can be read.") from error
+        raise Problem(400, "The body is not valid JSON.") from error
 
 
 def json_pointer(place: str) -> str:
-    """Return msgspec's ``$.report.plugins[0].name`` as the JSON pointer ``/report/plugins/0/name`` (RFC 6901)."""
+    """Convert msgspec's ``$.report.plugins[0].name`` to the JSON pointer ``/report/plugins/0/name`` (RFC 6901)."""
     return "".join(f"/{part}" for part in re.findall(r"[^.\[\]$]+", place))
 
 
 def _field_named_in(detail: str) -> str:
-    """The last part of the pointer where msgspec names the field in words: one that is missing, or unknown."""
     match = re.search(r"(?:required|unknown) field `([^`]+)`", detail)
     return f"/{match[1]}" if match else ""
 
@@ -102,14 +92,13 @@ def _check_week(week: str, now: datetime) -> None:
         if is_open(week, now):
             return
         ahead = now < start_of(week)
-        detail = f"{week} has not begun yet." if ahead else f"{week} takes no more reports since {closes_at(week):%Y-%m-%d}."
+        detail = f"{week} has not begun yet." if ahead else f"{week} closed for reports on {closes_at(week):%Y-%m-%d}."
     except (InvalidWeekError, OverflowError):
         detail = "There is no such ISO week."
     raise Problem(422, detail, pointer="/report/week")
 
 
 def _on_public_lists(report: BasicReport, allowed: Allowed) -> tuple[BasicReport, LeftOut]:
-    """The report with every string from a public list, and how much was left out."""
     changes: dict[str, Any] = {
         "napari_version": _listed(report.napari_version, allowed.napari_versions, vocabulary.DEVELOPMENT),
         "python_version": _listed(report.python_version, vocabulary.PYTHON_VERSIONS),
@@ -133,7 +122,6 @@ def _listed(value: str, values: frozenset[str] | tuple[str, ...], instead: str =
 
 
 def _listed_plugins(plugins: list[PluginInstall], allowed: Allowed) -> list[PluginInstall]:
-    """Those plugins that are public, in published final versions, under their normalized name, each once."""
     named = {canonicalize_name(plugin.name): plugin.version for plugin in plugins}
     return [PluginInstall(key, version) for key, version in named.items() if version in allowed.plugins.get(key, ())]
 
@@ -154,7 +142,7 @@ def _plain(report: BasicReport) -> dict[str, Any]:
 
 
 def misplaced_field(report: BasicReport, level: Level, schema_version: int) -> tuple[str, str] | None:
-    """Return a field that this schema version must not or must have, and what is wrong with it; None if there is none."""
+    """Return a field that this schema version must not have or lacks, with the error."""
     for described in fields_of(level):
         is_there = getattr(report, described.name) is not UNSET
         if is_there and described.since > schema_version:

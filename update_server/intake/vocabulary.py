@@ -1,7 +1,4 @@
-"""The public lists that live in the repository: every other string of a report becomes ``other``.
-
-The client asks the server for them and applies them before it sends; the server applies them again.
-"""
+"""Public lists, applied by clients and again by the server. Other strings become ``other``."""
 
 from importlib.resources import files
 
@@ -45,6 +42,5 @@ DTYPES = (
 
 
 def napari_commands() -> tuple[str, ...]:
-    """Return the command ids of napari itself, as ``update-server lists napari-commands`` found them in released versions."""
     text = (files("update_server.intake") / "napari_commands.txt").read_text("utf-8")
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))

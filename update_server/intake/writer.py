@@ -1,8 +1,4 @@
-"""Group commit: reports that arrive together share one durable transaction.
-
-An answer goes out only after the commit, so a commit for each would be the limit of what one disk can take. A bounded queue
-keeps memory flat when the store is slow: past it, clients are asked to come again.
-"""
+"""Group commit: one durable transaction for reports that arrive together, behind a bounded queue."""
 
 import asyncio
 import contextlib
@@ -14,27 +10,25 @@ from aggregation.stores.raw import RawStore
 from aggregation.stores.reports import Report, Stored
 from update_server.problems import Problem
 
-MOST_IN_A_TRANSACTION = 200
+MAX_GROUP_SIZE = 200
 RETRY_AFTER_S = 60
 
 log = structlog.get_logger()
 
 
 class ReportWriter:
-    """Stores reports in groups. `run` must be running while `put` is called."""
+    """`run` must be running during `put`."""
 
     def __init__(self, store: RawStore, most_waiting: int = 2000) -> None:
-        """``most_waiting``: reports that may wait for the next commit."""
         self._store = store
         self._queue: asyncio.Queue[tuple[Report, asyncio.Future[Stored]]] = asyncio.Queue(most_waiting)
 
     @property
     def waiting(self) -> int:
-        """How many reports wait for the next commit."""
         return self._queue.qsize()
 
     async def put(self, report: Report) -> Stored:
-        """Store a report, and return what became of it once that is durable. Raises Problem 503."""
+        """Return once the report is durable. Raises Problem 503."""
         future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((report, future))
@@ -43,11 +37,10 @@ class ReportWriter:
         return await future
 
     async def run(self) -> None:
-        """Write what waits, for ever."""
         while True:
             group = [await self._queue.get()]
             with contextlib.suppress(asyncio.QueueEmpty):
-                while len(group) < MOST_IN_A_TRANSACTION:
+                while len(group) < MAX_GROUP_SIZE:
                     group.append(self._queue.get_nowait())
             await self._write(group)
 
@@ -68,7 +61,7 @@ class ReportWriter:
 
 
 def _settle(future: asyncio.Future[Stored], outcome: Stored | Problem) -> None:
-    if future.done():  # the client has left
+    if future.done():  # the client disconnected
         return
     if isinstance(outcome, Problem):
         future.set_exception(outcome)

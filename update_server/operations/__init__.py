@@ -1,1 +1,1 @@
-"""What an operator needs: health, logs, the jobs that run by themselves."""
+"""Operation: health, logs, metrics, scheduled jobs."""

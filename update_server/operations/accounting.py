@@ -1,8 +1,4 @@
-"""One place where every request except files of the index passes: it is counted, and logged if that is asked for.
-
-A line has the method, the endpoint as it is declared (``/api/pypi/{name}``, never the name), the status and the
-milliseconds: no address, no query, no header.
-"""
+"""Middleware that counts, and optionally logs, requests except index files. Logs hold no address, query or header."""
 
 import time
 
@@ -17,14 +13,12 @@ UNKNOWN = "unknown"
 log = structlog.get_logger()
 
 
-def accounted(app: ASGIApp, metrics: Metrics, *, logs_access: bool) -> ASGIApp:
-    """Return ``app`` with its requests counted in ``metrics``, and logged if ``logs_access``."""
-
+def metrics_middleware(app: ASGIApp, metrics: Metrics, *, logs_access: bool) -> ASGIApp:
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
             return
-        began, status = time.perf_counter(), 499  # whoever left before an answer
+        began, status = time.perf_counter(), 499  # the client disconnected
 
         async def noting(message: Message) -> None:
             nonlocal status

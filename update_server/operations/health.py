@@ -1,4 +1,4 @@
-"""Is the process alive, and is it fit to serve? With reasons, for people and for load balancers."""
+"""Liveness and readiness, with reasons, for people and load balancers."""
 
 from collections.abc import Awaitable
 from datetime import datetime
@@ -9,7 +9,7 @@ from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.standing import Standing, broken_promises, failing_jobs, standing
+from aggregation.status import ServiceStatus, broken_promises, failing_jobs, service_status
 from aggregation.stores.raw import RawStore
 from update_server import __version__
 from update_server.index.snapshot import Origin
@@ -18,14 +18,12 @@ from update_server.services import Services
 
 
 class Alive(Struct):
-    """The process answers."""
-
     status: str = "ok"
     version: str = __version__
 
 
 class IndexHealth(Struct):
-    """The index that is served: where it came from, how old it is, how the last refresh ended, what it could not read."""
+    """State of the loaded index: origin, age, result of the last refresh, projects that could not be read."""
 
     origin: str | None
     as_of: str | None
@@ -37,10 +35,10 @@ class IndexHealth(Struct):
 
 
 class Ready(Struct):
-    """``ok``: all is well. ``degraded``: it serves, but someone should look. ``unavailable``: there is no index.
+    """``ok``; ``degraded``: works, but needs attention; ``unavailable``: no index.
 
-    ``preparing``: it serves, and still compresses what it serves. ``overdue``: it serves, and keeps raw reports for longer than
-    it promises: someone must look now.
+    ``preparing``: works, but still compresses answers. ``overdue``: works, but keeps raw reports longer than promised, so
+    someone must act now.
     """
 
     status: str
@@ -50,19 +48,16 @@ class Ready(Struct):
 
 
 def health_handlers(services: Services) -> list[BaseRouteHandler]:
-    """Return the handlers of health."""
-
     @get("/health/live", summary="Is the process alive?")
     async def live() -> Alive:
-        """Answer, and nothing else."""
+        """Return ok."""
         return Alive()
 
     @get("/health/ready", summary="Is the service fit to serve?")
     async def ready() -> Response[Any]:
-        """Return the state of index, stores and jobs: 503 while a start is not finished, without an index or while a promise
-        is broken, else 200.
+        """Return the state of index, stores and jobs: 503 while starting, without an index, or if a promise is broken.
 
-        For alarms. What routes requests should ask `/health/live`: update checks are answered from memory whatever is wrong.
+        For alerts. Load balancers should use `/health/live`: update checks are answered from memory in any case.
         """
         state = await readiness(services)
         headers = {"cache-control": "no-store"}
@@ -74,10 +69,9 @@ def health_handlers(services: Services) -> list[BaseRouteHandler]:
 
 
 async def readiness(services: Services) -> Ready:
-    """Return how fit the service is, with a sentence for everything that is not as it should be.
+    """Update checks work without the stores, so only a missing index means unavailable.
 
-    Only a missing index makes it unavailable: update checks need no store, so a store that is away must not take them along.
-    Raw reports that are older than promised are worth an alarm all the same.
+    Expired raw reports still raise an alert.
     """
     index, reasons, serves = index_health(services)
     reasons += [services.index.notices_error] if services.index.notices_error else []
@@ -88,33 +82,31 @@ async def readiness(services: Services) -> Ready:
             reasons.append(f"The {name} store can't be used: {state}.")
     broken: list[str] = []
     try:
-        weeks_and_jobs = await standing_of(services)
+        weeks_and_jobs = await status_of(services)
         broken = broken_promises(weeks_and_jobs, services.clock.now(), keeps_reports=services.raw is not None)
         reasons += failing_jobs(weeks_and_jobs)
     except (SQLAlchemyError, OSError) as error:
         if not any(state not in ("ok", "switched off") for state in stores.values()):
-            reasons.append(f"How the jobs stand can't be read: {type(error).__name__}.")
+            reasons.append(f"The status of the jobs can't be read: {type(error).__name__}.")
     if serves and not services.is_prepared:
-        preparing = "Answers are being compressed after the start, which takes some seconds."
+        preparing = "Starting: answers are being compressed, which takes some seconds."
         return Ready("preparing", [preparing, *broken, *reasons], index, stores)
     status = "unavailable" if not serves else "overdue" if broken else "degraded" if reasons else "ok"
     return Ready(status, broken + reasons, index, stores)
 
 
-async def standing_of(services: Services) -> Standing:
-    """Return how weeks and jobs stand, as far as this process can see. Raises SQLAlchemyError or OSError."""
-    return await standing(raw_that_lists_weeks(services), services.aggregate, services.clock.now())
+async def status_of(services: Services) -> ServiceStatus:
+    return await service_status(raw_that_lists_weeks(services), services.aggregate, services.clock.now())
 
 
 def raw_that_lists_weeks(services: Services) -> RawStore | None:
-    """The raw store, where this process may know of which weeks there are reports: on PostgreSQL only whoever runs the jobs."""
+    """On PostgreSQL only where the jobs run."""
     if services.settings.jobs and services.jobs_raw is not None:
         return services.jobs_raw
     return services.raw if services.raw is not None and services.raw.web_lists_weeks else None
 
 
 def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
-    """Return the state of the index, what is wrong with it in sentences, and whether there is one."""
     store, now = services.index, services.clock.now()
     reasons = []
     if store.error:
@@ -128,7 +120,7 @@ def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
     index = store.loaded.index
     as_of = index.facts.as_of
     if index.origin is Origin.SEED:
-        reasons.append(f"The index is the shipped one of {instant_text(as_of)}: bare facts, until a refresh succeeds.")
+        reasons.append(f"The index is the shipped one of {instant_text(as_of)}, without texts, until a refresh succeeds.")
     if index.stale:
         reasons.append(f"{len(index.stale)} projects could not be read and are those of an earlier refresh, or missing.")
     health = IndexHealth(

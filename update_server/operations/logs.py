@@ -1,8 +1,4 @@
-"""Log lines: events with fields, as text on a terminal and as JSON elsewhere (structlog).
-
-Nothing that is logged may hold an address, an identifier or the text of a request. The access log (accounting.py) has none
-of it, and tracebacks come without local variables: those of a handler hold all of it.
-"""
+"""Log configuration. Logs must not hold addresses, identifiers or bodies, so tracebacks omit local variables."""
 
 import logging
 import sys
@@ -13,7 +9,6 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure(form: Literal["auto", "json", "text"], level: str) -> None:
-    """Set up logging for the process. ``form`` auto: text where standard error is a terminal."""
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
@@ -28,6 +23,6 @@ def configure(form: Literal["auto", "json", "text"], level: str) -> None:
     structlog.configure(
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        # looked up for each line, so that a progress bar can put lines above itself
+        # look up stderr for each line, so that a progress bar can redirect it
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from aggregation.clock import Clock
-from aggregation.standing import WAS_STOPPED, Standing
+from aggregation.status import WAS_STOPPED, ServiceStatus
 from aggregation.stores.aggregate_tables import AggregationRun
 from update_server.index.files import TABLES
 from update_server.index.store import IndexStore
@@ -28,12 +28,12 @@ class Metrics(Collector):
         self._index = index
         self._clock = clock
         self._waiting = waiting
-        self.standing: Standing | None = None
+        self.status: ServiceStatus | None = None
         self.last_publication: AggregationRun | None = None
         self.registry = CollectorRegistry()
         self.requests = self._counter("requests", "Requests, except files of the index", "endpoint", "status")
         self.reports = self._counter("reports", "Received reports by outcome", "level", "outcome")
-        self.left_out = self._counter("report_entries_left_out", "Plugins and commands on no public list", "kind")
+        self.left_out = self._counter("report_entries_left_out", "Plugins and commands that are on no public list", "kind")
         self.limited = self._counter("requests_limited", "Requests refused by a rate limit")
         files = self._counter("index_files", "Files of the index that were sent; table: update checks", "kind", "status")
         self._files = {(kind, status): files.labels(kind, status) for kind in ("table", "other") for status in (200, 304)}
@@ -50,7 +50,7 @@ class Metrics(Collector):
         """Return the gauges. Unknown values are NaN, which does not look like zero."""
         loaded, refresh = self._index.loaded, self._index.last_refresh
         age = (self._clock.now() - loaded.index.facts.as_of).total_seconds() if loaded else NAN
-        yield GaugeMetricFamily("report_queue_length", "Reports that wait for the next commit", self._waiting())
+        yield GaugeMetricFamily("report_queue_length", "Reports waiting for the next commit", self._waiting())
         yield GaugeMetricFamily("index_age_seconds", "Age of the index", age)
         yield GaugeMetricFamily("index_packages", "Packages of the index; 0: none", len(loaded.packages) if loaded else 0)
         stale = len(loaded.index.stale) if loaded else NAN
@@ -59,8 +59,8 @@ class Metrics(Collector):
         yield GaugeMetricFamily("index_last_refresh_timestamp_seconds", "End of this process's last refresh", ended)
         failed = float(refresh.error is not None) if refresh else NAN
         yield GaugeMetricFamily("index_last_refresh_failed", "Whether this process's last refresh failed: 1, else 0", failed)
-        if self.standing is not None:
-            yield from _of_standing(self.standing)
+        if self.status is not None:
+            yield from _of_status(self.status)
         run = self.last_publication
         published, hidden = (run.cells, run.hidden) if run else (NAN, NAN)
         yield GaugeMetricFamily("last_week_cells_published", "Public numbers of the last published week", published)
@@ -79,7 +79,7 @@ class Metrics(Collector):
         return stop
 
 
-def _of_standing(state: Standing) -> Iterator[GaugeMetricFamily]:
+def _of_status(state: ServiceStatus) -> Iterator[GaugeMetricFamily]:
     def number(weeks: list[object] | list[str] | None) -> float:
         return NAN if weeks is None else len(weeks)
 

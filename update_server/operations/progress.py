@@ -1,4 +1,4 @@
-"""How a long job shows that it is alive: a bar on a terminal, a log line now and then elsewhere."""
+"""Progress of a long job: a bar on a terminal, log lines elsewhere."""
 
 import contextlib
 import time
@@ -18,7 +18,6 @@ log = structlog.get_logger()
 def shown_progress(
     text: str = "reading the plugin index", event: str = "index_building", unit: str = "projects"
 ) -> Iterator[Progress]:
-    """Yield a function to report progress to. ``text``: beside a bar; ``event`` and ``unit``: of the log lines."""
     with progress_bar(text, unit) as bar:
         if bar is not None:
             yield bar

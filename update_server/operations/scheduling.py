@@ -1,4 +1,4 @@
-"""All jobs of the service on one scheduler: the refresh of the index, and those that the aggregation registers."""
+"""Schedules all jobs: index refresh, downloads, and those of the aggregation."""
 
 import asyncio
 from datetime import timedelta
@@ -10,7 +10,7 @@ from aggregation.jobs import JobScheduler
 from aggregation.schedule import register
 from update_server.index.downloads import EVERY_S, refresh_downloads
 from update_server.index.refresh import refresh
-from update_server.operations.health import standing_of
+from update_server.operations.health import status_of
 from update_server.operations.progress import shown_progress
 from update_server.services import Services
 
@@ -20,7 +20,6 @@ log = structlog.get_logger()
 
 
 def make_scheduler(services: Services) -> JobScheduler:
-    """Return a scheduler with every job, not started yet."""
     settings = services.settings
     scheduler = JobScheduler(services.jobs_aggregate, services.clock, settings.data)
 
@@ -42,11 +41,11 @@ def make_scheduler(services: Services) -> JobScheduler:
     return scheduler
 
 
-async def watch_standing(services: Services) -> None:
-    """Show how weeks and jobs stand in the metrics, every half minute, for ever."""
+async def watch_status(services: Services) -> None:
+    """Update the metrics of weeks and jobs."""
     while True:
         try:
-            services.metrics.standing = await standing_of(services)
+            services.metrics.status = await status_of(services)
             services.metrics.last_publication = next(iter(await services.aggregate.last_aggregation_runs(1)), None)
         except (SQLAlchemyError, OSError) as error:
             log.warning("standing_not_read", error=type(error).__name__)
@@ -54,7 +53,7 @@ async def watch_standing(services: Services) -> None:
 
 
 async def watch_snapshot(services: Services) -> None:
-    """Serve what another process refreshed into the same folder: look every half minute, for ever."""
+    """Load indexes that another process refreshed into the same folder."""
     while True:
         try:
             await asyncio.to_thread(services.index.load_if_replaced)

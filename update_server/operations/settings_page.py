@@ -1,4 +1,4 @@
-"""The settings as a table, read from their declarations, so that the page can't differ from the program."""
+"""The table of settings, generated from their declarations."""
 
 from collections.abc import Iterator
 
@@ -12,15 +12,12 @@ from update_server.settings import Settings
 
 
 class DescribedSetting(Struct, frozen=True):
-    """One environment variable."""
-
     name: str
     default: str
     meaning: str
 
 
 def described() -> Iterator[DescribedSetting]:
-    """Return every setting of the service and of the stores, each once."""
     for owner in (Settings, AggregationSettings):
         for name, field in owner.model_fields.items():
             if field.validation_alias is None and name != "aggregation":

@@ -12,7 +12,7 @@ from napari_telemetry.wire import MEANING, TELEMETRY_LEVELS, fields_of
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.catalogue import CATALOGUE, NAPARI, PLUGIN, PYTHON, VERSION, Dimension, Entry
-from aggregation.retention import RETENTION
+from aggregation.status import RETENTION
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
 from update_server.index.coverage import coverage_of, release_support, shown_pythons

@@ -1,4 +1,4 @@
-"""The tables of the aggregate store: public numbers, the record of runs, certificates, and the index that replicas share."""
+"""The tables of the aggregate store."""
 
 import sqlalchemy as sa
 from alembic import op

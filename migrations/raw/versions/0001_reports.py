@@ -1,16 +1,15 @@
-"""The table of raw reports on PostgreSQL, in partitions by week, with the functions by which roles without rights use it.
+"""The partitioned table of raw reports on PostgreSQL, with the functions that roles without rights call.
 
-Dropping a partition deletes a week and leaves nothing behind. The functions run with their owner's rights (``SECURITY
-DEFINER``), so the web process needs none on the table: it can store reports, and find and delete those of an identifier that it
-is given, but it cannot list any.
+The functions are SECURITY DEFINER: the web process can store reports, and find and delete those of a given identifier, but
+can't list any.
 
-``CREATE TABLE … PARTITION OF`` would lock the whole table: the first report of a week would wait for a count that reads another
-week, and all other reports would queue behind it. So `make_partition` creates a table and attaches it.
+``CREATE TABLE ... PARTITION OF`` would lock the whole table: the first report of a week would wait for a count of another
+week, and all reports would queue behind it. So `make_partition` creates a table and attaches it.
 """
 
 from alembic import op
 
-from aggregation.stores.reports import MOST_ENVIRONMENTS
+from aggregation.stores.reports import MAX_ENVIRONMENTS
 
 revision = "0001"
 down_revision = None
@@ -160,7 +159,7 @@ END $$
 """
 
 PUT_IN_ORDER = """
-CREATE FUNCTION put_in_order(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
+CREATE FUNCTION scrub_arrival_order(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     name text := 'reports_' || lower(replace(of_week, '-', '_'));
@@ -192,7 +191,7 @@ FUNCTIONS = {
     "find_reports(text)": FIND,
     "delete_reports(text)": DELETE,
     "delete_reports_before(text)": DELETE_BEFORE,
-    "put_in_order(text)": PUT_IN_ORDER,
+    "scrub_arrival_order(text)": PUT_IN_ORDER,
 }
 
 
@@ -201,7 +200,5 @@ def upgrade() -> None:
     schema = connection.exec_driver_sql("SELECT quote_ident(current_schema())").scalar()
     connection.exec_driver_sql(TABLE)
     for signature, function in FUNCTIONS.items():
-        connection.exec_driver_sql(
-            function.replace("SCHEMA.", f"{schema}.").replace("MOST_ENVIRONMENTS", str(MOST_ENVIRONMENTS))
-        )
+        connection.exec_driver_sql(function.replace("SCHEMA.", f"{schema}.").replace("MAX_ENVIRONMENTS", str(MAX_ENVIRONMENTS)))
         connection.exec_driver_sql(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")

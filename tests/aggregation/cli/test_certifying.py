@@ -96,7 +96,7 @@ def test_a_revoked_key_signs_no_more(command: Command, issued: Path, folder: Pat
     command("keys", "revoke", kid, "--reason", REASON, "--yes")
     assert list((folder / "keys").iterdir()) == []
     assert "keys create" in command("certify", "affinder", "--from", WEEK, "--to", WEEK, code=2).output
-    assert "revoked already" in command("keys", "revoke", kid, "--reason", REASON, "--yes", code=2).output
+    assert "already revoked" in command("keys", "revoke", kid, "--reason", REASON, "--yes", code=2).output
     command("keys", "create")
     command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", str(tmp_path))
 

@@ -15,7 +15,7 @@ def test_run_publishes_what_is_due(command: Command) -> None:
     assert publication | {"cells": 0} == {
         "week": WEEK, "outcome": "published", "cells": 0, "reports": 25, "left_out": 0, "possible_from": None,
     }  # fmt: skip
-    assert "published already" in command("run", "--week", WEEK, "--now", LATER).output
+    assert "already published" in command("run", "--week", WEEK, "--now", LATER).output
     assert "Nothing to do" in command("run", "--now", LATER).output
 
 

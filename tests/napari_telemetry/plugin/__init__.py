@@ -1,1 +1,1 @@
-"""What runs inside napari, without napari and without Qt; `tests.inside_napari` has the rest."""
+"""Tests without napari and Qt; `tests.inside_napari` has the others."""

@@ -1,4 +1,4 @@
-"""Counting of commands and layers, without napari."""
+"""Counting without napari."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def test_events_are_counted_by_week_and_kind() -> None:
     counting.layer("image", Array())
     clock.forward(seconds=-1)
     counting.command("sunday")
-    found = counts_by_week(counting.take())
+    found = counts_by_week(counting.pop_all())
     assert found["2026-W47"].commands == {"sunday": 2}
     assert found["2026-W48"].commands == {"monday": 1}
     assert [(kind.layer, kind.ndim, count) for kind, count in found["2026-W48"].layers.items()] == [("image", 2, 1)]
-    assert counting.take() == []
+    assert counting.pop_all() == []
 
 
 def test_what_was_counted_under_another_consent_is_dropped() -> None:
@@ -50,10 +50,10 @@ def test_what_was_counted_under_another_consent_is_dropped() -> None:
     counting.command("before")
     counting.count_under(2)
     counting.command("after")
-    assert [event for _, event in counting.take()] == ["after"]
+    assert [event for _, event in counting.pop_all()] == ["after"]
     counting.count_under(None)
     counting.command("never")
-    assert counting.take() == []
+    assert counting.pop_all() == []
 
 
 @pytest.mark.promise("nothing-below-the-level")
@@ -66,7 +66,7 @@ def test_below_level_full_nothing_is_counted_or_written(machine: Machine, level:
     session._read()
     session.collector.command("affinder.start")
     session.collector.layer("image", Array())
-    assert session.collector.take() == []
+    assert session.collector.pop_all() == []
     session._flush()
     assert machine.store.exists is (level is not None)
     assert before is None or (machine.folder / FILE).read_bytes() == before
@@ -88,8 +88,6 @@ def test_consent_that_is_withdrawn_while_counting_keeps_nothing_from_before(mach
 
 
 class Hostile:
-    """Raises whatever is asked of it."""
-
     def __getattr__(self, name: str) -> Any:
         raise RuntimeError(name)
 

@@ -1,4 +1,4 @@
-"""A session without napari: snapshots that are true whoever changes what, and a "no" that waits for no server."""
+"""Sessions without napari: snapshots stay current, and a "no" never waits for a server."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_no_while_a_report_is_on_its_way_deletes_it(session: Session, machine:
 def test_a_no_that_cannot_be_saved_is_told_and_nothing_leaves(
     session: Session, machine: Machine, respx_mock: respx.MockRouter
 ) -> None:
-    """A read-only file can neither record a no nor let a report leave: both are writes to it."""
+    """Recording a no and sending a report both need to write the file."""
     taking_server(respx_mock, SERVER)
     machine.consent(Level.BASIC)
     with machine.store._read() as file:
@@ -210,7 +210,6 @@ def test_a_person_is_asked_once_and_whenever_they_want_to(session: Session, mach
 
 
 def test_also_the_third_prompt_says_what_has_changed(session: Session, machine: Machine) -> None:
-    """A person who is asked because more is collected must see what: the last time as well as the first."""
     machine.note_check()
     machine.store.record(ConsentRecord(machine.clock(), Level.BASIC, 0, SERVER, None, "test"))
     for _ in range(3):
@@ -227,7 +226,7 @@ def test_also_the_third_prompt_says_what_has_changed(session: Session, machine: 
 
 def test_settings_that_cannot_be_used_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", "nonsense")
-    session = Session(clients.client_here)
+    session = Session(clients.current_client)
     session.start()
     try:
         wait_until(lambda: session.snapshot.problem is not None)

@@ -70,7 +70,7 @@ def test_what_a_person_wants_is_saved_before_what_comes_after(session: Session, 
     session.on_updates(told.append)
     session.start()
     session.snooze("affinder", "0.5.0", None)
-    session.want_notifications(False)
+    session.set_notifications(False)
     session.check()
     wait_until(lambda: statuses(session).get("affinder") is Status.SNOOZED)
     wait_until(lambda: not session.snapshot.notifies)

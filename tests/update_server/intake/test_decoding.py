@@ -34,4 +34,4 @@ async def test_a_body_is_no_longer_read_once_it_is_too_long() -> None:
     with pytest.raises(Problem) as refused:
         await decoding._read(endless())
     assert refused.value.status == 413
-    assert given <= decoding.MOST_BYTES_SENT / 4096 + 1
+    assert given <= decoding.MAX_BYTES_SENT / 4096 + 1

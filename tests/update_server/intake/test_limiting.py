@@ -100,7 +100,7 @@ def test_no_address_is_kept_and_the_key_changes_every_day() -> None:
 
 
 def test_the_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limiting, "MOST_ADDRESSES", 100)
+    monkeypatch.setattr(limiting, "MAX_COUNTERS", 100)
     limits = AddressLimits("reports", 0, 5, Clock(None))
     assert allowed(limits, "203.0.113.7", 3) == 3
     for number in range(1000):

@@ -20,7 +20,7 @@ from tests.support.processes import reserved_port
 from tests.support.stores import migrated
 from tests.update_server.conftest import NOW
 from update_server.app import create_app
-from update_server.operations.accounting import accounted
+from update_server.operations.accounting import metrics_middleware
 from update_server.services import Services
 from update_server.settings import Settings
 
@@ -38,7 +38,7 @@ async def asking(folder: Path, **changes: Any) -> AsyncIterator[tuple[httpx.Asyn
             await migrated(store, url)
     app = create_app(settings)
     services: Services = app.state.services
-    counted: Any = accounted(app, services.metrics, logs_access=settings.access_log)
+    counted: Any = metrics_middleware(app, services.metrics, logs_access=settings.access_log)
     async with app.lifespan(), httpx.AsyncClient(transport=httpx.ASGITransport(counted), base_url="http://test") as client:
         yield client, services
 

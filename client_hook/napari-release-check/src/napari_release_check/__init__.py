@@ -1,3 +1,3 @@
-"""Checks before a napari plugin is released: who could install it, and who no longer could."""
+"""Check a release of a napari plugin: who can install it, and who no longer can."""
 
 __version__ = "0.1.0"

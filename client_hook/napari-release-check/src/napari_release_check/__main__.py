@@ -1,7 +1,4 @@
-"""The command ``python -m napari_release_check dist/*``.
-
-Exit codes: 0 fine, or warnings only; 1 it should not be released (with --strict also for a warning); 2 a file can't be read.
-"""
+"""The command ``python -m napari_release_check dist/*``."""
 
 from __future__ import annotations
 
@@ -21,11 +18,10 @@ from napari_release_check.public import Public, Services, look_up
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit code."""
     options = _parser().parse_args(arguments)
     paths = [path for path in options.files if path.name.endswith((".whl", ".tar.gz"))]
     if not paths:
-        print("No wheel (.whl) or source distribution (.tar.gz) was named. Build first: python -m build", file=sys.stderr)
+        print("No wheel (.whl) or source distribution (.tar.gz) was given. Build first: python -m build", file=sys.stderr)
         return 2
     try:
         files = [read(path) for path in paths]
@@ -55,16 +51,16 @@ def _parser() -> argparse.ArgumentParser:
         prog="napari-release-check",
         description="Check a release of a napari plugin before it is published: who can install it, and who no longer can. "
         "Reads metadata only and runs nothing.",
-        epilog="Exit codes: 0 fine, or warnings only; 1 it should not be released; 2 a file can't be read.",
+        epilog="Exit codes: 0 no errors; 1 errors, or warnings with --strict; 2 a file can't be read.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="wheels and source distributions, such as dist/*")
     parser.add_argument("--server", default="", help="a napari update service, for the number of people on each Python")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 for a warning, too")
-    parser.add_argument("--offline", action="store_true", help="compare with nothing")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+    parser.add_argument("--offline", action="store_true", help="do not compare with public releases")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     parser.add_argument(
         "--github", action="store_true", default=os.environ.get("GITHUB_ACTIONS") == "true",
-        help="print annotations for GitHub. Default: in its actions",
+        help="print annotations. Default: on in GitHub Actions",
     )  # fmt: skip
     parser.add_argument("--upstream", default="", help="one base URL in place of PyPI, napari's index and pypistats.org")
     parser.add_argument("--version", action="version", version=__version__)
@@ -78,16 +74,14 @@ def _print(report: Report) -> None:
     for finding in report.findings:
         print(f"  {finding.level}: {finding.text}")
     if not report.findings:
-        print("  Nothing is wrong.")
+        print("  No problems found.")
 
 
 def _escaped(text: str) -> str:
-    """Text of an annotation, in which these three characters end or escape something."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def run() -> None:
-    """Run the command and end with its exit code."""
     sys.exit(main())
 
 

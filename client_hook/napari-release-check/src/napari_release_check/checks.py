@@ -1,4 +1,4 @@
-"""What a release changes for its users: pure functions from files and public facts to findings."""
+"""Compare a release with public facts. Pure functions."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from napari_release_check.files import BuiltFile, admits_napari, napari_requirem
 from napari_release_check.public import Public
 
 OLDEST = 8
-"""The oldest minor of Python 3 that is looked at."""
-LISTED = 12
-"""Commands that are named in a sentence."""
+MAX_LISTED_COMMANDS = 12
 
 
 @dataclass(frozen=True)
 class Finding:
-    """``level``: error, warning or notice. ``code``: for programs. ``text``: what it is, and what to do."""
+    """``level``: error, warning or notice. ``code``: for programs."""
 
     level: str
     code: str
@@ -28,7 +26,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Dropped:
-    """A Python on which the last release can be installed and this one can't. ``people``, ``downloads``: None if not known."""
+    """A Python that the last release supports and this one does not. None if unknown."""
 
     python: str
     people: int | None
@@ -37,7 +35,7 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is said of a release. ``compared_with``: the version before; None if there is none, or it isn't known."""
+    """The result. ``compared_with``: the previous version, if known."""
 
     name: str
     version: str
@@ -49,32 +47,31 @@ class Report:
 
     @property
     def has_errors(self) -> bool:
-        """Whether this should not be released."""
         return any(finding.level == "error" for finding in self.findings)
 
 
 def newest_python(today: date) -> int:
-    """Return the newest minor of CPython 3 that is out: one each October since 3.9 (PEP 602)."""
+    """Return the newest minor of CPython 3: a new one each October since 3.9 (PEP 602)."""
     return today.year - 2011 - (today.month < 10)
 
 
 def check(files: Sequence[BuiltFile], public: Public, today: date) -> Report:
-    """Return what is to be said of the files of one release. ``today``: decides which Pythons are out."""
+    """Check the files of one release. ``today`` decides which Pythons are out."""
     newest = newest_python(today)
     minors = range(OLDEST, newest + 1)
     fits = _fits(((file.filename, file.requires_python) for file in files), minors)
     requirements = napari_requirements(files)
-    findings = [*_of_files(files), *_of_version(files[0], public), *_of_pythons(files, fits, newest)]
+    findings = [*_check_files(files), *_of_version(files[0], public), *_of_pythons(files, fits, newest)]
     dropped: list[Dropped] = []
     if public.last is not None:
         before = _fits(public.last.files, minors)
         dropped = [_dropped(minor, public) for minor in sorted(before - fits)]
-        findings += _of_last(files, public, dropped)
+        findings += _compare_with_last(files, public, dropped)
     if fits and public.newest_napari is not None and not admits_napari(requirements, public.newest_napari, fits):
         findings.append(
             Finding(
                 "warning", "excludes-napari",
-                f"It can't be installed beside napari {public.newest_napari}, the newest. If it works there, raise the bound.",
+                f"It can't be installed with napari {public.newest_napari}, the newest. If it works there, raise the bound.",
             )
         )  # fmt: skip
     if public.unknown:
@@ -96,11 +93,11 @@ def _fits(files: Iterable[tuple[str, str]], minors: Iterable[int]) -> set[int]:
     return {minor for name, requires in files for minor in pythons_of(name, requires, minors)}
 
 
-def _of_files(files: Sequence[BuiltFile]) -> Iterator[Finding]:
+def _check_files(files: Sequence[BuiltFile]) -> Iterator[Finding]:
     if len({(file.name, file.version) for file in files}) > 1:
         names = ", ".join(sorted({f"{file.name} {file.version}" for file in files}))
         yield Finding(
-            "error", "several-releases", f"These are files of several releases: {names}. Name those of one, or empty dist/."
+            "error", "several-releases", f"These files are of several releases: {names}. Pass those of one, or empty dist/."
         )
     if not any(file.filename.endswith(".whl") for file in files):
         yield Finding("notice", "no-wheel", "There is no wheel: napari's index reads manifests from wheels only.")
@@ -115,24 +112,22 @@ def _of_version(file: BuiltFile, public: Public) -> Iterator[Finding]:
     newest = public.last.version if public.last else None
     if version in public.versions:
         yield Finding(
-            "error", "published", f"{version} is on PyPI already: a release can't be replaced. Choose a higher version."
+            "error", "published", f"{version} is already on PyPI, where a release can't be replaced. Choose a higher version."
         )
     elif newest is not None and version < newest:
-        yield Finding(
-            "warning", "not-newer", f"{version} is not newer than {newest}, so no one will be offered it as an update."
-        )
+        yield Finding("warning", "not-newer", f"{version} is not newer than {newest}, so it will not be offered as an update.")
 
 
 def _of_pythons(files: Sequence[BuiltFile], fits: set[int], newest: int) -> Iterator[Finding]:
     if not fits:
-        yield Finding("error", "no-python", f"It can be installed on no Python from 3.{OLDEST} to 3.{newest}.")
+        yield Finding("error", "no-python", f"No Python from 3.{OLDEST} to 3.{newest} can install it.")
         return
     admitted = {minor for file in files for minor in pythons_of("x-1.tar.gz", file.requires_python, range(OLDEST, newest + 2))}
     if admitted and newest + 1 not in admitted:
         pythons = ", ".join(f"3.{minor}" for minor in range(max(admitted) + 1, newest + 2))
         yield Finding(
             "warning", "upper-bound",
-            f"Requires-Python ({files[0].requires_python}) keeps out Python {pythons}: people there get an older "
+            f"Requires-Python ({files[0].requires_python}) excludes Python {pythons}: people there get an older "
             "release, even if this one works.",
         )  # fmt: skip
     if missing := sorted(admitted - fits - {newest + 1}):
@@ -143,7 +138,7 @@ def _of_pythons(files: Sequence[BuiltFile], fits: set[int], newest: int) -> Iter
         )  # fmt: skip
 
 
-def _of_last(files: Sequence[BuiltFile], public: Public, dropped: Sequence[Dropped]) -> Iterator[Finding]:
+def _compare_with_last(files: Sequence[BuiltFile], public: Public, dropped: Sequence[Dropped]) -> Iterator[Finding]:
     last = public.last
     assert last is not None
     if dropped:
@@ -151,11 +146,13 @@ def _of_last(files: Sequence[BuiltFile], public: Public, dropped: Sequence[Dropp
         yield Finding(
             "warning",
             "drops-python",
-            f"{last.version} can be installed on these, and this can't: Python {pythons}. People there keep {last.version}.",
+            f"{last.version} supports Python {pythons}, and this release does not. People there keep {last.version}.",
         )
     commands = [file.commands for file in files if file.commands is not None]
     if last.commands and commands and (gone := sorted(last.commands - frozenset().union(*commands))):
-        names = ", ".join(gone[:LISTED]) + (f" and {len(gone) - LISTED} more" if len(gone) > LISTED else "")
+        names = ", ".join(gone[:MAX_LISTED_COMMANDS]) + (
+            f" and {len(gone) - MAX_LISTED_COMMANDS} more" if len(gone) > MAX_LISTED_COMMANDS else ""
+        )
         yield Finding(
             "warning", "commands",
             f"Commands of {last.version} are gone or renamed: {names}. Shortcuts and scripts that use them stop working.",

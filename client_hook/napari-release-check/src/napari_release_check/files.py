@@ -1,4 +1,4 @@
-"""What the files of a release say of themselves. Only metadata is read; nothing of them runs."""
+"""Read the metadata of release files, without running anything."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ UNREADABLE = (
     OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,  # NotImplementedError, RecursionError
     zipfile.BadZipFile, zlib.error, tarfile.TarError, ConfigError, yaml.YAMLError,
 )  # fmt: skip
-"""What damaged, encrypted and odd archives raise."""
+"""Raised by damaged, encrypted or odd archives."""
 
 
 class UnreadableFileError(Exception):
-    """A file that is not a wheel or source distribution that can be read; the message says why."""
+    """A file that cannot be read as a wheel or source distribution."""
 
 
 @dataclass(frozen=True)
 class BuiltFile:
-    """One file of a release. ``commands``: ids in its manifest; None if that is not known, as of a source distribution."""
+    """``commands``: ids in the manifest; None if unknown, as for a source distribution."""
 
     filename: str
     name: str
@@ -62,7 +62,7 @@ class BuiltFile:
 
 
 def read(path: Path) -> BuiltFile:
-    """Return what a wheel or a source distribution says of itself. Raises UnreadableFileError."""
+    """Read a wheel or a source distribution. Raises UnreadableFileError."""
     try:
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as archive:
@@ -124,7 +124,7 @@ def _described(path: Path, metadata: str | None, commands: frozenset[str] | None
 
 
 def command_ids(manifest: Any) -> frozenset[str]:
-    """Return the ids of the commands of a manifest; none of anything that isn't one."""
+    """Return the command ids of a manifest; empty if it is not one."""
     contributions = manifest.get("contributions") if isinstance(manifest, dict) else None
     commands = contributions.get("commands") if isinstance(contributions, dict) else None
     return (
@@ -135,7 +135,7 @@ def command_ids(manifest: Any) -> frozenset[str]:
 
 
 def pythons_of(filename: str, requires_python: str, minors: Iterable[int]) -> set[int]:
-    """Return the minors of CPython 3 that can install a file, on some platform; none for a name that pip would not take."""
+    """Return the minors of CPython 3 that can install a file on some platform; empty for invalid names."""
     try:
         tags = parse_wheel_filename(filename)[3] if filename.endswith(".whl") else None
         if tags is None:
@@ -153,7 +153,6 @@ def pythons_of(filename: str, requires_python: str, minors: Iterable[int]) -> se
 
 @cache
 def _pairs(minor: int) -> frozenset[tuple[str, str]]:
-    """The interpreter and ABI tags that a Python takes."""
     own = cpython_tags((3, minor), platforms=["any"])
     generic = compatible_tags((3, minor), f"cp3{minor}", ["any"])
     return frozenset(_pair(tag) for tag in (*own, *generic))
@@ -164,7 +163,6 @@ def _pair(tag: Tag) -> tuple[str, str]:
 
 
 def napari_requirements(files: Sequence[BuiltFile]) -> list[Requirement]:
-    """Return the requirements of the files on napari, without those of an extra."""
     found = []
     for text in dict.fromkeys(text for file in files for text in file.requires_dist):
         try:
@@ -177,7 +175,7 @@ def napari_requirements(files: Sequence[BuiltFile]) -> list[Requirement]:
 
 
 def admits_napari(requirements: Sequence[Requirement], napari: Version, minors: Iterable[int]) -> bool:
-    """Whether a release can be installed beside a napari, on any of these Pythons and any platform."""
+    """Whether a release can be installed with a napari, on any of these Pythons and platforms."""
     return any(
         all(
             one.specifier.contains(napari)

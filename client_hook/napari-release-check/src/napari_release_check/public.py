@@ -1,4 +1,4 @@
-"""Public facts about the last release: files on PyPI, the manifest in napari's index, downloads and people by Python."""
+"""Public facts about the last release: files, manifest, downloads and people by Python."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ MAX_BYTES = 32 * 2**20
 
 T = TypeVar("T")
 Releases = dict[Version, list[tuple[str, str, bool]]]
-"""The files of each version: name, Requires-Python, and whether it is yanked."""
+"""Files by version: name, Requires-Python, and whether it is yanked."""
 
 
-class OfflineError(Exception):
-    """A service that gave no answer; the message says which."""
+class ServiceError(Exception):
+    """A service did not respond; the message names it."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """Base URLs. ``numbers``: of a napari update service, for counts of people; empty for none."""
+    """Base URLs. ``numbers``: a napari update service with counts of people, or empty."""
 
     pypi: str = "https://pypi.org"
     index: str = "https://api.napari.org"
@@ -49,7 +49,7 @@ class Services:
 
 @dataclass(frozen=True)
 class LastRelease:
-    """The newest final release: its files, as name and Requires-Python, and the ids of its commands, None if not known."""
+    """``files``: name and Requires-Python. ``commands``: ids, None if unknown."""
 
     version: Version
     files: tuple[tuple[str, str], ...]
@@ -58,10 +58,8 @@ class LastRelease:
 
 @dataclass(frozen=True)
 class Public:
-    """Public facts about a plugin.
-
-    ``versions``: all that were published, including yanked ones. ``people`` (at least, in one week) and ``downloads`` (percent
-    of 30 days) by Python, such as ``3.12``. ``unknown``: what could not be read, in sentences.
+    """``versions``: all published ones, also yanked. ``people`` (minimum, in one week) and ``downloads`` (percent in 30 days):
+    by Python, such as ``3.12``. ``unknown``: what could not be read, as sentences.
     """
 
     versions: frozenset[Version] = frozenset()
@@ -73,20 +71,16 @@ class Public:
 
 
 def look_up(name: str, services: Services) -> Public:
-    """Return what is public of a plugin, as far as it can be read."""
     unknown: list[str] = []
 
     def tried(base: str, path: str, parse: Callable[[Any], T], instead: T) -> T:
-        """What an answer says; ``instead`` if there is none, or none that can be read."""
         try:
             answer = _json(base + path)
             return instead if answer is None else parse(answer)
-        except OfflineError as error:
+        except ServiceError as error:
             unknown.append(str(error))
         except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            unknown.append(
-                f"{urllib.parse.urlsplit(base).netloc} gave an answer to {path.partition('?')[0]} that can't be read."
-            )
+            unknown.append(f"{urllib.parse.urlsplit(base).netloc} sent an unreadable response to {path.partition('?')[0]}.")
         return instead
 
     key = urllib.parse.quote(canonicalize_name(name), safe="")
@@ -107,27 +101,27 @@ def look_up(name: str, services: Services) -> Public:
 
 
 def _json(url: str) -> Any:
-    """Return a JSON answer, or None for 404. Raises OfflineError, and ValueError for anything but JSON."""
+    """Return JSON, or None for 404. Raises OfflineError, and ValueError if it is not JSON."""
     accept = "application/vnd.pypi.simple.v1+json, application/json;q=0.9"
     headers = {"Accept": accept, "User-Agent": f"napari-release-check/{__version__}"}
     host = urllib.parse.urlsplit(url).netloc
     try:
-        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - https, or what the caller named
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - https, or the caller's URL
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             body = answer.read(MAX_BYTES)
             if answer.length:
-                raise OfflineError(f"{host} broke off its answer.")
+                raise ServiceError(f"{host} sent an incomplete response.")
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return None
-        raise OfflineError(f"{host} answered {error.code}.") from error
+        raise ServiceError(f"{host} answered {error.code}.") from error
     except (OSError, http.client.HTTPException) as error:
-        raise OfflineError(f"{host} can't be reached: {getattr(error, 'reason', error)}.") from error
+        raise ServiceError(f"{host} can't be reached: {getattr(error, 'reason', error)}.") from error
     return json.loads(body)
 
 
 def _releases(page: Any) -> Releases:
-    """The files of each version on a page of PyPI's simple API."""
+    """Read a page of PyPI's simple API."""
     found: Releases = {}
     for file in page["files"]:
         name = str(file.get("filename"))
@@ -140,7 +134,7 @@ def _releases(page: Any) -> Releases:
 
 
 def _finals(releases: Releases) -> list[Version]:
-    """Final versions with a file that is not yanked, oldest first."""
+    """Return final versions with a file that is not yanked, oldest first."""
     return sorted(
         version for version, files in releases.items() if not version.is_prerelease and not all(file[2] for file in files)
     )
@@ -152,7 +146,7 @@ def _people(answer: Any) -> dict[str, int]:
 
 
 def _downloads(answer: Any) -> dict[str, float]:
-    """Percent of downloads by Python, in the last 30 days that are there, without those that name none."""
+    """Return percent of downloads by known Python, in the last 30 days with data."""
     days = sorted({str(row["date"]) for row in answer["data"]})[-30:]
     counted: Counter[str] = Counter()
     for row in answer["data"]:

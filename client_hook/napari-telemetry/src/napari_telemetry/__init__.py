@@ -4,12 +4,12 @@
 >>> napari_telemetry.status().decision.level         # reads only
 <Level.NONE: 'none'>
 
-Importing this package loads no library: each is loaded when it is used.
+Importing this package loads no library: each is loaded when used.
 """
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # importing typing would cost more than all of this
+TYPE_CHECKING = False  # importing typing would cost more than this module
 if TYPE_CHECKING:
     from typing import Any
 
@@ -20,7 +20,7 @@ __all__ = ["__version__", "attach", "send_if_due", "status"]
 
 
 def send_if_due(deadline_s: float) -> None:
-    """Send the report that is due, if there is consent and it is time. Never raises.
+    """Send the due report if there is consent. Never raises.
 
     napari-update-hook calls this with its checks. ``deadline_s``: seconds it may take.
     """
@@ -30,29 +30,29 @@ def send_if_due(deadline_s: float) -> None:
 
 
 def status(*, server: str | None = None) -> Status:
-    """Return the effective level and why, what is waiting, and problems with advice. Raises SettingsError."""
-    from napari_telemetry.client import client_here
+    """Return the effective level and why, pending reports, and problems with advice. Raises SettingsError."""
+    from napari_telemetry.client import current_client
 
-    return client_here(server).status(check_health=True)
+    return current_client(server).status(check_health=True)
 
 
 def attach(viewer: Any) -> None:
-    """Show the state of telemetry in the window of a viewer, and count while level full is in effect.
+    """Show the telemetry status in a viewer's window, and count at level full. Never raises.
 
-    ``viewer``: a ``napari.Viewer``. Never raises, and may be called again.
+    ``viewer``: a ``napari.Viewer``.
     """
     try:
         from napari_telemetry.plugin.instance import get_instance
 
         get_instance().add(viewer)
-    except Exception:  # napari starts, whatever is wrong here
+    except Exception:  # must not stop napari from starting
         import logging
 
         logging.getLogger("napari_telemetry").debug("not attached", exc_info=True)
 
 
 def ask(viewer: Any) -> None:
-    """Attach, and ask now what may be sent, if that is due: after a person installed this package. Never raises."""
+    """Attach, and show the consent dialog if it is due. Never raises."""
     attach(viewer)
     try:
         from napari_telemetry.plugin.instance import get_instance

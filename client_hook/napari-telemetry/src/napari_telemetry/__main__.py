@@ -1,4 +1,4 @@
-"""``python -m napari_telemetry`` is the command ``napari-telemetry``."""
+"""Run the command: ``python -m napari_telemetry``."""
 
 from napari_telemetry.cli import main
 

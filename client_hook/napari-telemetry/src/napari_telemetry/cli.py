@@ -1,4 +1,4 @@
-"""The command ``napari-telemetry``: what it prints, and its exit codes."""
+"""The command line: ``napari-telemetry``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from napari_update_hook.state import parsed_duration
 from napari_update_hook.terminal import is_interactive, out, plain, plain_lines, say, say_command, say_json, waiting, warn
 
 from napari_telemetry import __version__, words
-from napari_telemetry.client import TelemetryClient, client_here
+from napari_telemetry.client import TelemetryClient, current_client
 from napari_telemetry.consent_rules import changes_since
 from napari_telemetry.sending import run
 from napari_telemetry.transport import Transport
@@ -27,7 +27,7 @@ app = new_app(
     "sent unless you agree: `napari-telemetry consent --help`.",
     "0 done, 1 failure, 2 wrong use, 3 the server cannot be reached",
 )
-consent_app = typer.Typer(help="Choose what may be sent: none, basic, middle or full. Without an answer, nothing is.",
+consent_app = typer.Typer(help="Choose what may be sent: none, basic, middle or full. Nothing is sent until you agree.",
                           no_args_is_help=True)  # fmt: skip
 app.add_typer(consent_app, name="consent")
 ForOption = Annotated[str | None, typer.Option("--for", help="For how long: 90d, 12w, 3m. Default: until you change it.")]
@@ -38,11 +38,11 @@ LevelOption = Annotated[
 
 @app.command()
 def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show the effective level and why, what is sent next, and problems. Sends nothing and writes nothing.
+    """Show the effective level and why, the next report, and problems. Sends and writes nothing.
 
-    Exit code 1: something is wrong with the file of this program, and it says what to do.
+    Exit code 1: the state file has a problem; the output says what to do.
     """
-    client = client_here(server)
+    client = current_client(server)
     now = client.status(check_health=True)
     if as_json:
         say_json({
@@ -64,13 +64,13 @@ def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
 
 
 def _file_text(client: TelemetryClient) -> str:
-    return f"{client.store.path}{'' if client.store.exists else ' (does not exist: nothing was written)'}"
+    return f"{client.store.path}{'' if client.store.exists else ' (not created yet)'}"
 
 
 @consent_app.command()
 def ask(server: ServerOption = None, duration: ForOption = None) -> None:
-    """Explain the levels, show what each would send from here, and ask. Without an answer nothing is sent."""
-    client = client_here(server)
+    """Explain the levels, show what each would send, and ask. Nothing is sent unless you agree."""
+    client = current_client(server)
     now = client.status()
     if (opt_out := client.settings.opt_out()) is not None:
         warn(f"Telemetry is off whatever you answer: {opt_out}.")
@@ -89,7 +89,7 @@ def ask(server: ServerOption = None, duration: ForOption = None) -> None:
     if not is_interactive():
         say("To answer: napari-telemetry consent set none, basic, middle or full")
         return
-    client.claim_prompt()  # without an answer, napari asks again in 30 days
+    client.claim_prompt()  # unanswered, napari asks again in 30 days
     answer = typer.prompt("none, basic, middle or full? Press Enter to decide later", default="", show_default=False).strip()
     if not answer:
         say("Nothing is sent. You can answer at any time: napari-telemetry consent set LEVEL")
@@ -108,14 +108,14 @@ def set_level(
     duration: ForOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record your answer, for this environment and this server. Nothing is sent by it."""
-    _set(client_here(server), level, duration, "napari-telemetry consent set", as_json)
+    """Record your answer for this environment and server. Sends nothing."""
+    _set(current_client(server), level, duration, "napari-telemetry consent set", as_json)
 
 
 @app.command()
 def off(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """End your consent: nothing is sent any more. The same as: consent set none"""
-    _set(client_here(server), Level.NONE, None, "napari-telemetry off", as_json)
+    """Withdraw your consent: nothing more is sent. Same as: consent set none"""
+    _set(current_client(server), Level.NONE, None, "napari-telemetry off", as_json)
 
 
 def _set(client: TelemetryClient, level: Level, duration: str | None, means: str, as_json: bool = False) -> None:
@@ -143,8 +143,8 @@ def _set(client: TelemetryClient, level: Level, duration: str | None, means: str
 
 @consent_app.command()
 def show(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show your answers in this environment, and the effective level."""
-    now = client_here(server).status()
+    """Show your answers in this environment and the effective level."""
+    now = current_client(server).status()
     if as_json:
         say_json({"level": now.decision.level, "reason": now.decision.reason, "history": _plain(now.view.history)})
         return
@@ -161,8 +161,8 @@ def difference(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which fields are collected now that were not when you answered. With --since 0, every field."""
-    record = client_here(server).status().view.consent
+    """Show the fields added since you answered. With --since 0, every field."""
+    record = current_client(server).status().view.consent
     version = since if since is not None else (record.schema_version if record else 0)
     changes = changes_since(version)
     if as_json:
@@ -176,8 +176,8 @@ def difference(
 
 @app.command()
 def preview(server: ServerOption = None, level: LevelOption = None, as_json: JsonOption = False) -> None:
-    """Print exactly the JSON that the next check would send. Nothing is sent. With --json, byte for byte."""
-    client = client_here(server)
+    """Print the JSON that the next check would send, without sending it. With --json, byte for byte."""
+    client = current_client(server)
     if level is Level.NONE:
         say_json(None) if as_json else say(MEANING[level])
     elif level is not None:
@@ -195,11 +195,11 @@ def preview(server: ServerOption = None, level: LevelOption = None, as_json: Jso
 
 @app.command()
 def sent(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show what was sent from this environment: each request's JSON, its time, and the server's receipt.
+    """Show what was sent from this environment: JSON, time and receipt of each request.
 
-    It is kept as long as a server can have it, 60 days after its week began.
+    It is kept for as long as a server may store it: 60 days from the start of the week.
     """
-    batches = client_here(server).status().view.sent
+    batches = current_client(server).status().view.sent
     if as_json:
         say_json(_plain(batches))
     else:
@@ -208,8 +208,8 @@ def sent(server: ServerOption = None, as_json: JsonOption = False) -> None:
 
 @app.command("id")
 def show_ids(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show under which pseudonyms your reports go, and how they are made."""
-    now = client_here(server).status()
+    """Show your pseudonyms and how they are made."""
+    now = current_client(server).status()
     if as_json:
         known = [{"week": one.week, "level": one.level, "server": one.server, "identifier": one.identifier}
                  for one in now.view.identifiers]  # fmt: skip
@@ -221,9 +221,9 @@ def show_ids(server: ServerOption = None, as_json: JsonOption = False) -> None:
 
 @app.command("server-copy")
 def server_copy(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Ask the servers what they hold of you, and print it. One request for each week's identifier."""
-    with waiting("Asking what is stored"), Transport(DEADLINE_S) as transport:
-        copies = run(client_here(server).server_copies(), transport.exchange)
+    """Show what the servers store about you. Sends one request for each weekly identifier."""
+    with waiting("Asking the servers"), Transport(DEADLINE_S) as transport:
+        copies = run(current_client(server).server_copies(), transport.exchange)
     if as_json:
         say_json(_plain(copies))
     else:
@@ -233,14 +233,14 @@ def server_copy(server: ServerOption = None, as_json: JsonOption = False) -> Non
 
 @app.command()
 def forget(server: ServerOption = None, yes: YesOption = False, as_json: JsonOption = False) -> None:
-    """Delete all reports that servers hold of you, and their copies here; send nothing more for those weeks.
+    """Delete all your reports, on the servers and here, and send nothing more for those weeks.
 
-    It applies to every environment of your account, also after consent ended. Exit code 1: something could not be deleted yet.
+    Applies to every environment of your account, even after consent ended. Exit code 1: not everything could be deleted yet.
     """
     if not yes and not (is_interactive() and typer.confirm(words.FORGET, default=False)):
         say("Nothing was deleted." + ("" if is_interactive() else " Not a terminal: pass --yes."))
         raise typer.Exit(FAILURE)
-    _forget(client_here(server), as_json)
+    _forget(current_client(server), as_json)
 
 
 def _forget(client: TelemetryClient, as_json: bool = False) -> None:
@@ -255,11 +255,10 @@ def _forget(client: TelemetryClient, as_json: bool = False) -> None:
 
 
 def _offer_to_forget(client: TelemetryClient) -> None:
-    """After consent ended: offer to delete what servers still hold."""
     weeks = sorted({one.week for one in client.status().view.identifiers})
     if not weeks:
         return
-    say(f"Servers may still hold your reports of {', '.join(weeks)}. They are deleted 60 days after their week began.")
+    say(f"Servers may still store your reports of {', '.join(weeks)}. Each is deleted 60 days after its week began.")
     if is_interactive() and typer.confirm("Delete them now?", default=False):
         _forget(client)
     else:
@@ -275,5 +274,4 @@ def _plain(value: Any) -> Any:
 
 
 def main() -> None:
-    """Run the command."""
     run_app(app)

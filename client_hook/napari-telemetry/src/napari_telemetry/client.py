@@ -1,4 +1,4 @@
-"""The telemetry of one environment, with everything that it needs put together: for the command, the windows and programs."""
+"""Telemetry of one environment."""
 
 from __future__ import annotations
 
@@ -28,33 +28,28 @@ from napari_telemetry.consent_rules import (
     open_prompt,
     prompt_due,
 )
-from napari_telemetry.environment import environment_pseudonym, identifier, info_of, new_secret
+from napari_telemetry.environment import environment_info, environment_pseudonym, identifier, new_secret
 from napari_telemetry.preferences import maximum_level
-from napari_telemetry.report import ReportKey, assumed_allow_list, build_batch
+from napari_telemetry.report import ReportKey, build_batch, estimated_allow_list
 from napari_telemetry.sending import Sender, SendResult, Steps, run
 from napari_telemetry.settings import TelemetrySettings, settings_from
 from napari_telemetry.store import Counts, PreparedBatch, SentBatch, Store, View
-from napari_telemetry.transport import Request, Transport, decoded
+from napari_telemetry.transport import Request, Transport, decode_answer
 from napari_telemetry.weeks import week_of
 from napari_telemetry.wire import SCHEMA_VERSION, FoundReports, IdentifierQuery, Level, StoredReport
 
 DEADLINE_S = 4.5
-"""For everything that sending a report does on the network: half of an update check."""
+"""Network time of a send: half of an update check."""
 
 
 class ServerCopy(Struct, frozen=True):
-    """What a server holds of one identifier, or why that is not known."""
-
     asked: SentBatch
     reports: list[StoredReport] = []
     problem: str | None = None
 
 
 class Forgotten(Struct, frozen=True):
-    """What was deleted. ``on_servers``: reports; ``requests``, ``drafts``: kept here; ``problems``: what was not, and why.
-
-    ``weeks``: (service, week) of which nothing is sent any more.
-    """
+    """``on_servers``: reports; ``requests``, ``drafts``: local copies; ``weeks``: blocked (service, week) pairs."""
 
     on_servers: int
     requests: int
@@ -64,10 +59,10 @@ class Forgotten(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True):
-    """Effective level and why, what is waiting, and problems with advice.
+    """Effective level and why, pending reports, and problems with advice.
 
-    ``prompt``: what there is to ask; ``is_prompt_due``: whether to ask now, without a request. ``identifier``,
-    ``environment``: this week's pseudonyms, None without consent.
+    ``prompt``: the open question; ``is_prompt_due``: whether to ask now, unrequested. ``identifier``, ``environment``: this
+    week's pseudonyms, None without consent.
     """
 
     settings: TelemetrySettings
@@ -83,10 +78,7 @@ class Status(Struct, frozen=True):
 
 
 class TelemetryClient:
-    """Telemetry of one environment. ``system``: see `environment.info_of`. ``deadline``: seconds that sending may take.
-
-    Keeps the seam file of napari-update-hook in step with the consent: see `napari_update_hook.seam`.
-    """
+    """Keeps the seam file in step with the consent: see `napari_update_hook.seam`."""
 
     def __init__(
         self,
@@ -105,7 +97,7 @@ class TelemetryClient:
         self.sender = Sender(settings, store, environment, self._listed, self._is_installed, self.takes_reports, system)
 
     def status(self, *, check_health: bool = False) -> Status:
-        """Return how everything stands. Reads only, and raises nothing. ``check_health``: look at every page of the file."""
+        """Never writes or raises. ``check_health``: check every page of the file."""
         view, problem, service, now = View(), None, self.settings.service, self.settings.now()
         try:
             view = self.store.view(service)
@@ -131,16 +123,14 @@ class TelemetryClient:
         )
 
     def takes_reports(self) -> bool | None:
-        """Return whether the server says that it accepts reports; None before the first update check."""
+        """Return None before the first update check."""
         known = takes_reports(self.hook_state.read_check().answers, self.settings.server)
         return False if known is None and all(map(is_folder, self.settings.level_servers.values())) else known
 
     def set_consent(self, level: Level, *, lasting: timedelta | None = None, means: str) -> ConsentRecord:
-        """Record an answer for the service of the settings, and return it. Nothing is sent.
+        """``lasting``: None until changed; ``means``: how the answer was given. Sends nothing.
 
-        ``lasting``: None means until it is changed; ``means``: how it was given, for the history.
-
-        Raises StateError, and SettingsError for a server that accepts no reports.
+        Raises StateError, or SettingsError if the server accepts no reports.
         """
         if level is not Level.NONE and self.takes_reports() is False:
             raise SettingsError(f"{self.settings.server} accepts no reports, so there is nothing to agree to.")
@@ -154,13 +144,13 @@ class TelemetryClient:
             self.hook_state.write_telemetry({"state": "on"})
             self._update_seam()
             if not self._is_installed():
-                raise StateError(f"{self.hook_state.folder} cannot be written, so nothing is sent. Free it for writing.")
+                raise StateError(f"{self.hook_state.folder} cannot be written, so nothing is sent. Make it writable.")
         return record
 
     def claim_prompt(self) -> bool:
-        """Return whether to ask now, and remember it, so that of several processes one asks. Raises StateError.
+        """Return True to only one of several processes. Raises StateError.
 
-        Unless it is answered, the seam file has the time from which to ask again.
+        Writes to the seam file when to ask again.
         """
         now, status = self.settings.now(), self.status()
         if not status.is_prompt_due or not self.store.claim_prompt(now):
@@ -168,25 +158,24 @@ class TelemetryClient:
         consent = status.view.consent
         asked = sum(consent is None or at > consent.at for at in status.view.prompts) + 1
         said = self.hook_state.read_telemetry()
-        if said.get("state") != "on":  # a consent for another server, or for fewer fields, stays
+        if said.get("state") != "on":  # keep a consent for another server or fewer fields
             again = {"state": "ask", "after": (now + PROMPT_INTERVAL).isoformat()} if asked < MAX_PROMPTS else {}
             self.hook_state.write_telemetry(again or None)
             self._update_seam()
         return True
 
     def add_counts(self, consent: int, counted: Mapping[str, Counts]) -> None:
-        """Add what was counted under a consent, by week. Raises StateError."""
-        self.store.add(consent, info_of(self.environment, Level.FULL, self.system), counted)
+        """Raises StateError."""
+        self.store.add(consent, environment_info(self.environment, Level.FULL, self.system), counted)
 
     def send_steps(self) -> Steps:
-        """Send what is due, as steps: see `sending`."""
         result = yield from self.sender.steps()
         if result.level is Level.NONE or result.deleted is not None:
             self._update_seam()
         return result
 
     def send(self) -> SendResult:
-        """Send the report and the deletions that are due. Never raises."""
+        """Never raises."""
         try:
             with Transport(self.deadline) as transport:
                 return run(self.send_steps(), transport.exchange)
@@ -194,43 +183,38 @@ class TelemetryClient:
             return SendResult(self.status().decision.level, reason=f"Nothing was sent: {error}")
 
     def preview_steps(self) -> Generator[Request, bytes | UpdateHookError, PreparedBatch | None]:
-        """Return what the next check sends, byte for byte, or None. Raises UpdateHookError."""
+        """Raises UpdateHookError."""
         if not self.store.exists:
             return None
         decision, view, draft = self.sender.prepare()
         return (yield from self.sender.batch(decision, view, draft)) if draft is not None else None
 
     def example(self, level: Level) -> bytes:
-        """Return a report of this environment at ``level`` as JSON, before a person agreed.
-
-        Its pseudonyms are made from a throwaway secret, because none exists before a consent; and its lists from the public
-        table, because the server's are fetched only after it.
-        """
+        """Uses a throwaway secret and the public table: no secret and no list of the server's exists before a consent."""
         week, secret = week_of(self.settings.now()), new_secret()
         key = ReportKey(week, identifier(secret, self.settings.service, week), environment_pseudonym(secret, week), 1)
-        info, versions = info_of(self.environment, level, self.system), self._versions()
-        allowed, first_week = assumed_allow_list(info, versions), self.store.view(self.settings.service).first_week
+        info, versions = environment_info(self.environment, level, self.system), self._versions()
+        allowed, first_week = estimated_allow_list(info, versions), self.store.view(self.settings.service).first_week
         is_first = first_week in (None, week)
         return msgspec.json.encode(build_batch(level, key, info, allowed, frozenset(versions), first_report=is_first))
 
     def server_copies(self) -> Generator[Request, bytes | UpdateHookError, list[ServerCopy]]:
-        """Ask each server what it holds of each identifier, one a request."""
+        """One identifier a request."""
         copies = []
         for sent in self.store.view(self.settings.service).identifiers:
             body = msgspec.json.encode(IdentifierQuery(sent.identifier))
             try:
                 answer = yield Request("POST", f"{sent.server}/api/reports/find", body)
-                found: FoundReports = decoded(answer, FoundReports, sent.server)
+                found: FoundReports = decode_answer(answer, FoundReports, sent.server)
                 copies.append(ServerCopy(sent, found.reports))
             except UpdateHookError as error:
                 copies.append(ServerCopy(sent, problem=str(error)))
         return copies
 
     def forget(self) -> Generator[Request, bytes | UpdateHookError, Forgotten]:
-        """Delete everything that servers hold of the account and its copies here, and send nothing more for those weeks.
+        """Delete all reports, on servers and here, and first block their weeks. Raises StateError.
 
-        First one transaction says so, so that nothing leaves after it; then servers are asked. What could not be deleted is
-        tried again with each check. Raises StateError.
+        Each check retries failed deletions.
         """
         weeks, requests, drafts = self.store.forget(self.settings.service, week_of(self.settings.now()))
         self._update_seam()
@@ -249,7 +233,7 @@ class TelemetryClient:
         return self.hook_state.read_telemetry().get("state") == "on"
 
     def _update_seam(self) -> None:
-        """Let the seam file say when consent has ended, and whether there is something to delete. Never says ``on``."""
+        """Never writes ``on``."""
         try:
             view = self.store.view(self.settings.service)
         except StateError:
@@ -263,26 +247,25 @@ class TelemetryClient:
 
 
 @functools.cache
-def store_of(folder: Path | None, environment: str) -> Store:
-    """Return the store of an environment, with the one connection of this process."""
+def shared_store(folder: Path | None, environment: str) -> Store:
+    """Cached: one connection per process."""
     return Store(folder, environment)
 
 
-def client_here(server: str | None = None) -> TelemetryClient:
-    """Return the client of this environment. ``server``: instead of the one of the settings. Raises SettingsError."""
+def current_client(server: str | None = None) -> TelemetryClient:
+    """``server`` overrides the settings. Raises SettingsError."""
     settings = settings_from(os.environ, server, preferences=maximum_level)
-    store = store_of(settings.state, environment_id(Path(sys.prefix)))
+    store = shared_store(settings.state, environment_id(Path(sys.prefix)))
     return TelemetryClient(settings, store, hook.read_environment())
 
 
 def send_if_due(deadline_s: float) -> None:
-    """See `napari_telemetry.send_if_due`."""
     with contextlib.suppress(Exception):
         instance = sys.modules.get("napari_telemetry.plugin.instance")
         session = instance.running_session() if instance is not None else None
-        if session is not None:  # in napari: what a person says there is in one order with this
+        if session is not None:  # in napari: its queue keeps answers and sending in order
             session.send(deadline_s)
         else:
-            client = client_here()
+            client = current_client()
             client.deadline = deadline_s
             client.send()

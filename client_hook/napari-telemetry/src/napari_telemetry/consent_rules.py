@@ -1,4 +1,4 @@
-"""What a person agreed to, whether it is in effect now, and when to ask. Pure: records and instants in, decisions out."""
+"""What a person agreed to, whether it is in effect, and when to ask. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,11 @@ from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireF
 MAX_PROMPTS = 3
 PROMPT_INTERVAL = timedelta(days=30)
 SERVER_SWITCHED_OFF = "the server does not accept the level"
-"""How the ``means`` of a record begins that no person made."""
+"""Start of ``means`` if the server, not a person, ended the consent."""
 
 
 class ConsentRecord(Struct, frozen=True):
-    """One answer: when, which level, for which schema version and service, until when, given by which means.
-
-    ``number``: of the record in the state file, 0 before it is there. Drafts and reports name the consent they were made under.
-    """
+    """``means``: how the answer was given; ``number``: its row in the state file, 0 before it is saved."""
 
     at: datetime
     level: Level
@@ -33,7 +30,7 @@ class ConsentRecord(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """What may be sent now. ``reason``: why that is nothing, or less than the person agreed to, as a sentence."""
+    """``reason``: why less than agreed may be sent."""
 
     level: Level
     reason: str | None = None
@@ -47,10 +44,10 @@ def decide(
     is_installed: bool = True,
     takes_reports: bool | None = None,
 ) -> Decision:
-    """Return the effective level: the lowest of consent, Preferences, the administrator's maximum, and the opt-outs.
+    """Return the effective level: the lowest of consent, Preferences, the administrator's maximum, and opt-outs.
 
-    ``is_installed``: whether this package has been in the environment since the consent, which its seam file says.
-    ``takes_reports``: whether the server says that it accepts reports, None before the first update check.
+    ``is_installed``: whether the package stayed installed since the consent. ``takes_reports``: None before the first update
+    check.
     """
     if (opt_out := settings.opt_out()) is not None:
         return Decision(Level.NONE, f"Telemetry is off: {opt_out}.")
@@ -83,12 +80,11 @@ def decide(
 
 
 def has_ended(record: ConsentRecord | None, now: datetime) -> bool:
-    """Whether consent has ended: it was withdrawn, has expired, or was never given."""
     return record is None or record.level is Level.NONE or (record.until is not None and now >= record.until)
 
 
 def extends_consent(previous: ConsentRecord | None, record: ConsentRecord) -> bool:
-    """Whether the new consent extends the current one, so that what was collected under that may still be sent."""
+    """If so, data collected under the current consent may still be sent."""
     return (
         previous is not None
         and Level.NONE not in (previous.level, record.level)
@@ -99,17 +95,15 @@ def extends_consent(previous: ConsentRecord | None, record: ConsentRecord) -> bo
 
 
 class PromptReason(str, Enum):
-    """Why a person is asked."""
-
     FIRST = "you have not answered yet"
-    ENDED = "your consent was for a time, which is over"
+    ENDED = "your consent has expired"
     GROWN = "this version collects more than you agreed to"
     ELSEWHERE = "your consent was for another server"
     REMOVED = "napari-telemetry was removed from this environment, which ended your consent"
 
 
 class Change(Struct, frozen=True):
-    """A field that is collected now and was not when consent was given. ``level``: the lowest that sends it."""
+    """``level``: the lowest that sends the field."""
 
     level: Level
     name: str
@@ -118,12 +112,11 @@ class Change(Struct, frozen=True):
 
     @property
     def sentence(self) -> str:
-        """The change in words."""
         return f"Level {self.level} now also sends {self.name}: {self.description} ({self.type})."
 
 
 class Prompt(Struct, frozen=True):
-    """A question to ask. ``previous``: the answer that has lost its effect; ``changes``: the fields added since."""
+    """``previous``: the answer no longer in effect; ``changes``: fields added since."""
 
     reason: PromptReason
     previous: ConsentRecord | None = None
@@ -131,10 +124,7 @@ class Prompt(Struct, frozen=True):
 
 
 def prompt_due(prompts: Sequence[datetime], record: ConsentRecord | None, now: datetime) -> bool:
-    """Whether to ask by ourselves at ``now``: at once, unanswered again after 30 days, three times in all.
-
-    ``prompts``: when a person was asked so far, in order.
-    """
+    """Ask at once, then 30 days after each unanswered prompt, three times in all."""
     unanswered = [at for at in prompts if record is None or at > record.at]
     return len(unanswered) < MAX_PROMPTS and not (unanswered and unanswered[-1] <= now < unanswered[-1] + PROMPT_INTERVAL)
 
@@ -142,7 +132,7 @@ def prompt_due(prompts: Sequence[datetime], record: ConsentRecord | None, now: d
 def open_prompt(
     record: ConsentRecord | None, settings: TelemetrySettings, now: datetime, *, is_installed: bool = True
 ) -> Prompt | None:
-    """Return what there is to ask, None if the last answer is in effect. The answer none is an answer."""
+    """Return None if the last answer is in effect. The answer none is an answer."""
     if settings.opt_out() is not None or (record is not None and record.level is Level.NONE):
         return None
     if record is None:
@@ -158,7 +148,6 @@ def open_prompt(
 
 
 def changes_since(schema_version: int, fields: Mapping[Level, Iterable[WireField]] | None = None) -> list[Change]:
-    """Return what is collected today and was not at ``schema_version``, by level. ``fields``: default are those of today."""
     known = fields or {level: fields_of(level) for level in TELEMETRY_LEVELS}
     changes: dict[str, Change] = {}
     for level, described in known.items():

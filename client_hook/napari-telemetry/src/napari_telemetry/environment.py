@@ -1,4 +1,4 @@
-"""Facts about this environment, of which the public lists let some into a report, and its weekly pseudonyms."""
+"""Facts for a report, and weekly pseudonyms."""
 
 from __future__ import annotations
 
@@ -25,17 +25,15 @@ _LINUX_NAMES = {
     "almalinux": "AlmaLinux", "arch": "Arch Linux", "manjaro": "Manjaro Linux", "nixos": "NixOS", "linuxmint": "Linux Mint",
     "pop": "Pop!_OS", "opensuse-leap": "openSUSE Leap", "opensuse-tumbleweed": "openSUSE Tumbleweed",
 }  # fmt: skip
-_WHOLE_VERSION = {"ubuntu", "pop", "opensuse-leap"}
-"""Distributions whose releases are distinguished by more than the first number."""
+_FULL_VERSION_DISTROS = {"ubuntu", "pop", "opensuse-leap"}
+"""Releases differ beyond the first number."""
 _SERVER_BUILDS = {"17763": "2019", "20348": "2022", "26100": "2025"}
 _ROLLING = {"arch", "manjaro", "nixos", "opensuse-tumbleweed"}
 
 
 class EnvironmentInfo(Struct, frozen=True):
-    """The environment as a report may need it; kept until the week's report was accepted.
-
-    ``napari_version``: None if napari was not installed from an index, or is a pre-release. ``plugins``: version by normalized
-    name, of installed distributions that are plugins and could be public; empty below level middle.
+    """``napari_version``: None unless a final version from an index. ``plugins``: final versions from an index; empty below
+    level middle.
     """
 
     napari_version: str | None
@@ -46,8 +44,10 @@ class EnvironmentInfo(Struct, frozen=True):
     plugins: dict[str, str] = {}
 
 
-def info_of(environment: hook.Environment, level: Level, system: tuple[str, str, str] | None = None) -> EnvironmentInfo:
-    """Return what a report of ``level`` may need to know. ``system``: platform, architecture and name; default: of this one."""
+def environment_info(
+    environment: hook.Environment, level: Level, system: tuple[str, str, str] | None = None
+) -> EnvironmentInfo:
+    """``system``: platform, architecture and name; default: detected."""
     napari = environment.distributions.get("napari")
     plugins = {
         key: one.version
@@ -63,7 +63,6 @@ def info_of(environment: hook.Environment, level: Level, system: tuple[str, str,
 
 
 def is_final(version: str) -> bool:
-    """Whether a version is a final public one: not a pre-release, nor a local one (PEP 440)."""
     found = parsed(version)
     return found is not None and not found.is_prerelease and found.local is None
 
@@ -73,7 +72,7 @@ decode_info = msgspec.json.Decoder(EnvironmentInfo).decode
 
 
 def architecture(machine: str) -> str:
-    """Return the processor family under one name: Windows says AMD64, Linux aarch64, macOS arm64."""
+    """Windows says AMD64, Linux aarch64, macOS arm64."""
     return _ARCHITECTURES.get(machine.lower(), machine.lower())
 
 
@@ -90,11 +89,10 @@ def _sys_name() -> str:
 def sys_name(
     system: str, os_release: Mapping[str, str], mac_version: str, release: str, version: str, edition: str = ""
 ) -> str:
-    """Return the system's name and release, as the public list spells it: ``Ubuntu 22.04``, ``macOS 14``, ``Windows 11``.
+    """Return a name of the public list: ``Ubuntu 22.04``, ``macOS 14``, ``Windows 11``.
 
-    ``os_release``: the fields of the file of that name. ``release``, ``version``, ``edition``: those of ``platform``. On older
-    Pythons Windows 11 and servers call themselves release 10, and differ by build number and edition. macOS calls itself 10.16
-    to programs that were built for older ones, and differs by its kernel: Darwin 23 is macOS 14, Darwin 25 is macOS 26.
+    Older Pythons report release 10 for Windows 11 and servers. macOS reports 10.16 to programs built for older releases; its
+    kernel is known: Darwin 23 is macOS 14, Darwin 25 is macOS 26.
     """
     if system == "Darwin":
         kernel = release.partition(".")[0]
@@ -113,25 +111,24 @@ def sys_name(
         return "other"
     if kind in _ROLLING or not number:
         return name
-    return f"{name} {number if kind in _WHOLE_VERSION else number.partition('.')[0]}"
+    return f"{name} {number if kind in _FULL_VERSION_DISTROS else number.partition('.')[0]}"
 
 
 def new_secret() -> bytes:
-    """Return a fresh random secret."""
     return secrets.token_bytes(SECRET_BYTES)
 
 
 def identifier(secret: bytes, service: str, week: str) -> str:
-    """Return the pseudonym of an account at ``service`` (an origin) in ``week``: 32 hex digits of an HMAC-SHA256."""
+    """Return an account's pseudonym: 32 hex digits. ``service``: an origin."""
     return _digest(secret, service, week)[:32]
 
 
 def environment_pseudonym(secret: bytes, week: str) -> str:
-    """Return the pseudonym of an environment in ``week``: 8 hex digits, the same at every service."""
+    """Return 8 hex digits, the same at every service."""
     return _digest(secret, week)[:8]
 
 
 def _digest(secret: bytes, *parts: str) -> str:
-    """HMAC-SHA256 over the parts, each behind its length, so that different lists of parts are different messages."""
+    """Length prefixes keep different lists of parts distinct."""
     message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
     return hmac.new(secret, message, hashlib.sha256).hexdigest()

@@ -1,7 +1,6 @@
-"""What kind of data a layer shows, without a look at it. Pure.
+"""Kinds of layers, read from class, ``shape`` and ``dtype`` only. Pure.
 
-Read are the class, ``shape`` and ``dtype``, which dask, zarr, xarray and tensorstore know without computing or loading
-anything. Not ``nbytes``: some classes have none, and for some it is work. Names, paths and values are never touched.
+dask, zarr, xarray and tensorstore know these without computing. Some classes lack ``nbytes``, or compute it.
 """
 
 from __future__ import annotations
@@ -13,8 +12,8 @@ from msgspec import Struct
 
 from napari_telemetry.wire import SizeCategory
 
-ITEM_LAYERS = frozenset({"points", "shapes", "tracks", "vectors"})
-"""Layers whose size is how many things they show; of the others it is bytes."""
+LAYERS_COUNTED_IN_ITEMS = frozenset({"points", "shapes", "tracks", "vectors"})
+"""Sized by number of items; others in bytes."""
 
 _BYTES = ((10**6, "SMALL"), (10**8, "MEDIUM"), (10**10, "LARGE"))
 _ITEMS = ((10**3, "SMALL"), (10**5, "MEDIUM"), (10**7, "LARGE"))
@@ -26,14 +25,12 @@ _CLASSES = {
     ("napari", "MultiScaleData"): "MultiScaleData", ("builtins", "list"): "list", ("builtins", "tuple"): "tuple",
     ("pandas", "DataFrame"): "DataFrame",
 }  # fmt: skip
-"""Public names, by the package that a class comes from and its own name. Everything else is ``other``."""
+"""Everything else is ``other``."""
 _MULTISCALE = frozenset({"list", "tuple", "MultiScaleData"})
 _OTHER = "other"
 
 
 class LayerKind(Struct, frozen=True, order=True):
-    """What a report tells of a layer."""
-
     layer: str
     size_category: SizeCategory
     ndim: int
@@ -41,16 +38,14 @@ class LayerKind(Struct, frozen=True, order=True):
     dtype: str
 
 
-def kind_of(layer_type: str, data: Any) -> LayerKind | None:
-    """Return the kind of a layer, or None where its size is not known (as of a dask array with unknown chunks).
+def layer_kind(layer_type: str, data: Any) -> LayerKind | None:
+    """Return None for an unknown size (a dask array with unknown chunks). Errors of ``data``'s attributes propagate.
 
-    ``layer_type``: such as ``"image"``; ``data``: what napari has as ``layer.data``. ``ndim`` counts the dimensions of the
-    data of an image or labels (with colours and scales' own, without the scales), and those of the space of all others.
-    Raises whatever the attributes of ``data`` raise.
+    ``ndim``: of the data for images and labels, including colours but not scales; of the space for others.
     """
     layer = layer_type.lower()
     name = class_name(data)
-    if layer in ITEM_LAYERS:
+    if layer in LAYERS_COUNTED_IN_ITEMS:
         return _items(layer, name, data)
     if layer == "surface":
         return _surface(name, data)
@@ -61,24 +56,23 @@ def kind_of(layer_type: str, data: Any) -> LayerKind | None:
 
 
 def class_name(value: object) -> str:
-    """Return the public name of a value's class, or ``other``."""
     kind = type(value)
     return _CLASSES.get((kind.__module__.partition(".")[0], kind.__name__), _OTHER)
 
 
 def dtype_name(dtype: Any) -> str:
-    """Return the name of a dtype without byte order: ``uint16`` for numpy's ``>u2``, ``float32`` for ``torch.float32``."""
+    """Without byte order: ``uint16`` for numpy's ``>u2``, ``float32`` for ``torch.float32``."""
     name = getattr(dtype, "name", None)
     return name if isinstance(name, str) else str(dtype).rpartition(".")[2]
 
 
 def _items(layer: str, name: str, data: Any) -> LayerKind | None:
     first = data
-    if name in _MULTISCALE:  # shapes are a list of arrays, one for each
+    if name in _MULTISCALE:  # shapes: a list with an array each
         if not data:
             return _kind(layer, 0, _ITEMS, 0, name, _OTHER)
         first = data[0]
-    space = int(first.shape[-1]) - (layer == "tracks")  # a track's first column is its number
+    space = int(first.shape[-1]) - (layer == "tracks")  # the first column of tracks is an id
     return _kind(layer, len(data), _ITEMS, space, name, dtype_name(first.dtype))
 
 
@@ -97,6 +91,6 @@ def _kind(layer: str, size: float, limits: tuple[tuple[int, str], ...], ndim: in
 
 def _item_bytes(dtype: Any) -> int:
     size = getattr(dtype, "itemsize", None)
-    if size is None:  # tensorstore's dtypes know numpy's
+    if size is None:  # tensorstore
         size = dtype.numpy_dtype.itemsize
     return int(size)

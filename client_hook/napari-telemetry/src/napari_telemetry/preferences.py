@@ -1,4 +1,4 @@
-"""The maximum level of napari's Preferences: read here, written only by napari, which makes a page of our manifest (0.9)."""
+"""The maximum level in napari's Preferences (0.9). Read only: napari writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECTION, KEY, NO_LIMIT = "sharing", "maximum_level", "no limit"
 
 
 def maximum_level() -> Maximum:
-    """Return the maximum level. While the file cannot be read, nothing may be sent."""
+    """Return the maximum level: none while the file is unreadable."""
     unreadable = Maximum(Level.NONE)
     folder = settings_folder()
     try:
@@ -26,7 +26,7 @@ def maximum_level() -> Maximum:
         return unreadable
     if not text.strip():
         return Maximum()
-    import yaml  # which napari brings
+    import yaml  # a dependency of napari
 
     try:
         chosen = (yaml.safe_load(text).get(SECTION) or {}).get(KEY, NO_LIMIT)
@@ -36,9 +36,9 @@ def maximum_level() -> Maximum:
 
 
 def settings_folder() -> Path | None:
-    """Return the folder of napari's settings files, None before napari 0.9, which has none for plugins.
+    """Return None before napari 0.9, which has no settings of plugins.
 
-    The module that knows it is loaded by itself: importing napari takes seconds.
+    Loads one module, because importing napari takes seconds.
     """
     if chosen := os.environ.get("NAPARI_CONFIG"):
         return Path(chosen).parent

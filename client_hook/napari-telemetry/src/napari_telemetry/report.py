@@ -1,4 +1,4 @@
-"""The report of a week, made only of public strings. Pure: environment, counts and allow-list in, a report out."""
+"""Build a week's report from public strings only. Pure."""
 
 from __future__ import annotations
 
@@ -28,12 +28,10 @@ from napari_telemetry.wire import (
 OTHER = "other"
 DEVELOPMENT = "development"
 MAX_PLUGINS, MAX_COMMANDS, MAX_LAYERS = 1000, 5000, 500
-"""What the wire format admits; of more, those that were used most are named."""
+"""Limits of the wire format."""
 
 
 class ReportKey(Struct, frozen=True):
-    """What addresses a report, and its revision."""
-
     week: str
     identifier: str
     environment: str
@@ -51,10 +49,9 @@ def build_batch(
     commands: Mapping[str, int] | None = None,
     layers: Mapping[LayerKind, int] | None = None,
 ) -> Batch[BasicReport]:
-    """Return what is sent at ``level``, which must not be none: every string in it is in ``allowed``.
+    """Every string in the batch is in ``allowed``. ``level`` must not be none.
 
-    ``listed``: normalized names of the public table; no other plugin is named, whatever ``allowed`` says. ``commands`` and
-    ``layers``: exact counts; they are rounded down here.
+    ``listed``: names of the public table; no other plugin is named, whatever ``allowed`` says.
     """
     fields: dict[str, Any] = {
         "week": key.week,
@@ -77,7 +74,6 @@ def build_batch(
 
 
 def public_plugins(plugins: Mapping[str, str], allowed: AllowList, listed: frozenset[str]) -> list[PluginInstall]:
-    """Return the installed plugins that the public table and the allow-list have, in published final versions, by name."""
     published = allowed.plugins or {}
     public = [
         PluginInstall(name, version)
@@ -88,10 +84,7 @@ def public_plugins(plugins: Mapping[str, str], allowed: AllowList, listed: froze
 
 
 def public_commands(commands: Mapping[str, int], allowed: AllowList, listed: frozenset[str]) -> dict[str, int]:
-    """Return how often each command ran, at least, of those that napari or a public plugin declares; by id.
-
-    npe2 begins each command's id with the name of its plugin.
-    """
+    """An npe2 command id starts with its plugin's name."""
     declared = {
         command
         for name, ids in (allowed.commands or {}).items()
@@ -99,11 +92,11 @@ def public_commands(commands: Mapping[str, int], allowed: AllowList, listed: fro
         if (name == "napari" or name in listed) and canonicalize_name(command.partition(".")[0]) == name
     }
     used = Counter({command: count for command, count in commands.items() if command in declared and count > 0})
-    return {command: at_least(count) for command, count in sorted(used.most_common(MAX_COMMANDS))}
+    return {command: rounded_down(count) for command, count in sorted(used.most_common(MAX_COMMANDS))}
 
 
 def public_layers(layers: Mapping[LayerKind, int], allowed: AllowList) -> list[LayerUse]:
-    """Return how many layers of each kind there were, at least; what is on no list counts as ``other``."""
+    """Unlisted values become ``other``."""
     summed: Counter[LayerKind] = Counter()
     for kind, count in layers.items():
         named = msgspec.structs.replace(
@@ -115,19 +108,19 @@ def public_layers(layers: Mapping[LayerKind, int], allowed: AllowList) -> list[L
         summed[named] += count
     chosen = sorted((kind, count) for kind, count in summed.most_common(MAX_LAYERS) if count > 0)
     return [
-        LayerUse(kind.layer, kind.size_category, kind.ndim, kind.class_, kind.dtype, at_least(count)) for kind, count in chosen
+        LayerUse(kind.layer, kind.size_category, kind.ndim, kind.class_, kind.dtype, rounded_down(count))
+        for kind, count in chosen
     ]
 
 
-def at_least(count: int) -> Any:
-    """Round a count (1 or more) down to 1, 10, 100 or 1000."""
+def rounded_down(count: int) -> Any:
     return max(limit for limit in (1, 10, 100, 1000) if limit <= count)
 
 
-def assumed_allow_list(info: EnvironmentInfo, versions: Mapping[str, Sequence[str]]) -> AllowList:
-    """Return what a server's list is assumed to be before a person agreed, as it is fetched only with consent.
+def estimated_allow_list(info: EnvironmentInfo, versions: Mapping[str, Sequence[str]]) -> AllowList:
+    """Stands for the server's list in an example, because that is fetched only with consent.
 
-    ``versions``: the public table's, by normalized name: all of napari, of plugins the newest ones.
+    ``versions``: by normalized name: all of napari, the newest of plugins.
     """
     napari = info.napari_version
     return AllowList(

@@ -1,10 +1,7 @@
-"""Which report is sent, and what becomes of it.
+"""Choose the report to send, send it, and record the outcome.
 
-One report a request, one request a day at most. A week that is over and unsent goes before the current one, because its time
-runs out; one that a server rejected goes last, so that it holds nothing up.
-
-Sending is a generator: it yields requests and is given their results, so what decides runs where the caller wants it, and what
-waits for a network has only an immutable request.
+One report a request, one request a day. Ended weeks go first, because their time runs out; rejected weeks go last, so that they
+block no other. Steps yield requests, so that state stays on the caller's thread.
 """
 
 from __future__ import annotations
@@ -22,12 +19,12 @@ from napari_update_hook.client import retry_after_s
 from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
 
 from napari_telemetry.consent_rules import SERVER_SWITCHED_OFF, ConsentRecord, Decision, decide
-from napari_telemetry.environment import environment_pseudonym, identifier, info_of
+from napari_telemetry.environment import environment_info, environment_pseudonym, identifier
 from napari_telemetry.errors import RefusedError
 from napari_telemetry.report import ReportKey, build_batch
 from napari_telemetry.settings import TelemetrySettings, lowest
 from napari_telemetry.store import Backoff, Counts, Draft, PreparedBatch, Store, View
-from napari_telemetry.transport import Request, decoded
+from napari_telemetry.transport import Request, decode_answer
 from napari_telemetry.wire import (
     SCHEMA_VERSION,
     AllowList,
@@ -46,10 +43,8 @@ T = TypeVar("T")
 
 
 class SendResult(Struct, frozen=True):
-    """What became of telemetry in a check.
-
-    ``level``: the effective one; ``receipt``: of the report that was sent, of week ``week``; ``reason``: why none was sent, or
-    less than agreed. ``deleted``: reports that servers deleted, None if nothing was to be; ``problems``: why others were not.
+    """``level``: the effective one; ``receipt``: of the report of ``week``; ``reason``: why no report was sent, or less than
+    agreed. ``deleted``: reports deleted on servers, None if none were due; ``problems``: failed deletions.
     """
 
     level: Level
@@ -64,8 +59,6 @@ Steps = Generator[Request, "bytes | UpdateHookError", SendResult]
 
 
 class Sender(Struct, frozen=True):
-    """Sends for one environment. ``listed``: returns the names of the public table; the next two: see `decide`."""
-
     settings: TelemetrySettings
     store: Store
     environment: hook.Environment
@@ -76,12 +69,11 @@ class Sender(Struct, frozen=True):
     rng: random.Random = random.Random(os.getpid())  # noqa: S311 - spreads load, guards nothing
 
     def decide(self, consent: ConsentRecord | None) -> Decision:
-        """Return the effective level under a consent."""
         installed, takes = self.is_installed(), self.takes_reports()
         return decide(consent, self.settings, self.settings.now(), is_installed=installed, takes_reports=takes)
 
     def steps(self) -> Steps:
-        """Send the report that is due, then deletions that are due. Raises StateError; a failed request is in the result."""
+        """Raises StateError; failed requests are in the result."""
         if not self.store.exists:
             return SendResult(Level.NONE, reason=self.decide(None).reason)
         decision, view, draft = self.prepare()
@@ -101,28 +93,28 @@ class Sender(Struct, frozen=True):
         return result
 
     def prepare(self) -> tuple[Decision, View, Draft | None]:
-        """Note how the environment looks, and return what to send next. Raises StateError."""
-        info = info_of(self.environment, Level.FULL, self.system)
+        """Raises StateError."""
+        info = environment_info(self.environment, Level.FULL, self.system)
         decision, view = self.store.prepare(self.settings, self.decide, info)
         return decision, view, view.next_draft(self.settings.now(), decision.level)
 
     def batch(self, decision: Decision, view: View, draft: Draft) -> Generator[Request, bytes | UpdateHookError, PreparedBatch]:
-        """Fetch the public lists, and return the report of a draft as the exact body of a request. Raises UpdateHookError."""
+        """Raises UpdateHookError."""
         level = lowest(draft.level, decision.level)
         request = Request("GET", f"{self.settings.level_servers[level]}/api/telemetry/allowed/{level}")
-        allowed: AllowList = decoded((yield request), AllowList, request.url)
+        allowed: AllowList = decode_answer((yield request), AllowList, request.url)
         return self._batch(level, view, draft, allowed)
 
     def deletions(self, view: View) -> Generator[Request, bytes | UpdateHookError, tuple[int, list[str]]]:
-        """Have servers delete what is to be deleted; return how many reports they deleted, and what failed."""
+        """Return the number of deleted reports, and what failed."""
         deleted, problems, unreachable = 0, [], set()
-        for week, server, name in self.rng.sample(view.deletions, len(view.deletions)):  # no dead server is always the first
+        for week, server, name in self.rng.sample(view.deletions, len(view.deletions)):  # no dead server always comes first
             if server in unreachable:
                 problems.append(f"{week} at {server}: it could not be reached.")
                 continue
             answer = yield Request("POST", f"{server}/api/reports/delete", msgspec.json.encode(IdentifierQuery(name)))
             try:
-                found: DeletedReports = decoded(answer, DeletedReports, server)
+                found: DeletedReports = decode_answer(answer, DeletedReports, server)
             except UpdateHookError as error:
                 problems.append(f"{week} at {server}: {error}")
                 if isinstance(error, ServerUnreachableError):
@@ -166,7 +158,7 @@ class Sender(Struct, frozen=True):
             return SendResult(decision.level, reason="Nothing was sent: your answer has changed, or another process sent it.")
         answer = yield Request("POST", f"{batch.server}/api/updates/{batch.level}", batch.body)
         try:
-            receipt = decoded(answer, BatchAnswer, batch.server).receipt
+            receipt = decode_answer(answer, BatchAnswer, batch.server).receipt
         except RefusedError as error:
             return self._refused(number, decision, view, level, error)
         except UpdateHookError as error:
@@ -180,7 +172,7 @@ class Sender(Struct, frozen=True):
             self.store.finish_sending(number, text, day, version=batch.version)
         else:
             reason = receipt.reason or "The server did not say why."
-            is_outdated = receipt.revision > batch.revision  # the server holds a later one: a still later one may help
+            is_outdated = receipt.revision > batch.revision  # the server has a later revision: retry with a higher one
             backoff = self._backoff_after(view, reason)
             self.store.finish_sending(
                 number, text, backoff, revision=receipt.revision, rejected=None if is_outdated else reason
@@ -188,15 +180,15 @@ class Sender(Struct, frozen=True):
         return SendResult(decision.level, receipt, batch.week, decision.reason)
 
     def _refused(self, number: int | None, decision: Decision, view: View, level: Level, error: RefusedError) -> SendResult:
-        """Act on a refusal of a report (``number``) or of the lists for it, and say for people what it means."""
+        """``number`` is None for a refused allow-list."""
         now, service = self.settings.now(), self.settings.service
         reason = f"The report was not accepted, and is kept. {error}"
         if error.kind == "schema-retired":
-            reason = "The server does not accept what this version sends any more: update napari-telemetry. The report is kept."
+            reason = "The server no longer accepts reports of this version: update napari-telemetry. The report is kept."
         elif error.status == 404:
             reason = f"{service} does not accept telemetry. The report is kept until its week closes."
-        is_off = error.status == 410 and error.is_problem and level is decision.level  # not a page of some proxy
-        backoff = Backoff(now, now) if is_off else self._backoff_after(view, error)  # then nothing was accepted
+        is_off = error.status == 410 and error.is_problem and level is decision.level  # else a proxy's page
+        backoff = Backoff(now, now) if is_off else self._backoff_after(view, error)  # no pause: nothing was accepted
         if number is None:
             self.store.back_off(service, backoff)
         else:
@@ -210,7 +202,7 @@ class Sender(Struct, frozen=True):
         return SendResult(decision.level, reason=reason)
 
     def _backoff_after(self, view: View, error: UpdateHookError | str) -> Backoff:
-        """Wait twice as long as after the failure before, up to seven days; at least as long as the server asks."""
+        """Double the wait after each failure, up to seven days."""
         now = self.settings.now()
         failures = (view.backoff.failures if view.backoff is not None else 0) + 1
         own = min(FIRST_RETRY * 2 ** min(failures - 1, 20), MAX_BACKOFF) * (1 + JITTER * self.rng.random())
@@ -220,7 +212,7 @@ class Sender(Struct, frozen=True):
 
 
 def run(steps: Generator[Request, bytes | UpdateHookError, T], exchange: Callable[[Request], bytes]) -> T:
-    """Run the steps in this thread. ``exchange``: makes a request and returns the body, or raises UpdateHookError."""
+    """``exchange``: returns the body or raises UpdateHookError."""
     answer: bytes | UpdateHookError = b""
     try:
         request = next(steps)

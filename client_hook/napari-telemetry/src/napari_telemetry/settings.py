@@ -1,7 +1,4 @@
-"""Where reports go, what an administrator decided, and every way to opt out: read once, at the edge.
-
-Everything comes from arguments, so that a test can be any machine.
-"""
+"""Servers, administrators' rules, and opt-outs. Everything comes from arguments, for tests."""
 
 from __future__ import annotations
 
@@ -30,10 +27,7 @@ from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 @dataclass(frozen=True)
 class SiteRules:
-    """What administrators decided for this computer. ``sources``: files that say so; ``damaged``: unusable ones, and why.
-
-    ``level_servers``: the hosts of the levels of ``server``, and of no other.
-    """
+    """``sources``: the files; ``damaged``: unusable ones, and why. ``level_servers``: only for levels of ``server``."""
 
     telemetry: bool = True
     server: str | None = None
@@ -45,7 +39,7 @@ class SiteRules:
 
 @dataclass(frozen=True)
 class Maximum:
-    """The maximum level of napari's Preferences. ``is_chosen``: a person chose it; else none is set, or it cannot be read."""
+    """``is_chosen``: set by the user; otherwise unset or unreadable."""
 
     level: Level = Level.FULL
     is_chosen: bool = False
@@ -53,11 +47,7 @@ class Maximum:
 
 @dataclass(frozen=True)
 class TelemetrySettings:
-    """Everything that decides what is sent, except the consent record.
-
-    ``server``: base URL of the index; ``level_servers``: base URL for each level; ``state``: folder of the state file, None if
-    there is none. ``preferences``: returns the maximum level of napari's Preferences.
-    """
+    """``server``: base URL of the index; ``level_servers``: base URL by level; ``state``: folder of the state file."""
 
     server: str
     level_servers: Mapping[Level, str]
@@ -69,11 +59,10 @@ class TelemetrySettings:
 
     @property
     def service(self) -> str:
-        """The origin to which consent is given."""
         return origin_of(self.server)
 
     def opt_out(self) -> str | None:
-        """Return in a clause what switches telemetry off whatever the consent record says, None if nothing does."""
+        """Return a clause naming what switches telemetry off, or None."""
         if (variable := opt_out_variable(self.environ)) is not None:
             return f"{variable} is set"
         site = self.site
@@ -90,7 +79,7 @@ def settings_from(
     site: SiteRules | None = None,
     preferences: Callable[[], Maximum] = lambda: Maximum(),
 ) -> TelemetrySettings:
-    """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
+    """Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
     of_base = site.level_servers if _is_same(base, site.server) else {}
@@ -103,7 +92,7 @@ def settings_from(
 
 
 def origin_of(url: str) -> str:
-    """Return ``scheme://host[:port]`` in lower case, without the scheme's default port."""
+    """Return ``scheme://host[:port]`` in lower case, without a default port."""
     parts = urlsplit(url)
     if is_folder(url):
         return url
@@ -113,18 +102,15 @@ def origin_of(url: str) -> str:
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:
-    """Return the strictest of what the files say; of servers the one that the last file names.
-
-    Anything that is not plainly ``true`` is off, and an unreadable file switches telemetry off.
-    """
+    """Return the strictest rules; the last server named wins. Anything but ``true`` is off."""
     rules = SiteRules()
     for path in files:
         damaged = rules.damaged
         try:
-            said = json.loads(path.read_text("utf-8-sig"))  # editors on Windows may begin it with a mark
+            said = json.loads(path.read_text("utf-8-sig"))  # Windows editors may add a byte order mark
             if not isinstance(said, dict):
                 raise ValueError("it is not a JSON object")
-            server, levels = _said_servers(said)
+            server, levels = _parse_servers(said)
             maximum = Level(said.get("maximum_level", Level.FULL))
         except (FileNotFoundError, NotADirectoryError):
             continue
@@ -144,22 +130,19 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
 
 
 def lowest(*levels: Level) -> Level:
-    """Return the lowest of some levels."""
     return min(levels, key=lambda level: level.rank)
 
 
-def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
-    """Return the server that a file names, and the hosts of its levels: that server's or below it, because consent names the
-    server. Raises ValueError.
-    """
+def _parse_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
+    """Level hosts must be on or below the server, because consent names it. Raises ValueError."""
     server, levels = said.get("server", ""), said.get("level_servers", {})
     if not isinstance(server, str) or not isinstance(levels, dict) or not all(isinstance(url, str) for url in levels.values()):
-        raise ValueError("server is not a text, or level_servers is not an object of texts")
+        raise ValueError("server is not a string, or level_servers is not an object of strings")
     if levels and not server:
         raise ValueError("level_servers needs a server")
     found = {Level(name): url for name, url in levels.items()}
     if Level.NONE in found:
-        raise ValueError("at level none nothing is sent")
+        raise ValueError("level_servers names level none, at which nothing is sent")
     try:
         host = urlsplit(checked_server(server)).hostname if found else ""
         hosts = [urlsplit(checked_server(url)).hostname or "" for url in found.values()]
@@ -171,7 +154,6 @@ def _said_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
 
 
 def _is_same(server: str, other: str | None) -> bool:
-    """Whether two addresses are those of one service; an unusable one is not."""
     try:
         return other is not None and origin_of(checked_server(server)) == origin_of(checked_server(other))
     except SettingsError:

@@ -1,7 +1,6 @@
-"""All telemetry state of an account, in one SQLite file that its processes share.
+"""Telemetry state of an account, in one SQLite file that its processes share.
 
-Each method is one transaction; a writing one begins with the file's lock, so what processes do is in one order. The journal
-stays SQLite's default: a write-ahead log does not work on network file systems, on which many home folders are.
+Each method is one transaction. WAL is not used: it fails on network file systems.
 """
 
 from __future__ import annotations
@@ -29,19 +28,18 @@ FILE = "telemetry.sqlite3"
 APPLICATION_ID = 0x6E757074
 FORMAT = 1
 LOCK_TIMEOUT_S = 10.0
-"""How long to wait for another process; a transaction takes milliseconds."""
 SENDING_TIMEOUT = timedelta(minutes=2)
-"""After this long a report that is being sent is lost: its process was killed."""
+"""After this long an unfinished report is lost."""
 RETENTION = timedelta(days=60)
-"""From the start of its week, as long as a server can have a report."""
+"""From the start of the week."""
 DELETION_TIMEOUT = timedelta(days=365)
-"""From the start of its week, when a deletion is given up; longer than needed, as a clock may be ahead for a day."""
+"""From the start of the week; long, because clocks may be wrong."""
 MAX_KINDS = 20_000
-"""Different commands and kinds of layers that are counted in a week; a report holds fewer."""
+"""Per week."""
 ACCOUNT = ""
-"""The account's own row in ``secrets``, beside those of its environments."""
-ONE_PROMPT = timedelta(minutes=10)
-"""Within this time, asking again is the same prompt: of several processes that start together, one asks."""
+"""Key of the account's row in ``secrets``."""
+PROMPT_CLAIM_WINDOW = timedelta(minutes=10)
+"""Of processes that start together, only one asks."""
 
 SCHEMA = """
 CREATE TABLE consents (
@@ -66,12 +64,11 @@ CREATE TABLE backoffs (
     environment TEXT NOT NULL, service TEXT NOT NULL, set_at TEXT NOT NULL, not_before TEXT NOT NULL,
     failures INTEGER NOT NULL, reason TEXT, PRIMARY KEY (environment, service)) WITHOUT ROWID;
 """
-"""``drafts.version`` counts changes, ``sent_version`` is the one that the server has. ``outbox.state``: sending, answered or
-lost. ``weeks``: the first in which the account took part, and those of which nothing may be sent."""
+"""``drafts.version`` counts changes. ``outbox.state``: sending, answered or lost. ``weeks``: the first, and forgotten ones."""
 
 
 class Draft(Struct, frozen=True):
-    """A week of an environment. ``level``: what was collected, at most; ``rejected``: why a server did not accept it."""
+    """``level``: highest level of its data; ``rejected``: why a server rejected it."""
 
     week: str
     consent: int
@@ -83,19 +80,18 @@ class Draft(Struct, frozen=True):
 
     @property
     def is_unsent(self) -> bool:
-        """Whether there is something that the server does not have."""
         return self.version > self.sent_version
 
 
 class Counts(Struct, frozen=True):
-    """What was counted in a week, exactly: it is rounded down when a report is made."""
+    """Exact; reports round down."""
 
     commands: Mapping[str, int] = {}
     layers: Mapping[LayerKind, int] = {}
 
 
 class Backoff(Struct, frozen=True):
-    """Until when nothing is sent to a service. ``failures``: in a row; ``reason``: for people."""
+    """``failures``: in a row; ``reason``: for people."""
 
     set_at: datetime
     not_before: datetime
@@ -103,13 +99,11 @@ class Backoff(Struct, frozen=True):
     reason: str | None = None
 
     def is_active(self, now: datetime) -> bool:
-        """Whether it is in effect; one from a clock that has been set back is not."""
+        """Ignore a pause set in the future: the clock was set back."""
         return self.set_at <= now < self.not_before <= self.set_at + timedelta(days=8)
 
 
 class PreparedBatch(Struct, frozen=True):
-    """A report as the exact body of a request, the week's ``version`` that it shows, and the ``consent`` it was made under."""
-
     service: str
     server: str
     week: str
@@ -122,7 +116,7 @@ class PreparedBatch(Struct, frozen=True):
 
 
 class SentBatch(Struct, frozen=True):
-    """A request that left. ``receipt``: as the server sent it, empty if no answer came. ``state``: sending, answered, lost."""
+    """``receipt``: as received, empty without a response. ``state``: sending, answered or lost."""
 
     at: datetime
     service: str
@@ -137,7 +131,7 @@ class SentBatch(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """Everything about one environment, as of one instant. ``forgotten``: weeks of the service of which nothing is sent."""
+    """``forgotten``: weeks that must not be sent."""
 
     history: list[ConsentRecord] = []
     prompts: list[datetime] = []
@@ -147,9 +141,9 @@ class View(Struct, frozen=True):
     sent: list[SentBatch] = []
     """Of this environment."""
     identifiers: list[SentBatch] = []
-    """Of the account, one for each identifier and server: what servers may hold."""
+    """Of the account: what servers may store."""
     deletions: list[tuple[str, str, str]] = []
-    """Identifiers to delete: week, server, identifier."""
+    """Week, server, identifier."""
     revisions: dict[str, int] = {}
     first_week: str | None = None
     forgotten: list[str] = []
@@ -157,11 +151,10 @@ class View(Struct, frozen=True):
 
     @property
     def consent(self) -> ConsentRecord | None:
-        """The newest answer."""
         return self.history[-1] if self.history else None
 
     def next_draft(self, now: datetime, level: Level) -> Draft | None:
-        """Return the week to send next, or None: over and unsent before current, rejected last, older before newer."""
+        """Older drafts go first, rejected ones last."""
         ready = [
             draft
             for draft in self.drafts
@@ -173,9 +166,9 @@ class View(Struct, frozen=True):
 
 
 class Store:
-    """The state of one environment in the account's file. Keeps one connection open; thread-safe.
+    """Keeps one connection; thread-safe. Every method raises StateError.
 
-    ``environment``: its name, see `napari_update_hook.state.environment_id`. Every method raises StateError.
+    ``environment``: see `napari_update_hook.state.environment_id`.
     """
 
     def __init__(self, folder: Path | None, environment: str) -> None:
@@ -188,11 +181,10 @@ class Store:
 
     @property
     def exists(self) -> bool:
-        """Whether anything was ever written."""
         return self.path is not None and self.path.exists()
 
     def has_changed(self) -> bool:
-        """Whether another process, or this one, has changed the file since the last call."""
+        """Includes changes by this process."""
         with self._lock:
             if not self.exists:
                 seen: Any = None
@@ -203,33 +195,32 @@ class Store:
             return bool(before != seen)
 
     def close(self) -> None:
-        """Close the connection; it is opened again when it is needed."""
         with self._lock:
             if self._connection is not None:
                 self._connection.close()
             self._connection = None
 
-    # May this report leave?
+    # Sending
 
     def begin_sending(
         self, batch: PreparedBatch, decide: Callable[[ConsentRecord | None], Decision], now: datetime
     ) -> int | None:
-        """Decide whether a report may leave; return its number in the outbox if so, else None.
+        """Return the number in the outbox, or None if the report must not leave.
 
-        This is the only place that lets a report leave, and it is one transaction on the file in which a "no" is recorded.
+        The only gate for reports, on the file that records a "no".
         """
         with self._write() as file:
             self._expire_sending(file, now)
             consent = self._consent(file)
             may_leave = (
-                # the consent under which it was made is the one in effect, and so is its level
+                # made under the current consent, at a permitted level
                 consent is not None
                 and consent.number == batch.consent
                 and decide(consent).level.includes(batch.level)
-                # its week is open and not to be forgotten
+                # of an open week that is not forgotten
                 and is_open(batch.week, now)
                 and batch.week not in self._forgotten(file, batch.service)
-                # no other process has sent or is sending it
+                # not sent by another process
                 and self._highest(file, "sent_version", "drafts", batch.week) < batch.version
                 and self._highest(file, "revision", "outbox", batch.week) + 1 == batch.revision
                 and not self._is_sending(file, "environment = ?", self.environment)
@@ -241,35 +232,34 @@ class Store:
                 "receipt, is_to_delete) VALUES (?, ?, ?, ?, ?, ?, ?, 'sending', ?, ?, '', 0)",
                 (
                     self.environment, batch.service, batch.server, batch.week, batch.level.value, batch.identifier,
-                    batch.revision, _text(now), batch.body.decode(),
+                    batch.revision, _utc_text(now), batch.body.decode(),
                 ),
             ).lastrowid  # fmt: skip
 
-    # What a person said
+    # Consent
 
     def record(self, record: ConsentRecord, *, may_extend: bool = True) -> ConsentRecord:
-        """Record an answer, and return it with its number. ``may_extend``: whether the package was here since the last one.
+        """Return the record with its number. ``may_extend``: whether the package stayed installed.
 
-        Unless it extends the current consent, everything that was collected and not sent is deleted, and the environment's
-        secret with it; the account's goes with the last consent. A report that is being sent while consent ends is deleted on
-        the server.
+        Unless it extends the current consent, unsent data and the environment's secret are deleted, and the account's with the
+        last consent. A report in transit is deleted on the server.
         """
         with self._write() as file:
             return self._record(file, record, may_extend)
 
     def claim_prompt(self, at: datetime) -> bool:
-        """Remember that a person is asked. False if another process has just asked."""
+        """Return False if another process has just asked."""
         with self._write() as file:
             (last,) = file.execute("SELECT max(at) FROM prompts WHERE environment = ?", (self.environment,)).fetchone()
-            if last is not None and _instant(last) <= at < _instant(last) + ONE_PROMPT:
+            if last is not None and _instant(last) <= at < _instant(last) + PROMPT_CLAIM_WINDOW:
                 return False
-            file.execute("INSERT INTO prompts VALUES (?, ?)", (self.environment, _text(at)))
+            file.execute("INSERT INTO prompts VALUES (?, ?)", (self.environment, _utc_text(at)))
             return True
 
     def forget(self, service: str, week: str) -> tuple[list[tuple[str, str]], int, int]:
-        """Mark every week of the account to be forgotten, delete what is kept of them, and have the servers' copies deleted.
+        """Block all weeks of the account, delete their data, and schedule deletion on servers.
 
-        ``week``: the current one. Returns (service, week) of all of them, and how many requests and drafts were deleted.
+        Return (service, week) pairs, and how many requests and drafts were deleted.
         """
         with self._write() as file:
             weeks = set(file.execute("SELECT DISTINCT service, week FROM outbox").fetchall()) | {(service, week)}
@@ -291,15 +281,12 @@ class Store:
         self.compact()
         return sorted(weeks), requests, drafts
 
-    # What is collected
+    # Collecting
 
     def prepare(
         self, settings: TelemetrySettings, decide: Callable[[ConsentRecord | None], Decision], info: EnvironmentInfo
     ) -> tuple[Decision, View]:
-        """Bring the state up to date, note how the environment looks this week, and return the decision and everything else.
-
-        A lower level in napari's Preferences becomes a lowered consent. ``info``: at level full.
-        """
+        """Purge and update this week's draft. A lower maximum in Preferences lowers the consent. ``info``: at level full."""
         now, service = settings.now(), settings.service
         with self._write() as file:
             self._purge(file, now)
@@ -310,35 +297,32 @@ class Store:
                 consent = self._record(file, lowered)
             decision = decide(consent)
             if consent is not None and decision.level is not Level.NONE:
-                self._lower(file, decision.level)
+                self._downgrade_unsent(file, decision.level)
                 known = info if decision.level.includes(Level.MIDDLE) else msgspec.structs.replace(info, plugins={})
-                self._note(file, week_of(now), consent, decision.level, known)
+                self._upsert_draft(file, week_of(now), consent, decision.level, known)
             return decision, self._view(file, service)
 
     def add(self, consent: int, info: EnvironmentInfo, counted: Mapping[str, Counts]) -> bool:
-        """Add what was counted, by week. False, and nothing is added, if that consent is not in effect at level full."""
+        """Return False unless that consent is in effect at level full."""
         with self._write() as file:
             current = self._consent(file)
             if current is None or current.number != consent or current.level is not Level.FULL:
                 return False
             for week, counts in counted.items():
-                if self._note(file, week, current, Level.FULL, info):
+                if self._upsert_draft(file, week, current, Level.FULL, info):
                     file.execute(
                         "UPDATE drafts SET version = version + 1 WHERE environment = ? AND week = ?", (self.environment, week)
                     )
-                    self._count(file, week, counts)
+                    self._add_counts(file, week, counts)
         return True
 
-    # What became of a report
+    # Outcomes
 
     def finish_sending(
         self, number: int, receipt: str | None, backoff: Backoff, *, version: int | None = None, revision: int = 0,
         rejected: str | None = None,
     ) -> None:  # fmt: skip
-        """Record what became of a report: its receipt, None if no answer came, and until when nothing more is sent.
-
-        ``version``: of the draft that the server has now; ``rejected``: why it has not; ``revision``: which one it holds.
-        """
+        """``receipt``: None without a response; ``version``, ``revision``: what the server has; ``rejected``: why not."""
         with self._write() as file:
             row = file.execute("SELECT service, week FROM outbox WHERE number = ?", (number,)).fetchone()
             if row is None:  # deleted meanwhile
@@ -365,14 +349,13 @@ class Store:
             self._back_off(file, service, backoff)
 
     def back_off(self, service: str, backoff: Backoff) -> None:
-        """Remember until when nothing is sent to a service."""
         with self._write() as file:
             self._back_off(file, service, backoff)
 
     def finish_deletion(self, identifier: str, server: str, now: datetime) -> bool:
-        """Record that a server deleted everything of an identifier. False if a report of it was on its way: delete again.
+        """Return False if a report was in transit: delete again.
 
-        Other environments of the account send their weeks again, because theirs were deleted with it.
+        Other environments, whose reports were deleted too, send the week again.
         """
         with self._write() as file:
             self._expire_sending(file, now)
@@ -380,7 +363,10 @@ class Store:
             if self._is_sending(file, of_it, identifier, server):
                 return False
             week = file.execute(f"SELECT week FROM outbox WHERE {of_it}", (identifier, server)).fetchone()  # noqa: S608
-            file.execute(f"DELETE FROM outbox WHERE {of_it} AND is_to_delete AND request = ''", (identifier, server))  # noqa: S608
+            file.execute(
+                f"DELETE FROM outbox WHERE {of_it} AND is_to_delete AND request = ''",  # noqa: S608
+                (identifier, server),
+            )
             file.execute(f"UPDATE outbox SET is_to_delete = 0 WHERE {of_it}", (identifier, server))  # noqa: S608
             file.execute("UPDATE drafts SET version = version + 1 WHERE week = ?", week or ("",))
         return True
@@ -388,7 +374,6 @@ class Store:
     # Reading
 
     def view(self, service: str) -> View:
-        """Return everything about this environment and ``service``, in one transaction."""
         if not self.exists:
             return View()
         with self._read() as file:
@@ -410,7 +395,7 @@ class Store:
         ).fetchone()
         columns = "at, service, server, week, level, identifier, request, receipt, state, is_to_delete"
         outbox = file.execute(f"SELECT environment, {columns} FROM outbox ORDER BY number").fetchall()  # noqa: S608
-        entries = [(environment, _sent(row)) for environment, *row in outbox]
+        entries = [(environment, _sent_batch(row)) for environment, *row in outbox]
         identifiers = {(one.week, one.server, one.identifier): one for _, one in entries}
         revisions = "SELECT week, max(revision) FROM outbox WHERE environment = ? GROUP BY week"
         drafts = "SELECT week, consent, level, info, version, sent_version, rejected FROM drafts WHERE environment = ?"
@@ -433,9 +418,9 @@ class Store:
         )
 
     def check_health(self) -> None:
-        """Raise StateError, with advice, unless every page can be read and the file can be written (a write is rolled back)."""
+        """Raise StateError unless every page is readable and the file writable."""
         if self.path is None:
-            raise StateError("Nothing can be kept: this account has no home folder. Set NAPARI_UPDATE_STATE to a folder.")
+            raise StateError("Nothing can be saved: this account has no home folder. Set NAPARI_UPDATE_STATE to a folder.")
         if self.exists:
             with self._read() as file:
                 (verdict,) = file.execute("PRAGMA quick_check(1)").fetchone()
@@ -445,7 +430,7 @@ class Store:
                 file.execute("CREATE TABLE probe AS SELECT zeroblob(8192) AS filling")  # rolled back by `_read`
 
     def compact(self) -> None:
-        """Rewrite the file, so that nothing deleted is left in the free space of its pages. Skipped while it is locked."""
+        """Leave no deleted data in free pages."""
         with contextlib.suppress(StateError), self._read() as file:
             file.execute("VACUUM")
 
@@ -467,16 +452,16 @@ class Store:
         number = file.execute(
             "INSERT INTO consents (environment, at, level, schema_version, service, until, means) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
-                self.environment, _text(record.at), record.level.value, record.schema_version, record.service,
-                _text(record.until) if record.until else None, record.means,
+                self.environment, _utc_text(record.at), record.level.value, record.schema_version, record.service,
+                _utc_text(record.until) if record.until else None, record.means,
             ),
         ).lastrowid  # fmt: skip
         if may_extend and extends_consent(previous, record):
-            self._lower(file, record.level)
+            self._downgrade_unsent(file, record.level)
             file.execute("UPDATE drafts SET consent = ? WHERE environment = ?", (number, self.environment))
         else:
-            self._end(file)
-            # what is on its way may arrive after this answer; a clock that jumped must not make it seem lost
+            self._delete_consent_data(file)
+            # may arrive after this answer, however old: the clock may have jumped
             file.execute("UPDATE outbox SET is_to_delete = 1 WHERE state = 'sending' AND environment = ?", (self.environment,))
         if record.level is not Level.NONE:
             for owner in (ACCOUNT, self.environment):
@@ -484,14 +469,11 @@ class Store:
         return msgspec.structs.replace(record, number=number or 0)
 
     def _purge(self, file: sqlite3.Connection, now: datetime) -> None:
-        """Delete what an expired consent left, closed weeks, and everything of weeks that no server can have any more.
-
-        Weeks far ahead come from a wrong clock. Forgotten weeks stay: a clock that was ahead for a day must not undo that.
-        """
+        """Weeks far ahead come from a wrong clock. Forgotten weeks stay: a briefly wrong clock must not unblock them."""
         self._expire_sending(file, now)
         consent = self._consent(file)
         if consent is not None and consent.level is not Level.NONE and has_ended(consent, now):
-            self._end(file)
+            self._delete_consent_data(file)
         for table in ("drafts", "counts"):
             for (week,) in file.execute(f"SELECT DISTINCT week FROM {table}").fetchall():  # noqa: S608
                 if closes_at(week) <= now or start_of(week) > now + RETENTION:
@@ -516,16 +498,24 @@ class Store:
         return file.execute(query, values).fetchone() is not None
 
     def _expire_sending(self, file: sqlite3.Connection, now: datetime) -> None:
-        """Mark as lost what processes that were killed were sending."""
         for number, at in file.execute("SELECT number, at FROM outbox WHERE state = 'sending'").fetchall():
             if abs(now - _instant(at)) >= SENDING_TIMEOUT:
                 file.execute("UPDATE outbox SET state = 'lost' WHERE number = ?", (number,))
 
     def _back_off(self, file: sqlite3.Connection, service: str, backoff: Backoff) -> None:
-        values = (self.environment, service, _text(backoff.set_at), _text(backoff.not_before), backoff.failures, backoff.reason)
+        values = (
+            self.environment,
+            service,
+            _utc_text(backoff.set_at),
+            _utc_text(backoff.not_before),
+            backoff.failures,
+            backoff.reason,
+        )
         file.execute("INSERT OR REPLACE INTO backoffs VALUES (?, ?, ?, ?, ?, ?)", values)
 
-    def _note(self, file: sqlite3.Connection, week: str, consent: ConsentRecord, level: Level, info: EnvironmentInfo) -> bool:
+    def _upsert_draft(
+        self, file: sqlite3.Connection, week: str, consent: ConsentRecord, level: Level, info: EnvironmentInfo
+    ) -> bool:
         if week in self._forgotten(file, consent.service):
             return False
         file.execute(
@@ -536,20 +526,23 @@ class Store:
         )
         return True
 
-    def _count(self, file: sqlite3.Connection, week: str, counts: Counts) -> None:
+    def _add_counts(self, file: sqlite3.Connection, week: str, counts: Counts) -> None:
         own = (self.environment, week)
         (kinds,) = file.execute("SELECT count(*) FROM counts WHERE environment = ? AND week = ?", own).fetchone()
         rows = [("command", key, count) for key, count in counts.commands.items()]
         rows += [("layer", msgspec.json.encode(kind).decode(), count) for kind, count in counts.layers.items()]
         where = "WHERE environment = ? AND week = ? AND kind = ? AND key = ?"
         for kind, key, count in rows:
-            known = file.execute(f"UPDATE counts SET count = count + ? {where}", (count, *own, kind, key)).rowcount  # noqa: S608
+            known = file.execute(
+                f"UPDATE counts SET count = count + ? {where}",  # noqa: S608
+                (count, *own, kind, key),
+            ).rowcount
             if not known and kinds < MAX_KINDS:
                 file.execute("INSERT INTO counts VALUES (?, ?, ?, ?, ?)", (*own, kind, key, count))
                 kinds += 1
 
-    def _lower(self, file: sqlite3.Connection, level: Level) -> None:
-        """Delete everything unsent above ``level``. Drafts that shrink are sent again, so that servers' copies shrink too."""
+    def _downgrade_unsent(self, file: sqlite3.Connection, level: Level) -> None:
+        """Lowered drafts are sent again, to shrink the servers' copies too."""
         own = (self.environment,)
         for above in Level:
             if not level.includes(above):
@@ -564,8 +557,7 @@ class Store:
         if not level.includes(Level.FULL):
             file.execute("DELETE FROM counts WHERE environment = ?", own)
 
-    def _end(self, file: sqlite3.Connection) -> None:
-        """Delete what a consent leaves when it ends."""
+    def _delete_consent_data(self, file: sqlite3.Connection) -> None:
         own = (self.environment,)
         for table in ("drafts", "counts", "secrets"):
             file.execute(f"DELETE FROM {table} WHERE environment = ?", own)  # noqa: S608
@@ -576,7 +568,7 @@ class Store:
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the file's lock from its beginning: committed, or rolled back by an exception."""
+        """Locks the file from the start."""
         with self._read() as file:
             file.execute("BEGIN IMMEDIATE")
             yield file
@@ -584,7 +576,7 @@ class Store:
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for this thread only; its errors with advice. An open transaction is rolled back at the end."""
+        """Locks out other threads; rolls back an open transaction."""
         if self.path is None:
             self.check_health()
         with self._lock:
@@ -593,7 +585,7 @@ class Store:
             except StateError:
                 raise
             except (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError) as error:
-                raise StateError(_explained(self.path, error)) from error
+                raise StateError(_advice(self.path, error)) from error
             finally:
                 if self._connection is not None and self._connection.in_transaction:
                     self._connection.rollback()
@@ -605,8 +597,8 @@ class Store:
         if self._connection is None:
             if not self.exists:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with contextlib.suppress(FileExistsError):  # opening an existing one would drop this process's locks on it
-                    self.path.touch(mode=0o600, exist_ok=False)  # it holds a secret
+                with contextlib.suppress(FileExistsError):  # opening an existing file would drop this process's locks
+                    self.path.touch(mode=0o600, exist_ok=False)  # contains secrets
             connection = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             try:
                 connection.execute("PRAGMA secure_delete = ON")
@@ -619,7 +611,7 @@ class Store:
 
 
 def _check_format(file: sqlite3.Connection, path: Path) -> None:
-    """Create the tables in a new file. Raises StateError for a file that is not ours, or of another release."""
+    """Raises StateError for a foreign file."""
     (found,) = file.execute("PRAGMA application_id").fetchone()
     if found == 0 and file.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
         file.execute("BEGIN IMMEDIATE")
@@ -631,20 +623,20 @@ def _check_format(file: sqlite3.Connection, path: Path) -> None:
         file.execute("COMMIT")
         return
     if found != APPLICATION_ID:
-        raise StateError(f"Cannot use {path}: it is another program's file. Move it away.")
+        raise StateError(f"Cannot use {path}: it belongs to another program. Move it away.")
     (version,) = file.execute("PRAGMA user_version").fetchone()
     if version != FORMAT:
-        raise StateError(f"Cannot use {path}: another release of napari-telemetry wrote it. Update it, or delete the file.")
+        raise StateError(f"Cannot use {path}: another release wrote it. Update napari-telemetry, or delete the file.")
 
 
-def _sent(row: Iterable[Any]) -> SentBatch:
+def _sent_batch(row: Iterable[Any]) -> SentBatch:
     at, service, server, week, level, identifier, request, receipt, state, is_to_delete = row
     known = (_instant(at), service, server, week, Level(level), identifier, request, receipt, state)
     return SentBatch(*known, is_to_delete=bool(is_to_delete))
 
 
-def _text(instant: datetime) -> str:
-    """An instant as text in UTC, of one length, so that texts are ordered as instants are."""
+def _utc_text(instant: datetime) -> str:
+    """UTC text of fixed length sorts by time."""
     return instant.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 
@@ -652,17 +644,16 @@ _instant = datetime.fromisoformat
 
 
 def _is_busy(error: Exception) -> bool:
-    """SQLite has no codes for it before Python 3.11, so its words decide."""
+    """SQLite has no error codes before Python 3.11."""
     return isinstance(error, sqlite3.OperationalError) and ("lock" in str(error).lower() or "busy" in str(error).lower())
 
 
-def _explained(path: Path | None, error: Exception) -> str:
-    """Say what happened to the file, and what to do."""
+def _advice(path: Path | None, error: Exception) -> str:
     said = str(error).lower()
     if _is_busy(error):
         return f"Cannot use {path} right now: another process is using it. Try again."
     if "full" in said or getattr(error, "errno", None) == 28:
-        return f"Cannot write {path}: the disk is full. Free some space; until then nothing is counted or remembered."
+        return f"Cannot write {path}: the disk is full. Free some space; until then nothing is saved."
     if not isinstance(error, (sqlite3.OperationalError, OSError)) or "no such" in said or "decode" in said:
         return (
             f"Cannot use {path}: it is damaged ({error}). Delete the file; then agree again if you like: "
@@ -670,5 +661,5 @@ def _explained(path: Path | None, error: Exception) -> str:
         )
     return (
         f"Cannot use {path}: {error}. Make its folder writable, or set NAPARI_UPDATE_STATE to one that is. "
-        "Until then nothing is counted or remembered."
+        "Until then nothing is saved."
     )

@@ -1,7 +1,6 @@
-"""Requests of telemetry: no cookies, no redirects, bounded in time and size, nothing that tells who asks.
+"""HTTP requests without cookies, redirects or anything identifying; bounded in time and size.
 
-httpx times out each read, so a server that drips bytes could hold a request forever; `run_before` abandons it at a deadline.
-No request is conditional: an ETag of last week would tell that this is the same person.
+httpx times out only each read; `run_before` abandons dripping servers. An ETag would identify a returning user.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from napari_telemetry.errors import RefusedError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _SENDING = ("send_request_headers.started", "send_request_body.started")
-"""Names, in httpcore's trace, of the moments at which a request begins to leave."""
+"""httpcore trace events at which a request starts to leave."""
 
 
 class Request(Struct, frozen=True):
-    """A request to be made. ``body``: a JSON text, for POST."""
+    """``body``: JSON, for POST."""
 
     method: str
     url: str
@@ -39,8 +38,6 @@ class Request(Struct, frozen=True):
 
 
 class _Problem(Struct):
-    """The parts of an RFC 9457 body that a client needs."""
-
     detail: str = ""
     type: str = ""
 
@@ -49,13 +46,8 @@ _decode_problem = msgspec.json.Decoder(_Problem).decode
 
 
 class Transport:
-    """Makes requests until ``deadline`` seconds from now. Use as a context manager.
-
-    Proxies come from the environment, certificates from the system.
-    """
-
     def __init__(self, deadline: float) -> None:
-        """Raises ServerUnreachableError for proxy settings that cannot be used."""
+        """Raises ServerUnreachableError for unusable proxy settings."""
         self._ends = time.monotonic() + deadline
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
@@ -65,11 +57,11 @@ class Transport:
                 headers={
                     "user-agent": f"napari-telemetry/{__version__}",
                     "accept": "application/json",
-                    "accept-encoding": "gzip",  # the standard library unpacks it in bounds
+                    "accept-encoding": "gzip",  # can be unpacked with a size limit
                 },
                 follow_redirects=False,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # a jar that takes none
-                # To this machine without encryption, so it must not leave it
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # accepts none
+                # Loopback may be unencrypted, so it must bypass proxies
                 mounts=_proxies(context) | {f"all://{host}": None for host in LOOPBACK},
             )
         except (ImportError, ValueError, httpx.InvalidURL) as error:
@@ -84,23 +76,23 @@ class Transport:
         self._client.close()
 
     def exchange(self, request: Request) -> bytes:
-        """Return the body of the answer. Raises ServerUnreachableError, ServerAnswerError."""
+        """Raises ServerUnreachableError, ServerAnswerError."""
         if is_folder(request.url):
             raise ServerAnswerError(f"{request.url} is a folder, which accepts no reports.", 404)
         headers = {"content-type": "application/json", "content-encoding": "gzip"} if request.method == "POST" else {}
-        content = gzip.compress(request.body, mtime=0) if request.method == "POST" else None  # without the time
+        content = gzip.compress(request.body, mtime=0) if request.method == "POST" else None  # no timestamp
         made = self._client.build_request(request.method, request.url, headers=headers, content=content)
         host = f"{made.url.scheme}://{made.url.netloc.decode()}"
         return run_before(self._ends, lambda: self._send(made, host), host)
 
-    def _not_too_late(self, event: str, _: dict[str, Any]) -> None:
-        """Let nothing leave after the deadline: the caller has recorded that it is lost."""
+    def _abort_after_deadline(self, event: str, _: dict[str, Any]) -> None:
+        """After the deadline, the caller has already recorded the request as lost."""
         if event.endswith(_SENDING) and time.monotonic() > self._ends:
             raise httpx.WriteTimeout("the deadline has passed")
 
     def _send(self, request: httpx.Request, host: str) -> bytes:
         request.extensions["timeout"] = httpx.Timeout(READ_TIMEOUT_S).as_dict()
-        request.extensions["trace"] = self._not_too_late
+        request.extensions["trace"] = self._abort_after_deadline
         try:
             response = self._client.send(request, stream=True)
             try:
@@ -125,10 +117,7 @@ def _why_unreachable(error: httpx.HTTPError, host: str) -> str:
 
 
 def _proxies(context: ssl.SSLContext) -> dict[str, httpx.HTTPTransport | None]:
-    """The proxies that the environment names, as mounts of httpx, which itself fails at a NO_PROXY such as ``fd07::/64``.
-
-    Raises ValueError or httpx.InvalidURL for a proxy that cannot be used.
-    """
+    """httpx itself fails on a NO_PROXY such as ``fd07::/64``. Raises ValueError or httpx.InvalidURL."""
     named = getproxies()
     found: dict[str, httpx.HTTPTransport | None] = {}
     for scheme in ("http", "https", "all"):
@@ -140,7 +129,7 @@ def _proxies(context: ssl.SSLContext) -> dict[str, httpx.HTTPTransport | None]:
             return {}
         is_exact = entry.lower() == "localhost" or entry.replace(".", "").isdigit() or entry.count(":") > 1
         pattern = f"all://{'' if is_exact else '*'}{f'[{entry}]' if entry.count(':') > 1 else entry}"
-        with contextlib.suppress(httpx.InvalidURL, ValueError):  # curl, urllib and pip ignore such an entry, too
+        with contextlib.suppress(httpx.InvalidURL, ValueError):  # curl, urllib and pip ignore it, too
             httpx.URL(pattern)
             found[pattern] = None
     return found
@@ -163,8 +152,8 @@ def _media_type(response: httpx.Response) -> str:
     return media_type.split(";")[0].strip().lower()
 
 
-def decoded(answer: bytes | UpdateHookError, kind: Any, host: str) -> Any:
-    """Read an answer as ``kind``. Raises it if it is an error, and ServerAnswerError for an unreadable one."""
+def decode_answer(answer: bytes | UpdateHookError, kind: Any, host: str) -> Any:
+    """Raise ``answer`` if it is an error, and ServerAnswerError if it is unreadable."""
     if isinstance(answer, UpdateHookError):
         raise answer
     try:

@@ -1,7 +1,6 @@
-"""The calendar of telemetry: ISO weeks in UTC, written ``2026-W47``.
+"""ISO weeks in UTC, written ``2026-W47``.
 
-Year and week number must come from the same calendar. NAP-8's sample code pairs the ISO week with the calendar year, which
-gives the days around new year to the wrong week. Everything here is arithmetic on instants that the caller passes in.
+Year and week must both be ISO: NAP-8's sample code pairs the ISO week with the calendar year, which is wrong around new year.
 """
 
 from __future__ import annotations
@@ -10,26 +9,26 @@ import re
 from datetime import datetime, timedelta, timezone
 
 CLOSES_AFTER = timedelta(days=14)
-"""A week takes reports until so long after its end."""
+"""How long after its end a week accepts reports."""
 
 PUBLISHED_AFTER = timedelta(hours=1)
-"""A week is published so long after it closed."""
+"""How long after closing a week is published."""
 
 CLOCK_SKEW = timedelta(hours=24)
-"""So much ahead of the server a client's clock may be."""
+"""How far a client's clock may be ahead."""
 
 _FORM = re.compile(r"([0-9]{4})-W([0-9]{2})")
 
 
 class InvalidWeekError(ValueError):
-    """A text that names no ISO week."""
+    """Not an ISO week."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(f"{text!r} is no ISO week: write it like 2026-W47")
+        super().__init__(f"{text!r} is not an ISO week. Write it like 2026-W47.")
 
 
 def week_of(instant: datetime) -> str:
-    """Return the ISO week of an instant, in UTC. ``instant`` must carry a time zone."""
+    """Return the ISO week of an instant, in UTC. Raises ValueError without a time zone."""
     if instant.tzinfo is None:
         raise ValueError("week_of needs an instant with a time zone")
     year, week, _ = instant.astimezone(timezone.utc).isocalendar()
@@ -37,10 +36,7 @@ def week_of(instant: datetime) -> str:
 
 
 def start_of(week: str) -> datetime:
-    """Return the first instant of ``week``, a Monday at 00:00 UTC.
-
-    Raises InvalidWeekError for anything but an existing week: there is no ``2025-W53``.
-    """
+    """Return Monday 00:00 UTC. Raises InvalidWeekError, also for ``2025-W53``."""
     match = _FORM.fullmatch(week)
     if match is None:
         raise InvalidWeekError(week)
@@ -51,7 +47,7 @@ def start_of(week: str) -> datetime:
 
 
 def end_of(week: str) -> datetime:
-    """Return the instant at which ``week`` is over: the start of the next one."""
+    """Return the start of the next week."""
     return start_of(week) + timedelta(days=7)
 
 
@@ -61,15 +57,15 @@ def next_week(week: str) -> str:
 
 
 def closes_at(week: str) -> datetime:
-    """Return the instant from which no report of ``week`` is taken any more."""
+    """Return when ``week`` stops accepting reports."""
     return end_of(week) + CLOSES_AFTER
 
 
 def published_from(week: str) -> datetime:
-    """Return the instant from which the numbers of ``week`` may be published."""
+    """Return when the numbers of ``week`` may be published."""
     return closes_at(week) + PUBLISHED_AFTER
 
 
 def is_open(week: str, now: datetime) -> bool:
-    """Tell whether a report of ``week`` is taken at ``now``, by the clock alone."""
+    """Whether ``week`` accepts reports at ``now``."""
     return start_of(week) - CLOCK_SKEW <= now < closes_at(week)

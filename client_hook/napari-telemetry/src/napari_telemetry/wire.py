@@ -1,8 +1,7 @@
-"""The wire format, by level: one definition for client, server and privacy page.
+"""The wire format by level, shared by client, server and privacy page.
 
-The structs refuse undeclared fields, and every string is bounded; the server's ``intake.validation`` checks the rest (is the
-week open, is the plugin public). Patterns use ``[0-9]``, because ``\\d`` admits digits of other scripts, and come with a
-``max_length``, because ``$`` admits a trailing newline.
+Patterns use ``[0-9]``, because ``\\d`` matches digits of other scripts, and a ``max_length``, because ``$`` allows a trailing
+newline. The server's ``intake.validation`` checks the rest.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import msgspec
 from msgspec import Meta, Struct, UnsetType, field
 
 SCHEMA_VERSION = 1
-"""Version of the report that this release makes; it grows with every field that is collected, and everybody is asked again.
+"""Increase it with every new field: everyone is then asked again.
 
-Declare a new field as ``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older
-clients are still accepted."""
+Declare the field as ``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older
+clients stay valid."""
 
 
 class Level(str, enum.Enum):
-    """How much a person agreed to send. Each level contains the one before."""
+    """How much a person agreed to send. Each level includes the previous one."""
 
     NONE = "none"
     BASIC = "basic"
@@ -36,11 +35,9 @@ class Level(str, enum.Enum):
 
     @property
     def rank(self) -> int:
-        """0 for none to 3 for full: levels compare by it."""
         return list(Level).index(self)
 
     def includes(self, other: Level) -> bool:
-        """Tell whether this level sends all that ``other`` does."""
         return self.rank >= other.rank
 
 
@@ -53,7 +50,6 @@ MEANING = {
     Level.FULL: "Middle, and which commands were used and what kinds of layers were opened, roughly how often. "
     "No names, no paths, no pixels.",
 }
-"""What a level sends, as people are told."""
 
 WeekText = Annotated[
     str,
@@ -97,13 +93,13 @@ PythonMinorText = Annotated[
 ]
 AtLeast = Annotated[
     Literal[1, 10, 100, 1000],
-    Meta(description="how often, as at least 1, 10, 100 or 1000; rounded down on your machine"),
+    Meta(description="count, rounded down to 1, 10, 100 or 1000 on your computer"),
 ]
 SizeCategory = Literal["SMALL", "MEDIUM", "LARGE", "VERY_LARGE"]
 
 
 class PluginInstall(Struct, frozen=True, forbid_unknown_fields=True):
-    """A plugin of the public index, in a version that its author published as final."""
+    """A plugin of the public index, in a final version."""
 
     name: Annotated[NameText, Meta(examples=["affinder"])]
     version: Annotated[VersionText, Meta(examples=["0.5.0"])]
@@ -121,14 +117,14 @@ class LayerUse(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BasicReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One week so far of one Python environment, at level basic."""
+    """One week so far of one Python environment."""
 
     week: WeekText
     identifier: IdentifierText
     environment: EnvironmentText
     revision: Annotated[
         int,
-        Meta(ge=1, le=2**31 - 1, description="which state of the week this is: a later one replaces it", examples=[3]),
+        Meta(ge=1, le=2**31 - 1, description="revision of the report of this week: a later one replaces it", examples=[3]),
     ]
     napari_version: Annotated[
         VersionText, Meta(description="published napari version, or the word development", examples=["0.6.1"])
@@ -144,7 +140,7 @@ class BasicReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class MiddleReport(BasicReport, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Basic, and the public plugins that are installed."""
+    """Basic, and the installed public plugins."""
 
     plugins: Annotated[
         list[PluginInstall],
@@ -157,7 +153,7 @@ class MiddleReport(BasicReport, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class FullReport(MiddleReport, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Middle, and what was used: commands, and kinds of layers."""
+    """Middle, and the commands and kinds of layers that were used."""
 
     command_usage: Annotated[
         dict[CommandText, AtLeast],
@@ -198,14 +194,14 @@ R = TypeVar("R", bound=BasicReport)
 
 
 class ConsentClaim(Struct, frozen=True, forbid_unknown_fields=True):
-    """What the person agreed to: a level, and the schema version that they saw."""
+    """The agreed level, and the schema version that the person saw."""
 
     level: Level
     schema_version: Annotated[int, Meta(ge=1, le=10_000)]
 
 
 class Batch(Struct, Generic[R], frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /api/updates/{level}``."""
+    """Body of ``POST /api/updates/{level}``."""
 
     schema_version: Annotated[int, Meta(ge=1, le=10_000)]
     consent: ConsentClaim
@@ -214,20 +210,20 @@ class Batch(Struct, Generic[R], frozen=True, forbid_unknown_fields=True):
 
 @functools.cache
 def batch_decoder(level: Level) -> msgspec.json.Decoder[Batch[Any]]:
-    """Return the decoder of batches at ``level``, which must not be none. It raises msgspec's errors."""
-    batch: Any = Batch  # a generic over a type that is known at run time alone
+    """``level`` must not be none."""
+    batch: Any = Batch  # generic over a type known only at run time
     return msgspec.json.Decoder(batch[REPORT_TYPES[level]])
 
 
 class LeftOut(Struct, frozen=True):
-    """How many entries of a report the server did not store, because they are on no public list."""
+    """Number of entries not stored, because they are on no public list."""
 
     plugins: int = 0
     commands: int = 0
 
 
 class Receipt(Struct, frozen=True):
-    """What became of a batch. ``revision`` is the one that the server holds now."""
+    """Outcome of a batch. ``revision``: the one that the server has now."""
 
     stored: bool
     revision: int
@@ -236,39 +232,37 @@ class Receipt(Struct, frozen=True):
 
 
 class BatchAnswer(Struct, frozen=True):
-    """The answer of ``POST /api/updates/{level}``."""
+    """Response of ``POST /api/updates/{level}``."""
 
     receipt: Receipt
 
 
 class IdentifierQuery(Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /api/reports/find`` and ``/api/reports/delete``."""
+    """Body of ``POST /api/reports/find`` and ``/api/reports/delete``."""
 
     identifier: IdentifierText
 
 
 class StoredReport(Struct, frozen=True):
-    """One report as the server holds it."""
-
     level: Level
     schema_version: int
     report: dict[str, Any]
 
 
 class FoundReports(Struct, frozen=True):
-    """The answer of ``POST /api/reports/find``."""
+    """Response of ``POST /api/reports/find``."""
 
     reports: list[StoredReport]
 
 
 class DeletedReports(Struct, frozen=True):
-    """The answer of ``POST /api/reports/delete``."""
+    """Response of ``POST /api/reports/delete``."""
 
     deleted: int
 
 
 class AllowList(Struct, frozen=True, omit_defaults=True):
-    """The answer of ``GET /api/telemetry/allowed/{level}``: the strings that a report of that level may contain."""
+    """Response of ``GET /api/telemetry/allowed/{level}``: the strings that a report may contain."""
 
     schema_version: int
     napari_versions: list[str]
@@ -288,9 +282,7 @@ KEY_FIELDS = ("week", "identifier", "environment", "revision")
 
 
 class WireField(Struct, frozen=True):
-    """A report field as a person may read about it: form in words, meaning, one example, and the schema version it came
-    with.
-    """
+    """``since``: the schema version that added the field."""
 
     name: str
     type: str
@@ -301,10 +293,7 @@ class WireField(Struct, frozen=True):
 
 @functools.cache
 def fields_of(level: Level) -> tuple[WireField, ...]:
-    """Return the fields of a report at ``level``, in wire order; none at level none.
-
-    Read from the structs themselves, so that a page made from it cannot differ from what is accepted.
-    """
+    """Read from the structs, so that the privacy page cannot differ from what is accepted."""
     if level is Level.NONE:
         return ()
     report = REPORT_TYPES[level]
@@ -317,7 +306,6 @@ def fields_of(level: Level) -> tuple[WireField, ...]:
 
 
 def _merged_meta(hint: Any) -> tuple[str, Any, int]:
-    """The last description, example and ``extra={"since": VERSION}`` that the annotations of a field carry."""
     description, example, since = "", None, 1
     for meta in getattr(hint, "__metadata__", ()):
         if isinstance(meta, Meta):
@@ -328,7 +316,7 @@ def _merged_meta(hint: Any) -> tuple[str, Any, int]:
 
 
 def _in_words(hint: Any) -> str:
-    """A type as text for people: ``list of {name, version}``."""
+    """Such as ``list of {name, version}``."""
     if typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)

@@ -1,4 +1,4 @@
-"""Every sentence about telemetry that the terminal and the windows share. Pure."""
+"""Texts shared by the command line and the windows."""
 
 from __future__ import annotations
 
@@ -8,62 +8,59 @@ from typing import TYPE_CHECKING, Any
 
 from napari_telemetry.wire import Level
 
-if TYPE_CHECKING:  # a window imports this on the GUI thread
+if TYPE_CHECKING:  # the GUI thread imports this module
     from napari_telemetry.client import Forgotten, ServerCopy, Status
     from napari_telemetry.consent_rules import ConsentRecord, Prompt
     from napari_telemetry.store import SentBatch
 
 TITLE = "Share usage reports with napari's maintainers?"
 WHY = (
-    "A small team builds napari and hardly knows how many people use it. A weekly report helps it to decide what to support. "
-    "Reports become public statistics for maintainers: counts of people, never below ten. Each is deleted after 60 days."
+    "A small team builds napari and hardly knows how many people use it. A weekly report helps it decide what to support. "
+    "Reports become public statistics for maintainers: counts of people, never below ten. Each report is deleted after 60 days."
 )
 HOW_TO_STOP = (
     "You can change your answer at any time, here or with the command napari-telemetry off. "
-    "Updates are checked whatever you choose."
+    "Update checks do not depend on your choice."
 )
 ABOUT_EXAMPLES = (
-    "This is what would be sent from here right now, with sample identifiers. Which plugins are public is taken from the "
-    "update table; the server's own lists, which know all versions, are fetched only after you agree."
+    "This is what would be sent now, with sample identifiers. Public plugins are taken from the update table, "
+    "because the server's complete lists are fetched only after you agree."
 )
 NO_TABLE = (
-    "This is what would be sent from here right now, with sample identifiers. It lacks the plugins and the version "
-    "of napari until the first update check, which fetches the list of public plugins."
+    "This is what would be sent now, with sample identifiers. Plugins and the version of napari are missing "
+    "until the first update check fetches the list of public plugins."
 )
-REMOVE = "napari-telemetry is not needed then, and can be removed."
-FORGET = "Delete all your reports, on the servers and here? Nothing more is sent for these weeks."
+REMOVE = "You no longer need napari-telemetry and can remove it."
+FORGET = "Delete all your reports, on the servers and on this computer? Nothing more is sent for these weeks."
 NOTHING_SENT = "Nothing was sent from this environment in the last 60 days."
 HOW_IDS_ARE_MADE = (
-    "Both are new every week, cannot be linked to those of another week, and are made from secrets that never leave this "
-    "computer. The identifier is an HMAC-SHA256 of the server's address and the week, each preceded by its length in four "
-    "bytes, with a random secret of 32 bytes: the first 32 hexadecimal digits. The environment's is one of the week with a "
-    "secret of its own: 8 digits."
+    "Both change every week and cannot be linked across weeks. They are made from random 32-byte secrets that never leave "
+    "this computer. The identifier is the first 32 hexadecimal digits of an HMAC-SHA256 of the server's address and the week, "
+    "each preceded by its length in four bytes. The environment's pseudonym is the first 8 digits of an HMAC-SHA256 of the "
+    "week, with a second secret."
 )
 NO_IDS = "No identifier: one exists only while you consent."
 
 
 def pretty_json(body: bytes | str | Any) -> str:
-    """Return a JSON text or value with one field a line."""
     value = json.loads(body) if isinstance(body, bytes | str) else body
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def counted(number: int, noun: str) -> str:
-    """Return ``1 week`` or ``2 weeks``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def questions_of(level: Level) -> list[str]:
-    """Return the public questions that reports of ``level`` answer and those of the level below do not.
+    """Return the public questions that ``level`` adds to the level below.
 
-    ``questions.json`` is made by ``python -m aggregation catalogue --questions``; a test compares it with the catalogue.
+    ``python -m aggregation catalogue --questions`` generates ``questions.json``; a test compares it with the catalogue.
     """
     questions: dict[str, list[str]] = json.loads(files("napari_telemetry").joinpath("questions.json").read_text("utf-8"))
     return questions.get(level.value, [])
 
 
 def introduction(service: str, prompt: Prompt | None, takes_reports: bool | None) -> list[str]:
-    """Return the paragraphs above the levels."""
     paragraphs = [f"You are asked again, because {prompt.reason.value}."] if prompt and prompt.previous else []
     paragraphs += [change.sentence for change in (prompt.changes if prompt else [])]
     if takes_reports is False:
@@ -71,8 +68,7 @@ def introduction(service: str, prompt: Prompt | None, takes_reports: bool | None
     return [*paragraphs, f"{WHY} They go to {service}.", HOW_TO_STOP]
 
 
-def state_word(status: Status) -> str:
-    """Return the state in a word or two, for the status bar."""
+def short_state(status: Status) -> str:
     level = status.decision.level
     if level is Level.NONE:
         return "off"
@@ -81,7 +77,6 @@ def state_word(status: Status) -> str:
 
 
 def sentence(status: Status) -> str:
-    """Return in a sentence or two what is sent, to whom; or why nothing is."""
     service, decision = status.settings.service, status.decision
     if decision.level is Level.NONE:
         return decision.reason or "Nothing is sent."
@@ -92,13 +87,11 @@ def sentence(status: Status) -> str:
 
 
 def answer_text(record: ConsentRecord) -> str:
-    """Return an answer in words."""
     until = f"until {record.until:%Y-%m-%d}" if record.until else "until you change it"
     return f"{record.level} for {record.service}, {until}, given {record.at:%Y-%m-%d %H:%M} UTC by {record.means}"
 
 
 def next_report(status: Status) -> str:
-    """Return what is sent next, and when."""
     view, now = status.view, status.settings.now()
     if status.decision.level is Level.NONE:
         return "none"
@@ -115,9 +108,8 @@ def next_report(status: Status) -> str:
 
 
 def lines(status: Status) -> list[tuple[str, str]]:
-    """Return the status, one subject a line."""
     view = status.view
-    found = [("Now", sentence(status))]
+    found = [("Status", sentence(status))]
     if view.consent is not None:
         found.append(("Your answer", answer_text(view.consent)))
     found.append(("Next report", next_report(status)))
@@ -132,19 +124,17 @@ def lines(status: Status) -> list[tuple[str, str]]:
     if status.settings.site.sources:
         found.append(("Administrator's file", ", ".join(status.settings.site.sources)))
     if others := sorted(set(status.settings.level_servers.values()) - {status.settings.server}):
-        found.append(("Other levels go to", ", ".join(others)))
+        found.append(("Other report servers", ", ".join(others)))
     if status.problem:
         found.append(("Problem", status.problem))
     return found
 
 
 def heading(batch: SentBatch) -> str:
-    """Return what a sent report was, in a line."""
     return f"{batch.at:%Y-%m-%d %H:%M:%S} UTC  {batch.week}  level {batch.level}  {batch.server}"
 
 
 def outcome_text(batch: SentBatch) -> str:
-    """Return what became of a report, in words."""
     receipt = json.loads(batch.receipt) if batch.receipt else {}
     if receipt.get("stored"):
         return "accepted"
@@ -152,20 +142,17 @@ def outcome_text(batch: SentBatch) -> str:
 
 
 def receipt_text(batch: SentBatch) -> str:
-    """Return the server's receipt."""
     if batch.state == "sending":
         return "on its way"
     return f"receipt {batch.receipt}" if batch.receipt else "no response; the server may or may not have stored it"
 
 
 def sent_text(batches: list[SentBatch]) -> str:
-    """Return everything that was sent, the newest first, word for word."""
     parts = [f"{heading(one)}\n{pretty_json(one.request)}\n{receipt_text(one)}" for one in reversed(batches)]
     return "\n\n".join(parts) or NOTHING_SENT
 
 
 def copies_text(copies: list[ServerCopy]) -> str:
-    """Return what servers said that they hold."""
     parts = []
     for copy in copies:
         head = f"{copy.asked.week} at {copy.asked.server}: {copy.problem or counted(len(copy.reports), 'report')}"
@@ -174,7 +161,6 @@ def copies_text(copies: list[ServerCopy]) -> str:
 
 
 def ids_text(status: Status) -> str:
-    """Return under which pseudonyms reports go, and how they are made."""
     if status.identifier is None:
         found = [NO_IDS]
     else:
@@ -184,13 +170,12 @@ def ids_text(status: Status) -> str:
             HOW_IDS_ARE_MADE,
         ]
     if status.view.identifiers:
-        found.append("A server may hold reports of these:")
+        found.append("Servers may store reports under these identifiers:")
         found += [f"{one.week}  {one.level}  {one.server}  {one.identifier}" for one in status.view.identifiers]
     return "\n".join(found)
 
 
 def forgotten_text(done: Forgotten) -> str:
-    """Return what became of forgetting."""
     weeks = ", ".join(sorted({week for _, week in done.weeks}))
     said = (
         f"Deleted on servers: {counted(done.on_servers, 'report')}. "
@@ -198,5 +183,5 @@ def forgotten_text(done: Forgotten) -> str:
         f"Nothing more is sent for {weeks}; later weeks follow your consent."
     )
     if done.problems:
-        said += f" Not deleted yet: {' '.join(done.problems)} It is tried again with each update check."
+        said += f" Not deleted yet: {' '.join(done.problems)} This is retried with each update check."
     return said

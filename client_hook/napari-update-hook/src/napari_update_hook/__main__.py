@@ -1,4 +1,4 @@
-"""``python -m napari_update_hook``: the command ``napari-updates``, where its script is not on the path."""
+"""Run ``napari-updates`` by ``python -m napari_update_hook``."""
 
 from napari_update_hook.cli import main
 

@@ -1,4 +1,4 @@
-"""One update check: a single GET of a file that is the same for everybody, compared with what is installed here."""
+"""The update check: one GET of a file that is the same for everyone, compared locally."""
 
 from __future__ import annotations
 
@@ -24,30 +24,26 @@ from napari_update_hook.errors import (
     UpdateHookError,
 )
 from napari_update_hook.index import Index, cached_index, fetch_index
-from napari_update_hook.installers import HowTo, InstallEnvironment, detect_install, how_to_install
-from napari_update_hook.plan import Plan, Verdict, make_plan, newest_napari, what_breaks
-from napari_update_hook.settings import Settings, settings_here
+from napari_update_hook.installers import InstallCommands, InstallEnvironment, detect_install, how_to_install
+from napari_update_hook.plan import Plan, Verdict, make_plan, napari_impact, newest_napari
+from napari_update_hook.settings import Settings, current_settings
 from napari_update_hook.state import NOTIFY_INTERVAL, CheckState, Pause, State, environment_id
 from napari_update_hook.updates import Status, UpdateRow, compare, plan_without_snoozed, snooze_text
 
 DEADLINE_S = 9.0
-"""For everything that a check does on the network."""
 DAY = timedelta(days=1)
 MAX_PAUSE = timedelta(days=7)
 FIRST_RETRY = timedelta(minutes=15)
 JITTER = 0.1
 
-Planner = Callable[[Mapping[str, str]], "tuple[Plan, HowTo]"]
+Planner = Callable[[Mapping[str, str]], "tuple[Plan, InstallCommands]"]
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What a check found.
-
-    ``napari``: the installed version; ``index_version``: None where the server cannot tell; ``fetched_at``: of the answer that
-    was used. ``rows``: one for each installed package of the index, napari first; ``plan``: the updates that work together, and
-    ``how`` to install them. ``unlisted``: installed plugins that the index does not have. ``notice``: what people should know
-    about the answer, such as its age. ``next_napari``: a newer napari that fits this Python, with what it would mean.
+    """``index_version``: None if the server does not say. ``rows``: installed packages of the index, napari first.
+    ``unlisted``: installed plugins that are not in the index. ``next_napari``: a newer napari for this Python, with its effect
+    on each plugin.
     """
 
     server: str
@@ -58,7 +54,7 @@ class CheckResult:
     fetched_at: datetime
     rows: tuple[UpdateRow, ...]
     plan: Plan
-    how: HowTo
+    how: InstallCommands
     unlisted: tuple[str, ...] = ()
     is_from_cache: bool = False
     notice: str | None = None
@@ -66,7 +62,7 @@ class CheckResult:
 
 
 class UpdateClient:
-    """Checks for updates from one environment. ``deadline``: seconds that a check may take on the network."""
+    """``deadline``: limit for all requests of a check, in seconds."""
 
     def __init__(
         self,
@@ -82,28 +78,26 @@ class UpdateClient:
         self.environment = environment
         self.install = install
         self._deadline = deadline
-        self._rng = rng or random.Random()  # noqa: S311 - spreads load, guards nothing
+        self._rng = rng or random.Random()  # noqa: S311 - only spreads load
 
     def check(self, *, only_if_due: bool = False, keep_napari: bool = False) -> CheckResult:
         """Ask the server for updates.
 
-        ``only_if_due``: for checks that no one asked for, which wait until the last answer and earlier failures allow the next.
-        ``keep_napari``: plan for the installed napari. Raises ServerUnreachableError where there is neither a server nor an
-        earlier answer, ServerAnswerError for a server that has no index, SettingsError where the check is switched off.
+        ``only_if_due``: for automatic checks: wait for the interval and the back-off. ``keep_napari``: plan for the installed
+        napari. Raises ServerUnreachableError if there is neither a server nor a cached response, ServerAnswerError if the
+        server has no index, SettingsError if the check is off.
         """
         return self.compare(self.index(only_if_due=only_if_due), keep_napari=keep_napari)
 
     def known(self, *, keep_napari: bool = False) -> CheckResult | None:
-        """Compare the last answer with what is installed now, without any request; None before the first."""
+        """Check without any request; None if nothing is cached."""
         index = self.known_index()
         return self.compare(index, keep_napari=keep_napari) if index is not None else None
 
     def known_index(self) -> Index | None:
-        """Return the last answer, without any request; None before the first."""
         return cached_index(self.state.read_check().answers, self.settings, self.environment)
 
     def compare(self, index: Index, *, keep_napari: bool = False) -> CheckResult:
-        """Compare an index with what is installed."""
         environment, now = self.environment, self.settings.now()
         found = compare(
             index.packages,
@@ -128,33 +122,33 @@ class UpdateClient:
             unlisted=found.unlisted,
             is_from_cache=not index.answers,
             notice=" ".join(filter(None, (index.notice, self._about_environment()))) or None,
-            next_napari=(newer, what_breaks(index.packages, environment, newer)) if newer is not None else None,
+            next_napari=(newer, napari_impact(index.packages, environment, newer)) if newer is not None else None,
         )
 
     def planner(
         self, index: Index, *, napari: str | None = None, keep_napari: bool = False, only: Sequence[str] = ()
     ) -> Planner:
-        """Return what makes plans without some names (with reasons), as `install.verify` wants it; snoozed updates stay out.
+        """Return a function for `dry_run.verify` that plans without given names (with reasons) and snoozed
+        updates.
 
-        The options are those of `plan.make_plan`. What is named by ``only`` is planned, snoozed or not.
+        The options are those of `plan.make_plan`. Names in ``only`` are planned even if snoozed.
         """
         options: dict[str, Any] = {"napari": napari, "keep_napari": keep_napari, "only": only}
         snoozes = self.state.snoozes() if not only else []
         _, found = plan_without_snoozed(index.packages, self.environment, self.settings.now(), snoozes, **options)
         snoozed = {name: snooze_text(one) for name, one in found.items()}
 
-        def make(without: Mapping[str, str]) -> tuple[Plan, HowTo]:
+        def make(without: Mapping[str, str]) -> tuple[Plan, InstallCommands]:
             plan = make_plan(index.packages, self.environment, without={**snoozed, **without}, **options)
             return plan, self.how_to(plan, index)
 
         return make
 
-    def how_to(self, plan: Plan, index: Index) -> HowTo:
-        """Return the commands that carry out a plan."""
+    def how_to(self, plan: Plan, index: Index) -> InstallCommands:
         if (development := self.environment.development_napari) is not None and plan.updates:
-            return HowTo(
+            return InstallCommands(
                 reason=f"No command for napari {development}: pip counts a development version as older than its release, "
-                f"so it would not find what fits {self.environment.napari}, or replace your napari."
+                f"so it would find no plugins for {self.environment.napari}, or replace your napari."
             )
         keys = {one.name: name for name, one in self.environment.distributions.items()}
         conda_names = {name: package.conda_name for name, package in index.packages.items() if package.conda_name}
@@ -162,19 +156,19 @@ class UpdateClient:
         return how_to_install(self.install, self.environment.distributions, plan.pins, updates, conda_names)
 
     def index(self, *, only_if_due: bool = False) -> Index:
-        """Return the index, asked for or from the last answer; at most one file is written. Raises as `check` does."""
+        """Return the index, fetched or cached; writes one file at most. Raises as `check` does."""
         if (reason := self.settings.disabled_by) is not None:
             raise SettingsError(f"The update check is off: {reason}.")
         state, now = self.state.read_check(), self.settings.now()
-        removed = seam.end_if_removed(self.state, now)
+        removed = seam.reset_if_uninstalled(self.state, now)
         known = cached_index(state.answers, self.settings, self.environment)
         if (pause := state.pause) is not None and is_active(pause, now) and (only_if_due or pause.is_directed):
             notice = None
             if pause.is_directed:
-                notice = f"{self.settings.server} asked not to be asked again before {pause.not_before:%Y-%m-%d %H:%M} UTC."
+                notice = f"{self.settings.server} asks clients to wait until {pause.not_before:%Y-%m-%d %H:%M} UTC."
             if known is None:
-                raise ServerUnreachableError(notice or "The next check is not due yet, and there is no earlier answer.")
-            return _aged(known, " ".join(filter(None, (notice, removed))) or None)
+                raise ServerUnreachableError(notice or "The next check is not due yet, and there is no earlier result.")
+            return _from_cache(known, " ".join(filter(None, (notice, removed))) or None)
         ends = time.monotonic() + self._deadline / 2
         try:
             index = fetch_index(partial(transport.get, ends=ends), self.settings, self.environment)
@@ -182,7 +176,7 @@ class UpdateClient:
             self._keep(replace(state, pause=self._after(error, pause)))
             if known is None:
                 raise
-            return _aged(known, str(error))
+            return _from_cache(known, str(error))
         interval = min(max(DAY, timedelta(days=round(index.check_again_s / 86400))), MAX_PAUSE)
         next_check = Pause(now, now + interval * (1 + JITTER * self._rng.random()))
         problem = self._keep(replace(state, answers=dict(index.answers), pause=next_check))
@@ -190,15 +184,12 @@ class UpdateClient:
         return replace(index, notice=" ".join(filter(None, (index.notice, problem, removed))) or None)
 
     def claim_notification(self, rows: tuple[UpdateRow, ...]) -> list[UpdateRow]:
-        """Return the updates that a person was not notified of yet, and remember that they were.
-
-        At most once a day, and none where a person does not want it.
-        """
+        """Return updates to notify of, once; none if opted out or notified within a day."""
         now, state = self.settings.now(), self.state.read_check()
         updates = {f"{row.name}=={row.target}": row for row in rows if row.status is Status.UPDATE}
         new = [row for name, row in updates.items() if name not in state.notified]
         is_early = state.notified_at is not None and state.notified_at <= now < state.notified_at + NOTIFY_INTERVAL
-        if not self.state.wants_notifications() or is_early or not new:
+        if not self.state.notifications_enabled() or is_early or not new:
             return []
         installed = {row.name for row in rows}
         told = {one for one in state.notified if one.partition("==")[0] in installed} | set(updates)
@@ -206,9 +197,9 @@ class UpdateClient:
 
     def _about_environment(self) -> str | None:
         if (development := self.environment.development_napari) is not None:
-            return f"napari {development} is a development version: what fits is shown for {self.environment.napari}."
+            return f"napari {development} is a development version: updates are shown for {self.environment.napari}."
         if self.environment.is_free_threaded:
-            return "This Python is free-threaded: whether releases with compiled code fit it is not known."
+            return "This Python is free-threaded: some updates with compiled code may not support it."
         return None
 
     def _keep(self, state: CheckState) -> str | None:
@@ -219,7 +210,7 @@ class UpdateClient:
         return None
 
     def _after(self, error: UpdateHookError, before: Pause | None) -> Pause:
-        """Pause twice as long as after the failure before, and at least as long as the server asks."""
+        """Double the back-off, and wait at least as long as the server asks."""
         now = self.settings.now()
         header = retry_after_s(error.retry_after, now) if isinstance(error, ServerAnswerError) else None
         failures = (before.failures if before is not None else 0) + 1
@@ -229,12 +220,12 @@ class UpdateClient:
 
 
 def is_active(pause: Pause, now: datetime) -> bool:
-    """Whether a pause is in effect; one from a clock that has been set back is not."""
+    """Whether a pause is in effect; ignored if the clock was set back."""
     return pause.set_at <= now < pause.not_before <= pause.set_at + MAX_PAUSE * (1 + JITTER)
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """Read ``Retry-After``: seconds, or an HTTP date (RFC 9110, section 10.2.3). None for neither."""
+    """Parse ``Retry-After``: seconds or an HTTP date (RFC 9110, section 10.2.3). None if invalid."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -244,13 +235,13 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     return None
 
 
-def _aged(known: Index, why: str | None) -> Index:
-    """An earlier answer, with its age and why there is no newer one."""
-    notice = f"{why} This is the answer of {known.fetched_at:%Y-%m-%d %H:%M} UTC." if why else None
+def _from_cache(known: Index, why: str | None) -> Index:
+    notice = f"{why} Showing the result of {known.fetched_at:%Y-%m-%d %H:%M} UTC." if why else None
     return replace(known, answers={}, notice=" ".join(filter(None, (notice, known.notice))) or None)
 
 
-def client_here(server: str | None = None, make_settings: Callable[[str | None], Settings] = settings_here) -> UpdateClient:
-    """Return the client of this environment. Raises SettingsError."""
+def current_client(
+    server: str | None = None, make_settings: Callable[[str | None], Settings] = current_settings
+) -> UpdateClient:
     settings = make_settings(server)
     return UpdateClient(settings, State(settings.state, environment_id(Path(sys.prefix))), read_environment(), detect_install())

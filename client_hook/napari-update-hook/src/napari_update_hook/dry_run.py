@@ -1,8 +1,4 @@
-"""Tries a plan with the environment's own tool, without installing.
-
-A dry run asks the package index as the installation itself would; the update server learns nothing of it. It builds nothing
-unless told to, because building a source distribution runs its code.
-"""
+"""Dry runs with the environment's own tool."""
 
 from __future__ import annotations
 
@@ -19,16 +15,14 @@ from packaging.utils import canonicalize_name
 
 from napari_update_hook.environment import Distribution, Environment
 from napari_update_hook.errors import InstallError
-from napari_update_hook.installers import Command, HowTo, Tool
+from napari_update_hook.installers import Command, InstallCommands, Tool
 from napari_update_hook.plan import Plan, violations_of
 from napari_update_hook.versions import is_newer
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
-"""Runs a program to its end and returns its output: `run_captured`, or one that a person can cancel. Raises InstallError."""
+"""Runs a program and returns its output; may be cancelled. Raises InstallError."""
 MAX_TRIES = 12
-"""Dry runs while looking for a part of a set that can be resolved."""
 SEARCH_TIMEOUT_S = 120
-"""After this long, no more dry runs begin."""
 DRY_RUN_TIMEOUT_S = 600
 BINARY_ONLY = ("--only-binary", ":all:")
 PIP_LIKE = (Tool.PIP, Tool.PIPX, Tool.UV)
@@ -36,7 +30,7 @@ PIP_LIKE = (Tool.PIP, Tool.PIPX, Tool.UV)
 
 @dataclass(frozen=True)
 class Change:
-    """A package that an installation changes. ``before`` is None for a new one, ``after`` for one that is removed."""
+    """``before``: None if new. ``after``: None if removed."""
 
     name: str
     before: str | None
@@ -44,7 +38,6 @@ class Change:
 
     @property
     def kind(self) -> str:
-        """``new``, ``removed``, ``update`` or ``downgrade``"""
         if self.before is None or self.after is None:
             return "new" if self.before is None else "removed"
         return "downgrade" if is_newer(self.before, self.after) else "update"
@@ -55,34 +48,31 @@ class Change:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a tool would do. ``problem``: why it cannot, None where it can; ``is_known``: False where the tool cannot tell."""
+    """``problem``: why the tool cannot do it. ``is_known``: False if it has no dry run."""
 
     changes: tuple[Change, ...] = ()
     problem: str | None = None
     is_known: bool = True
 
     def others(self, plan: Plan) -> tuple[Change, ...]:
-        """Return what would change beside the updates of a plan."""
         planned = {canonicalize_name(one.name) for one in plan.updates}
         return tuple(one for one in self.changes if canonicalize_name(one.name) not in planned)
 
     @property
     def downgrades(self) -> tuple[Change, ...]:
-        """Packages that would be replaced by older ones."""
         return tuple(one for one in self.changes if one.kind == "downgrade")
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A plan that the tool can carry out, or the last one tried. ``left_out``: names of what had to go, with the reason."""
+    """A plan that passed the dry run, or the last one tried. ``left_out``: names and reasons."""
 
     plan: Plan
-    how: HowTo
+    how: InstallCommands
     dry_run: DryRun
     left_out: Mapping[str, str]
 
     def lines(self) -> list[str]:
-        """Return in sentences what else would change, and what had to go."""
         tried, others, said = self.dry_run, self.dry_run.others(self.plan), []
         for kind, title in (("new", "New"), ("update", "Also changes"), ("downgrade", "Downgrades"), ("removed", "Removes")):
             named = [" ".join(filter(None, (one.name, one.before, one.after and f"-> {one.after}"))) for one in others
@@ -92,23 +82,23 @@ class Verified:
         if tried.problem is not None:
             said.append(f"Cannot be resolved, because {tried.problem}")
         elif not tried.is_known:
-            said.append("This environment's tool cannot try it without installing.")
+            said.append("This environment's tool has no dry run.")
         elif self.plan.updates:
             said.append("Tried without installing: it works." + ("" if others else " Nothing else changes."))
         return said
 
 
 def verify(
-    make: Callable[[Mapping[str, str]], tuple[Plan, HowTo]],
+    make: Callable[[Mapping[str, str]], tuple[Plan, InstallCommands]],
     environment: Environment,
     *,
     build: bool = False,
     run: Run | None = None,
 ) -> Verified:
-    """Try a plan; where it cannot be resolved, find a part that can, by leaving out one update at a time.
+    """Do a dry run of a plan; on a conflict, leave out one update at a time.
 
-    ``make``: returns the plan without some names (with reasons) and how to install it. ``build``: allow building source
-    distributions, that is, running their code. ``run``: how to run the tool. Raises InstallError where it cannot be run.
+    ``make``: plans without some names (with reasons). ``build``: allow building source distributions, which runs their code.
+    Raises InstallError if the tool cannot run.
     """
     left_out: dict[str, str] = {}
     plan, how = make(left_out)
@@ -132,8 +122,8 @@ def verify(
     return Verified(plan, how, tried, left_out)
 
 
-def dry_run(how: HowTo, environment: Environment, *, build: bool = False, run: Run | None = None) -> DryRun:
-    """Ask the environment's own tool what its commands would do, and check all requirements of the result."""
+def dry_run(how: InstallCommands, environment: Environment, *, build: bool = False, run: Run | None = None) -> DryRun:
+    """Do a dry run, and check all requirements of the result."""
     found: dict[str, Distribution | None] = {}
     run = run or run_captured
     for command in how.commands:
@@ -161,7 +151,7 @@ def dry_run(how: HowTo, environment: Environment, *, build: bool = False, run: R
     for change in changes:
         own = here.get(str(canonicalize_name(change.name)))
         if own is not None and not own.is_replaceable:
-            source = own.origin or "a folder or repository" if own.is_local else "somewhere else than the index"
+            source = own.origin or "a folder or repository" if own.is_local else "outside the index"
             problems.append(f"{own.name} {own.version}, which comes from {source}, would be replaced by {change.after}")
         elif own is not None and own.is_plugin and change.kind == "downgrade":
             problems.append(f"{own.name} {own.version} would be replaced by the older {change.after}")
@@ -210,13 +200,12 @@ def _try_conda(command: Command, run: Run) -> dict[str, Distribution | None] | s
 
 
 def with_options(argv: Sequence[str], *options: str) -> tuple[str, ...]:
-    """Return a command with options after its word ``install``."""
     place = argv.index("install") + 1
     return (*argv[:place], *options, *argv[place:])
 
 
 def run_captured(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end, and return its output. Raises InstallError."""
+    """Run a program; return its output. Raises InstallError."""
     try:
         return subprocess.run(
             argv, capture_output=True, text=True, errors="replace", check=False, timeout=DRY_RUN_TIMEOUT_S,
@@ -242,9 +231,9 @@ def _raise_if_offline(text: str, tool: str) -> None:
 
 
 def _pip_problem(text: str, build: bool) -> str:
-    """What pip says of a conflict, without its advice. Raises InstallError for what is not a conflict."""
+    """Extract pip's explanation of a conflict. Raises InstallError for other failures."""
     if "no such option" in text:
-        raise InstallError("This pip is too old to try an installation. Update it first: python -m pip install --upgrade pip")
+        raise InstallError("This pip is too old for a dry run. Update it first: python -m pip install --upgrade pip")
     _raise_if_offline(text, "pip")
     lines = [line.strip() for line in text.splitlines()]
     told = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ") and "ResolutionImpossible" not in line]
@@ -256,7 +245,7 @@ def _pip_problem(text: str, build: bool) -> str:
 
 
 def _with_build_hint(text: str, build: bool) -> str:
-    """Name what may have to be built, which is allowed only with ``build``."""
+    """Suggest ``--build`` for packages that exist only as source."""
     found = re.findall(r"No matching distribution found for (\S+)|(\S+) has no usable wheels", text)
     names = ", ".join(dict.fromkeys(one or other for one, other in found))
     if build or not names:

@@ -1,4 +1,4 @@
-"""What is installed here, as plain values, so that a test can be any machine; `read_environment` fills them from this one."""
+"""The installed distributions, as plain values."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ from packaging.utils import canonicalize_name
 from napari_update_hook.versions import parsed
 
 PLUGIN_GROUPS = ("napari.manifest", "napari.plugin")
-"""Entry points by which a distribution is a plugin of napari."""
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """An installed distribution.
-
-    ``requires``: its Requires-Dist lines. ``installer``: pip, uv, conda or what else the INSTALLER file says. ``is_local``:
-    installed from a folder, a repository or a file instead of an index; ``origin``: which one; ``is_editable``: changes of
-    the folder take effect at once. ``changelog``: the address that its metadata names, if any.
+    """``requires``: Requires-Dist lines. ``installer``: from the INSTALLER file. ``is_local``: installed from a folder,
+    repository or file (``origin``) instead of an index. ``changelog``: a URL.
     """
 
     name: str
@@ -39,14 +35,14 @@ class Distribution:
 
     @property
     def is_replaceable(self) -> bool:
-        """Whether a release of the index may take its place: not that of a folder, nor of a local build (``1.2+abc``)."""
+        """Whether a release may replace it: not a local installation or build (``1.2+abc``)."""
         version = parsed(self.version)
         return not self.is_local and version is not None and version.local is None
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python environment. ``python``: such as ``3.11.4``; ``distributions`` by normalized name."""
+    """``python``: such as ``3.11.4``. ``distributions``: by normalized name."""
 
     python: str
     channel: str = "pypi"
@@ -55,32 +51,29 @@ class Environment:
 
     @property
     def python_minor(self) -> str:
-        """``3.11``"""
         return ".".join(self.python.split(".")[:2])
 
     @property
     def napari(self) -> str | None:
-        """The napari for which releases must fit: that of a development version is its base, None where none is installed."""
+        """The version that releases must fit: the base of a development version."""
         installed = self.distributions.get("napari")
         version = parsed(installed.version) if installed is not None else None
         return version.base_version if version is not None else None
 
     @property
     def development_napari(self) -> str | None:
-        """The version of a napari that is not a published final one, else None."""
+        """The installed version if it is not a final release."""
         installed = self.distributions.get("napari")
         version = parsed(installed.version) if installed is not None else None
         is_final = installed is None or (version is not None and not version.is_prerelease and version.local is None)
         return None if installed is None or is_final else installed.version
 
     def channel_of(self, name: str) -> str:
-        """Return the channel from which a package is updated: that of its own installer."""
         installer = self.distributions[name].installer
         return self.channel if not installer else "conda-forge" if installer == "conda" else "pypi"
 
 
 def read_environment(prefix: Path | None = None) -> Environment:
-    """Return this environment."""
     distributions = installed()
     return Environment(
         python="{}.{}.{}".format(*sys.version_info[:3]),
@@ -91,12 +84,12 @@ def read_environment(prefix: Path | None = None) -> Environment:
 
 
 def installed(found: Iterable[metadata.Distribution] | None = None) -> dict[str, Distribution]:
-    """Return the installed distributions by normalized name; of duplicates, the one that would be imported."""
+    """Return distributions by normalized name; of duplicates, the importable one."""
     distributions: dict[str, Distribution] = {}
     for item in metadata.distributions() if found is None else found:
         try:
             distribution = _read(item)
-        except Exception:  # noqa: S112 - one damaged distribution must not end the check
+        except Exception:  # noqa: S112 - skip a damaged distribution
             continue
         if distribution is not None:
             distributions.setdefault(canonicalize_name(distribution.name), distribution)
@@ -104,9 +97,9 @@ def installed(found: Iterable[metadata.Distribution] | None = None) -> dict[str,
 
 
 def _read(item: metadata.Distribution) -> Distribution | None:
-    if getattr(getattr(item, "_path", None), "name", "").startswith("~"):  # what pip left when it was interrupted
+    if getattr(getattr(item, "_path", None), "name", "").startswith("~"):  # leftover of an interrupted pip
         return None
-    fields: Any = item.metadata  # subscription warns about missing fields
+    fields: Any = item.metadata  # a subscript warns about missing fields
     name, version = fields.get("Name"), fields.get("Version")
     if not name or not version:
         return None
@@ -122,7 +115,7 @@ def _read(item: metadata.Distribution) -> Distribution | None:
 
 
 def _changelog(lines: Iterable[str]) -> str | None:
-    """Return the address of a changelog, by the labels that PyPI knows (packaging.python.org, "Well-known Project URLs")."""
+    """Find the changelog by its well-known labels (packaging.python.org)."""
     for line in lines:
         label, _, address = line.partition(",")
         known = "".join(filter(str.isalnum, label)).lower() in ("changelog", "changes", "releasenotes", "whatsnew", "history")
@@ -132,9 +125,9 @@ def _changelog(lines: Iterable[str]) -> str | None:
 
 
 def _with_origin(item: metadata.Distribution, plain: Distribution) -> Distribution:
-    """Add where it came from, if not from an index: PEP 610 says so, or it is a checkout on the path.
+    """Add the origin of a local installation: PEP 610, or a checkout on the path.
 
-    Packages of conda-forge may carry the ``direct_url.json`` of the machine that built them; conda's own record counts.
+    In conda packages, ``direct_url.json`` may be from the build machine.
     """
     if plain.installer != "conda" and (text := _text(item, "direct_url.json")):
         import json
@@ -148,7 +141,7 @@ def _with_origin(item: metadata.Distribution, plain: Distribution) -> Distributi
         except (ValueError, AttributeError, RecursionError):
             return replace(plain, is_local=True)
     folder = Path(str(item.locate_file("")))
-    is_checkout = _text(item, "METADATA") is None  # it has an egg-info folder: `setup.py develop`, or a folder on the path
+    is_checkout = _text(item, "METADATA") is None  # egg-info: `setup.py develop`, or a folder on the path
     if is_checkout and folder.name.lower() not in ("site-packages", "dist-packages"):
         return replace(plain, is_local=True, origin=str(folder), is_editable=True)
     return plain
@@ -157,12 +150,12 @@ def _with_origin(item: metadata.Distribution, plain: Distribution) -> Distributi
 def _text(item: metadata.Distribution, name: str) -> str | None:
     try:
         return item.read_text(name)
-    except (UnicodeError, OSError):  # written by another program in another encoding
+    except (UnicodeError, OSError):  # another encoding
         return None
 
 
 def channel_of(distributions: Mapping[str, Distribution], conda_meta: Path) -> str:
-    """Return where the packages come from: conda-forge where napari, or else most, was installed by conda."""
+    """conda-forge if conda installed napari, or else most packages."""
     if not conda_meta.is_dir():
         return "pypi"
     napari = distributions.get("napari")

@@ -1,8 +1,7 @@
-"""Asks a server for the update table, and answers from the last answers when it cannot be asked.
+"""Fetch the update table, or read it from the cache. The fallback is today's plugin index, which has no
+table.
 
-The table is one file, the same for everybody, so the request says nothing about this computer. It is never conditional: a
-server that gave each client a table of its own would recognize it by the ETag. Today's plugin index has no table and knows only
-the newest versions; it is used for what it knows.
+Requests are never conditional: a unique ETag would identify a client.
 """
 
 from __future__ import annotations
@@ -25,15 +24,13 @@ from napari_update_hook.versions import parsed
 DAY_S = 86400.0
 Get = Callable[[str], bytes]
 Answers = Mapping[str, "tuple[datetime, str]"]
-"""By URL: when an answer was fetched, and its text."""
+"""Fetch time and text, by URL."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """What a server says, for this environment.
-
-    ``packages`` by normalized name, each from the channel of its own installer. ``fits_known``: False where the server cannot
-    say what fits. ``notice``: what people should know about it. ``answers``: what to keep for later.
+    """``packages``: by normalized name, each from its own channel. ``fits_known``: False if the server does
+    not say what fits.
     """
 
     packages: Mapping[str, TablePackage]
@@ -46,7 +43,7 @@ class Index:
 
 
 def fetch_index(get: Get, settings: Settings, environment: Environment) -> Index:
-    """Ask the server. Raises ServerUnreachableError or ServerAnswerError."""
+    """Raises ServerUnreachableError or ServerAnswerError."""
     answers: dict[str, tuple[datetime, str]] = {}
 
     def text_of(path: str) -> str:
@@ -54,7 +51,7 @@ def fetch_index(get: Get, settings: Settings, environment: Environment) -> Index
         try:
             text = get(url).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ServerAnswerError(f"{settings.server} sent an answer that cannot be read: {error}", 200) from error
+            raise ServerAnswerError(f"{settings.server} sent an unreadable response: {error}", 200) from error
         answers[url] = (settings.now(), text)
         return text
 
@@ -62,7 +59,6 @@ def fetch_index(get: Get, settings: Settings, environment: Environment) -> Index
 
 
 def cached_index(answers: Answers, settings: Settings, environment: Environment) -> Index | None:
-    """Return what the last answers say, without any request; None where there were none."""
     times = []
 
     def text_of(path: str) -> str:
@@ -79,7 +75,7 @@ def cached_index(answers: Answers, settings: Settings, environment: Environment)
 
 
 def listed_versions(answers: Answers) -> dict[str, tuple[str, ...]]:
-    """Return the versions that the last answers name, by normalized name: all of napari, of plugins the newest ones."""
+    """Return the cached versions by normalized name: all of napari, of plugins the newest."""
     found: dict[str, tuple[str, ...]] = {}
     for url, (_, text) in answers.items():
         try:
@@ -94,7 +90,7 @@ def listed_versions(answers: Answers) -> dict[str, tuple[str, ...]]:
 
 
 def takes_reports(answers: Answers, server: str) -> bool | None:
-    """Return whether the last answers of a server say that it accepts usage reports; None before the first."""
+    """Whether the server says that it accepts usage reports; None before the first response."""
     own = {url: text for url, (_, text) in answers.items() if url.startswith(f"{server}/")}
     if not own:
         return None
@@ -109,8 +105,8 @@ def _index_from(text_of: Callable[[str], str], settings: Settings, environment: 
     except ServerAnswerError as error:
         if error.status != 404:
             raise
-        return _todays_index(text_of, settings, environment, now)
-    # In a conda environment, pip may have installed something too, which comes from PyPI
+        return _legacy_index(text_of, settings, environment, now)
+    # In a conda environment, packages that pip installed come from PyPI
     others = {
         name
         for name, one in environment.distributions.items()
@@ -123,7 +119,7 @@ def _index_from(text_of: Callable[[str], str], settings: Settings, environment: 
     try:
         found = _table(text_of, settings, channel, now).packages
     except (ServerAnswerError, ServerUnreachableError) as error:
-        return replace(index, packages=packages, notice=f"What comes from {channel} was not compared: {error}")
+        return replace(index, packages=packages, notice=f"Packages from {channel} were not compared: {error}")
     return replace(index, packages=packages | {name: found[name] for name in others & set(found)})
 
 
@@ -132,11 +128,11 @@ def _table(text_of: Callable[[str], str], settings: Settings, channel: str, now:
     try:
         table = read_table(text.encode())
     except ValueError as error:
-        raise ServerAnswerError(f"{settings.server} sent a table that cannot be read: {error}", 200) from error
+        raise ServerAnswerError(f"{settings.server} sent an unreadable table: {error}", 200) from error
     return Index(table.packages, now, table.index_version, table.check_again_s)
 
 
-def _todays_index(text_of: Callable[[str], str], settings: Settings, environment: Environment, now: datetime) -> Index:
+def _legacy_index(text_of: Callable[[str], str], settings: Settings, environment: Environment, now: datetime) -> Index:
     try:
         items = _json(text_of("/api/extended_summary"), list, settings.server)
     except ServerAnswerError as error:
@@ -159,7 +155,7 @@ def _todays_index(text_of: Callable[[str], str], settings: Settings, environment
 
 
 def _conda_names(text_of: Callable[[str], str], server: str) -> dict[str, str]:
-    """conda-forge's names by normalized name, where they differ: the list says ``conda-forge/micro_sam``."""
+    """Return different names on conda-forge; the list says ``conda-forge/micro_sam``."""
     try:
         known = _json(text_of("/api/conda-map"), dict, server)
     except UpdateHookError:
@@ -169,7 +165,6 @@ def _conda_names(text_of: Callable[[str], str], server: str) -> dict[str, str]:
 
 
 def _newest(versions: Any) -> str | None:
-    """The newest of some versions by PEP 440, final ones first."""
     found = [version for text in versions or () if (version := parsed(str(text))) is not None]
     final = [version for version in found if not version.is_prerelease]
     return str(max(final or found)) if found else None
@@ -179,7 +174,7 @@ def _json(text: str, kind: type, server: str) -> Any:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ServerAnswerError(f"{server} sent an answer that cannot be read: {error}", 200) from error
+        raise ServerAnswerError(f"{server} sent an unreadable response: {error}", 200) from error
     if not isinstance(document, kind):
-        raise ServerAnswerError(f"{server} sent an answer that cannot be read: it is not a {kind.__name__}.", 200)
+        raise ServerAnswerError(f"{server} sent an unreadable response: it is not a {kind.__name__}.", 200)
     return document

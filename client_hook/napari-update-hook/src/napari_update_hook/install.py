@@ -1,4 +1,4 @@
-"""Carries a plan out with the environment's own tool, and goes back."""
+"""Install a plan with the environment's own tool, and undo it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from napari_update_hook.dry_run import BINARY_ONLY, PIP_LIKE, Change, Verified, with_options
 from napari_update_hook.environment import Environment, read_environment
 from napari_update_hook.errors import StateError
-from napari_update_hook.installers import PROJECTS, Command, HowTo, InstallEnvironment, Tool, tool_of
+from napari_update_hook.installers import PROJECTS, Command, InstallCommands, InstallEnvironment, Tool, tool_of
 from napari_update_hook.plan import violations_of
 from napari_update_hook.updates import counted
 from napari_update_hook.versions import same_version
@@ -24,49 +24,39 @@ if TYPE_CHECKING:
     from napari_update_hook.client import UpdateClient
 
 RunCommands = Callable[[Sequence[Command]], "str | None"]
-"""Runs commands one after another; returns why they failed, None if they did not."""
+"""Runs commands in order; returns the failure, or None."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The environment after an installation.
-
-    ``missing``: targets that were not reached; ``broken``: new violations; ``failure``: of the tool; ``notice``: what else a
-    person should know; ``back``: how to go back.
-    """
+    """``missing``: unreached targets. ``broken``: new violations. ``back``: how to undo it."""
 
     changes: tuple[Change, ...]
     missing: tuple[str, ...] = ()
     broken: tuple[str, ...] = ()
     failure: str | None = None
     notice: str | None = None
-    back: HowTo = field(default_factory=HowTo)
+    back: InstallCommands = field(default_factory=InstallCommands)
 
     @property
     def is_good(self) -> bool:
-        """Whether everything that was planned is there, and nothing broke."""
         return not (self.missing or self.broken or self.failure)
 
     def lines(self) -> list[str]:
-        """Return in sentences what happened, and what state the environment is in."""
         said = [self.notice] if self.notice else []
         if self.is_good:
             return [f"Done: {counted(len(self.changes), 'package')} changed. Restart napari to use them.", *said]
-        if self.failure:  # with several lines, it quotes the tool
+        if self.failure:  # several lines quote the tool's output
             said.append(f"The installation failed: {self.failure}" + ("" if "\n" in self.failure else "."))
         if not self.changes:
-            return [*said, "Nothing was changed: the environment is as it was."]
+            return [*said, "Nothing was changed."]
         said += [str(one) for one in self.changes]
-        said += [f"Not reached: {', '.join(self.missing)}."] if self.missing else []
-        return said + [f"Not as required now: {text}." for text in self.broken]
+        said += [f"Not installed: {', '.join(self.missing)}."] if self.missing else []
+        return said + [f"Broken now: {text}." for text in self.broken]
 
 
 def restore_point(environment: Environment, place: InstallEnvironment, changes: Iterable[Change], now: str) -> dict[str, Any]:
-    """Return what `undo_commands` needs to take ``changes`` back, as JSON values.
-
-    ``packages``: by normalized name [name, version or None, installer] of what changes, and nothing else: what is installed
-    later is not touched.
-    """
+    """Return the JSON for `undo_commands`: [name, version or None, installer] of changed packages, by normalized name."""
     packages: dict[str, list[str | None]] = {}
     for change in changes:
         own = environment.distributions.get(name := str(canonicalize_name(change.name)))
@@ -75,7 +65,7 @@ def restore_point(environment: Environment, place: InstallEnvironment, changes: 
 
 
 def _conda_revision(place: InstallEnvironment) -> int | None:
-    """The revision of a conda environment, to which conda can go back: its history has a heading for each."""
+    """Return the conda revision: the history has one heading for each."""
     try:
         history = (Path(place.prefix) / "conda-meta" / "history").read_text("utf-8", "replace")
     except OSError:
@@ -84,7 +74,7 @@ def _conda_revision(place: InstallEnvironment) -> int | None:
 
 
 def argv_of(command: Command, *, build: bool = False) -> tuple[str, ...]:
-    """Return the command as it is run without asking. ``build``: allow building source distributions."""
+    """``build``: allow building source distributions."""
     if command.tool is Tool.CONDA:
         return (*command.argv, "--yes")
     is_pip = command.tool in PIP_LIKE and "install" in command.argv
@@ -92,10 +82,9 @@ def argv_of(command: Command, *, build: bool = False) -> tuple[str, ...]:
 
 
 def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: bool = False) -> str | None:
-    """Run commands with their output visible; return why they failed, None if they did not.
+    """Run commands with visible output; return the failure, or None. ``quiet``: keep stdout free for JSON.
 
-    An interrupt reaches the tool itself, which may have to take back what it began, so it is waited for. ``quiet``: output goes
-    to standard error, because something else has standard output.
+    On an interrupt, wait: the tool gets it too, and may be rolling back.
     """
     for command in commands:
         argv = argv_of(command, build=build)
@@ -116,8 +105,8 @@ def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: boo
     return None
 
 
-def carry_out(client: UpdateClient, checked: Verified, run: RunCommands) -> Outcome:
-    """Install what was verified, and keep a restore point. Raises InstallError while another process installs."""
+def install_plan(client: UpdateClient, checked: Verified, run: RunCommands) -> Outcome:
+    """Install, and save a restore point. Raises InstallError if another process installs."""
     now = client.settings.now().isoformat()
     targets = {str(canonicalize_name(one.name)): one.target for one in checked.plan.updates}
     expected = [*checked.dry_run.changes, *(Change(one.name, one.installed, one.target) for one in checked.plan.updates)]
@@ -128,7 +117,7 @@ def carry_out(client: UpdateClient, checked: Verified, run: RunCommands) -> Outc
             client.state.add_restore_point(point)
         except StateError as error:
             notice = f"This cannot be undone later: {error}"
-        outcome = outcome_of(client.environment, targets, run(checked.how.commands))
+        outcome = compare_outcome(client.environment, targets, run(checked.how.commands))
     point = restore_point(client.environment, client.install, [*expected, *outcome.changes], now) | {
         "conda_revision": point["conda_revision"]
     }
@@ -140,11 +129,8 @@ def carry_out(client: UpdateClient, checked: Verified, run: RunCommands) -> Outc
     return replace(outcome, notice=notice, back=undo_commands(point, read_environment(), client.install))
 
 
-def take_back(client: UpdateClient, point: dict[str, Any], run: RunCommands) -> tuple[str | None, HowTo]:
-    """Go back to a restore point. Returns why something failed, and what is left to do: empty if all is as it was.
-
-    Raises InstallError while another process installs.
-    """
+def roll_back(client: UpdateClient, point: dict[str, Any], run: RunCommands) -> tuple[str | None, InstallCommands]:
+    """Undo; return the failure and the remaining commands. Raises InstallError if another process installs."""
     with client.state.installing():
         failure = run(undo_commands(point, client.environment, client.install).commands)
         left = undo_commands(point, read_environment(), client.install)
@@ -158,15 +144,14 @@ def take_back(client: UpdateClient, point: dict[str, Any], run: RunCommands) -> 
     return failure, left
 
 
-def changes_back(point: Mapping[str, Any], environment: Environment) -> tuple[Change, ...]:
-    """Return what going back to a restore point would change."""
+def undo_preview(point: Mapping[str, Any], environment: Environment) -> tuple[Change, ...]:
     packages = sorted(point["packages"].items())
     changes = [Change(shown, _version(environment, name), version) for name, (shown, version, _) in packages]
     return tuple(one for one in changes if one.before != one.after)
 
 
-def outcome_of(before: Environment, targets: Mapping[str, str], failure: str | None) -> Outcome:
-    """Compare the environment with what it was, and with the ``targets`` (versions by normalized name)."""
+def compare_outcome(before: Environment, targets: Mapping[str, str], failure: str | None) -> Outcome:
+    """``targets``: versions by normalized name."""
     after = read_environment()
     names = sorted({*before.distributions, *after.distributions})
     changes = [Change(name, _version(before, name), _version(after, name)) for name in names]
@@ -179,11 +164,8 @@ def outcome_of(before: Environment, targets: Mapping[str, str], failure: str | N
     )
 
 
-def undo_commands(point: Mapping[str, Any], environment: Environment, place: InstallEnvironment) -> HowTo:
-    """Return the commands that take a restore point's changes back: exact versions, and nothing else.
-
-    Empty, without a reason, where everything is as it was.
-    """
+def undo_commands(point: Mapping[str, Any], environment: Environment, place: InstallEnvironment) -> InstallCommands:
+    """Return commands for exact versions; empty, without a reason, if nothing differs."""
     old: dict[Tool, list[str]] = {}
     new: dict[Tool, list[str]] = {}
     for name, (shown, version, installer) in sorted(point["packages"].items()):
@@ -195,18 +177,18 @@ def undo_commands(point: Mapping[str, Any], environment: Environment, place: Ins
     commands = []
     for tool in sorted({*old, *new}, key=lambda one: one.value):
         if tool in PROJECTS:
-            return HowTo(
+            return InstallCommands(
                 reason="Go back to the earlier project file and lock file, for instance with git, and install them again."
             )
         argvs = _undo_argvs(tool, place, old.get(tool, []), new.get(tool, []), point.get("conda_revision"))
         if argvs is None:
-            return HowTo(reason=f"Updates by {tool.value} cannot be taken back from here.")
+            return InstallCommands(reason=f"Updates by {tool.value} cannot be undone from here.")
         commands += [Command(tool, tuple(one), place.is_windows) for one in argvs]
-    return HowTo(tuple(commands))
+    return InstallCommands(tuple(commands))
 
 
 def one_at_a_time(commands: Sequence[Command]) -> list[Command]:
-    """Split commands that install several versions: one that is gone from the index must not hold back the others."""
+    """Split commands: a version that is gone from the index must not block others."""
     found = []
     for command in commands:
         if "--no-deps" in command.argv:

@@ -1,7 +1,4 @@
-"""The one message about usage reports, and the installation of the package for them. No code of telemetry is here.
-
-NAP-8 wants that package installed only after a person agreed, and asked once per environment.
-"""
+"""The message about usage reports and the installation of their package: once per environment, with consent (NAP-8)."""
 
 from __future__ import annotations
 
@@ -13,40 +10,39 @@ from napari_update_hook.client import UpdateClient
 from napari_update_hook.environment import Environment
 from napari_update_hook.errors import InstallError
 from napari_update_hook.index import takes_reports
-from napari_update_hook.installers import HowTo, InstallEnvironment, how_to_add, how_to_remove
+from napari_update_hook.installers import InstallCommands, InstallEnvironment, add_command, remove_command
 from napari_update_hook.settings import opt_out_variable, site_decides_reports
 from napari_update_hook.state import State
 
 PACKAGE, MODULE = "napari-telemetry", "napari_telemetry"
 VERSION = "0.1.0"
-"""The release to install, exactly."""
 IS_OWNED = False
-"""Whether the project owns the name on the package index. Before that, installing it could run a stranger's code."""
+"""Whether the project owns the package name. If not, an install could run a stranger's code."""
 INSTALL_TIMEOUT_S = 600
 
 MESSAGE = "napari's maintainers ask whether you would share weekly usage reports with them. Nothing is sent unless you agree."
 WHAT_IS_THIS, NO_THANKS, INSTALL = "What is this?", "No thanks", "Install napari-telemetry"
 EXPLANATION = (
-    "A small team builds napari and hardly knows how many people use it. A weekly report (versions and system; if you choose "
-    "so, also which public plugins and commands you use) helps it to decide what to support. It becomes public statistics: "
+    "A small team builds napari and hardly knows how many people use it. A weekly report (versions and system; if you "
+    "choose, also which public plugins and commands you use) helps them decide what to support. It becomes public statistics: "
     "counts of people, never below ten. Reports are deleted after 60 days.",
-    "The code for it is a package of its own, napari-telemetry, and not on this computer yet. If you install it, you are asked "
-    "next what may be sent, with the exact content. Nothing is sent before you have answered.",
-    "To stop: the command napari-telemetry off, or uninstall the package. Updates are checked whatever you choose.",
+    "The code is in a separate package, napari-telemetry, which is not on this computer yet. If you install it, you are asked "
+    "next what may be sent, and shown the exact content. Nothing is sent before you answer.",
+    "To stop: run napari-telemetry off, or uninstall the package. The update check does not depend on your choice.",
 )
-INDEX_SEES_IT = "The package index sees this download like any other."
+INDEX_SEES_IT = "The package index sees this download, like any other."
 NOT_YET = "This release cannot install it: the project does not own the name napari-telemetry on the package index yet."
 INSTALLED = "napari-telemetry is installed already. To see its state: napari-telemetry status"
 
 
 def is_installed() -> bool:
-    """Whether napari-telemetry is installed here, also if it was installed since this process began."""
+    """Rescan: it may have been installed by this process."""
     importlib.invalidate_caches()
     return find_spec(MODULE) is not None
 
 
 def should_offer(client: UpdateClient) -> bool:
-    """Whether to show the message: once per environment, and only if the answer could change anything."""
+    """Whether to show the message: once per environment, and only if the user can decide."""
     environ = client.settings.environ
     return (
         IS_OWNED
@@ -58,22 +54,20 @@ def should_offer(client: UpdateClient) -> bool:
     )
 
 
-def how_to_install(place: InstallEnvironment, environment: Environment) -> HowTo:
-    """Return the command that installs exactly the named version, by the tool that installed this package."""
+def how_to_install(place: InstallEnvironment, environment: Environment) -> InstallCommands:
     if not IS_OWNED:
-        return HowTo(reason=NOT_YET)
+        return InstallCommands(reason=NOT_YET)
     own = environment.distributions.get("napari-update-hook")
-    return how_to_add(place, own.installer if own is not None else "", PACKAGE, VERSION)
+    return add_command(place, own.installer if own is not None else "", PACKAGE, VERSION)
 
 
-def how_to_uninstall(place: InstallEnvironment, environment: Environment) -> HowTo:
-    """Return the command that removes the package."""
+def how_to_uninstall(place: InstallEnvironment, environment: Environment) -> InstallCommands:
     own = environment.distributions.get(PACKAGE)
-    return how_to_remove(place, own.installer if own is not None else "", PACKAGE)
+    return remove_command(place, own.installer if own is not None else "", PACKAGE)
 
 
-def run(how: HowTo) -> None:
-    """Run the commands. Raises InstallError with the tool's last words."""
+def run(how: InstallCommands) -> None:
+    """Raises InstallError with the last line of the output."""
     for command in how.commands:
         try:
             done = subprocess.run(
@@ -89,5 +83,5 @@ def run(how: HowTo) -> None:
 
 
 def decline(state: State) -> None:
-    """Record "No thanks", which is final: the message does not come again. Raises StateError."""
-    state.note_offer()
+    """Never show the message again. Raises StateError."""
+    state.record_offer()

@@ -1,12 +1,8 @@
-"""Which updates work together?
+"""Find updates that work together, for all installed distributions at once, like ``pip check``. Pure.
 
-Advice that is right for each package by itself can break the environment: napari 0.8 fits your Python, and three of your
-plugins exclude it. The plan looks at all installed distributions at once, as ``pip check`` does. Pure.
-
-The rule: for each napari from the newest that fits down to the installed one, offer each package its row of the table if that
-is newer. On a violated requirement, revert the package that requires if it is an update, else the one that is required; if
-neither is one, try the next napari. Then retry what was reverted, one at a time, until nothing more fits. In order of names,
-so the result depends only on what is installed and on the table.
+For each napari, from the newest that fits down to the installed one, start from the newest row of each package that fits. On a
+violated requirement, revert the requirer if it is an update, else the required package; if neither is, try the next napari.
+Then retry reverted updates one at a time. Names are sorted, so the result is deterministic.
 """
 
 from __future__ import annotations
@@ -30,8 +26,6 @@ _Keys = frozenset[tuple[str, str, str]]
 
 @dataclass(frozen=True)
 class PlannedUpdate:
-    """An update that goes with the others. ``name``: as installed."""
-
     name: str
     installed: str
     target: str
@@ -39,7 +33,7 @@ class PlannedUpdate:
 
 @dataclass(frozen=True)
 class HeldBack:
-    """A newer release that is not part of the plan. ``by``: names of what holds it back; ``reason``: a sentence for people."""
+    """``by``: the packages that block the newer release."""
 
     name: str
     newest: str
@@ -49,7 +43,7 @@ class HeldBack:
 
 @dataclass(frozen=True)
 class Violation:
-    """An installed distribution whose requirement is not met. ``found``: the version that is there, None for none."""
+    """An unmet requirement."""
 
     requirer: str
     required: str
@@ -58,11 +52,9 @@ class Violation:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """The requirement, without the version that is found."""
         return self.requirer, self.required, self.specifier
 
     def text(self, state: str = "is installed") -> str:
-        """Return it in words. ``state``: what is said of the version that is found."""
         there = f"{self.required} {self.found} {state}" if self.found else "it is not installed"
         return f"{self.requirer} needs {self.required} {self.specifier}".rstrip() + f"; {there}"
 
@@ -72,11 +64,7 @@ class Violation:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to update together.
-
-    ``napari``: the version after the plan. ``pins``: the version after the plan of every package of the index that a command
-    names, by normalized name. ``broken_before``: requirements that are violated already. ``notes``: sentences for people.
-    """
+    """``napari``, ``pins``: versions after the plan; pins by normalized name. ``broken_before``: earlier violations."""
 
     napari: str | None
     updates: tuple[PlannedUpdate, ...] = ()
@@ -88,7 +76,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What another napari would mean for an installed plugin. ``answer``: fine, update, "no release yet" or excludes it."""
+    """``answer``: fine, update to …, no release yet, or excludes it."""
 
     name: str
     installed: str
@@ -97,8 +85,8 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class _State:
-    """Versions of everything, with the rows of what is updated; both by normalized name."""
+class _Candidate:
+    """A candidate set. ``rows``: its updates, by normalized name."""
 
     environment: Environment
     rows: Mapping[str, Release]
@@ -107,7 +95,7 @@ class _State:
         if (row := self.rows.get(name)) is not None:
             return row.version
         if name == NAPARI:
-            return self.environment.napari  # of a development version, its base
+            return self.environment.napari  # base version of a development version
         found = self.environment.distributions.get(name)
         return found.version if found is not None else None
 
@@ -121,7 +109,6 @@ class _State:
         return found
 
     def new_violations(self, baseline: _Keys) -> list[Violation]:
-        """Those that were not there before."""
         return [one for one in self.violations() if one.key not in baseline]
 
     def _requirements(self, name: str, distribution: Distribution) -> Iterable[tuple[str, str]]:
@@ -134,14 +121,14 @@ class _State:
 
 @lru_cache(maxsize=4096)
 def requirements_of(lines: tuple[str, ...], python: str) -> tuple[tuple[str, str], ...]:
-    """Return (normalized name, specifier) of the Requires-Dist lines that hold here, extras left out."""
+    """Return (normalized name, specifier) of applicable Requires-Dist lines, without extras."""
     markers = {"extra": "", "python_version": ".".join(python.split(".")[:2]), "python_full_version": python}
     found = []
     for line in lines:
         try:
             requirement = Requirement(line)
             holds = requirement.marker is None or requirement.marker.evaluate(markers)
-        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName, ValueError):  # pip cannot read it either
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName, ValueError):  # unreadable for pip, too
             continue
         if holds:
             found.append((str(canonicalize_name(requirement.name)), str(requirement.specifier)))
@@ -149,8 +136,7 @@ def requirements_of(lines: tuple[str, ...], python: str) -> tuple[tuple[str, str
 
 
 def violations_of(environment: Environment) -> tuple[Violation, ...]:
-    """Return the requirements that installed distributions have and that are not met, as ``pip check`` does."""
-    return tuple(_State(environment, {}).violations())
+    return tuple(_Candidate(environment, {}).violations())
 
 
 def make_plan(
@@ -164,10 +150,9 @@ def make_plan(
 ) -> Plan:
     """Return the updates that work together.
 
-    ``packages`` of the table, by normalized name. ``napari``: plan for this one, which the table must have, instead of the
-    newest that fits; where it would break something, the plan is for the installed one.
-    ``keep_napari``: plan for the installed one. ``only``: names to update, the rest stays. ``without``: names to leave out,
-    each with the reason. A development version of napari is always kept.
+    ``napari``: plan for this version of the table; if it would break something, for the installed one. ``keep_napari``: plan
+    for the installed one, as for every development version. ``only``: names to update. ``without``: names to leave out, with
+    reasons.
     """
     wanted = {str(canonicalize_name(name)) for name in only}
     left_out = dict(without or {})
@@ -181,13 +166,13 @@ def make_plan(
     blocked: dict[str, list[Violation]] = {}
     rows: dict[str, Release] = {}
     for candidate in candidates:
-        settled = _settle(offered, environment, candidate, baseline)
+        settled = _resolve(offered, environment, candidate, baseline)
         if not isinstance(settled, list):
             rows = settled
             break
         if candidate is not None:
             blocked[candidate.version] = settled
-    after = _State(environment, rows)
+    after = _Candidate(environment, rows)
     distributions = environment.distributions
     updates = tuple(
         PlannedUpdate(distributions[name].name, distributions[name].version, rows[name].version) for name in sorted(rows)
@@ -196,7 +181,7 @@ def make_plan(
         napari=after.version(NAPARI),
         updates=tuple(sorted(updates, key=lambda one: (one.name != NAPARI, one.name.lower()))),
         held_back=tuple(_held_back(here, after, blocked, baseline, left_out, wanted, is_kept)),
-        # napari is always named, also where the index does not list it: a resolver may replace what is not
+        # always pin napari, even if unlisted: a resolver may replace what is not named
         pins={
             name: version
             for name in sorted(here | ({NAPARI: None} if NAPARI in replaceable else {}))
@@ -207,8 +192,7 @@ def make_plan(
     )
 
 
-def what_breaks(packages: Mapping[str, TablePackage], environment: Environment, napari: str) -> tuple[Verdict, ...]:
-    """Return for each installed plugin what ``napari`` (a version) would mean, by name."""
+def napari_impact(packages: Mapping[str, TablePackage], environment: Environment, napari: str) -> tuple[Verdict, ...]:
     found = []
     for name, distribution in sorted(environment.distributions.items()):
         if name == NAPARI:
@@ -230,13 +214,13 @@ def what_breaks(packages: Mapping[str, TablePackage], environment: Environment, 
 
 
 def newest_napari(packages: Mapping[str, TablePackage], environment: Environment) -> str | None:
-    """Return the newest napari that fits this Python, if it is newer than the installed one."""
+    """Return the newest napari for this Python, if it is newer."""
     row = _naparis(packages, environment, None)[0] if NAPARI in environment.distributions else None
     return row.version if row is not None else None
 
 
 def _naparis(packages: Mapping[str, TablePackage], environment: Environment, wanted: str | None) -> Sequence[Release | None]:
-    """The naparis to try: rows of the table, newest first, then the installed one (None)."""
+    """Return the rows to try, newest first, then None for the installed one."""
     installed = environment.distributions[NAPARI].version if NAPARI in environment.distributions else None
     rows = packages[NAPARI].releases if NAPARI in packages else ()
     fitting = [row for row in rows if admits(row.requires_python, environment.python)]
@@ -246,13 +230,13 @@ def _naparis(packages: Mapping[str, TablePackage], environment: Environment, wan
     return [*(newer[version] for version in sorted(newer, reverse=True) if not version.is_prerelease), None]
 
 
-def _settle(
+def _resolve(
     offered: Mapping[str, TablePackage], environment: Environment, candidate: Release | None, baseline: _Keys
 ) -> dict[str, Release] | list[Violation]:
-    """Return the rows that work together with one napari (None: the installed one), or what makes it impossible."""
-    rows = _offers(offered, environment, candidate)
+    """Return the rows that work with a napari (None: installed), or the violations."""
+    rows = _newest_rows(offered, environment, candidate)
     reverted: dict[str, Release] = {}
-    while new := _State(environment, rows).new_violations(baseline):
+    while new := _Candidate(environment, rows).new_violations(baseline):
         hopeless = []
         for violation in new:
             culprit = next((name for name in (violation.requirer, violation.required) if name in rows and name != NAPARI), None)
@@ -267,12 +251,14 @@ def _settle(
         changed = False
         for name in sorted(set(reverted) - set(rows)):
             tried = {**rows, name: reverted[name]}
-            if not _State(environment, tried).new_violations(baseline):
+            if not _Candidate(environment, tried).new_violations(baseline):
                 rows, changed = tried, True
     return rows
 
 
-def _offers(offered: Mapping[str, TablePackage], environment: Environment, candidate: Release | None) -> dict[str, Release]:
+def _newest_rows(
+    offered: Mapping[str, TablePackage], environment: Environment, candidate: Release | None
+) -> dict[str, Release]:
     napari = candidate.version if candidate is not None else environment.napari
     rows = {}
     for name, package in offered.items():
@@ -280,20 +266,19 @@ def _offers(offered: Mapping[str, TablePackage], environment: Environment, candi
         if row is not None and is_newer(row.version, environment.distributions[name].version):
             rows[name] = row
     if candidate is not None and NAPARI in environment.distributions:
-        rows[NAPARI] = candidate  # also an older one, where a person asks for it
+        rows[NAPARI] = candidate  # may be older, if requested
     return rows
 
 
 def _held_back(
     here: Mapping[str, TablePackage],
-    after: _State,
+    after: _Candidate,
     blocked: Mapping[str, list[Violation]],
     baseline: _Keys,
     left_out: Mapping[str, str],
     wanted: set[str],
     is_kept: bool,
 ) -> Iterable[HeldBack]:
-    """Say of each newer release why it is not part of the plan."""
     environment = after.environment
     for name in sorted(here, key=lambda one: (one != NAPARI, one)):
         if wanted and name not in wanted:
@@ -304,7 +289,7 @@ def _held_back(
         best = row.version if row is not None else None
         if name == NAPARI and blocked:
             newest = next(iter(blocked))
-            yield HeldBack(NAPARI, newest, *_broken(NAPARI, newest, blocked[newest], environment))
+            yield HeldBack(NAPARI, newest, *_blockers(NAPARI, newest, blocked[newest], environment))
         elif is_newer(best, version):
             assert row is not None
             if name in left_out:
@@ -312,8 +297,8 @@ def _held_back(
             elif name == NAPARI and is_kept:
                 yield HeldBack(NAPARI, row.version, (), f"{row.version} is out; this plan keeps napari {version}")
             else:
-                new = _State(environment, {**after.rows, name: row}).new_violations(baseline)
-                yield HeldBack(distribution.name, row.version, *_broken(name, row.version, new, environment))
+                new = _Candidate(environment, {**after.rows, name: row}).new_violations(baseline)
+                yield HeldBack(distribution.name, row.version, *_blockers(name, row.version, new, environment))
         elif is_newer(choice.newest, version) and choice.newest is not None:
             if choice.newest_requires_python:
                 needs, by = f"Python {choice.newest_requires_python}; this is {environment.python_minor}", "Python"
@@ -324,8 +309,8 @@ def _held_back(
             yield HeldBack(distribution.name, choice.newest, (by,), f"{choice.newest} needs {needs}")
 
 
-def _broken(name: str, version: str, new: list[Violation], environment: Environment) -> tuple[tuple[str, ...], str]:
-    """Who holds a release back, and that in a sentence: ``0.8.0 would break axondeepseg (needs napari <0.7)``."""
+def _blockers(name: str, version: str, new: list[Violation], environment: Environment) -> tuple[tuple[str, ...], str]:
+    """Return the blocking packages and the reason."""
     requirers = [one for one in new if one.required == name and one.requirer != name]
     if requirers:
         told = [f"{environment.distributions[one.requirer].name} (needs {name} {one.specifier})" for one in requirers]
@@ -340,14 +325,14 @@ def _broken(name: str, version: str, new: list[Violation], environment: Environm
 def _notes(
     offered: Mapping[str, TablePackage], environment: Environment, rows: Mapping[str, Release], baseline: _Keys
 ) -> Iterable[str]:
-    """Say where the newest napari costs a newer plugin."""
+    """Note plugins that could be newer with the installed napari."""
     if NAPARI not in rows:
         return
-    kept = _settle({name: package for name, package in offered.items() if name != NAPARI}, environment, None, baseline)
+    kept = _resolve({name: package for name, package in offered.items() if name != NAPARI}, environment, None, baseline)
     for name, row in sorted(kept.items()) if isinstance(kept, dict) else ():
         planned = rows[name].version if name in rows else environment.distributions[name].version
         if is_newer(row.version, planned):
             yield (
                 f"With napari {rows[NAPARI].version}, {name} stays at {planned}. "
-                f"With the napari that is installed it could be {row.version} (--keep-napari)."
+                f"With the installed napari it could be {row.version} (--keep-napari)."
             )

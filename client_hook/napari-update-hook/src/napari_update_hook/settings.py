@@ -1,7 +1,4 @@
-"""Where the server is, where state is kept, what an administrator decided.
-
-Everything comes from arguments, so that a test can be any machine.
-"""
+"""The settings: server, state folder, opt-outs and administrators' rules."""
 
 from __future__ import annotations
 
@@ -25,17 +22,15 @@ UNATTENDED_VARIABLES = (
     "CI", "CONTINUOUS_INTEGRATION", "BUILD_NUMBER", "GITHUB_ACTIONS", "GITLAB_CI", "TF_BUILD", "JENKINS_URL",
     "TEAMCITY_VERSION", "TRAVIS", "CIRCLECI", "APPVEYOR", "BUILDKITE", "CODEBUILD_BUILD_ID", "PYTEST_VERSION",
 )  # fmt: skip
-"""Set by continuous integration systems and by pytest: no one is there who could answer a question."""
 
 
 def system_now() -> datetime:
-    """Return the current instant, in UTC."""
     return datetime.now(timezone.utc)
 
 
 @dataclass(frozen=True)
 class SiteRules:
-    """What administrators decided for this computer. ``disabled_by``: why the update check is off, None where it is on."""
+    """``disabled_by``: why the check is off."""
 
     server: str | None = None
     disabled_by: str | None = None
@@ -43,11 +38,7 @@ class SiteRules:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides what the client does.
-
-    ``server``: base URL of the index; ``state``: folder for state files, None where there is none; ``disabled_by``: why the
-    update check is off, None where it is on.
-    """
+    """``state``: None if the account has no home. ``disabled_by``: why the check is off."""
 
     server: str
     state: Path | None
@@ -57,7 +48,7 @@ class Settings:
 
 
 def settings_from(environ: Mapping[str, str], server: str | None = None, site: SiteRules | None = None) -> Settings:
-    """Read the settings. ``server``: the option of the command line, which goes first. Raises SettingsError."""
+    """Read the settings. ``server``: overrides all. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
     switch = environ.get("NAPARI_UPDATE_CHECK", "").strip()
@@ -66,7 +57,7 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
 
 
 def state_folder(environ: Mapping[str, str]) -> Path | None:
-    """Return the folder for state files; None where an account has no home, as in some containers."""
+    """None for accounts without a home, as in some containers."""
     if chosen := environ.get("NAPARI_UPDATE_STATE"):
         return Path(chosen)
     from platformdirs import user_data_path
@@ -79,28 +70,28 @@ def state_folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def checked_server(url: str) -> str:
-    """Return a base URL without a trailing slash: https, http to this machine, or a folder. Raises SettingsError."""
+    """Normalize a base URL: https, http to loopback, or a folder. Raises SettingsError."""
     if is_folder(url):
         return url.rstrip("/")
     try:
         parts = urlsplit(url.rstrip("/"))
         host, port = parts.hostname, parts.port
-    except ValueError:  # half an IPv6 address, a port that is not a number
+    except ValueError:  # invalid IPv6 address or port
         host, port = None, None
     if not host or port == 0 or parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
-        raise SettingsError(f"{url!r} is not the address of a server. Write it like https://api.napari.org")
+        raise SettingsError(f"{url!r} is not a server address. Write it like https://api.napari.org")
     if parts.scheme == "http" and not is_loopback(host):
         raise SettingsError(f"{url!r} is not encrypted. Only https is used, except for this machine.")
     return url.rstrip("/")
 
 
 def is_folder(url: str) -> bool:
-    """Whether an address names a folder with the files of an index: ``file:///srv/napari-index``."""
+    """Such as ``file:///srv/napari-index``."""
     return url.lower().startswith("file:///") and not url.endswith("//")
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine. A name such as ``127.example.org`` is not."""
+    """Not a name such as ``127.example.org``."""
     if host == "localhost":
         return True
     try:
@@ -110,22 +101,21 @@ def is_loopback(host: str) -> bool:
 
 
 def clock_from(environ: Mapping[str, str], servers: Iterable[str]) -> Callable[[], datetime]:
-    """Return the clock, moved by NAPARI_UPDATE_NOW if all servers are on this machine. Raises SettingsError."""
+    """Return the clock, set by NAPARI_UPDATE_NOW if all servers are local. Raises SettingsError."""
     text = environ.get("NAPARI_UPDATE_NOW")
     if not text:
         return system_now
     if not all(is_folder(server) or is_loopback(urlsplit(server).hostname or "") for server in servers):
-        raise SettingsError("NAPARI_UPDATE_NOW moves the clock, which is refused unless every server is on this machine.")
+        raise SettingsError("NAPARI_UPDATE_NOW is accepted only if every server is on this machine.")
     try:
         start = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:
-        raise SettingsError(f"NAPARI_UPDATE_NOW={text!r} is not an instant. Write it like 2026-11-24T12:00:00Z") from error
+        raise SettingsError(f"NAPARI_UPDATE_NOW={text!r} is not a date and time. Write it like 2026-11-24T12:00:00Z") from error
     offset = (start if start.tzinfo else start.replace(tzinfo=timezone.utc)) - system_now()
     return lambda: system_now() + offset
 
 
 def fixed_site_file(environ: Mapping[str, str], platform: str) -> PurePath:
-    """Return where administrators put ``site.json`` on a system, by its ``sys.platform``."""
     if platform == "win32":
         return PureWindowsPath(environ.get("PROGRAMDATA", r"C:\ProgramData")) / APPLICATION / "site.json"
     if platform == "darwin":
@@ -134,7 +124,7 @@ def fixed_site_file(environ: Mapping[str, str], platform: str) -> PurePath:
 
 
 def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the site files of this computer, the one that a user can move first."""
+    """Return the site files; one that users can override comes first."""
     from platformdirs import site_config_path
 
     fixed = Path(fixed_site_file(environ, sys.platform))
@@ -146,16 +136,16 @@ def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:
-    """Return the strictest of what the files say; of servers the one that the last file names.
+    """Combine the files: the strictest rule, and the last server.
 
-    An unreadable file switches the check off, because it may have been written to do just that.
+    An unreadable file turns the check off, because it may contain that rule.
     """
     server, disabled_by = None, None
     for path in files:
         try:
-            said = json.loads(path.read_text("utf-8-sig"))  # editors on Windows may begin it with a mark
+            said = json.loads(path.read_text("utf-8-sig"))  # Windows editors may add a byte order mark
             if not isinstance(said, dict) or not isinstance(said.get("server", ""), str):
-                raise ValueError("it is not a JSON object with texts")
+                raise ValueError("it is not a JSON object of strings")
         except (FileNotFoundError, NotADirectoryError):
             continue
         except (OSError, ValueError, RecursionError) as error:
@@ -169,7 +159,7 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
 
 
 def opt_out_variable(environ: Mapping[str, str]) -> str | None:
-    """Return the variable, with its value, by which usage reports are off and not asked about; None if there is none."""
+    """Return the variable (``NAME=value``) that turns usage reports and their prompt off, or None."""
     if (value := environ.get("NAPARI_TELEMETRY", "").strip()) and value.lower() not in _ON:
         return f"NAPARI_TELEMETRY={value}"
     for name in ("DO_NOT_TRACK", *UNATTENDED_VARIABLES):
@@ -179,7 +169,7 @@ def opt_out_variable(environ: Mapping[str, str]) -> str | None:
 
 
 def site_decides_reports(environ: Mapping[str, str]) -> bool:
-    """Whether an administrator's file says anything about usage reports, or cannot be read: then no one is asked."""
+    """Whether a site file mentions usage reports or is unreadable: then there is no prompt."""
     for path in site_files(environ):
         try:
             said = json.loads(path.read_text("utf-8-sig"))
@@ -192,6 +182,5 @@ def site_decides_reports(environ: Mapping[str, str]) -> bool:
     return False
 
 
-def settings_here(server: str | None = None) -> Settings:
-    """Return the settings of this process. Raises SettingsError."""
+def current_settings(server: str | None = None) -> Settings:
     return settings_from(os.environ, server)

@@ -1,9 +1,8 @@
-"""What is remembered for one Python environment: a few JSON files.
+"""The state of one Python environment: a few JSON files.
 
-Each thing that a person said (a snooze, whether to be notified) is a file of its own, written in one step, so several
-processes at once lose nothing. What a check found is one more file. A damaged or missing file costs only its content.
+Each user choice has its own file, replaced atomically, so concurrent processes lose nothing. A damaged file counts as empty.
 
-    environments/3f9a…/check.json               the server's last answers, when to ask again, what was notified
+    environments/3f9a…/check.json               cached responses, the back-off, updates notified
     environments/3f9a…/said/affinder==0.5.0.json
     environments/3f9a…/restore/20261129T1200….json
 """
@@ -27,7 +26,7 @@ from napari_update_hook.errors import InstallError, StateError
 from napari_update_hook.versions import same_version
 
 EVERY_VERSION = "*"
-KEPT_RESTORE_POINTS = 5
+MAX_RESTORE_POINTS = 5
 NOTIFY_INTERVAL = timedelta(days=1)
 _DURATION = re.compile(r"([0-9]{1,4})([dwm])")
 _DAYS = {"d": 1, "w": 7, "m": 30}
@@ -35,24 +34,18 @@ _DAYS = {"d": 1, "w": 7, "m": 30}
 
 @dataclass(frozen=True)
 class Snooze:
-    """A package (normalized name) and a version of it, or `EVERY_VERSION`. ``until``: None means forever."""
-
-    name: str
-    version: str
-    until: datetime | None = None
+    name: str  # normalized
+    version: str  # or EVERY_VERSION
+    until: datetime | None = None  # None: forever
 
     def covers(self, name: str, version: str | None, now: datetime) -> bool:
-        """Whether an update to ``version`` of ``name`` is snoozed at ``now``."""
         is_meant = self.name == name and (self.version == EVERY_VERSION or same_version(self.version, version))
         return is_meant and (self.until is None or now < self.until)
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Until when the server is not asked again.
-
-    ``failures``: failed tries in a row. ``is_directed``: the server itself asked for it. ``reason``: for people.
-    """
+    """A back-off. ``failures``: in a row. ``is_directed``: the server asked for it. ``reason``: for the user."""
 
     set_at: datetime
     not_before: datetime
@@ -63,7 +56,7 @@ class Pause:
 
 @dataclass
 class CheckState:
-    """What checks left behind. ``answers``: by URL, when it was fetched and its text. ``notified``: ``name==version``."""
+    """``answers``: fetch time and text, by URL. ``notified``: ``name==version``."""
 
     answers: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     pause: Pause | None = None
@@ -72,15 +65,13 @@ class CheckState:
 
 
 class State:
-    """The state of one environment, named by `environment_id`. ``folder``: of the account, None where nothing can be kept."""
+    """``folder``: of the account; None if nothing can be saved."""
 
     def __init__(self, folder: Path | None, environment: str) -> None:
         self.folder = folder / "environments" / environment if folder is not None else None
 
-    # What checks left behind
-
     def read_check(self) -> CheckState:
-        """Return what the last checks left; nothing where that is missing or damaged."""
+        """Empty if missing or damaged."""
         document = self._read("check.json")
         try:
             pause = document.get("pause")
@@ -95,7 +86,7 @@ class State:
             return CheckState()
 
     def write_check(self, state: CheckState) -> None:
-        """Keep what checks left. Raises StateError."""
+        """Raises StateError."""
         pause = state.pause
         document: dict[str, Any] = {"answers": {url: [at.isoformat(), text] for url, (at, text) in state.answers.items()}}
         if pause is not None:
@@ -105,10 +96,8 @@ class State:
             document["notified"] = {"at": state.notified_at.isoformat(), "updates": sorted(state.notified)}
         self._write("check.json", document)
 
-    # What a person said
-
     def snoozes(self) -> list[Snooze]:
-        """Return every snooze, expired or not, by name."""
+        """Return all snoozes, also expired ones, by name."""
         found = []
         for document in self._read_all("said/*==*.json"):
             with contextlib.suppress(ValueError, TypeError, KeyError):
@@ -117,55 +106,47 @@ class State:
         return sorted(found, key=lambda one: (one.name, one.version))
 
     def snooze(self, snooze: Snooze) -> None:
-        """Snooze a version; a repeated one counts from now on. Raises StateError."""
+        """Snooze a version, or restart its snooze. Raises StateError."""
         until = snooze.until.isoformat() if snooze.until else None
         self._write(_file_of(snooze), {"name": snooze.name, "version": snooze.version, "until": until})
 
     def unsnooze(self, name: str) -> int:
-        """End all snoozes of a package; return how many there were. Raises StateError."""
+        """Return the number of removed snoozes. Raises StateError."""
         found = [one for one in self.snoozes() if one.name == name]
         for one in found:
             self._remove(_file_of(one))
         return len(found)
 
-    def wants_notifications(self) -> bool:
-        """Whether new updates are notified in napari; yes unless a person said no."""
+    def notifications_enabled(self) -> bool:
         return self._read("said/notify.json").get("notify", True) is True
 
-    def want_notifications(self, wanted: bool) -> None:
-        """Remember whether new updates are notified. Raises StateError."""
+    def set_notifications(self, wanted: bool) -> None:
         self._write("said/notify.json", {"notify": wanted})
 
     def was_offered(self) -> bool:
-        """Whether the message about usage reports was shown or declined here: see `offer`."""
         return bool(self._read("said/offer.json"))
 
-    def note_offer(self) -> None:
-        """Remember that it was. Raises StateError."""
+    def record_offer(self) -> None:
         self._write("said/offer.json", {"offered": True})
 
-    # Restore points
-
     def restore_points(self) -> list[dict[str, Any]]:
-        """Return the restore points, newest first."""
         points = [one for one in self._read_all("restore/*.json") if isinstance(one.get("at"), str) and "packages" in one]
         return sorted(points, key=lambda one: str(one["at"]), reverse=True)
 
     def add_restore_point(self, document: dict[str, Any]) -> None:
-        """Keep a restore point (with its time ``at``, an ISO text), and only the newest few. Raises StateError."""
+        """Keep the newest few. ``at``: ISO time. Raises StateError."""
         self._write(f"restore/{_digits(document['at'])}.json", document)
-        for old in self.restore_points()[KEPT_RESTORE_POINTS:]:
+        for old in self.restore_points()[MAX_RESTORE_POINTS:]:
             self.drop_restore_point(old)
 
     def drop_restore_point(self, document: dict[str, Any]) -> None:
-        """Remove a restore point. Raises StateError."""
         self._remove(f"restore/{_digits(str(document.get('at')))}.json")
 
     @contextlib.contextmanager
     def installing(self) -> Iterator[None]:
-        """Hold what only one process of this environment may: installing. Raises InstallError while another one does.
+        """Lock installations. Raises InstallError if another process holds the lock.
 
-        The lock ends with the process, also if its tool goes on. Where nothing can be kept, nothing is held.
+        The lock ends with this process, even if the tool goes on.
         """
         if self.folder is None:
             yield
@@ -179,23 +160,20 @@ class State:
                     "Another program is installing updates in this environment. Try again when it has finished."
                 ) from None
             except OSError:
-                pass  # a file system without locks
+                pass  # no lock support in this file system
             yield
 
-    # Files
-
     def signature(self) -> tuple[Any, ...]:
-        """Return a value that changes when another process changes the state."""
+        """Changes when another process changes the state."""
         if self.folder is None:
             return ()
         return tuple(_stat(self.folder / name) for name in ("check.json", "said", "said/notify.json", "telemetry.json"))
 
     def read_telemetry(self) -> dict[str, Any]:
-        """Return what the seam file says: see `seam`."""
         return self._read("telemetry.json")
 
     def write_telemetry(self, document: dict[str, Any] | None) -> None:
-        """Write the seam file, or remove it. Called by napari-telemetry; where it cannot be written, nothing happens."""
+        """Write or remove the seam file (see `seam`); a failure is ignored."""
         with contextlib.suppress(StateError):
             if document is None and self.folder is not None:
                 self._remove("telemetry.json")
@@ -214,7 +192,7 @@ class State:
 
     def _write(self, name: str, document: dict[str, Any]) -> None:
         if self.folder is None:
-            raise StateError("Nothing can be remembered: this account has no home folder. Set NAPARI_UPDATE_STATE to a folder.")
+            raise StateError("Nothing can be saved: this account has no home folder. Set NAPARI_UPDATE_STATE to a folder.")
         path = self.folder / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -228,7 +206,7 @@ class State:
                     Path(temporary).unlink()
                 raise
         except OSError as error:
-            raise StateError(f"{path} cannot be written ({error.strerror or error}). Free its folder for writing.") from error
+            raise StateError(f"{path} cannot be written ({error.strerror or error}). Make its folder writable.") from error
 
     def _remove(self, name: str) -> None:
         assert self.folder is not None
@@ -239,20 +217,20 @@ class State:
 
 
 def environment_id(prefix: Path) -> str:
-    """Return the folder name for a Python environment: the first 16 hex digits of the SHA-256 of its real path."""
+    """Return the first 16 hex digits of the SHA-256 of the real path."""
     return hashlib.sha256(str(prefix.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def parsed_duration(text: str) -> timedelta:
-    """Read ``90d``, ``12w`` or ``3m`` (a month is 30 days). Raises ValueError."""
+    """Parse ``90d``, ``12w`` or ``3m`` (30 days each). Raises ValueError."""
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or int(match[1]) == 0:
-        raise ValueError(f"{text!r} is not a length of time. Write it like 21d, 12w or 3m")
+        raise ValueError(f"{text!r} is not a duration. Write it like 21d, 12w or 3m")
     return timedelta(days=int(match[1]) * _DAYS[match[2]])
 
 
 def _lock(file: IO[bytes]) -> None:
-    """Raises BlockingIOError where another process has locked it."""
+    """Raises BlockingIOError if another process holds the lock."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -275,7 +253,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _file_of(snooze: Snooze) -> str:
-    """Names and versions are those that PEP 440 and 503 allow, so they are file names, too, but for ``*`` on Windows."""
+    """Valid names and versions (PEP 503, 440) are valid file names, except ``*`` on Windows."""
     version = "every" if snooze.version == EVERY_VERSION else re.sub(r"[^0-9A-Za-z.+-]", "_", snooze.version)
     return f"said/{re.sub(r'[^0-9a-z.-]', '_', snooze.name)}=={version}.json"
 

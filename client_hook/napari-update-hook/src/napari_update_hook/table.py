@@ -1,9 +1,4 @@
-"""Which release can a given Python and napari use?
-
-pip answers this per project while it resolves. The update table answers it for every project and every user at once, so an
-update check is one static file, the same for everybody, and the server learns nothing. Client and server pick from the table
-with the functions here, which need nothing but the standard library and `packaging`.
-"""
+"""The update table: which release fits which Python and napari. Shared by server and client."""
 
 from __future__ import annotations
 
@@ -21,17 +16,16 @@ from packaging.version import Version
 SCHEMA_VERSION = 2
 CHANNELS = ("pypi", "conda-forge")
 MAX_NOTICES, MAX_NOTICE = 10, 200
-"""Notices of a package, and characters of a notice's text or link."""
+"""Notices per package; characters of a text or link."""
 _CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
-"""It goes into a command, so it must not look like an option or an address."""
+"""Used in commands, so it must not look like an option or a URL."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A row: a release, and for whom it is.
+    """A row of the table; a release may have several, by Python.
 
-    ``requires_python`` and ``requires_napari`` are PEP 440 specifiers; an empty one admits everything. ``requires``: specifiers
-    by the name of another package of the table. A release has several rows where its requirements depend on Python.
+    ``requires_python``, ``requires_napari``: PEP 440, empty for any. ``requires``: specifiers by other packages of the table.
     """
 
     version: str
@@ -42,10 +36,8 @@ class Release:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something that people who have certain releases should know. Plain text, never markup.
-
-    ``specifier``: of these releases, empty for all. ``severity``: info or warning. ``until``: the last day on which it is shown
-    (``2027-06-01``), empty for no end.
+    """``specifier``: the releases, empty for all. ``severity``: info or warning. ``until``: the last day (``2027-06-01``), or
+    empty.
     """
 
     text: str
@@ -57,11 +49,9 @@ class Notice:
 
 @dataclass(frozen=True)
 class TablePackage:
-    """A package of the table.
-
-    ``releases``: the newest first, finals before pre-releases. ``yanked``: reasons by version, empty where none was given.
-    ``vulnerabilities``: ids of advisories by version. ``conda_name``: the name on conda-forge, where it differs.
-    ``inactive``: whether it is no longer maintained.
+    """``releases``: newest first, finals before pre-releases. ``yanked``: reasons by version, may be empty.
+    ``vulnerabilities``: advisory ids by version. ``conda_name``: on conda-forge, if different. ``inactive``: no longer
+    maintained.
     """
 
     releases: Sequence[Release] = ()
@@ -74,9 +64,8 @@ class TablePackage:
 
 @dataclass(frozen=True)
 class UpdateTable:
-    """The table of a channel. ``packages`` by normalized name; ``index_version``: since when the content is what it is.
-
-    ``takes_reports``: whether the server accepts usage reports, so that no one is asked for what cannot be sent.
+    """``packages``: by normalized name. ``index_version``: last change of the content. ``takes_reports``: accepts usage
+    reports.
     """
 
     channel: str
@@ -88,11 +77,7 @@ class UpdateTable:
 
 @dataclass(frozen=True)
 class Choice:
-    """The answer for one package.
-
-    ``latest``: the newest version that fits, None where none does. ``newest``: a newer version that does not fit, and what
-    it requires: of Python, or else of napari. Specifiers; several are joined with "or".
-    """
+    """``latest``: the newest version that fits. ``newest``: a newer one, and what it requires of Python, else of napari."""
 
     latest: str | None
     newest: str | None = None
@@ -101,16 +86,12 @@ class Choice:
 
 
 def pick(releases: Sequence[Release], python: str, napari: str | None) -> Release | None:
-    """Return the first row that admits ``python`` (``"3.11.4"``) and ``napari`` (``"0.6.1"``), or None.
-
-    ``releases`` are ordered as in the table. ``napari`` is None where none is installed; then every requirement on napari is
-    met.
-    """
+    """Return the first row that admits ``python`` (``3.11.4``) and ``napari`` (``0.6.1``; None admits all)."""
     return next((row for row in releases if _fits(row, python, napari)), None)
 
 
 def choose(package: TablePackage, python: str, napari: str | None) -> Choice:
-    """Return the release that fits, and what keeps a newer one away. The arguments are those of `pick`."""
+    """Return what fits, and what excludes a newer release."""
     latest, first = pick(package.releases, python, napari), next(iter(package.releases), None)
     if first is None or (latest is not None and not _is_newer(first.version, latest.version)):
         return Choice(latest.version if latest else None)
@@ -129,10 +110,10 @@ def _fits(row: Release, python: str, napari: str | None) -> bool:
 
 
 def _is_newer(first: str, second: str) -> bool:
-    """Whether the first row of a table is newer than another: a pre-release stands behind older finals."""
+    """Whether the first row is newer; it may be an older pre-release."""
     try:
         return Version(first) > Version(second)
-    except ValueError:  # some versions of conda-forge; numbers of thousands of digits
+    except ValueError:  # odd conda-forge versions; numbers of thousands of digits
         return first != second
 
 
@@ -142,7 +123,7 @@ def _joined(specifiers: Any) -> str | None:
 
 @lru_cache(maxsize=65536)
 def admits(specifier: str, version: str) -> bool:
-    """Whether a specifier admits a version; pre-releases count. A specifier that cannot be read admits everything."""
+    """Whether a specifier admits a version, with pre-releases. An invalid specifier admits all."""
     parsed = parsed_specifier(specifier)
     try:
         return parsed is None or parsed.contains(version, prereleases=True)
@@ -152,7 +133,7 @@ def admits(specifier: str, version: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def parsed_specifier(specifier: str) -> SpecifierSet | None:
-    """Return a specifier as `packaging` reads it, None where it is empty or cannot be read."""
+    """None if empty or invalid."""
     try:
         return SpecifierSet(specifier) if specifier else None
     except (InvalidSpecifier, ValueError):
@@ -160,7 +141,7 @@ def parsed_specifier(specifier: str) -> SpecifierSet | None:
 
 
 def read_table(body: bytes) -> UpdateTable:
-    """Read the bytes of a table. Raises ValueError where they are not one; unknown fields are ignored."""
+    """Parse a table; unknown fields are ignored. Raises ValueError."""
     try:
         document = json.loads(body)
         if document["schema_version"] != SCHEMA_VERSION:
@@ -197,7 +178,7 @@ def _package(document: Any) -> TablePackage:
 
 
 def _notice(document: Any) -> Notice:
-    """Read a notice of a server that may be hostile: short, without control characters and changes of direction."""
+    """The text may be hostile: limit it, and strip control and bidirectional characters."""
     text, link = ("".join(filter(str.isprintable, _text(document.get(key, ""))))[:MAX_NOTICE] for key in ("text", "link"))
     specifier, severity, until = (_text(document.get(key, "")) for key in ("specifier", "severity", "until"))
     return Notice(text, specifier, severity, link if link.startswith("https://") else "", until)

@@ -1,4 +1,4 @@
-"""Words in a terminal. Text of a server is shown as text: neither as markup nor as control sequences of the terminal."""
+"""Terminal output, without markup or control sequences from a server."""
 
 from __future__ import annotations
 
@@ -19,44 +19,39 @@ err = Console(stderr=True, highlight=False)
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Return ``text`` without control characters (line breaks become spaces), in a style of rich's."""
+    """Strip control characters; line breaks become spaces."""
     visible = "".join(" " if char in "\r\n\t" else char for char in text if char in "\r\n\t" or not _is_control(char))
     return Text(visible, style=style)
 
 
 def plain_lines(text: str) -> Text:
-    """Return a text of several lines without control characters."""
     return Text("\n").join(plain(line) for line in text.split("\n"))
 
 
 def say(text: str) -> None:
-    """Print a sentence."""
     _print(out, plain(text))
 
 
 def warn(text: str) -> None:
-    """Print a sentence that the reader should not miss, to standard error."""
     _print(err, plain(text, "yellow"))
 
 
 def fail(text: str) -> None:
-    """Print why something did not work, to standard error."""
     _print(err, plain(text, "red"))
 
 
 def say_command(command: str) -> None:
-    """Print commands to copy, each in one line however narrow the terminal is."""
+    """Print commands unwrapped, so they can be copied."""
     for line in command.splitlines():
         out.print(Text("  ") + plain(line, "cyan"), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
-    """Print a value as JSON in ASCII: dataclasses as objects, instants as ISO texts."""
+    """Print JSON in ASCII: dataclasses as objects, instants in ISO format."""
     print(json.dumps(as_json(value), indent=2))
 
 
 def as_json(value: Any) -> Any:
-    """Return a value as JSON has it."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
@@ -69,18 +64,15 @@ def as_json(value: Any) -> Any:
 
 
 def is_interactive() -> bool:
-    """Whether someone is there who can answer a question."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def waiting(text: str) -> AbstractContextManager[Any]:
-    """Show in a terminal that something is in progress, until the block ends."""
     return err.status(plain(text)) if err.is_terminal else nullcontext()
 
 
 def _print(console: Console, text: Text) -> None:
-    """Print a sentence; what a file or another program reads is not wrapped."""
-    console.print(text, soft_wrap=not console.is_terminal)
+    console.print(text, soft_wrap=not console.is_terminal)  # files and pipes get whole lines
 
 
 def _is_control(char: str) -> bool:

@@ -1,7 +1,6 @@
-"""One GET, with every promise about it: no cookies, no redirects, no credentials, bounded in time and size.
+"""One GET without cookies, redirects or credentials, bounded in time and size.
 
-requests reads without a total deadline, so a server that drips bytes could hold it forever. Each request therefore runs in a
-daemon thread that is abandoned at the deadline; it cannot delay the end of a process.
+requests has no total deadline, so each request runs in a daemon thread that can be abandoned.
 """
 
 from __future__ import annotations
@@ -24,18 +23,18 @@ from napari_update_hook.settings import is_folder, is_loopback
 
 READ_TIMEOUT_S = 4.0
 MAX_BYTES = 8 * 2**20
-LOG_IN = "Is this a network that wants you to log in first?"
+LOG_IN = "Does this network require you to log in first?"
 HEADERS = {
     "User-Agent": f"napari-update-hook/{__version__}",
     "Accept": "application/json",
-    "Accept-Encoding": "gzip",  # the standard library unpacks it in bounds
+    "Accept-Encoding": "gzip",  # zlib can limit the output
 }
 
 
 def get(url: str, ends: float) -> bytes:
-    """Return the body of a JSON answer, or of a file of a folder.
+    """Return the body of a JSON response or index file. ``ends``: deadline, by ``time.monotonic()``.
 
-    ``ends``: instant of ``time.monotonic()`` after which it is given up. Raises ServerUnreachableError, ServerAnswerError.
+    Raises ServerUnreachableError, ServerAnswerError.
     """
     parts = urlsplit(url)
     host = url if is_folder(url) else f"{parts.scheme}://{parts.netloc}"
@@ -43,7 +42,7 @@ def get(url: str, ends: float) -> bytes:
 
 
 def run_before(ends: float, work: Callable[[], bytes], host: str) -> bytes:
-    """Return what ``work`` returns; abandon it after the instant ``ends`` of ``time.monotonic()``.
+    """Abandon ``work`` at ``ends`` (``time.monotonic()``).
 
     Raises ServerUnreachableError then, and for errors other than UpdateHookError.
     """
@@ -55,7 +54,7 @@ def run_before(ends: float, work: Callable[[], bytes], host: str) -> bytes:
         except UpdateHookError as error:
             outcome.put(error)
         except Exception as error:
-            outcome.put(ServerUnreachableError(f"{host} could not be asked ({type(error).__name__})."))
+            outcome.put(ServerUnreachableError(f"{host} could not be reached ({type(error).__name__})."))
 
     threading.Thread(target=run, name="napari-update-hook-request", daemon=True).start()
     try:
@@ -71,11 +70,11 @@ def _request(url: str, host: str, ends: float) -> bytes:
     import requests
     from requests.utils import get_environ_proxies, select_proxy
 
-    # To this machine without encryption, so it must not leave it
+    # Loopback may be unencrypted, so it must not go through a proxy
     proxies = {} if is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url)
     with requests.Session() as session:
-        session.trust_env = False  # no password of ~/.netrc
-        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))  # a jar that takes none
+        session.trust_env = False  # ignore ~/.netrc
+        session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         session.headers.clear()
         session.headers.update(HEADERS)
         session.mount("https://", _adapter())
@@ -87,16 +86,16 @@ def _request(url: str, host: str, ends: float) -> bytes:
             raise ServerUnreachableError(_why_unreachable(error, host, select_proxy(url, proxies))) from error
         status, headers = response.status_code, response.headers
     if response.is_redirect or status == 511:
-        raise ServerAnswerError(f"{host} answered with a redirect. {LOG_IN}", status)
+        raise ServerAnswerError(f"{host} sent a redirect. {LOG_IN}", status)
     if status != 200:
         raise ServerAnswerError(f"{host} refused with status {status}.", status, headers.get("retry-after"))
     if headers.get("content-type", "").split(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
-        raise ServerAnswerError(f"{host} answered with a web page, not with an index. {LOG_IN}", 200)
+        raise ServerAnswerError(f"{host} sent a web page, not an index. {LOG_IN}", 200)
     return body
 
 
 def _adapter() -> Any:
-    """An adapter that trusts the certificates of the system, and those that requests brings."""
+    """Trust the system's certificates and certifi's."""
     import certifi
     from requests.adapters import HTTPAdapter
 
@@ -111,19 +110,20 @@ def _adapter() -> Any:
             return super().proxy_manager_for(proxy, **options, ssl_context=context)
 
         def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
-            """Leave the context as it is: requests would have urllib3 load its own file into it."""
+            """Do nothing: requests would replace the context's certificates."""
 
     return SystemCertificates()
 
 
 def read_bounded(chunks: Iterable[bytes], headers: Mapping[str, str], status: int, host: str, ends: float) -> bytes:
-    """Return a body within `MAX_BYTES`, before and after unpacking: a few kilobytes can unpack to gigabytes.
+    """Return the body, limited to `MAX_BYTES` before and after unpacking: a few kilobytes can unpack to
+    gigabytes.
 
-    ``chunks``: as received. Raises ServerAnswerError, ServerUnreachableError.
+    Raises ServerAnswerError, ServerUnreachableError.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
-        raise ServerAnswerError(f"{host} answered in an encoding that was not asked for.", status)
+        raise ServerAnswerError(f"{host} used an unsupported encoding.", status)
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     body = bytearray()
     for chunk in chunks:
@@ -132,16 +132,15 @@ def read_bounded(chunks: Iterable[bytes], headers: Mapping[str, str], status: in
         try:
             body += unpacker.decompress(chunk, MAX_BYTES + 1) if unpacker else chunk
         except zlib.error as error:
-            raise ServerAnswerError(f"{host} sent an answer that cannot be unpacked.", status) from error
+            raise ServerAnswerError(f"{host} sent a response that cannot be unpacked.", status) from error
         if len(body) > MAX_BYTES or (unpacker and unpacker.unconsumed_tail):
-            raise ServerAnswerError(f"{host} sent more than {MAX_BYTES} bytes, which no index does.", status)
+            raise ServerAnswerError(f"{host} sent more than {MAX_BYTES} bytes, too many for an index.", status)
     if unpacker and not unpacker.eof and body:
-        raise ServerAnswerError(f"{host} sent an answer that was cut off.", status)
+        raise ServerAnswerError(f"{host} sent a response that was cut off.", status)
     return bytes(body)
 
 
 def _read_file(url: str) -> bytes:
-    """Read a file of an index in a folder."""
     try:
         with Path(url2pathname(urlsplit(url).path)).open("rb") as file:
             body = file.read(MAX_BYTES + 1)
@@ -150,12 +149,12 @@ def _read_file(url: str) -> bytes:
     except OSError as error:
         raise ServerUnreachableError(f"{url} cannot be read ({error.strerror or error}).") from error
     if len(body) > MAX_BYTES:
-        raise ServerAnswerError(f"{url} has more than {MAX_BYTES} bytes, which no file of an index has.", 200)
+        raise ServerAnswerError(f"{url} has more than {MAX_BYTES} bytes, too many for an index.", 200)
     return body
 
 
 def _why_unreachable(error: Exception, host: str, proxy: str | None) -> str:
-    """Say why, and name the proxy if there is one, without its password."""
+    """Explain the failure; name the proxy without its password."""
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (

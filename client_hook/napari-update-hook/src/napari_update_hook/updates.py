@@ -1,7 +1,4 @@
-"""The index and what is installed, compared: one row a package, in words that need no packaging knowledge. Pure.
-
-Terminal and windows show these texts, so that they say the same.
-"""
+"""Compare the index with the installed packages. Pure."""
 
 from __future__ import annotations
 
@@ -25,8 +22,6 @@ OURS = (NAPARI, "napari-update-hook", "napari-telemetry")
 
 
 class Status(str, Enum):
-    """What there is for an installed package."""
-
     UPDATE = "update"
     HELD_BACK = "held back"
     SNOOZED = "snoozed"
@@ -37,13 +32,8 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class UpdateRow:
-    """One installed package of the index.
-
-    ``latest``: the newest version that fits your Python and napari; ``target``: the one that the plan installs, None for none;
-    ``newest``: the newest of all. ``note``: everything there is to say, or empty. ``withdrawn``: why the installed release was
-    yanked, empty where no reason was given; ``vulnerabilities``: ids of advisories for it; ``warnings``: texts of the index's
-    notices about it. ``release_page``: of the release to update to, or of the newest; ``changelog``: of the project, None where
-    it names none.
+    """``latest``: the newest version that fits; ``target``: what the plan installs; ``newest``: of all. ``withdrawn``: the
+    reason, may be empty. ``vulnerabilities``: advisory ids. ``release_page``: of the target, else of the newest.
     """
 
     name: str
@@ -62,18 +52,17 @@ class UpdateRow:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether there is something to do. Snoozing an update does not silence what is wrong with the installed release."""
+        """A snoozed update does not hide problems of the installed release."""
         return self.status is Status.UPDATE or self.is_unsafe
 
     @property
     def is_unsafe(self) -> bool:
-        """Whether the installed release was withdrawn, has a known vulnerability, or is warned of."""
         return self.withdrawn is not None or bool(self.vulnerabilities or self.warnings)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All rows, napari first, with the plan. ``unlisted``: installed plugins that the index does not have."""
+    """``rows``: napari first. ``unlisted``: installed plugins that are not in the index."""
 
     rows: tuple[UpdateRow, ...]
     plan: Plan
@@ -89,7 +78,7 @@ def compare(
     fits_known: bool = True,
     keep_napari: bool = False,
 ) -> Comparison:
-    """Compare the index with what is installed. ``fits_known``: False where the index cannot say what fits."""
+    """``fits_known``: False if the index does not say what fits."""
     plan, snoozed = plan_without_snoozed(packages, environment, now, snoozes, keep_napari=keep_napari)
     held = {one.name: one for one in plan.held_back}
     targets = {one.name: one.target for one in plan.updates}
@@ -107,9 +96,9 @@ def compare(
 def plan_without_snoozed(
     packages: Mapping[str, TablePackage], environment: Environment, now: datetime, snoozes: Sequence[Snooze], **options: Any
 ) -> tuple[Plan, dict[str, Snooze]]:
-    """Plan, and plan again without what is snoozed: leaving one out may bring another version of a second one.
+    """Plan again until no planned update is snoozed: leaving one out may change another.
 
-    ``options``: those of `plan.make_plan`. Returns the plan, and by normalized name what is snoozed.
+    Returns the plan, and snoozes by normalized name.
     """
     names = {one.name: name for name, one in environment.distributions.items()}
     snoozed: dict[str, Snooze] = {}
@@ -128,7 +117,6 @@ def plan_without_snoozed(
 
 
 def snooze_text(snooze: Snooze) -> str:
-    """``snoozed until 2026-12-24`` or ``ignored``"""
     return f"snoozed until {snooze.until:%Y-%m-%d}" if snooze.until else "ignored"
 
 
@@ -176,16 +164,16 @@ def _row(
     if package.inactive:
         notes.append("no longer maintained")
     if distribution.is_local:
-        kind = "edited in place from" if distribution.is_editable else "installed from"
-        notes.append(f"{kind} {distribution.origin or 'a folder or repository'}; update that")
+        kind = "editable install from" if distribution.is_editable else "installed from"
+        notes.append(f"{kind} {distribution.origin or 'a folder or repository'}; update it there")
     elif not distribution.is_replaceable:
         notes.append("a local build, which an update would replace")
     if held is not None:
         notes.append(held.reason)
     elif status is Status.AHEAD:
-        notes.append("newer than the index knows")
+        notes.append("newer than in the index")
     if status is Status.UPDATE and not fits_known:
-        notes.append("whether it fits your Python and napari is not known")
+        notes.append("it may not fit your Python and napari")
     until = snooze.until if snooze is not None else None
     return UpdateRow(
         distribution.name, installed, choice.latest, target, newest, status, "; ".join(notes), withdrawn, vulnerabilities,
@@ -204,21 +192,19 @@ def _release_page(
 
 
 def _of(by_version: Mapping[str, T], version: str) -> T | None:
-    """What is said of a version, however it is written: ``2022.01.05`` is ``2022.1.5``."""
+    """Look up a version, normalized: ``2022.01.05`` is ``2022.1.5``."""
     return next((value for key, value in by_version.items() if same_version(key, version)), None)
 
 
 def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str] = (), *, fits_known: bool = True) -> str:
-    """Return in a sentence or two what there is to do. ``fits_known``: False where the index cannot say what fits."""
+    """``fits_known``: False if the index does not say what fits."""
     rows = list(rows)
     updates = sum(row.status is Status.UPDATE for row in rows)
     unsafe = sum(row.is_unsafe for row in rows)
     if not rows and not unlisted:
-        return "Neither napari nor a plugin is installed in this environment. Run this by the Python in which you use napari."
+        return "Neither napari nor a plugin is installed in this environment. Use the Python that runs napari."
     if updates and not fits_known:
-        text = (
-            f"There {'is' if updates == 1 else 'are'} {counted(updates, 'newer version')}; whether they fit here is not known."
-        )
+        text = f"There {'is' if updates == 1 else 'are'} {counted(updates, 'newer version')}; they may not fit here."
     elif updates:
         text = "There is 1 update." if updates == 1 else f"There are {updates} updates, which work together."
     elif any(row.status is Status.HELD_BACK or is_newer(row.newest, row.installed) for row in rows):
@@ -226,12 +212,11 @@ def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str] = (), *, fits_
     else:
         text = "Everything is up to date."
     if unsafe:
-        text += f" {unsafe} installed {'release' if unsafe == 1 else 'releases'} should not be used any more."
+        text += f" {unsafe} installed {'release' if unsafe == 1 else 'releases'} should no longer be used."
     if unlisted:
         text += f" {counted(len(unlisted), 'plugin')} {'is' if len(unlisted) == 1 else 'are'} not in the index."
     return text
 
 
 def counted(number: int, noun: str) -> str:
-    """Return ``1 week`` or ``2 weeks``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

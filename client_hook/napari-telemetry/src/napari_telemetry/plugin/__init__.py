@@ -1,1 +1,1 @@
-"""What runs inside napari, once a person agreed or opened the page. Only ``plugin.qt`` knows Qt."""
+"""The part that runs inside napari. Only ``plugin.qt`` imports Qt."""

@@ -1,9 +1,7 @@
-"""Which commands run and which layers appear, told by napari itself. Connected only at level full.
+"""Counts commands and new layers, connected only at level full.
 
-app-model has no signal for a command that runs (0.5), so its registry's ``execute_command`` is wrapped, on the instance: menus,
-key bindings, the command palette and plugin widgets all look it up when they call. Readers, writers and sample data of npe2
-run through npe2's own registry, whose ``get`` returns what is called; only of those a wrapped function is returned, because
-widgets must stay the classes that they are. Both are undone when counting ends.
+app-model (0.5) has no signal for commands, so ``execute_command`` of its registry is wrapped. npe2 runs readers, writers and
+sample data through its own registry, whose ``get`` returns wrapped functions for these; widgets must stay classes.
 """
 
 from __future__ import annotations
@@ -21,15 +19,14 @@ if TYPE_CHECKING:
     from napari_telemetry.store import Counts
 
 APPLICATION = "napari"
-"""Name under which napari registers itself with app-model."""
 MAX_WAITING = 100_000
 MAX_COMMAND = 256
-"""Characters of a command's id; the wire format admits no longer ones."""
+"""Of a command id, as in the wire format."""
 _CONTRIBUTIONS = ("readers", "writers", "sample_data")
 
 
 class Collector:
-    """Events that wait to be saved, in memory. Nothing here waits, or raises. ``consent``: under which they were counted."""
+    """Never blocks or raises."""
 
     def __init__(self) -> None:
         self.consent: int | None = None
@@ -37,36 +34,31 @@ class Collector:
         self._events: deque[tuple[datetime, Any]] = deque(maxlen=MAX_WAITING)
 
     def count_under(self, consent: int | None) -> None:
-        """Count under this consent from now on; None counts nothing. What was counted under another is dropped."""
+        """Drop events of another consent; None stops counting."""
         if consent != self.consent:
             self._events.clear()
         self.consent = consent
 
     def command(self, command_id: str) -> None:
-        """Count a use of a command."""
         with contextlib.suppress(Exception):
             if self.consent is not None and self.now is not None and len(command_id) <= MAX_COMMAND:
                 self._events.append((self.now(), str(command_id)))
 
     def layer(self, kind: str, data: Any) -> None:
-        """Count a layer, of whose data class, shape and dtype are read."""
-        from napari_telemetry.layers import kind_of
+        from napari_telemetry.layers import layer_kind
 
         with contextlib.suppress(Exception):
-            if self.consent is not None and self.now is not None and (found := kind_of(kind, data)) is not None:
+            if self.consent is not None and self.now is not None and (found := layer_kind(kind, data)) is not None:
                 self._events.append((self.now(), found))
 
-    def take(self) -> list[tuple[datetime, Any]]:
-        """Return the events, and keep none."""
+    def pop_all(self) -> list[tuple[datetime, Any]]:
         return [self._events.popleft() for _ in range(len(self._events))]
 
-    def put_back(self, events: list[tuple[datetime, Any]]) -> None:
-        """Keep events that could not be saved."""
+    def restore(self, events: list[tuple[datetime, Any]]) -> None:
         self._events.extendleft(reversed(events))
 
 
 def counts_by_week(events: list[tuple[datetime, Any]]) -> dict[str, Counts]:
-    """Return how often what happened, by the week in which it happened."""
     from napari_telemetry.store import Counts
     from napari_telemetry.weeks import week_of
 
@@ -78,7 +70,7 @@ def counts_by_week(events: list[tuple[datetime, Any]]) -> dict[str, Counts]:
 
 
 class Counting:
-    """Tells a collector of commands and layers while it is connected. Keeps only weak references to viewers."""
+    """Keeps only weak references to viewers."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -88,14 +80,13 @@ class Counting:
         self.is_connected = False
 
     def add(self, viewer: Any) -> None:
-        """Add a viewer; its layers count while counting is connected."""
         if all(known() is not viewer for known in self._viewers):
             self._viewers.append(weakref.ref(viewer))
             if self.is_connected:
                 self._connect_layers(viewer, present=True)
 
     def connect(self, *, present_layers: bool) -> None:
-        """Connect. ``present_layers``: whether layers that exist already count, as at the start of a session."""
+        """``present_layers``: whether existing layers count."""
         if self.is_connected:
             return
         self.is_connected = True
@@ -104,7 +95,6 @@ class Counting:
             self._connect_layers(viewer, present=present_layers)
 
     def disconnect(self) -> None:
-        """Undo everything: napari is as it was."""
         if not self.is_connected:
             return
         self.is_connected = False
@@ -128,14 +118,14 @@ class Counting:
         self._count(event.value)
 
     def _count(self, layer: Any) -> None:
-        with contextlib.suppress(Exception):  # no layer fails because it was counted
-            if layer not in self._counted:  # else it was moved between lists, or was there when counting began
+        with contextlib.suppress(Exception):  # counting must not break a layer
+            if layer not in self._counted:  # else moved between lists, or counted on connecting
                 self._counted.add(layer)
                 self._collector.layer(layer_type(layer), layer.data)
 
 
 def layer_type(layer: Any) -> str:
-    """Return the kind of a layer, such as ``image``, also of a class derived from napari's."""
+    """Such as ``image``, also for subclasses."""
     for kind in type(layer).__mro__:
         if kind.__module__.startswith("napari.layers.") and kind.__name__ != "Layer":
             return kind.__name__.lower()
@@ -174,7 +164,7 @@ def _wrap_npe2(count: Callable[[str], None]) -> Callable[[], None] | None:
     kinds: dict[str, str | None] = {}
 
     def count_unless_running(id: str) -> None:
-        if id not in getattr(_running, "ids", ()):  # app-model may run a command that asks npe2 for the same: one use
+        if id not in getattr(_running, "ids", ()):  # app-model may run it through npe2: count once
             count(id)
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -182,7 +172,7 @@ def _wrap_npe2(count: Callable[[str], None]) -> Callable[[], None] | None:
             found = original(id)
             try:
                 if id not in kinds:
-                    kinds[id] = _contribution_of(manager, id)
+                    kinds[id] = _contribution_kind(manager, id)
                 kind = kinds[id]
                 return found if kind is None else _counted(count_unless_running, id, kind, found)
             except Exception:
@@ -193,8 +183,7 @@ def _wrap_npe2(count: Callable[[str], None]) -> Callable[[], None] | None:
     return _patch_method(manager.commands, "get", wrapped)
 
 
-def _contribution_of(manager: Any, command_id: str) -> str | None:
-    """Which of `_CONTRIBUTIONS` a command is of its plugin, or None."""
+def _contribution_kind(manager: Any, command_id: str) -> str | None:
     try:
         contributions = manager.get_manifest(command_id).contributions
     except KeyError:
@@ -206,7 +195,7 @@ def _contribution_of(manager: Any, command_id: str) -> str | None:
 
 
 def _counted(count: Callable[[str], None], command_id: str, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function``, which counts when it runs. A reader that declines the file is not counted."""
+    """A reader that declines the file is not counted."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -220,7 +209,7 @@ def _counted(count: Callable[[str], None], command_id: str, kind: str, function:
 
 
 def _patch_method(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[[], None]:
-    """Patch a method on an instance; return the undo function. If another patch was put over it, it stays below, inactive."""
+    """Return the undo function. Below a later patch, the method stays but is inactive."""
     before, original = vars(owner).get(name), getattr(owner, name)
     replaced = make(original)
     is_active = True

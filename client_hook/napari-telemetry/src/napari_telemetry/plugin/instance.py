@@ -1,4 +1,4 @@
-"""What `attach` makes, once for each process: a session, counting, and a view in each window."""
+"""One session per process, with counting and a view in each window."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 
 class PluginInstance(instance.PluginInstance):
-    """One session that counts in all viewers that it was attached to."""
-
     session: Session
 
     def __init__(self, session: Session | None = None) -> None:
@@ -24,37 +22,33 @@ class PluginInstance(instance.PluginInstance):
         self._has_followed = False
 
     def added(self, viewer: Any) -> None:
-        """Count in a viewer."""
         self.counting.add(viewer)
         if self._gui is None and not self.session.is_running:
             self.session.subscribe(self.follow)
 
     def make_gui(self) -> Any:
-        """Return the windows. Imports Qt."""
         from napari_telemetry.plugin.qt.gui import Gui
 
         return Gui(self)
 
     def follow(self, snapshot: Snapshot) -> None:
-        """Count exactly while level full is in effect."""
         status = snapshot.status
         if status is None or status.decision.level.value != "full" or status.view.consent is None:
             self.counting.disconnect()
         else:
-            # layers that exist when counting begins may be older than the consent
-            self.counting.connect(present_layers=not self._has_followed and _began_after(status.view.consent.at))
+            # existing layers may be older than the consent
+            self.counting.connect(present_layers=not self._has_followed and _process_started_after(status.view.consent.at))
         self._has_followed = self._has_followed or status is not None
 
     def end(self) -> None:
-        """Stop counting, reading and drawing."""
         self.counting.disconnect()
         super().end()
 
 
-def _began_after(instant: datetime) -> bool:
-    """Whether this process began after an instant; False if that is not known."""
+def _process_started_after(instant: datetime) -> bool:
+    """Return False if unknown."""
     try:
-        import psutil  # which napari brings
+        import psutil  # a dependency of napari
 
         return bool(psutil.Process().create_time() > instant.timestamp())
     except Exception:
@@ -73,5 +67,4 @@ def get_instance() -> PluginInstance:
 
 
 def running_session() -> Session | None:
-    """Return the session of this process that runs, None if there is none."""
     return _instance.session if _instance is not None and _instance.session.is_running else None

@@ -1,7 +1,6 @@
-"""One session of napari: one thread and one queue for the state file.
+"""Telemetry in a running napari: one thread and one queue for the state file.
 
-Every method returns at once, except `Session.send`. What waits for a network runs in a thread of its own, has only an immutable
-request, and puts its result into the queue. So a "no" is never behind a server: it is the next job, and one transaction.
+Methods return at once, except `Session.send`. Requests run in other threads, so a "no" never waits for a server.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from napari_update_hook.plugin.session import explained
+from napari_update_hook.plugin.session import error_message
 from napari_update_hook.plugin.worker import Worker
 
 from napari_telemetry.plugin.counting import Collector, counts_by_week
@@ -25,17 +24,15 @@ if TYPE_CHECKING:
     from napari_telemetry.client import Forgotten, ServerCopy, Status, TelemetryClient
 
 FLUSH_INTERVAL_S = 30.0
-"""How often counts are saved; a crash loses no more."""
+"""How often to save counts; a crash loses at most this much."""
 REQUEST_DEADLINE_S = 9.0
 Steps = Generator[Any, Any, Any]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the windows draw.
-
-    ``status``: None until it has been read; ``problem``: why it cannot be. ``busy``: names of jobs under way; ``failures``: why
-    the last of a name failed. ``preview``, ``examples`` (by level): formatted JSON.
+    """``status``: None until read; ``problem``: why it cannot be read. ``busy``: running jobs; ``failures``: last failure by
+    job. ``preview``, ``examples`` (by level): formatted JSON.
     """
 
     status: Status | None = None
@@ -49,10 +46,8 @@ class Snapshot:
 
 
 class Session(Worker):
-    """Telemetry in this process. ``make_client``: returns a client of the environment as it is now."""
-
     NAME = "napari-telemetry"
-    EXIT_TIMEOUT_S = 2.0  # the end of napari waits for a pending answer and the last counts to be saved
+    EXIT_TIMEOUT_S = 2.0  # napari waits for a pending answer and the last counts
     snapshot: Snapshot
 
     def __init__(self, make_client: Callable[[], TelemetryClient] | None = None) -> None:
@@ -66,11 +61,10 @@ class Session(Worker):
         self._next_flush = 0.0
 
     def refresh(self) -> None:
-        """Read everything again, also what is installed."""
         self._jobs.put(partial(self._read, again=True))
 
     def send(self, deadline_s: float) -> None:
-        """Send what is due, and wait for it: the update check calls this on its own thread."""
+        """Blocks: the update check calls this on its own thread."""
         done = threading.Event()
 
         def steps(client: TelemetryClient) -> Steps:
@@ -89,9 +83,9 @@ class Session(Worker):
         service: str,
         lasting: timedelta | None = None,
     ) -> None:
-        """Record an answer. ``service``: the one that the person was told of; if it is another by now, nothing is recorded.
+        """Record an answer, unless the service is no longer the ``service`` that the user saw.
 
-        ``lasting``: None means until it is changed.
+        ``lasting``: None until changed.
         """
 
         def record(client: TelemetryClient) -> dict[str, Any]:
@@ -109,9 +103,9 @@ class Session(Worker):
         self._save("answer", record)
 
     def prepare_dialog(self, show: Callable[[], object], *, requested: bool) -> None:
-        """Make the examples, then call ``show`` on the session's thread.
+        """Build the examples, then call ``show`` on the session's thread.
 
-        Unless a person ``requested`` it, it is remembered as a prompt, and not shown if another process has just shown it.
+        Unless ``requested`` by the user, it is skipped if no prompt is due.
         """
 
         def prepare(client: TelemetryClient) -> dict[str, Any]:
@@ -128,7 +122,7 @@ class Session(Worker):
         self._save("question", prepare)
 
     def show_preview(self) -> None:
-        """Make what the next check sends; the public lists are fetched for it."""
+        """Fetches the public lists."""
 
         def finish(prepared: Any) -> dict[str, Any]:
             from napari_telemetry.words import pretty_json
@@ -142,11 +136,10 @@ class Session(Worker):
         self._request("preview", steps, finish)
 
     def ask_servers(self) -> None:
-        """Ask the servers what they hold of this account."""
         self._request("server copy", lambda client: client.server_copies(), lambda copies: {"copies": copies})
 
     def remove_package(self, then: Callable[[str], object]) -> None:
-        """Uninstall napari-telemetry in a thread of its own, and call ``then`` with what became of it."""
+        """Call ``then`` with the outcome."""
         self._begin("removal")
 
         def remove() -> None:
@@ -167,7 +160,6 @@ class Session(Worker):
         threading.Thread(target=remove, name="napari-telemetry-removal", daemon=True).start()
 
     def forget(self) -> None:
-        """Delete everything that servers hold, and its copies here."""
         self._request(
             "forget", lambda client: client.forget(), lambda done: {"forgotten": done, "copies": None, "preview": None}
         )
@@ -175,7 +167,6 @@ class Session(Worker):
     # Jobs
 
     def _save(self, name: str, work: Callable[[TelemetryClient], dict[str, Any]]) -> None:
-        """Queue a job that writes to the state file."""
         self._begin(name)
 
         def run() -> None:
@@ -194,7 +185,7 @@ class Session(Worker):
         deadline_s: float = REQUEST_DEADLINE_S,
         finally_: Callable[[], None] = lambda: None,
     ) -> None:
-        """Queue steps that yield requests: each is made in a thread of its own, and its result goes on in the queue."""
+        """Each request runs in its own thread."""
         self._begin(name)
 
         def begin() -> None:
@@ -210,7 +201,7 @@ class Session(Worker):
         def advance(transport: Any, steps: Steps, answer: Any) -> None:
             try:
                 if self._stopped.is_set() and answer is None:
-                    raise RuntimeError("napari is closing")  # nothing new leaves
+                    raise RuntimeError("napari is closing")  # start no new request
                 request = steps.send(answer)
             except StopIteration as ended:
                 self._finish(name, changes_of(ended.value))
@@ -243,7 +234,7 @@ class Session(Worker):
         with self._publishing:
             self._busy[name] -= 1
             if failure is not None:
-                self._failures[name] = explained(failure)
+                self._failures[name] = error_message(failure)
         self._read(**(changes or {}))
 
     # The session's thread
@@ -252,13 +243,12 @@ class Session(Worker):
         super()._run()
         self._flush()
 
-    def _when_idle(self) -> None:
+    def _on_idle(self) -> None:
         if time.monotonic() >= self._next_flush:
             self._next_flush = time.monotonic() + FLUSH_INTERVAL_S
             self._flush()
 
     def _has_changed(self) -> bool:
-        """Whether the state file, or what update checks left, has changed since the last call."""
         if (client := self._client) is None:
             return False
         before, self._signature = self._signature, client.hook_state.signature()
@@ -273,10 +263,9 @@ class Session(Worker):
         return self._client
 
     def _read(self, *, again: bool = False, **changes: Any) -> None:
-        """Publish the state as it is now, and count exactly while level full is in effect."""
         try:
             client = self._current(again=again)
-            self._has_changed()  # before it is read: what changes meanwhile is read again
+            self._has_changed()  # first, so that a change during the read is noticed
             status = client.status()
             consent = status.view.consent
             self.collector.now = client.settings.now
@@ -286,22 +275,22 @@ class Session(Worker):
             self._publish(status=status, problem=None, **changes)
         except Exception as error:
             self.collector.count_under(None)
-            self._publish(status=None, problem=explained(error), **changes)
+            self._publish(status=None, problem=error_message(error), **changes)
 
     def _flush(self) -> None:
-        """Save what was counted; it is kept in memory if the file cannot be written now."""
+        """Counts stay in memory if the file cannot be written."""
         from napari_update_hook.errors import StateError
 
-        consent, events = self.collector.consent, self.collector.take()
+        consent, events = self.collector.consent, self.collector.pop_all()
         if not events or consent is None or self._client is None:
             return
         try:
             self._client.add_counts(consent, counts_by_week(events))
         except StateError:
-            self.collector.put_back(events)
+            self.collector.restore(events)
 
 
 def _client_here() -> TelemetryClient:
-    from napari_telemetry.client import client_here
+    from napari_telemetry.client import current_client
 
-    return client_here()
+    return current_client()

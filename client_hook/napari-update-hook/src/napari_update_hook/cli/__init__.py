@@ -1,4 +1,4 @@
-"""The command ``napari-updates``: what it prints, and its exit codes."""
+"""The command ``napari-updates``."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from napari_update_hook.cli.options import new_app, run_app
 
 app = new_app(
     __version__,
-    "Updates of napari and its plugins that work together in your environment.\n\nA check downloads one file, the same "
-    "for everybody, and compares it with what is installed. It tells the server nothing about you.",
-    "0 done, 1 failure, 2 wrong use, 3 the server cannot be reached, 10 there are updates",
+    "Find updates of napari and its plugins that work together in your environment.\n\nA check downloads one file, the same "
+    "for everyone, and compares it with the installed packages. It tells the server nothing about you.",
+    "0 success, 1 failure, 2 usage error, 3 server unreachable, 10 updates available",
 )
 checking.add_to(app)
 updating.add_to(app)
@@ -20,5 +20,4 @@ offering.add_to(app)
 
 
 def main() -> None:
-    """Run the command."""
     run_app(app)

@@ -1,4 +1,4 @@
-"""``check`` and ``status``: what there is to update, and what the next check does."""
+"""``check`` and ``status``."""
 
 from __future__ import annotations
 
@@ -10,27 +10,26 @@ from rich.table import Table
 
 from napari_update_hook import __version__, seam
 from napari_update_hook.cli.options import DONE, UPDATES, JsonOption, ServerOption
-from napari_update_hook.client import CheckResult, UpdateClient, client_here, is_active
+from napari_update_hook.client import CheckResult, UpdateClient, current_client, is_active
 from napari_update_hook.terminal import out, plain, say, say_command, say_json, waiting, warn
 from napari_update_hook.updates import Status, UpdateRow, counted, summary_of
 
-AllOption = Annotated[bool, typer.Option("--all", help="Name plugins that are not in the index, too.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Also list plugins that are not in the index.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
     app.command()(check)
     app.command()(status)
 
 
 def check(server: ServerOption = None, every: AllOption = False, as_json: JsonOption = False) -> None:
-    """Look for updates that work together here, and say how to get them.
+    """Look for updates that work together, and show how to install them.
 
-    Exit code 10: there are updates, or an installed release should not be used (withdrawn, vulnerable or warned of).
-    0: nothing to do. 3: the server cannot be reached, and there is no earlier answer.
+    Exit code 10: updates are available, or an installed release should not be used (withdrawn, vulnerable or with a warning).
+    0: nothing to do. 3: the server cannot be reached, and there is no earlier result.
     """
     with waiting("Asking for updates"):
-        result = client_here(server).check()
+        result = current_client(server).check()
     if as_json:
         say_json({**_as_document(result)})
     else:
@@ -52,7 +51,6 @@ def _as_document(result: CheckResult) -> dict[str, object]:
 
 
 def print_result(result: CheckResult, every: bool = False) -> None:
-    """Print what a check found: a table, a sentence, one command."""
     if result.rows:
         table = Table("name", "installed", "update to", "note")
         for row in result.rows:
@@ -82,21 +80,20 @@ def _style_of(row: UpdateRow) -> str:
 
 
 def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show the server, the last answer, when the next check is due, and where the state is kept. Sends nothing."""
-    lines = status_of(client_here(server))
+    """Show the server, the last result, the next check and the state folder. Sends nothing."""
+    lines = status_of(current_client(server))
     if as_json:
         say_json(lines)
         return
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")  # a path must be whole
+    table.add_column(overflow="fold")  # never cut off a path
     for name, value in lines.items():
         table.add_row(plain(name, "bold"), plain(value))
     out.print(table)
 
 
 def status_of(client: UpdateClient) -> dict[str, str]:
-    """Return the status in words, one subject a line."""
     settings, state, now = client.settings, client.state, client.settings.now()
     checks = state.read_check()
     fetched = [at for url, (at, _) in checks.answers.items() if url.startswith(f"{settings.server}/")]
@@ -110,12 +107,12 @@ def status_of(client: UpdateClient) -> dict[str, str]:
     if checks.pause is not None and is_active(checks.pause, now):
         failed = f", after {counted(checks.pause.failures, 'failure')}: {checks.pause.reason}" if checks.pause.failures else ""
         lines["next check in napari"] = f"not before {checks.pause.not_before:%Y-%m-%d %H:%M} UTC{failed}"
-    lines["notifications"] = "on" if state.wants_notifications() else "off"
+    lines["notifications"] = "on" if state.notifications_enabled() else "off"
     snoozed = [one for one in state.snoozes() if one.until is None or now < one.until]
     lines["snoozed or ignored"] = ", ".join(f"{one.name} {one.version}" for one in snoozed) or "none"
     lines["restore points"] = str(len(state.restore_points()))
     lines["state"] = str(state.folder) if state.folder is not None else "nowhere: this account has no home folder"
-    if (left := seam.left_over(state)) is not None:
+    if (left := seam.leftover_notice(state)) is not None:
         lines["usage reports"] = f"napari-telemetry is not installed, so none are sent. {left}"
     elif state.read_telemetry():
         lines["usage reports"] = "by napari-telemetry: see `napari-telemetry status`"

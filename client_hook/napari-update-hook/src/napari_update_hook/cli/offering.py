@@ -1,4 +1,4 @@
-"""``telemetry``: what usage reports are, and the installation of the package for them, as the message in napari offers it."""
+"""``telemetry``: explain usage reports, and install their package."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import typer
 
 from napari_update_hook import offer
 from napari_update_hook.cli.options import FAILURE
-from napari_update_hook.client import client_here
+from napari_update_hook.client import current_client
 from napari_update_hook.errors import InstallError
 from napari_update_hook.terminal import is_interactive, say, say_command, waiting
 
-NoThanksOption = Annotated[bool, typer.Option("--no-thanks", help="Do not show the message about it in napari.")]
+NoThanksOption = Annotated[bool, typer.Option("--no-thanks", help="Never show the message about usage reports in napari.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command. Help does not list it: people who only want updates need not read about usage reports."""
+    """Hidden in the help: it is not part of updating."""
     app.command(hidden=True)(telemetry)
 
 
 def telemetry(no_thanks: NoThanksOption = False) -> None:
-    """Explain usage reports, and install napari-telemetry if you agree to that. Nothing is sent by it."""
-    client = client_here()
+    """Explain usage reports, and install napari-telemetry if you agree. This sends nothing."""
+    client = current_client()
     if no_thanks:
         offer.decline(client.state)
-        say("You are not asked in this environment any more.")
+        say("You will not be asked again in this environment.")
         return
     if offer.is_installed():
         say(offer.INSTALLED)
@@ -46,7 +46,7 @@ def telemetry(no_thanks: NoThanksOption = False) -> None:
         return
     if not typer.confirm("Install it?", default=False):
         offer.decline(client.state)
-        say("Nothing was installed. You are not asked in this environment any more.")
+        say("Nothing was installed. You will not be asked again in this environment.")
         return
     try:
         with waiting("Installing"):

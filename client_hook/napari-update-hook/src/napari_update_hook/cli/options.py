@@ -1,4 +1,4 @@
-"""Options that several commands have, the exit codes, and how a command is run."""
+"""Shared options, exit codes, and the runner of a command."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 
 
 def new_app(version: str, about: str, exit_codes: str) -> typer.Typer:
-    """Return an empty command with its help and ``--version``."""
     app = typer.Typer(
         help=about,
         epilog=f"Exit codes: {exit_codes}.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # its tables print "<bool>" beside each switch
+        rich_markup_mode=None,  # rich's tables print "<bool>" beside each switch
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -44,18 +43,18 @@ def new_app(version: str, about: str, exit_codes: str) -> typer.Typer:
     @app.callback()
     def options(
         version: bool = typer.Option(
-            False, "--version", callback=print_version, is_eager=True, help="Print the version and end."
+            False, "--version", callback=print_version, is_eager=True, help="Print the version and exit."
         ),
     ) -> None:
-        """Options of the command itself; each acts by its callback."""
+        """Handled by callbacks."""
 
     return app
 
 
 def run_app(app: typer.Typer) -> None:
-    """Run a command; every foreseen error is one sentence and an exit code."""
+    """Turn known errors into one sentence and an exit code."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):  # a console of Windows may know fewer characters
+        with contextlib.suppress(AttributeError, ValueError):  # Windows consoles may lack characters
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
         app()

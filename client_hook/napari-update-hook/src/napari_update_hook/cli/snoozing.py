@@ -1,4 +1,4 @@
-"""``snooze``, ``ignore``, ``unsnooze``: updates that are not offered for a while, or never."""
+"""``snooze``, ``ignore`` and ``unsnooze``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from packaging.utils import canonicalize_name
 from rich.table import Table
 
 from napari_update_hook.cli.options import FAILURE, JsonOption
-from napari_update_hook.client import client_here
+from napari_update_hook.client import current_client
 from napari_update_hook.errors import SettingsError
 from napari_update_hook.state import EVERY_VERSION, Snooze, parsed_duration
 from napari_update_hook.terminal import out, plain, say, say_json, warn
 from napari_update_hook.versions import parsed
 
 NameArgument = Annotated[str, typer.Argument(help="The package, such as affinder.")]
-VersionArgument = Annotated[str, typer.Argument(help="The version to leave out. Default: every version")]
+VersionArgument = Annotated[str, typer.Argument(help="The version to skip. Default: every version")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
     app.command()(snooze)
     app.command()(ignore)
     app.command()(unsnooze)
@@ -32,7 +31,7 @@ def snooze(
     duration: Annotated[str, typer.Option("--for", help="For how long: 21d, 12w, 3m.")] = "21d",
     as_json: JsonOption = False,
 ) -> None:
-    """Leave an update out for a while: napari-updates snooze affinder 0.6.0 --for 21d"""
+    """Skip an update for a while: napari-updates snooze affinder 0.6.0 --for 21d"""
     if name is None:
         _list(as_json)
         return
@@ -40,18 +39,18 @@ def snooze(
         length = parsed_duration(duration)
     except ValueError as error:
         raise SettingsError(str(error)) from error
-    here = client_here()
+    here = current_client()
     _add(Snooze(canonicalize_name(name), _checked_version(version), here.settings.now() + length), as_json)
 
 
 def ignore(name: NameArgument, version: VersionArgument = EVERY_VERSION, as_json: JsonOption = False) -> None:
-    """Leave an update out for good: napari-updates ignore affinder 0.6.0"""
+    """Skip an update forever: napari-updates ignore affinder 0.6.0"""
     _add(Snooze(canonicalize_name(name), _checked_version(version)), as_json)
 
 
 def unsnooze(name: NameArgument, as_json: JsonOption = False) -> None:
     """Offer the updates of a package again."""
-    removed = client_here().state.unsnooze(canonicalize_name(name))
+    removed = current_client().state.unsnooze(canonicalize_name(name))
     if as_json:
         say_json({"removed": removed})
     elif removed:
@@ -71,18 +70,18 @@ def _checked_version(text: str) -> str:
 
 
 def _add(snoozed: Snooze, as_json: bool) -> None:
-    here = client_here()
+    here = current_client()
     if snoozed.name not in here.environment.distributions:
-        warn(f"{snoozed.name} is not installed in this environment. It is remembered all the same.")
+        warn(f"{snoozed.name} is not installed in this environment. Saved anyway.")
     here.state.snooze(snoozed)
     if as_json:
         say_json(snoozed)
         return
-    say(f"{_what(snoozed)} is left out{_how_long(snoozed)}. `napari-updates unsnooze {snoozed.name}` undoes it.")
+    say(f"{_what(snoozed)} is skipped{_how_long(snoozed)}. To undo: `napari-updates unsnooze {snoozed.name}`")
 
 
 def _list(as_json: bool) -> None:
-    here = client_here()
+    here = current_client()
     snoozes = here.state.snoozes()
     if as_json:
         say_json(snoozes)

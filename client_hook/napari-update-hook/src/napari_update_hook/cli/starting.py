@@ -1,4 +1,4 @@
-"""``startup``: how to have napari start with this package attached, and whether it does."""
+"""``startup``: how napari starts with this package attached."""
 
 from __future__ import annotations
 
@@ -16,15 +16,12 @@ from napari_update_hook.terminal import plain, say, say_command, say_json, warn
 
 VARIABLE = "NAPARI_APPLICATION_STARTUP_SCRIPT"
 FIRST_WITH_SCRIPT = Version("0.6.5")
-"""The first napari that runs a start-up script."""
 
 
 @dataclass(frozen=True)
 class Startup:
-    """How napari starts here.
-
-    ``script``: the file to choose; ``is_active``: whether napari runs it; ``set_by``: what makes it do so. ``other``: another
-    script that napari runs instead. ``problem``: why napari does not run it, or why that is not known.
+    """``is_active``: napari runs ``script``. ``other``: another script that it runs instead. ``problem``: why it does not, or
+    is unknown.
     """
 
     script: str
@@ -35,42 +32,38 @@ class Startup:
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
     app.command()(startup)
 
 
 def startup(as_json: JsonOption = False) -> None:
-    """Show how to start napari with the update check, and whether it starts so now.
+    """Show how to start napari with the update check, and whether that is set up.
 
-    Nothing of this package runs in napari by itself: choose one of these ways. This command changes nothing.
+    This command changes nothing.
     """
-    found = startup_here()
+    found = detect_startup()
     if as_json:
         say_json(found)
         return
     if found.is_active:
         say(f"On: napari runs the start-up script, set by {found.set_by}.")
     else:
-        say("Off: plain `napari` runs nothing of this package, except the widget that you open in its menu Plugins.")
+        say("Off: plain `napari` does not load this package, unless you open its widget in the Plugins menu.")
     if found.other:
-        warn(f"Another start-up script is set, by {found.set_by}: {found.other}. There is room for one; add to it these lines:")
+        warn(f"Another start-up script is set, by {found.set_by}: {found.other}. napari runs only one; add these lines to it:")
         for line in SCRIPT.read_text("utf-8").splitlines():
             if line and not line.startswith('"""'):
                 say_command(line)
     if found.problem:
         warn(found.problem)
-    say("To start napari with it, once or always, instead of the command napari:")
+    say("To start napari with the update check, run this instead of napari:")
     say_command("napari-hooked")
-    say(
-        "For yourself, whenever napari is started by its command: Preferences > Application > Startup script. Choose this file:"
-    )
+    say("To turn it on for yourself, choose this file in Preferences > Application > Startup script:")
     say_command(found.script)
-    say("For everybody on a computer, as an administrator: set this environment variable for all sessions.")
+    say("To turn it on for everyone on a computer, set this environment variable for all sessions, as an administrator:")
     say_command(f"{VARIABLE}={found.script}")
 
 
-def startup_here() -> Startup:
-    """Return how napari of this environment starts. Reads napari's settings, and changes nothing."""
+def detect_startup() -> Startup:
     script = str(SCRIPT)
     try:
         version = Version(metadata.version("napari"))
@@ -84,7 +77,7 @@ def startup_here() -> Startup:
         from napari.settings import get_settings
 
         chosen = str(get_settings().application.startup_script or "")
-    except Exception as error:  # settings of somebody else's, in a file that people edit
+    except Exception as error:  # foreign settings, edited by hand
         return Startup(script, False, problem=f"napari's settings cannot be read: {error}")
     set_by = f"the environment variable {VARIABLE}" if by_variable else "napari's Preferences"
     if not chosen or Path(chosen) == Path():

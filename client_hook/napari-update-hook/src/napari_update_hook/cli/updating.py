@@ -1,4 +1,4 @@
-"""``plan``, ``update`` and ``undo``: what works together, installed by the environment's own tool, and taken back."""
+"""``plan``, ``update`` and ``undo``."""
 
 from __future__ import annotations
 
@@ -10,30 +10,27 @@ from packaging.utils import canonicalize_name
 from rich.table import Table
 
 from napari_update_hook.cli.options import DONE, FAILURE, UPDATES, BuildOption, JsonOption, ServerOption, YesOption
-from napari_update_hook.client import Planner, UpdateClient, client_here
+from napari_update_hook.client import Planner, UpdateClient, current_client
 from napari_update_hook.dry_run import Verified, verify
 from napari_update_hook.errors import InstallError, SettingsError
 from napari_update_hook.index import Index
-from napari_update_hook.install import Outcome, carry_out, changes_back, run_commands, take_back, undo_commands
-from napari_update_hook.installers import HowTo
-from napari_update_hook.plan import Plan, what_breaks
+from napari_update_hook.install import Outcome, install_plan, roll_back, run_commands, undo_commands, undo_preview
+from napari_update_hook.installers import InstallCommands
+from napari_update_hook.plan import Plan, napari_impact
 from napari_update_hook.table import admits
 from napari_update_hook.terminal import is_interactive, out, plain, say, say_command, say_json, waiting, warn
 from napari_update_hook.versions import is_newer, parsed, same_version
 
 NapariOption = Annotated[
-    str | None, typer.Option("--napari", metavar="VERSION", help="Plan for this napari, and say what it would break.")
+    str | None, typer.Option("--napari", metavar="VERSION", help="Plan for this napari, and show what it would break.")
 ]
 KeepOption = Annotated[bool, typer.Option("--keep-napari", help="Plan for the napari that is installed.")]
-VerifyOption = Annotated[
-    bool, typer.Option("--verify", help="Let pip, uv or conda try it without installing, and show what else changes.")
-]
-DowngradeOption = Annotated[bool, typer.Option("--allow-downgrades", help="With --yes: also if a package gets older.")]
+VerifyOption = Annotated[bool, typer.Option("--verify", help="Do a dry run with pip, uv or conda, and show what else changes.")]
+DowngradeOption = Annotated[bool, typer.Option("--allow-downgrades", help="With --yes: allow downgrades of other packages.")]
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Packages to update. Default: all.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
     app.command()(plan)
     app.command()(update)
     app.command()(undo)
@@ -47,9 +44,9 @@ def plan(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which updates work together, what is held back and by whom. Installs nothing.
+    """Show which updates work together, and what blocks the others. Installs nothing.
 
-    Exit code 10: there are updates. 0: there are none.
+    Exit code 10: updates are available. 0: there are none.
     """
     if napari is not None and parsed(napari) is None:
         raise SettingsError(f"{napari!r} is not a version. Write it like 0.9.2")
@@ -61,7 +58,7 @@ def plan(
     checked = _verify(client, made, build) if verified and found.updates else None
     if checked is not None:
         found, how = checked.plan, checked.how
-    verdicts = what_breaks(index.packages, client.environment, napari) if napari is not None else ()
+    verdicts = napari_impact(index.packages, client.environment, napari) if napari is not None else ()
     if as_json:
         say_json(_document(found, how, checked) | ({"napari_would": verdicts} if napari is not None else {}))
     else:
@@ -72,7 +69,7 @@ def plan(
                 table.add_row(plain(one.name), plain(one.installed), plain(one.answer, style), plain(one.reason))
             out.print(table)
         if napari is not None and found.napari is not None and not same_version(found.napari, napari):
-            warn(f"Not everything works with napari {napari}. What follows is for napari {found.napari}, which is installed.")
+            warn(f"Not everything works with napari {napari}. This plan is for the installed napari {found.napari}.")
         _print_plan(found, how, checked)
         if index.notice:
             warn(index.notice)
@@ -80,9 +77,9 @@ def plan(
 
 
 def _check_napari(napari: str, client: UpdateClient, index: Index) -> None:
-    """Raises SettingsError for a version that cannot be installed here."""
+    """Raises SettingsError if this version cannot be installed here."""
     if "napari" not in index.packages:
-        raise SettingsError(f"{client.settings.server} does not list napari, so it cannot plan for another one.")
+        raise SettingsError(f"{client.settings.server} does not list napari, so it cannot plan for another version.")
     rows = [row for row in index.packages["napari"].releases if same_version(row.version, napari)]
     if not rows:
         raise SettingsError(f"The index of {client.settings.server} does not list napari {napari}.")
@@ -92,17 +89,17 @@ def _check_napari(napari: str, client: UpdateClient, index: Index) -> None:
 
 
 def _asked(server: str | None) -> tuple[UpdateClient, Index]:
-    client = client_here(server)
+    client = current_client(server)
     with waiting("Asking for updates"):
         return client, client.index()
 
 
 def _verify(client: UpdateClient, made: Planner, build: bool) -> Verified:
-    with waiting("Trying it with the environment's own tool"):
+    with waiting("Doing a dry run"):
         return verify(made, client.environment, build=build)
 
 
-def _document(found: Plan, how: HowTo, checked: Verified | None) -> dict[str, Any]:
+def _document(found: Plan, how: InstallCommands, checked: Verified | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "napari": found.napari,
         "updates": found.updates,
@@ -124,7 +121,7 @@ def _document(found: Plan, how: HowTo, checked: Verified | None) -> dict[str, An
     return document
 
 
-def _print_plan(found: Plan, how: HowTo, checked: Verified | None = None) -> None:
+def _print_plan(found: Plan, how: InstallCommands, checked: Verified | None = None) -> None:
     if found.updates:
         table = Table("update", "installed", "to", title="Works together", title_justify="left")
         for one in found.updates:
@@ -139,7 +136,7 @@ def _print_plan(found: Plan, how: HowTo, checked: Verified | None = None) -> Non
             table.add_row(plain(held.name), plain(held.newest), plain(held.reason))
         out.print(table)
     if found.broken_before:
-        say("Not as required already, whatever you update:")
+        say("Broken already, whatever you update:")
         for violation in found.broken_before:
             say(f"  {violation}")
     for note in found.notes:
@@ -170,8 +167,8 @@ def update(
 ) -> None:
     """Install the updates that work together, or those of the packages that you name.
 
-    Tries it first without installing, shows what changes, asks, and runs the environment's own tool. `napari-updates undo` goes
-    back. Exit code 1: something failed, and it says what state the environment is in.
+    Does a dry run, shows the changes, asks, and runs the environment's own tool. To go back: `napari-updates undo`. Exit code
+    1: something failed; the output shows the state of the environment.
     """
     if as_json and not yes:
         raise SettingsError("--json cannot ask. Add --yes.")
@@ -199,11 +196,11 @@ def update(
         raise typer.Exit(FAILURE)
     if yes and checked.dry_run.downgrades and not downgrade:
         older = ", ".join(f"{one.name} {one.before} -> {one.after}" for one in checked.dry_run.downgrades)
-        raise InstallError(f"Nothing was changed: it would downgrade {older}. Allow that with --allow-downgrades.")
+        raise InstallError(f"Nothing was changed: it would downgrade {older}. To allow it, pass --allow-downgrades.")
     if not yes and not _agrees("Install these updates?"):
         say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
         raise typer.Exit(FAILURE)
-    outcome = carry_out(client, checked, partial(run_commands, build=build, quiet=as_json))
+    outcome = install_plan(client, checked, partial(run_commands, build=build, quiet=as_json))
     if as_json:
         say_json(_document(checked.plan, checked.how, checked) | {
             "changed": [{"name": one.name, "before": one.before, "after": one.after} for one in outcome.changes],
@@ -228,13 +225,13 @@ def _print_outcome(outcome: Outcome) -> None:
 
 
 def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
-    """Bring back the exact versions from before the last update.
+    """Restore the exact versions from before the last update.
 
-    Repeated, it goes back further; the last five updates are kept.
+    Repeat to go back further; the last five updates are kept.
     """
     if as_json and not yes:
         raise SettingsError("--json cannot ask. Add --yes.")
-    client = client_here()
+    client = current_client()
     points = client.state.restore_points()
     if not points:
         raise InstallError("There is nothing to undo: `napari-updates update` has not changed this environment.")
@@ -242,26 +239,26 @@ def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
     how = undo_commands(point, client.environment, client.install)
     if how.reason is not None:
         raise InstallError(how.reason)
-    changes = changes_back(point, client.environment)
+    changes = undo_preview(point, client.environment)
     if not as_json:
-        say(f"Back to before the update of {point['at'][:16].replace('T', ' ')} UTC:")
+        say(f"Undo the update of {point['at'][:16].replace('T', ' ')} UTC:")
         for one in changes:
             say(f"  {one}")
         if not how.commands:
-            say("  The environment is as it was before it.")
+            say("  The environment already has these versions.")
         for command in how.commands:
             say_command(str(command))
-    if how.commands and not yes and not _agrees("Go back?"):
+    if how.commands and not yes and not _agrees("Undo it?"):
         say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
         raise typer.Exit(FAILURE)
-    failure, left = take_back(client, point, partial(run_commands, build=True, quiet=as_json))
+    failure, left = roll_back(client, point, partial(run_commands, build=True, quiet=as_json))
     is_back = not left.commands and left.reason is None
     if as_json:
         say_json({"back": is_back, "failure": failure, "versions": {one.name: one.after or "removed" for one in changes}})
     elif is_back:
-        say("The environment is as it was. Restart napari to use it.")
+        say("The environment was restored. Restart napari to use it.")
     else:
-        warn(f"Not everything is back{f': {failure}' if failure else ''}. These commands are left:")
+        warn(f"Not everything was undone{f': {failure}' if failure else ''}. Run these commands to finish:")
         for command in left.commands:
             say_command(str(command))
     raise typer.Exit(DONE if is_back else FAILURE)

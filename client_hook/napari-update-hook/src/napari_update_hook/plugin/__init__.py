@@ -1,8 +1,4 @@
-"""What runs inside napari: `attach`, and what it starts.
-
-Nothing here runs by itself. A person opens the widget, starts `napari-hooked`, or chooses the start-up script; each of them
-calls `attach`. Only ``plugin.qt`` knows Qt.
-"""
+"""The part inside napari. Runs only after `attach`, which the widget, ``napari-hooked`` and the start-up script call."""
 
 from __future__ import annotations
 
@@ -12,15 +8,14 @@ __all__ = ["attach"]
 
 
 def attach(viewer: Any) -> None:
-    """Check for updates while ``viewer`` is open, and show the result in its window. Never raises, and may be called again.
-
-    ``viewer``: a ``napari.Viewer``. Without a window, or without Qt, only the check runs.
+    """Check for updates while ``viewer`` is open, and show them in its window. Without a window or Qt, only check. Never
+    raises.
     """
     try:
         from napari_update_hook.plugin.instance import get_instance
 
         get_instance().add(viewer)
-    except Exception:  # napari starts, whatever is wrong here
+    except Exception:  # never break the start of napari
         import logging
 
         logging.getLogger("napari_update_hook").debug("not attached", exc_info=True)

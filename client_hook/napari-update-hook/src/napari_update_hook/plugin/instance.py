@@ -1,4 +1,4 @@
-"""What `attach` makes, once for each process: a session, and an indicator in each window."""
+"""One instance per process: a session, and an indicator in each window."""
 
 from __future__ import annotations
 
@@ -12,10 +12,7 @@ from napari_update_hook.plugin.worker import Worker
 
 
 class PluginInstance:
-    """One session with all viewers that it was attached to. Keeps no strong reference to viewers and windows.
-
-    The base class of both packages'.
-    """
+    """The session and its viewers, held weakly. Base class for both packages."""
 
     session: Any
 
@@ -25,39 +22,39 @@ class PluginInstance:
         self.has_ended = False
 
     def add(self, viewer: Any) -> None:
-        """Add a viewer, and start the session; nothing under pytest. May be called again for the same one.
+        """Add a viewer and start the session, but not under pytest. Idempotent.
 
         Thread-safe: re-posts itself to the GUI thread.
         """
-        if "PYTEST_VERSION" in os.environ:  # no one is there, and a test of others would find our threads
+        if "PYTEST_VERSION" in os.environ:  # other plugins' tests would find our threads
             return
-        if has_qt_application() and posted_to_gui_thread(lambda: self.add(viewer)):
+        if has_qt_application() and post_to_gui_thread(lambda: self.add(viewer)):
             return
-        viewer = getattr(viewer, "__wrapped__", viewer)  # a plugin's widget is handed a proxy
+        viewer = getattr(viewer, "__wrapped__", viewer)  # widgets get a proxy of the viewer
         if (gui := self.gui()) is not None:
             gui.show_in(viewer)
         self.added(viewer)
         self.session.start()
 
     def added(self, viewer: Any) -> None:
-        """Do what else there is to do with a viewer, on the GUI thread."""
+        """Hook for subclasses, on the GUI thread."""
         self.session.attach_telemetry(viewer)
 
     def gui(self) -> Any:
-        """Return the windows of this process, a `plugin.qt.gui.WindowGui`, or None where no Qt application runs."""
+        """Return the `plugin.qt.gui.WindowGui`, or None without a Qt application."""
         if self._gui is None and has_qt_application():
             self._gui = self.make_gui()
-            self._gui.when_closed = self.end  # nothing outlives the last viewer
+            self._gui.on_last_window_closed = self.end
         return self._gui
 
     def make_gui(self) -> Any:
-        """Return the windows. Imports Qt."""
+        """Imports Qt."""
         from napari_update_hook.plugin.qt.gui import Gui
 
         return Gui(self.session)
 
     def end(self) -> None:
-        """Stop checking and drawing, for good: another viewer gets another instance."""
+        """Stop for good; another viewer gets a new instance."""
         self.has_ended = True
         self.session.stop()
         if self._gui is not None:
@@ -68,33 +65,32 @@ _instance: PluginInstance | None = None
 
 
 def get_instance() -> PluginInstance:
-    """Return the process-wide instance."""
     global _instance
     if _instance is None or _instance.has_ended:
         _instance = PluginInstance()
     return _instance
 
 
-def posted_to_gui_thread(work: Callable[[], None]) -> bool:
-    """Post work to the GUI thread if another one calls; return whether that was so."""
+def post_to_gui_thread(work: Callable[[], None]) -> bool:
+    """Post work to the GUI thread if needed; return whether it was posted."""
     from qtpy.QtCore import QThread
     from qtpy.QtWidgets import QApplication
 
     application = QApplication.instance()
     if application is None or QThread.currentThread() == application.thread():
         return False
-    from superqt.utils import ensure_main_thread  # which napari brings
+    from superqt.utils import ensure_main_thread  # a dependency of napari
 
     ensure_main_thread(work)()
     return True
 
 
 def has_qt_application() -> bool:
-    """Whether a Qt application runs. Where no one imported Qt, none does."""
+    """Whether a Qt application runs. Does not import Qt."""
     if "qtpy" not in sys.modules:
         return False
     try:
         from qtpy.QtWidgets import QApplication
-    except ImportError:  # a Qt that cannot be loaded
+    except ImportError:  # broken Qt installation
         return False
     return QApplication.instance() is not None

@@ -1,7 +1,6 @@
-"""Runs the environment's own tool for the windows: with a log, and so that a person can stop it.
+"""Run the environment's own tool, with a log and *Cancel*.
 
-A tool that is killed leaves a broken environment: pip takes back what it began only when it is interrupted. So *Cancel*
-interrupts it. In a process of ours it survives the end of napari: it writes into a file, and has a session of its own.
+*Cancel* interrupts, because a killed pip leaves a broken environment. The tool survives the end of napari.
 """
 
 from __future__ import annotations
@@ -24,17 +23,13 @@ from napari_update_hook.installers import Command
 Log = Callable[[Sequence[str]], object]
 CANCELLED = "it was cancelled"
 LAST_LINES = 8
-"""How much of the tool's output a failure quotes."""
 
 
 class Runner:
-    """One command at a time, in a process of ours.
-
-    ``log``: called with new lines of output. ``cancelled``: set where a person wants no more; `interrupt` follows.
-    """
+    """``log``: gets new lines. ``cancelled``: set before `interrupt`."""
 
     can_interrupt = os.name == "posix"
-    """Whether a tool can be asked to stop: on Windows only a program with a console can."""
+    """On Windows, only console programs can be interrupted."""
 
     def __init__(self, log: Log, cancelled: threading.Event) -> None:
         self._log = log
@@ -44,7 +39,7 @@ class Runner:
         self._lines: list[str] = []
 
     def run(self, commands: Sequence[Command], *, build: bool = False) -> str | None:
-        """Run commands to their end; return why they failed with the tool's last lines, None if they did not."""
+        """Run commands; return the failure with the tool's last lines, or None."""
         for command in commands:
             if self._cancelled.is_set():
                 return CANCELLED
@@ -67,7 +62,6 @@ class Runner:
         return None
 
     def run_one(self, command: Command, argv: Sequence[str]) -> int:
-        """Run one command; return its exit code. Raises OSError."""
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             output = Path(folder) / "output"
             with output.open("wb") as written:
@@ -85,7 +79,7 @@ class Runner:
             return int(process.returncode)
 
     def captured(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Run a dry run, which may be stopped at any time. Raises InstallError."""
+        """Do a dry run that can be cancelled. Raises InstallError."""
         try:
             process = subprocess.Popen(
                 argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, errors="replace"
@@ -108,20 +102,18 @@ class Runner:
         return subprocess.CompletedProcess(list(argv), process.returncode, output, errors)
 
     def started(self, pid: int) -> None:
-        """Remember the process of the tool, and stop it if that was wanted meanwhile."""
         self._pid = pid
         if self._cancelled.is_set():
             self.interrupt()
 
     def log(self, text: str) -> None:
-        """Pass lines of output on."""
         lines = [line for line in map(str.rstrip, text.splitlines()) if line]
         self._lines += lines
         if lines:
             self._log(lines)
 
     def interrupt(self) -> None:
-        """Ask the tool to stop and to take back what it began, and end a dry run. Thread-safe."""
+        """Interrupt the tool so that it rolls back, or end a dry run. Thread-safe."""
         if (process := self._dry_run) is not None:
             process.terminate()
         if (pid := self._pid) is not None and self.can_interrupt:

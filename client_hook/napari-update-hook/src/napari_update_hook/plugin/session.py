@@ -1,4 +1,4 @@
-"""One session of napari: checks, reads and installs in one thread, and publishes what came of it."""
+"""The session: checks, reads and installs on one thread, and publishes snapshots."""
 
 from __future__ import annotations
 
@@ -25,17 +25,14 @@ if TYPE_CHECKING:
 
 FIRST_CHECK_AFTER_S = 5.0
 CHECK_INTERVAL_S = 3600.0
-"""How often to test whether a check is due; the server's interval and the back-off decide."""
-KEPT_LINES = 500
-"""Of the log of an installation."""
+"""How often to test whether a check is due; the interval and the back-off decide."""
+MAX_LOG_LINES = 500
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What the windows draw.
-
-    ``result``: of the last check, None before the first; ``problem``: why there is none, such as a check that is switched off.
-    ``failure``: why the last thing that a person wanted failed. ``undo``: what going back would change, empty for nothing.
+    """The state to draw. ``problem``: why there is no check. ``failure``: of the last user action. ``undo``: what it would
+    change.
     """
 
     result: CheckResult | None = None
@@ -46,23 +43,20 @@ class Snapshot:
     task: Task | None = None
     undo: tuple[str, ...] = ()
     needs_restart: bool = False
-    """Whether packages were changed since napari began."""
     offers_telemetry: bool = False
-    """Whether to show the message about usage reports: see `offer`."""
 
     @property
     def is_installing(self) -> bool:
-        """Whether a task is under way."""
         return self.task is not None and self.task.is_running
 
     @property
     def is_changing(self) -> bool:
-        """Whether the environment is being changed: napari should not end now."""
+        """Whether the environment is being changed, so napari should stay open."""
         return self.task is not None and self.task.is_changing
 
 
 class Session(Worker):
-    """The update check of this process. ``make_client``: returns a client of the environment as it is now."""
+    """``make_client``: returns a client of the current environment."""
 
     NAME = "napari-update-hook"
     snapshot: Snapshot
@@ -77,57 +71,50 @@ class Session(Worker):
         self._runner: Runner | None = None
         self._cancelled = threading.Event()
         self.make_runner: Callable[[Log, threading.Event], Runner] | None = None
-        """Makes what runs an installation, given where its log goes and what cancels it; None for a process of ours."""
+        """Makes a runner from its log and cancel event; None: `Runner`."""
 
     def stop(self) -> None:
-        """Stop checking and notifying. What a person wanted before is still saved."""
+        """Stop checking and notifying; queued user actions are still saved."""
         self._on_updates.clear()
         super().stop()
 
     def on_updates(self, callback: Callable[[list[UpdateRow]], object]) -> None:
-        """Register a callback for new updates. It gets their rows, on the session's thread."""
+        """Register a callback for rows of new updates, on the session's thread."""
         self._on_updates.append(callback)
 
     def check(self) -> None:
-        """Ask for updates because a person wants to know."""
         self._publish(is_checking=True, failure=None)
         self._jobs.put(lambda: self._check(only_if_due=False))
 
     def refresh(self) -> None:
-        """Read the state and what is installed again."""
         self._jobs.put(partial(self._read, again=True))
 
-    # What a person installs
-
     def update(self, names: Sequence[str] = (), *, with_downgrades: bool = False) -> None:
-        """Install the updates that work together for this napari, or those of some packages (names).
+        """Install all planned updates, or those of ``names``, after a dry run.
 
-        It is tried first; where another package would become older, a person is asked, and ``with_downgrades`` is the answer.
+        ``with_downgrades``: the user agreed that other packages become older.
         """
-        from napari_update_hook.plugin import tasks  # loaded already: by the thread, when it first read
+        from napari_update_hook.plugin import tasks  # already imported by the thread
 
         self._begin(tasks.TRYING, partial(tasks.update, names=names, with_downgrades=with_downgrades), names)
 
     def try_update(self, names: Sequence[str] = ()) -> None:
-        """Let the environment's own tool try an update, to see what else changes."""
         from napari_update_hook.plugin import tasks
 
         self._begin(tasks.TRYING, partial(tasks.try_update, names=names), names)
 
     def undo(self) -> None:
-        """Go back to before the last update."""
         from napari_update_hook.plugin import tasks
 
         self._begin("Going back…", tasks.undo)
 
     def install_telemetry(self, then: Callable[[], object]) -> None:
-        """Install the package for usage reports, and call ``then`` on the session's thread."""
         from napari_update_hook.plugin import tasks
 
         self._begin("Installing…", partial(tasks.install_telemetry, then=partial(self.call, then)), can_cancel=False)
 
     def cancel(self) -> None:
-        """Ask the tool to stop. It takes back what it began."""
+        """Interrupt the tool, which rolls back."""
         with self._publishing:
             if not self.snapshot.is_installing:
                 return
@@ -137,13 +124,11 @@ class Session(Worker):
             runner.interrupt()
 
     def forget_task(self) -> None:
-        """Stop showing the result of the last task."""
         self._publish(task=None)
 
     def _begin(
         self, title: str, work: Callable[..., dict[str, Any]], names: Sequence[str] = (), *, can_cancel: bool = True
     ) -> None:
-        """Queue a function of `tasks`."""
         from napari_update_hook.plugin.tasks import Task
 
         if self.snapshot.is_installing:
@@ -158,7 +143,7 @@ class Session(Worker):
                 self._runner = (self.make_runner or Runner)(self._log, cancelled)
                 changes = work(self._make_client(), self._runner, self._change_task)
             except Exception as error:
-                changes = {"outcome": explained(error), "has_failed": True}
+                changes = {"outcome": error_message(error), "has_failed": True}
             self._runner = None
             self._publish(needs_restart=self.snapshot.needs_restart or changes.get("has_changed", False))
             self._change_task(is_running=False, is_changing=False, **changes)
@@ -168,17 +153,15 @@ class Session(Worker):
 
     def _log(self, lines: Sequence[str]) -> None:
         if (task := self.snapshot.task) is not None:
-            self._change_task(log=(*task.log, *lines)[-KEPT_LINES:])
+            self._change_task(log=(*task.log, *lines)[-MAX_LOG_LINES:])
 
     def _change_task(self, **changes: Any) -> None:
         with self._publishing:
             if (task := self.snapshot.task) is not None:
                 self._publish(task=replace(task, **changes))
 
-    # What a person says
-
     def snooze(self, name: str, version: str, lasting: timedelta | None) -> None:
-        """Leave an update out: for a time, or forever where that is None."""
+        """Snooze an update; forever if ``lasting`` is None."""
 
         def save(client: UpdateClient) -> None:
             from packaging.utils import canonicalize_name
@@ -191,8 +174,6 @@ class Session(Worker):
         self._save(save)
 
     def unsnooze(self, name: str) -> None:
-        """Offer a package's updates again."""
-
         def save(client: UpdateClient) -> None:
             from packaging.utils import canonicalize_name
 
@@ -200,23 +181,21 @@ class Session(Worker):
 
         self._save(save)
 
-    def want_notifications(self, wanted: bool) -> None:
-        """Remember whether a person wants notifications."""
-        self._save(lambda client: client.state.want_notifications(wanted))
+    def set_notifications(self, wanted: bool) -> None:
+        self._save(lambda client: client.state.set_notifications(wanted))
 
-    def take_offer(self) -> bool:
-        """Remember that the message about usage reports is shown, so that it is shown once; False if it was already."""
-        is_first, self._has_offered = not self._has_offered, True  # also if that cannot be saved
+    def claim_offer(self) -> bool:
+        """Record that the message about usage reports is shown; False if it already was."""
+        is_first, self._has_offered = not self._has_offered, True  # even if saving fails
         if is_first:
             self.decline_telemetry()
         return is_first
 
     def decline_telemetry(self) -> None:
-        """Remember that the message about usage reports is not to be shown again."""
-        self._save(lambda client: client.state.note_offer())
+        self._save(lambda client: client.state.record_offer())
 
     def attach_telemetry(self, viewer: Any) -> None:
-        """Let napari-telemetry, if a person chose to install and allow it, show its state in a viewer. See `seam`."""
+        """Attach napari-telemetry, if installed and allowed. See `seam`."""
         kept = weakref.ref(viewer)
 
         def run() -> None:
@@ -239,7 +218,7 @@ class Session(Worker):
             try:
                 work(self._make_client())
             except Exception as error:
-                failure = explained(error)
+                failure = error_message(error)
             self._publish(failure=failure)
             self._read()
 
@@ -249,31 +228,31 @@ class Session(Worker):
         return bool(self._state_signature() != self._signature)
 
     def _state_signature(self) -> Any:
-        """What another process changes: the state, and the folders of installed packages."""
+        """Covers the state and the folders of installed packages."""
         return _state_here()[0].signature(), *(_changed_at(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
 
-    def _when_idle(self) -> None:
+    def _on_idle(self) -> None:
         if time.monotonic() >= self._next_check:
             self._next_check = time.monotonic() + CHECK_INTERVAL_S
             self._check(only_if_due=True)
 
     def _read(self, *, again: bool = False) -> None:
-        from napari_update_hook.plugin.tasks import what_undo_changes
+        from napari_update_hook.plugin.tasks import undo_summary
 
         try:
-            self._signature = self._state_signature()  # before it is read: what changes meanwhile is read again
+            self._signature = self._state_signature()  # before reading, so a change meanwhile is noticed
             client = self._make_client()
             problem = f"The update check is off: {client.settings.disabled_by}." if client.settings.disabled_by else None
             result = None if problem else client.known(keep_napari=True)
             before = self.snapshot.result
             if result is not None and before is not None and result.fetched_at == before.fetched_at:
-                result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # why the answer is old
+                result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # keep why the result is old
             result = result or (None if problem else before)
-            notifies, offers = client.state.wants_notifications(), self._offers(client)
-            undo = what_undo_changes(client)
+            notifies, offers = client.state.notifications_enabled(), self._offers(client)
+            undo = undo_summary(client)
             self._publish(result=result, problem=problem, notifies=notifies, offers_telemetry=offers, undo=undo)
         except Exception as error:
-            self._publish(problem=explained(error))
+            self._publish(problem=error_message(error))
 
     def _check(self, *, only_if_due: bool) -> None:
         if self._stopped.is_set():
@@ -291,23 +270,23 @@ class Session(Worker):
             self._signature = self._state_signature()
         except Exception as error:
             if not only_if_due or self.snapshot.result is None:
-                self._publish(failure=explained(error))
+                self._publish(failure=error_message(error))
         finally:
             self._publish(is_checking=False)
 
 
 def _client_here() -> UpdateClient:
-    from napari_update_hook.client import client_here
+    from napari_update_hook.client import current_client
 
-    return client_here()
+    return current_client()
 
 
 def _state_here() -> Any:
-    """The state of this environment, and the time, without loading the client."""
-    from napari_update_hook.settings import settings_here
+    """Return the state and the time without importing the client."""
+    from napari_update_hook.settings import current_settings
     from napari_update_hook.state import State, environment_id
 
-    settings = settings_here()
+    settings = current_settings()
     return State(settings.state, environment_id(Path(sys.prefix))), settings.now()
 
 
@@ -318,10 +297,9 @@ def _changed_at(folder: str) -> float:
         return 0.0
 
 
-def explained(error: Exception) -> str:
-    """Return what a person should read about an error."""
+def error_message(error: Exception) -> str:
     from napari_update_hook.errors import UpdateHookError
 
     if isinstance(error, UpdateHookError):
         return str(error)
-    return f"Something unforeseen went wrong ({type(error).__name__}: {error}). Please report this."
+    return f"Unexpected error ({type(error).__name__}: {error}). Please report it."

@@ -1,7 +1,4 @@
-"""Ways by which napari starts with this package attached. Each needs a person's act.
-
-`main` is the command ``napari-hooked``; `attach_at_start` is all that the start-up script does.
-"""
+"""Start napari with this package attached: by ``napari-hooked`` or by the start-up script."""
 
 from __future__ import annotations
 
@@ -13,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 SCRIPT = Path(__file__).with_name("startup_script.py")
-"""What a person chooses in Preferences, or an administrator names in NAPARI_APPLICATION_STARTUP_SCRIPT."""
-WITHOUT_A_VIEWER = frozenset({"-h", "--help", "--version", "--info", "--plugin-info", "--reset"})
+"""For Preferences or NAPARI_APPLICATION_STARTUP_SCRIPT."""
+OPTIONS_WITHOUT_VIEWER = frozenset({"-h", "--help", "--version", "--info", "--plugin-info", "--reset"})
 
 
 def main() -> None:
-    """Start napari, attached, with every argument that ``napari`` takes."""
-    if not WITHOUT_A_VIEWER.intersection(sys.argv[1:]):
-        with contextlib.suppress(Exception):  # napari starts, whatever is wrong here
+    if not OPTIONS_WITHOUT_VIEWER.intersection(sys.argv[1:]):
+        with contextlib.suppress(Exception):  # never break the start of napari
             attach_to_every_viewer()
-    try:  # what the command `napari` runs: its place differs from one napari to another
+    try:  # the entry point differs between versions of napari
         (command,) = metadata.distribution("napari").entry_points.select(group="console_scripts", name="napari")
     except metadata.PackageNotFoundError:
         sys.exit("napari is not installed in this environment: pip install 'napari[all]'")
@@ -30,7 +26,6 @@ def main() -> None:
 
 
 def attach_to_every_viewer() -> None:
-    """Attach to each viewer that is made in this process from now on."""
     from napari.viewer import Viewer
 
     from napari_update_hook.plugin import attach
@@ -46,7 +41,6 @@ def attach_to_every_viewer() -> None:
 
 
 def attach_at_start() -> None:
-    """Attach to the viewer that napari has just made."""
     import napari
 
     from napari_update_hook.plugin import attach

@@ -1,4 +1,4 @@
-"""What a person installs from the panel. Each function runs on the session's thread, and returns what to show at its end."""
+"""The panel's tasks. Each runs on the session's thread and returns fields of its final `Task`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from napari_update_hook import offer
 from napari_update_hook.dry_run import Verified, verify
 from napari_update_hook.errors import InstallError
-from napari_update_hook.install import carry_out, changes_back, take_back, undo_commands
+from napari_update_hook.install import install_plan, roll_back, undo_commands, undo_preview
 from napari_update_hook.plan import NAPARI, PlannedUpdate
 
 if TYPE_CHECKING:
@@ -22,16 +22,15 @@ if TYPE_CHECKING:
 NAPARI_UNDO = "The last update changed napari itself. Close napari, and run in its environment: napari-updates undo"
 TRYING = "Trying without installing…"
 Change = Callable[..., object]
-"""Changes fields of the `Task` while it runs."""
+"""Updates fields of the running `Task`."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """An installation or a dry run that a person began, and then its result.
+    """An installation or a dry run, and then its result.
 
-    ``names``: the packages, empty for all. ``outcome``: sentences, empty while it runs; ``question``: what to agree to before
-    it goes on, with `with_downgrades` as the answer. ``is_changing``: the environment is being changed. ``can_cancel``: False
-    once it was cancelled, and where the tool cannot be stopped. ``can_undo``: whether the result can be taken back.
+    ``names``: empty for all. ``question``: to confirm before going on; `with_downgrades` is part of the answer.
+    ``can_cancel``: False if cancelled or not interruptible.
     """
 
     title: str
@@ -49,27 +48,27 @@ class Task:
 
 
 def try_update(client: UpdateClient, runner: Runner, _change: Change, *, names: Sequence[str]) -> dict[str, Any]:
-    """Let the environment's own tool try an update, to see what else changes. Raises InstallError."""
+    """Raises InstallError."""
     _, checked = _verified(client, names, runner)
     others = [one for one in checked.plan.updates if names and one.name not in names]
-    said = [f"With it go {_named(others)}."] if others else []
+    said = [f"Updated with it: {_named(others)}."] if others else []
     return {"outcome": "\n".join([*said, *checked.lines()])}
 
 
 def update(
     client: UpdateClient, runner: Runner, change: Change, *, names: Sequence[str], with_downgrades: bool
 ) -> dict[str, Any]:
-    """Try an update, and install it. Raises InstallError."""
+    """Do a dry run, then install. Raises InstallError."""
     wanted, checked = _verified(client, names, runner)
     if set(wanted) != set(names):
         together = [one for one in checked.plan.updates if one.name not in names]
-        return {"question": f"{', '.join(names)} goes only with {_named(together)}. Install them together?", "names": wanted}
+        return {"question": f"{', '.join(names)} works only with {_named(together)}. Install them together?", "names": wanted}
     if checked.dry_run.downgrades and not with_downgrades:
         older = ", ".join(f"{one.name} {one.before} → {one.after}" for one in checked.dry_run.downgrades)
-        return {"question": f"This would also make older: {older}. Install it anyway?", "with_downgrades": True}
+        return {"question": f"This would also downgrade {older}. Install it anyway?", "with_downgrades": True}
     updates = _named(checked.plan.updates)
     change(title=f"Installing {updates}…", can_cancel=runner.can_interrupt, is_changing=True)
-    outcome = carry_out(client, checked, runner.run)
+    outcome = install_plan(client, checked, runner.run)
     said = outcome.lines()
     if outcome.is_good:
         said[0] = f"Installed {updates}. Restart napari to use {_it(checked.plan.updates)}."
@@ -79,26 +78,26 @@ def update(
 
 
 def undo(client: UpdateClient, runner: Runner, change: Change) -> dict[str, Any]:
-    """Go back to before the last update. Raises InstallError."""
+    """Raises InstallError."""
     points = client.state.restore_points()
     how = undo_commands(points[0], client.environment, client.install) if points else None
     if how is None or not how.commands:
         raise InstallError(how.reason if how is not None and how.reason else "There is nothing to undo.")
-    changes = changes_back(points[0], client.environment)
+    changes = undo_preview(points[0], client.environment)
     if any(one.name == NAPARI for one in changes):
         raise InstallError(NAPARI_UNDO)
     change(can_cancel=runner.can_interrupt, is_changing=True)
-    failure, left = take_back(client, points[0], partial(runner.run, build=True))
+    failure, left = roll_back(client, points[0], partial(runner.run, build=True))
     if left.commands or left.reason:
-        said = ["Not everything is back.", *filter(None, (failure, left.reason))]
-        said += ["These commands are left:", *map(str, left.commands)] if left.commands else []
+        said = ["Not everything was undone.", *filter(None, (failure, left.reason))]
+        said += ["Run these commands to finish:", *map(str, left.commands)] if left.commands else []
         return {"outcome": "\n".join(said), "has_failed": True, "has_changed": True}
     names = ", ".join(f"{one.name} {one.after}" if one.after else f"{one.name} removed" for one in changes)
     return {"outcome": f"Back to {names}. Restart napari to use {_it(changes)}.", "has_changed": True}
 
 
 def install_telemetry(client: UpdateClient, _: Runner, change: Change, *, then: Callable[[], object]) -> dict[str, Any]:
-    """Install the package for usage reports, then call ``then``. Raises InstallError."""
+    """Raises InstallError."""
     how = offer.how_to_install(client.install, client.environment)
     if how.reason is not None:
         raise InstallError(how.reason)
@@ -109,20 +108,16 @@ def install_telemetry(client: UpdateClient, _: Runner, change: Change, *, then: 
     return {"outcome": "Installed."}
 
 
-def what_undo_changes(client: UpdateClient) -> tuple[str, ...]:
-    """Return in words what going back to before the last update would change; empty for nothing."""
+def undo_summary(client: UpdateClient) -> tuple[str, ...]:
     points = client.state.restore_points()
     if not points or not undo_commands(points[0], client.environment, client.install).commands:
         return ()
-    changes = changes_back(points[0], client.environment)
+    changes = undo_preview(points[0], client.environment)
     return () if any(one.name == NAPARI for one in changes) else tuple(map(str, changes))
 
 
 def _verified(client: UpdateClient, names: Sequence[str], runner: Runner) -> tuple[tuple[str, ...], Verified]:
-    """Return a plan for the running napari that was tried, and its names, with what must go with them.
-
-    Raises InstallError where there is none.
-    """
+    """Add the packages that ``names`` need, and verify the plan for the running napari; return both. Raises InstallError."""
     index = client.known_index()
     if index is None:
         raise InstallError("Check for updates first.")

@@ -1,4 +1,4 @@
-"""The words, groups and lines that windows show of a snapshot. Pure, without Qt."""
+"""The texts of the windows. Pure, without Qt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAPARI_ITSELF = "napari is not updated while it runs. Close it, and run in its e
 
 @dataclass(frozen=True)
 class Indicator:
-    """What the status bar says. ``is_alert``: something installed should not be used any more, and the tooltip says so."""
+    """``is_alert``: an installed release should not be used; the tooltip says why."""
 
     text: str
     tooltip: str
@@ -28,7 +28,6 @@ class Indicator:
 
 
 def indicator_of(snapshot: Snapshot) -> Indicator | None:
-    """Return what the status bar says; None while nothing is known."""
     if snapshot.result is None:
         return None
     rows = snapshot.result.rows
@@ -41,7 +40,6 @@ def indicator_of(snapshot: Snapshot) -> Indicator | None:
 
 
 def group_of(row: UpdateRow) -> str:
-    """Return under which heading a row stands."""
     from napari_update_hook.versions import is_newer
 
     if row.is_unsafe:
@@ -53,7 +51,7 @@ def group_of(row: UpdateRow) -> str:
 
 
 def groups_of(snapshot: Snapshot, searched: str = "") -> list[tuple[str, list[UpdateRow]]]:
-    """Return headings with their rows, what needs attention first. ``searched``: part of the names."""
+    """Return headings with their rows, most urgent first. ``searched``: part of a name."""
     rows = snapshot.result.rows if snapshot.result is not None else ()
     wanted = searched.strip().lower()
     groups: dict[str, list[UpdateRow]] = {name: [] for name in (UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE)}
@@ -64,19 +62,16 @@ def groups_of(snapshot: Snapshot, searched: str = "") -> list[tuple[str, list[Up
 
 
 def versions_text(row: UpdateRow) -> str:
-    """Return the installed version and the one to which it goes, or would go."""
     to = row.target or (row.newest if group_of(row) == HELD_BACK else None)
     return (WARNING if row.is_unsafe else "") + row.installed + (f" → {to}" if to else "")
 
 
 def spoken_text(row: UpdateRow) -> str:
-    """Return a row as a screen reader says it."""
     to = f", update to {row.target}" if row.target else ""
     return f"{row.name}, {row.installed} is installed{to}, {group_of(row).lower()}"
 
 
 def summary_text(snapshot: Snapshot) -> str:
-    """Return in a sentence how things stand."""
     if snapshot.problem is not None:
         return snapshot.problem
     if snapshot.is_checking:
@@ -93,13 +88,12 @@ def summary_text(snapshot: Snapshot) -> str:
 
 
 def checked_text(snapshot: Snapshot) -> str:
-    """Return when and where updates were looked for."""
     result = snapshot.result
     return f"Checked {result.fetched_at:%Y-%m-%d %H:%M} UTC at {result.server}" if result is not None else ""
 
 
 def can_update(snapshot: Snapshot, row: UpdateRow | None = None) -> bool:
-    """Whether *Update* can be pressed: for one row, or for all that fit together."""
+    """For one row, or for *Update all*."""
     result = snapshot.result
     if result is None or result.how.reason is not None or snapshot.is_installing or snapshot.is_checking:
         return False
@@ -107,7 +101,7 @@ def can_update(snapshot: Snapshot, row: UpdateRow | None = None) -> bool:
 
 
 def details_html(snapshot: Snapshot, row: UpdateRow | None, link_colour: str = "#0645ad") -> str:
-    """Return what to say of the chosen row, as HTML in which all that a server or a plugin wrote is escaped."""
+    """Return the details of a row as HTML; text of servers and plugins is escaped."""
     result = snapshot.result
     if row is None or result is None:
         return ""
@@ -123,7 +117,7 @@ def details_html(snapshot: Snapshot, row: UpdateRow | None, link_colour: str = "
 
 
 def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
-    """Return what another napari would mean for the plugins, what it breaks first."""
+    """Return the effect of another napari on the plugins, problems first."""
     verdicts = list(verdicts)
     found = []
     for answer, text in (
@@ -138,7 +132,6 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def notice_text(rows: Sequence[UpdateRow]) -> str:
-    """Return the text of a notification: how many updates there are, and their names."""
     names = [f"{row.name} {row.target}" for row in rows[:NAMES_IN_A_NOTICE]]
     more = f" and {len(rows) - len(names)} more" if len(rows) > len(names) else ""
     return f"{'There is 1 update' if len(rows) == 1 else f'There are {len(rows)} updates'}: {', '.join(names)}{more}"

@@ -1,1 +1,1 @@
-"""Windows of Qt: they draw the session's snapshot, and touch neither files nor the network."""
+"""Qt windows that draw the session's snapshot. No file or network access."""

@@ -1,4 +1,4 @@
-"""The consent dialog: four levels on equal footing, in plain words first, with the exact JSON of each one click away."""
+"""The consent dialog: four equal levels in plain words, with the exact JSON one click away."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ DURATIONS = {"until I change it": None, "for 90 days": timedelta(days=90), "for 
 
 
 class ConsentDialog(QDialog):
-    """Asks once. Closing it without an answer means "ask me later", and sends nothing.
+    """Closing it without an answer means "ask me later", and sends nothing.
 
-    ``requested``: a person opened it to change the answer, so closing it changes nothing.
+    ``requested``: opened by the user, so closing it changes nothing.
     """
 
     def __init__(self, gui: Gui, parent: QWidget, *, requested: bool = False) -> None:
@@ -70,12 +70,11 @@ class ConsentDialog(QDialog):
 
     @property
     def level(self) -> Level | None:
-        """The chosen level, None before one is chosen."""
         number = self.levels.checkedId()
         return list(Level)[number] if number >= 0 else None
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Enter answers nothing by itself: a button must have the focus for it."""
+        """Enter only clicks a focused button, so that it gives no answer by accident."""
         if event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             if isinstance(button := self.focusWidget(), QPushButton):
                 button.click()
@@ -83,7 +82,6 @@ class ConsentDialog(QDialog):
         super().keyPressEvent(event)
 
     def show_example(self, level: Level) -> None:
-        """Show what would be sent at a level, or hide it if it is shown."""
         text = self._gui.session.snapshot.examples.get(level.value, MEANING[level])
         is_shown = self.example.isVisible() and self.example.toPlainText() == text
         self.example.setPlainText(text)
@@ -104,7 +102,7 @@ class ConsentDialog(QDialog):
             self.levels.addButton(choice, number)
             meaning = _paragraph(MEANING[level], self)
             if questions := words.questions_of(level):
-                meaning.setToolTip("\n".join(["Public questions that it answers:", *questions]))
+                meaning.setToolTip("\n".join(["Public questions it answers:", *questions]))
             details = QPushButton("Show data", self)
             details.setAutoDefault(False)
             details.setAccessibleName(f"Show what would be sent at level {level}")
@@ -116,7 +114,7 @@ class ConsentDialog(QDialog):
     def _make_links(self, server: str) -> QHBoxLayout:
         row = QHBoxLayout()
         for text, path in (("Public statistics", "dashboard"), ("What is stored, and for how long", "privacy")):
-            link = QPushButton(text, self)  # links have a colour that a dark theme swallows
+            link = QPushButton(text, self)  # a link would be unreadable in a dark theme
             link.setFlat(True)
             link.setAutoDefault(False)
             link.setToolTip(f"{server}/{path}")
@@ -141,8 +139,8 @@ class ConsentDialog(QDialog):
         self.later.clicked.connect(self.reject)
         for button in (self.share, self.decline, self.later):
             button.setAutoDefault(False)
-            button.setMinimumHeight(2 * button.fontMetrics().height())  # napari's theme makes disabled ones higher
-            row.addWidget(button, 1)  # all of one width
+            button.setMinimumHeight(2 * button.fontMetrics().height())  # napari's theme makes disabled ones taller
+            row.addWidget(button, 1)  # equal widths
         return row
 
     def _enable(self) -> None:
@@ -162,7 +160,6 @@ class ConsentDialog(QDialog):
 
 
 def offer_removal(gui: Gui, parent: QWidget | None) -> None:
-    """After a refusal: offer to remove the package, without blocking."""
     box = QMessageBox(QMessageBox.Icon.NoIcon, "Telemetry", "Nothing is sent. " + words.REMOVE, parent=parent)
     box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
     box.setObjectName("napari-telemetry-removal")

@@ -1,11 +1,11 @@
-"""Brings snapshots of telemetry to the GUI thread, puts an indicator into each window, and asks when it is time to."""
+"""A status indicator in each window, and when to show the consent dialog."""
 
 from __future__ import annotations
 
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from napari_update_hook.plugin.qt.gui import WHEN_IDLE_MS, WindowGui
+from napari_update_hook.plugin.qt.gui import BUSY_RETRY_MS, WindowGui
 from napari_update_hook.plugin.qt.indicator import StatusButton
 from napari_update_hook.plugin.qt.log_exceptions import log_exceptions
 from napari_update_hook.plugin.view import Indicator
@@ -20,20 +20,18 @@ ASK_AFTER_MS = 8_000
 
 
 class TelemetryButton(StatusButton):
-    """The state of telemetry."""
+    """Shows the state of telemetry."""
 
 
 class Gui(WindowGui):
-    """The windows of telemetry."""
-
     PLUGIN = "napari-telemetry"
     WIDGET = "Telemetry"
     BUTTON = TelemetryButton
 
     prepared = _Signal(bool)
-    """The consent dialog can be shown; whether a person requested it."""
+    """Emitted when the dialog can be shown; whether the user requested it."""
     reported = _Signal(str)
-    """Something to tell the person."""
+    """A message for the user."""
 
     def __init__(self, instance: PluginInstance) -> None:
         self._instance = instance
@@ -48,29 +46,26 @@ class Gui(WindowGui):
         self.reported.connect(self._report)
 
     def indicator(self) -> Indicator | None:
-        """The effective level, or that it is off."""
         from napari_telemetry import words
 
         snapshot = self.session.snapshot
         if snapshot.status is None:
             return Indicator("telemetry: off", snapshot.problem, is_alert=True) if snapshot.problem else None
-        text = f"telemetry: {words.state_word(snapshot.status)}" + (", sending" if "send" in snapshot.busy else "")
+        text = f"telemetry: {words.short_state(snapshot.status)}" + (", sending" if "send" in snapshot.busy else "")
         problem = snapshot.status.problem
         tips = [words.sentence(snapshot.status), *([problem] if problem else []), "Click for details."]
         return Indicator(text, "\n".join(tips), is_alert=problem is not None)
 
     def panel_type(self) -> type[QWidget]:
-        """The telemetry page."""
         from napari_telemetry.plugin.qt.page import Panel
 
         return Panel
 
     def ask(self, *, requested: bool = True) -> None:
-        """Show the consent dialog. Unless a person ``requested`` it, only if it is time to ask."""
+        """Show the consent dialog. Unless ``requested`` by the user, only if a prompt is due."""
         self.session.prepare_dialog(lambda: self.prepared.emit(requested), requested=requested)
 
     def end(self) -> None:
-        """Disconnect everything, and ask no more."""
         super().end()
         self._timer.stop()
 
@@ -95,7 +90,7 @@ class Gui(WindowGui):
     @log_exceptions
     def _ask_when_idle(self) -> None:
         if self.front_window() is None or self.is_busy():
-            self._timer.start(WHEN_IDLE_MS)
+            self._timer.start(BUSY_RETRY_MS)
         else:
             self.ask(requested=False)
 

@@ -1,4 +1,4 @@
-"""The dock widget "Telemetry": how it stands, what is sent next, what was sent, what servers hold, and how to end it."""
+"""The dock widget "Telemetry": status, next report, sent reports, server copies, and how to stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MEANS = "napari page"
 
 
 class Panel(QWidget):
-    """Draws what `words` says, and passes on what a person wants. ``napari_viewer``: handed in by napari."""
+    """``napari_viewer``: injected by napari."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -54,10 +54,10 @@ class Panel(QWidget):
         self.facts.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         layout.addLayout(self.facts)
         row = QHBoxLayout()
-        self.change = self._button("&Change…", "Look at the levels, and answer again.", gui.ask, row)
-        self.off = self._button("&Off", "Nothing is sent from now on.", self._end, row)
+        self.change = self._button("&Change…", "Review the levels and change your answer.", gui.ask, row)
+        self.off = self._button("&Off", "Withdraw your consent. Nothing more is sent.", self._end, row)
         self.forget = self._button(
-            "&Forget me…", "Delete your reports on the servers, and their copies here.", self._forget, row
+            "&Forget me…", "Delete your reports, on the servers and on this computer.", self._forget, row
         )
         row.addStretch(1)
         layout.addLayout(row)
@@ -78,13 +78,12 @@ class Panel(QWidget):
         self._session.refresh()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Refresh the preview, which is made only while it is visible."""
+        """Refresh the preview, which is built only while visible."""
         super().showEvent(event)
         self.draw()
 
     @log_exceptions
     def draw(self, *_: object) -> None:
-        """Show the session's snapshot."""
         snapshot: Snapshot = self._session.snapshot
         status = snapshot.status
         lines = words.lines(status) if status is not None else [("Problem", snapshot.problem or "not read yet")]
@@ -117,7 +116,6 @@ class Panel(QWidget):
         _show(self.copies, "Asking…" if "server copy" in snapshot.busy else asked)
 
     def _refresh_preview(self, snapshot: Snapshot) -> None:
-        """Refresh the preview when its inputs change and it is visible."""
         status = snapshot.status
         if status is None or not self.isVisible() or {"preview", "send"} & snapshot.busy:
             return
@@ -157,7 +155,7 @@ class Panel(QWidget):
             self._session.answer("none", means=MEANS, service=status.settings.service)
 
     def _forget(self) -> None:
-        """Ask first, without blocking: it cannot be undone."""
+        """Deletion cannot be undone."""
         buttons = QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No
         box = QMessageBox(QMessageBox.Icon.Question, "Forget me", words.FORGET, buttons, self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -167,6 +165,6 @@ class Panel(QWidget):
 
 
 def _show(view: QPlainTextEdit, text: str) -> None:
-    """Replace the text, unless it is the same: a reader keeps the place."""
+    """Keeps the reader's place in an unchanged text."""
     if view.toPlainText() != text:
         view.setPlainText(text)

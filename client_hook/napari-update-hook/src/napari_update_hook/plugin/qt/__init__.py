@@ -1,1 +1,1 @@
-"""Windows of Qt: they draw the session's snapshot, and touch neither files nor the network."""
+"""The Qt windows. They draw snapshots, and touch neither files nor the network."""

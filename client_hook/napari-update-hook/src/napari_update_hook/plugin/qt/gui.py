@@ -1,4 +1,4 @@
-"""Brings snapshots to the GUI thread, and puts an indicator into each window."""
+"""Snapshots on the GUI thread, and an indicator in each window."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from napari_update_hook.updates import UpdateRow
 
 Action = tuple[str, Callable[[], object]]
-WHEN_IDLE_MS = 2_000
-"""How long to wait with a notification or a question while somebody works."""
+BUSY_RETRY_MS = 2_000
+"""Delay of a notification or prompt while the user is busy."""
 
 
 class WindowGui(QObject):
-    """Draws one session in every window, on the GUI thread. The base class of both packages' windows."""
+    """Draws a session in every window. Base class for both packages."""
 
     PLUGIN = ""
     WIDGET = ""
@@ -41,21 +41,19 @@ class WindowGui(QObject):
         super().__init__()
         self.session = session
         self.has_ended = False
-        self.when_closed: Callable[[], object] = lambda: None
-        """Called when the last window that was attached is gone."""
+        self.on_last_window_closed: Callable[[], object] = lambda: None
+        """Called after the last attached window is gone."""
         self._windows = 0
-        session.subscribe(self.changed.emit)  # from a thread: Qt queues it
+        session.subscribe(self.changed.emit)  # called on a thread: Qt queues it
 
     def indicator(self) -> Indicator | None:
-        """Return what the status bar says."""
         raise NotImplementedError
 
     def panel_type(self) -> type[QWidget]:
-        """Return the widget that a click on the indicator opens; it is made with the viewer."""
+        """Return the widget that the indicator opens; it gets the viewer."""
         raise NotImplementedError
 
     def show_in(self, viewer: Any) -> None:
-        """Put an indicator into the window of a viewer, if it has one and lacks it."""
         window = self.window_of(viewer)
         bar = window.statusBar() if window is not None else None
         if window is not None and bar is not None and self.indicator_in(window) is None:
@@ -66,19 +64,17 @@ class WindowGui(QObject):
             indicator.destroyed.connect(self._window_gone)
 
     def end(self) -> None:
-        """Disconnect everything; signals that are queued already are ignored."""
         self.has_ended = True
-        with contextlib.suppress(TypeError, RuntimeError):  # nothing is connected any more
+        with contextlib.suppress(TypeError, RuntimeError):  # already disconnected
             self.changed.disconnect()
 
     @log_exceptions
     def _window_gone(self, *_: object) -> None:
         self._windows -= 1
         if self._windows == 0 and not self.has_ended:
-            self.when_closed()
+            self.on_last_window_closed()
 
     def open_panel(self, viewer: Any) -> None:
-        """Show the panel in the window of ``viewer``, and bring it to the front, with the keyboard in it."""
         if (window := self.window_of(viewer)) is None:
             return
         kind = self.panel_type()
@@ -86,7 +82,7 @@ class WindowGui(QObject):
         if panel is None:
             try:
                 viewer.window.add_plugin_dock_widget(self.PLUGIN, self.WIDGET)
-            except Exception:  # the plugin is disabled, and was started anyway: by the launcher or a script
+            except Exception:  # the plugin is disabled, but the launcher or a script attached it
                 viewer.window.add_dock_widget(kind(viewer), name=self.WIDGET)
             panel = window.findChild(kind)
         dock = panel.parentWidget() if panel is not None else None
@@ -100,12 +96,12 @@ class WindowGui(QObject):
             panel.setFocus()
 
     def indicator_in(self, window: QMainWindow) -> StatusButton | None:
-        """The indicator of a window. A search of the whole window would take milliseconds."""
+        """Search only the status bar; the whole window would take milliseconds."""
         bar = window.statusBar()
         return bar.findChild(self.BUTTON) if bar is not None else None
 
     def window_of(self, viewer: Any) -> QMainWindow | None:
-        """The main window of a viewer. napari has no public way to it, so Qt is asked where the usual one fails."""
+        """Return the main window. napari has no public way, so fall back to Qt."""
         window = getattr(getattr(viewer, "window", None), "_qt_window", None)
         if isinstance(window, QMainWindow):
             return window
@@ -113,17 +109,15 @@ class WindowGui(QObject):
         return without[0] if len(without) == 1 else None
 
     def front_window(self) -> QMainWindow | None:
-        """The attached napari window that is active, else one that is visible."""
         attached = [one for one in napari_windows() if one.isVisible() and self.indicator_in(one) is not None]
         return next((one for one in attached if one is QApplication.activeWindow()), attached[0] if attached else None)
 
     def viewer_in(self, window: Any) -> Any:
-        """The viewer of an attached window, or None."""
         indicator = self.indicator_in(window)
         return indicator.viewer() if indicator is not None else None
 
     def is_busy(self) -> bool:
-        """Whether something new would disturb: a mouse button is down, a dialog or a menu is open, or data is being loaded."""
+        """Whether the user is busy: with the mouse, a dialog, a menu or loading data."""
         if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
             return True
         if QApplication.activeModalWidget() is not None or QApplication.activePopupWidget() is not None:
@@ -135,28 +129,22 @@ class WindowGui(QObject):
         return is_loading or bool(getattr(progress, "_all_instances", ()))
 
     def notify(self, text: str, *actions: Action, severity: str = "info") -> None:
-        """Show one of napari's notifications, with buttons."""
         from napari.utils.notifications import Notification, notification_manager
 
-        # napari shows the source of a notification, which is the representation of its own manager unless one is named
+        # napari shows this source; the default is the representation of its manager
         kind = type("Notice", (Notification,), {"source": self.PLUGIN})
         buttons: Sequence[Any] = [(name, lambda *_, act=act: act()) for name, act in actions]
         notification_manager.dispatch(kind(text, severity=severity, actions=buttons))
 
 
 class Gui(WindowGui):
-    """The windows of the update check."""
-
     PLUGIN = "napari-update-hook"
     WIDGET = "Plugin updates"
     BUTTON = IndicatorButton
 
     updates_found = _Signal(object)
-    """Rows of updates to notify of."""
     telemetry_installed = _Signal()
-    """The package for usage reports was installed."""
     posted = _Signal(object)
-    """Something to do on this thread."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
@@ -164,39 +152,36 @@ class Gui(WindowGui):
         self._guard = _CloseGuard(self)
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        self._timer.setInterval(WHEN_IDLE_MS)
-        self._timer.timeout.connect(self._tell)
+        self._timer.setInterval(BUSY_RETRY_MS)
+        self._timer.timeout.connect(self._notify_when_idle)
         session.make_runner = self._make_runner
         self.updates_found.connect(self._notify)
         self.posted.connect(lambda work: work())
         self.changed.connect(self._offer)
-        self.changed.connect(self._guard.follow)
+        self.changed.connect(self._guard.watch_windows)
         self.telemetry_installed.connect(self._ask)
         session.on_updates(self.updates_found.emit)
 
     def indicator(self) -> Indicator | None:
-        """How many updates there are."""
         return indicator_of(self.session.snapshot)
 
     def panel_type(self) -> type[QWidget]:
-        """The panel of updates."""
         from napari_update_hook.plugin.qt.panel import Panel
 
         return Panel
 
     def end(self) -> None:
-        """Disconnect everything, and notify no more."""
         super().end()
         self._timer.stop()
 
     def _make_runner(self, log: Log, cancelled: threading.Event) -> Runner:
-        """Return what installs: the plugin manager's queue, or a process of ours where it is missing or cannot be used.
+        """Use the plugin manager's queue, else a child process.
 
-        Called on the session's thread, because importing the plugin manager takes a second.
+        Called on the session's thread, because the import takes a second.
         """
         try:
             from napari_update_hook.plugin.qt.queue_runner import QueueRunner
-        except Exception:  # it is missing, or other than we know it
+        except Exception:  # missing or incompatible
             from napari_update_hook.plugin.runner import Runner
 
             return Runner(log, cancelled)
@@ -205,11 +190,11 @@ class Gui(WindowGui):
     @log_exceptions
     def _notify(self, rows: list[UpdateRow]) -> None:
         self._updates = rows
-        self._tell()
+        self._notify_when_idle()
 
     @log_exceptions
-    def _tell(self) -> None:
-        """Notify of updates, unless a window shows them, and not while somebody works with the mouse."""
+    def _notify_when_idle(self) -> None:
+        """Notify unless a panel is visible; wait while the user is busy."""
         panels = [panel for one in napari_windows() if (panel := one.findChild(self.panel_type())) is not None]
         if self.has_ended or any(panel.isVisible() for panel in panels):
             return
@@ -226,17 +211,16 @@ class Gui(WindowGui):
 
     @log_exceptions
     def _offer(self, _: Snapshot) -> None:
-        """Show the message about usage reports, once per environment: see `offer`."""
+        """Show the message once per environment: see `offer`."""
         from napari_update_hook.offer import MESSAGE, NO_THANKS, WHAT_IS_THIS
 
         if self.has_ended or not self.session.snapshot.offers_telemetry or self.front_window() is None:
             return
-        if self.session.take_offer():
+        if self.session.claim_offer():
             self.notify(MESSAGE, (WHAT_IS_THIS, self.explain_telemetry), (NO_THANKS, self.session.decline_telemetry))
 
     @log_exceptions
     def explain_telemetry(self) -> None:
-        """Show what usage reports are, with the button that installs the package for them."""
         from napari_update_hook.plugin.qt.offer_dialog import OfferDialog
 
         if (window := self.front_window()) is not None:
@@ -244,7 +228,6 @@ class Gui(WindowGui):
 
     @log_exceptions
     def _ask(self) -> None:
-        """Let the new package ask what may be sent."""
         from napari_update_hook import seam
 
         if (window := self.front_window()) is not None:
@@ -252,18 +235,18 @@ class Gui(WindowGui):
 
 
 class _CloseGuard(QObject):
-    """Keeps napari open, and the plugin manager from installing, while the environment is being changed."""
+    """Keeps napari open, and blocks the plugin manager, during an installation."""
 
     def __init__(self, gui: Gui) -> None:
         super().__init__(gui)
         self._gui = gui
-        self._timer = QTimer(self)  # a tool may say nothing for long, while windows open
+        self._timer = QTimer(self)  # windows may open while the tool is silent
         self._timer.setInterval(250)
-        self._timer.timeout.connect(self.follow)
+        self._timer.timeout.connect(self.watch_windows)
 
     @log_exceptions
-    def follow(self, *_: object) -> None:
-        """Watch what windows there are while something is installed."""
+    def watch_windows(self, *_: object) -> None:
+        """Filter the events of all windows during an installation."""
         is_changing = self._gui.session.snapshot.is_changing
         if not is_changing and not self._timer.isActive():
             return
@@ -280,7 +263,7 @@ class _CloseGuard(QObject):
                 window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # noqa: N802 - Qt's name
-        """Hold a window open, unless a script has closed the canvas in it already."""
+        """Ignore a close event, unless a script already closed the canvas."""
         if event is None or event.type() != QEvent.Type.Close or not isinstance(watched, QMainWindow):
             return False
         centre = watched.centralWidget()
@@ -289,12 +272,11 @@ class _CloseGuard(QObject):
             return False
         event.ignore()
         self._gui.notify(
-            "Plugins are being updated, which closing napari would break. Close it when that is done.", severity="warning"
+            "Plugins are being updated. Closing napari now would break them; wait until that is done.", severity="warning"
         )
         return True
 
 
 def napari_windows() -> list[QMainWindow]:
-    """Return the main windows of napari."""
     windows = QApplication.topLevelWidgets()
     return [one for one in windows if isinstance(one, QMainWindow) and type(one).__module__.startswith("napari.")]

@@ -1,4 +1,4 @@
-"""A button in the status bar that says how something stands; a click opens its panel."""
+"""The status bar button, which opens the panel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StatusButton(QToolButton):
-    """Draws ``gui.indicator()``. Hidden until something is known."""
+    """Draws ``gui.indicator()``; hidden until there is a result."""
 
     def __init__(self, gui: WindowGui, viewer: Any, parent: QWidget) -> None:
         super().__init__(parent)
@@ -30,7 +30,7 @@ class StatusButton(QToolButton):
 
     @log_exceptions
     def draw(self, *_: object) -> None:
-        """Show the state. Queued signals may be stale, so the state is read from the session."""
+        """Queued signals may be stale, so read the session's state."""
         shown = self._gui.indicator()
         self.setVisible(shown is not None)
         if shown is not None:
@@ -40,10 +40,9 @@ class StatusButton(QToolButton):
             self.setAccessibleDescription(shown.tooltip)
 
     def open_panel(self, *_: object) -> None:
-        """Show the panel in this window."""
         if (viewer := self.viewer()) is not None:
             self._gui.open_panel(viewer)
 
 
 class IndicatorButton(StatusButton):
-    """How many updates there are."""
+    """The button of the update check."""

@@ -1,4 +1,4 @@
-"""For slots not triggered by the user: exceptions are logged, not shown."""
+"""A decorator for slots that the user did not trigger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Slot = TypeVar("Slot", bound=Callable[..., None])
 
 
 def log_exceptions(slot: Slot) -> Slot:
-    """Log an exception of ``slot``. Qt would hand it to napari, which shows it to the person."""
+    """Log exceptions; napari would show them to the user."""
 
     @functools.wraps(slot)
     def run(*args: Any) -> None:

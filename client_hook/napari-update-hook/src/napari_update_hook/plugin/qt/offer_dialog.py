@@ -1,4 +1,4 @@
-"""What usage reports are, and the button that installs the package for them: opened by *What is this?*."""
+"""The dialog that explains usage reports and installs their package."""
 
 from __future__ import annotations
 
@@ -18,8 +18,6 @@ WIDTH = 540
 
 
 class OfferDialog(QDialog):
-    """Explains and installs. Closing it installs nothing."""
-
     def __init__(self, gui: Gui, parent: QWidget) -> None:
         super().__init__(parent)
         self._gui = gui
@@ -56,7 +54,7 @@ class OfferDialog(QDialog):
         self.install.setEnabled(task is None or not task.is_running)
 
     def _install(self) -> None:
-        self._gui.session.install_telemetry(self._gui.telemetry_installed.emit)  # from a thread: Qt queues it
+        self._gui.session.install_telemetry(self._gui.telemetry_installed.emit)  # called on a thread: Qt queues it
 
     def _decline(self) -> None:
         self._gui.session.decline_telemetry()

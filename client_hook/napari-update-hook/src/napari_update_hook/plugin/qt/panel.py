@@ -1,4 +1,4 @@
-"""The dock widget "Plugin updates". Opening it attaches this package for this run of napari."""
+"""The dock widget "Plugin updates". Opening it attaches this package."""
 
 from __future__ import annotations
 
@@ -38,14 +38,13 @@ if TYPE_CHECKING:
 
 SNOOZES = {"1 week": timedelta(weeks=1), "3 weeks": timedelta(weeks=3), "3 months": timedelta(days=90)}
 SEARCH_FROM = 12
-"""From this many packages on there is a search field."""
 WIDTH = 320
 LINK_ON_DARK, LINK_ON_LIGHT = "#8ab4f8", "#0645ad"
 _ROW = Qt.ItemDataRole.UserRole
 
 
 class Panel(QWidget):
-    """What is installed, what to update it to, and what holds it back. ``napari_viewer``: handed in by napari."""
+    """``napari_viewer``: passed by napari."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -63,7 +62,7 @@ class Panel(QWidget):
         self._shown: object = ((), "")
         self.summary = _label(self)
         self.progress = QProgressBar(self)
-        self.progress.setRange(0, 0)  # how long a server or a tool takes is not known
+        self.progress.setRange(0, 0)  # unknown duration
         self.progress.setTextVisible(False)
         self.progress.setMaximumHeight(4)
         layout.addWidget(self.summary)
@@ -89,7 +88,7 @@ class Panel(QWidget):
         layout.addWidget(self.details)
         self.update_one = _button("&Update", lambda: self._session.update([self._name()]))
         self.try_one = _button("&Preview", lambda: self._session.try_update([self._name()]))
-        self.try_one.setToolTip("What else would change? Tries it, and installs nothing.")
+        self.try_one.setToolTip("Dry run: shows what else would change.")
         self.snooze = QPushButton("&Snooze")
         self.snooze.setMenu(self._make_snooze_menu())
         self.unsnooze = _button("Un&snooze", lambda: self._session.unsnooze(self._name()))
@@ -98,18 +97,18 @@ class Panel(QWidget):
         layout.addWidget(self.task)
         self.checked = _label(self)
         layout.addWidget(self.checked)
-        layout.addStretch()  # else the labels spread out when there is no list
+        layout.addStretch()  # keeps labels together without a list
         self.setFocusProxy(self.list)
         gui.changed.connect(self._on_changed)
         self.draw(self._session.snapshot)
         self._session.refresh()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Take no more of the canvas than a panel needs."""
+        """Limit the width beside the canvas."""
         return QSize(WIDTH, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Fit beside a canvas, also where a label has a long word."""
+        """Long words must not widen the panel."""
         return QSize(min(WIDTH, super().minimumSizeHint().width()), super().minimumSizeHint().height())
 
     def _on_changed(self, *_: object) -> None:
@@ -117,7 +116,6 @@ class Panel(QWidget):
 
     @log_exceptions
     def draw(self, snapshot: Snapshot) -> None:
-        """Show the snapshot; the chosen row stays chosen."""
         _set_text(self.summary, view.summary_text(snapshot))
         _set_text(self.checked, view.checked_text(snapshot))
         self.progress.setVisible(snapshot.is_checking or snapshot.is_installing)
@@ -128,7 +126,7 @@ class Panel(QWidget):
         self.list.setVisible(bool(rows))
         self.search.setVisible(len(rows) >= SEARCH_FROM or bool(self.search.text()))
         row = self.chosen
-        is_dark = self.palette().color(self.foregroundRole()).lightness() > 128  # of the text
+        is_dark = self.palette().color(self.foregroundRole()).lightness() > 128  # text color
         _set_text(self.details, view.details_html(snapshot, row, LINK_ON_DARK if is_dark else LINK_ON_LIGHT))
         is_free = not snapshot.is_checking and not snapshot.is_installing
         self.check.setEnabled(is_free and snapshot.problem is None)
@@ -150,19 +148,16 @@ class Panel(QWidget):
 
     @property
     def chosen(self) -> UpdateRow | None:
-        """The row that is chosen in the list."""
         items = self.list.selectedItems()
         found: UpdateRow | None = items[0].data(0, _ROW) if items else None
         return found
 
     def choose(self, name: str) -> None:
-        """Choose the row of a package."""
         for item in self.items():
             if item.data(0, _ROW).name == name:
                 self.list.setCurrentItem(item)
 
     def items(self) -> list[QTreeWidgetItem]:
-        """Return the items of all packages."""
         headings = [self.list.topLevelItem(number) for number in range(self.list.topLevelItemCount())]
         return [item for one in headings if one is not None for item in map(one.child, range(one.childCount())) if item]
 
@@ -202,7 +197,7 @@ class Panel(QWidget):
         self.undo = _action(menu, "&Undo the last update", self._session.undo)
         self.notifies = _action(menu, "&Notify me of new updates", lambda: None)
         self.notifies.setCheckable(True)
-        self.notifies.triggered.connect(self._session.want_notifications)
+        self.notifies.triggered.connect(self._session.set_notifications)
         menu.setToolTipsVisible(True)
         return menu
 
@@ -221,8 +216,6 @@ class Panel(QWidget):
 
 
 class TaskBox(QWidget):
-    """An installation under way, and what came of it."""
-
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self._session = session
@@ -247,7 +240,6 @@ class TaskBox(QWidget):
         layout.addWidget(self.log)
 
     def draw(self, snapshot: Snapshot) -> None:
-        """Show the task of a snapshot."""
         task = snapshot.task
         if task is None:
             self.hide()
@@ -262,7 +254,7 @@ class TaskBox(QWidget):
         self.log.setVisible(bool(task.log) and self.details.isChecked())
         self.close_box.setVisible(not task.is_running)
         self.close_box.setText("Do not install" if task.question else "OK")
-        self.show()  # last, because hidden buttons would have made it wide
+        self.show()  # last: buttons yet to be hidden would widen it
         if self.details.isChecked() and task.log != self._logged:
             if task.log[: len(self._logged)] == self._logged and self._logged:
                 self.log.appendPlainText("\n".join(task.log[len(self._logged) :]))
@@ -289,7 +281,7 @@ def _tree(parent: QWidget) -> QTreeWidget:
     tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
     if (header := tree.header()) is not None:
         header.setStretchLastSection(False)
-        header.setResizeContentsPrecision(0)  # of what is visible
+        header.setResizeContentsPrecision(0)  # of visible rows
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
     return tree

@@ -1,7 +1,7 @@
-"""Installs by the queue of napari-plugin-manager, which must be installed: importing this takes a second.
+"""Install through napari-plugin-manager's queue, whose import takes a second.
 
-One job at a time, and what counts is the process itself: the queue reports a job as finished that goes on after an error, and
-starts the next beside a job that it cancels.
+Run one job at a time, and wait for its process: the queue reports failed jobs as finished while they run, and starts the next
+job beside a cancelled one.
 """
 
 from __future__ import annotations
@@ -26,36 +26,34 @@ from napari_update_hook.installers import Command, Tool
 from napari_update_hook.plugin.runner import Log, Runner
 
 Post = Callable[[Callable[[], None]], bool]
-"""Lets the GUI thread do something; False where napari is closing."""
+"""Posts work to the GUI thread; False if napari is closing."""
 
 
-class PipQueue(NapariInstallerQueue):  # type: ignore[misc]  # it has no types
-    """Updates with pip what pip installed, also where uv is installed."""
+class PipQueue(NapariInstallerQueue):  # type: ignore[misc]  # untyped
+    """For packages from pip, even if uv is installed."""
 
     PYPI_INSTALLER_TOOL_CLASS = NapariPipInstallerTool
 
 
 class UvQueue(NapariInstallerQueue):  # type: ignore[misc]
-    """Updates with uv what uv installed."""
+    """For packages from uv."""
 
     PYPI_INSTALLER_TOOL_CLASS = NapariUvInstallerTool
 
 
-QUEUES = {  # not conda: the queue asks other channels than those that were tried
+QUEUES = {  # not conda: the queue would use other channels than the dry run
     Tool.PIP: (PipQueue, InstallerTools.PYPI),
     Tool.UV: (UvQueue, InstallerTools.PYPI),
 }
 
 
 class QueueRunner(Runner):
-    """Runs installations by the plugin manager's queue, and what it cannot do in a process of ours."""
-
     def __init__(self, log: Log, cancelled: threading.Event, post: Post) -> None:
         super().__init__(log, cancelled)
         self._post = post
 
     def run_one(self, command: Command, argv: Sequence[str]) -> int:
-        """Run one command; return its exit code. Raises OSError, and InstallError while the plugin manager installs."""
+        """Raises OSError, and InstallError while the plugin manager installs."""
         packages = packages_of(argv)
         if command.tool not in QUEUES or not packages:
             return super().run_one(command, argv)
@@ -76,7 +74,7 @@ class QueueRunner(Runner):
         return outcome
 
     def _begin(self, kind: Any, tool: Any, packages: list[str], end: Callable[[int | Exception], object]) -> None:
-        """Put a job into a queue of its own, on the GUI thread, and call ``end`` when its process is gone."""
+        """Start a job in a new queue, on the GUI thread; call ``end`` when its process has ended."""
         if plugin_manager_installs():
             raise InstallError("The plugin manager is installing something. Try again when it has finished.")
         application: Any = QApplication.instance()
@@ -106,16 +104,16 @@ class QueueRunner(Runner):
 
         connected = [
             (process.started, started), (process.finished, end_if_gone), (process.errorOccurred, end_if_gone),
-            (application.aboutToQuit, wait),  # Qt would kill it
+            (application.aboutToQuit, wait),  # else Qt would kill it
         ]  # fmt: skip
         for signal, slot in connected:
             signal.connect(slot)
         started()
-        end_if_gone()  # it failed to start at once
+        end_if_gone()  # may have failed already
 
 
 def plugin_manager_installs() -> bool:
-    """Whether a dialog of the plugin manager installs: its queue forgets a job that it cancels, whose tool goes on."""
+    """Whether the plugin manager installs; its queue forgets cancelled jobs that still run."""
     queues = [one for window in QApplication.topLevelWidgets() for one in window.findChildren(InstallerQueue)]
     processes = [process for one in queues for process in one.findChildren(QProcess)]
     return any(one.hasJobs() for one in queues) or any(
@@ -124,18 +122,15 @@ def plugin_manager_installs() -> bool:
 
 
 class _Output:
-    """Takes the place of the widget to which a queue writes."""
-
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
     def append(self, text: str) -> None:
-        """Pass a text on to the log."""
         self._runner.log(text)
 
 
 def packages_of(argv: Sequence[str]) -> list[str]:
-    """Return the arguments for a queue, which adds the Python itself; empty if the command installs nothing."""
+    """The queue adds the Python. Empty if nothing is installed."""
     if "install" not in argv:
         return []
     told = list(argv[argv.index("install") + 1 :])

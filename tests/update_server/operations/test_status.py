@@ -10,9 +10,8 @@ from napari_telemetry.weeks import start_of
 from prometheus_client import generate_latest
 
 from aggregation.publish import publish_week
-from aggregation.retention import RETENTION, purge
 from aggregation.settings import AggregationSettings
-from aggregation.standing import PURGE, WAS_STOPPED, Standing
+from aggregation.status import PURGE, RETENTION, WAS_STOPPED, ServiceStatus, purge
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from tests.support.facts import empty_metrics
@@ -20,7 +19,7 @@ from tests.support.reports import WEEK, report
 from tests.support.waiting import until
 from tests.update_server.conftest import Client, MakeClient, services_of
 from update_server.index.store import LoadedIndex
-from update_server.operations.health import standing_of
+from update_server.operations.health import status_of
 from update_server.services import Services
 
 END = start_of(WEEK) + RETENTION
@@ -32,7 +31,7 @@ async def ready(client: Client) -> tuple[int, str, str]:
 
 
 async def metrics(services: Services) -> dict[str, float]:
-    services.metrics.standing = await standing_of(services)
+    services.metrics.status = await status_of(services)
     lines = generate_latest(services.metrics.registry).decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
@@ -112,7 +111,7 @@ async def test_a_web_process_that_may_not_see_the_weeks_goes_by_the_record_of_th
 
 def test_weeks_that_can_not_be_seen_are_no_zero_in_the_metrics() -> None:
     shown = empty_metrics()
-    shown.standing = Standing([], None, None, None, None, [], [])
+    shown.status = ServiceStatus([], None, None, None, None, [], [])
     assert "raw_weeks_overdue NaN" in generate_latest(shown.registry).decode()
 
 
