@@ -15,12 +15,8 @@ from aggregation.stores.engines import opened
 from aggregation.stores.raw_sqlite import SqliteReports
 
 
-class StoreTooNewError(Exception):
-    """The store was migrated by a newer version."""
-
-
-class StoreNotMigratedError(Exception):
-    """The store's owner must migrate it."""
+class StoreError(Exception):
+    """A store that a newer version has migrated, or that its owner has yet to migrate; the message says what to do."""
 
 
 def version_table(store: Store) -> str:
@@ -39,7 +35,7 @@ def config_for(store: Store) -> Config:
 
 
 async def upgrade(store: Store, url: str) -> None:
-    """Raises StoreTooNewError."""
+    """Raises StoreError."""
     if _is_folder(store, url):
         await asyncio.to_thread(SqliteReports(url).prepare)
         return
@@ -64,7 +60,7 @@ def _upgrade(connection: Connection, store: Store) -> None:
         return
     config = config_for(store)
     if current and current not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
-        raise StoreTooNewError(
+        raise StoreError(
             f"The {store} store is at revision {current}, which this version does not know: "
             "a newer version migrated it. Install that version, or restore an older backup of the store."
         )

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.clock import Clock
 from aggregation.settings import Role, Store
-from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
+from migrations import StoreError, is_current, upgrade
 from update_server import __version__
 from update_server.databases import db_app
 from update_server.index.commands import index_app
@@ -141,8 +141,8 @@ def _prepare(settings: Settings) -> None:
             if url.startswith("sqlite"):
                 asyncio.run(upgrade(store, url))
             elif not asyncio.run(is_current(store, settings.aggregation.url(store) or url)):
-                raise StoreNotMigratedError(f"The {store} store is not migrated: run `update-server db migrate` as its owner.")
-        except (StoreTooNewError, StoreNotMigratedError) as error:
+                raise StoreError(f"The {store} store is not migrated: run `update-server db migrate` as its owner.")
+        except StoreError as error:
             errors.print(f"[red]{error}[/red]")
             raise typer.Exit(1) from error
         except (SQLAlchemyError, OSError) as error:

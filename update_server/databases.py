@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.settings import Role, Store
-from migrations import StoreTooNewError, upgrade
+from migrations import StoreError, upgrade
 from migrations.rights import grant_public, grant_raw, role_of
 from update_server.settings import Settings
 from update_server.terminal import console, errors, first_line, read_settings
@@ -39,7 +39,7 @@ def migrate() -> None:
                 granted = asyncio.run(grant_raw(url, *roles))
             elif role_of(url) is not None:
                 granted = asyncio.run(grant_public(url))
-        except (StoreTooNewError, SQLAlchemyError, OSError) as error:
+        except (StoreError, SQLAlchemyError, OSError) as error:
             errors.print(f"[red]Cannot migrate the {store} store: {first_line(error)}[/red]")
             raise typer.Exit(1) from error
         console.print(f"{store}: up to date" + (f", rights granted to {', '.join(granted)}" if granted else ""))

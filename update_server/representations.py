@@ -7,11 +7,10 @@ from functools import lru_cache
 from typing import Any, AnyStr
 
 import brotli
-import zstandard
 from litestar import Request, Response
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 
-ENCODINGS = ("br", "zstd", "gzip")
+ENCODINGS = ("br", "gzip")
 """In order of preference."""
 
 MAX_CHOSEN = 64
@@ -74,8 +73,8 @@ class Body:
 
     def encode(self, encodings: Iterable[str] = ENCODINGS, *, quickly: bool = False) -> None:
         """``quickly``: in milliseconds. Bytes are equal on every replica: gzip's header has no time."""
-        compress = _QUICKLY if quickly else _COMPRESS
-        self.representations |= {name: self._representation(compress[name](self.identity), name) for name in encodings}
+        for name in encodings:
+            self.representations[name] = self._representation(_COMPRESS[name](self.identity, quickly), name)
         self.is_encoded = True
         self._chosen = {}  # chosen among the old encodings
 
@@ -112,15 +111,9 @@ class Body:
         return Representation(content, headers)
 
 
-_COMPRESS: dict[str, Callable[[bytes], bytes]] = {
-    "br": lambda text: bytes(brotli.compress(text, quality=11)),
-    "zstd": lambda text: zstandard.ZstdCompressor(level=19).compress(text),
-    "gzip": lambda text: gzip.compress(text, 9, mtime=0),
-}
-_QUICKLY: dict[str, Callable[[bytes], bytes]] = {
-    "br": lambda text: bytes(brotli.compress(text, quality=5)),
-    "zstd": lambda text: zstandard.ZstdCompressor(level=6).compress(text),
-    "gzip": lambda text: gzip.compress(text, 6, mtime=0),
+_COMPRESS: dict[str, Callable[[bytes, bool], bytes]] = {
+    "br": lambda text, quickly: bytes(brotli.compress(text, quality=5 if quickly else 11)),
+    "gzip": lambda text, quickly: gzip.compress(text, 6 if quickly else 9, mtime=0),
 }
 
 

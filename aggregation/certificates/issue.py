@@ -7,17 +7,20 @@ from pathlib import Path
 from napari_telemetry.weeks import week_of
 
 from aggregation.catalogue import PLUGIN
-from aggregation.certificates.keys import published, signing_key
+from aggregation.certificates.keys import signing_key
 from aggregation.certificates.signing import Verdict, sign, verify
-from aggregation.certificates.statement import MAX_CERTIFIED_WEEKS, Statement, entries_needed, make_statement, weeks_between
+from aggregation.certificates.statement import (
+    MAX_CERTIFIED_WEEKS,
+    CertificateError,
+    Statement,
+    entries_needed,
+    make_statement,
+    weeks_between,
+)
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import Certificate
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
-
-
-class WrongWeeksError(Exception):
-    """The weeks can't be certified; the message says why."""
 
 
 async def prepare(
@@ -25,14 +28,14 @@ async def prepare(
 ) -> tuple[Certificate, Statement]:
     """Sign a statement about weeks ``first`` to ``last``, inclusive. The caller adds it to the CertificateStore.
 
-    Raises KeyProblemError, NothingToStateError, WrongWeeksError, TooLargeError, InvalidWeekError.
+    Raises CertificateError and InvalidWeekError.
     """
     if last < first:
-        raise WrongWeeksError(f"{last} is before {first}: swap the weeks.")
+        raise CertificateError(f"{last} is before {first}: swap the weeks.")
     if last > week_of(now):
-        raise WrongWeeksError(f"{last} has not begun: it is {week_of(now)}.")
+        raise CertificateError(f"{last} has not begun: it is {week_of(now)}.")
     if len(weeks_between(first, last)) > MAX_CERTIFIED_WEEKS:
-        raise WrongWeeksError(f"{first} to {last} is more than {MAX_CERTIFIED_WEEKS} weeks, the maximum for a certificate.")
+        raise CertificateError(f"{first} to {last} is more than {MAX_CERTIFIED_WEEKS} weeks, the maximum for a certificate.")
     key = signing_key(key_folder, await CertificateStore(aggregate.engine).keys())
     # Read retractions first: a later one is missing in the statement, so verification reports it.
     retractions = await Records(aggregate.engine).retractions(since=first, until=last)
@@ -64,5 +67,5 @@ async def prepare(
 
 
 async def verify_here(aggregate: AggregateStore, token: str) -> Verdict:
-    keys = published(await CertificateStore(aggregate.engine).keys())
+    keys = {key.kid: key for key in await CertificateStore(aggregate.engine).keys()}
     return verify(token, keys, await Records(aggregate.engine).retractions())

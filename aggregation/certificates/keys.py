@@ -13,12 +13,9 @@ from typing import Any
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from aggregation.certificates.signing import ALGORITHM, PublicKey
+from aggregation.certificates.signing import ALGORITHM
+from aggregation.certificates.statement import CertificateError
 from aggregation.stores.aggregate_tables import SigningKey
-
-
-class KeyProblemError(Exception):
-    """A key is missing or unusable; the message says what to do."""
 
 
 def new_key(folder: Path, now: datetime) -> SigningKey:
@@ -40,10 +37,10 @@ def private_file(folder: Path, kid: str) -> Path:
 
 
 def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
-    """Return the newest key that is not revoked. Raises KeyProblemError."""
+    """Return the newest key that is not revoked. Raises CertificateError."""
     active = [key for key in keys if key.revoked_at is None]
     if not active:
-        raise KeyProblemError("There is no key to sign with: run `python -m aggregation keys create`.")
+        raise CertificateError("There is no key to sign with: run `python -m aggregation keys create`.")
     newest = max(active, key=lambda key: key.created_at)
     file = private_file(folder, newest.kid)
     try:
@@ -51,15 +48,11 @@ def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
         if key.thumbprint() != newest.kid:
             raise ValueError("another key")
     except (OSError, ValueError, JoseError) as error:
-        raise KeyProblemError(
+        raise CertificateError(
             f"The private half of the key {newest.kid} is not in {folder}: run this where it is (AGGREGATION_KEYS), or create "
             "another key with `python -m aggregation keys create`."
         ) from error
     return key
-
-
-def published(keys: Sequence[SigningKey]) -> dict[str, PublicKey]:
-    return {key.kid: PublicKey(key.kid, key.public, key.revoked_at, key.revoked_because) for key in keys}
 
 
 def key_set(keys: Sequence[SigningKey]) -> dict[str, Any]:
@@ -74,19 +67,24 @@ def _as_jwk(key: SigningKey) -> dict[str, Any]:
     return jwk
 
 
-def parse_key_set(document: Any) -> dict[str, PublicKey]:
-    """Return the usable keys of a JSON Web Key Set. Raises KeyProblemError."""
+def parse_key_set(document: Any) -> dict[str, SigningKey]:
+    """Return the usable keys of a JSON Web Key Set. Raises CertificateError."""
     listed = document.get("keys") if isinstance(document, Mapping) else None
     if not isinstance(listed, list):
-        raise KeyProblemError("This is not a key set: save the file /.well-known/jwks.json of the service.")
+        raise CertificateError("This is not a key set: save the file /.well-known/jwks.json of the service.")
     keys = {}
     for jwk in listed:
         try:
             public = {name: jwk[name] for name in ("kty", "crv", "x")}
             kid = OKPKey.import_key(public).thumbprint()  # don't trust the file's kid
             revoked = jwk.get("revoked")
-            at = datetime.fromtimestamp(revoked["revoked_at"], UTC) if revoked else None
-            keys[kid] = PublicKey(kid, public, at, str(revoked.get("reason") or "") if revoked else None)
+            keys[kid] = SigningKey(
+                kid=kid,
+                public=public,
+                created_at=datetime.fromtimestamp(jwk.get("iat", 0), UTC),
+                revoked_at=datetime.fromtimestamp(revoked["revoked_at"], UTC) if revoked else None,
+                revoked_because=str(revoked.get("reason") or "") if revoked else None,
+            )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, JoseError):
             continue  # a key of another kind
     return keys

@@ -3,9 +3,7 @@
 import codecs
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 from joserfc import jws
@@ -14,25 +12,18 @@ from joserfc.jwk import OKPKey
 from msgspec import Struct
 
 from aggregation.catalogue import CATALOGUE
-from aggregation.certificates.statement import Statement, entries_needed, touches
+from aggregation.certificates.statement import CertificateError, Statement, entries_needed, touches
+from aggregation.stores.aggregate_tables import SigningKey
 from aggregation.stores.records import Retraction
 
 ALGORITHM = "Ed25519"
 TYPE = "napari-plugin-certificate+jws"
-MOST_BYTES = 96 * 1024
+MAX_BYTES = 96 * 1024
 """Enough for several hundred weeks and their retractions."""
+UNREADABLE = "This is not a complete certificate: one line of text in three parts, separated by dots, in a .jws file."
+NOT_PUBLISHED = "which is not published: this service did not issue it, or the list of keys is older than the certificate."
+ALTERED = "It was altered after it was signed: the signature does not belong to this text. Don't believe its numbers."
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
-
-
-class TooLargeError(Exception):
-    """The certificate exceeds `MOST_BYTES`."""
-
-
-class PublicKey(Struct, frozen=True):
-    kid: str
-    jwk: dict[str, Any]
-    revoked_at: datetime | None = None
-    revoked_because: str | None = None
 
 
 class Outcome(StrEnum):
@@ -59,12 +50,12 @@ class Verdict(Struct, frozen=True):
 
 
 def sign(statement: Statement, key: OKPKey) -> str:
-    """Return the signed statement as one line of text. Raises TooLargeError."""
+    """Return the signed statement as one line of text. Raises CertificateError."""
     header = {"alg": ALGORITHM, "kid": key.thumbprint(), "typ": TYPE}
     token = jws.serialize_compact(header, msgspec.json.encode(statement), key, algorithms=[ALGORITHM])
-    if len(token) > MOST_BYTES:
-        raise TooLargeError(
-            f"The certificate would have {len(token):,} bytes, and the most is {MOST_BYTES:,}: too many weeks, or too many "
+    if len(token) > MAX_BYTES:
+        raise CertificateError(
+            f"The certificate would have {len(token):,} bytes, and the most is {MAX_BYTES:,}: too many weeks, or too many "
             "retractions. Choose fewer weeks."
         )
     return token
@@ -78,70 +69,38 @@ def text_of(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def verify(token: str, keys: Mapping[str, PublicKey], retractions: Sequence[Retraction] | None) -> Verdict:
+def verify(token: str, keys: Mapping[str, SigningKey], retractions: Sequence[Retraction] | None) -> Verdict:
     """Verify a certificate. ``keys``: by id. ``retractions``: None if unknown."""
     token = "".join(token.split())  # e-mail adds line breaks
     try:
-        if len(token) > MOST_BYTES:
+        if len(token) > MAX_BYTES:
             raise ValueError("too long")
         header = jws.extract_compact(token.encode("ascii")).headers()
         kid = str(header.get("kid") or "")
         if header.get("alg") != ALGORITHM or header.get("typ") != TYPE or not _THUMBPRINT.fullmatch(kid):
-            raise ValueError("no certificate")
+            raise ValueError("not a certificate")
     except (JoseError, ValueError, TypeError):
-        return Verdict(
-            Outcome.UNREADABLE,
-            "This is not a complete certificate. A certificate is one long line of text in three parts, separated by dots, "
-            "in a .jws file.",
-        )
+        return Verdict(Outcome.UNREADABLE, UNREADABLE)
     key = keys.get(kid)
     if key is None:
-        return Verdict(
-            Outcome.UNKNOWN_KEY,
-            f"It is signed with the key {kid}, which is not published: this service did not issue it, or the list of keys is "
-            "older than the certificate.",
-            kid=kid,
-        )
+        return Verdict(Outcome.UNKNOWN_KEY, f"It is signed with the key {kid}, {NOT_PUBLISHED}", kid=kid)
     try:
-        signed = jws.deserialize_compact(token, OKPKey.import_key(key.jwk), algorithms=[ALGORITHM])
+        signed = jws.deserialize_compact(token, OKPKey.import_key(key.public), algorithms=[ALGORITHM])
         statement = msgspec.json.decode(signed.payload, type=Statement)
     except (JoseError, ValueError, msgspec.DecodeError):
-        return Verdict(
-            Outcome.ALTERED,
-            "It was altered after it was signed: the signature does not belong to this text. Don't believe its numbers.",
-            kid=kid,
-        )
+        return Verdict(Outcome.ALTERED, ALTERED, kid=kid)
     if key.revoked_at is not None:
-        return Verdict(
-            Outcome.REVOKED_KEY,
-            f"It is signed with the key {kid}, which was revoked on {key.revoked_at:%Y-%m-%d}: "
-            f"{_sentence(key.revoked_because)} Don't believe it; ask for a new one.",
-            statement,
-            kid,
-        )
+        why = f"which was revoked on {key.revoked_at:%Y-%m-%d}: {_sentence(key.revoked_because)}"
+        told = f"It is signed with the key {kid}, {why} Don't believe it; ask for a new one."
+        return Verdict(Outcome.REVOKED_KEY, told, statement, kid)
+    told = f"It is signed by {statement.iss} and unaltered"
     if retractions is None:
-        return Verdict(
-            Outcome.VALID,
-            f"It is signed by {statement.iss} and unaltered. Only the service knows whether a number was retracted since: "
-            f"{statement.iss}/verify.",
-            statement,
-            kid,
-            retractions_known=False,
-        )
+        told += f". Only the service knows whether a number was retracted since: {statement.iss}/verify."
+        return Verdict(Outcome.VALID, told, statement, kid, retractions_known=False)
     if since := retracted_since(statement, retractions):
-        return Verdict(
-            Outcome.RETRACTED,
-            f"It is genuine, but numbers of it were retracted after it was issued: {' '.join(since)}",
-            statement,
-            kid,
-            since,
-        )
-    return Verdict(
-        Outcome.VALID,
-        f"It is signed by {statement.iss} and unaltered, and none of its numbers was retracted since it was issued.",
-        statement,
-        kid,
-    )
+        told = f"It is genuine, but numbers of it were retracted after it was issued: {' '.join(since)}"
+        return Verdict(Outcome.RETRACTED, told, statement, kid, since)
+    return Verdict(Outcome.VALID, f"{told}, and none of its numbers was retracted since it was issued.", statement, kid)
 
 
 def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> list[str]:

@@ -87,8 +87,8 @@ class Statement(Struct, frozen=True):
     how_counted: list[str] = field(default_factory=lambda: list(HOW_COUNTED))
 
 
-class NothingToStateError(Exception):
-    """There are no public numbers to certify."""
+class CertificateError(Exception):
+    """A certificate can't be issued or a key not used; the message says why and what to do."""
 
 
 def entries_needed() -> dict[Dimension | None, Entry]:
@@ -117,7 +117,7 @@ def make_statement(
     rows: Mapping[Dimension | None, Sequence[PublicRow]],
     retractions: Sequence[Retraction],
 ) -> Statement:
-    """Return the statement about weeks ``first`` to ``last``. Raises NothingToStateError.
+    """Return the statement about weeks ``first`` to ``last``. Raises CertificateError.
 
     ``rows``: public numbers by key of `entries_needed`. ``retractions``: those that touch these weeks.
     """
@@ -135,11 +135,11 @@ def make_statement(
     installs = summary_of(plain, numbers, {})
     if installs is None and mine:
         reasons = "; ".join(dict.fromkeys(one.reason for one in mine))
-        raise NothingToStateError(
+        raise CertificateError(
             f"There are no public numbers of {plugin} from {first} to {last}: they were retracted ({reasons})."
         )
     if installs is None:
-        raise NothingToStateError(
+        raise CertificateError(
             f"There are no public numbers of {plugin} from {first} to {last}: fewer than {LISTED_FROM} participants had it in "
             "each of these weeks, or these weeks are not published, or the index has no such plugin."
         )

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
+from msgspec import structs
 from packaging.utils import canonicalize_name
 from rich.table import Column, Table
 from rich.text import Text
 
-from aggregation.certificates.issue import WrongWeeksError, prepare, verify_here
-from aggregation.certificates.keys import KeyProblemError, key_set, new_key, parse_key_set, private_file
-from aggregation.certificates.signing import MOST_BYTES, Outcome, TooLargeError, Verdict, text_of, verify
-from aggregation.certificates.statement import NothingToStateError
+from aggregation.certificates.issue import prepare, verify_here
+from aggregation.certificates.keys import key_set, new_key, parse_key_set, private_file
+from aggregation.certificates.signing import MAX_BYTES, Outcome, Verdict, text_of, verify
 from aggregation.cli.opening import aggregate_store, instant, run, settings
 from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week
 from aggregation.cli.output import confirmed, console, errors, print_json
@@ -23,8 +24,7 @@ from aggregation.settings import is_loopback
 from aggregation.stores.certificates import CertificateStore
 
 SECONDS_TO_FETCH = 10
-LEAST_OF_A_KEY = 8
-
+MIN_KEY_PREFIX = 8
 
 app = typer.Typer()
 keys_app = typer.Typer(help="The keys that sign certificates.", no_args_is_help=True)
@@ -57,12 +57,9 @@ def certify(
                 yes,
             )
         async with aggregate_store() as aggregate:
-            try:
-                certificate, statement = await prepare(
-                    aggregate, site=site, key_folder=settings().key_folder, plugin=name, first=first, last=last, now=moment
-                )
-            except (KeyProblemError, NothingToStateError, WrongWeeksError, TooLargeError) as error:
-                raise UsageError(str(error)) from error
+            certificate, statement = await prepare(
+                aggregate, site=site, key_folder=settings().key_folder, plugin=name, first=first, last=last, now=moment
+            )
             file = output / f"{name}-{first}-{last}.jws"
             output.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{certificate.token}\n", "ascii")
@@ -109,20 +106,12 @@ def verify_command(
                 f"{error} Or verify without a store: save the service's /.well-known/jwks.json and pass it with --keys."
             ) from error
 
-    try:
-        verdict = run(work)
-    except KeyProblemError as error:
-        errors.print(str(error), style="red", markup=False)
-        raise typer.Exit(USAGE) from error
+    verdict = run(work)
     statement = verdict.statement
     if as_json:
         print_json(
-            {
-                "outcome": verdict.outcome,
-                "explanation": verdict.explanation,
-                "kid": verdict.kid,
-                "retracted": verdict.retracted,
-                "retractions_known": verdict.retractions_known,
+            msgspec.to_builtins(structs.replace(verdict, statement=None))
+            | {
                 "certificate": statement and statement.jti,
                 "plugin": statement and statement.sub,
                 "from": statement and statement.first_week,
@@ -145,7 +134,7 @@ def verify_command(
 
 def _token(file: Path) -> str:
     try:
-        raw = sys.stdin.buffer.read(MOST_BYTES + 1) if str(file) == "-" else file.open("rb").read(MOST_BYTES + 1)
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1) if str(file) == "-" else file.open("rb").read(MAX_BYTES + 1)
     except OSError as error:
         errors.print(f"{file} can't be read: {error.strerror or error}.", style="red", markup=False)
         raise typer.Exit(USAGE) from error
@@ -200,7 +189,7 @@ def revoke(
         checked_reason(reason)
         async with aggregate_store() as aggregate:
             keys = {key.kid: key for key in await CertificateStore(aggregate.engine).keys()}
-            meant = [known for known in keys if known.startswith(kid)] if len(kid) >= LEAST_OF_A_KEY else []
+            meant = [known for known in keys if known.startswith(kid)] if len(kid) >= MIN_KEY_PREFIX else []
             if len(meant) != 1:
                 raise UsageError(f"There is no key {kid[:64]!r}. `keys list` shows all.")
             if keys[meant[0]].revoked_at is not None:

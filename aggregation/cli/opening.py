@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
+from aggregation.certificates.statement import CertificateError
 from aggregation.cli.options import NOT_DONE, USAGE, UsageError
 from aggregation.cli.output import errors, first_line, print_invalid_settings
 from aggregation.clock import Clock
@@ -21,7 +22,7 @@ from aggregation.settings import AggregationSettings, Role, Store, is_loopback
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import RawStore, open_raw_store
-from migrations import StoreNotMigratedError, StoreTooNewError, is_current, upgrade
+from migrations import StoreError, is_current, upgrade
 
 T = TypeVar("T")
 
@@ -76,7 +77,7 @@ async def _url_of(store: Store) -> str:
         raise UsageError(f"The {store} store is switched off: {variable} is empty.")
     if not url.startswith("sqlite"):
         if not await is_current(store, url):
-            raise StoreNotMigratedError(
+            raise StoreError(
                 f"The {store} store does not match this version: run `update-server db migrate` as its owner, or install the "
                 "version that migrated it."
             )
@@ -92,30 +93,21 @@ async def _url_of(store: Store) -> str:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a command's work, and turn its errors into messages and exit codes."""
     try:
         return asyncio.run(work())
     except KeyboardInterrupt as error:
         errors.print("Interrupted. Unfinished work was not written.")
         raise typer.Exit(130) from error
-    except (InvalidWeekError, UsageError, StoreTooNewError, StoreNotMigratedError) as error:
+    except (InvalidWeekError, UsageError, StoreError, CertificateError) as error:
         errors.print(str(error), style="red", markup=False)
         raise typer.Exit(USAGE) from error
-    except OSError as error:
-        if error.filename is not None:
+    except (OSError, SQLAlchemyError, CountingError) as error:
+        if isinstance(error, CountingError):
+            errors.print(f"Not done: {error}", style="red", markup=False)
+        elif isinstance(error, OSError) and error.filename is not None:
             errors.print(f"{error.filename}: {error.strerror or error}. Nothing was finished.", style="red", markup=False)
-            raise typer.Exit(NOT_DONE) from error
-        _tell_of_store(error)
+        else:
+            errors.print(f"A store can't be used: {first_line(error)}", style="red", markup=False)
+            errors.print("AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are.")
         raise typer.Exit(NOT_DONE) from error
-    except SQLAlchemyError as error:
-        _tell_of_store(error)
-        raise typer.Exit(NOT_DONE) from error
-    except CountingError as error:
-        errors.print(f"Not done: {error}", style="red", markup=False)
-        raise typer.Exit(NOT_DONE) from error
-
-
-def _tell_of_store(error: Exception) -> None:
-    errors.print(f"A store can't be used: {first_line(error)}", style="red", markup=False)
-    errors.print(
-        "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are; `update-server db migrate` prepares them."
-    )

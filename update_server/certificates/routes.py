@@ -13,7 +13,7 @@ from litestar.response import Template
 
 from aggregation.certificates.issue import verify_here
 from aggregation.certificates.keys import key_set
-from aggregation.certificates.signing import MOST_BYTES, Outcome, Verdict, retraction_text, text_of
+from aggregation.certificates.signing import MAX_BYTES, Outcome, Verdict, retraction_text, text_of
 from aggregation.certificates.statement import BREAKDOWNS
 from aggregation.stores.aggregate_tables import Certificate
 from aggregation.stores.certificates import CertificateStore
@@ -73,7 +73,7 @@ async def _brought(request: Request[Any, Any, Any]) -> str:
     except (LookupError, ValueError) as error:  # unknown charset or invalid encoding
         raise Problem(400, "The form can't be read.") from error
     file = fields.get("file")
-    if isinstance(file, UploadFile) and (content := await file.read(MOST_BYTES + 1)):
+    if isinstance(file, UploadFile) and (content := await file.read(MAX_BYTES + 1)):
         return text_of(content)
     text = fields.get("certificate")
     return text if isinstance(text, str) else ""

@@ -98,7 +98,7 @@ async def test_the_etag_is_computed_from_the_body_and_answers_304_in_every_encod
     identity = await client.get(TABLE, headers={"accept-encoding": "identity"})
     etag = hashlib.sha256(identity.content).hexdigest()[:32]
     assert identity.headers["etag"] == f'"{etag}"'
-    for encoding in ("br", "zstd", "gzip"):
+    for encoding in ("br", "gzip"):
         response = await client.get(TABLE, headers={"accept-encoding": encoding})
         assert response.headers["etag"] == f'"{etag}-{encoding}"'
         assert response.headers["content-encoding"] == encoding
@@ -109,7 +109,7 @@ async def test_the_etag_is_computed_from_the_body_and_answers_304_in_every_encod
 
 
 async def test_the_smallest_encoding_that_is_accepted_is_sent(client: Client) -> None:
-    accepted = {"accept-encoding": "gzip, br;q=0.5, zstd;q=0"}
+    accepted = {"accept-encoding": "gzip, br;q=0.5"}
     response = await client.send(client.build_request("GET", TABLE, headers=accepted), stream=True)
     raw = b"".join([chunk async for chunk in response.aiter_raw()])
     assert response.headers["content-encoding"] == "br"

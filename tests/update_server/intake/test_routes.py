@@ -5,7 +5,6 @@ import json
 from typing import Any
 
 import pytest
-import zstandard
 from napari_telemetry.wire import TELEMETRY_LEVELS, AllowList, Level
 
 from tests.support.batches import batch_json
@@ -137,18 +136,13 @@ async def test_a_bad_batch_is_a_problem_and_nothing_is_stored(
         (b"{}", {"content_type": "application/x-www-form-urlencoded"}, 415),
         (b"{}", {"content_encoding": "br"}, 415),
         (b"not gzip", {"content_encoding": "gzip"}, 400),
-        (b"not zstd", {"content_encoding": "zstd"}, 400),
         (gzip.compress(b" " * 600_000), {"content_encoding": "gzip"}, 413),
-        (zstandard.compress(b" " * 600_000), {"content_encoding": "zstd"}, 413),
         (gzip.compress(b"{}")[:-4], {"content_encoding": "gzip"}, 400),
-        (zstandard.compress(b'{"a": "b"}')[:-2], {"content_encoding": "zstd"}, 400),
         (gzip.compress(b"{}") + b"more", {"content_encoding": "gzip"}, 400),
-        (zstandard.compress(b"{}") + b"more", {"content_encoding": "zstd"}, 400),
         (b" " * 70_000, {}, 413),
     ],
     ids=[
-        "plain text", "a form", "brotli", "not gzip", "not zstd", "a gzip bomb", "a zstd bomb", "cut gzip", "cut zstd",
-        "more after gzip", "more after zstd", "too long",
+        "plain text", "a form", "brotli", "not gzip", "a gzip bomb", "cut gzip", "more after gzip", "too long",
     ],
 )  # fmt: skip
 async def test_encodings_and_sizes_are_bounded(client: Client, content: bytes, headers: dict[str, str], status: int) -> None:
@@ -156,11 +150,9 @@ async def test_encodings_and_sizes_are_bounded(client: Client, content: bytes, h
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
-async def test_a_compressed_batch_is_taken(client: Client, encoding: str) -> None:
-    text = json.dumps(batch_json(Level.FULL)).encode()
-    packed = gzip.compress(text) if encoding == "gzip" else zstandard.compress(text)
-    assert (await send(client, packed, content_encoding=encoding)).json()["receipt"]["stored"]
+async def test_a_compressed_batch_is_taken(client: Client) -> None:
+    packed = gzip.compress(json.dumps(batch_json(Level.FULL)).encode())
+    assert (await send(client, packed, content_encoding="gzip")).json()["receipt"]["stored"]
 
 
 async def test_a_level_that_is_switched_off_is_gone(make_client: MakeClient) -> None:
