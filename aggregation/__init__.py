@@ -1,3 +1,3 @@
 """From raw reports to public weekly numbers: the catalogue, the publication rule, the stores, the jobs."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -88,7 +88,7 @@ def sums_of_rows(shown: Numbers, catalogue: Sequence[Entry], total: Entry) -> di
                 of_tables, of_versions = sums[values]
                 is_of_versions = VERSION in entry.dimensions
                 sums[values] = (of_tables, people) if is_of_versions else (of_tables | {people}, of_versions)
-    if sums and not total.dimensions:
+    if not total.dimensions and total.only_where is None:  # new people are no total
         others = [entry for entry in catalogue if entry is not total]
         sums[()][0].update((_by_level(shown, others), _by_platform(shown, others)))
     return sums

@@ -1,11 +1,9 @@
-"""How long does it take to publish a week, and how much memory? Weeks of 10 thousand, 100 thousand and 1 million reports.
+"""Measure publishing a week: seconds and memory.
 
     python -m benchmarks.aggregate [--reports N ...] [--postgresql URL] [--keep FOLDER]
 
-Each report is of level full, of one person, with 12 of 660 plugins (popular ones more often), 10 commands and 3 layers.
-The week is made in a store of its own and published by ``python -m aggregation run``, as anybody would do it; memory is that
-of the process, and of it and the processes that count for it together, looked at all the time (Linux alone). ``--postgresql``:
-an empty database, to measure there as well. ``--keep``: leave the SQLite stores in a folder, and use those that are there.
+Reports are of level full, with 12 of 660 plugins, 10 commands and 3 layers. Memory is sampled (Linux only), with and without
+workers.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ Row = tuple[str, str, str, int, str, int, str]
 
 
 def made_week(count: int) -> Iterator[Row]:
-    """Yield the rows of a made-up week, in the order of their key."""
+    """Yield rows in key order."""
     dice = random.Random(1)
     names = [f"napari-plugin-{number}" for number in range(PLUGINS)]
     weights = list(accumulate(1 / (1 + number) ** 0.7 for number in range(PLUGINS)))
@@ -81,7 +79,7 @@ def made_week(count: int) -> Iterator[Row]:
 
 
 def on_sqlite(folder: Path, count: int) -> dict[str, str]:
-    """Fill a raw store in ``folder``, if it is not there, and return the settings that name the stores."""
+    """Fill a raw store unless it exists; return settings."""
     (folder / "aggregate.sqlite3").unlink(missing_ok=True)
     urls = {store: str(AggregationSettings(data=folder).url(store)) for store in Store}
     if not (folder / "raw").exists():
@@ -99,7 +97,7 @@ async def _filled(url: str, count: int) -> None:
 
 
 async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
-    """Fill an empty database, and return the settings that name the stores."""
+    """Empty and fill a database; return settings."""
     import asyncpg
 
     database = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
@@ -117,7 +115,7 @@ async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
 
 @dataclass
 class Measured:
-    """What publishing took: seconds, and megabytes of the process, and of it and its children together."""
+    """``all_mb`` includes workers."""
 
     seconds: float
     process_mb: float
@@ -126,7 +124,6 @@ class Measured:
 
 
 def publish(settings: dict[str, str]) -> Measured:
-    """Publish the week in a process of its own, and measure."""
     command = [sys.executable, "-m", "aggregation", "run", "--week", WEEK, "--now", NOW, "--json"]
     before = time.perf_counter()
     process = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -155,11 +152,10 @@ def _megabytes(pid: int) -> float:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reports", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--postgresql", help="URL of an empty database; all that is in it goes")
-    parser.add_argument("--keep", type=Path, help="folder for the SQLite stores")
+    parser.add_argument("--postgresql", help="URL of a database to measure as well; its contents are deleted")
+    parser.add_argument("--keep", type=Path, help="folder for the SQLite stores, which the next run reuses")
     options = parser.parse_args()
     table = Table(
         "", "reports", "numbers", "seconds", "per million", "process", "and workers",

@@ -1,10 +1,9 @@
-"""What the client costs inside napari: imports, counting, and the CPU time of an update check.
+"""Measure the client's cost inside napari: imports, counting, and the CPU time of an update check.
 
     python -m benchmarks.client [--rounds N]
 
-Imports are read from ``python -X importtime`` in fresh processes, beside an import of ``json``, so that a slow machine
-shows. The check runs in a daemon thread as in napari, against a server in another process; its CPU time is that of the whole
-process.
+Imports are read from ``python -X importtime``; ``json`` shows how slow the machine is. The check runs in a daemon thread, as
+in napari, against a server in another process.
 """
 
 from __future__ import annotations
@@ -38,7 +37,6 @@ LIMITS = {"import napari_update_hook": "< 5 ms", "import napari_telemetry": "< 5
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
@@ -56,12 +54,11 @@ def main() -> None:
 
 
 def import_ms(module: str) -> float:
-    """Return how long an import takes in a fresh process, with everything that it imports, in milliseconds."""
+    """Return milliseconds, dependencies included."""
     return (_all_imports_us(f"import {module}") - _all_imports_us("pass")) / 1000
 
 
 def _all_imports_us(code: str) -> float:
-    """Sum the own times of all imports of a process."""
     command = [sys.executable, "-X", "importtime", "-c", code]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stderr.splitlines()
     times = [line.removeprefix("import time:").split("|")[0].strip() for line in lines if line.startswith("import time:")]
@@ -69,7 +66,7 @@ def _all_imports_us(code: str) -> float:
 
 
 def counters() -> dict[str, Callable[[], Any]]:
-    """Return what is called for each event, with a collector that counts."""
+    """Return the calls to measure."""
     import dask.array
     import tensorstore
     import xarray
@@ -98,7 +95,6 @@ def counters() -> dict[str, Callable[[], Any]]:
 
 
 def each_us(once: Callable[[], Any], number: int = 2000) -> float:
-    """Return the time of a call in microseconds, as the calling thread sees it."""
     before = time.perf_counter()
     for _ in range(number):
         once()
@@ -106,7 +102,7 @@ def each_us(once: Callable[[], Any], number: int = 2000) -> float:
 
 
 def check_cpu_ms(rounds: int) -> list[float]:
-    """Return the CPU time of update checks in milliseconds; the first, which imports, is left out."""
+    """Return milliseconds, without the first check, which imports."""
     with tempfile.TemporaryDirectory() as folder, table_server() as url:
         settings = Settings(url, Path(folder))
 
@@ -125,7 +121,7 @@ def check_cpu_ms(rounds: int) -> list[float]:
 
 @contextlib.contextmanager
 def table_server() -> Iterator[str]:
-    """Run a server, in another process, with a table as large as that of August 2026."""
+    """Serve a table as large as that of August 2026."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(sender,), daemon=True)
     process.start()
@@ -137,7 +133,6 @@ def table_server() -> Iterator[str]:
 
 
 def serve(told: Connection) -> None:
-    """Serve the table."""
     packages = {f"plugin-{number}": {"releases": [{"version": "1.0.0", "requires_python": ">=3.9"}]} for number in range(660)}
     head = {"schema_version": 2, "channel": "pypi", "index_version": "2026-11-28T20:00:00Z", "check_again_s": 86400}
     body = json.dumps(head | {"packages": packages}).encode()

@@ -1,11 +1,9 @@
-"""How long does the event loop pause while an index is read that strangers have filled with costly metadata?
+"""Measure how long a hostile index pauses the event loop.
 
     python -m benchmarks.hostile [--projects N]
 
-A refresh reads an ordinary index and a hostile one of the same size, from a process of its own on loopback, while a task on
-the same loop notes how late it is called: that is how long an update check would wait. Each hostile project is an input that
-once stalled the service (170 releases that distinguish 3,000 Pythons, 5,000 requirements with markers, wheels with thousands of
-tags, 5,000 files on conda-forge), and one that stays just below all bounds.
+A refresh reads an ordinary and a hostile index, while a task on the loop notes how late it runs. Hostile projects once stalled
+the service, or stay just below all limits.
 """
 
 from __future__ import annotations
@@ -32,7 +30,6 @@ TICK_S = 0.002
 
 
 def ordinary(count: int) -> Iterator[MadeProject]:
-    """Yield napari and projects of ten releases."""
     yield from PLUGINS
     for number in range(count):
         yield MadeProject(
@@ -41,7 +38,7 @@ def ordinary(count: int) -> Iterator[MadeProject]:
 
 
 def hostile(count: int) -> Iterator[MadeProject]:
-    """Yield napari and as many projects, each of which costs as much as it can."""
+    """Yield napari and projects that are as costly as possible."""
     yield from PLUGINS
     tags = ".".join(f"p{number}" for number in range(18))
     pythons = {f"1.{n}": [MadeFile(",".join(f"!=3.9.{18 * n + patch}" for patch in range(18)))] for n in range(171)}
@@ -63,14 +60,14 @@ def hostile(count: int) -> Iterator[MadeProject]:
 
 
 def serve(projects: Sequence[MadeProject], pipe: multiprocessing.connection.Connection) -> None:
-    """Serve projects until the other side of the pipe says so."""
+    """Serve until the pipe receives a message."""
     with MadeUpstream(projects).served() as url:
         pipe.send(url)
         pipe.recv()
 
 
 async def pauses(folder: Path, url: str) -> tuple[float, list[float], int]:
-    """Refresh once; return the seconds it took, how late the loop was at each tick, and how many packages there are."""
+    """Return the seconds of a refresh, how many seconds late each tick was, and the number of packages."""
     settings = Settings(data=folder, upstream=url, refresh_timeout_s=600)
     store = IndexStore(settings.snapshot_path, None, settings.check_again_s)
     late: list[float] = []
@@ -92,9 +89,8 @@ async def pauses(folder: Path, url: str) -> tuple[float, list[float], int]:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--projects", type=int, default=40, help="how many ordinary or hostile projects")
+    parser.add_argument("--projects", type=int, default=40, help="number of projects in each index")
     options = parser.parse_args()
     table = Table("index", "packages", "refresh, s", "longest pause, ms", "99 % of pauses below, ms")
     context = multiprocessing.get_context("spawn")

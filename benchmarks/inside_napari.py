@@ -1,9 +1,8 @@
-"""What the update check costs on napari's GUI thread: attaching, opening the panel, and each time it draws.
+"""Measure the GUI thread's CPU time for attaching (with imports), opening the panel, and drawing.
 
     client_hook/.nox/napari-pyqt6/bin/python -m benchmarks.inside_napari [--plugins 150]
 
-Runs in the environment of `make test-napari-newest`. Times are of the GUI thread's processor, because this machine may do other
-things; attaching includes its imports.
+Needs `make test-napari-newest`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from typing import Any
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plugins", type=int, default=150)
     number = parser.parse_args().plugins
@@ -51,7 +49,7 @@ def main() -> None:
     here = read_environment()
     plugins = {f"plugin-{one:03}": Distribution(f"plugin-{one:03}", "1.0", (), "pip", True) for one in range(number)}
     many = replace(here, distributions={**here.distributions, **plugins})
-    setattr(client, "read_environment", lambda: many)  # noqa: B010 - mypy has it that it is not exported
+    setattr(client, "read_environment", lambda: many)  # noqa: B010 - mypy rejects the assignment: not exported
     for kind in (Panel, StatusButton):
         _time_method(found, kind, "draw")
     with _timed(found, "open the panel"):

@@ -1,12 +1,9 @@
-"""How fast are reports taken? The service, a handler that validates the same body and stores nothing, and one that commits
-each alone.
+"""Compare the intake with handlers that only validate, or commit each report.
 
     python -m benchmarks.intake [--seconds N] [--rounds N] [--postgresql URL]
 
-All three take the same requests, side by side in one run, on one core with 32 connections, from wrk on another: reports at
-level middle with 12 plugins, each of an identifier of its own. ``--postgresql`` measures the service on an empty database
-there as well. Needs wrk (Debian: apt-get install wrk). To reach: 0.6 of the handler that stores nothing, with a 99th
-percentile under 60 ms.
+One core, wrk with 32 connections on another, reports of 12 plugins. Needs wrk (Debian: apt-get install wrk). Goal: 0.6 of the
+rate of the handler that stores nothing, with a 99th percentile under 60 ms.
 """
 
 from __future__ import annotations
@@ -56,7 +53,7 @@ HANDLERS = {
 
 
 def body_with_plugins() -> str:
-    """Return the body that is sent, of public plugins in published versions; IDENTIFIER stands for the identifier."""
+    """Return the request body; IDENTIFIER is a placeholder."""
     packages = seed.read(seed.shipped()).facts.packages
     named = [(package.key, package.published_finals) for package in packages if package.key != "napari"]
     plugins = [{"name": key, "version": versions[-1]} for key, versions in named if versions][:PLUGINS]
@@ -65,17 +62,16 @@ def body_with_plugins() -> str:
 
 
 def measured(url: str, seconds: int, script: Path) -> tuple[float, float, float]:
-    """Return reports per second, and the 50th and 99th percentile of the latency in milliseconds."""
+    """Return reports per second, p50 and p99 in milliseconds."""
     command = pinned(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", "--latency", "-s", str(script), url])
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"FIGURES ([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9]+)", answer)
     if match is None or match[4] != "0":
-        raise SystemExit(f"{url}: not every report was taken\n{answer}")
+        raise SystemExit(f"{url}: some reports were rejected\n{answer}")
     return float(match[1]), float(match[2]), float(match[3])
 
 
 def measure(name: str, port: int, options: argparse.Namespace, folder: Path, **environment: str) -> tuple[float, float, float]:
-    """Run one of the handlers on stores of its own, and measure it."""
     data = folder / f"data-{port}"
     prepared_stores(data)
     script = folder / "reports.lua"
@@ -91,12 +87,11 @@ def measure(name: str, port: int, options: argparse.Namespace, folder: Path, **e
 
     with running(command, f"http://127.0.0.1:{port}{READY}", **settings):
         url = f"http://127.0.0.1:{port}{PATH}"
-        measured(url, 1, script)  # what is made at the first request
+        measured(url, 1, script)  # warm up
         return measured(url, options.seconds, script)
 
 
 def print_table(figures: Mapping[str, list[tuple[float, float, float]]]) -> None:
-    """Print medians, and the ratio to the handler that stores nothing."""
     table = Table("", "reports /s", "to storing nothing", "p50", "p99", title=f"{PLUGINS} plugins, one core, 32 connections")
     medians = {
         name: [statistics.median(one[place] for one in rounds) for place in range(3)] for name, rounds in figures.items()
@@ -108,10 +103,9 @@ def print_table(figures: Mapping[str, list[tuple[float, float, float]]]) -> None
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=6, help="how long each measurement takes")
-    parser.add_argument("--rounds", type=int, default=3, help="how often; the medians are shown")
+    parser.add_argument("--seconds", type=int, default=6, help="seconds per measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; the table shows medians")
     parser.add_argument("--postgresql", help="URL of an empty database to measure the service on as well")
     options = parser.parse_args()
     need("wrk", "wrk")

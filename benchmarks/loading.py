@@ -1,4 +1,4 @@
-"""What the benchmarks of serving share: processes on one core, wrk on another, medians and a table of ratios."""
+"""Shared code of the serving benchmarks."""
 
 from __future__ import annotations
 
@@ -22,23 +22,21 @@ from migrations import upgrade
 
 TABLE = "/api/updates/pypi.json"
 READY = "/health/ready"
-"""True once the service has nothing left to prepare: before that, it compresses for seconds on the core that is measured."""
+"""200 only after compression, which uses the measured core."""
 GRANIAN = ["-m", "granian", "--interface", "asgi", "--factory", "--workers", "1", "--no-ws", "--log-level", "warning"]
 
 
 def need(program: str, package: str) -> None:
-    """End with a sentence where a program is missing."""
     if shutil.which(program) is None:
         raise SystemExit(f"{program} is missing: apt-get install {package}")
 
 
 def pinned(core: int, command: list[str]) -> list[str]:
-    """Return a command that runs on one core, where the system can pin it."""
+    """Pin to a core if ``taskset`` exists."""
     return ["taskset", "-c", str(core), *command] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else command
 
 
 def prepared_stores(data: Path) -> None:
-    """Make empty SQLite stores in a folder."""
     for store in Store:
         url = AggregationSettings().model_copy(update={"data": data}).url(store)
         assert url is not None
@@ -47,9 +45,9 @@ def prepared_stores(data: Path) -> None:
 
 @contextlib.contextmanager
 def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
-    """Run a server on the first core while inside, once ``url`` answers 200; yields its process id.
+    """Run a server on the first core; yields its process id once ``url`` answers.
 
-    A service without a scheduler beside it answers 503 as well, because nobody deletes its old reports: that will do.
+    A 503 for overdue reports counts, because no scheduler runs.
     """
     process = subprocess.Popen(pinned(0, command), env=os.environ | environment, stderr=subprocess.DEVNULL)
     try:
@@ -60,7 +58,7 @@ def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
                     break
             time.sleep(0.1)
         else:
-            raise SystemExit(f"did not come up: {' '.join(command)}")
+            raise SystemExit(f"did not start: {' '.join(command)}")
         yield process.pid
     finally:
         process.terminate()
@@ -68,7 +66,6 @@ def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
 
 
 def requests_per_second(url: str, seconds: int, headers: Mapping[str, str]) -> float:
-    """Return what wrk measures with 32 connections, from another core."""
     options = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
     command = pinned(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", *options, url])
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -79,7 +76,7 @@ def requests_per_second(url: str, seconds: int, headers: Mapping[str, str]) -> f
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the processor time that a process and those below it have used (Linux)."""
+    """Return CPU seconds, descendants included (Linux)."""
     ticks, found = 0, {pid}
     below: dict[int, list[int]] = {}
     times = {}
@@ -97,7 +94,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def measured(url: str, seconds: int, pid: int) -> dict[str, float]:
-    """Return requests per second, and processor time per request in microseconds, for a 200 with the whole body and a 304."""
+    """Return requests per second and CPU microseconds per request, for 200 and 304."""
     accept = {"accept-encoding": "br"}
     etag = httpx.get(url, headers=accept).headers["etag"]
     known = accept | {"if-none-match": etag}
@@ -112,7 +109,7 @@ def measured(url: str, seconds: int, pid: int) -> dict[str, float]:
 
 
 def print_ratios(title: str, figures: Mapping[str, list[dict[str, float]]], references: tuple[str, ...]) -> None:
-    """Print medians, and the ratio of each row to each of the references. "us" is processor time per request."""
+    """Print medians and ratios; "us" is CPU time per request."""
     kinds = next(iter(figures.values()))[0].keys()
     columns = []
     for kind in kinds:

@@ -1,11 +1,8 @@
-"""Does pip accept what `napari-updates plan` proposes, and does it find what the plan misses?
+"""Compare the plans of `napari-updates plan` with pip: which does it reject, and which updates do they miss?
 
     python -m benchmarks.plans [--environments N] [--seed N]     (needs NAPARI_INDEX_REPLAY)
 
-A package index on loopback serves empty wheels with the recorded names, versions, Requires-Python and, as far as they are
-recorded, Requires-Dist on other packages of the index. Random environments of napari with 3 to 12 plugins in older versions are
-written to disk; in each, pip runs the plan's command, and `pip check` looks at the result. Beside it, pip's own resolver is
-asked for the newest of everything at once.
+The index serves empty wheels with recorded metadata. In random environments, pip runs the plan's command and `pip check`.
 """
 
 from __future__ import annotations
@@ -55,7 +52,7 @@ PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
 
 @dataclass(frozen=True)
 class Offer:
-    """A release as an empty wheel. ``requires``: Requires-Dist on packages of the index."""
+    """``requires``: Requires-Dist on packages of the index."""
 
     name: str
     version: str
@@ -64,18 +61,15 @@ class Offer:
 
     @property
     def stem(self) -> str:
-        """``affinder-0.5.0``"""
         return f"{self.name.replace('-', '_')}-{self.version}"
 
     @property
     def metadata(self) -> str:
-        """The METADATA file."""
         lines = [f"Metadata-Version: 2.1\nName: {self.name}\nVersion: {self.version}"]
         lines += [f"Requires-Python: {self.requires_python}"] if self.requires_python else []
         return "\n".join([*lines, *(f"Requires-Dist: {one}" for one in self.requires)]) + "\n"
 
     def wheel(self) -> bytes:
-        """The wheel."""
         archive = BytesIO()
         with zipfile.ZipFile(archive, "w") as made:
             made.writestr(f"{self.stem}.dist-info/METADATA", self.metadata)
@@ -89,7 +83,7 @@ Offers = Mapping[str, Mapping[str, Offer]]
 
 
 def offers_of(index: Index) -> Offers:
-    """Return every release that pip could take as a pure wheel, with its requirements among packages of the index."""
+    """Return releases with a file that is not yanked, with requirements within the index."""
     names = {package.key for package in index.facts.packages}
     found: dict[str, dict[str, Offer]] = {}
     for package in index.facts.packages:
@@ -107,7 +101,6 @@ def offers_of(index: Index) -> Offers:
 
 @contextmanager
 def served(offers: Offers) -> Iterator[str]:
-    """Serve a package index with these releases; yields its URL."""
     by_file = {f"{one.stem}-py3-none-any.whl": one for releases in offers.values() for one in releases.values()}
 
     class Handler(BaseHTTPRequestHandler):
@@ -143,7 +136,7 @@ def served(offers: Offers) -> Iterator[str]:
 
 
 class Sandbox:
-    """A virtual environment with real pip, whose installed packages are written as a benchmark wants them."""
+    """A virtual environment with fake packages and real pip."""
 
     def __init__(self, folder: Path, index_url: str) -> None:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -155,7 +148,6 @@ class Sandbox:
         self._environ = clean | own | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
     def fill(self, offers: list[Offer]) -> None:
-        """Have exactly these installed."""
         for path in set(self.site.iterdir()) - self._own:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         for one in offers:
@@ -167,12 +159,12 @@ class Sandbox:
             (info / "RECORD").write_text("".join(f"{info.name}/{name},,\n" for name in names))
 
     def read(self) -> Environment:
-        """Return what is installed, without pip itself."""
+        """Return all but pip and setuptools."""
         found = installed(metadata.distributions(path=[str(self.site)]))
         return Environment(PYTHON, "pypi", {name: one for name, one in found.items() if name not in ("pip", "setuptools")})
 
     def pip(self, *arguments: str) -> tuple[float, subprocess.CompletedProcess[str]]:
-        """Run pip; return the seconds that it took, and its result."""
+        """Return seconds and result."""
         before = time.perf_counter()
         command = [str(self.python), "-m", "pip", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=self._environ, timeout=600, check=False)
@@ -181,8 +173,6 @@ class Sandbox:
 
 @dataclass
 class Tally:
-    """What came of all environments. Times in seconds."""
-
     commands: int = 0
     refused: list[str] = field(default_factory=list)
     planned: int = 0
@@ -196,7 +186,7 @@ class Tally:
 
 
 def sample(dice: random.Random, offers: Offers, packages: Mapping[str, TablePackage]) -> list[Offer]:
-    """Return napari with 3 to 12 plugins, all older than they could be, and nothing broken."""
+    """Return napari and 3 to 12 compatible plugins."""
     plugins = [name for name, package in packages.items() if name != "napari" and package.releases and name in offers]
     while True:
         names = ["napari", *dice.sample(sorted(plugins), dice.randint(3, 12))]
@@ -218,8 +208,6 @@ def sample(dice: random.Random, offers: Offers, packages: Mapping[str, TablePack
 
 
 class _Made(metadata.Distribution):
-    """An offer as an installed distribution."""
-
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
 
@@ -231,7 +219,6 @@ class _Made(metadata.Distribution):
 
 
 def measure(sandbox: Sandbox, packages: Mapping[str, TablePackage], chosen: list[Offer], tally: Tally) -> None:
-    """Plan for one environment, let pip carry it out, and ask pip for what it would do by itself."""
     sandbox.fill(chosen)
     before = sandbox.read()
     began = time.perf_counter()
@@ -260,13 +247,12 @@ def measure(sandbox: Sandbox, packages: Mapping[str, TablePackage], chosen: list
     tally.by_pip += sum(is_newer(by_pip.get(name), one.version) for name, one in before.distributions.items())
     newer_by_pip = sum(is_newer(theirs, mine) for mine, theirs in pairs)
     newer_by_plan = sum(is_newer(mine, theirs) for mine, theirs in pairs)
-    tally.traded += newer_by_pip if newer_by_plan else 0  # it costs an older version of something else
+    tally.traded += newer_by_pip if newer_by_plan else 0  # costs an older version of another package
     tally.missed += 0 if newer_by_plan else newer_by_pip
     tally.missed_by_pip += newer_by_plan
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environments", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
@@ -283,14 +269,14 @@ def main() -> None:
         for _ in track(range(options.environments), "Environments", console=Console(stderr=True)):
             measure(sandbox, packages, sample(dice, offers, packages), tally)
     shown = Table("what", "result")
-    shown.add_row("environments, of them with updates", f"{options.environments}, {tally.commands}")
+    shown.add_row("environments, and those with updates", f"{options.environments}, {tally.commands}")
     shown.add_row("commands that pip accepts and `pip check` confirms", f"{tally.commands - len(tally.refused)}")
-    shown.add_row("updates that the plans have", str(tally.planned))
-    shown.add_row("updates that pip finds by itself", str(tally.by_pip))
+    shown.add_row("updates in the plans", str(tally.planned))
+    shown.add_row("updates that pip's resolver finds", str(tally.by_pip))
     share = 100 * tally.missed / max(1, tally.by_pip)
-    shown.add_row("newer versions that pip finds at no cost, and the plan misses", f"{tally.missed} ({share:.1f} %)")
-    shown.add_row("newer versions that pip trades for older ones of others", str(tally.traded))
-    shown.add_row("newer versions that the plan has and pip does not", str(tally.missed_by_pip))
+    shown.add_row("newer versions that pip finds at no cost and the plan misses", f"{tally.missed} ({share:.1f} %)")
+    shown.add_row("newer versions that cost pip older versions of other packages", str(tally.traded))
+    shown.add_row("newer versions only in the plan", str(tally.missed_by_pip))
     for name, times in (("plan", tally.plan_s), ("its installation", tally.install_s), ("pip's resolver", tally.pip_s)):
         shown.add_row(f"{name}: median, longest", f"{statistics.median(times):.2f} s, {max(times):.2f} s")
     Console().print(shown)

@@ -1,12 +1,9 @@
-"""What carries how much? One, two and four web processes behind Caddy on PostgreSQL, as compose.yaml has it, in one run.
+"""Measure one, two and four web processes behind Caddy on PostgreSQL, as in compose.yaml.
 
     python -m benchmarks.scale --replay serve_upstream.py [--seconds N] [--json]
 
-The very Caddyfile (HTTPS), the very roles; wrk asks as clients do: update checks of which 99 of 100 are answered with 304,
-then reports of 12 plugins, each of an identifier of its own. On a machine where programs compete for the cores, requests a
-second say little; so the processor time of each program is read, and the table shows what *one core* of each would carry.
-Linux alone. Needs wrk, Caddy, PostgreSQL and nss_wrapper, by which wrk finds the hosts (Debian: apt-get install wrk caddy
-postgresql libnss-wrapper).
+All programs share the cores, so the table shows requests per CPU second of each. 99 of 100 update checks get a 304. Linux only.
+Needs wrk, Caddy, PostgreSQL and nss_wrapper (Debian: apt-get install wrk caddy postgresql libnss-wrapper).
 """
 
 from __future__ import annotations
@@ -54,8 +51,7 @@ CONNECTIONS = 32
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one kind of request with so many web processes. ``per_core``: requests a second of processor time of
-    each program."""
+    """``per_core``: requests per CPU second of each program."""
 
     kind: str
     processes: int
@@ -66,7 +62,6 @@ class Figures:
 
 
 def family_of(root: int) -> set[int]:
-    """Return a process and everything that it started."""
     parents: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -83,7 +78,7 @@ def family_of(root: int) -> set[int]:
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:
-    """Return the processor time that processes and their descendants have used, with that of those which ended."""
+    """Include descendants and ended children."""
     total = 0
     for root in roots:
         for one in family_of(root):
@@ -96,7 +91,6 @@ def cpu_seconds(roots: Iterable[int]) -> float:
 
 
 def programs_of(installation: Installation, caddy: int) -> dict[str, list[int]]:
-    """Return the process numbers of each program."""
     postgres = [int((cluster.folder / "data" / "postmaster.pid").read_text().split()[0]) for cluster in (installation.raw,)]
     return {"web": [process.pid for process in installation.servers.values()], "Caddy": [caddy], "PostgreSQL": postgres}
 
@@ -104,7 +98,7 @@ def programs_of(installation: Installation, caddy: int) -> dict[str, list[int]]:
 def wrk(
     folder: Path, installation: Installation, host: str, path: str, script: Path, seconds: int
 ) -> tuple[float, float, float, int]:
-    """Run wrk against a host of the machine; return rate, two percentiles in ms, and the number of requests."""
+    """Return the rate, p50 and p99 in ms, and the number of requests."""
     hosts = folder / "hosts"
     hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in (SITE, f"middle.{SITE}")), "utf-8")
     library = next(Path("/usr/lib").glob("**/libnss_wrapper.so"), None)
@@ -121,17 +115,15 @@ def wrk(
     match = re.search(r"FIGURES ([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9]+)", answer)
     total = re.search(r"([0-9]+) requests in", answer)
     if match is None or total is None or match[4] != "0":
-        raise SystemExit(f"{host}{path}: not every request was answered well\n{answer}")
+        raise SystemExit(f"{host}{path}: some requests failed\n{answer}")
     return float(match[1]), float(match[2]), float(match[3]), int(total[1])
 
 
 def is_ready(port: int) -> bool:
-    """Whether a web process has nothing left to prepare."""
     return httpx.get(f"http://127.0.0.1:{port}{READY}", timeout=30).status_code == 200
 
 
 def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[Figures]:
-    """Measure both kinds of requests with so many web processes."""
     own = folder / str(processes)
     own.mkdir()
     unlimited = {
@@ -162,7 +154,6 @@ def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[F
 
 
 def show(figures: list[Figures]) -> None:
-    """Print the table."""
     programs = ("web", "Caddy", "PostgreSQL")
     table = Table("", "web processes", "/s here", "p50", "p99", *(f"/s and core of {name}" for name in programs))
     for one in sorted(figures, key=lambda one: (one.kind, one.processes), reverse=False):
@@ -174,9 +165,8 @@ def show(figures: list[Figures]) -> None:
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=8, help="how long each measurement takes")
+    parser.add_argument("--seconds", type=int, default=8, help="seconds per measurement")
     replay = os.environ.get("NAPARI_INDEX_REPLAY")
     parser.add_argument("--replay", type=Path, default=replay, help="the program that replays the real plugin index")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
@@ -185,7 +175,7 @@ def main() -> None:
     need("caddy", "caddy")
     figures: list[Figures] = []
     if options.replay is None:
-        parser.error("--replay names the program that replays the real plugin index")
+        parser.error("set --replay to the program that replays the real plugin index")
     upstream = Upstream(options.replay)
     upstream.show(datetime.now(UTC).date())
     try:

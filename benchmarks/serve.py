@@ -1,7 +1,7 @@
-"""How close does the update check come to a static file? nginx, a bare ASGI application, `make run`, side by side in one run.
+"""Compare the update check with nginx and a bare ASGI application.
 
-All three send the same bytes (the update table in brotli), each on one core, with wrk on another. Needs wrk and nginx (Debian:
-apt-get install wrk nginx-light). To reach: 0.9 of the bare application.
+Same bytes, one core each, wrk on another. Needs wrk and nginx (Debian: apt-get install wrk nginx-light). Goal: 0.9 of the bare
+application.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ http {{
 
 
 def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
-    """Serve the file with nginx while inside."""
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port))
     folder.chmod(0o755)
@@ -46,17 +45,16 @@ def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
 
 
 def make_run(port: int, data: Path) -> contextlib.AbstractContextManager[int]:
-    """Run the service as `make run` does, on the seed, without its jobs."""
+    """Run on the seed index, without jobs."""
     settings = {"PORT": str(port), "DATA": str(data), "JOBS": "false", "LOG_LEVEL": "error"}
     environment = {f"UPDATE_SERVER_{name}": value for name, value in settings.items()}
     return running([sys.executable, "-m", "update_server", "run"], f"http://127.0.0.1:{port}{READY}", **environment)
 
 
 def main() -> None:
-    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=5, help="how long each measurement takes")
-    parser.add_argument("--rounds", type=int, default=3, help="how often; the medians are shown")
+    parser.add_argument("--seconds", type=int, default=5, help="seconds per measurement")
+    parser.add_argument("--rounds", type=int, default=3, help="number of rounds; the table shows medians")
     options = parser.parse_args()
     need("wrk", "wrk")
     if shutil.which("nginx") is None and not Path("/usr/sbin/nginx").exists():

@@ -1,4 +1,4 @@
-# Caddy without root: what it keeps (certificates) belongs to a user of its own, and no capability is left on the program.
+# No root and no capabilities.
 FROM docker.io/library/caddy:2.11-alpine
 RUN setcap -r /usr/bin/caddy && chown -R 10002:10002 /data /config
 USER 10002:10002

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes what deploy/secrets/README.md lists, with random passwords; what is there already stays. Run it as root, once.
+# Creates the missing files of deploy/secrets/README.md with random passwords. Run it as root.
 #
 #   sh deploy/make-secrets.sh [FOLDER]
 set -eu
@@ -9,12 +9,12 @@ cd "$folder"
 umask 077
 
 random() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
-# keep NAME USER: a file that is made from the standard input, unless it is there, and belongs to that user
+# keep NAME USER: write standard input to a file of that user, unless the file exists
 keep() {
   [ -s "$1" ] && { cat >/dev/null; echo "$1: kept"; return; }
   cat >"$1"
   chown "$2:$2" "$1" 2>/dev/null || echo "$1 must belong to user $2: run this as root" >&2
-  echo "$1: made"
+  echo "$1: created"
 }
 
 for store in raw aggregate; do random | keep "postgres-$store-password" 70; done

@@ -1,4 +1,4 @@
-"""The documentation site: `make site` builds it into docs/_build/html, with every warning an error."""
+"""Sphinx configuration: `make site` builds docs/_build/html and fails on warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROUPS = {
     "/health": "Health",
     "/": "The plugin index",
 }
-"""What an address belongs to, by its beginning."""
+"""Tags by path prefix."""
 
 project = "napari update service"
 author = "the napari community"
@@ -56,24 +56,23 @@ pygments_dark_style = "github-dark"
 
 
 def write_openapi(app: Sphinx) -> None:
-    """Write the description of the HTTP interface, as the program gives it, where a page shows it."""
+    """Write the OpenAPI document for the HTTP page."""
     from update_server.app import create_app
     from update_server.openapi import description
     from update_server.settings import Settings
 
     document = description(create_app(Settings(jobs=False)))
-    logging.disable(logging.INFO)  # what the application set up writes to the terminal
+    logging.disable(logging.INFO)  # create_app() set up logging to the terminal
     for path, operations in document["paths"].items():
         for operation in operations.values():
             operation["tags"] = [next(tag for prefix, tag in GROUPS.items() if path.startswith(prefix))]
             for parameter in operation.get("parameters", []):
                 kinds = [one for one in parameter["schema"].get("oneOf", []) if one.get("type") != "null"]
-                parameter["schema"] = kinds[0] if len(kinds) == 1 else parameter["schema"]  # which the renderer can't name
+                parameter["schema"] = kinds[0] if len(kinds) == 1 else parameter["schema"]  # the renderer can't show a union
     target = Path(app.srcdir) / "_build" / "openapi.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(document), "utf-8")
 
 
 def setup(app: Sphinx) -> None:
-    """Register what is made at each build."""
     app.connect("builder-inited", write_openapi)

@@ -65,8 +65,7 @@ class Settings(BaseSettings):
     check_again_s: int = Field(86400, ge=3600, le=7 * 86400, description="Seconds until clients ask for updates again")
     versions_from_user_agent: bool = Field(
         True,
-        description="Answer an unmodified napari, which names its own version and its Python in its User-Agent, "
-        "with what fits both at /api/extended_summary and /api/plugins",
+        description="Answer an unmodified napari with what fits the versions in its User-Agent",
     )
     jobs: bool = Field(
         True, description="Run the scheduled jobs in this process. Set to false where `update-server scheduler` runs"
@@ -83,7 +82,7 @@ class Settings(BaseSettings):
         120, ge=0, le=1_000_000, description="Reports that one address may send in a minute; 0: any number"
     )
     reports_per_day: int = Field(
-        2000, ge=0, le=10_000_000, description="Reports that one address may send in a day; 0: any number (docs/abuse.md)"
+        2000, ge=0, le=10_000_000, description="Reports that one address may send in a day; 0: any number"
     )
     questions_per_minute: int = Field(
         60, ge=0, le=1_000_000, description="Times that one address may find or delete reports in a minute; 0: any number"
@@ -98,8 +97,7 @@ class Settings(BaseSettings):
     metrics_host: str = Field("127.0.0.1", description="Address to serve metrics on")
     access_log: bool = Field(
         False,
-        description="Log a line for each request except files of the index: method, endpoint, status and time, "
-        "without address and query",
+        description="Log method, endpoint, status and time of each request except index files",
     )
     contact: str = Field("", description="Address of the operator, for the privacy page")
     log_format: Literal["auto", "json", "text"] = Field(

@@ -1,9 +1,8 @@
-"""Writes the recipe of the client for conda-forge, from its pyproject.toml and a built source distribution.
+"""Write the client's conda-forge recipe from a source distribution.
 
     python deploy/conda/make_recipe.py dist/napari_update_hook-0.1.0.tar.gz > recipe.yaml
 
-The recipe format is rattler-build's (conda-forge's "v1"). Dependencies, the least Python and commands are those of
-pyproject.toml, so that they cannot differ from it; a test lets rattler-build read and render the result.
+rattler-build's format ("v1"). Dependencies, minimum Python and commands come from pyproject.toml.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from packaging.utils import parse_sdist_filename
 
 CLIENT = Path(__file__).parents[2] / "client_hook" / "napari-update-hook"
 EXTRAS = {("httpx", "socks"): "socksio 1.*"}
-"""What an extra of a dependency brings on PyPI, and a package of its own on conda-forge."""
+"""Extras of dependencies that are separate packages on conda-forge."""
 MAINTAINERS = ["fill-in-your-github-name"]
 
 
 def recipe(sdist: Path) -> dict[str, Any]:
-    """Return the recipe of a source distribution. Raises OSError, and ValueError for a file that is none."""
+    """Return the recipe of a source distribution. Raises OSError, or ValueError for any other file."""
     name, version = parse_sdist_filename(sdist.name)
     project = tomllib.loads((CLIENT / "pyproject.toml").read_text("utf-8"))
     about, build = project["project"], project["build-system"]["requires"]
@@ -87,7 +86,6 @@ def _all_conda(dependencies: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Write the recipe of the file that the command line names to the standard output."""
     if len(sys.argv) != 2:
         sys.exit(__doc__)
     yaml.safe_dump(recipe(Path(sys.argv[1])), sys.stdout, sort_keys=False, width=120)

@@ -1,13 +1,12 @@
 #!/bin/sh
-# Runs once, when a database is empty: a role for the owner, who migrates, and one each for the web process and the scheduler.
-# What web and scheduler may do with the tables of public numbers, which the owner makes, is granted here, ahead of time.
-# Without containers: POSTGRES_DB=raw ROLE_PASSWORDS_FILE=... sh roles.sh, with PGHOST and the like as psql knows them; the same
-# again with POSTGRES_DB=aggregate, in the same PostgreSQL or in another.
+# Runs once, on an empty database: creates roles, and grants their rights on future tables of the owner.
+# Without containers: POSTGRES_DB=raw ROLE_PASSWORDS_FILE=... sh roles.sh, with PGHOST etc. as for psql; then again with
+# POSTGRES_DB=aggregate.
 set -eu
 . "${ROLE_PASSWORDS_FILE:-/run/secrets/role-passwords}"
 run() { psql -v ON_ERROR_STOP=1 --quiet --username "${POSTGRES_USER:-postgres}" --dbname "$POSTGRES_DB"; }
 
-# role NAME PASSWORD: a role that may log in; one that is there keeps its name and gets the password
+# role NAME PASSWORD: create or update a login role
 role() {
   run <<SQL
 DO \$\$ BEGIN
@@ -29,7 +28,7 @@ role scheduler "$SCHEDULER_PASSWORD"
 echo "GRANT CREATE ON SCHEMA public TO owner;" | run
 
 if [ "$POSTGRES_DB" = raw ]; then
-  # In the raw store the web process has no right on any table: "update-server db migrate" grants it the functions that it needs.
+  # In the raw store, web has no right on tables: "update-server db migrate" grants it the functions it needs.
   exit
 fi
 run <<SQL
@@ -38,8 +37,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT SELECT, INSERT, U
 ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO scheduler;
 SQL
 
-# Grafana, through which everybody can send SQL: "update-server db migrate" lets it read the tables of public numbers, and no
-# other. It may not hold a lock that the jobs wait for, nor store large objects, nor let a query run for long.
+# Anyone can send SQL through Grafana: "update-server db migrate" grants it only public tables. It may not hold locks that
+# jobs wait for, store large objects, or run long queries.
 role grafana "$GRAFANA_PASSWORD"
 run <<SQL
 ALTER ROLE grafana CONNECTION LIMIT 10;

@@ -44,4 +44,4 @@ def test_the_client_ships_the_questions_of_this_catalogue() -> None:
     from importlib.resources import files
 
     shipped = json.loads(files("napari_telemetry").joinpath("questions.json").read_text("utf-8"))
-    assert shipped == questions_by_level(), "make docs writes it anew"
+    assert shipped == questions_by_level(), "run make docs"

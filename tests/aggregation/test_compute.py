@@ -1,4 +1,4 @@
-"""The computation against a recount in plain Python: on both databases, here and in processes of their own."""
+"""Counting against a recount in plain Python."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def published(aggregate: AggregateStore, entry: Entry) -> dict[tuple[str, 
 async def test_every_cell_of_every_entry_agrees_with_a_recount(
     raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch, seed: int, people: int, elsewhere: bool
 ) -> None:
-    for store in (raw_sqlite, raw_postgresql):  # few reports at a time: no person may be in two of them
+    for store in (raw_sqlite, raw_postgresql):  # small batches, which must not split a person
         monkeypatch.setattr(store, "ROWS_AT_A_TIME", 7)
     if elsewhere:
         monkeypatch.setattr(compute, "COUNTED_HERE", 0)
@@ -74,7 +74,7 @@ LEVELS = st.sampled_from(["basic", "middle", "full"])
 
 @st.composite
 def any_report(draw: st.DrawFn) -> Report:
-    """Any report of one of thirty people, as far as counting can tell reports apart."""
+    """A report of one of thirty people."""
     level = draw(LEVELS)
     fields = ("napari_version", "python_version", "platform", "cpu_architecture", "sys_name")
     document: dict[str, Any] = {name: draw(VALUE) for name in fields} | {"first_report": draw(st.booleans())}
@@ -90,7 +90,7 @@ def any_report(draw: st.DrawFn) -> Report:
 
 @given(st.lists(any_report(), max_size=80), st.integers(1, 4))
 def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[Report], parts: int) -> None:
-    """However a week is cut into parts, as long as each person is in one."""
+    """However people are distributed over parts."""
     held = {(report.identifier, report.environment): report for report in reports}
     counts = Counts({})
     for part in range(parts):
@@ -149,7 +149,7 @@ async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: py
 async def test_who_deletes_while_a_week_is_counted_is_counted_wholly_or_not_at_all(
     raw: RawStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each of 40 people has two environments with plugins of their own; some delete theirs between two looks."""
+    """Some people delete their two environments between two batches."""
     for store in (raw_sqlite, raw_postgresql):
         monkeypatch.setattr(store, "ROWS_AT_A_TIME", 5)
     plugins = [[{"name": name, "version": "1.0"}] for name in ("affinder", "napari-svg")]
@@ -181,7 +181,7 @@ async def test_what_a_level_does_not_send_is_not_counted(raw: RawStore, aggregat
 
 
 def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A field that came later: old clients go on being counted for everything else."""
+    """They still count for all other questions."""
     monkeypatch.setitem(counting_module._SINCE, "channel", 2)
     monkeypatch.setattr(counting_module, "KNOWN_SCHEMA_VERSIONS", frozenset({1, 2}))
     dimensions = (Dimension("channel", "Channel", "channel"),)

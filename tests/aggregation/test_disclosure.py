@@ -1,7 +1,6 @@
-"""An attack on the publication rule: with all public numbers in hand, no hidden cell may be known to be small.
+"""Attack the publication rule: no hidden cell may be provably small.
 
-The attack must fail against the rule, and must succeed against rules that were considered and given up: else it would prove
-nothing.
+The attack must succeed against rejected rules, or it would prove nothing.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from tests.support.reports import random_reports, recounted, report
 Cell = tuple[int, str, str]
 OURS = Rule(LISTED_FROM, ROUNDED_DOWN_TO, lowers=True)
 KNOWS_MORE = Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True, lowers=True)
-"""Takes for granted that everybody is in one row of each table that tells people apart."""
+"""Assumes one row per person and table."""
 GREATEST = 9
-"""Every hidden cell may be that, by the design: written out, so that a lower threshold in the code can't lower the claim."""
+"""By design; hard-coded, so that a lower threshold in the code fails."""
 K = 5
-"""Nobody can tell that a group is smaller, even who takes for granted that everybody is in one row of each table."""
+"""The guarantee even under that assumption."""
 
 
 UNLISTED = {
@@ -33,13 +32,12 @@ UNLISTED = {
     "platform": [f"{platform}/another" for platform in ("linux", "win32", "darwin")],
     "system": ["another Linux", "Windows another", "macOS another"],
 }
-"""Rows that nobody can rule out, by what tells people apart; of others, one more row."""
+"""Rows that cannot be ruled out, by dimension."""
 
 OF_PLUGINS = [entry for entry in CATALOGUE if entry.id in ("plugins", "plugins-by-version", "plugins-by-python")]
 
 
 def with_a_plugin_of_everybody(reports: list[Report]) -> list[Report]:
-    """Everybody who sends plugins has this one."""
     for one in reports:
         if "plugins" in one.document:
             one.document["plugins"] = [{"name": "affinder", "version": "0.5.0"}, *one.document["plugins"][1:]]
@@ -58,20 +56,17 @@ POPULATIONS = [
         [report(person, python_version="3.11" if person < 21 else "3.12" if person < 41 else "3.13") for person in range(44)],
     ),
 ]
-"""By name: samples, and weeks in which one plugin has nearly everybody, so that its numbers tell of the others."""
+"""Samples, and weeks in which one plugin has nearly everybody, so that its numbers reveal the others."""
 
 
 def public_rows(counts: Mapping[Values, int]) -> dict[Values, int]:
-    """Return the rows of a table before the total caps them."""
+    """Return the rows before the total caps them."""
     shown = {values: number for values, people in counts.items() if (number := public_number(people)) is not None}
     return {values: number for values, number in shown.items() if values != ("basic",)}
 
 
 def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell], list[Group]]:
-    """Return an attack on all that is published of a week, the hidden cells, and what is seen of each group.
-
-    The first group is napari's people; each plugin, and the new people, are a group within it.
-    """
+    """Return an attack on a week, its hidden cells, and its groups: all people, each plugin, new people."""
     counts = {entry.id: Counter(recounted(entry, reports)) for entry in CATALOGUE}
     shown = published(counts, CATALOGUE)
     names: list[Values] = [(), *((name,) for (name,) in counts["plugins"]), ("new",)]
@@ -94,7 +89,7 @@ def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell]
             for row in UNLISTED.get(entry.partition("-by-")[2], ["another"]):
                 rows.setdefault(row.split("/")[0] if name else row)
         partial = frozenset(entry for entry in tables if entry.partition("-")[0] in ("commands", "layers"))
-        uncapped = shown | {entry: public_rows(counts[entry]) for entry in tables}  # an attacker may have worked them out
+        uncapped = shown | {entry: public_rows(counts[entry]) for entry in tables}  # an attacker may have inferred them
         sums = sums_of_rows(uncapped, CATALOGUE, total)[name]
         groups.append(Group(shown[total.id].get(name), tables, partial, sums, frozenset({("people-by-level", "basic")})))
     attack = Attack(groups, rule, dict.fromkeys(range(1, len(groups)), 0))
@@ -110,13 +105,13 @@ def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell]
         for number, group in enumerate(groups)
         for table, rows in group.tables.items()
         for row, seen in rows.items()
-        if seen is None and group.total is not None  # a plugin that is hidden as a whole has no rows and no name
+        if seen is None and group.total is not None  # a hidden plugin has no rows and no name
     ]
     return attack, hidden, groups
 
 
 def add_what_plugins_tell(attack: Attack, everybody: Group, number: int, group: Group) -> None:
-    """Whoever has a plugin sends middle or full, and is in the same row of the table of all people."""
+    """Their people send middle or full, and are in the same rows of the tables of all people."""
     above = {(0, "people-by-level", level): -1.0 for level in ("middle", "full")}
     attack.also({(number, "", ""): 1.0} | above, (-inf, 0))
     for kind in ("python", "napari", "platform"):
@@ -128,7 +123,6 @@ def add_what_plugins_tell(attack: Attack, everybody: Group, number: int, group: 
 
 
 def add_what_systems_tell(attack: Attack, everybody: Group) -> None:
-    """A system's name tells its platform."""
     platforms = {row.split("/")[0] for row in everybody.tables["people-by-platform"]}
     of = {
         row: {"Windows": "win32", "macOS": "darwin"}.get(row.split(" ")[0], "linux")
@@ -192,7 +186,7 @@ def test_the_rule_of_the_attack_is_the_rule_of_the_code() -> None:
 @pytest.mark.promise("small-groups-stay-hidden")
 @pytest.mark.parametrize("reports", [pytest.param(reports, id=name) for name, reports in POPULATIONS])
 def test_who_takes_for_granted_that_everybody_is_in_one_row_learns_no_more(reports: list[Report]) -> None:
-    """An account is mostly on one platform, and then the rows add up. Here it is true of everybody."""
+    """An account is mostly on one platform; here, always."""
     attack, hidden, groups = attack_on(list({report.identifier: report for report in reports}.values()), KNOWS_MORE)
     assert hidden
     greatest = {cell: attack.range_of(*cell)[1] for cell in hidden}
@@ -204,14 +198,13 @@ def test_who_takes_for_granted_that_everybody_is_in_one_row_learns_no_more(repor
 
 
 def test_a_total_that_is_not_lowered_shows_which_rows_are_small() -> None:
-    """Forty people, all listed under one platform: at most four could be on another, if nobody is on two."""
+    """40 people are listed on one platform: at most four can be on another, if each is on one."""
     for rule, greatest in ((Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True), 4), (KNOWS_MORE, GREATEST)):
         seen = seen_by_everybody(40, {"platform": {"linux": 40, "win32": 0}}, rule)
         assert Attack([seen], rule).range_of(0, "platform", "win32") == (0, greatest)
 
 
 def test_a_plugin_with_one_release_tells_no_more() -> None:
-    """All its people are in one row, which is then no more exact than the total."""
     for people in range(40, 50):
         seen = published(
             {
@@ -226,7 +219,7 @@ def test_a_plugin_with_one_release_tells_no_more() -> None:
 
 
 def test_no_number_is_above_the_total_that_it_belongs_to() -> None:
-    """47 people, all new, in two rows of 26 each: the total is lowered to the one table that adds up to less."""
+    """The total is lowered to the only table that adds up to less."""
     counts = {entry.id: dict[Values, int]() for entry in CATALOGUE}
     counts |= {"people": {(): 47}, "new-people": {(): 47}, "people-by-python": {("3.11",): 41, ("3.12",): 6}}
     counts |= {"people-by-level": {("middle",): 26, ("full",): 26}, "plugins": {("p",): 47}}
@@ -236,14 +229,14 @@ def test_no_number_is_above_the_total_that_it_belongs_to() -> None:
 
 
 def test_the_attack_succeeds_against_exact_numbers_without_small_cells() -> None:
-    """One hidden cell beside an exact total is the difference."""
+    """A hidden cell beside an exact total is the difference."""
     exact = Rule(10, 1, each_once=True)
     attack = Attack([seen_by_everybody(103, {"by": {"a": 60, "b": 40, "c": 3}}, exact)], exact)
     assert attack.range_of(0, "by", "c") == (3, 3)
 
 
 def test_the_attack_succeeds_against_rounding_down_with_a_threshold_of_five() -> None:
-    """Five rows of four under a total of twenty: they can't be smaller, because everybody is somewhere, nor larger."""
+    """They can't be smaller, because each person is in a row, nor larger."""
     five = Rule(5, 5)
     attack = Attack([seen_by_everybody(20, {"by": {f"row-{number}": 4 for number in range(5)}}, five)], five)
     for number in range(5):
@@ -251,21 +244,21 @@ def test_the_attack_succeeds_against_rounding_down_with_a_threshold_of_five() ->
 
 
 def test_the_attack_succeeds_against_counted_environments() -> None:
-    """Where rows add up to the total, a listed row leaves little for the hidden one."""
+    """A listed row leaves little for the hidden row."""
     environments = Rule(10, 5, each_once=True)
     attack = Attack([seen_by_everybody(12, {"by": {"a": 11, "b": 1}}, environments)], environments)
     assert attack.range_of(0, "by", "b")[1] == 4
 
 
 def test_the_attack_succeeds_against_two_published_states_with_environments_counted() -> None:
-    """A state after a week and one after two: what came in between, of which the number was public, is pinned."""
+    """The change between them, whose size is public, is pinned."""
     environments = Rule(10, 5, each_once=True)
     first = seen_by_everybody(24, {"by": {"a": 15, "b": 9}}, environments)
     second = seen_by_everybody(25, {"by": {"a": 15, "b": 10}}, environments)
     one = Attack([first], environments)
     both = Attack([first, second], environments)
     for row in ("a", "b"):
-        both.also({(1, "by", row): 1.0, (0, "by", row): -1.0}, (0, 1))  # one environment more, in one of the rows
+        both.also({(1, "by", row): 1.0, (0, "by", row): -1.0}, (0, 1))  # one more environment, in one of the rows
     both.also({(1, "by", row): 1.0 for row in ("a", "b")} | {(0, "by", row): -1.0 for row in ("a", "b")}, (1, 1))
     assert one.range_of(0, "by", "b") != (9, 9)
     assert both.range_of(0, "by", "b") == (9, 9)

@@ -63,7 +63,7 @@ async def test_every_run_and_failure_is_written_down(aggregate: AggregateStore, 
 
 
 async def jobs_ran(raw: RawStore, aggregate: AggregateStore, moment: datetime, folder: Path) -> dict[str, JobRun]:
-    """Schedule the jobs at a moment, wait until each has run once, and return the record."""
+    """Return the record after each job has run once."""
     scheduler = JobScheduler(aggregate, Clock(moment), folder)
     schedule.register(scheduler, raw, aggregate, Clock(moment))
     scheduler.start()
@@ -89,9 +89,9 @@ async def test_the_purge_waits_for_no_aggregation_that_failed(
 
     monkeypatch.setattr(publish, "count_week", fails)
     await raw.put([report(person, week=week) for person in range(12) for week in (WEEK, "2026-W46")])
-    later = start_of(WEEK) + RETENTION - timedelta(minutes=30)  # not purged yet, and due to be within the hour
+    later = start_of(WEEK) + RETENTION - timedelta(minutes=30)  # due for purging within the hour
     runs = await jobs_ran(raw, aggregate, later, tmp_path)
-    assert runs["publish"].error in (f"{WEEK}: CountingError: no memory", None)  # None: the purge was first
+    assert runs["publish"].error in (f"{WEEK}: CountingError: no memory", None)  # None if the purge was first
     assert runs["purge"].error is None
     assert await raw.weeks() == ["2026-W46"]
     assert await aggregate.published_weeks() == []
@@ -127,7 +127,7 @@ async def test_a_purge_that_leaves_something_is_a_failure(
 
 
 async def test_a_run_that_was_killed_is_known_as_such_by_the_next(aggregate: AggregateStore, tmp_path: Path) -> None:
-    await aggregate.job_started("publish", now())  # and nobody writes down how it ended
+    await aggregate.job_started("publish", now())  # but its end is never recorded
 
     async def work() -> None:
         return None
@@ -188,7 +188,7 @@ async def test_a_job_whose_lock_cannot_be_had_is_tried_again_soon(tmp_path: Path
 
 
 async def test_a_scheduler_that_is_stopped_leaves_nothing_behind(aggregate: AggregateStore, tmp_path: Path) -> None:
-    """What is cancelled a second time, by the end of the event loop, may never end: aiosqlite's connections do not."""
+    """Connections of aiosqlite may never close if they are cancelled twice."""
     before = asyncio.all_tasks()
     for number in range(20):
         scheduler, is_begun = scheduler_on(aggregate, tmp_path), asyncio.Event()
@@ -220,7 +220,7 @@ async def test_the_record_goes_back_some_months_and_keeps_the_last_run(aggregate
 
 
 async def test_a_week_that_is_about_to_be_lost_is_in_the_log(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
-    await raw.put([report(person, plugins="damaged") for person in range(12)])  # which no version can publish
+    await raw.put([report(person, plugins="damaged") for person in range(12)])  # can never be published
     for days, expected in ((8, []), (6, ["week_about_to_be_lost"])):
         clock = Clock(start_of(WEEK) + RETENTION - timedelta(days=days))
         scheduler = JobScheduler(aggregate, clock, tmp_path / str(days))

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregation.publication import public_number
+from aggregation.catalogue import CATALOGUE
+from aggregation.publication import public_number, published
+from tests.support.rule import public
 
 
 @pytest.mark.promise("ten-people-multiples-of-five")
@@ -31,3 +33,12 @@ def test_no_setting_reaches_the_thresholds() -> None:
 
     names = {*Settings.model_fields, *AggregationSettings.model_fields}
     assert not [name for name in names if "listed" in name or "round" in name or "threshold" in name]
+
+
+def test_a_total_is_lowered_to_new_people_even_if_no_table_has_a_listed_row() -> None:
+    """Found by Hypothesis: otherwise 15 people, 10 of them new, would be published as such, with everything else hidden."""
+    counts: dict[str, dict[tuple[str, ...], int]] = {entry.id: {} for entry in CATALOGUE}
+    counts |= {"people": {(): 15}, "new-people": {(): 10}, "people-by-level": {("full",): 9, ("middle",): 6}}
+    shown = published(counts, CATALOGUE)
+    assert (shown["people"], shown["new-people"]) == ({(): 10}, {(): 10})
+    assert shown == {entry.id: {} for entry in CATALOGUE} | public(counts)

@@ -86,7 +86,7 @@ async def test_weeks_without_a_number_are_not_named_in_public(raw: RawStore, agg
     assert await aggregate.public_weeks() == [WEEK]
     for entry in CATALOGUE:
         await Records(aggregate.engine).retract([(entry, {}, WEEK, WEEK)], "Forged reports", TIME)
-    assert await aggregate.public_weeks() == [WEEK]  # it had numbers, and says why it has none
+    assert await aggregate.public_weeks() == [WEEK]  # it had numbers, and its retractions are public
 
 
 async def test_a_week_in_the_middle_of_a_retraction_is_named_too(raw: RawStore, aggregate: AggregateStore) -> None:
@@ -103,7 +103,7 @@ async def test_a_failure_in_the_middle_leaves_no_half_week(
     raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await raw.put([report(person) for person in range(12)])
-    monkeypatch.setattr(aggregate_module, "AGGREGATION_RUNS", "no table")  # what is written last
+    monkeypatch.setattr(aggregate_module, "AGGREGATION_RUNS", "no table")  # written last
     with pytest.raises(ArgumentError):
         await publish_week(raw, aggregate, WEEK, TIME)
     assert await aggregate.published_weeks() == []

@@ -60,7 +60,7 @@ async def test_eight_environments_of_an_identifier_are_kept_for_a_week(raw: RawS
     assert [result.stored for result in results] == [True] * MAX_ENVIRONMENTS + [False]
     assert "8 environments" in str(results[-1].reason)
     (again,) = await raw.put([report(1, 0, revision=2)])
-    assert again.stored, "one that is there already may be replaced"
+    assert again.stored, "a known environment may be replaced"
     (other_week,) = await raw.put([report(1, 99, week="2026-W41")])
     assert other_week.stored
 
@@ -101,7 +101,6 @@ async def test_no_column_could_tell_when_a_report_came(raw: RawStore, tmp_path: 
 
 
 async def on_sqlite(folder: Path) -> SqliteReports:
-    """A raw store in a folder."""
     url = sqlite_urls(folder)[Store.RAW]
     await migrated(Store.RAW, url)
     return SqliteReports(url)
@@ -178,7 +177,7 @@ async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(
         for store in stores:
             group = [report(dice.randrange(50), week=each) for each in ("2026-W30", week, "2026-W29") for _ in range(10)]
             groups.append(store.put(dice.sample(group, len(group))))
-        await asyncio.gather(*groups)  # raises where one was a deadlock's victim
+        await asyncio.gather(*groups)  # raises on a deadlock
     assert await stores[0].weeks() == ["2026-W29", "2026-W30", *weeks]
     for store in stores:
         await store.close()
@@ -209,7 +208,7 @@ async def test_a_scrubbed_week_is_left_alone_and_late_reports_are_scrubbed(
     for person in (5003, 5001, 5002):
         await raw.put([report(person)])
     await raw.scrub_arrival_order(WEEK)
-    assert list((await transactions()).values()) == [1203], "nor can anybody tell who was late"
+    assert list((await transactions()).values()) == [1203], "late reports can't be recognized"
     async with raw.engine.connect() as connection:
         held = (await connection.execute(sa.text("SELECT identifier FROM reports ORDER BY ctid"))).scalars().all()
     assert list(held) == sorted(held)
@@ -217,7 +216,7 @@ async def test_a_scrubbed_week_is_left_alone_and_late_reports_are_scrubbed(
 
 
 async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in(tmp_path: Path) -> None:
-    """SQLite copies rows between pages and leaves the old copies where nothing is stored, whatever secure_delete says."""
+    """SQLite moves rows between pages and leaves old copies in free space, even with secure_delete."""
     raw, dice = await on_sqlite(tmp_path), random.Random(3)
     people = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(2500)]
 

@@ -29,7 +29,7 @@ def test_a_week_is_kept_for_sixty_days_after_it_began_and_no_longer(seconds: int
 
 
 async def test_old_weeks_go_and_others_stay(raw: RawStore) -> None:
-    """An hour ahead of time, so that a run which is late is in time all the same."""
+    """Purging begins an hour early."""
     await raw.put([report(1, week=WEEK), report(1, week=next_week(WEEK))])
     end = start_of(WEEK) + RETENTION
     assert await purge(raw, end - AHEAD - timedelta(seconds=1)) == 0
@@ -54,7 +54,7 @@ async def test_the_intake_goes_on_while_a_week_is_purged(raw: RawStore) -> None:
 async def test_where_somebody_reads_the_purge_tries_again_and_nobody_queues_behind_it(
     migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropping a partition needs a lock on the table; a request that waits for it would hold up everybody who comes after."""
+    """A request that waits for the table's lock blocks all later requests."""
     monkeypatch.setattr(raw_postgresql, "BETWEEN_ATTEMPTS_S", 0.1)
     raw = PostgresqlReports(migrated_postgresql_url)
     await raw.put([report(person, week=WEEK) for person in range(10)])
@@ -75,6 +75,6 @@ async def test_where_somebody_reads_the_purge_tries_again_and_nobody_queues_behi
     await raw.put([report(person, week=WEEK) for person in range(10)])
     async with raw.engine.connect() as reading:
         await reading.execute(sa.text("SELECT week FROM reports"))
-        with pytest.raises(DBAPIError):  # told, so that the job's record and the alarm show it
+        with pytest.raises(DBAPIError):  # raised, so that the job's record and the alert show it
             await purge(raw, start_of(WEEK) + RETENTION)
     await raw.close()

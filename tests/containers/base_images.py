@@ -1,8 +1,4 @@
-"""Base images under the names that compose.yaml and the Dockerfiles use, made of Debian's packages where no registry has them.
-
-They stand in for the official ones as far as this project uses those: Python with pip, PostgreSQL with an entry point that
-makes the database once, Caddy with the capability that its Dockerfile takes away. Needs root, Docker and mmdebstrap.
-"""
+"""Stand-ins for base images, built from Debian packages if no registry has them. Needs root, Docker and mmdebstrap."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ PYTHON = "docker.io/library/python:3.12-slim"
 POSTGRES = "docker.io/library/postgres:16-alpine"
 CADDY = "docker.io/library/caddy:2.11-alpine"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-"""Of this machine, which may trust an authority of its own."""
+"""This machine may trust its own authority."""
 LIBRARIES = (
     "ca-certificates,wget,libcap2-bin,libssl3,libsqlite3-0,libffi8,zlib1g,libbz2-1.0,liblzma5,libreadline8,libexpat1,libuuid1"
 )
@@ -36,13 +32,12 @@ exec "$@" -c listen_addresses='*'
 
 
 def have(image: str) -> bool:
-    """Whether an image is here, or can be had from its registry."""
     here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     return not here.returncode or not subprocess.run(["docker", "pull", image], capture_output=True, check=False).returncode
 
 
 def make_missing() -> list[str]:
-    """Make the images that can't be had; return their names."""
+    """Return the names of the built images."""
     makers = {PYTHON: _python, POSTGRES: _postgres, CADDY: _caddy}
     made = [image for image in makers if not have(image)]
     for image in made:
@@ -54,7 +49,6 @@ def make_missing() -> list[str]:
 
 
 def _debian(folder: Path, packages: str) -> str:
-    """Make a small Debian with some packages, and return the name of its image."""
     name = f"napari-updates-test/{folder.name.lower()}"
     archive = folder / "debian.tar"
     subprocess.run(

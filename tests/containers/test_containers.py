@@ -1,7 +1,6 @@
-"""compose.yaml in a real engine, from the commands of docs/operations.md: installed, asked, upgraded without loss, restored.
+"""compose.yaml in Docker, with the commands of docs/operations.md.
 
-Only with TEST_CONTAINERS (`make test-containers`): it takes ten minutes, root and Docker. Base images that no registry has are
-made here. Everything is published on 127.0.0.1 alone, and all that is made goes at the end, but the images.
+Needs TEST_CONTAINERS (`make test-containers`), root, Docker and ten minutes. Publishes only on 127.0.0.1; only images stay.
 """
 
 from __future__ import annotations
@@ -40,16 +39,15 @@ PROJECT = "napari-updates-test"
 OURS = ("server-1", "server-2", "scheduler")
 GETS_A_SECOND, POSTS_A_SECOND = 4, 2
 CHECKS_A_SECOND, REPORTS_A_SECOND = 116, 50
-"""Of ten million environments, on average: docs/scaling.md."""
+"""Average of ten million environments: docs/scaling.md."""
 PEOPLE = itertools.count(10_000)
 OF_THE_MACHINE = "install "
-"""Begins commands of the page that are left out."""
+"""Prefix of the page's commands that are skipped."""
 
 pytestmark = pytest.mark.containers
 
 
 def why_not() -> str | None:
-    """Why no engine can run it here."""
     if os.geteuid():
         return "needs root: the secrets belong to the users of the containers"
     for program in ("docker", "mmdebstrap"):
@@ -66,7 +64,7 @@ def why_not() -> str | None:
 
 
 class Deployment:
-    """A copy of the repository in which the page's commands are run."""
+    """A copy of the repository in which the page's commands run."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -94,7 +92,6 @@ services:
         }
 
     def run(self, command: str, *, check: bool = True) -> str:
-        """Run a command of the page, and return what it prints."""
         print(f"# {command}", flush=True)
         began = time.monotonic()
         told = subprocess.run(
@@ -105,12 +102,12 @@ services:
         return told.stdout
 
     def run_page(self, block: str) -> None:
-        """Run the commands of the block that contains some text."""
+        """Run a block of the page's commands."""
         for command in commands_of(block):
             self.run(command)
 
     def containers(self) -> dict[str, str]:
-        """The containers that go on running, by service, with the image of each."""
+        """Return id and image by service."""
         ids = self.run(f"docker compose ps --quiet caddy {' '.join(OURS)} postgres-raw postgres-aggregate").split()
         told = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True).stdout
         return {
@@ -118,8 +115,6 @@ services:
         }
 
     def wait_until_healthy(self) -> None:
-        """Wait for every container's own health check."""
-
         def healthy() -> bool:
             told = self.run("docker compose ps --all --format json")
             states = {one["Service"]: one for one in map(json.loads, told.splitlines())}
@@ -130,14 +125,13 @@ services:
         wait_until(healthy, lambda: self.run("docker compose ps --all; docker compose logs --tail 20"), seconds=240)
 
     def client(self) -> httpx.Client:
-        """A client that trusts Caddy's own authority."""
+        """Return a client that trusts Caddy."""
         root = self.folder / "root.crt"
         if not root.exists():
             self.run("docker compose cp caddy:/data/caddy/pki/authorities/local/root.crt root.crt")
         return httpx.Client(verify=ssl.create_default_context(cafile=str(root)), timeout=30)
 
     def ask(self, client: httpx.Client, method: str, host: str, path: str, **options: Any) -> httpx.Response:
-        """Make a request over HTTPS to one of the hosts."""
         return client.request(
             method,
             f"https://127.0.0.1:{self.port}{path}",
@@ -147,7 +141,6 @@ services:
         )
 
     def send(self, client: httpx.Client, level: Level, person: int, **changes: Any) -> httpx.Response:
-        """Send a person's report of this week."""
         batch = batch_json(level, week=week_of(datetime.now(UTC)), identifier=identifier(person), **changes)
         return self.ask(client, "POST", f"{level}.{SITE}", f"/api/updates/{level}", json=batch)
 
@@ -157,7 +150,7 @@ def identifier(person: int) -> str:
 
 
 def commands_of(block: str) -> list[str]:
-    """Return the commands of the block of docs/operations.md that contains some text."""
+    """Return the commands of the block of docs/operations.md that contains ``block``."""
     page = (ROOT / "docs" / "operations.md").read_text("utf-8")
     blocks = [part.split("```")[0] for part in page.split("```console\n")[1:]]
     (found,) = [part for part in blocks if block in part]
@@ -217,7 +210,7 @@ def test_networks_keep_the_raw_store_from_the_public(deployment: Deployment) -> 
 
 @contextlib.contextmanager
 def traffic(deployment: Deployment) -> Iterator[dict[str, list[Any]]]:
-    """Checks and reports at a steady rate while inside. Yields what came of them: status codes, or errors."""
+    """Send checks and reports; yields status codes and errors by method."""
     outcomes: dict[str, list[Any]] = {"GET": [], "POST": []}
     over = threading.Event()
 
@@ -266,11 +259,11 @@ def test_the_documented_upgrade_loses_no_request(deployment: Deployment) -> None
     told = deployment.run(
         "docker compose exec -T postgres-raw psql -h 127.0.0.1 -U postgres raw -Atc 'SELECT count(*) FROM reports'"
     )
-    assert int(told) == len(outcomes["POST"]), "every report that was acknowledged is there"
+    assert int(told) == len(outcomes["POST"]), "every acknowledged report is stored"
 
 
 async def load(deployment: Deployment, seconds: float) -> Counter[str]:
-    """Send checks and reports at the rate of ten million environments; return what came of them."""
+    """Return counts by outcome."""
     context = ssl.create_default_context(cafile=str(deployment.folder / "root.crt"))
     outcomes: Counter[str] = Counter()
     ends = time.monotonic() + seconds
@@ -304,7 +297,7 @@ async def load(deployment: Deployment, seconds: float) -> Counter[str]:
 
 
 def memory(deployment: Deployment) -> dict[str, float]:
-    """Megabytes of each container."""
+    """Return megabytes by container."""
     told = deployment.run("docker stats --no-stream --format '{{.Name}} {{.MemUsage}}'")
     sizes = {}
     for name, used, *_ in map(str.split, told.splitlines()):
@@ -314,8 +307,8 @@ def memory(deployment: Deployment) -> dict[str, float]:
 
 
 def test_it_carries_ten_million_environments_over_https(deployment: Deployment) -> None:
-    """For half a minute, or for ten with TEST_CONTAINERS_LOAD_S=600. The limit of one address is off, as for many addresses."""
-    deployment.client().close()  # so that Caddy's certificate is here, also if this test runs alone
+    """TEST_CONTAINERS_LOAD_S: duration. Without rate limits, because all requests come from one address."""
+    deployment.client().close()  # fetch Caddy's certificate
     limits = "    environment: { UPDATE_SERVER_REPORTS_PER_MINUTE: 0, UPDATE_SERVER_REPORTS_PER_DAY: 0 }\n"
     override = deployment.folder / "test.yaml"
     text = override.read_text()
@@ -325,7 +318,7 @@ def test_it_carries_ten_million_environments_over_https(deployment: Deployment) 
     deployment.run("docker compose up -d --wait server-1 server-2")
     counted = "docker compose exec -T postgres-raw psql -h 127.0.0.1 -U postgres raw -Atc 'SELECT count(*) FROM reports'"
     before = int(deployment.run(counted))
-    asyncio.run(load(deployment, 10))  # what the first requests make
+    asyncio.run(load(deployment, 10))  # warm up
     first, seconds = memory(deployment), float(os.environ.get("TEST_CONTAINERS_LOAD_S", "30"))
     warm = int(deployment.run(counted))
     outcomes = asyncio.run(load(deployment, seconds))

@@ -1,4 +1,4 @@
-"""What can be known about compose.yaml without a container engine."""
+"""Checks of compose.yaml that need no container engine."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_every_service_is_restarted_watched_and_on_a_network(name: str) -> None:
     assert {"restart", "networks", "healthcheck"} <= set(service)
     if service["image"] == SERVICES["migrate"]["image"]:
         assert ("build" in service) == (name == "migrate"), "built once"
-        assert service["pull_policy"] == "never", "nobody else's image of that name"
-        assert "depends_on" not in service or name == "migrate", "else its replacement waits for others"
+        assert service["pull_policy"] == "never", "never an image of that name from a registry"
+        assert "depends_on" not in service or name == "migrate", "its replacement must not wait for others"
     elif "build" not in service:
         assert re.fullmatch(r"[a-z0-9./_-]+:[0-9][a-z0-9._-]*", service["image"]), "a version, not latest"
 
@@ -88,7 +88,7 @@ def test_the_port_of_the_server_is_the_one_that_caddy_and_the_health_check_use()
     port = str(SERVICES["server-1"]["environment"]["UPDATE_SERVER_PORT"])
     assert SERVICES["server-1"] == SERVICES["server-2"]
     assert SERVICES["caddy"]["environment"]["SERVERS"].split() == [f"server-1:{port}", f"server-2:{port}"]
-    assert "depends_on" not in SERVICES["caddy"], "else it is replaced with them, and nobody answers"
+    assert "depends_on" not in SERVICES["caddy"], "or it would be replaced together with the servers"
     assert f":{port}/health/live" in " ".join(SERVICES["server-1"]["healthcheck"]["test"])
     inside = {published.split(":")[1] for published in SERVICES["caddy"]["ports"]}
     assert inside == {"80", "443", "443/udp"}
@@ -172,6 +172,6 @@ def test_roles_differ() -> None:
         name: set(re.findall(r"//([a-z_]+)@", " ".join(str(value) for value in SERVICES[name]["environment"].values())))
         for name in ("server-1", "scheduler", "migrate")
     }
-    # The owner learns the others' names, to grant them their rights; its secret holds no password of theirs.
+    # The owner grants rights to the other roles, but does not know their passwords.
     assert users == {"server-1": {"web"}, "scheduler": {"scheduler"}, "migrate": {"owner", "web", "scheduler"}}
     assert SERVICES["migrate"]["secrets"] == ["owner-pgpass"]

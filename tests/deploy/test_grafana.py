@@ -1,4 +1,4 @@
-"""Grafana's files: made from the catalogue, and every panel's SQL runs, with the rights of Grafana's role, on public tables."""
+"""Grafana's files come from the catalogue; its role can run every panel's SQL."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_one_source_is_provisioned_and_all_panels_use_it() -> None:
 
 
 def queries() -> Iterator[tuple[str, Entry, str]]:
-    """Return every panel's SQL: dashboard, entry, query with Grafana's macros and variables."""
+    """Yield dashboard, entry and SQL of each panel."""
     entries = {entry.question: entry for entry in CATALOGUE}
     for name, dashboard in dashboards().items():
         for panel in dashboard["panels"]:
@@ -63,7 +63,7 @@ def queries() -> Iterator[tuple[str, Entry, str]]:
 
 @pytest.fixture
 async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """The URL of a filled aggregate store, with the rights of Grafana's role."""
+    """The URL of a filled store for Grafana's role."""
     name = f"grafana_{uuid.uuid4().hex[:8]}"
     monkeypatch.setattr(rights, "READER", name)
     engine = make_engine(migrated_postgresql_url)
@@ -84,7 +84,6 @@ async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 def filled_in(query: str) -> str:
-    """A panel's SQL as Grafana sends it."""
     query = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 BETWEEN '2026-01-01T00:00:00Z' AND '2026-12-31T00:00:00Z'", query)
     return re.sub(r"\$\{plugin:sqlstring\}", "'affinder'", query)
 

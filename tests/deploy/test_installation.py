@@ -1,6 +1,4 @@
-"""The pieces of compose.yaml for real, without containers: Caddy with the very Caddyfile, two web processes, a scheduler, and
-two PostgreSQL servers with the very role script.
-"""
+"""compose.yaml without containers: real programs, Caddyfile and role script."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
 NOW = "2026-11-18T12:00:00Z"
 HERE, THERE = "127.0.0.77", "127.0.0.78"
-"""Addresses of people who ask: no program of the machine has them."""
+"""Only clients have these addresses."""
 
 
 class _Dashboards(BaseHTTPRequestHandler):
@@ -95,7 +93,7 @@ def test_prepared_bodies_go_through_as_they_are(installation: Installation, enco
 
 
 def test_who_names_no_encoding_gets_none(installation: Installation) -> None:
-    """A proxy that asks for gzip by itself and unpacks it would do work, and change the ETag."""
+    """A proxy that compresses by itself would change the ETag."""
     answer = installation.client().get("/api/updates/pypi.json", headers={"accept-encoding": ""})
     assert "content-encoding" not in answer.headers
     assert not answer.headers["etag"].strip('"').endswith("-gzip")
@@ -123,7 +121,7 @@ settings.system_now = lambda: here() + offset
 
 
 def test_the_client_of_an_installation_sends_each_level_to_its_own_host(installation: Installation, tmp_path: Path) -> None:
-    """The real client over HTTPS, with an administrator's file that names the hosts: agree, check, look, forget."""
+    """The hosts come from an administrator's file."""
     (tmp_path / "computer").mkdir()
     (tmp_path / "computer" / "sitecustomize.py").write_text(PERSONS_COMPUTER, "utf-8")
     site = tmp_path / "site" / "napari-update-hook" / "site.json"
@@ -150,7 +148,7 @@ def test_the_client_of_an_installation_sends_each_level_to_its_own_host(installa
         assert succeeds_with is None or told.returncode == succeeds_with, told.stderr + told.stdout
         return json.loads(told.stdout)
 
-    for hours_later, level in zip(("0", "36", "72"), LEVELS, strict=True):  # one report a day at most, and all in one week
+    for hours_later, level in zip(("0", "36", "72"), LEVELS, strict=True):  # at most one report a day, all in one week
         environment["HOURS_LATER"] = hours_later
         client("consent", "set", level)
         seen_before = len(lines_of(installation.logs["caddy"]))
@@ -162,12 +160,12 @@ def test_the_client_of_an_installation_sends_each_level_to_its_own_host(installa
             for line in lines_of(installation.logs["caddy"])[seen_before:]
             if "request" in line
         }
-        assert hosts <= {SITE, host_of(level)}, "a level's reports go to its own host and no other"
+        assert hosts <= {SITE, host_of(level)}, "reports go only to the host of their level"
         assert host_of(level) in hosts
         copy = {one["asked"]["server"]: one["reports"] for one in client("server-copy")}[levels[level]]
         assert [report["level"] for report in copy] == [level], "found where it was sent"
     receipt = json.loads(client("sent")[-1]["receipt"])
-    assert receipt["revision"] == len(LEVELS), "one week, each report in the place of the one before"
+    assert receipt["revision"] == len(LEVELS), "one week, each report replaces the previous"
     client("forget", "--yes")
     assert client("server-copy") == []
     assert found_by(installation, copy[0]["report"]["identifier"]) == []
@@ -192,7 +190,7 @@ def test_the_host_of_a_level_serves_nothing_else(installation: Installation, lev
     assert own <= set(paths)
     others = {f"/api/{kind}/{one}" for one in LEVELS if one != level for kind in ("updates", "telemetry/allowed")}
     tricks = {f"/api/updates/{level}/../middle", f"/api/updates//{level}x", f"/x/api/updates/{level}", f"/api/updates/{level}/"}
-    tricks -= {"/api/updates/middle/../middle"}  # that is its own
+    tricks -= {"/api/updates/middle/../middle"}  # its own path
     for path in sorted((set(paths) | others | tricks) - own):
         for method in ("GET", "POST"):
             answer = installation.client(host_of(level)).request(method, path, json={} if method == "POST" else None)
@@ -206,7 +204,7 @@ def test_there_is_no_way_around_a_blocked_level(installation: Installation) -> N
     for level in TELEMETRY_LEVELS:
         answer = installation.client().post(f"/api/updates/{level}?python=3.12", batch_json(level))
         assert answer.status_code == 421
-        assert "has a host of its own" in answer.json()["detail"], "clients show it to their users"
+        assert "has its own host" in answer.json()["detail"], "clients show it to their users"
         assert installation.client().get(f"/api/telemetry/allowed/{level}").status_code == 421
     for path in ("/api/updates/full/", "//api/updates/full", "/api//updates/full", "/api/updates%2ffull", "/API/updates/full",
                  "/api/./updates/full", "/x/../api/updates/full", "/api/updates/full;x", "/api%2fupdates%2ffull"):  # fmt: skip
@@ -249,9 +247,9 @@ def test_a_web_process_that_ends_costs_nobody_an_answer(installation: Installati
     end(installation.servers[port])
     try:
         assert {installation.client().get("/api/updates?python=3.11").status_code for _ in range(30)} == {200}
-        wait_until(  # the health check of the Caddyfile: what has a body is not tried again before that
+        wait_until(  # Caddy does not retry a request with a body, so wait for its health check
             lambda: {sent_report(installation).status_code for _ in range(10)} == {200},
-            "reports still meet what has ended",
+            "reports still reach the stopped process",
             seconds=30,
         )
     finally:
@@ -377,7 +375,7 @@ def lines_of(log: Path) -> list[dict[str, object]]:
 
 @pytest.mark.promise("no-address-in-logs")
 def test_no_log_of_any_program_holds_an_address(installation: Installation) -> None:
-    """Also not those of requests that go wrong: cut off, refused, answered by nobody."""
+    """Includes failed requests: cut off, rejected, unanswered."""
     marked = "a10c0ffee0" + "0" * 22
     installation.client(address=HERE).get("/api/updates?python=3.11&secret=marked-in-query")
     installation.client(host_of("full"), HERE).post("/api/reports/find", {"identifier": marked})
@@ -403,14 +401,15 @@ def test_no_log_of_any_program_holds_an_address(installation: Installation) -> N
     told = lines_of(installation.logs["caddy"])
     requests = [line for line in told if str(line.get("logger", "")).startswith("http.log.access")]
     paths = [line["request"]["uri"] for line in requests]  # type: ignore[index]
-    assert "/api/updates" in paths, "there is a line for each request, without its query"
+    assert "/api/updates" in paths, "requests are logged without their query"
     assert "/api/reports/find" in paths
     assert {502, 503} & {line["status"] for line in requests}
     known = {"level", "ts", "logger", "msg", "request", "duration", "size", "status"}
     assert {key for line in requests for key in line} <= known
-    assert {key for line in requests for key in line["request"]} <= {"proto", "method", "host", "uri"}  # type: ignore[attr-defined]
+    fields = {key for line in requests for key in line["request"]}  # type: ignore[attr-defined]
+    assert fields <= {"proto", "method", "host", "uri"}
     logs = {**installation.logs, "raw": installation.raw.folder / "log", "aggregate": installation.aggregate.folder / "log"}
     for name, log in logs.items():
         text = log.read_text("utf-8", "replace")
         for private in (HERE, THERE, "127.0.0.79", "marked-in-query", marked, "python-httpx"):
-            assert private not in text, f"the log of {name} holds {private}"
+            assert private not in text, f"the log of {name} contains {private}"

@@ -1,4 +1,4 @@
-"""The folder behind Caddy as `deploy/static/Caddyfile` sets it up, and the workflow that publishes it."""
+"""The static folder behind Caddy, and the workflow that publishes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The unit for one machine: systemd reads it, finds it hardened, and keeps its logs for 14 days."""
+"""systemd accepts the unit, rates it as hardened, and keeps its logs for 14 days."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNIT = FOLDER / "napari-updates.service"
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with a program that is here."""
+    """The unit, with a program that exists here."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze: apt-get install systemd")
     copy = tmp_path / UNIT.name
@@ -45,14 +45,14 @@ def test_systemd_can_read_the_backup(name: str, tmp_path: Path) -> None:
 
 
 def test_it_is_hardened(unit: Path) -> None:
-    """An exposure of 10 is a plain unit; systemd calls below 5 medium, and below 2 safe."""
+    """A plain unit has an exposure of 10; less than 2 is safe."""
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout[-600:] + told.stderr
 
 
 def test_commands_run_as_the_user_of_the_service_with_its_settings(tmp_path: Path) -> None:
-    """What operators type: JSON among the settings, in quotes as systemd and a shell read them."""
+    """JSON in the settings is quoted for systemd and a shell."""
     user = re.search(r"^User=(.+)$", UNIT.read_text("utf-8"), re.MULTILINE)
     script = (FOLDER / "napari-updates-admin").read_text("utf-8")
     assert user
@@ -78,5 +78,5 @@ def test_its_logs_are_kept_for_14_days_and_its_data_are_its_own() -> None:
     journal.read(FOLDER / f"journald@{namespace}.conf")
     assert journal["Journal"]["MaxRetentionSec"] == "14day"
     assert "StateDirectory=napari-updates" in text
-    assert f"LogNamespace={namespace}\n" in (FOLDER / "caddy-logs.conf").read_text("utf-8"), "the proxy's log lies there too"
+    assert f"LogNamespace={namespace}\n" in (FOLDER / "caddy-logs.conf").read_text("utf-8"), "the proxy logs there, too"
     assert "UPDATE_SERVER_DATA=%S/napari-updates" in text

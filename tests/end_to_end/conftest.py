@@ -1,4 +1,4 @@
-"""What end-to-end tests share: an environment with a real napari, made once, and only where it is wanted."""
+"""An environment with a real napari, made once and only on request."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PACKAGES = [str(CLIENT / "napari-update-hook"), str(CLIENT / "napari-telemetry")
 
 @pytest.fixture(scope="session")
 def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment with napari, its plugin manager and the client, from PyPI as they are."""
+    """Python with napari, its plugin manager and the client."""
     if not os.environ.get("TEST_NAPARI"):
-        pytest.skip("needs napari, some 900 MB: set TEST_NAPARI=1 to install it for this test (more of it: make test-napari)")
+        pytest.skip("needs napari (900 MB): set TEST_NAPARI=1 to install it (more tests: make test-napari)")
     folder = tmp_path_factory.mktemp("napari") / "environment"
     venv.create(folder)
     python = folder / "bin" / "python"

@@ -1,4 +1,4 @@
-"""A day of traffic, and then every file and table is searched for what may not be there: whoever sent, in whatever way."""
+"""After a day of traffic, no file or table contains private data, however it was sent."""
 
 from __future__ import annotations
 
@@ -38,7 +38,6 @@ def batch(level: Level, person: int, **changes: Any) -> dict[str, Any]:
 
 
 def live_a_day(url: str) -> None:
-    """What a day brings: checks, reports of all levels, refusals, nonsense, people who look at and delete their own."""
     with httpx.Client(base_url=url, timeout=20) as client:
         for number, address in enumerate(ADDRESSES * 3, 1):
             headers = {"x-forwarded-for": address, "user-agent": AGENT, "referer": f"https://{PRIVATE[0]}.example/"}
@@ -59,7 +58,7 @@ def live_a_day(url: str) -> None:
 
 
 def everything_in(path: Path) -> bytes:
-    """Return the bytes of a file, and of a database also what its tables hold, as text."""
+    """Include a database's tables as text."""
     content = path.read_bytes()
     if path.suffix == ".sqlite3":
         database = sqlite3.connect(path)

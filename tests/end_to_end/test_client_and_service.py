@@ -1,4 +1,4 @@
-"""The client against the real service process: what respx cannot tell, because both sides must agree."""
+"""The client against the real service process: both sides must agree."""
 
 from __future__ import annotations
 
@@ -50,13 +50,11 @@ def machine(service: Server, tmp_path: Path) -> Machine:
 
 
 def copies_of(machine: Machine) -> list[ServerCopy]:
-    """Return what the service holds."""
     with Transport(10) as transport:
         return run(machine.client.server_copies(), transport.exchange)
 
 
 def collect(machine: Machine) -> None:
-    """Use napari for a while."""
     session = Session(lambda: machine.client)
     session._read()
     collector = session.collector
@@ -139,7 +137,7 @@ def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine)
     assert [receipt.stored for receipt in receipts if receipt] == [True] * 8 + [False]
     (kept,) = machines[-1].view.drafts
     assert kept.is_unsent
-    assert "8 environments" in str(kept.rejected), "so that it holds up no other week"
+    assert "8 environments" in str(kept.rejected), "it must not block other weeks"
 
 
 def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of_the_check(tmp_path: Path) -> None:
@@ -161,7 +159,7 @@ def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of
         machine.consent(Level.BASIC)
         assert machine.client.send().receipt is not None
     machine.clock.forward(days=1)
-    assert machine.updates.check().is_from_cache, "the service is gone; what is known stays"
+    assert machine.updates.check().is_from_cache, "the service is down; the cache stays"
     elsewhere = Machine(tmp_path / "fresh", machine.server, clock=machine.clock)
     with pytest.raises(ServerUnreachableError):
         elsewhere.updates.check()

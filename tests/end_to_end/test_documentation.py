@@ -1,4 +1,4 @@
-"""The documentation: the site builds without a warning, and no link of it or of the other pages leads nowhere."""
+"""The documentation site builds without warnings, and no page has a broken link."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGES = sorted(page for pattern in ("*.md", "docs/*.md", "deploy/**/*.md", "clie
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make site` does."""
+    """The site, built like `make site`."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", "-b", "html", "docs", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Found(HTMLParser):
-    """Everything that a page loads, and everything that it leads to."""
+    """Collects what a page loads and links to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,6 @@ class Found(HTMLParser):
         self.led_to: set[str] = set()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        """Note what a tag names."""
         named = dict(attributes)
         if tag in ("script", "img", "iframe") and named.get("src"):
             self.loaded.add(str(named["src"]))

@@ -1,4 +1,4 @@
-"""The index as a folder of files: what the service says, the folder says behind any web server, and on a file share."""
+"""The index as a folder agrees with the service, behind any web server and on a file share."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ PLACES = ("service", "http.server", "file")
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Python's own file server, without a line for each request."""
+    """Python's file server, without request logs."""
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def upstream() -> Iterator[str]:
 
 
 def build(folder: Path, upstream: str, *options: str, now: str = NOW.isoformat()) -> tuple[int, str]:
-    """Build the folder; return the exit code and all that was printed."""
+    """Return exit code and output."""
     environ = {"UPDATE_SERVER_NOW": now, "UPDATE_SERVER_LOG_LEVEL": "info", "UPDATE_SERVER_REFRESH_TIMEOUT_S": "60"}
     result = invoke("update_server", "index", "build", str(folder), "--upstream", upstream, *options, **environ)
     return result.exit_code, result.stdout + result.stderr
@@ -73,7 +73,7 @@ def service(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def addresses(folder: Path, service: Server) -> Iterator[dict[str, str]]:
-    """Where the same index is: at the service, at a file server, in a folder."""
+    """Base URLs of the same index."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield {
@@ -134,7 +134,7 @@ def test_a_folder_has_the_notices_of_a_file_or_is_not_written(upstream: str, tmp
     code, told = build(tmp_path / "new", upstream, "--notices", str(path))
     assert (code, "nowhere: a notice names it, but the index doesn't list it" in " ".join(told.split())) == (1, True)
     table = json.loads((tmp_path / "new" / "api" / "updates" / "pypi.json").read_bytes())
-    assert table["packages"]["pinned"]["inactive"], "the others are written all the same"
+    assert table["packages"]["pinned"]["inactive"], "valid notices are still written"
     path.write_text("- [", "utf-8")
     code, told = build(tmp_path / "other", upstream, "--notices", str(path))
     assert (code, "notices.yaml is not a list of notices" in " ".join(told.split())) == (1, True)
@@ -174,7 +174,7 @@ def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service
 
 
 def without_instants(content: bytes) -> bytes:
-    """A file without when the index was read, as the service's clock went on, and without that a service takes reports."""
+    """Remove read times and ``takes_reports``."""
     return re.sub(rb"2026-11-1[0-9]T[0-9:]+Z", b"", content).replace(b'"takes_reports":true,', b"")
 
 
@@ -182,7 +182,7 @@ def test_endpoints_are_there_with_and_without_extension(folder: Path) -> None:
     for path in ("plugins", "extended_summary", "readers", "conda-map", "pypi/affinder", "manifest/affinder", "conda/affinder"):
         assert (folder / "api" / path).read_bytes() == (folder / "api" / f"{path}.json").read_bytes()
     assert (folder / "api" / "conda.json").is_file()
-    assert (folder / "api" / "conda").is_dir(), "a file and a folder would have one name"
+    assert (folder / "api" / "conda").is_dir(), "a file can't have the name of a folder"
     assert "affinder" in (folder / "index.html").read_text("utf-8")
     assert (folder / "feeds" / "pinned.atom").is_file()
 
@@ -261,7 +261,7 @@ def test_a_previous_index_that_is_out_of_reach_is_an_error(upstream: str, tmp_pa
     (tmp_path / "index.snapshot").write_bytes(b"of another version")
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "mine.txt").write_text("a file of somebody else")
-    assert build(tmp_path, upstream)[0] == 0, "nothing can be taken over, and all was read"
+    assert build(tmp_path, upstream)[0] == 0, "nothing can be reused, but everything was read"
     assert (tmp_path / "api" / "mine.txt").is_file()
     code, told = build(tmp_path / "new", upstream, "--previous", "http://127.0.0.1:9")
     assert code == 1

@@ -1,4 +1,4 @@
-"""Against the real server process: its own description as a weapon, ten thousand open connections, bodies that never end."""
+"""Attacks on the real server process: generated requests, ten thousand open connections, endless bodies."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Path) -> None:
-    """schemathesis: made-up requests for every endpoint, right and wrong; none may be a server error or end the connection."""
+    """No generated request may cause a server error or end the connection."""
     pytest.importorskip("schemathesis", reason="needs schemathesis: pip install schemathesis")
     program = Path(sys.executable).with_name("schemathesis")
     command = [
@@ -48,13 +48,13 @@ def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Pat
         "run",
         f"{server.url}/api/openapi.json",
         "--suppress-health-check",
-        "filter_too_much",  # some paths admit few texts, and by chance too few are made of them
+        "filter_too_much",  # some paths allow few values, so most generated values are filtered out
         "--checks",
         "not_a_server_error",
         "--max-examples",
         EXAMPLES,
     ]
-    # One worker: CPython before 3.11.8 counts the depth of syntax trees for all threads at once, and fails if two of them parse
+    # One worker: CPython before 3.11.8 counts the depth of syntax trees across threads
     command += ["--workers", "1", "--no-color", "--generation-database", "none", "--request-timeout", "20"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-6000:]
@@ -76,11 +76,11 @@ async def test_ten_thousand_open_connections_are_borne(server: Server) -> None:
     try:
         for _ in range(wanted):
             connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-            connection.sendall(b"POST /api/updates/basic?python=3.11 HTTP/1.1\r\nhost: x\r\n")  # and no more
+            connection.sendall(b"POST /api/updates/basic?python=3.11 HTTP/1.1\r\nhost: x\r\n")  # an unfinished request
             connections.append(connection)
         async with httpx.AsyncClient(timeout=30) as client:
             assert (await client.get(f"{server.url}/api/updates?python=3.11")).status_code == 200
-            mine = batch_json(Level.BASIC, identifier=uuid.uuid4().hex)  # a test before may have sent the example's
+            mine = batch_json(Level.BASIC, identifier=uuid.uuid4().hex)  # an earlier test may have sent the example's
             sent = await client.post(f"{server.url}/api/updates/basic?python=3.11", json=mine)
             assert sent.json()["receipt"]["stored"], sent.text
     finally:

@@ -1,4 +1,4 @@
-"""The whole way: what is done in a real napari arrives at the real service, and nothing else does."""
+"""What happens in a real napari reaches the real service, and nothing else does."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ napari.run()
 
 @pytest.mark.skipif(
     sys.platform == "linux" and not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None,
-    reason="needs a display, or Xvfb: apt-get install xvfb and what .ci/run names beside it",
+    reason="needs a display or Xvfb: apt-get install xvfb and the packages in .ci/run",
 )
 def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tmp_path: Path) -> None:
     with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:

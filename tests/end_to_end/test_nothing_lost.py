@@ -1,8 +1,4 @@
-"""Every report that got a 2xx is there, once, with its highest revision: whoever is killed, restarted or full.
-
-Clients send revision after revision of their own reports and repeat each until it is taken. Afterwards the store is read
-and compared with what they were told.
-"""
+"""Every acknowledged report is stored once with its highest revision, despite kills, restarts and full disks."""
 
 from __future__ import annotations
 
@@ -44,7 +40,7 @@ RETRIED = (httpx.HTTPError, OSError)
 
 
 class Replica:
-    """A service process that is started and killed at will, always on the same port and stores."""
+    """A service process on a fixed port and stores."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.port = reserved_port()
@@ -97,7 +93,7 @@ def batch_of(person: int, revision: int) -> bytes:
 
 
 class Senders:
-    """Clients that send until they are stopped. ``told``: the highest revision of each that a server said it has stored."""
+    """``told``: the highest acknowledged revision of each client."""
 
     def __init__(self, urls: Sequence[str], pause: float = 0.0) -> None:
         self.told: dict[int, int] = {}
@@ -108,7 +104,6 @@ class Senders:
         self._threads = [threading.Thread(target=self._send, args=(person,), daemon=True) for person in range(CLIENTS)]
 
     def least(self) -> int:
-        """Return the lowest of what everybody was told."""
         return min(self.told.get(person, 0) for person in range(CLIENTS))
 
     def __enter__(self) -> Senders:
@@ -144,7 +139,7 @@ class Senders:
 
 
 async def held(url: str) -> dict[int, list[int]]:
-    """Return the revisions that the store holds, by person."""
+    """Return stored revisions by person."""
     raw = open_raw_store(url)
     found: dict[int, list[int]] = {}
     for week in await raw.weeks():
@@ -156,10 +151,10 @@ async def held(url: str) -> dict[int, list[int]]:
 
 
 def compare(told: dict[int, int], stored: dict[int, list[int]]) -> None:
-    """Assert that every report that was acknowledged is there, once; a later one may be, whose answer was lost."""
+    """A later revision may be stored if its answer was lost."""
     assert len(told) == CLIENTS
     for person, revision in told.items():
-        assert len(stored[person]) == 1, "no report is there twice"
+        assert len(stored[person]) == 1, "stored once"
         assert revision <= stored[person][0] <= revision + 1
 
 
@@ -174,8 +169,8 @@ def test_on_sqlite_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
             replica.kill()
             replica.start()
             replica.wait()
-        assert sum(senders.told.values()) > KILLS, "they send while it is killed"
-        wait_until(lambda: senders.least() > KILLS // 4, "they do not go on after the last kill")
+        assert sum(senders.told.values()) > KILLS, "clients send during the kills"
+        wait_until(lambda: senders.least() > KILLS // 4, "clients do not continue after the last kill")
     replica.stop()
     compare(senders.told, asyncio.run(held(sqlite_urls(tmp_path / "data")[Store.RAW])))
     assert {answer.status_code for answer in senders.refused} <= {503}
@@ -221,9 +216,7 @@ def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_resta
             cluster_url.stop(mode)
             time.sleep(1)
             cluster_url.start()
-        wait_until(
-            lambda: all(senders.told[person] > revision for person, revision in before.items()), "it does not go on by itself"
-        )
+        wait_until(lambda: all(senders.told[person] > revision for person, revision in before.items()), "reports do not resume")
     compare(senders.told, asyncio.run(held(cluster_url.url)))
     assert {answer.status_code for answer in senders.refused} <= {503}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in senders.refused)
@@ -231,7 +224,7 @@ def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_resta
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit changes a limit of a running process")
 def test_a_full_disk_is_a_503_and_recovery_needs_no_restart(tmp_path: Path) -> None:
-    """No file of the store may grow beyond a megabyte: what SQLite sees is what it sees on a full disk."""
+    """A limit of the file size gives SQLite the errors of a full disk."""
     replica = Replica(tmp_path / "data")
     replica.start()  # with room for the index and the first tables
     replica.wait()

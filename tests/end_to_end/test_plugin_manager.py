@@ -1,7 +1,4 @@
-"""The unmodified napari-plugin-manager against this index: its own functions, with nothing but the base URL changed.
-
-napari and its plugin manager are large, so they get an environment of their own, and only where TEST_NAPARI is set, as in CI.
-"""
+"""The unmodified napari-plugin-manager against this index. Needs TEST_NAPARI."""
 
 from __future__ import annotations
 
@@ -45,7 +42,7 @@ def test_the_plugin_manager_works_and_offers_only_what_fits(napari_python: Path,
         told = json.loads(answer.stdout)
         fits = server.get(f"/api/plugins?python=3.{minor}").json()
         conda = server.get("/api/conda").json()
-    assert {item["name"]: item["version"] for item in told["summaries"]} == fits, "by its User-Agent alone"
+    assert {item["name"]: item["version"] for item in told["summaries"]} == fits, "chosen by its User-Agent"
     assert told["conda"] == conda
     plugins = {name: (version, on_conda, extra) for name, version, on_conda, extra in told["plugins"]}
     assert plugins["affinder"][0] == "0.5.0"

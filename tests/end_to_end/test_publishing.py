@@ -1,4 +1,4 @@
-"""Publishing in processes: killed at any moment, inside the running service, and with the two stores on two servers."""
+"""Publishing in a process that is killed at any moment."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups 
 KILLS = int(os.environ.get("TEST_PUBLISHING_KILLS", "6"))
 NOW = f"{published_from(WEEK):%Y-%m-%dT%H:%M:%S}"
 PEOPLE = 3000
-"""So many that the reports of the week are counted by processes of their own."""
+"""Enough for worker processes to count."""
 
 
 def in_stores(urls: dict[Store, str], work: Any) -> Any:
-    """Do something with migrated stores."""
+    """Run ``work`` on migrated stores."""
 
     async def on() -> Any:
         for store, url in urls.items():
@@ -51,7 +51,7 @@ def in_stores(urls: dict[Store, str], work: Any) -> Any:
 
 
 async def public(_: RawStore, aggregate: AggregateStore) -> tuple[list[str], dict[str, dict[tuple[str, ...], int]]]:
-    """The published weeks, and all numbers of the week by entry."""
+    """Return published weeks, and numbers by entry."""
     numbers = {}
     for entry in CATALOGUE:
         rows = await aggregate.numbers(entry, {}, since=WEEK, until=WEEK)
@@ -95,15 +95,15 @@ def test_killed_at_any_moment_a_week_is_whole_or_not_there(store_urls: dict[Stor
         if process.poll() is None:
             killed += 1
         else:
-            takes *= 0.8  # the machine has less to do now: kill earlier
+            takes *= 0.8  # faster than before: kill earlier
         process.kill()
         process.wait()
-        wait_until(lambda children=children: not any(map(_runs, children)), "a process that counts was left behind")  # type: ignore[misc]
+        wait_until(lambda children=children: not any(map(_runs, children)), "a worker was left behind")  # type: ignore[misc]
         weeks, numbers = in_stores(store_urls, public)
         assert (weeks, numbers) in [([], nothing), ([WEEK], whole)]
         before = time.monotonic()
         finished = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-        takes = time.monotonic() - before  # this machine may have more or less to do by now
+        takes = time.monotonic() - before  # the machine's load may have changed
         assert finished.returncode == 0, finished.stderr
         assert in_stores(store_urls, public) == ([WEEK], whole)
 

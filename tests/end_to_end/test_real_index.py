@@ -1,8 +1,4 @@
-"""The service on a replay of the real plugin index.
-
-The replay is a program that serves a recorded index on loopback; NAPARI_INDEX_REPLAY names it. CI has it; elsewhere these tests
-are skipped, and the made-up index of the other tests stands for it.
-"""
+"""The service on a recording of the real plugin index, which NAPARI_INDEX_REPLAY serves."""
 
 from __future__ import annotations
 
@@ -35,12 +31,11 @@ from update_server.settings import Settings
 pytestmark = [pytest.mark.slow, pytest.mark.real_index]
 
 NEWEST_DOES_NOT_FIT = {"3.9": 219, "3.10": 63, "3.11": 16, "3.12": 8, "3.13": 20, "3.14": 31}
-"""Of 660 listed projects on 2026-08-22, counted with pip: how many have a newest version that this Python cannot install."""
+"""Of 660 projects on 2026-08-22, counted with pip."""
 
 
 @contextlib.contextmanager
 def replayed(*options: str) -> Iterator[str]:
-    """Run the replay while inside, with options; yields its base URL."""
     program = os.environ.get("NAPARI_INDEX_REPLAY")
     if not program:
         pytest.skip("needs a replay of the real plugin index: NAPARI_INDEX_REPLAY=path/to/serve_upstream.py")
@@ -64,14 +59,12 @@ def replayed(*options: str) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def replay() -> Iterator[str]:
-    """The base URL of the replay, without faults."""
     with replayed() as url:
         yield url
 
 
 @pytest.fixture(scope="module")
 def server(replay: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A service that has read the replay whole."""
     folder = tmp_path_factory.mktemp("real")
     with running_server(folder / "data", UPDATE_SERVER_UPSTREAM=replay) as running:
         wait_until(
@@ -101,7 +94,7 @@ def test_the_index_answers_like_todays(server: Server, replay: str, path: str) -
 
 
 def test_every_project_is_answered_like_todays_index_does(server: Server, replay: str) -> None:
-    """Field by field, for all that the index lists or knows by its classifier: pypi, manifest, conda."""
+    """Compare pypi, manifest and conda of all known projects."""
     classifiers = httpx.get(f"{replay}/classifiers.json").json()
     names = {re.sub(r"[-_.]+", "-", name).lower() for state in classifiers.values() for name in state}
     names |= {item["normalized_name"] for item in httpx.get(f"{replay}/api/extended_summary").json()}
@@ -117,12 +110,12 @@ def test_every_project_is_answered_like_todays_index_does(server: Server, replay
         return count
 
     with httpx.Client(headers={"accept-encoding": "identity"}) as client, ThreadPoolExecutor(4) as pool:
-        assert len(names) == 735, "the recording holds 11 more, which none of its lists names"
+        assert len(names) == 735, "the recording has 11 more, in none of its lists"
         assert sum(pool.map(compared, sorted(names))) > 1700
 
 
 def test_the_two_sources_give_the_same_index(replay: str) -> None:
-    """ServiceStatus alone on PyPI and conda-forge, the index has the same facts; what differs is listed, with the reason."""
+    """Differences are listed with their reason."""
 
     async def read(source: Literal["napari-index", "pypi"]) -> Index:
         return await build(Settings(upstream=replay, source=source), None, Clock(), lambda *_: None)
@@ -140,7 +133,7 @@ def test_the_two_sources_give_the_same_index(replay: str) -> None:
     assert leftover_notice == {
         "destripe-lsfm", "ebi-oct", "itasc", "napari-dask-ndmeasure", "napari-mesofield", "napari-segtree",
         "napari-tissue-cuboid-analysis", "napari-tomodl", "notochoordinates", "segmentree",
-    }, "projects that carry the classifier in the recording and that the index of that day left out"  # fmt: skip
+    }, "projects with the classifier that the recorded index omits"  # fmt: skip
     assert len(leftover_notice & active) <= 1
     names = {*mine, *others, "npe2"}
     for key in set(mine) & set(others):
@@ -153,17 +146,17 @@ def test_the_two_sources_give_the_same_index(replay: str) -> None:
         field for key in set(summaries) & set(known) for field in known[key] if known[key][field] != summaries[key][field]
     )
     assert differing.keys() <= {
-        "license",  # the index has the text as its metadata folds it, or none where there is a license expression
-        "project_url",  # its order, and whether Homepage and Download are among them
-        "pypi_versions",  # it leaves out some releases, among them those that were withdrawn
-        "conda_versions",  # its order is that of upload
+        "license",  # the index folds the text like metadata, and has none beside a license expression
+        "project_url",  # order; Homepage and Download may be missing
+        "pypi_versions",  # the index omits some releases, such as yanked releases
+        "conda_versions",  # in the order of upload
         "home_page", "summary", "author",  # the word UNKNOWN, blanks, empty instead of null
     }, differing  # fmt: skip
     assert differing["home_page"] + differing["summary"] + differing["author"] < 10
 
 
 def decisive(package: Package, names: set[str]) -> Package:
-    """The package without what its conda files require of packages that the index does not list."""
+    """Drop conda requirements on packages that the index does not list."""
     if package.conda is None:
         return package
     kept = {*OF_PYTHON, *names}
@@ -179,7 +172,7 @@ def decisive(package: Package, names: set[str]) -> Package:
 
 @pytest.fixture
 def old_environment(tmp_path: Path) -> dict[str, str]:
-    """Settings of an environment in which old plugins are installed, as distributions on the path."""
+    """An environment with old plugins."""
     for name, version in (("affinder", "0.4.0"), ("napari", "0.5.0"), ("napari-svg", "0.2.1")):
         info = tmp_path / "site-packages" / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
@@ -189,7 +182,7 @@ def old_environment(tmp_path: Path) -> dict[str, str]:
 
 
 def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay: str, old_environment: dict[str, str]) -> None:
-    """The replay is the index as it is: it has no /api/updates and takes no telemetry."""
+    """Today's index has no /api/updates and accepts no telemetry."""
     here = {"NAPARI_UPDATE_SERVER": replay} | old_environment
     result = run("napari_update_hook", "check", "--json", **here)
     assert result.returncode == 10, result.stderr

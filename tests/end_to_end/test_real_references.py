@@ -1,4 +1,4 @@
-"""The tables of the recorded index against pip itself, and against conda's solver, for all projects."""
+"""Tables of the recorded index against pip and conda's solver, for all projects."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ PLATFORMS = (["manylinux_2_17_x86_64", "manylinux2014_x86_64", "manylinux_2_28_x
 questions = json.load(sys.stdin)
 answers = {}
 for name, page in questions["pages"].items():
-    content = IndexContent(page.encode(), "application/vnd.pypi.simple.v1+json", "utf-8", f"https://pypi.example/simple/{name}/")
+    address = f"https://pypi.example/simple/{name}/"
+    content = IndexContent(page.encode(), "application/vnd.pypi.simple.v1+json", "utf-8", address)
     links = list(parse_links(content))
     for python in questions["pythons"]:
         version = tuple(map(int, python.split(".")))
@@ -85,7 +86,7 @@ for name, page in questions["pages"].items():
         answers[f"{name} {python}"] = str(max(finals or best)) if best else None
 json.dump(answers, sys.stdout)
 """
-"""pip's own evaluation of a project page, for each Python and three platforms. Pages are parsed once, not for each question."""
+"""pip's own evaluation of project pages; each is parsed once."""
 
 
 def test_the_table_is_at_most_12_kilobytes(tables: Mapping[str, UpdateTable], index: Index) -> None:
@@ -114,7 +115,6 @@ def test_for_every_project_and_python_the_answer_is_that_of_pip(tables: Mapping[
 
 
 def wheel_with(name: str, version: str, requires_python: str, requires: list[str]) -> bytes:
-    """A wheel with nothing but metadata."""
     stem, archive = f"{name.replace('-', '_')}-{version}", io.BytesIO()
     metadata = [f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}"]
     metadata += [f"Requires-Python: {requires_python}"] if requires_python else []
@@ -144,11 +144,10 @@ json.dump(answers, sys.stdout)
 def test_beside_a_pinned_napari_the_answer_is_that_of_pip(
     tables: Mapping[str, UpdateTable], index: Index, tmp_path: Path, napari: str
 ) -> None:
-    """On made wheels whose metadata is the recorded one, for all projects with a requirement on napari."""
+    """On fake wheels with the recorded metadata."""
     python, simple = "3.11.4", tmp_path / "simple"
 
     def offer(name: str, version: str, requires_python: str, requires: list[str]) -> None:
-        """Put a wheel on a project page, as PyPI does: with its Requires-Python."""
         (simple / name).mkdir(parents=True, exist_ok=True)
         filename = f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
         (simple / name / filename).write_bytes(wheel_with(name, version, requires_python, requires))

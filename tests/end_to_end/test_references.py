@@ -1,4 +1,4 @@
-"""The index against those whose answers it gives: pip on a local index, and conda's solver on a local channel."""
+"""The index against pip on a local index, and conda's solver on a local channel."""
 
 from __future__ import annotations
 
@@ -63,11 +63,10 @@ for arguments in json.load(sys.stdin):
     answers.append(out.getvalue() + err.getvalue())
 json.dump(answers, sys.stdout)
 """
-"""pip's own command, many times in one process: starting it takes far longer than its answer."""
+"""pip starts slowly, so one process runs all commands."""
 
 
 def ask_pip(questions: list[list[str]]) -> list[list[str]]:
-    """Return the versions that each ``pip index versions`` names."""
     answer = subprocess.run(
         [sys.executable, "-c", PIP], input=json.dumps(questions), capture_output=True, text=True, check=True, timeout=300
     )
@@ -80,12 +79,12 @@ def ask_pip(questions: list[list[str]]) -> list[list[str]]:
 
 
 def python_version(text: str) -> str:
-    """What pip makes of ``--python-version``: ``3.9`` is 3.9.0."""
+    """``3.9`` is 3.9.0 for pip."""
     return text if text.count(".") == 2 else f"{text}.0"
 
 
 def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, str | None]:
-    """Return what ``pip install NAME`` takes with a Python, on any platform: pre-releases count where nothing else is there."""
+    """Return the newest on any platform; pre-releases only if there are no finals."""
     options = ["--index-url", index, "--python-version", python, "--disable-pip-version-check", "--isolated"]
     questions = [
         ["index", "versions", name, *options, "--platform", platform, *pre]
@@ -142,7 +141,7 @@ def write_repodata(
     naparis: Sequence[str],
     packages: Mapping[str, Sequence[tuple[str, Sequence[str], Sequence[str]]]],
 ) -> str:
-    """Write a channel of Pythons (with their minors), naparis and packages; return its address.
+    """Write a channel; return its URL.
 
     ``packages``: version, depends and constrains of each file, by name.
     """
@@ -175,7 +174,6 @@ def write_repodata(
 
 
 async def newest_for_the_solver(channel: str, name: str, python: str, napari: str | None) -> str | None:
-    """Return the version that conda's solver takes beside a given Python, and perhaps a napari."""
     gateway = Gateway(default_config=SourceConfig(zstd_enabled=False, bz2_enabled=False, sharded_enabled=False))
     specs = [MatchSpec(name), MatchSpec(f"python =={python}")] + ([MatchSpec(f"napari =={napari}")] if napari else [])
     try:
@@ -203,7 +201,7 @@ def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, pyth
 
 
 def test_the_command_of_a_plan_in_a_conda_environment_can_be_solved(tmp_path: Path) -> None:
-    """conda's solver, given the command's requirements, installs exactly the plan."""
+    """conda's solver installs exactly the plan."""
     files: dict[str, list[tuple[str, list[str], list[str]]]] = {
         "affinder": [("0.4.0", ["napari <0.7"], []), ("0.5.0", ["napari <0.7"], [])],
         "micro_sam": [("1.0", [], []), ("1.5", ["napari >=0.6.6"], [])],

@@ -1,4 +1,4 @@
-"""First start, second start, no upstream, broken files: what an operator meets."""
+"""First and second start, a missing upstream, a used port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def origin(server: Server) -> str | None:
 
 
 def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path: Path) -> None:
-    """The upstream comes up after the service: no restart is needed."""
+    """No restart is needed."""
     upstream = MadeUpstream()
     port = reserved_port()
     with running_server(

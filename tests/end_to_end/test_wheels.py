@@ -1,4 +1,4 @@
-"""Both distributions, built as wheels and installed into empty environments, as a user gets them."""
+"""All distributions, built as wheels and installed into empty environments."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def call(*command: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The wheels of client and service, each built from its source distribution, which is built from a copy of the tree."""
+    """Each wheel is built from its source distribution."""
     folder = tmp_path_factory.mktemp("wheels")
     built = {}
     for name, source in (
@@ -56,7 +56,6 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def sources(wheels: dict[str, Path]) -> dict[str, Path]:
-    """The source distributions from which the wheels were built."""
     return {name: next(wheel.parent.glob("*.tar.gz")) for name, wheel in wheels.items()}
 
 
@@ -66,7 +65,7 @@ def test_pypi_would_take_what_is_built(wheels: dict[str, Path], sources: dict[st
 
 
 def test_the_version_is_the_same_everywhere(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
-    """`make version` writes it; the changelog says what is in it, or what will be."""
+    """`make version` sets it; the changelog has it or an unreleased section."""
     versions = {parse_wheel_filename(wheel.name)[1] for wheel in wheels.values()}
     versions |= {parse_sdist_filename(source.name)[1] for source in sources.values()}
     assert versions == {Version(aggregation.__version__)}
@@ -130,7 +129,7 @@ def test_the_update_check_installs_into_an_empty_environment(wheels: dict[str, P
 
 @pytest.mark.promise("off-by-uninstalling")
 def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp_path: Path) -> None:
-    """The last way off: no start-up file, no entry point, no module stays behind; the state is only data."""
+    """Only data is left."""
     programs = empty_environment(tmp_path / "environment")
     python = programs / "python"
     before = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*") if path.suffix in (".pth", "")}
@@ -143,7 +142,7 @@ def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp
     status = subprocess.run([programs / "napari-updates", "status"], env=with_state, capture_output=True, text=True, check=True)
     told = " ".join(status.stdout.split())
     assert "napari-telemetry is not installed" in told
-    assert "telemetry.sqlite3" in told, "it names the file that is left, and how to delete it"
+    assert "telemetry.sqlite3" in told, "it names the remaining file"
     call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-update-hook")
     for package in ("napari_update_hook", "napari_telemetry"):
         gone = subprocess.run([python, "-c", f"import {package}"], capture_output=True, text=True, check=False)
@@ -178,7 +177,7 @@ def needs(name, extras=frozenset()):
 
 print(*sorted(needs("napari-update-hook") - needs("napari", {"pyqt6"})))
 """
-"""What an installed napari-update-hook needs, directly or not, that an installed napari does not."""
+"""Requirements of napari-update-hook that napari does not have."""
 
 
 def test_a_napari_environment_gets_exactly_one_package_more(napari_python: Path) -> None:

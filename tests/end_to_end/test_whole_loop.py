@@ -1,9 +1,6 @@
-"""The main job, whole: people with different Pythons and plugins against a running server process, under a moved clock.
+"""The whole loop: people with the client, a server with a moved clock, aggregation, and public numbers.
 
-20 people every day, who are too few for most public numbers, and 200 in `make test-all`.
-
-Update check, consented batch, aggregation by the command, public number from the statistics API; every number that comes out is
-compared with a computation of its own.
+20 people, too few for most numbers; 200 in `make test-all`.
 """
 
 from __future__ import annotations
@@ -55,20 +52,20 @@ FINALS = {
     "some-plugin": ["1.1.0", "1.2.0"],
     "napari-harpy": [],
 }
-"""Versions that telemetry may name: neither a pre-release nor one that is not published."""
+"""Published finals, which telemetry may name."""
 PEOPLE = 200 if os.environ.get("TEST_ALL") else 20
 
 
 @dataclass(frozen=True)
 class Installed:
-    """An environment of a person: the minor of its Python, its system, and what is installed, by name."""
+    """``minor``: of its Python."""
 
     minor: int
     system: tuple[str, str, str]
     installed: Mapping[str, str]
 
     def as_client_sees_it(self) -> Environment:
-        """Return it as the client reads one, with a private plugin."""
+        """Add a private plugin."""
         found = {key: Distribution(key, version, installer="pip", is_plugin=True) for key, version in self.installed.items()}
         found["my-secret-plugin"] = Distribution("my-secret-plugin", "1.0", is_plugin=True, is_local=True)
         return Environment(f"3.{self.minor}.4", "pypi", found)
@@ -76,15 +73,13 @@ class Installed:
 
 @dataclass(frozen=True)
 class User:
-    """A person: what they agreed to, and their environments."""
-
     number: int
     level: Level
     environments: Sequence[Installed]
 
 
 def users() -> list[User]:
-    """Return sample people; every sixth agreed to nothing."""
+    """Every sixth has no consent."""
     dice = random.Random(7)
     found = []
     for person in people_of(list(FINALS), 1, PEOPLE, python_at=lambda dice, _: str(dice.choice((9, 10, 11, 12, 13))), spread=0):
@@ -99,11 +94,11 @@ def users() -> list[User]:
 
 USERS = users()
 Checked = tuple[User, Installed, CheckResult, SendResult, SendResult]
-"""A user, one of their environments, what a check found there, and what became of the reports of two days."""
+"""User, environment, check result, and results of sending on two days."""
 
 
 def counted(values_of: Callable[[User, Installed], tuple[str, ...] | None], least: Level) -> dict[tuple[str, ...], int]:
-    """Return what must be public: people of ``least`` or above by their values, from ten on, as multiples of five."""
+    """Return the expected public counts by values."""
     people: dict[tuple[str, ...], set[int]] = defaultdict(set)
     for user in USERS:
         if user.level.includes(least):
@@ -135,7 +130,7 @@ def client_settings(server: Server, state: Path, now: datetime = DURING) -> Tele
 
 
 def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, CheckResult, SendResult, SendResult]]:
-    """Let a user live two days: answer the question, check for updates in each environment, use napari, and check again."""
+    """Live two days: consent, check, use napari, check again."""
     state_folder = folder / f"user-{user.number}"
     settings, next_day = (
         client_settings(server, state_folder),
@@ -163,7 +158,6 @@ def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, Check
 
 @pytest.fixture(scope="module")
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path, list[Checked]]]:
-    """A server on the small upstream, after all users have lived their day."""
     folder = tmp_path_factory.mktemp("loop")
     with (
         MadeUpstream().served() as upstream,
@@ -180,7 +174,6 @@ Loop = tuple[Server, Path, list[Checked]]
 
 
 def newest_fitting(name: str, python: str) -> str | None:
-    """Return what this Python can install of a made project, by a plain search."""
     project = next(project for project in PLUGINS if project.name.lower().replace(".", "-").replace("_", "-") == name)
     fitting = [
         Version(version)
@@ -228,7 +221,7 @@ def nothing_private_reached_the_server(loop: Loop) -> None:
     for path in [*files_in(folder / "data"), server.log]:
         written = path.read_bytes().replace(server.url.encode(), b"")
         assert b"my-secret-plugin" not in written, path.name
-        assert b"127.0.0.1" not in written, f"{path.name} holds no address of a caller"
+        assert b"127.0.0.1" not in written, f"{path.name} contains a caller's address"
     assert not any(b"0.5.0rc1" in path.read_bytes() for path in files_in(folder / "data" / "raw")), "no pre-release is named"
 
 
@@ -249,7 +242,7 @@ def the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None
     done = invoke("aggregation", "run", "--now", published_from(WEEK).isoformat()[:19], **data)
     assert done.exit_code == 0, done.stderr
     assert WEEK in done.stdout
-    wait_until(lambda: server.get("/api/stats/napari").json()["weeks"] == [WEEK])  # the service looks once a second
+    wait_until(lambda: server.get("/api/stats/napari").json()["weeks"] == [WEEK])  # the service checks once a second
 
     for plugin, finals in FINALS.items():
         by_python = counted(partial(python_with, plugin), Level.MIDDLE)
@@ -263,7 +256,7 @@ def the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None
 
 
 def total_people(server: Server) -> int:
-    """Return the total, which is lower by five if a table adds up to that: how often is tested elsewhere."""
+    """Return the total, which is lower by five if a table adds up to less."""
     (people,) = published(server, "/api/stats/napari").values()
     everybody = sum(user.level is not Level.NONE for user in USERS)
     assert people in {everybody // 5 * 5, everybody // 5 * 5 - 5}
@@ -307,7 +300,7 @@ def two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
 @pytest.mark.promise("every-text-is-public")
 @pytest.mark.promise("deleted-after-60-days")
 def test_the_whole_loop(loop: Loop) -> None:
-    """In one test, because each step goes on from what the one before it left."""
+    """One test, because each step builds on the previous."""
     every_user_is_told_what_their_own_python_can_install(loop)
     batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop)
     nothing_private_reached_the_server(loop)

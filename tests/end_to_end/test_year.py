@@ -1,4 +1,4 @@
-"""The simulated year in short: `make year` lives a whole one, with thousands of people."""
+"""Some weeks of the simulated year; `make year` runs all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.real_index]
 
 
 def test_some_weeks_of_a_year(tmp_path: Path) -> None:
-    """Every sitting is as the model says, public numbers are those of the model, nothing raw and no identifier is left."""
+    """No raw report or identifier is left."""
     replay = os.environ.get("NAPARI_INDEX_REPLAY")
     if replay is None:
         pytest.skip("needs the replay of the real plugin index: set NAPARI_INDEX_REPLAY to serve_upstream.py")

@@ -1,4 +1,4 @@
-"""A backup holds what must not be lost and no raw report, and a service that is started on it says the same."""
+"""A backup contains no raw report, and a service restored from it answers the same."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_clien
         await services.raw.put([report(person) for person in range(40)])
         await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
         await CertificateStore(services.aggregate.engine).add_key(new_key(data / "keys", NOW))
-        files = back_up(data, saved)  # while it runs
+        files = back_up(data, saved)  # while the service runs
         before = {path: (await client.get(path)).json() for path in PATHS}
     assert {path.name for path in files} >= {"aggregate.sqlite3", "index.snapshot"}
     identifiers = [report(person).identifier.encode() for person in range(40)]
     assert not [path for path in files if any(one in path.read_bytes() for one in identifiers)]
     assert not [path for path in saved.rglob("*") if "raw" in path.name]
-    assert all(path.stat().st_mode & 0o077 == 0 for path in files), "for nobody else on this machine"
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files), "only for the service's user"
     saved.rename(restored)
     async with make_client(data=restored, snapshot=False) as client:
         assert {path: (await client.get(path)).json() for path in PATHS} == before

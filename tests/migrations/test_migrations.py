@@ -1,4 +1,4 @@
-"""The migrations make what the models declare, and do not touch a newer store."""
+"""Migrations create what the models declare, and leave newer stores alone."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def test_the_migrations_make_what_the_models_declare(empty_urls: dict[Stor
 
 
 async def test_a_store_of_a_newer_version_is_left_alone(empty_urls: dict[Store, str]) -> None:
-    """Weeks of raw reports on SQLite have a version each: see aggregation/test_raw_store.py."""
+    """Each SQLite week of raw reports has its own version: see aggregation/test_raw_store.py."""
     store = Store.AGGREGATE if empty_urls[Store.RAW].startswith("sqlite") else Store.RAW
     await upgrade(store, empty_urls[store])
     engine = make_engine(empty_urls[store])

@@ -1,6 +1,4 @@
-"""Least privilege on PostgreSQL: what the web process and the scheduler may do in the raw store, and everything else that
-they try.
-"""
+"""Rights of the web process and the scheduler in the raw store on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ async def run(engine: AsyncEngine, statement: str) -> None:
 
 @pytest.fixture
 async def urls(postgresql_url: str) -> AsyncIterator[dict[str, str]]:
-    """URLs of a migrated raw store for its owner, the web process, and the scheduler: three new roles."""
+    """URLs of a migrated raw store for three new roles."""
     names = {kind: f"{kind}_{uuid.uuid4().hex[:10]}" for kind in ("owner", "web", "scheduler")}
     admin = make_engine(postgresql_url)
     database = sa.make_url(postgresql_url).database
@@ -49,7 +47,7 @@ async def urls(postgresql_url: str) -> AsyncIterator[dict[str, str]]:
         kind: sa.make_url(postgresql_url).set(username=name, password=PASSWORD).render_as_string(hide_password=False)
         for kind, name in names.items()
     }
-    # What a careless operator may have set up: every table that the owner makes is open to the web process.
+    # A careless operator may have opened all tables of the owner to the web process.
     owner = make_engine(made["owner"])
     await run(owner, f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {names['web']}")
     await run(owner, "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO PUBLIC")
@@ -114,7 +112,7 @@ async def test_the_web_process_is_denied_everything_else(urls: dict[str, str], s
 
 
 async def test_a_temporary_object_does_not_fool_the_owners_functions(urls: dict[str, str]) -> None:
-    """The classic attack on SECURITY DEFINER: a table or function of the caller's own, found first."""
+    """An attack on SECURITY DEFINER: the caller's own table or function is found first."""
     store = PostgresqlReports(urls["web"])
     await store.put([report(1)])
     await store.close()
@@ -153,7 +151,7 @@ async def test_a_purged_week_leaves_no_table_behind(urls: dict[str, str]) -> Non
 
 
 async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str]) -> None:
-    """Neither where a row lies nor by which transaction it came tells anything, and everything goes on."""
+    """Neither position nor transaction reveals a row's arrival."""
     web, scheduler, owner = (PostgresqlReports(urls[role]) for role in ("web", "scheduler", "owner"))
     for person in (9, 2, 7, 4, 1):
         await web.put([report(person)])

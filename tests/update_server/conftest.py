@@ -1,4 +1,4 @@
-"""An application in memory, on an index of the small upstream and SQLite stores, with a clock of its own."""
+"""An application in memory with a fixed clock."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MakeClient = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_starts() -> Iterator[None]:
-    """Leave out what only a process that serves for long needs: best compression, and a full round of garbage collection."""
+    """Skip strong compression and garbage collection."""
     with pytest.MonkeyPatch.context() as patch:
         best = representations._COMPRESS
         quick = {name: lambda text, _, compress=compress: compress(text, True) for name, compress in best.items()}
@@ -41,7 +41,7 @@ def _quick_starts() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def running_client(folder: Path, *, snapshot: bool = True, wait: bool = True, **changes: Any) -> AsyncIterator[Client]:
-    """Run an application on a data folder; ``changes`` are settings. ``snapshot=False``: with no index on disk."""
+    """``changes`` are settings. ``snapshot=False``: no index on disk."""
     if snapshot and not (folder / "index.snapshot").exists():
         write_snapshot(folder)
     options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
@@ -55,31 +55,28 @@ async def running_client(folder: Path, *, snapshot: bool = True, wait: bool = Tr
 
 @pytest.fixture
 def make_client(tmp_path: Path) -> MakeClient:
-    """Make a client of a running application, on a data folder of this test; see `running_client`."""
+    """See `running_client`."""
     return partial(running_client, tmp_path / "data")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
-    """A client of one application for all tests of a module, which only read. They need ``asyncio(loop_scope="module")``."""
+    """For read-only tests with ``asyncio(loop_scope="module")``."""
     async with running_client(tmp_path_factory.mktemp("shared") / "data") as made:
         yield made
 
 
 @pytest.fixture
 async def client(make_client: MakeClient) -> AsyncIterator[Client]:
-    """A client of an application with default settings."""
     async with make_client() as made:
         yield made
 
 
 def services_of(client: Client) -> Services:
-    """Return the services behind a client."""
     services = client.app.state.services
     assert isinstance(services, Services)
     return services
 
 
 def without_raw_store() -> AggregationSettings:
-    """Return settings of a process that must not reach the raw store."""
     return AggregationSettings(raw_url="")

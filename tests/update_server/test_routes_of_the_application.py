@@ -1,4 +1,4 @@
-"""Which addresses there are: a framework adds some by default, and none may appear that no one asked for."""
+"""All routes of the application: a framework may add some by default."""
 
 from __future__ import annotations
 

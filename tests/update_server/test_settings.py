@@ -74,7 +74,7 @@ def test_every_setting_is_described_and_the_page_is_that_of_the_program() -> Non
     assert all(item.meaning for item in items)
     assert {"UPDATE_SERVER_HOST", "AGGREGATION_RAW_URL", "AGGREGATION_AGGREGATE_OWNER_URL"} <= {item.name for item in items}
     written = (ROOT / "docs" / "settings.md").read_text("utf-8")
-    assert written == page(), "make docs writes it anew"
+    assert written == page(), "run make docs"
     assert "UPDATE_SERVER_PORT" in runner.invoke(app, ["settings", "--json"]).output
 
 

@@ -1,7 +1,6 @@
-"""Everything that is public, together: no count of people below ten or off a multiple of five, and no trace of a hidden one.
+"""All public output: counts of people are multiples of five from ten on, and hidden counts leave no trace.
 
-Two populations are published: in the second, everything that fewer than ten people of the first had is not there at all. What
-anybody can see of the two must be the same, byte for byte.
+A second population lacks what fewer than ten people have; its public output must be identical.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ Seen = dict[str, str | bytes]
 
 
 def population(*, with_hidden: bool) -> Iterator[Report]:
-    """Two weeks of people. Up to nine of them have another environment, in which everything is rare."""
+    """Up to nine people have another environment, in which everything is rare."""
     layer = {"layer": "tracks", "size_category": "HUGE", "ndim": 5, "class": "Odd", "dtype": "float16", "count": 1000}
     rare: dict[str, Any] = {
         "napari_version": "0.7.9",
@@ -52,14 +51,14 @@ def population(*, with_hidden: bool) -> Iterator[Report]:
         "data_size_info": [layer],
         "first_report": True,
     }
-    if with_hidden:  # a week in which so few took part that nobody may know of it
+    if with_hidden:  # a week of so few people that it must stay unknown
         yield from (report(person, week=next_week(SECOND)) for person in range(9))
     for week, people in PEOPLE.items():
         for person in range(people):
             python = "3.11" if person % 3 else "3.12"
             yield report(person, week=week, python_version=python, level="full" if person % 2 else "middle")
             if with_hidden and person < (9 if week == WEEK else 4):
-                # of the same level as the other: else the number of people who send that much would rise
+                # another level would raise the number of people who send that much
                 mine = {
                     name: value for name, value in rare.items() if person % 2 or name not in ("command_usage", "data_size_info")
                 }
@@ -67,7 +66,7 @@ def population(*, with_hidden: bool) -> Iterator[Report]:
 
 
 async def everything(folder: Path, key_folder: Path, key: SigningKey, *, with_hidden: bool) -> Seen:
-    """Publish a population, and return all that anybody can see of it, by where it is seen."""
+    """Return the public output of a population, by place."""
     seen: Seen = {}
     async with running_client(folder / "data") as client:
         services = services_of(client)
@@ -97,7 +96,7 @@ async def everything(folder: Path, key_folder: Path, key: SigningKey, *, with_hi
 
 
 async def _paths(client: Client) -> list[str]:
-    """Every address that shows numbers, or might: all pages, all entries, all plugins of the index, each with all its `by`."""
+    """Return all addresses that may show numbers."""
     names = sorted((await client.get("/api/plugins")).json())
     paths = ["/", "/dashboard", "/plugins", "/pythons", "/privacy", "/api/stats", "/api/retractions", "/api/telemetry/levels"]
     paths += ["/.well-known/jwks.json", *(f"/plugins/{name}" for name in names)]
@@ -116,7 +115,7 @@ async def _paths(client: Client) -> list[str]:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen]:
-    """Return all public output for both populations, with the same key and certificate numbers."""
+    """Both populations get the same key and certificate numbers."""
     found = []
     key_folder = tmp_path_factory.mktemp("keys")
     key = new_key(key_folder, NOW)
@@ -146,12 +145,12 @@ def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_five(both
     answers = ("/api/stats/napari", "/api/stats/plugins/affinder/badge")
     files = ("export csv", "export json", "certificate", "/certificates/")
     kinds = (*pages, *answers, *files)
-    for kind in kinds:  # the check would pass on nothing, too
+    for kind in kinds:  # the check would pass on empty output, too
         assert any(place.startswith(kind) and numbers for place, numbers in counts.items()), kind
 
 
 def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, Seen]) -> None:
-    """The index names plugins, and the lists name values, whoever has them."""
+    """The index and the allow-lists name them always."""
     for place, content in both[0].items():
         text = content if isinstance(content, str) else content.decode("latin-1")
         if "/stats/" in place and place.endswith("format=csv"):
@@ -163,7 +162,7 @@ def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, See
 
 
 def test_how_many_reports_there_were_is_nowhere(both: tuple[Seen, Seen]) -> None:
-    """Run records are the operator's alone: reports read, left out, and how long it took."""
+    """Run records are only for the operator."""
     for place, content in both[0].items():
         text = content if isinstance(content, str) else content.decode("latin-1")
         for word in ("left_out", "duration_s", "catalogue_hash", "code_version", "reports_read"):
@@ -173,7 +172,7 @@ def test_how_many_reports_there_were_is_nowhere(both: tuple[Seen, Seen]) -> None
 
 
 def _only_known_numbers(value: Any, place: str, name: str = "") -> None:
-    """Fail where JSON has a number that is neither a threshold nor a count of people."""
+    """Fail on a JSON number that is neither a threshold nor a count of people."""
     if isinstance(value, dict):
         for key, item in value.items():
             _only_known_numbers(item, place, key)
@@ -185,7 +184,7 @@ def _only_known_numbers(value: Any, place: str, name: str = "") -> None:
 
 
 class _Figures(HTMLParser):
-    """The numbers that a page shows: cells and figures that hold nothing but a number."""
+    """Cells and figures that contain only a number."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -212,7 +211,6 @@ class _Figures(HTMLParser):
 
 
 def _counts(place: str, content: str | bytes) -> Iterator[int]:
-    """All counts of people that a place shows."""
     text = content if isinstance(content, str) else content.decode("latin-1")
     if place.endswith("/badge"):
         yield from (int(number) for number in re.findall(r'"message":"([0-9]+)\+"', text))
@@ -249,7 +247,7 @@ def _payload(token: str) -> Any:
 
 
 def test_every_entry_has_something_hidden_in_the_population() -> None:
-    """Else the comparison would show little."""
+    """Otherwise the comparison would prove little."""
     from tests.support.reports import recounted
 
     reports = [one for one in population(with_hidden=True) if one.week == WEEK]

@@ -1,8 +1,7 @@
-"""Answers for one Python and one napari, for clients that do not pick from the table: each is made once per index.
+"""Answers for one Python and one napari, for clients that do not read the table.
 
-Plugins treat most versions of Python and napari alike, so the number of different answers is bounded by the index, whatever
-clients ask. The class of a question is found before its answer is made. A ready answer waits for nothing; the others are made
-one at a time, in a thread, and waiting for that is bounded.
+Most versions are equivalent to the plugins, so requests map to few classes. Each answer is made once per index, one at a time
+in a thread, with a timeout.
 """
 
 import asyncio
@@ -27,10 +26,9 @@ from update_server.problems import Problem
 from update_server.representations import Body
 
 MAX_BYTES = 64 * 2**20
-"""Bytes of the answers that are kept, all encodings together."""
+"""All encodings together."""
 
 MAX_PENDING = 32
-"""Different answers that may wait to be made."""
 
 WAIT_TIMEOUT_S = 10
 RETRY_AFTER_S = 10
@@ -41,9 +39,9 @@ _USER_AGENT = re.compile(r"\bnapari/([0-9][0-9A-Za-z.!]*)\S*.*?\bCPython/(3\.[0-
 
 
 class PackageUpdate(Struct, frozen=True, omit_defaults=True):
-    """The answer about one package for one Python and channel; the fields are those of `table.Choice`."""
+    """The answer for one package; fields as in `table.Choice`."""
 
-    latest: str | None = field()  # always there, null where nothing fits
+    latest: str | None = field()  # always present, null if nothing fits
     newest: str | None = None
     newest_requires_python: str | None = None
     newest_requires_napari: str | None = None
@@ -55,7 +53,7 @@ class PackageUpdate(Struct, frozen=True, omit_defaults=True):
 
 
 def package_update(package: TablePackage, python: str, napari: str | None) -> PackageUpdate:
-    """Return what the table says about a package for one Python and napari; the arguments are those of `table.pick`."""
+    """Arguments as for `table.pick`."""
     choice = choose(package, python, napari)
     return PackageUpdate(
         choice.latest,
@@ -71,8 +69,6 @@ def package_update(package: TablePackage, python: str, napari: str | None) -> Pa
 
 
 class Updates(Struct, frozen=True):
-    """The answer of ``GET /api/updates?python=…``: every package of the index."""
-
     schema_version: int
     python: str
     channel: str
@@ -82,7 +78,7 @@ class Updates(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """Which answer is wanted: for a Python and a napari (a PEP 440 version), None where they do not matter."""
+    """``python``, ``napari`` (PEP 440): None if irrelevant."""
 
     kind: Kind
     python: PythonVersion | None = None
@@ -92,10 +88,7 @@ class Question(Struct, frozen=True):
 
 @lru_cache(maxsize=256)
 def versions_of_user_agent(user_agent: str) -> tuple[PythonVersion, str] | None:
-    """Return the Python and the napari of a napari: ``napari/0.6.1 runtime/python CPython/3.11.4 Linux/6.1``.
-
-    A development version of napari counts as the release that it will be.
-    """
+    """Parse ``napari/0.6.1 runtime/python CPython/3.11.4 Linux/6.1``; a development version counts as its release."""
     match = _USER_AGENT.search(user_agent[:512])
     try:
         return (PythonVersion.parse(match[2]), Version(match[1]).base_version) if match else None
@@ -104,8 +97,6 @@ def versions_of_user_agent(user_agent: str) -> tuple[PythonVersion, str] | None:
 
 
 class Answers:
-    """The answers of one index."""
-
     def __init__(self, index: Index, tables: Tables) -> None:
         self._index = index
         self._tables = tables
@@ -125,9 +116,9 @@ class Answers:
         self._pending: dict[tuple[object, ...], asyncio.Task[Body]] = {}
 
     async def get(self, question: Question) -> Body:
-        """Return the answer. Raises Problem 503 where too many wait for answers, or where the index lacks the channel."""
+        """Raises Problem 503 if too many are pending, or the channel is missing."""
         if question.channel not in self._tables.tables:
-            raise Problem(503, f"The index does not hold {question.channel} yet. Try again later.", retry_after=60)
+            raise Problem(503, f"The index has no data on {question.channel} yet. Try again later.", retry_after=60)
         key = self.key(question)
         if (body := self._ready.get(key)) is not None:
             return body
@@ -150,7 +141,7 @@ class Answers:
             del self._pending[key]
 
     def key(self, question: Question) -> tuple[object, ...]:
-        """Return the class of a question: questions of the same class have the same answer."""
+        """Questions with the same key have the same answer."""
         python, napari = question.python, question.napari
         return (
             question.kind,
@@ -160,7 +151,7 @@ class Answers:
         )
 
     def make(self, question: Question) -> Body:
-        """Return the answer with its encodings. Takes a fraction of a second: call it in a thread."""
+        """Takes a fraction of a second: call it in a thread."""
         if question.kind == "updates":
             content: Any = self._updates(question)
         elif question.kind == "plugins":
@@ -186,7 +177,7 @@ class Answers:
         return {name: version for name, version in found.items() if version is not None}
 
     def _summaries(self, question: Question) -> list[dict[str, Any]]:
-        """The summaries with ``version``, ``pypi_versions`` and ``conda_versions`` cut to what fits."""
+        """Limit versions in the summaries to those that fit."""
         on_pypi, on_conda = (self._tables.compatibility.get(channel, {}) for channel in ("pypi", "conda-forge"))
         python, napari = question.python, question.napari
         text = self._index.documents["/api/extended_summary"].text()
@@ -208,7 +199,7 @@ VARY = "accept-encoding, user-agent"
 
 
 def _busy() -> Problem:
-    return Problem(503, "Too many different answers are being made right now. Try again soon.", retry_after=RETRY_AFTER_S)
+    return Problem(503, "The server is busy. Try again in a few seconds.", retry_after=RETRY_AFTER_S)
 
 
 def _normal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The commands ``update-server index build`` and ``update-server index seed``."""
+"""The commands ``update-server index build`` and ``seed``."""
 
 import asyncio
 import os
@@ -20,34 +20,34 @@ from update_server.settings import Settings
 from update_server.terminal import console, errors, read_settings
 
 MAX_REASONS = 20
-"""Stale projects that are named."""
+"""Stale projects to print."""
 
-index_app = typer.Typer(help="Build things from the plugin index.", no_args_is_help=True)
+index_app = typer.Typer(help="Build the plugin index.", no_args_is_help=True)
 
-Upstream = Annotated[str | None, typer.Option("--upstream", help="One base URL of every upstream service.")]
+Upstream = Annotated[str | None, typer.Option("--upstream", help="Base URL of all upstream services.")]
 
 
 @index_app.command("build")
 def build_folder(
-    directory: Annotated[Path, typer.Argument(help="Folder to write, made where it is missing.")],
+    directory: Annotated[Path, typer.Argument(help="Folder to write; created if missing.")],
     previous: Annotated[
         str | None,
         typer.Option(
             "--previous",
-            help="Folder or URL of an earlier build, used where an upstream fails. Default: the folder itself.",
+            help="Folder or URL of an earlier build, in case an upstream fails. Default: the folder itself.",
         ),
     ] = None,
     takes_reports: Annotated[
-        bool, typer.Option("--takes-reports", help="Say that a service at the same address accepts usage reports.")
+        bool, typer.Option("--takes-reports", help="State that a service at this address accepts usage reports.")
     ] = False,
     notices: Annotated[
         Path | None, typer.Option("--notices", help="YAML file of notices about releases and plugins, for the update tables.")
     ] = None,
     upstream: Upstream = None,
 ) -> None:
-    """Write the whole index as static files, for any web server: no database and no running service is needed.
+    """Write the index as static files for any web server, without a database or running service.
 
-    Exits with 1 where a part is stale, with the reasons; the last good entries are written all the same.
+    Exits with 1 and the reasons if a part is stale; the last good entries are still written.
     """
     settings = _settings(upstream)
     try:
@@ -56,7 +56,7 @@ def build_folder(
         errors.print(f"[red]Nothing was written: {error}[/red]")
         raise typer.Exit(1) from error
     if earlier is None and previous:
-        errors.print(f"[yellow]{previous} has no earlier index that can be used: this is a first build.[/yellow]")
+        errors.print(f"[yellow]{previous} has no usable index: everything is read again.[/yellow]")
     reasons: list[str] = []
     try:
         with shown_progress() as progress:
@@ -86,7 +86,7 @@ def build_folder(
     reasons += [f"{name}: a notice names it, but the index doesn't list it" for name in unlisted]
     reasons += [f"{key}: {entry.error}" for key, entry in sorted(index.stale.items())]
     if reasons:
-        errors.print(f"[yellow]Faults, for which the last good entries were kept ({len(reasons)}):[/yellow]")
+        errors.print(f"[yellow]Faults; the last good entries were kept ({len(reasons)}):[/yellow]")
         for line in reasons[:MAX_REASONS]:
             errors.print(f"  {line}", markup=False, highlight=False)
         if len(reasons) > MAX_REASONS:
@@ -99,7 +99,7 @@ def make_seed(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("update_server/index/seed.json.xz"),
     upstream: Upstream = None,
 ) -> None:
-    """Make the seed index from an upstream: the bare facts that a service has before its first refresh."""
+    """Make the seed index, which a service uses before its first refresh."""
     settings = _settings(upstream)
     try:
         with shown_progress() as progress:

@@ -1,8 +1,7 @@
-"""For which Pythons and naparis is a release?
+"""Which Pythons and naparis can install a release?
 
-pip and conda answer this for one environment while they resolve. Here it is answered for all environments at once: each
-release of a package becomes a `Candidate` with the sets of Pythons that can install it, and `rows_of` keeps those candidates
-that are the answer for somebody. The references are pip (what ``pip install NAME`` takes on that Python) and conda's solver.
+pip and conda's solver answer this for one environment, and are the references. Here each release becomes a `Candidate` with
+sets of Pythons; `rows_of` keeps those that are the answer for some environment.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,14 +30,13 @@ CPYTHON = {
     "platform_version": "",
     "extra": "",
 }
-"""The other markers, so that no answer depends on the machine that makes it."""
+"""Fixed, so that answers do not depend on this machine."""
 
 Requires = tuple[tuple[str, str], ...]
-"""Specifiers by the name of another package."""
 
 
 class Alternative(Struct, frozen=True):
-    """What a release requires of napari and of other packages, on a set of Pythons."""
+    """What a release requires on a set of Pythons."""
 
     pythons: int
     requires_napari: str = ""
@@ -46,7 +44,7 @@ class Alternative(Struct, frozen=True):
 
 
 class Candidate(Struct, frozen=True):
-    """A release that may be an answer. ``texts``: published specifiers by the set of Pythons that they admit."""
+    """``texts``: published specifiers by the set of Pythons that they admit."""
 
     version: str
     is_prerelease: bool
@@ -55,14 +53,13 @@ class Candidate(Struct, frozen=True):
 
     @property
     def pythons(self) -> int:
-        """The Pythons that can install it, beside some napari."""
+        """Pythons that can install it, ignoring napari."""
         found = 0
         for alternative in self.alternatives:
             found |= alternative.pythons
         return found
 
     def fits(self, python: int, napari: str | None) -> bool:
-        """Whether a Python (the set with its point) can install it beside a napari."""
         return any(
             alternative.pythons & python and (napari is None or admits(alternative.requires_napari, napari))
             for alternative in self.alternatives
@@ -70,17 +67,17 @@ class Candidate(Struct, frozen=True):
 
 
 class Compatibility(Struct, frozen=True):
-    """Everything that decides about one package on one channel. ``candidates``: the newest first."""
+    """One package on one channel. ``candidates``: newest first."""
 
     domain: PythonDomain
     candidates: tuple[Candidate, ...]
 
     def fitting(self, python: PythonVersion | None, napari: str | None = None) -> list[str]:
-        """Return the versions that fit, the newest first. None stands for any Python, and for any napari."""
+        """Newest first; None stands for any Python or napari."""
         return [candidate.version for candidate in self.candidates if candidate.fits(self._point(python), napari)]
 
     def best(self, python: PythonVersion | None, napari: str | None = None) -> str | None:
-        """Return the version that an installation takes. The arguments are those of `fitting`."""
+        """The version that an installation takes."""
         point = self._point(python)
         on_python = [candidate for candidate in self.candidates if candidate.pythons & point]
         finals = [candidate for candidate in on_python if not candidate.is_prerelease]
@@ -91,10 +88,10 @@ class Compatibility(Struct, frozen=True):
 
 
 def rows_of(compatibility: Compatibility, naparis: Sequence[str], *, all_finals: bool = False) -> list[Row]:
-    """Return the rows of a package: the releases that are the answer for some Python and some napari.
+    """Return the releases that are the answer for some Python and napari (or no napari).
 
-    ``naparis``: the published ones; "no napari" counts as one more. ``all_finals``: keep every final release, as the plan needs
-    of napari itself. A pre-release counts only for Pythons that no final release fits (PEP 440, "Handling of pre-releases").
+    ``all_finals``: keep every final release, because update plans need those of napari. Pre-releases count only for Pythons
+    without a fitting final (PEP 440).
     """
     domain, candidates = compatibility.domain, compatibility.candidates
     unanswered = [domain.all] * (len(naparis) + 1)
@@ -103,7 +100,7 @@ def rows_of(compatibility: Compatibility, naparis: Sequence[str], *, all_finals:
         if not candidate.is_prerelease:
             without_final &= ~candidate.pythons
     rows = []
-    for candidate in sorted(candidates, key=lambda one: one.is_prerelease):  # stable: the newest stay first
+    for candidate in sorted(candidates, key=lambda one: one.is_prerelease):  # stable sort: newest first
         for alternative in candidate.alternatives:
             pythons = alternative.pythons & (without_final if candidate.is_prerelease else domain.all)
             admitting = [0, *(number for number, one in enumerate(naparis, 1) if admits(alternative.requires_napari, one))]
@@ -118,10 +115,10 @@ def rows_of(compatibility: Compatibility, naparis: Sequence[str], *, all_finals:
 
 
 def merged(alternatives: Iterable[Alternative]) -> tuple[Alternative, ...]:
-    """Return the alternatives that a release offers (its files, or its platforms), as few as say the same.
+    """Merge the alternatives of a release (its files or platforms).
 
-    What only some alternatives with the same requirement on napari require of others is not required. On a Python where an
-    alternative admits every napari, no other counts.
+    A requirement on another package stays only if all alternatives with the same napari requirement have it. Where one
+    alternative admits every napari, the others are ignored.
     """
     given = [one for one in alternatives if one.pythons]
     found: dict[tuple[str, Requires], int] = {}
@@ -137,10 +134,7 @@ def merged(alternatives: Iterable[Alternative]) -> tuple[Alternative, ...]:
 
 
 def pypi_compatibility(package: Package, last_minor: int, names: frozenset[str]) -> Compatibility:
-    """Return what decides about a package on PyPI.
-
-    ``last_minor``: of the Pythons that are asked about; ``names``: the packages of the table, on which requirements are told.
-    """
+    """Requirements on packages outside ``names`` are ignored."""
     texts = {file.requires_python for release in package.releases for file in release.files if file.requires_python}
     markers = {text.partition(";")[2] for release in package.releases for text in release.requires or ()}
     domain = PythonDomain(texts | markers, last_minor)
@@ -149,7 +143,7 @@ def pypi_compatibility(package: Package, last_minor: int, names: frozenset[str])
 
 
 def candidate_of(release: Release, domain: PythonDomain, names: frozenset[str]) -> Candidate | None:
-    """Return a release as a candidate, or None where every file is yanked, or there is none."""
+    """Return None if no file is installable."""
     files = installable_files(release)
     if not files:
         return None
@@ -163,12 +157,11 @@ def candidate_of(release: Release, domain: PythonDomain, names: frozenset[str]) 
 
 
 def installable_files(release: Release) -> list[File]:
-    """Return the files that pip takes: those that are not yanked."""
     return [file for file in release.files if file.yanked is None]
 
 
 def yanked_releases(releases: Iterable[Release]) -> dict[str, str]:
-    """Return the releases of which every file is yanked, with the first reason given."""
+    """Return fully yanked releases with the first reason given."""
     return {
         release.version: next(filter(None, (file.yanked for file in release.files)), "")
         for release in releases
@@ -177,7 +170,6 @@ def yanked_releases(releases: Iterable[Release]) -> dict[str, str]:
 
 
 def _alternatives(release: Release, pythons: int, domain: PythonDomain, names: frozenset[str]) -> tuple[Alternative, ...]:
-    """What a release requires on each of the Pythons that can install it."""
     requirements = [one for text in release.requires or () if (one := parsed_requirement(text)) and one[0] in names]
     if not any(requirement.marker for _, requirement in requirements):
         return (_combined(pythons, requirements),) if pythons else ()
@@ -190,7 +182,6 @@ def _alternatives(release: Release, pythons: int, domain: PythonDomain, names: f
 
 
 def _combined(pythons: int, requirements: Iterable[tuple[str, Requirement]]) -> Alternative:
-    """All requirements of a release together, by package."""
     specifiers: dict[str, list[str]] = {}
     for name, requirement in requirements:
         specifiers.setdefault(name, []).append(str(requirement.specifier))
@@ -200,7 +191,7 @@ def _combined(pythons: int, requirements: Iterable[tuple[str, Requirement]]) -> 
 
 @lru_cache(maxsize=65536)
 def parsed_requirement(text: str) -> tuple[str, Requirement] | None:
-    """Return a requirement with the normalized name, or None where it cannot be read or does not name a version."""
+    """Return None if it is unreadable or names no version."""
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
@@ -215,12 +206,12 @@ def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str
     environment |= {"python_full_version": python.full, "implementation_version": python.full}
     try:
         return requirement.marker.evaluate(environment)
-    except (UndefinedComparison, UndefinedEnvironmentName, ValueError):  # a marker without meaning never applies
+    except (UndefinedComparison, UndefinedEnvironmentName, ValueError):  # an invalid marker never applies
         return False
 
 
 def applies_somewhere(text: str, minors: Iterable[int]) -> bool:
-    """Whether a requirement applies without an extra on any platform and Python."""
+    """Whether a requirement applies without an extra on some platform and Python."""
     parsed = parsed_requirement(text)
     named = {version for python in named_pythons(text.partition(";")[2]) for version in (python, python.next_patch)}
     pythons = {*map(PythonVersion, minors), *named}

@@ -1,7 +1,7 @@
-"""What conda-forge's package files require, in conda's own match language and version order.
+"""Compatibility on conda-forge, by conda's match specifications and version order (py-rattler's).
 
-A package on conda-forge is built for certain Pythons whatever its Requires-Python says, so that channel has answers of its own.
-Matching and ordering are py-rattler's, the library behind pixi and mamba. What comes out are PEP 440 specifiers, as for PyPI.
+conda-forge builds for certain Pythons regardless of Requires-Python, so this channel has its own answers, as PEP 440
+specifiers.
 """
 
 import re
@@ -19,7 +19,7 @@ from update_server.index.model import CondaFile, CondaPackage
 from update_server.index.pythons import PythonDomain, PythonVersion
 
 OF_PYTHON = ("python", "python_abi", "cpython", "_python_abi3_support")
-"""Packages whose match specifications decide for which Pythons a file is (conda/ceps#86 for the last two)."""
+"""Dependencies that decide about Pythons (the last two: conda/ceps#86)."""
 
 BROKEN = "marked as broken on conda-forge"
 
@@ -27,27 +27,22 @@ _NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]{0,127}\Z")
 
 
 def is_package_name(text: str) -> bool:
-    """Whether a text is a name that a conda package can have."""
     return _NAME.match(text) is not None
 
 
 def name_of(specification: str) -> str:
-    """Return the package that a match specification is about: ``python`` for ``python >=3.9``."""
+    """Return the package name: ``python`` for ``python >=3.9``."""
     return re.split(r"[\s<>=!~\[]", specification.strip(), maxsplit=1)[0].rpartition("::")[2].lower()
 
 
 def conda_compatibility(
     on_conda: CondaPackage, last_minor: int, naparis: Sequence[str], names: Mapping[str, str]
 ) -> Compatibility:
-    """Return what decides about a package on conda-forge.
-
-    ``last_minor``: of the Pythons that are asked about; ``naparis``: the published ones; ``names``: normalized names of the
-    table's packages by their names on conda-forge.
-    """
+    """``names``: normalized names of the table's packages by conda-forge name."""
     texts = {text for file in on_conda.files for text in (*file.depends, *file.constrains) if name_of(text) in OF_PYTHON}
     domain = PythonDomain(texts, last_minor)
     candidates = tuple(
-        # Conda has no rule about pre-releases: the channel's main label holds what its solver may take.
+        # Conda has no pre-release rule: its solver takes anything with the main label.
         Candidate(version, False, merged(_alternative(file, domain, naparis, names) for file in sound))
         for version, files in by_version(on_conda.files)
         if (sound := [file for file in files if not file.broken])
@@ -56,12 +51,12 @@ def conda_compatibility(
 
 
 def broken_releases(on_conda: CondaPackage) -> dict[str, str]:
-    """Return the versions of which every file is marked as broken, with that as the reason."""
+    """Return the versions of which every file is broken."""
     return {version: BROKEN for version, files in by_version(on_conda.files) if all(file.broken for file in files)}
 
 
 def by_version(files: Sequence[CondaFile]) -> list[tuple[str, list[CondaFile]]]:
-    """Return the files of each version, the newest first; those whose version conda cannot read are left out."""
+    """Newest first, without versions that conda cannot read."""
     readable = [(parsed, file) for file in files if (parsed := _parsed(file.version)) is not None]
     readable.sort(key=lambda pair: pair[0], reverse=True)
     return [(version, [file for _, file in group]) for version, group in groupby(readable, lambda pair: pair[1].version)]
@@ -94,7 +89,7 @@ def _admitted(text: str, domain: PythonDomain) -> int:
 
 @lru_cache(maxsize=65536)
 def _admits_python(text: str, python: PythonVersion) -> bool:
-    """Whether a match specification admits a Python. One that cannot be read admits everything."""
+    """An unreadable specification admits everything."""
     specification = _match_spec(text)
     return specification is None or any(specification.matches(record) for record in _records(name_of(text), python))
 
@@ -109,7 +104,7 @@ def _match_spec(text: str) -> MatchSpec | None:
 
 @lru_cache(maxsize=4096)
 def _records(name: str, python: PythonVersion) -> list[PackageRecord]:
-    """The packages of that name that CPython with the GIL brings or admits, as conda-forge names its builds."""
+    """The packages of that name for CPython with the GIL, as conda-forge names its builds."""
     minor, full = python.minor, python.full
     if name == "python_abi":
         return [_record(name, python.feature_release, f"0_cp3{minor}" + ("m" if minor < 8 else ""))]
@@ -126,7 +121,7 @@ def _record(name: str, version: str, build: str) -> PackageRecord:
 
 @lru_cache(maxsize=65536)
 def admits_napari(text: str, napari: str) -> bool:
-    """Whether a match specification on napari admits a version. One that cannot be read excludes nothing."""
+    """An unreadable specification admits everything."""
     specification = _match_spec(text)
     try:
         return specification is None or bool(specification.matches(_record("napari", napari, "pyhd8ed1ab_0")))
@@ -136,7 +131,7 @@ def admits_napari(text: str, napari: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def napari_specifier(text: str, naparis: tuple[str, ...]) -> str:
-    """Return a match specification on napari as a PEP 440 specifier that admits the same of the published ``naparis``."""
+    """Return a PEP 440 specifier that admits the same of the published ``naparis``."""
     admitted = {napari for napari in naparis if admits_napari(text, napari)}
     translated = as_specifier(text)
     if translated is not None and {napari for napari in naparis if admits(translated, napari)} == admitted:
@@ -156,10 +151,7 @@ _CLAUSE = re.compile(r"(==|!=|>=|<=|>|<|~=|=)?([0-9][0-9A-Za-z.!+]*?)(\.?\*)?\Z"
 
 
 def as_specifier(text: str) -> str | None:
-    """Return the version part of a match specification as a PEP 440 specifier: ``==0.7.*`` for ``napari 0.7.*``.
-
-    "" where it does not name a version, None where it cannot be said in PEP 440.
-    """
+    """Convert ``napari 0.7.*`` to ``==0.7.*``; "" without a version, None if PEP 440 cannot express it."""
     rest = re.sub(r"^[^\s<>=!~\[]+", "", text.strip()).strip()
     version = re.sub(r"([<>=!~,])\s+", r"\1", rest).partition(" ")[0]
     clauses = []

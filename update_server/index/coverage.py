@@ -1,4 +1,4 @@
-"""Which Pythons does a package support, and how many packages support a Python? This decides when one can be dropped. Pure."""
+"""Which Pythons do packages support, and how many packages support a Python? Pure."""
 
 import csv
 import io
@@ -17,9 +17,8 @@ MONTHS_SHOWN = 36
 
 
 class ReleaseSupport(Struct, frozen=True):
-    """One release and the Pythons that can install it, such as ``3.10 to 3.13``; empty for none.
-
-    ``requires_napari``: specifiers, one of which must be met; empty if any napari fits, None if the metadata was never read.
+    """``pythons``: such as ``3.10 to 3.13``. ``requires_napari``: alternatives, empty for any; None if the metadata was never
+    read.
     """
 
     version: str
@@ -31,7 +30,7 @@ class ReleaseSupport(Struct, frozen=True):
 
 
 class PythonSupport(Struct, frozen=True):
-    """A Python (``"3.11"``) and the names of the packages by what it can install of them."""
+    """Packages by what a Python (``"3.11"``) can install."""
 
     python: str
     newest: tuple[str, ...]
@@ -40,7 +39,7 @@ class PythonSupport(Struct, frozen=True):
 
 
 class MonthSupport(Struct, frozen=True):
-    """For how many packages the newest final release of that day fitted each Python. ``fits``: in the order of the Pythons."""
+    """``fits``: number of packages whose newest final fitted, by Python."""
 
     day: str
     packages: int
@@ -60,7 +59,6 @@ class Coverage(Struct, frozen=True):
 
 
 def coverage_of(facts: Facts, tables: Tables) -> Coverage:
-    """Return what the plugins of an index support, napari itself left out."""
     listed = [package for package in facts.packages if package.key != "napari"]
     pythons = shown_pythons(tables)
     on_pypi = tables.compatibility["pypi"]
@@ -74,13 +72,11 @@ def coverage_of(facts: Facts, tables: Tables) -> Coverage:
 
 
 def supports_table(coverage: Coverage) -> str:
-    """Return how many packages each Python supports, as CSV."""
     rows = [(one.python, len(one.newest), len(one.older), len(one.nothing)) for one in coverage.supports]
     return _csv(["python", "newest_fits", "only_older_fits", "nothing_fits"], rows)
 
 
 def months_table(coverage: Coverage) -> str:
-    """Return how many packages' newest release fitted each Python, by month, as CSV."""
     return _csv(["day", "packages", *coverage.pythons], [(one.day, one.packages, *one.fits) for one in coverage.months])
 
 
@@ -93,12 +89,12 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
 
 
 def shown_pythons(tables: Tables) -> list[str]:
-    """Return the Pythons worth showing: from 3.8 to the newest that any release names."""
+    """Return 3.8 to the newest Python that any release names."""
     return [f"3.{minor}" for minor in range(OLDEST_MINOR, tables.last_minor - MINORS_AHEAD + 1)]
 
 
 def release_support(package: Package, compatibility: Compatibility, pythons: Sequence[str]) -> list[ReleaseSupport]:
-    """Return every release with files, the newest first."""
+    """Return every release with files, newest first."""
     candidates = {candidate.version: candidate for candidate in compatibility.candidates}
     yanked = yanked_releases(package.releases)
     return [
@@ -116,7 +112,7 @@ def release_support(package: Package, compatibility: Compatibility, pythons: Seq
 
 
 def newest_pythons(compatibility: Compatibility, pythons: Sequence[str]) -> str:
-    """Return which of the Pythons the newest final release fits, such as ``3.10 to 3.13``; empty for none."""
+    """Such as ``3.10 to 3.13``, for the newest final release."""
     finals = [one for one in compatibility.candidates if not one.is_prerelease] or list(compatibility.candidates)
     return _range(compatibility, finals[0] if finals else None, pythons)
 
@@ -132,13 +128,12 @@ def _range(compatibility: Compatibility, candidate: Candidate | None, pythons: S
 
 
 def _naparis(candidate: Candidate) -> tuple[str, ...]:
-    """What a release requires of napari, by its alternatives; nothing if one of them requires nothing."""
+    """Return alternative requirements on napari, empty if any fits."""
     found = tuple(dict.fromkeys(str(one.requires_napari or "") for one in candidate.alternatives))
     return () if "" in found else found
 
 
 def _supports(python: str, packages: Sequence[Package], on_pypi: Mapping[str, Compatibility]) -> PythonSupport:
-    """Which packages a Python can install, and whether that is their newest release."""
     names: tuple[list[str], list[str], list[str]] = ([], [], [])
     newest, older, nothing = names
     for package in packages:
@@ -157,10 +152,7 @@ def _supports(python: str, packages: Sequence[Package], on_pypi: Mapping[str, Co
 def _by_month(
     packages: Sequence[Package], on_pypi: Mapping[str, Compatibility], pythons: Sequence[str], until: date
 ) -> list[MonthSupport]:
-    """How many packages' newest final release fitted each Python on the first of each month up to ``until``.
-
-    Releases whose day is not known are left out. Yanked ones are left out from the start: PyPI does not say when it was.
-    """
+    """Ignore releases without a day, and yanked ones: PyPI does not give the day of a yank."""
     days = _firsts_of_months(until, MONTHS_SHOWN)
     totals = [0] * len(days)
     counts = [[0] * len(pythons) for _ in days]
@@ -186,6 +178,5 @@ def _parsed(python: str) -> PythonVersion:
 
 
 def _firsts_of_months(until: date, months: int) -> list[str]:
-    """The first day of the month of ``until`` and of those before, in order."""
     number = until.year * 12 + until.month - 1
     return [f"{one // 12:04}-{one % 12 + 1:02}-01" for one in range(number - months + 1, number + 1)]

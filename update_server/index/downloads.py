@@ -1,7 +1,4 @@
-"""Downloads of each plugin by Python version, from pypistats.org: of 30 days, read once a day for the pages of plugins.
-
-They cover everybody's installations, which the numbers of people who take part can't. Nothing else depends on them.
-"""
+"""Downloads of plugins by Python in 30 days, from pypistats.org, for their pages."""
 
 import asyncio
 import re
@@ -21,16 +18,15 @@ from update_server.settings import Settings
 
 NAME = "downloads.json"
 EVERY_S = 3600
-"""How often to look whether they are a day old."""
 FRESH = timedelta(hours=20)
-"""They are read again after this."""
+"""Age at which they are read again."""
 PAUSE_S = 2.5
-"""Between two requests: the service asks for at most 30 a minute."""
+"""Pause between requests: pypistats.org allows 30 a minute."""
 STORED_EVERY = 50
-"""Packages after which what was read is stored."""
+"""Packages between saves."""
 DAYS = 30
 OUTDATED = timedelta(days=14)
-"""Older numbers are not shown."""
+"""Older numbers are hidden."""
 MOST_BYTES = 2**20
 _PYTHON = re.compile(r"[23]\.[0-9]{1,2}")
 
@@ -38,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Downloads(Struct, frozen=True):
-    """Of one package, in the days to ``until``: how many by Python version, the newest first, as ``3.12``."""
+    """``by_python``: newest first, keys such as ``3.12``."""
 
     until: date
     by_python: dict[str, int]
@@ -55,7 +51,7 @@ class _Answer(Struct):
 
 
 class _Kept(Struct, frozen=True):
-    """``as_of``: when all were read last; earlier if reading was interrupted."""
+    """``as_of``: last complete run."""
 
     as_of: datetime
     packages: dict[str, Downloads]
@@ -65,14 +61,14 @@ _decode = msgspec.json.Decoder(_Kept).decode
 
 
 async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime) -> None:
-    """Read every plugin's downloads, the oldest first, into a file of the data folder.
+    """Save every plugin's downloads, oldest first.
 
-    It takes half an hour; a restart goes on where it was. A service that does not answer is asked again by the next run.
+    It takes half an hour and resumes after a restart; failures are retried by the next run.
     """
     path = settings.data / NAME
     kept = _kept(path)
     if index.loaded is None or kept.as_of > now - FRESH:
-        return  # nothing to ask for, or they were read today
+        return  # no index yet, or already read today
     known = dict(kept.packages)
     base = settings.upstreams.downloads
     keys = sorted(
@@ -103,7 +99,7 @@ async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime
 
 
 def known_downloads(folder: Path) -> Mapping[str, Downloads]:
-    """Return the downloads that a data folder has, by package; none if the file is missing or of another version."""
+    """Empty if the file is missing or unreadable."""
     return _kept(folder / NAME).packages
 
 
@@ -115,12 +111,12 @@ def _kept(path: Path) -> _Kept:
 
 
 def current(found: Downloads | None, now: datetime) -> Downloads | None:
-    """Return downloads, unless they are too old to be shown."""
+    """None if outdated."""
     return found if found is not None and now.date() - found.until <= OUTDATED else None
 
 
 def _summed(text: bytes) -> Downloads | None:
-    """Add up the days of an answer; None where there is none, or it is not what it should be."""
+    """None if empty or invalid."""
     try:
         rows = msgspec.json.decode(text, type=_Answer).data
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Atom feeds (RFC 4287) of new releases, with the Pythons and naparis that they support. Pure."""
+"""Atom feeds (RFC 4287) of new releases. Pure."""
 
 import uuid
 from collections.abc import Iterable
@@ -10,7 +10,6 @@ from update_server.index.compatibility import Compatibility
 from update_server.index.model import Package
 
 MAX_ENTRIES = 50
-"""Releases in a feed."""
 
 _FEED = """<?xml version="1.0" encoding="utf-8"?>
 <feed xmlns="http://www.w3.org/2005/Atom">
@@ -31,7 +30,7 @@ _ENTRY = """<entry>
 
 
 class NewRelease(Struct, frozen=True):
-    """A release as a feed shows it. ``day``: of its first file, UTC; ``pythons`` and ``naparis``: specifiers, or words."""
+    """``day``: of its first file, UTC. ``pythons``, ``naparis``: specifiers, or "any"."""
 
     name: str
     version: str
@@ -41,7 +40,7 @@ class NewRelease(Struct, frozen=True):
 
 
 def releases_of(package: Package, compatibility: Compatibility) -> list[NewRelease]:
-    """Return the releases of a package whose day is known and that can be installed, the newest day first."""
+    """Return installable releases with a known day, newest first."""
     days = {release.version: release.uploaded for release in package.releases}
     found = []
     for candidate in compatibility.candidates:
@@ -54,7 +53,7 @@ def releases_of(package: Package, compatibility: Compatibility) -> list[NewRelea
 
 
 def feed(title: str, address: str, releases: Iterable[NewRelease], as_of: str) -> bytes:
-    """Return a feed of the newest releases. ``address``: of the feed, below the site; ``as_of``: instant of the index."""
+    """``address``: path of the feed. ``as_of``: instant of the index."""
     newest = list(releases)[:MAX_ENTRIES]
     entries = []
     for one in newest:

@@ -1,7 +1,7 @@
-"""The index as a folder of files, for any web server: tables, today's endpoints, badges, feeds, and a page that shows it. Pure.
+"""The index as files for any web server. Pure.
 
-Each endpoint is there with and without extension, because web servers and GitHub Pages find files by different rules. Where a
-file and a folder would have one name (``/api/conda``), only the one with an extension exists.
+Endpoints exist with and without extension, because web servers and GitHub Pages resolve names differently. Where a folder has
+the same name (``/api/conda``), only the file with extension exists.
 """
 
 import re
@@ -31,17 +31,15 @@ LISTS = {
     "/api/readers": ("/api/readers", "/api/readers.json", "/readers.json"),
     "/classifiers.json": ("/classifiers.json",),
 }
-"""Where each text about all projects is served."""
 
 COVERAGE = {"json": "/api/pythons.json", "csv": "/api/pythons.csv", "months-csv": "/api/pythons-by-month.csv"}
-"""Which Pythons the plugins support, by format."""
 
 HEADERS = {
     "x-content-type-options": "nosniff",
     "access-control-allow-origin": "*",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
 }
-"""Public data for every site; the page has its style inside, and no script."""
+"""The page has inline styles and no scripts."""
 
 _OF_PROJECT = re.compile(r"/api/(pypi|manifest|conda)/[a-z0-9]+(-[a-z0-9]+)*\Z")
 
@@ -50,7 +48,7 @@ LOGO = (files("update_server.index") / "logo.svg").read_text("utf-8").strip()
 
 
 class File(Struct, frozen=True):
-    """A file of the folder. ``packed``: the content in gzip, where it is there already."""
+    """``packed``: the content as gzip, if available."""
 
     content: bytes
     media_type: str = JSON
@@ -58,7 +56,7 @@ class File(Struct, frozen=True):
 
 
 def files_of(index: Index, tables: Tables) -> dict[str, File]:
-    """Return every file of an index by path (``/api/updates/pypi.json``). Texts that a seed lacks are missing."""
+    """Return every file by path (``/api/updates/pypi.json``); a seed has no texts."""
     found = {TABLES[channel]: File(encoded(table)) for channel, table in tables.tables.items()}
     plugins = File(msgspec.json.encode({package.name: package.version for package in index.facts.packages}))
     found |= dict.fromkeys(PLUGINS, plugins)
@@ -91,7 +89,7 @@ def _file(document: Document) -> File:
 
 
 def badge_of(key: str | None) -> dict[str, Any]:
-    """Return what the endpoint badge of shields.io reads, as the present index has it. ``key``: None for an unknown plugin."""
+    """Today's shields.io badge. ``key``: None for an unknown plugin."""
     return {
         "color": BLUE if key else RED,
         "label": "napari hub",
@@ -103,7 +101,7 @@ def badge_of(key: str | None) -> dict[str, Any]:
 
 
 def errors_of(index: Index, tables: Tables) -> dict[str, Any]:
-    """Return what could not be read and what was left out, by project, with the reason."""
+    """Return unread projects and omissions, with reasons."""
     known: dict[str, Any] = {}
     if (document := index.documents.get("/errors.json")) is not None:
         known = msgspec.json.decode(document.text(), type=dict[str, Any])
@@ -114,7 +112,7 @@ def errors_of(index: Index, tables: Tables) -> dict[str, Any]:
         if notes:
             reasons.setdefault(package.key, []).extend(notes)
     for key in tables.cut:
-        reasons.setdefault(key, []).append("a part of its releases, because they would make the update table too large")
+        reasons.setdefault(key, []).append("some releases, which would make the update table too large")
     for key, texts in sorted(reasons.items()):
         before = f"{known[key]['error']}; " if isinstance(known.get(key), dict) and "error" in known[key] else ""
         known[key] = {"version": versions.get(key), "error": f"{before}left out: {'; '.join(texts)}"[:2000]}
@@ -142,8 +140,6 @@ def _template() -> jinja2.Template:
 
 
 def _page(index: Index, coverage: Coverage, errors: int) -> bytes:
-    """The page that shows the index: plugins, Pythons, ages, errors."""
-
     def released(package: Package) -> str:
         return next((one.uploaded for one in package.releases if one.version == package.version and one.uploaded), "")
 

@@ -1,7 +1,6 @@
-"""The index as a folder on disk: written so that a web server can serve it meanwhile, read again by the next build.
+"""The index as a folder on disk, safe to serve while it is written.
 
-Beside the files for clients lies the snapshot of the index, from which the next build takes what has not changed since and what
-an upstream fails to give.
+Its snapshot gives the next build unchanged entries, and those that an upstream fails to deliver.
 """
 
 import http.client
@@ -23,14 +22,11 @@ log = structlog.get_logger()
 
 
 class NoPreviousIndexError(Exception):
-    """An earlier index that cannot be had; the text says why."""
+    """The previous index could not be read."""
 
 
 def write(index: Index, tables: Tables, folder: Path) -> int:
-    """Write the files of an index, and remove those of the earlier one that it no longer has; return how many there are.
-
-    Each file is replaced in one step, and only if its content has changed; other files in the folder stay. Raises OSError.
-    """
+    """Write changed files atomically, delete obsolete ones, and return the number of files. Raises OSError."""
     earlier = _read(folder / snapshot.NAME)
     wanted = {folder / path.removeprefix("/"): file.content for path, file in files_of(index, tables).items()}
     for path, content in wanted.items():
@@ -45,9 +41,9 @@ def write(index: Index, tables: Tables, folder: Path) -> int:
 
 
 def previous(place: str) -> Index | None:
-    """Return the index of an earlier build, by folder or URL; None where there is none that this version reads.
+    """Return the index of an earlier build, by folder or URL, or None if there is no readable one.
 
-    Raises NoPreviousIndexError where it cannot be asked for: then its entries must not be lost.
+    Raises NoPreviousIndexError if the site fails: its entries must not be lost.
     """
     if not place.startswith(("http://", "https://")):
         return _read(Path(place) / snapshot.NAME)
@@ -55,7 +51,7 @@ def previous(place: str) -> Index | None:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / snapshot.NAME
         try:
-            with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - of the operator's choice
+            with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - chosen by the operator
                 path.write_bytes(answer.read(MAX_SNAPSHOT))
         except urllib.error.HTTPError as error:
             if error.code == 404:

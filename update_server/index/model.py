@@ -1,7 +1,6 @@
-"""The facts of the index: packages, their releases, and the files that make a release installable.
+"""Packages, releases and files of the index.
 
-Only facts that decide an answer are here: no description, no file name. The structs are also the format of the seed and of
-the snapshot (arrays instead of objects, which halves the size), so a change of their order is a change of `FACTS_FORMAT`.
+The structs are also the format of seed and snapshot (as arrays, half the size): if their order changes, raise `FACTS_FORMAT`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -16,11 +15,8 @@ FACTS_FORMAT = 4
 
 
 class File(Struct, frozen=True, array_like=True):
-    """One way to install a release.
-
-    ``requires_python``: the specifier as published, None where there is none. ``yanked``: None for a file that may be
-    taken, else the reason, which may be empty (PEP 592). ``tags``: interpreter and ABI of a wheel (``"cp311-abi3"``; a wheel
-    has several where its name compresses a set), None for an sdist.
+    """``yanked``: None if not yanked, else the reason, which may be empty (PEP 592). ``tags``: interpreter-ABI pairs of a wheel
+    (``"cp311-abi3"``), None for an sdist.
     """
 
     requires_python: str | None = None
@@ -29,12 +25,10 @@ class File(Struct, frozen=True, array_like=True):
 
 
 class Release(Struct, frozen=True, array_like=True):
-    """A version of a package on PyPI. ``version`` parses by PEP 440.
+    """A version on PyPI; it parses by PEP 440.
 
-    ``requires``: those of its Requires-Dist that name a version, as published; None where its metadata was never read.
-    ``uploaded``: the day of its first file, such as ``"2026-08-22"``, UTC; None where the upstream does not say.
-    ``is_invalid``: its metadata has a requirement that cannot be read, so that pip (24.1 and later) ignores the release.
-    ``note``: what of its metadata was left out, and why.
+    ``requires``: Requires-Dist entries with a version; None if never read. ``uploaded``: UTC day (``"2026-08-22"``).
+    ``is_invalid``: a requirement is unreadable, so pip (24.1 and later) ignores the release. ``note``: omissions, with reasons.
     """
 
     version: str
@@ -46,10 +40,8 @@ class Release(Struct, frozen=True, array_like=True):
 
 
 class CondaFile(Struct, frozen=True, array_like=True):
-    """A package file on conda-forge: what it requires, by its own metadata.
-
-    ``depends`` and ``constrains`` hold the match specifications on Python, and those on napari and other packages that name a
-    version. ``broken`` is conda-forge's yank.
+    """``depends``, ``constrains``: match specifications for Python and napari, and those of other packages with a version.
+    ``broken``: conda-forge's yank.
     """
 
     version: str
@@ -59,19 +51,13 @@ class CondaFile(Struct, frozen=True, array_like=True):
 
 
 class CondaPackage(Struct, frozen=True, array_like=True):
-    """A package on conda-forge: its name there, and its files."""
-
     name: str
     files: tuple[CondaFile, ...]
 
 
 class Package(Struct, frozen=True, array_like=True, dict=True):
-    """A project of the index.
-
-    ``name`` is spelled as its authors do, ``key`` normalized (PEP 503). ``version``: what today's index names as the newest.
-    ``releases`` are in descending PEP 440 order. ``commands`` are the ids that the manifest of the newest release declares.
-    ``conda`` is None where the project is not on conda-forge, or where that is not known. ``vulnerabilities``: ids of known
-    advisories by version.
+    """``key``: normalized name (PEP 503). ``version``: today's newest. ``releases``: newest first. ``commands``: ids from the
+    newest manifest. ``conda``: None if not on conda-forge, or unknown. ``vulnerabilities``: advisory ids by version.
     """
 
     key: NormalizedName
@@ -84,16 +70,12 @@ class Package(Struct, frozen=True, array_like=True, dict=True):
 
     @cached_property
     def published_finals(self) -> tuple[str, ...]:
-        """The versions that telemetry may name: final, with a file, in descending order."""
+        """Final versions with a file, newest first; telemetry may name them."""
         return tuple(release.version for release in self.releases if release.files and not is_prerelease(release.version))
 
 
 class Facts(Struct, frozen=True):
-    """All packages at one time.
-
-    ``as_of``: when they were read, UTC. ``has_conda``: whether conda-forge was asked. ``packages``: those that the index lists;
-    ``parts``: napari's own parts, which an update check needs as well (`NAPARI_PARTS`).
-    """
+    """``as_of``: UTC. ``packages``: listed in the index; ``parts``: unlisted ones of `NAPARI_PARTS`."""
 
     format: int
     as_of: datetime
@@ -102,7 +84,6 @@ class Facts(Struct, frozen=True):
     parts: tuple[Package, ...] = ()
 
     def by_key(self) -> Mapping[str, Package]:
-        """Return the packages by normalized name."""
         return {package.key: package for package in self.packages}
 
 
@@ -115,14 +96,13 @@ NAPARI_PARTS = (
     "napari-console",
     "napari-svg",
 )
-"""Packages of the update table, listed as plugins or not."""
+"""Always in the update table, even if not listed as plugins."""
 
 
 def is_prerelease(version: str) -> bool:
-    """Whether PEP 440 counts ``version`` as a pre-release or a development release."""
+    """Development releases count, too."""
     return Version(version).is_prerelease
 
 
 def in_descending_order(releases: Iterable[Release]) -> tuple[Release, ...]:
-    """Return the releases, the newest first."""
     return tuple(sorted(releases, key=lambda release: Version(release.version), reverse=True))

@@ -1,6 +1,6 @@
-"""Notices about releases that should not be used and plugins that are no longer maintained, from a reviewed file.
+"""Notices about faulty releases and inactive plugins, from a reviewed file.
 
-A yank breaks installations that name the release; a notice only informs those who have it. The file is YAML, a list::
+A yank breaks installations that pin the release; a notice only informs. The file is a YAML list::
 
     - name: some-plugin
       specifier: "==1.2.0"
@@ -27,11 +27,11 @@ from packaging.utils import canonicalize_name
 
 
 class NoticesError(Exception):
-    """A file of notices that can't be used; the message says which entry and why."""
+    """The message names the entry and the reason."""
 
 
 class PackageNotices(Struct, frozen=True):
-    """What is said of a package. ``inactive``: whether it is no longer maintained."""
+    """``inactive``: no longer maintained."""
 
     notices: tuple[Notice, ...] = ()
     inactive: bool = False
@@ -48,10 +48,9 @@ class _Entry(Struct, forbid_unknown_fields=True):
 
 
 def read_notices(path: Path, names: Collection[str], today: date) -> tuple[Mapping[str, PackageNotices], list[str]]:
-    """Return the notices of a file by normalized name, without those whose time is over, and names that are not in ``names``.
+    """Return unexpired notices by normalized name, and unlisted names.
 
-    ``names``: of the index. A package that it no longer lists must not take the notices of all others with it. Raises
-    NoticesError.
+    An unlisted name is no error: one removed package must not suppress all notices. Raises NoticesError.
     """
     try:
         entries = msgspec.convert(yaml.safe_load(path.read_text("utf-8")) or [], list[_Entry])
@@ -80,7 +79,6 @@ def read_notices(path: Path, names: Collection[str], today: date) -> tuple[Mappi
 
 
 def _fault(entry: _Entry) -> str | None:
-    """What is wrong with an entry, if anything."""
     if bool(entry.text.strip()) == entry.inactive:
         return "give a text, or `inactive: true`"
     if entry.text and entry.severity == "warning" and not entry.specifier:

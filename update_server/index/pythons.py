@@ -1,7 +1,7 @@
 """The Pythons that a package distinguishes.
 
-Nearly all patch releases of a minor are the same to every specifier of a package. So a handful of *points* stands for every
-Python: each point is the first of a run of versions that no specifier separates. Sets of points are integers, one bit each.
+Specifiers treat most patch releases alike, so a few *points* represent all Pythons: each is the first version of a range that
+no specifier splits. A set of points is an integer, one bit per point.
 """
 
 import re
@@ -16,13 +16,12 @@ from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
 OLDEST_MINOR = 8
-"""First minor of CPython 3 in the update table."""
 
 MINORS_AHEAD = 4
-"""Minors beyond the newest known one that the update table answers for."""
+"""Future minors that the update table covers."""
 
 NEWEST_PLAUSIBLE_MINOR = 40
-"""A bound such as ``<3.99`` means "any": it does not name a Python that exists."""
+"""Higher bounds, such as ``<3.99``, mean "any"."""
 
 MAX_MINOR = 99
 MAX_VERSION_LENGTH = 32
@@ -32,18 +31,16 @@ _NAMED = re.compile(r"(?<![\w.])3\.([0-9]{1,2})(?:\.([0-9]{1,4}))?")
 
 
 class UnknownPythonError(ValueError):
-    """A text that is not a version of CPython 3."""
+    """Not a version of CPython 3."""
 
 
 class PythonVersion(Struct, frozen=True, order=True, dict=True):
-    """CPython 3.``minor``.``patch``."""
-
     minor: int
     patch: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read ``3.11``, ``3.11.4`` or ``3.14.0rc1``; the last is 3.14.0, as for pip. Raises UnknownPythonError."""
+        """Parse ``3.11``, ``3.11.4`` or ``3.14.0rc1`` (as 3.14.0, like pip). Raises UnknownPythonError."""
         try:
             version = Version(text if len(text) <= MAX_VERSION_LENGTH else "")
         except InvalidVersion:
@@ -60,7 +57,6 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
 
     @property
     def next_patch(self) -> Self:
-        """``3.11.5`` for 3.11.4"""
         return type(self)(self.minor, self.patch + 1)
 
     @cached_property
@@ -70,13 +66,11 @@ class PythonVersion(Struct, frozen=True, order=True, dict=True):
 
 
 def named_pythons(text: str) -> Iterator[PythonVersion]:
-    """Yield the versions of CPython 3 that a specifier, a marker or a match specification names: there it may change."""
     for minor, patch in _NAMED.findall(text):
         yield PythonVersion(int(minor), int(patch or 0))
 
 
 def newest_named_minor(texts: Iterable[str]) -> int:
-    """Return the newest minor that any of the texts names, as far as such a Python is plausible."""
     minors = (python.minor for text in texts for python in named_pythons(text))
     return max((minor for minor in minors if minor <= NEWEST_PLAUSIBLE_MINOR), default=OLDEST_MINOR)
 
@@ -93,23 +87,21 @@ class PythonDomain:
         self.all = (1 << len(self.points)) - 1
 
     def bit(self, python: PythonVersion) -> int:
-        """Return the set with the point that stands for a version; the nearest one outside of the domain."""
+        """Return the set with the version's point, or the nearest one."""
         return 1 << max(0, bisect_right(self.points, python) - 1)
 
     def where(self, is_in: Callable[[PythonVersion], bool]) -> int:
-        """Return the set of points for which ``is_in`` is true."""
         return sum(1 << number for number, python in enumerate(self.points) if is_in(python))
 
     def admitted(self, requires_python: str | None) -> int:
-        """Return the set of points that a Requires-Python admits."""
         return self.where(lambda python: admits_python(requires_python, python)) if requires_python else self.all
 
     def running(self, tags: tuple[str, ...] | None) -> int:
-        """Return the set of points that can run a wheel of these interpreter-ABI pairs on some platform; all for None."""
+        """Points that can run a wheel; all for None."""
         return self.all if tags is None else self.where(lambda python: runs(tags, python.minor))
 
     def specifiers(self, pythons: int) -> list[tuple[int, str]]:
-        """Return a set as PEP 440 specifiers, each with the part of the set that it admits: one for each run of points."""
+        """Return each contiguous part with its specifier."""
         found, start = [], None
         for number in range(len(self.points) + 1):
             is_in = bool(pythons >> number & 1)
@@ -121,7 +113,7 @@ class PythonDomain:
         return found
 
     def _specifier(self, start: int, end: int) -> str:
-        """The points from one number to another, that one excluded."""
+        """``end`` is excluded."""
         lower = self.points[start]
         upper = self.points[end] if end < len(self.points) else None
         if lower.patch == 0 and upper == PythonVersion(lower.minor + 1):
@@ -136,7 +128,7 @@ def _short(python: PythonVersion) -> str:
 
 @lru_cache(maxsize=65536)
 def admits_python(requires_python: str | None, python: PythonVersion) -> bool:
-    """Whether a Requires-Python admits a Python. A text that is not a specifier admits everything, as for pip."""
+    """An invalid specifier admits everything, as in pip."""
     specifier = _specifier(requires_python or "")
     return specifier is None or specifier.contains(python.full, prereleases=True)
 
@@ -150,22 +142,17 @@ def _specifier(text: str) -> SpecifierSet | None:
 
 
 def is_specifier(text: str) -> bool:
-    """Whether a Requires-Python can be read."""
     return _specifier(text) is not None
 
 
 @lru_cache(maxsize=4096)
 def runs(tags: tuple[str, ...], minor: int) -> bool:
-    """Whether CPython 3.``minor`` runs a wheel of these interpreter-ABI pairs on some platform."""
     return not supported_pairs(minor).isdisjoint(tags)
 
 
 @lru_cache(maxsize=128)
 def supported_pairs(minor: int) -> frozenset[str]:
-    """Return the interpreter-ABI pairs (``"cp311-abi3"``) that CPython 3.``minor`` runs on some platform.
-
-    This is the build with the GIL, which is what ``python=3.13`` means. Up to 3.7 its ABI had an ``m`` (PEP 3149).
-    """
+    """Interpreter-ABI pairs (``"cp311-abi3"``) of CPython with the GIL; before 3.8 its ABI had an ``m`` (PEP 3149)."""
     python = (3, minor)
     abi = f"cp3{minor}" + ("m" if minor < 8 else "")
     tags = (*cpython_tags(python, abis=[abi], platforms=["any"]), *compatible_tags(python, f"cp3{minor}", ["any"]))

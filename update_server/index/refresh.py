@@ -1,6 +1,6 @@
-"""One refresh: read everything, look whether it can be true, swap it in.
+"""One refresh: read everything, check plausibility, replace the index.
 
-It never raises for what an upstream does: the last good index stays, and the outcome says why.
+Upstream failures never raise: the last good index stays.
 """
 
 import asyncio
@@ -16,31 +16,29 @@ from update_server.index.store import IndexStore, RefreshOutcome
 from update_server.settings import Settings
 
 AT_ONCE = 16
-"""Requests to upstream services at the same time."""
+"""Concurrent requests."""
 MOST_THAT_MAY_VANISH = 0.05
-"""A refresh that would drop a larger share of the projects is refused: more likely the upstream is broken."""
+"""Share of projects; a larger loss means a broken upstream."""
 
 SOURCES = {"napari-index": napari_index.read_index, "pypi": pypi.read_index}
-"""By the setting UPDATE_SERVER_SOURCE: each reads a whole index."""
 
 log = structlog.get_logger()
 
 
 class RefreshRefusedError(Exception):
-    """A new index that cannot be true."""
+    """An implausible new index."""
 
 
 async def build(settings: Settings, previous: Index | None, clock: Clock, progress: Progress) -> Index:
-    """Read a new index from the upstream. Raises UpstreamError, or TimeoutError after the time that the settings give."""
+    """Raises UpstreamError, or TimeoutError after ``refresh_timeout_s``."""
     origins = settings.upstreams.origins
     async with asyncio.timeout(settings.refresh_timeout_s), new_client(origins) as client:
         fetcher = Fetcher(client, origins, AT_ONCE)
-        now = clock.now().replace(microsecond=0)  # what is written is the same for the same second
+        now = clock.now().replace(microsecond=0)  # reproducible output within a second
         return await SOURCES[settings.source](fetcher, settings.upstreams, previous, now, progress)
 
 
 async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress: Progress) -> RefreshOutcome:
-    """Replace the index that is served by a new one, or say why not."""
     previous = store.loaded.index if store.loaded else None
     try:
         index = await build(settings, previous, clock, progress)
@@ -51,7 +49,7 @@ async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress:
         store.last_refresh = RefreshOutcome(clock.now(), message)
         log.warning("refresh_failed", error=message)
     except Exception as error:
-        # A fault of ours must not end the scheduler's job either; the traceback goes to the log.
+        # A bug must not end the scheduler's job.
         store.last_refresh = RefreshOutcome(clock.now(), f"{type(error).__name__}: {error}")
         log.exception("refresh_failed")
     else:
@@ -61,19 +59,14 @@ async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress:
 
 
 def check_plausible(index: Index, previous: Index | None) -> None:
-    """Raise RefreshRefusedError for an index that lost too many of the projects of the one before, or all of them.
-
-    A seed is old by design, and is no measure.
-    """
+    """Raise RefreshRefusedError if too many projects are lost. A seed is too old to compare with."""
     kept = {package.key for package in index.facts.packages}
     if not kept:
-        raise RefreshRefusedError("The upstream lists no project that can be read; the index before stays.")
+        raise RefreshRefusedError("The upstream lists no readable project. The previous index stays.")
     if previous is None or previous.origin is Origin.SEED:
         return
     before = {package.key for package in previous.facts.packages}
     vanished = {key for key, stale in index.stale.items() if stale.has_vanished and key not in previous.stale}
     lost = (before - kept) | (vanished & before)
     if len(lost) > MOST_THAT_MAY_VANISH * len(before):
-        raise RefreshRefusedError(
-            f"The upstream lacks {len(lost)} of {len(before)} projects that were there before; the index before stays."
-        )
+        raise RefreshRefusedError(f"{len(lost)} of {len(before)} projects are missing upstream. The previous index stays.")

@@ -1,8 +1,4 @@
-"""The index over HTTP.
-
-Nearly all of it are files, which `FilesFirst` answers before the framework; handlers answer what depends on the question, and
-say why a file is missing.
-"""
+"""The index over HTTP: `FilesFirst` for files, handlers for queries and missing files."""
 
 from functools import lru_cache
 from typing import Annotated, Any
@@ -28,25 +24,25 @@ from update_server.services import RETRY_AFTER_S, Services
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
 HUB_HOST = b"api.napari-hub.org"
-"""The host whose ``/shields/affinder`` is this index's ``/api/shields/affinder``: napari's plugin template names it."""
+"""napari's plugin template links ``/shields/affinder`` there: ``/api/shields/affinder`` here."""
 
 DEPENDENT = {"/api/plugins", "/index.json", "/api/extended_summary", "/extended_summary.json"}
-"""Files of which there is an answer for one Python and napari, too."""
+"""Files with filtered variants."""
 
 _NO_BODY: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
 
 Name = Annotated[str, PathParameter(description="name of a package, in any spelling (PEP 503)", max_length=214)]
 Python = Annotated[str | None, QueryParameter(name="python", description="version of CPython 3, such as 3.11 or 3.11.4")]
-Napari = Annotated[str | None, QueryParameter(name="napari", description="version of napari: only what admits it")]
+Napari = Annotated[str | None, QueryParameter(name="napari", description="napari version that must be supported")]
 Channel = Annotated[str, QueryParameter(name="channel", description="where packages come from: pypi or conda-forge")]
 Form = Annotated[str, QueryParameter(name="format", description="json; csv: today's counts; months-csv: the counts by month")]
 Asked = Request[Any, Any, Any]
 
 FIXED = (
-    (list(TABLES.values()), "Update table of a channel", "One table that answers for every Python and every napari."),
+    (list(TABLES.values()), "Update table of a channel", "One table for every Python and every napari."),
     (["/api/conda", "/api/conda-map", "/conda.json"], "Names on conda-forge", "The conda-forge name of each plugin, or null."),
     (["/api/readers", "/readers.json"], "Plugins by file pattern", "The plugins that read each file pattern."),
-    (["/classifiers.json"], "Projects with the napari classifier", "Active projects, those withdrawn and those deleted."),
+    (["/classifiers.json"], "Projects with the napari classifier", "Active, withdrawn and deleted projects."),
     (
         ["/errors.json"],
         "Projects that could not be read",
@@ -63,10 +59,7 @@ OF_PROJECTS = (
 
 
 class FilesFirst:
-    """Answers the files of the index in front of an application: one look-up by path, and messages that are ready.
-
-    It reads no query and calls nothing of the framework, whose routing and middleware cost twice as much as all of this.
-    """
+    """Serves index files before the framework, whose routing and middleware cost twice as much."""
 
     def __init__(self, services: Services, app: ASGIApp) -> None:
         self._index = services.index
@@ -108,18 +101,16 @@ def _is_of_every_host(path: str) -> bool:
 
 
 def index_handlers(services: Services) -> list[BaseRouteHandler]:
-    """Return the handlers of the index."""
-
     def file_at(path: str) -> Body:
-        """Return a file of the index. Raises Problem 404 where there is none, 503 where the first refresh will bring it."""
+        """Raises Problem 404, or 503 if the first refresh will bring the file."""
         loaded = services.loaded()
         if (body := loaded.files.get(path)) is not None:
             return body
         if loaded.index.origin is Origin.SEED:
             raise Problem(
                 503,
-                f"Only bare facts of {instant_text(loaded.index.facts.as_of)} are here so far, no texts: the first refresh "
-                "brings them. Try again in a minute.",
+                f"Only the shipped index of {instant_text(loaded.index.facts.as_of)} is loaded, which has no texts. The first "
+                "refresh brings them: try again in a minute.",
                 retry_after=RETRY_AFTER_S,
             )
         raise Problem(404, "The index has nothing under that name.", pointer="name")
@@ -139,7 +130,7 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         return answer_project
 
     async def listed(request: Asked, question: Question | None, path: str) -> Response[bytes]:
-        """Answer a list: for a Python and a napari where the query or the User-Agent of an unmodified napari names them."""
+        """Filter a list by the versions in the query or in napari's User-Agent."""
         vary = "accept-encoding"
         if services.settings.versions_from_user_agent and request.url.path.startswith("/api/"):
             vary = VARY
@@ -162,7 +153,7 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
     async def extended_summary(request: Asked, python: Python = None, napari: Napari = None) -> Response[bytes]:
         """Return name, texts and versions of each plugin; with ``python`` and ``napari``, only what fits them.
 
-        An unmodified napari names both in its User-Agent, and is answered as if it had asked with them.
+        An unmodified napari sends both in its User-Agent and gets the filtered answer.
         """
         return await listed(request, _question("extended_summary", python, napari), SUMMARY[0])
 
@@ -175,12 +166,12 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
     async def updates(
         request: Asked, python: Python = None, channel: Channel = "pypi", napari: Napari = None
     ) -> Response[bytes]:
-        """Return, for every package, the newest version that a Python can install, and why a newer one does not fit.
+        """Return the newest version of every package that a Python can install, and why newer ones do not fit.
 
-        It is computed from the update table, which answers for every Python at once.
+        It is computed from the update table, which covers every Python.
         """
         if not python:
-            raise bad_query("python", "Say which Python you have: python=3.11 or python=3.11.4.")
+            raise bad_query("python", "Give your Python version: python=3.11 or python=3.11.4.")
         if channel not in CHANNELS:
             raise bad_query("channel", f"{channel[:32]!r} is not a channel: choose {' or '.join(CHANNELS)}.")
         question = Question("updates", _python(python), _napari(napari), channel)
@@ -188,14 +179,14 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @route(["/api/shields/{name:str}", "/shields/{name:str}"], http_method=READ, summary="Badge data for shields.io")
     async def shields(request: Asked, name: Name) -> Response[bytes]:
-        """Return the JSON that the endpoint badge of shields.io reads; for an unknown plugin it says "unavailable"."""
+        """Return the data of a shields.io endpoint badge; for an unknown plugin it says "unavailable"."""
         key = canonicalize_name(name)
         badge = badge_of(key if key in services.loaded().packages else None)
         return respond(request, Body(msgspec.json.encode(badge), headers=HEADERS))
 
     @route("/api/pythons", http_method=READ, summary="How many plugins each Python can install")
     async def pythons(request: Asked, form: Form = "json") -> Response[bytes]:
-        """Return for each Python which plugins it can install, and for each month how many newest releases fitted it."""
+        """Return which plugins each Python can install, and how many newest releases fitted it each month."""
         if form not in COVERAGE:
             raise bad_query("format", f"{form[:16]!r} is not a format: choose {', '.join(COVERAGE)}.")
         return respond(request, file_at(COVERAGE[form]))
@@ -226,7 +217,6 @@ def _python(text: str) -> PythonVersion:
 
 
 def _napari(text: str | None) -> str | None:
-    """A napari version in its normal form, without the local part."""
     if text is None:
         return None
     try:

@@ -1,7 +1,6 @@
-"""The index that ships in the wheel, so that a service which starts offline for the first time has something to say.
+"""The index in the wheel, for a first start without network.
 
-It holds bare facts: names, versions, Requires-Python, wheel tags, yanks, requirements on versions, command ids. No texts, so
-those endpoints wait for the first refresh, and nothing of conda-forge. ``update-server index seed`` makes it from an upstream.
+It has no texts and nothing of conda-forge: those endpoints wait for the first refresh.
 """
 
 import lzma
@@ -14,20 +13,18 @@ from update_server.index.model import FACTS_FORMAT, Facts, Package
 from update_server.index.snapshot import Index, Origin
 
 MAX_SIZE = 64 * 2**20
-"""Bytes that a seed may unpack to."""
+"""Bytes, uncompressed."""
 
 
 class BrokenSeedError(Exception):
-    """A file that is not a seed, or that this version cannot read."""
+    """An unreadable seed."""
 
 
 def shipped() -> Path:
-    """Return the path of the seed in the installed package."""
     return Path(str(files("update_server.index") / "seed.json.xz"))
 
 
 def pack(facts: Facts) -> bytes:
-    """Return the seed of some facts, compressed."""
     seed = Facts(FACTS_FORMAT, facts.as_of, False, tuple(map(_bare, facts.packages)), tuple(map(_bare, facts.parts)))
     return lzma.compress(msgspec.json.encode(seed), preset=9 | lzma.PRESET_EXTREME)
 
@@ -38,7 +35,7 @@ def _bare(package: Package) -> Package:
 
 
 def read(path: Path) -> Index:
-    """Return the index of the seed at ``path``. Raises BrokenSeedError."""
+    """Raises BrokenSeedError."""
     try:
         decompressor = lzma.LZMADecompressor(memlimit=256 * 2**20)
         text = decompressor.decompress(path.read_bytes(), max_length=MAX_SIZE)

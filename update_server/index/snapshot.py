@@ -1,4 +1,4 @@
-"""The index on disk: one file, replaced in one step, so that a restart serves at once and offline."""
+"""The index on disk: one file, so that a restart works offline."""
 
 import gzip
 import os
@@ -17,38 +17,31 @@ from update_server.index.model import FACTS_FORMAT, Facts
 
 NAME = "index.snapshot"
 MAGIC = b"napari index 3\n"
-"""First bytes of the file, with the version of its format."""
+"""First bytes of the file, with the format version."""
 
 
 class Origin(StrEnum):
-    """Where an index in memory came from."""
-
     SEED = "seed"
     SNAPSHOT = "snapshot"
     REFRESH = "refresh"
 
 
 class Document(Struct, frozen=True):
-    """A JSON text that the index passes on: gzip-compressed, with the ETag that its upstream gave it."""
+    """A JSON text from upstream: gzip-compressed, with its ETag."""
 
     body: bytes
     etag: str | None = None
 
     @classmethod
     def of(cls, text: bytes, etag: str | None = None) -> Self:
-        """Compress a text."""
         return cls(gzip.compress(text, 6, mtime=0), etag)
 
     def text(self) -> bytes:
-        """Return the JSON text."""
         return gzip.decompress(self.body)
 
 
 class Stale(Struct, frozen=True):
-    """A project whose entry is that of an earlier refresh: since when (None: there is no entry at all), and why.
-
-    ``has_vanished``: whether the upstream does not list it any more, instead of failing.
-    """
+    """``since``: None without an earlier entry. ``has_vanished``: unlisted, not unreadable."""
 
     since: datetime | None
     error: str
@@ -56,11 +49,8 @@ class Stale(Struct, frozen=True):
 
 
 class Index(Struct, frozen=True):
-    """Everything that is served, at one time.
-
-    ``documents`` by upstream path (``/api/manifest/affinder``); ``fact_etags`` of each package's release list, by key;
-    ``changed``: since when the table with a given digest is what it is; ``stale`` and ``skipped`` by key: what could not be
-    read, and what was left out; ``refused_wheels``: why a wheel cannot be used, by its digest.
+    """``documents``: by path (``/api/manifest/affinder``). ``fact_etags``: of release lists, by key. ``changed``: see `Tables`.
+    ``stale``, ``skipped``: by key. ``refused_wheels``: reasons by digest.
     """
 
     facts: Facts
@@ -78,24 +68,24 @@ class _File(Struct):
     documents: Mapping[str, Document]
 
 
-# Made here, and not in the threads: see sources/parsing.py.
+# Created at import, not in threads: see sources/parsing.py.
 _decode_file = msgspec.msgpack.Decoder(_File).decode
 _decode_index = msgspec.json.Decoder(Index).decode
 
 
 class BrokenSnapshotError(Exception):
-    """A file that this version cannot read as an index."""
+    """An unreadable snapshot."""
 
 
 def write(index: Index, path: Path) -> None:
-    """Replace the snapshot at ``path``. Raises OSError."""
+    """Raises OSError."""
     bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=Origin.SNAPSHOT))
     file = _File(gzip.compress(bare, 6, mtime=0), index.documents)
     replace_file(path, MAGIC + msgspec.msgpack.encode(file))
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file in one step: a reader, or a kill, sees the old one or the new one. Raises OSError."""
+    """Write atomically: readers, and a crash, see the old or the new file. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     temporary = Path(name)
@@ -104,14 +94,14 @@ def replace_file(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o644)  # another user may serve it: public data
+        temporary.chmod(0o644)  # public; the web server may run as another user
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def read(path: Path) -> Index | None:
-    """Return the index at ``path``, or None if there is no file. Raises BrokenSnapshotError with file name and reason."""
+    """Return None if the file is missing. Raises BrokenSnapshotError."""
     try:
         content = path.read_bytes()
         if not content.startswith(MAGIC):

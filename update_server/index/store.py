@@ -1,7 +1,4 @@
-"""The index that is served now, and how the next one replaces it.
-
-A reader takes one reference and has a whole index: the swap is one assignment.
-"""
+"""The index in memory; replacing it is one assignment, so readers see a whole index."""
 
 import asyncio
 import gc
@@ -27,7 +24,7 @@ log = structlog.get_logger()
 
 
 class LoadedIndex(Struct, frozen=True):
-    """An index with everything that is served of it. ``files`` by path, ready to be sent; ``packages`` by key."""
+    """``files``: by path. ``packages``: by normalized name."""
 
     index: Index
     tables: Tables
@@ -37,8 +34,8 @@ class LoadedIndex(Struct, frozen=True):
 
     @classmethod
     def of(cls, index: Index, tables: Tables) -> Self:
-        """Return an index as it is served, not compressed yet. Takes a second: call it in a thread."""
-        bodies: dict[int, Body] = {}  # the same file has several paths
+        """Takes a second: call it in a thread."""
+        bodies: dict[int, Body] = {}  # several paths share a file
         found = {}
         for path, file in files_of(index, tables).items():
             if id(file) not in bodies:
@@ -49,7 +46,7 @@ class LoadedIndex(Struct, frozen=True):
         return cls(index, tables, index.facts.by_key(), found, Answers(index, tables))
 
     def compress(self) -> None:
-        """Compress the files that are asked for often. Takes seconds: call it in a thread."""
+        """Takes seconds: call it in a thread."""
         for path in (*TABLES.values(), PLUGINS[0], SUMMARY[0], "/api/conda", "/index.html"):
             if path in self.files:
                 self.files[path].encode()
@@ -59,17 +56,15 @@ class LoadedIndex(Struct, frozen=True):
 
 
 class RefreshOutcome(Struct, frozen=True):
-    """How the last refresh ended: ``error`` is None where it went well."""
+    """``error``: None on success."""
 
     ended_at: datetime
     error: str | None = None
 
 
 class IndexStore:
-    """Holds the index that is served.
-
-    ``snapshot_path``: the index on disk. ``seed_path``: the seed to begin with, None for the shipped one. ``takes_reports``:
-    whether the service accepts usage reports, which the update tables say. ``notices``: the file that is read with each index.
+    """``seed_path``: None for the shipped seed. ``takes_reports``: stated in the tables. ``notices``: file, read again with
+    each index.
     """
 
     def __init__(
@@ -95,14 +90,15 @@ class IndexStore:
         """Why nothing is served, or why the snapshot was not written."""
 
     def load(self, *, compress: bool = False) -> None:
-        """Serve the snapshot, or on the very first start the seed. At a start at once, and then `compress`.
+        """Serve the snapshot, or the seed on the first start.
 
-        If it is broken, nothing is served until a refresh succeeds: the older seed would silently take answers back.
+        A broken snapshot is not replaced by the older seed, which would silently revert answers: serve nothing until a refresh
+        succeeds.
         """
         try:
             index = snapshot.read(self._snapshot_path) or seed.read(self._seed_path or seed.shipped())
         except (BrokenSnapshotError, seed.BrokenSeedError) as error:
-            self.error = f"{error}. A new index is built from the upstream."
+            self.error = f"{error}. The next refresh builds a new index."
             log.error("index_unreadable", message=self.error)
         else:
             self._note_file()
@@ -112,7 +108,7 @@ class IndexStore:
             )
 
     def load_if_replaced(self) -> bool:
-        """Serve the snapshot on disk if another process has written a new one; tell whether that was so."""
+        """Reload the snapshot if another process replaced it; return whether it did."""
         if self._stat() in (None, self._read_from):
             return False
         self.load(compress=True)
@@ -122,15 +118,15 @@ class IndexStore:
         if self._notices_path is not None:
             try:
                 self._notices, unlisted = read_notices(self._notices_path, index.facts.by_key(), index.facts.as_of.date())
-                self.notices_error = f"Notices name packages that are not listed: {', '.join(unlisted)}." if unlisted else None
+                self.notices_error = f"Notices name unlisted packages: {', '.join(unlisted)}." if unlisted else None
             except NoticesError as error:
-                self.notices_error = f"{error}. Those that were read last are shown."
+                self.notices_error = f"{error}. The last valid notices are shown."
             if self.notices_error:
                 log.error("notices_faulty", message=self.notices_error)
         return make_tables(index.facts, changed, self._check_again_s, takes_reports=self._takes_reports, notices=self._notices)
 
     def replace(self, index: Index) -> None:
-        """Serve a new index and keep it on disk. Where the disk is full or read-only, it is served all the same."""
+        """Serve and save a new index; serve it even if saving fails."""
         tables = self._tables_of(index, self.loaded.tables.changed if self.loaded else {})
         index = msgspec.structs.replace(index, changed=tables.changed)
         self.error = None
@@ -139,7 +135,7 @@ class IndexStore:
             self._note_file()
         except OSError as error:
             reason = error.strerror or error
-            name = self._snapshot_path.name  # no path: this is shown in public
+            name = self._snapshot_path.name  # without folder: shown publicly
             self.error = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
             log.error("snapshot_not_written", message=self.error)
         loaded = LoadedIndex.of(index, tables)
@@ -148,7 +144,7 @@ class IndexStore:
         _freeze_gc()
 
     async def compress(self) -> None:
-        """Compress the index that was loaded at the start, off the event loop."""
+        """Compress the loaded index off the event loop."""
         if self.loaded is not None:
             await asyncio.to_thread(self.loaded.compress)
             _freeze_gc()
@@ -174,10 +170,9 @@ class IndexStore:
 
 
 def _freeze_gc() -> None:
-    """Take what lives long out of the garbage collector's rounds.
+    """Exclude the index from garbage collection, which would block requests for tens of milliseconds.
 
-    An index is some hundred thousand objects, and a full round over them stops every request for tens of milliseconds. The
-    remains of an older index are collected first.
+    The previous index is collected first.
     """
     gc.unfreeze()
     gc.collect()

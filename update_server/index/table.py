@@ -1,4 +1,4 @@
-"""The update tables: one file for each channel that answers for every Python and every napari. Pure."""
+"""The update tables, one per channel, valid for every Python and napari. Pure."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,18 +20,15 @@ from update_server.index.notices import PackageNotices
 from update_server.index.pythons import MINORS_AHEAD, newest_named_minor
 
 MAX_ENTRY = 2**14
-"""Bytes of a package's rows: a table is fetched by everybody. The largest known entry but napari's has a tenth of it."""
+"""Bytes of a package's rows, ten times the largest but napari's: everyone downloads the table."""
 
 MAX_WITHDRAWN = 100
-"""Withdrawn or vulnerable releases of a package, the newest."""
+"""Yanked or vulnerable releases of a package, newest first."""
 
 
 class Tables(Struct, frozen=True):
-    """The tables of an index, and what they were made from.
-
-    ``compatibility`` by channel and normalized name. ``naparis``: the published final versions. ``tables`` by channel;
-    ``changed``: since when the content with a given digest is what it is. ``cut``: packages of which something is left out of a
-    table, because it would take too much room.
+    """``compatibility``: by channel and normalized name. ``naparis``: published finals. ``changed``: by content digest, since
+    when it is unchanged. ``cut``: packages truncated for size.
     """
 
     last_minor: int
@@ -50,10 +47,8 @@ def make_tables(
     takes_reports: bool = False,
     notices: Mapping[str, PackageNotices] = {},
 ) -> Tables:
-    """Return the tables of an index.
-
-    ``changed``: that of an earlier index. A table whose content is the same keeps its ``index_version``, so its bytes stay.
-    ``takes_reports``: whether the server accepts usage reports. ``notices``: by normalized name.
+    """``changed``: of the previous index, so that an unchanged table keeps its ``index_version`` and bytes. ``notices``: by
+    normalized name.
     """
     packages = (*facts.packages, *facts.parts)
     names = {package.key: package.conda.name if package.conda else package.key for package in packages}
@@ -85,7 +80,6 @@ def make_tables(
 
 
 def newest_minor(facts: Facts) -> int:
-    """Return the newest minor of CPython 3 that a Requires-Python of the index names."""
     releases = (release for package in facts.packages for release in package.releases)
     return newest_named_minor({file.requires_python for release in releases for file in release.files if file.requires_python})
 
@@ -112,7 +106,7 @@ def _table_package(
 
 
 def _within_bounds(rows: list[Row]) -> list[Row]:
-    """The first rows that together stay below `MAX_ENTRY`, without requirements on others where those take too much."""
+    """Keep the first rows up to `MAX_ENTRY`; drop requirements on others first."""
     for candidates in (rows, [replace(row, requires={}) for row in rows]):
         sizes = accumulate(len(msgspec.json.encode(_filled(row))) for row in candidates)
         kept = [row for row, size in zip(candidates, sizes, strict=True) if size <= MAX_ENTRY]
@@ -122,7 +116,7 @@ def _within_bounds(rows: list[Row]) -> list[Row]:
 
 
 def encoded(table: UpdateTable) -> bytes:
-    """Return a table as JSON. Empty fields are left out."""
+    """Return a table as JSON, without empty fields."""
     return msgspec.json.encode(
         {
             "schema_version": SCHEMA_VERSION,
@@ -141,10 +135,9 @@ def encoded(table: UpdateTable) -> bytes:
 
 
 def _filled(value: Any, *left_out: str) -> dict[str, Any]:
-    """The fields of a dataclass that are not empty."""
     return {name: field for name, field in vars(value).items() if field and name not in left_out}
 
 
 def instant_text(instant: datetime) -> str:
-    """Return an instant as the wire has it: ``2026-08-22T22:10:09Z``."""
+    """``2026-08-22T22:10:09Z``"""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

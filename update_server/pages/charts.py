@@ -1,7 +1,7 @@
-"""A question with the table of its answer, from which the browser draws a chart: one model for all public pages.
+"""Charts: a question and the table of its answer.
 
-With at most one free dimension an entry has a line for each value, over the weeks; with more, a bar for each combination, in
-the last week. The chart is drawn from the table: the two can't differ, and without JavaScript the table is there.
+At most one free dimension: a line per value over the weeks. More: a bar per combination in the last week. The browser draws
+from the table, so they cannot differ, and JavaScript is optional.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,14 +18,14 @@ from update_server.index.downloads import Downloads
 from update_server.statistics.routes import url_of
 
 MOST_LINES = 8
-"""As many as can be told apart by colour."""
+"""Distinguishable colours."""
 MOST_BARS, MOST_ROWS = 15, 50
-"""Of a table of combinations; the CSV has all."""
+"""The CSV has all."""
 HIDDEN, RETRACTED = f"<{LISTED_FROM}", "retracted"
 
 
 class Row(Struct, frozen=True):
-    """A line of the table. ``head``: the week, or the values; ``links``: where a value leads, by its position."""
+    """``head``: week or values. ``links``: targets by position in ``head``."""
 
     head: tuple[str, ...]
     cells: tuple[str, ...]
@@ -33,11 +33,8 @@ class Row(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """One question. ``kind``: how its rows are drawn: lines (a row for each week), bars, stack, or table (not at all).
-
-    ``heads``, ``columns``: titles; ``colours``: of the columns, from 1. ``totals``: people by week of whom the lines are a
-    part; None where that number is not listed. ``figure``: the number of the last week, where there is one a week, and what it
-    counts. ``drawn``: rows of bars that are drawn. ``note``: a sentence below. ``links``: where the numbers can be had.
+    """``kind``: lines (a row per week), bars, stack, or table (not drawn). ``totals``: people per week, the base of
+    percentages; None if hidden. ``figure``: the last week's number and its label. ``drawn``: number of bars.
     """
 
     id: str
@@ -66,10 +63,8 @@ async def chart_of(
     subject: str | None = None,
     newest_first: Mapping[Dimension, Sequence[str]] = {},
 ) -> Chart:
-    """Return the chart of an entry over published ``weeks``, in order. ``subject``: the value of its fixed dimension.
-
-    ``retractions``: of any entries; those that touch this one are shown. ``newest_first``: versions that there are, so that a
-    version has one colour in all charts.
+    """``subject``: value of the fixed dimension. ``newest_first``: known versions, so that a version has the same colour in all
+    charts.
     """
     fixed = {dimension.name: subject for dimension in entry.dimensions[: entry.fixed] if subject is not None}
     free = [dimension for dimension in entry.dimensions if dimension.name not in fixed]
@@ -91,16 +86,16 @@ async def chart_of(
             colours = colours_of(values, newest_first.get(free[0], ()))
             totals = await _totals(aggregate, entry, fixed, weeks)
         elif rows:
-            number, what = rows[-1].cells[0], f"people at least, in {last}"
+            number, what = rows[-1].cells[0], f"people or more, in {last}"
             instead = f"It was {RETRACTED}." if number == RETRACTED else f"Fewer than {LISTED_FROM} people in {last}, or none."
             figure = (number, what) if number[0].isdigit() else ("", instead)
     is_listed = any(cell[0].isdigit() for row in rows for cell in row.cells)
-    note = f"The files have {left_out:,} more, which are smaller." if left_out > 0 else ""
+    note = f"The files have {left_out:,} more rows, with smaller numbers." if left_out > 0 else ""
     span = f"in {last}" if first == last else f"from {first} to {last}"
     if not weeks:
         note = "No week has been published yet."
     elif not is_listed and mine:
-        note = f"Nothing is listed {span}: what was, is retracted."
+        note = f"Nothing is listed {span}: all numbers were retracted."
     elif not is_listed:
         note = f"Nothing is listed {span}: fewer than {LISTED_FROM} people in each week, or none."
     query = {"from": weeks[0], "to": last} if weeks else {}
@@ -124,7 +119,6 @@ async def chart_of(
 
 
 def support_charts(coverage: Coverage) -> list[Chart]:
-    """Return how many plugins each Python can install, and how that changed where the days of releases are known."""
     columns = ("Newest release fits", "Only an older one", "None")
     supports = [
         Row(
@@ -146,15 +140,14 @@ def support_charts(coverage: Coverage) -> list[Chart]:
         Chart(
             id="trend", question="How did support change?", kind="lines", heads=("Day",), columns=tuple(coverage.pythons),
             colours=colours_of(coverage.pythons, coverage.pythons[::-1]), rows=months if len(months) > 1 else (), unit="%",
-            caption="Plugins whose newest final release of that day fitted, in percent of all of that day",
+            caption="Percent of that day's plugins whose newest final release fitted",
             links={"CSV": "/api/pythons?format=months-csv", "JSON": "/api/pythons"},
-            note="" if len(months) > 1 else "The next refresh of the index brings the days of releases.",
+            note="" if len(months) > 1 else "The next refresh of the index brings release dates.",
         ),
     ]  # fmt: skip
 
 
 async def downloads_chart(aggregate: AggregateStore, key: str, downloads: Downloads, week: str | None) -> Chart:
-    """Return a plugin's downloads by Python, beside the people who have it in a published week, if there is one."""
     entry = next(entry for entry in CATALOGUE if entry.dimensions == (PLUGIN, PYTHON))
     found = await aggregate.numbers(entry, {PLUGIN.name: key}, since=week, until=week) if week else []
     people = {row.values[PYTHON.name]: f"{row.people:,}" for row in found}
@@ -169,8 +162,8 @@ async def downloads_chart(aggregate: AggregateStore, key: str, downloads: Downlo
         columns=("Downloads", "Share", f"People{f', {week}' if week else ''}"), rows=rows,
         caption=f"Downloads in the 30 days to {downloads.until}, without those that name no Python",
         links={"pypistats.org": f"https://pypistats.org/packages/{key}"},
-        note="Downloads are everybody's, and not people: each update, test machine and mirror counts again. People are those "
-        "who chose to take part, each once a week.",
+        note="Downloads are not people: each update, test machine and mirror counts again. People are those who chose to take "
+        "part, each counted once a week.",
     )  # fmt: skip
 
 
@@ -182,7 +175,7 @@ async def _lines(
     weeks: Sequence[str],
     retractions: Sequence[Retraction],
 ) -> tuple[list[str], list[Row], int]:
-    """Values, rows and how many values are left out: those are drawn that were the largest in any of the weeks."""
+    """Return the largest values of any week, their rows, and the number of values left out."""
     since, until = (weeks[0], weeks[-1]) if weeks else ("9999", "")
     largest = await aggregate.largest(entry, fixed, since=since, until=until) if free else []
     drawn = [values[free[0].name] for values in largest[:MOST_LINES]] if free else []
@@ -205,7 +198,7 @@ async def _lines(
 async def _totals(
     aggregate: AggregateStore, entry: Entry, fixed: Mapping[str, str], weeks: Sequence[str]
 ) -> tuple[int | None, ...]:
-    """People by week of whom an entry tells a part: those who take part, or who have the plugin."""
+    """The base of percentages: all who take part, or have the plugin."""
     wholes = [one for one in CATALOGUE if one.topic == entry.topic and {part.name for part in one.dimensions} <= set(fixed)]
     if not wholes or not weeks:
         return ()
@@ -215,7 +208,7 @@ async def _totals(
 
 
 def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int, ...]:
-    """Return a colour for each column, from 1 to `MOST_LINES`, each once: of versions by their place among all."""
+    """Unique from 1 to `MOST_LINES`; versions by their position among all."""
     taken: dict[str, int] = {}
     known = [name for name in newest_first if name in columns]
     for name in (*known, *(name for name in columns if name not in known)):
@@ -226,7 +219,7 @@ def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int
 
 
 def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
-    """A row for each combination, the largest first."""
+    """Largest first."""
     rows = []
     for row in sorted(found, key=lambda row: (-row.people, tuple(row.values.values())))[:MOST_ROWS]:
         values = [row.values[dimension.name] for dimension in free]
@@ -237,7 +230,7 @@ def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
 
 
 def in_natural_order(values: Iterable[str]) -> list[str]:
-    """Return versions in the order of PEP 440, with what is none behind; where all are none, in the order that they had."""
+    """By PEP 440, others last; unchanged with fewer than two versions."""
     listed = list(values)
     keys: dict[str, Version] = {}
     for value in listed:

@@ -1,4 +1,4 @@
-"""The list of plugins as a person looks through it: searched and sorted. Pure."""
+"""The list of plugins, searched and sorted. Pure."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -26,9 +26,7 @@ class Order(StrEnum):
 
 
 class Plugin(Struct, frozen=True):
-    """A plugin of the list. ``people``: the public number of the last week, None where none is listed. ``released``: the day
-    of its newest release, where that is known; ``pythons``: which that release fits.
-    """
+    """``people``: of the last week, None if hidden. ``released``, ``pythons``: of the newest release."""
 
     key: str
     name: str
@@ -43,10 +41,7 @@ class Plugin(Struct, frozen=True):
 def listing(
     index: Index, tables: Tables, people: Mapping[str, int], search: str = "", order: Order = Order.INSTALLS
 ) -> list[Plugin]:
-    """Return the plugins of the index whose name, summary or author has all the words of ``search``, in an order.
-
-    ``people``: the public numbers by normalized name.
-    """
+    """Return plugins whose name, summary or author has all words of ``search``."""
     texts = _texts(index.documents.get("/api/extended_summary"))
     words = search.lower().split()
     found = []
@@ -64,7 +59,6 @@ def listing(
 
 
 def plugin_of(index: Index, tables: Tables, package: Package, people: int | None = None) -> Plugin:
-    """Return a package as the list and its own page show it."""
     text = _texts(index.documents.get("/api/extended_summary")).get(package.key, {})
     return Plugin(
         package.key,
@@ -80,7 +74,7 @@ def plugin_of(index: Index, tables: Tables, package: Package, people: int | None
 
 @lru_cache(maxsize=2)
 def _texts(document: Document | None) -> dict[str, dict[str, Any]]:
-    """What today's index says of each plugin, by normalized name; nothing as long as the seed is served."""
+    """Summaries by normalized name; empty while the seed is served."""
     if document is None:
         return {}
     summaries = msgspec.json.decode(document.text(), type=list[dict[str, Any]])

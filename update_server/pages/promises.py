@@ -1,20 +1,20 @@
-"""What the privacy page promises. A test binds itself to a promise by its id: ``@pytest.mark.promise("counts-are-rounded")``.
+"""The privacy page's promises. Tests name them: ``@pytest.mark.promise("counts-are-rounded")``.
 
-``docs/promises.md`` is generated from both, and a run of all tests fails if a promise has no test that passed.
+``docs/promises.md`` is generated; a full run fails if no test of a promise passed.
 """
 
 from msgspec import Struct
 
 
 class Promise(Struct, frozen=True):
-    """A promise in a sentence or two, with code in backticks. ``id``: what tests call it."""
+    """``text``: code in backticks."""
 
     id: str
     text: str
 
 
 class Group(Struct, frozen=True):
-    """Promises about one thing. ``key``: under which the page finds them."""
+    """``key``: for the page."""
 
     key: str
     title: str
@@ -23,11 +23,11 @@ class Group(Struct, frozen=True):
 
 _TEXTS = {
     ("consent", "Nothing without a yes"): {
-        "nothing-without-consent": "Without your consent nothing leaves but the question for updates, which is the same for "
-        "everybody.",
-        "no-telemetry-without-install": "The update check has no telemetry code. That is a package of its own, which is "
-        "installed only if you want it, and not loaded by a check unless you agreed.",
-        "nothing-below-the-level": "Nothing is collected below the level that you chose, not even on your own computer.",
+        "nothing-without-consent": "Without your consent only the update check leaves your computer, and it is the same for "
+        "everyone.",
+        "no-telemetry-without-install": "The update check has no telemetry code. Telemetry is a separate package, which is "
+        "installed only if you want it, and not loaded by a check without your consent.",
+        "nothing-below-the-level": "Nothing beyond the level that you chose is collected, not even on your own computer.",
         "nothing-from-before": "Nothing from before your consent is ever sent.",
         "consent-has-limits": "Your consent is for one service, for the time that you said, and for the fields that you saw. A "
         "program that collects more asks you again, and sends nothing until you have answered.",
@@ -35,16 +35,16 @@ _TEXTS = {
         "nothing-runs-unasked": "Nothing of it runs in napari unless you start it there.",
     },
     ("sent", "What is sent"): {
-        "preview-is-what-is-sent": "What you are shown before is what is sent, and what was sent is kept on your disk for you "
-        "to check.",
+        "preview-is-what-is-sent": "The preview is exactly what is sent, and a copy of what was sent stays on your "
+        "disk for you to check.",
         "every-text-is-public": "Every text in a report is on a public list; your computer leaves out the rest, and so does the"
         " server. Only plugins of napari that the public index lists can be named, whatever a server's list says.",
         "counts-are-rounded": "Counts are rounded down on your computer.",
         "fields-above-refused": "A field above the level is refused, and nothing of the request is stored.",
-        "identifier-changes": "The identifier is another one every week and for every service, made from a secret that never "
-        "leaves your computer.",
-        "one-week-a-request": "One request tells of one week.",
-        "no-tracking": "No cookie is taken, and no answer is used to mark your computer.",
+        "identifier-changes": "The identifier changes every week, differs for each service, and is made from a secret that "
+        "never leaves your computer.",
+        "one-week-a-request": "One request covers one week.",
+        "no-tracking": "No cookie is accepted, and no answer is used to mark your computer.",
     },
     ("kept", "What is kept"): {
         "deleted-after-60-days": "A report is deleted 60 days after its week began, whatever else fails.",

@@ -1,4 +1,4 @@
-"""Templates into pages, and assets into answers: both made once, sent from memory, addressed by their content."""
+"""Pages and static files, made once and sent from memory."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ from update_server.services import Services
 FOLDER = Path(str(files("update_server.pages")))
 STATIC = FOLDER / "static"
 VENDORED = {"vendor/echarts-6.1.0.common.min.js": "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"}
-"""What others wrote, with the SHA-256 of the file in its npm package."""
+"""SHA-256 of third-party files."""
 FOR_EVER = "public, max-age=31536000, immutable"
 SOON_AGAIN = "public, max-age=60"
 
@@ -46,12 +46,12 @@ Asked = Request[Any, Any, Any]
 
 @cache
 def asset_url(name: str) -> str:
-    """Return the address of a file in the static folder, which changes with its content."""
+    """The version in the URL changes with the content."""
     return f"/static/{name}?v={hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
 
 
 class Pages:
-    """Pages of one application, from its cache. ``config``: where the templates are, for the framework."""
+    """``config``: template folder for the framework."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -73,7 +73,7 @@ class Pages:
     async def answer(
         self, request: Asked, key: Hashable, template: str, context: Callable[[], Awaitable[Context]]
     ) -> Response[bytes]:
-        """Return a page. ``key``: everything of the request that it depends on; ``context`` is asked where it is to be made."""
+        """``key``: everything that the page depends on."""
 
         async def make() -> Body:
             loaded = self._services.index.loaded
@@ -84,12 +84,11 @@ class Pages:
         return respond(request, await self._services.page_cache.body((template, key), make))
 
     def site(self, request: Asked) -> str:
-        """Return the address of the site as everybody sees it, without a slash behind."""
+        """The public address, without trailing slash."""
         named = self._services.settings.aggregation.public_url
         return str(request.base_url).rstrip("/") if is_loopback(urlsplit(named).hostname) else named
 
     async def asset(self, request: Asked, name: str) -> Response[bytes] | None:
-        """Return a file of the static folder, packed once for all clients; None where there is none."""
         if "\0" in name:
             return None
         path = (STATIC / name).resolve()
@@ -100,22 +99,21 @@ class Pages:
             await asyncio.to_thread(body.encode, quickly=True)
             self._assets.setdefault(name, body)
         response = respond(request, self._assets[name])
-        if request.query_params.get("v") != asset_url(name).partition("?v=")[2]:  # of another version, or of none
+        if request.query_params.get("v") != asset_url(name).partition("?v=")[2]:  # other version, or none
             response.headers["cache-control"] = "no-cache"
         return response
 
     async def pack_assets(self) -> None:
-        """Pack all files of the static folder as small as they get. Takes seconds, in a thread, once for a process."""
+        """Takes seconds, in a thread."""
         for path in sorted(STATIC.rglob("*")):
             if path.is_file():
                 self._assets[path.relative_to(STATIC).as_posix()] = await asyncio.to_thread(_packed, path)
 
     def rendered(self, template: str, context: Context) -> bytes:
-        """Return a page as bytes."""
         return self._templates.get_template(template).render(**context).encode()
 
     def answer_error(self, request: Asked, error: Exception) -> Response[bytes]:
-        """Answer any exception of a handler: a person who looks at pages gets one that says where to go on, a program JSON."""
+        """A page for browsers, else JSON."""
         wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/api/", "/health/"))
         if wants_page:
             problem = as_problem(error)
@@ -123,12 +121,12 @@ class Pages:
             response = Response(content, status_code=problem.status, media_type="text/html", headers=problem.headers)
         else:
             response = answer_problem(request, error)
-        response.headers.update(SECURITY_HEADERS)  # what is done after each request is not done after an error
+        response.headers.update(SECURITY_HEADERS)  # after_request does not run on errors
         return response
 
 
 def with_code(text: str) -> Markup:
-    """Return a sentence for a page: what stands in backticks is code, what stands in asterisks is stressed."""
+    """Escape text; backticks become code, asterisks emphasis."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", marked))  # noqa: S704 - escaped above
 

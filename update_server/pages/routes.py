@@ -1,4 +1,4 @@
-"""The pages, each made from the catalogue, the index and the public numbers, and kept until one of them changes."""
+"""The pages, cached until index or public numbers change."""
 
 import asyncio
 import json
@@ -43,16 +43,12 @@ Sort = Annotated[str, QueryParameter(name="sort")]
 
 
 def page_handlers(services: Services, pages: Pages) -> list[Any]:
-    """Return the handlers of the pages and of their assets."""
-
     async def people(entries: list[Entry], first: str | None, last: str | None, subject: str | None = None) -> Context:
-        """What each page with numbers of people shows: all published weeks, those from ``first`` to ``last`` (by default the
-        last year), and a chart of each entry. Raises Problem 400.
-        """
+        """Weeks and charts; by default the last year. Raises Problem 400."""
         weeks = await services.aggregate.public_weeks()
         for name, week in (("from", first), ("to", last)):
             if week and week not in weeks:
-                raise bad_query(name, f"{week[:16]!r} is no published week.")
+                raise bad_query(name, f"{week[:16]!r} is not a published week.")
         if first and last and first > last:
             first, last = last, first
         last = last or (weeks[-1] if weeks else None)
@@ -61,7 +57,6 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
         return {"weeks": weeks, "chosen": chosen, "charts": await charts(entries, chosen, subject)}
 
     async def people_by_plugin(week: str | None) -> dict[str, int]:
-        """The public number of each plugin that has one in a week."""
         found = await services.aggregate.numbers(_installs(), {}, since=week, until=week) if week else []
         return {row.values[PLUGIN.name]: row.people for row in found}
 
@@ -106,7 +101,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
     @route("/plugins", http_method=READ, include_in_schema=False)
     async def plugins(request: Asked, q: Search = "", sort: Sort = Order.INSTALLS.value) -> Response[bytes]:
         if sort not in list(Order):
-            raise bad_query("sort", f"There is no order {sort[:16]!r}: choose {', '.join(Order)}.")
+            raise bad_query("sort", f"{sort[:16]!r} is not an order: choose {', '.join(Order)}.")
         order = Order(sort)
 
         async def context() -> Context:
@@ -121,7 +116,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
     @route("/plugins/{name:str}", http_method=READ, include_in_schema=False)
     async def plugin(request: Asked, name: FromPath[str], first: From = None, last: To = None) -> Response[bytes]:
         key, here = services.package_key(name), pages.site(request)
-        if key == "napari":  # which is in the index, and no plugin
+        if key == "napari":  # indexed, but not a plugin
             return Response(b"", status_code=302, headers={"location": "/dashboard"})
 
         async def context() -> Context:
@@ -182,7 +177,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
         try:
             return await pages.answer(request, None, "privacy.html", with_inspections)
-        except SQLAlchemyError:  # what is promised can be read whatever is wrong
+        except SQLAlchemyError:  # the promises must stay readable
             page = pages.rendered("privacy.html", context() | {"inspections": None, "current": request.url.path})
             return respond(request, Body(page, "text/html", "no-store"))
 
@@ -208,17 +203,15 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
 
 def _by(dimension: Any) -> Entry:
-    """The question that tells all people apart by one dimension alone."""
     return next(entry for entry in CATALOGUE if entry.dimensions == (dimension,) and not entry.fixed)
 
 
 def _installs() -> Entry:
-    """The question how many people have a plugin."""
     return next(entry for entry in CATALOGUE if entry.dimensions == (PLUGIN,))
 
 
 def _operations(app: Litestar) -> list[dict[str, Any]]:
-    """The operations of the OpenAPI description, in the order of their paths, as the template wants them."""
+    """For the template, by path."""
     return [
         {"method": method.upper(), "path": path, "examples": _examples(operation), **operation}
         for path, item in sorted(description(app)["paths"].items())
@@ -228,7 +221,6 @@ def _operations(app: Litestar) -> list[dict[str, Any]]:
 
 
 def _examples(operation: dict[str, Any]) -> dict[str, str]:
-    """The examples of an operation's body and of its answer, as indented JSON by name."""
     content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
     of_body = {f"Body, for example ({name})": one["value"] for name, one in content.get("examples", {}).items()}
     answer = operation.get("responses", {}).get("200", {}).get("content", {}).get("application/json", {})

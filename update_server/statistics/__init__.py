@@ -1,1 +1,1 @@
-"""Public numbers out, from the aggregate store alone."""
+"""Public numbers, from the aggregate store only."""

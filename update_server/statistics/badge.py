@@ -1,4 +1,4 @@
-"""A badge with the number of people who have a plugin, for its README: what the endpoint badge of shields.io reads."""
+"""A shields.io badge with a plugin's number of people."""
 
 from urllib.parse import urlencode
 
@@ -8,7 +8,6 @@ from aggregation.publication import LISTED_FROM
 
 LABEL = "installs"
 CACHED_FOR_S = 86400
-"""A number changes once a week."""
 
 
 class Badge(Struct, rename="camel"):
@@ -23,12 +22,12 @@ class Badge(Struct, rename="camel"):
 
 
 def badge_of(people: int | None) -> Badge:
-    """Return the badge for a public number, rounded down, hence the plus; or for one that is not listed (None)."""
+    """``people``: rounded down, hence the plus; None if hidden."""
     message = f"{people:,}+" if people is not None else f"fewer than {LISTED_FROM}"
     return Badge(1, LABEL, message, "#00629b" if people is not None else "lightgrey", False, CACHED_FOR_S)
 
 
 def badge_markdown(site: str, name: str) -> str:
-    """Return the text that shows the badge in a README, with a link to the plugin's page. ``site``: without a slash behind."""
+    """``site``: without trailing slash."""
     image = f"https://img.shields.io/endpoint?{urlencode({'url': f'{site}/api/stats/plugins/{name}/badge'})}"
     return f"[![{LABEL}]({image})]({site}/plugins/{name})"

@@ -1,4 +1,4 @@
-"""What the OpenAPI description says of the answers, with an example of each, made from the catalogue."""
+"""Answers of the statistics API, with examples for OpenAPI."""
 
 from typing import Any
 
@@ -20,14 +20,13 @@ EXAMPLES = {
     "plugin": "affinder", "version": "0.5.0", "command": "napari.viewer.toggle_theme", "times": "10", "level": "middle",
     "layer": "image", "class": "ndarray", "dtype": "uint8", "size": "MEDIUM", "ndim": "3", "count": "1",
 }  # fmt: skip
-"""A value of each dimension."""
 
 
 class Numbers(Struct):
-    """Public numbers of one entry. Cells with fewer people than ``listed_from`` have no row.
+    """Cells below ``listed_from`` have no row.
 
-    ``weeks``: the published ones, oldest first. ``retractions``: those that touch these numbers. ``next``: the address of the
-    next page, null at the end.
+    ``weeks``: oldest first. ``retractions``: those that affect these numbers. ``next``: address of the next page, null at the
+    end.
     """
 
     entry: str
@@ -41,8 +40,6 @@ class Numbers(Struct):
 
 
 class EntryDescription(Struct):
-    """One question that the numbers answer, and where."""
-
     entry: str
     question: str
     level: str
@@ -51,8 +48,6 @@ class EntryDescription(Struct):
 
 
 class Offer(Struct):
-    """All questions."""
-
     listed_from: int
     rounded_down_to: int
     formats: list[str]
@@ -61,7 +56,6 @@ class Offer(Struct):
 
 
 def numbers_of(entry: Entry) -> ResponseSpec:
-    """Return the description of an entry's numbers."""
     values = {dimension.name: EXAMPLES[dimension.name] for dimension in entry.dimensions}
     row = PublicRow(WEEK, values, 45)
     numbers = Numbers(entry.id, entry.question, LISTED_FROM, ROUNDED_DOWN_TO, [WEEK], [row], [])

@@ -1,6 +1,6 @@
-"""The statistics API, generated from the catalogue: one path for each topic, ``by=`` for its dimensions.
+"""The statistics API, from the catalogue: one path per topic, ``by=`` for dimensions.
 
-Anybody may read it, also from a page elsewhere (CORS): the numbers are public, and no answer depends on who asks.
+Any site may read it (CORS): the numbers are public and the same for everyone.
 """
 
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ Asked = Request[Any, Any, Any]
 By = Annotated[str | None, QueryParameter(name="by", description="dimensions, comma-separated")]
 From = Annotated[str | None, QueryParameter(name="from", description="first week, such as 2026-W40")]
 To = Annotated[str | None, QueryParameter(name="to", description="last week, such as 2026-W47")]
-Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to pass over; `next` has it")]
+Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to skip, as in `next`")]
 Limit = Annotated[
     int | None,
     QueryParameter(name="limit", ge=1, le=MOST_ROWS, description=f"rows of a page. Default: {ROWS_A_PAGE} as JSON, else all"),
@@ -51,18 +51,16 @@ Form = Annotated[str, QueryParameter(name="format", description="json or csv")]
 
 
 def _operation(name: str) -> OperationIDCreator:
-    """Name the methods of a handler apart, as OpenAPI wants it; GET, the only one that is shown, has the plain name."""
+    """OpenAPI needs unique ids; GET, the only one shown, gets the plain name."""
     return lambda _, method, __: name if method == HttpMethod.GET else f"{name}{method.title()}"
 
 
 async def _preflight(request: Asked) -> Response[None] | None:
-    """Answer a browser that asks whether a page elsewhere may read this; anything else goes on to the handler."""
+    """Answer a CORS preflight."""
     return Response(None, status_code=204, headers=PREFLIGHT) if request.method == HttpMethod.OPTIONS else None
 
 
 class _Query(Struct, frozen=True):
-    """What the query of a question asks for, checked."""
-
     by: str | None
     since: str | None
     until: str | None
@@ -72,11 +70,11 @@ class _Query(Struct, frozen=True):
 
     @property
     def rows(self) -> int | None:
-        """Rows of the answer at most: CSV has all unless ``limit`` is given."""
+        """CSV has all rows unless ``limit`` is given."""
         return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else None)
 
     def next(self, path: str) -> str:
-        """The address of the rows behind these."""
+        """Address of the next page."""
         values = {
             "by": self.by,
             "from": self.since,
@@ -91,7 +89,7 @@ class _Query(Struct, frozen=True):
 async def _checked(
     by: By = None, first: From = None, last: To = None, form: Form = "json", offset: Offset = 0, limit: Limit = None
 ) -> _Query:
-    """Check the query of a question. Raises Problem 400."""
+    """Raises Problem 400."""
     for name, week in (("from", first), ("to", last)):
         try:
             start_of(week) if week is not None else None
@@ -100,18 +98,16 @@ async def _checked(
     if first is not None and last is not None and first > last:
         raise bad_query("from", f"The first week, {first[:8]}, is after the last, {last[:8]}.")
     if form not in list(Format):
-        raise bad_query("format", f"There is no format {form[:16]!r}: choose {', '.join(MEDIA_TYPES)}.")
+        raise bad_query("format", f"{form[:16]!r} is not a format: choose {', '.join(MEDIA_TYPES)}.")
     return _Query(by, first, last, Format(form), offset, limit)
 
 
 def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
-    """Return the handlers of statistics: what there is, and for each topic of the catalogue its numbers."""
-
     @route(
         "/api/stats",
         http_method=READ,
         before_request=_preflight,
-        summary="What numbers there are",
+        summary="Available numbers",
         responses={200: described.OFFER},
     )
     async def offer(request: Asked) -> Response[bytes]:
@@ -132,11 +128,11 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
         "/api/retractions",
         http_method=READ,
         before_request=_preflight,
-        summary="Which numbers were taken back, and why?",
+        summary="Which numbers were retracted, and why?",
         responses={200: described.RETRACTIONS},
     )
     async def all_retractions(request: Asked) -> Response[bytes]:
-        """Return every retraction there has been, oldest first."""
+        """Return all retractions, oldest first."""
 
         async def make() -> Body:
             return _json(await Records(services.aggregate.engine).retractions())
@@ -145,7 +141,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
 
     handlers: list[BaseRouteHandler] = [offer, all_retractions]
     for topic, entries in topics().items():
-        # For all subjects at once: entries without one, and the plain count of each subject.
+        # For all subjects: entries without a subject, and the plain count by subject.
         handlers.append(_numbers(services, topic, [entry for entry in entries if not entry.fixed or not entry.by]))
         if subjects := [entry for entry in entries if entry.fixed]:
             handlers.append(_numbers(services, topic, subjects, of_one=True))
@@ -155,10 +151,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
 
 
 def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str:
-    """Return the path and query under which the numbers of an entry are found.
-
-    ``subject``: what an entry with a fixed dimension is about; None for a placeholder, empty for all subjects at once.
-    """
+    """``subject``: value of the fixed dimension; None for a placeholder, empty for all."""
     places = [f"/{{{dimension.name}}}" if subject is None else f"/{subject}" for dimension in entry.dimensions[: entry.fixed]]
     fixed = "".join(places) if subject != "" else ""
     asked = {"by": ",".join(entry.by) or None, **query}
@@ -167,14 +160,14 @@ def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str
 
 
 def _numbers(services: Services, topic: str, entries: Sequence[Entry], *, of_one: bool = False) -> BaseRouteHandler:
-    """The handler of a topic's numbers, or of those ``of_one`` package of the index that the path names."""
+    """``of_one``: for one package, named in the path."""
 
     async def numbers(request: Asked, asked: NamedDependency[_Query]) -> Response[bytes]:
-        """Return the numbers of a topic, by the dimensions that are asked for."""
+        """Return the numbers of a topic by the requested dimensions."""
         return await _answer(services, request, _entry_by(entries, asked.by), f"/api/stats/{topic}", {}, asked)
 
     async def numbers_of_one(request: Asked, name: FromPath[str], asked: NamedDependency[_Query]) -> Response[bytes]:
-        """Return the numbers about one package of the index, by the dimensions that are asked for."""
+        """Return the numbers of one package by the requested dimensions."""
         key, entry = services.package_key(name), _entry_by(entries, asked.by)
         return await _answer(services, request, entry, f"/api/stats/{topic}/{key}", {entry.dimensions[0].name: key}, asked)
 
@@ -199,7 +192,7 @@ def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
         responses={200: described.BADGE},
     )
     async def badge(request: Asked, name: FromPath[str]) -> Response[bytes]:
-        """Return the number of the last published week, as the endpoint badge of shields.io reads it."""
+        """Return the number of the last published week, for a shields.io endpoint badge."""
         key = services.package_key(name)
 
         async def make() -> Body:
@@ -214,7 +207,7 @@ def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
 
 
 def _entry_by(entries: Sequence[Entry], by: str | None) -> Entry:
-    """The entry with those dimensions, in any order; without ``by`` the plain count, or the topic's first entry."""
+    """Match dimensions in any order; without ``by`` the plain count, or else the first entry."""
     wanted = {name.strip() for name in (by or "").split(",") if name.strip()}
     for entry in entries:
         if set(entry.by) == wanted:
@@ -229,7 +222,7 @@ def _entry_by(entries: Sequence[Entry], by: str | None) -> Entry:
 async def _answer(
     services: Services, request: Asked, entry: Entry, path: str, fixed: dict[str, str], asked: _Query
 ) -> Response[bytes]:
-    """Answer a question; ``fixed``: values that the path names."""
+    """``fixed``: values in the path."""
 
     async def make() -> Body:
         since, until, most = asked.since or "", asked.until or "9999", asked.rows
@@ -259,5 +252,4 @@ async def _answer(
 
 
 def _json(value: Any) -> Body:
-    """A public answer that pages elsewhere may read."""
     return Body(msgspec.json.encode(value), headers=CROSS_ORIGIN)

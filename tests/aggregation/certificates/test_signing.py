@@ -61,7 +61,7 @@ def test_not_one_letter_can_be_changed(place: int) -> None:
         (retraction("people", ISSUED + timedelta(days=3)), Outcome.VALID),
         (retraction(when=ISSUED + timedelta(days=3), week="2026-W50"), Outcome.VALID),
         (retraction(when=ISSUED), Outcome.RETRACTED),
-        # it is not among those that the certificate names: whatever the clocks say, it came after
+        # newer whatever its date: the certificate does not name it
         (retraction(when=ISSUED - timedelta(days=3)), Outcome.RETRACTED),
     ],
 )

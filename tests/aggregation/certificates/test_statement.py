@@ -24,8 +24,8 @@ def test_it_has_the_weeks_their_median_and_their_peak() -> None:
     ("numbers", "median"),
     [
         ({"2026-W38": 20, "2026-W39": 35, "2026-W40": 50}, 35),
-        ({"2026-W38": 20, "2026-W39": 35}, 20),  # the third week is published, and has fewer than ten
-        ({"2026-W38": 20}, None),  # in most weeks there are fewer than ten
+        ({"2026-W38": 20, "2026-W39": 35}, 20),  # the third week is published, with fewer than ten
+        ({"2026-W38": 20}, None),  # most weeks have fewer than ten
     ],
 )
 def test_a_median_is_a_published_number_or_fewer_than_ten(numbers: dict[str, int], median: int | None) -> None:
@@ -46,7 +46,7 @@ def test_no_figure_of_it_is_anything_but_a_published_number(counts: list[int]) -
     for summary in (one.installs, *(row.summary for breakdown in one.breakdowns for row in breakdown.rows)):
         assert summary.median in {None, *numbers.values()}
         assert summary.peak == max(numbers.values())
-    # half of all weeks, those with fewer than ten among them, have at most the median
+    # half of all weeks have at most the median
     at_most = sum(numbers.get(week, 0) <= (one.installs.median or 9) for week in weeks)
     assert at_most * 2 >= len(weeks)
 

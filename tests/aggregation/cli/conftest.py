@@ -1,4 +1,4 @@
-"""The command on stores in a folder, with weeks of people who all have the same plugins."""
+"""The command line on stores in a folder."""
 
 from __future__ import annotations
 
@@ -28,21 +28,19 @@ LATER = "2026-11-01T00:00:00"
 
 
 class Command:
-    """Runs the command, and works on its stores directly."""
+    """Runs the command, or works on its stores."""
 
     def __call__(self, *arguments: str, code: int = 0) -> Result:
-        """Run it, and look at the exit code."""
         result = CliRunner().invoke(app, list(arguments))
         assert result.exception is None or isinstance(result.exception, SystemExit), result.output
         assert result.exit_code == code, result.output
         return result
 
     def json(self, *arguments: str, code: int = 0) -> Any:
-        """Run it with --json, and return what it prints."""
         return json.loads(self(*arguments, "--json", code=code).stdout)
 
     def on_stores(self, work: Callable[[RawStore, AggregateStore], Coroutine[Any, Any, Any]]) -> Any:
-        """Do something with the migrated stores."""
+        """Run ``work`` on the migrated stores."""
 
         async def on() -> Any:
             urls = [AggregationSettings().url(store, Role.OWNER) for store in Store]
@@ -58,19 +56,15 @@ class Command:
         return asyncio.run(on())
 
     def numbers(self, entry: str) -> list[PublicRow]:
-        """Return all public numbers of an entry."""
         (asked,) = [one for one in CATALOGUE if one.id == entry]
         found: list[PublicRow] = self.on_stores(lambda _, aggregate: aggregate.numbers(asked, {}))
         return found
 
     def retractions(self) -> list[Retraction]:
-        """Return all retractions."""
         found: list[Retraction] = self.on_stores(lambda _, aggregate: Records(aggregate.engine).retractions())
         return found
 
     def prepare(self, reports: Iterable[Report] = ()) -> None:
-        """Make the stores, with these reports."""
-
         async def put(raw: RawStore, _: AggregateStore) -> None:
             if some := list(reports):
                 await raw.put(some)
@@ -78,7 +72,7 @@ class Command:
         self.on_stores(put)
 
     def publish(self, **people: int) -> None:
-        """Publish weeks such as ``W40=25``, in which so many people reported."""
+        """Publish weeks such as ``W40=25``."""
 
         async def out(raw: RawStore, aggregate: AggregateStore) -> None:
             for name, number in people.items():
@@ -91,7 +85,6 @@ class Command:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The data folder, empty."""
     data = tmp_path / "data"
     data.mkdir()
     monkeypatch.setenv("UPDATE_SERVER_DATA", str(data))
@@ -101,5 +94,4 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def command(folder: Path) -> Command:
-    """The command, on that folder."""
     return Command()

@@ -1,4 +1,4 @@
-"""Asked for what does not exist: a sentence that says what to do, exit code 2, and nothing written."""
+"""Bad input: a helpful message, exit code 2, and nothing written."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ def _site(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Return all rows of both stores."""
     state = {}
     for file in sorted(folder.rglob("*.sqlite3")):
         with sqlite3.connect(file) as database:
@@ -98,7 +97,7 @@ def test_a_store_that_is_switched_off_is_named(command: Command, monkeypatch: py
     command.publish(W40=25)
     monkeypatch.setenv("AGGREGATION_RAW_URL", "")
     assert "AGGREGATION_RAW_URL" in command("status", code=2).output
-    assert command.json("keys", "list") == {"keys": []}, "commands on the aggregate store go on"
+    assert command.json("keys", "list") == {"keys": []}, "commands on the aggregate store still work"
 
 
 def test_the_clock_moves_for_stores_on_this_machine_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,6 @@ REASON = "The machine that held it was stolen"
 
 @pytest.fixture
 def issued(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A certificate of affinder."""
     monkeypatch.setenv("AGGREGATION_PUBLIC_URL", "https://updates.example.org/")
     command.publish(W39=40, W40=25)
     command("keys", "create")

@@ -73,7 +73,7 @@ def test_a_plugin_can_be_retracted_as_a_whole(command: Command) -> None:
 
 
 def test_only_published_weeks_are_retracted_and_one_between_is_not(command: Command) -> None:
-    """A week in between that comes out later must not look as if its numbers had been taken back."""
+    """A week published later must not look retracted."""
     command.publish(W37=40, W38=30, W40=25)
     command("retract", "people", "--from", "2026-W37", "--to", WEEK, "--reason", REASON, "--yes")
     command.publish(W39=33)
@@ -82,7 +82,7 @@ def test_only_published_weeks_are_retracted_and_one_between_is_not(command: Comm
 
 
 def test_a_retraction_names_no_week_of_which_nothing_was_listed(command: Command) -> None:
-    """Else it would tell the week of nine people from one of nobody."""
+    """It would distinguish a week of nine people from an empty week."""
     command.publish(W38=40, W39=9, W40=25)
     command("retract", "people", "--from", "2026-W38", "--to", WEEK, "--reason", REASON, "--yes")
     assert command.on_stores(lambda _, aggregate: aggregate.public_weeks()) == ["2026-W38", WEEK]

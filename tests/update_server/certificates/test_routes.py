@@ -29,7 +29,6 @@ REASON = "The <machine> that held it was stolen"
 
 @pytest.fixture
 async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple[Client, Certificate]]:
-    """A service that has issued a certificate."""
     async with make_client() as client:
         services = services_of(client)
         assert services.raw is not None
@@ -63,7 +62,7 @@ async def test_everybody_can_see_it_and_that_it_is_valid(issued: tuple[Client, C
         "/certificate.jws",
     ):
         assert words in page.text
-    assert "style=" not in page.text  # which the content security policy forbids
+    assert "style=" not in page.text  # forbidden by the content security policy
     signed = await client.get(f"/certificates/{certificate.id}/certificate.jws")
     assert signed.text.strip() == certificate.token
     assert signed.headers["content-type"].startswith("application/jose")
@@ -164,9 +163,9 @@ async def test_a_text_that_is_too_large_is_refused(client: Client) -> None:
 
 
 async def test_inspections_are_shown_on_the_privacy_page(client: Client) -> None:
-    assert "Nobody has done so yet" in (await client.get("/privacy")).text
+    assert "No one has done so yet" in (await client.get("/privacy")).text
     await Records(services_of(client).aggregate.engine).note_inspection(WEEK, 10, "A <forged> name was reported", NOW)
-    services_of(client).page_cache._looked_at = 0  # which it does once a second
+    services_of(client).page_cache._looked_at = 0  # skip the wait of a second
     page = (await client.get("/privacy")).text
     assert "A &lt;forged&gt; name was reported" in page
     assert "2026-11-18 12:00 UTC" in page

@@ -1,4 +1,4 @@
-"""Made-up weeks go through the real intake and the real rule, and never beside real numbers."""
+"""Sample weeks use the real intake, and never a folder with real numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
 
 
 async def filled(folder: Path, weeks: int = 12) -> list[tuple[int, int]]:
-    """Fill a folder, and return the progress that was told."""
+    """Return the reported progress."""
     told: list[tuple[int, int]] = []
     await fill(Settings(data=folder), NOW, weeks=weeks, people=60, progress=lambda done, of: told.append((done, of)))
     return told

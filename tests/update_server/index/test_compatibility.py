@@ -1,4 +1,4 @@
-"""For whom is a release? A table of cases, and made indexes against a plain search with `packaging`."""
+"""Cases, and random indexes against a simple search with `packaging`."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_python_310_gets(releases: dict[str, Sequence[MadeFile]], expected:
     ],
 )
 def test_which_rows_a_requirement_makes(requires: dict[str, Sequence[str]], expected: list[Release]) -> None:
-    """A release is excluded only where it is on every platform; an unknown requirement excludes nothing."""
+    """A release is excluded only if it is excluded on every platform; an unknown requirement excludes nothing."""
     assert rows({"1.0": [MadeFile()], "2.0": [MadeFile()]}, requires) == expected
 
 
@@ -189,7 +189,7 @@ def test_picking_from_the_table_is_picking_from_all_releases(
             picked = pick(table, python.full, napari)
             assert (picked.version if picked else None) == (str(fitting[0]) if fitting else None), (python, napari)
             answers |= {number for number, row in enumerate(table) if row is picked}
-    assert answers == set(range(len(table))), "every row is the answer for somebody"
+    assert answers == set(range(len(table))), "every row is an answer"
 
 
 @given(st.sets(st.integers(0, 20)))

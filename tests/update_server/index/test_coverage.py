@@ -1,4 +1,4 @@
-"""What supports which Python, today and in the months before."""
+"""Python support of plugins, today and in previous months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads by Python version: read once a day from an upstream that may fail, and shown beside people."""
+"""Downloads by Python version, read once a day from an upstream that may fail."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BASE = "http://127.0.0.1:9"
 
 
 def answer(**by_python: int) -> Response:
-    """An answer with the same number for each of forty days."""
+    """The same number for each of forty days."""
     days = [date(2026, 11, 19) - timedelta(days=number) for number in range(40)]
     names = {"null": "null", **{name: name.replace("py", "").replace("_", ".") for name in by_python}}
     rows = [
@@ -76,7 +76,7 @@ async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
     assert sorted(found.by_python["3.12"] for found in after.values()) == [30] * (len(known) - 1) + [60]
     everything.side_effect = None
     await refresh_downloads(settings, index, NOW + timedelta(days=1, hours=1))
-    assert everything.call_count == 2 * len(known) + 2, "the next start goes on; it does not wait for a day"
+    assert everything.call_count == 2 * len(known) + 2, "the next start continues without waiting for a day"
 
 
 async def test_a_package_that_is_refused_keeps_no_other_from_being_read(

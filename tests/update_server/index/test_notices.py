@@ -1,4 +1,4 @@
-"""Notices: a reviewed file, checked whole, in the tables of every channel."""
+"""Notices: a reviewed file, validated as a whole, in the tables of every channel."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_service_keeps_the_last_good_ones_and_says_so(tmp_path: Path) -> None:
     with capture_logs() as lines:
         store.load()
     assert "not a list of notices" in next(line["message"] for line in lines if line["event"] == "notices_faulty")
-    assert "Those that were read last are shown." in str(store.notices_error)
+    assert "The last valid notices are shown." in str(store.notices_error)
     assert store.loaded is not None
     assert [one.text for one in store.loaded.tables.tables["pypi"].packages["affinder"].notices] == ["Not in use."]
 

@@ -116,7 +116,7 @@ def test_what_is_passed_over_is_told_with_the_reason() -> None:
     assert [release.version for release in told.releases] == ["1.0"]
     assert "Requires-Python '3.6 or later' of 1.0 is not a specifier" in told.skipped
     assert "made-one-py3-none-any.whl: not a name of a wheel" in told.skipped
-    assert "egg" not in told.skipped, "pip passes over those without a word too"
+    assert "egg" not in told.skipped, "pip skips those silently, too"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_what_is_passed_over_is_told_with_the_reason() -> None:
     ],
 )
 def test_a_file_name_is_read_as_pip_reads_it(filename: str, version: str | None) -> None:
-    """The versions are those of pip 26; `test_references.py` asks pip itself."""
+    """Versions as in pip 26; `test_references.py` asks pip itself."""
     found = version_and_tags(filename, canonicalize_name("my-plugin"))
     assert (found[0] if found else None) == version
 

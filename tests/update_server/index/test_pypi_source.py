@@ -1,4 +1,4 @@
-"""The source that stands alone, on a small PyPI that the test makes."""
+"""The standalone source, on a small fake PyPI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class SmallPyPI:
-    """PyPI and conda-forge for a few wheels by project name (None: an sdist alone). ``requests``: the paths that were asked."""
+    """Wheels by project name (None: only an sdist). ``requests``: requested paths."""
 
     def __init__(self, **wheels: bytes | None) -> None:
         self.wheels = {name.replace("_", "-"): content for name, content in wheels.items()}

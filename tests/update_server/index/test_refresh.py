@@ -1,4 +1,4 @@
-"""A refresh against the small upstream, in memory, with everything that can go wrong there."""
+"""A refresh against the small upstream, in memory, with all its failures."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def without_requirements(packages: Iterable[Package]) -> tuple[Package, ...]:
-    """Return packages without what was read of their releases' metadata."""
+    """Return packages without requirements, which come from metadata."""
     return tuple(
         msgspec.structs.replace(
             package,
@@ -42,8 +42,6 @@ def without_requirements(packages: Iterable[Package]) -> tuple[Package, ...]:
 
 
 class Refresher:
-    """Refreshes one store from made upstreams."""
-
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.settings = Settings(data=folder, upstream=UPSTREAM, refresh_timeout_s=20)
         self.store = IndexStore(self.settings.snapshot_path, None, 86400)
@@ -248,7 +246,7 @@ async def test_a_project_that_loses_all_its_releases_keeps_the_last_ones(refresh
 
 
 async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
-    """While one index takes another's place, again and again, index, answers and allow-list always belong together."""
+    """Index, answers and allow-list always match."""
     import asyncio
 
     await refresher(MadeUpstream(MANY))
@@ -277,7 +275,7 @@ async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
     "offered", [b"<html>log in first</html>", b"Metadata-Version: 2.1\nName: x\nRequires-Dist: napari<0.1\n"]
 )
 async def test_metadata_that_is_not_what_the_index_offers_is_not_believed(offered: bytes) -> None:
-    """A captive portal, or another text than that of the digest: the JSON API is asked instead."""
+    """The JSON API is asked instead."""
     from update_server.index.sources.metadata import _Reader
     from update_server.settings import Upstreams
 
@@ -330,7 +328,7 @@ async def test_napari_and_its_parts_are_in_the_table_listed_or_not(refresher: Re
 async def test_an_answer_is_unpacked_in_bounds(headers: dict[str, str], content: bytes) -> None:
     transport = RawTransport(lambda _: httpx.Response(200, headers=headers, stream=httpx.ByteStream(content)))
     async with httpx.AsyncClient(transport=transport) as client:
-        with pytest.raises(fetching.UpstreamError, match=r"longer than|not asked for"):
+        with pytest.raises(fetching.UpstreamError, match=r"longer than|unexpected content encoding"):
             await fetching.Fetcher(client, [UPSTREAM], 1).get(f"{UPSTREAM}/api/plugins")
 
 
@@ -373,7 +371,7 @@ async def test_an_upstream_that_suddenly_lists_everything_is_not_believed(refres
     upstream.overrides["/api/plugins"] = json.dumps(flood).encode()
     upstream.requests.clear()
     assert "200 projects, more than" in str(await refresher(upstream))
-    assert not [path for path in upstream.requests if path.startswith("/simple/")], "nothing was read of them"
+    assert not [path for path in upstream.requests if path.startswith("/simple/")], "none of them was read"
     assert refresher.store.loaded is not None
     assert len(refresher.store.loaded.packages) == len(MANY)
 

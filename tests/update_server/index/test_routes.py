@@ -282,7 +282,7 @@ PINNED = MadeProject(
 
 
 async def with_pinned(client: Client) -> None:
-    """Serve an index with a plugin whose newest release needs napari 0.7."""
+    """Its newest release needs napari 0.7."""
     index = index_of([*PLUGINS, PINNED])
     *others, pinned = index.facts.packages
     newest, older = pinned.releases
@@ -312,7 +312,7 @@ async def test_an_unmodified_napari_gets_what_fits_its_python_and_itself(client:
     newer = (await client.get("/api/plugins", headers={"user-agent": NAPARI.replace("0.6.1", "0.7.1")})).json()
     assert newer["pinned"] == "1.1"
     file = await client.get("/extended_summary.json", headers={"user-agent": NAPARI})
-    assert len(file.json()) == 7, "the file stays what it is for everybody"
+    assert len(file.json()) == 7, "the file is the same for all clients"
     told = (await client.get("/api/updates?python=3.11&napari=0.6.1")).json()["packages"]["pinned"]
     assert told == {"latest": "1.0", "newest": "1.1", "newest_requires_napari": ">=0.7"}
 
@@ -328,7 +328,11 @@ async def test_each_different_answer_is_made_once(client: Client, monkeypatch: p
     await with_pinned(client)
     answers, made = services_of(client).loaded().answers, list[Question]()
     make = Answers.make
-    monkeypatch.setattr(Answers, "make", lambda self, question: made.append(question) or make(self, question))  # type: ignore[func-returns-value]
+    monkeypatch.setattr(
+        Answers,
+        "make",
+        lambda self, question: made.append(question) or make(self, question),  # type: ignore[func-returns-value]
+    )
     asked = [Question("updates", PythonVersion(11, patch), f"0.7.{patch}") for patch in range(1, 151)]
     bodies = await asyncio.gather(*(answers.get(question) for question in asked[:20]), return_exceptions=True)
     assert len({id(body) for body in bodies}) == 1, "one answer for naparis that no release distinguishes"
@@ -339,7 +343,7 @@ async def test_each_different_answer_is_made_once(client: Client, monkeypatch: p
 async def test_waiting_for_an_answer_is_bounded_and_ready_ones_wait_for_nothing(client: Client) -> None:
     answers = services_of(client).loaded().answers
     ready = await answers.get(Question("plugins", PythonVersion(11)))
-    await answers._making.acquire()  # one answer is being made, and takes for ever
+    await answers._making.acquire()  # block the creation of answers
     same = [asyncio.create_task(answers.get(Question("updates", PythonVersion(11)))) for _ in range(100)]
     others = [asyncio.create_task(answers.get(Question("updates", PythonVersion(minor)))) for minor in range(40, 71)]
     await asyncio.sleep(0)
@@ -348,7 +352,7 @@ async def test_waiting_for_an_answer_is_bounded_and_ready_ones_wait_for_nothing(
     assert await answers.get(Question("plugins", PythonVersion(11))) is ready
     assert (await client.get(TABLE)).status_code == 200
     answers._making.release()
-    assert len(set(map(id, await asyncio.gather(*same)))) == 1, "who waits for the same answer gets the same"
+    assert len(set(map(id, await asyncio.gather(*same)))) == 1, "waiting clients share an answer"
     assert len(await asyncio.gather(*others)) == 31
 
 

@@ -1,9 +1,4 @@
-"""Bodies, headers, encodings and truncations that nobody would send in good faith: never a 5xx, never a hang, never more
-memory.
-
-The application is called as a server calls it, without a socket, so that a hundred thousand cases fit into a minute.
-``TEST_FUZZ`` says how many; CI asks for 100,000.
-"""
+"""Hostile requests without sockets: never a 5xx, a hang or more memory. ``TEST_FUZZ``: number of cases, 100,000 in CI."""
 
 from __future__ import annotations
 
@@ -32,11 +27,11 @@ from update_server.settings import Settings
 
 CASES = int(os.environ.get("TEST_FUZZ", "3000"))
 VARIANTS = 10
-"""Cases that are made of each example of hypothesis."""
+"""Cases per hypothesis example."""
 
 
 class Harness:
-    """The running application in a loop of its own."""
+    """The running application in its own event loop."""
 
     def __init__(self, folder: Path) -> None:
         write_snapshot(folder)
@@ -63,7 +58,6 @@ class Harness:
         self.loop.close()
 
     def status(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> int:
-        """Send a request, and return the status of its answer."""
         return self.loop.run_until_complete(asyncio.wait_for(self._status(path, query, headers, chunks), 15))
 
     async def _status(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], chunks: list[bytes]) -> int:
@@ -109,7 +103,6 @@ FIELDS = st.sampled_from([*batch_json(Level.FULL)["report"], "hostname", "schema
 
 
 def mutated(body: bytes, dice: random.Random) -> bytes:
-    """Return a body with some bytes changed, cut, doubled or put in."""
     changed = bytearray(body)
     for _ in range(dice.randrange(4)):
         place = dice.randrange(len(changed) + 1)
@@ -126,7 +119,7 @@ def mutated(body: bytes, dice: random.Random) -> bytes:
 
 
 def packed(body: bytes, dice: random.Random) -> tuple[bytes, bytes | None]:
-    """Return a body in some encoding or other, and what the header says, which need not be the same."""
+    """The returned content encoding may be wrong."""
     encoding = dice.choice([b"gzip", b"identity", None, None])
     content = body
     if encoding == b"gzip":

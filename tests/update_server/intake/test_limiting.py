@@ -1,4 +1,4 @@
-"""How often one address may send, and whose address it is."""
+"""Rate limits per address, and which address counts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MovedClock(Clock):
 
 
 def allowed(limits: AddressLimits, address: str, tries: int) -> int:
-    """Return how many of so many requests are let through; the others are told when to come again."""
+    """Return how many requests pass; the others must get a Retry-After."""
     refused: list[Problem] = []
     for _ in range(tries):
         try:
@@ -44,10 +44,10 @@ def allowed(limits: AddressLimits, address: str, tries: int) -> int:
     ("peer", "forwarded", "address"),
     [
         ("203.0.113.7", "", "203.0.113.7"),
-        ("203.0.113.7", "198.51.100.1", "203.0.113.7"),  # nobody's proxy: not believed
+        ("203.0.113.7", "198.51.100.1", "203.0.113.7"),  # not a trusted proxy
         ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
-        ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),  # what a client wrote itself is not believed
-        ("127.0.0.1", "203.0.113.7, 10.1.2.3", "203.0.113.7"),  # two proxies of ours
+        ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),  # written by the client
+        ("127.0.0.1", "203.0.113.7, 10.1.2.3", "203.0.113.7"),  # two trusted proxies
         ("127.0.0.1", "", "127.0.0.1"),
         ("127.0.0.1", "nonsense", "nonsense"),
         ("unknown", "203.0.113.7", "unknown"),
@@ -60,7 +60,7 @@ def test_whose_address_it_is(peer: str, forwarded: str, address: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "address"),
     [
-        (["1.1.1.1", "203.0.113.7"], "203.0.113.7"),  # a proxy may add a line of its own to the client's
+        (["1.1.1.1", "203.0.113.7"], "203.0.113.7"),  # a proxy may add its own line
         (["203.0.113.7:4711"], "203.0.113.7"),
         (["[2001:db8::1]:4711"], "2001:db8::1"),
         (["2001:db8::1"], "2001:db8::1"),
@@ -96,7 +96,7 @@ def test_no_address_is_kept_and_the_key_changes_every_day() -> None:
     assert "203.0.113.7" not in kept
     clock.moment += timedelta(minutes=2)
     limits.check("203.0.113.7")
-    assert len(set(limits._storage.storage)) == 2, "the same address has another name the next day"
+    assert len(set(limits._storage.storage)) == 2, "the same address has another key on the next day"
 
 
 def test_the_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_the_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(1000):
         limits.check(f"198.51.{number // 250}.{number % 250}")
         assert len(limits._storage.storage) <= 102
-    assert allowed(limits, "198.51.3.249", 9) == 4, "those who came last are still counted"
+    assert allowed(limits, "198.51.3.249", 9) == 4, "the latest addresses are still counted"
 
 
 async def send(client: Client, address: str = "", **headers: str) -> Any:

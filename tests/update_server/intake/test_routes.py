@@ -221,7 +221,7 @@ async def test_levels_tell_what_an_organisation_needs(make_client: MakeClient) -
 
 
 async def test_a_level_with_a_host_is_served_there_alone(make_client: MakeClient) -> None:
-    """Whoever blocks the host of a level has blocked the level, whatever a proxy lets through."""
+    """Blocking the host of a level blocks the level, whatever a proxy lets through."""
     hosts = {str(level): f"{level}.example.org" for level in TELEMETRY_LEVELS}
     async with make_client(level_hosts=hosts) as client:
         for host, status in (("example.org", 421), ("full.example.org", 421), ("Basic.Example.org:443", 200), ("[::1", 421)):

@@ -1,4 +1,4 @@
-"""Fields of later releases, in reports of earlier and later clients."""
+"""Fields of later releases, in reports of older and newer clients."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from update_server.intake.validation import misplaced_field
 
 
 class GrownReport(BasicReport, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A report of a later release, with one field more."""
-
     channel: Annotated[str | UnsetType, Meta(description="where from", examples=["pypi"], extra={"since": 2})] = UNSET
 
 

@@ -1,4 +1,4 @@
-"""Access log and metrics: what they tell, and that nobody is in them."""
+"""Access log and metrics count requests and identify no client."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PRIVATE = ("my-secret-plugin", "203.0.113.7", "9754d8f20e8124a25bb6d86c393f257a"
 
 @contextlib.asynccontextmanager
 async def asking(folder: Path, **changes: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
-    """The application as a server runs it, with a client in the same loop."""
+    """Run the application like a server."""
     write_snapshot(folder)
     options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "access_log": True} | changes
     settings = Settings(**options)
@@ -75,7 +75,7 @@ async def test_metrics_count_reports_by_what_became_of_them(tmp_path: Path) -> N
             assert f'reports_total{{level="basic",outcome="{outcome}"}} 1.0' in text
         assert 'requests_total{endpoint="/api/updates/{level}",status="200"} 4.0' in text
         assert "report_queue_length 0.0" in text
-        assert (await client.get("/metrics")).status_code == 404, "exact numbers are not for the public"
+        assert (await client.get("/metrics")).status_code == 404, "exact numbers are not public"
     async with httpx.AsyncClient() as scraper:
         with pytest.raises(httpx.ConnectError):
             await scraper.get(f"http://127.0.0.1:{port}/metrics")

@@ -1,4 +1,4 @@
-"""The metrics of the index, and alerts that name nothing that is not measured."""
+"""Metrics of the index, and alerts, which may use only existing metrics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALERTS = Path(__file__).parents[3] / "deploy" / "prometheus" / "alerts.yaml"
 
 
 def values(metrics: Metrics) -> dict[str, str]:
-    """The lines that Prometheus reads, by name and labels."""
+    """Return lines for Prometheus by name and labels."""
     lines = generate_latest(metrics.registry).decode().splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 

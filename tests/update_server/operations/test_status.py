@@ -1,4 +1,4 @@
-"""A broken promise, a week about to be lost and a job that fails are seen: at /health/ready and in the metrics."""
+"""Overdue reports, endangered weeks and failing jobs show at /health/ready and in the metrics."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_raw_reports_that_are_too_old_turn_it_red_until_they_are_gone(make
         assert "older than 60 days" in reasons
         assert WEEK not in reasons
         assert (await metrics(services))["raw_weeks_overdue"] == 1
-        assert (await client.get("/api/updates?python=3.11")).status_code == 200  # nobody who asks for updates suffers
+        assert (await client.get("/api/updates?python=3.11")).status_code == 200  # update checks still work
         assert services.raw is not None
         await purge(services.raw, services.clock.now())
         assert (await ready(client))[:2] == (200, "ok")
@@ -61,7 +61,7 @@ async def test_a_week_that_is_about_to_be_lost_is_told_of(make_client: MakeClien
     async with make_client(now=END - timedelta(days=6)) as client:
         services = services_of(client)
         await fill(services)
-        # not in public: it would tell that somebody took part in that week
+        # not public: it would reveal that people took part in that week
         assert await ready(client) == (200, "ok", "")
         found = await metrics(services)
         assert (found["weeks_at_risk"], found["weeks_due"]) == (1, 1)
@@ -134,7 +134,7 @@ async def test_a_job_that_ended_with_its_process_is_no_failure(make_client: Make
 
 
 async def test_ready_means_that_nothing_is_left_to_prepare(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A start compresses what it serves for some seconds: load and benchmarks should wait for that."""
+    """Load balancers and benchmarks should wait for the compression at start."""
     may_compress, compress = threading.Event(), LoadedIndex.compress
     monkeypatch.setattr(LoadedIndex, "compress", lambda loaded: may_compress.wait(60) and compress(loaded))
     async with make_client(wait=False) as client:

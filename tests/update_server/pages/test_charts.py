@@ -1,4 +1,4 @@
-"""What a chart shows of an entry: which values, which weeks, and what stands where there is no number."""
+"""Values, weeks and missing numbers in the chart of an entry."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def entry(name: str) -> Entry:
 
 
 async def publish(client: Client, week: str, *groups: tuple[int, dict[str, Any]]) -> None:
-    """Publish a week of some people of each kind."""
+    """Groups: number of people, and changes of their reports."""
     services = services_of(client)
     assert services.raw is not None
     first = 0
@@ -59,8 +59,8 @@ async def test_of_many_values_the_largest_of_all_weeks_are_drawn(client: Client)
     await publish(client, WEEKS[1], *many)
     shown = await chart(client, "people-by-napari")
     assert len(shown.columns) == MOST_LINES
-    assert "0.0.1" in shown.columns, "what was large and is gone is what a trend is about"
-    assert shown.note == f"The files have {12 - MOST_LINES} more, which are smaller."
+    assert "0.0.1" in shown.columns, "a trend includes what declined"
+    assert shown.note == f"The files have {12 - MOST_LINES} more rows, with smaller numbers."
 
 
 async def test_combinations_are_bars_of_the_last_week_the_largest_first(client: Client) -> None:
@@ -93,4 +93,4 @@ def test_a_version_has_one_colour_in_all_charts_and_the_newest_the_first() -> No
     assert colours_of(["linux", "windows"], newest_first) == (1, 2)
     naparis = [f"0.{minor}.{patch}" for minor in range(8, 0, -1) for patch in (6, 1)]
     many = colours_of(naparis[::2], naparis)
-    assert sorted(many) == [1, 2, 3, 4, 5, 6, 7, 8], "no two lines of a chart have one"
+    assert sorted(many) == [1, 2, 3, 4, 5, 6, 7, 8], "no two lines of a chart share a colour"

@@ -16,13 +16,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture
 def client(shared_client: Client) -> Client:
-    """All tests here but those that make a client of their own only read."""
+    """Shared, because most tests here only read."""
     return shared_client
 
 
 class Page(HTMLParser):
-    """The links and the text of a page."""
-
     def __init__(self, text: str) -> None:
         super().__init__()
         self.addresses: list[str] = []
@@ -91,7 +89,7 @@ async def test_the_examples_on_the_privacy_page_are_batches_that_are_taken(clien
 async def test_a_level_that_is_switched_off_and_a_contact_are_named(make_client: MakeClient) -> None:
     async with make_client(levels="basic", contact="privacy@example.org", level_hosts={"basic": "basic.example.org"}) as client:
         text = (await page(client, "/privacy")).text
-    assert text.count("does not take it") == 2
+    assert text.count("does not accept it") == 2
     assert "privacy@example.org" in text
     assert "basic.example.org" in text
 

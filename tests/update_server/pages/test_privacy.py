@@ -1,4 +1,4 @@
-"""The privacy page can't differ from what the wire types, the client's question and the API say."""
+"""The privacy page agrees with the wire types, the client's question and the API."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture
 def client(shared_client: Client) -> Client:
-    """All tests here but those that make a client of their own only read."""
+    """Shared, because most tests here only read."""
     return shared_client
 
 
 def tables(page: str) -> dict[str, Table]:
-    """What the page says of each field, by level: description, form, example, questions."""
+    """Return description, form, example and questions of each field, by level."""
     found = {}
     for level, text in re.findall(r'<h3 id="(\w+)">Level \w+</h3>(.*?)</section>', page, flags=re.DOTALL):
         rows = re.findall(
@@ -105,4 +105,4 @@ async def test_every_way_off_is_named_with_the_host_of_each_level_and_whom_to_wr
         assert way in off
     for host in hosts.values():
         assert host in page
-    assert "writes to privacy@example.org" in page
+    assert "write to privacy@example.org" in page

@@ -1,4 +1,4 @@
-"""Each promise of the privacy page is held by tests, and a run in which one of them did not pass fails."""
+"""Tests cover each promise of the privacy page; a run in which one of them did not pass fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dashboard, plugins and Pythons: what a person finds there, without a browser."""
+"""Content of dashboard, plugins and Pythons, without a browser."""
 
 from __future__ import annotations
 
@@ -84,16 +84,16 @@ async def test_weeks_are_chosen_in_the_address(client: Client) -> None:
     table = page[page.index('id="people-table"') : page.index("</table>")]
     assert WEEKS[1] in table
     assert WEEKS[2] not in table
-    assert "2 of 3 published weeks" in await text(client, f"/dashboard?from={WEEKS[1]}&to={WEEKS[0]}"), "either way round"
+    assert "2 of 3 published weeks" in await text(client, f"/dashboard?from={WEEKS[1]}&to={WEEKS[0]}"), "in either order"
     bad = await client.get("/dashboard?from=2020-W01", headers={"accept": "text/html"})
-    assert (bad.status_code, "no published week" in bad.text) == (400, True)
+    assert (bad.status_code, "not a published week" in bad.text) == (400, True)
 
 
 async def test_the_list_of_plugins_is_searched_and_sorted_in_the_address(client: Client) -> None:
     await fill(client)
     page = await text(client, "/plugins")
     names = re.findall(r'<th scope="row"><a href="/plugins/([^"]+)"', page)
-    assert names[0] == "affinder", "the one with a number comes first"
+    assert names[0] == "affinder", "plugins with a number come first"
     assert "napari" not in names
     assert names == [names[0], *sorted(names[1:])]
     assert len(names) == len(services_of(client).loaded().packages) - 1
@@ -114,7 +114,7 @@ async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certifica
     assert "How many people have affinder installed?" in page
     assert page.index("Which release fits which Python and napari?") < page.index("Who uses it?"), "first what all can use"
     assert '<a href="/feeds/affinder.atom">' in page
-    assert '<p class="figure">40 <span>people at least, in 2026-W40</span></p>' in page
+    assert '<p class="figure">40 <span>people or more, in 2026-W40</span></p>' in page
     row = page[page.index('<th scope="row">0.5.0</th>') :]
     assert row.startswith('<th scope="row">0.5.0</th><td class="whole spare">2026-06-01</td><td>3.9 to 3.12</td>')
     assert "<dt>Rank</dt><dd>1 of 1 plugins with a number of people, 2026-W40</dd>" in page
@@ -129,10 +129,10 @@ async def test_the_page_of_a_plugin_has_its_numbers_releases_badge_and_certifica
 
 async def test_downloads_stand_beside_people_on_the_page_of_a_plugin(client: Client) -> None:
     await fill(client)
-    assert "Downloads" not in await text(client, "/plugins/affinder"), "nothing of it where nothing could be read"
+    assert "Downloads" not in await text(client, "/plugins/affinder"), "no downloads could be read"
     found = {"as_of": NOW, "packages": {"affinder": Downloads(NOW.date(), {"3.12": 750, "3.11": 250})}}
     (services_of(client).settings.data / downloads.NAME).write_bytes(msgspec.json.encode(found))
-    services_of(client).page_cache._bodies.clear()  # a page is kept for a minute
+    services_of(client).page_cache._bodies.clear()  # pages are cached for a minute
     page = unescape(re.sub(r"(<[^>]+>|\s)+", " ", (await client.get("/plugins/affinder")).text))
     assert "3.12 750 75 % <10" in page
     assert "3.11 250 25 % 40" in page

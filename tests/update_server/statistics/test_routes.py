@@ -87,7 +87,6 @@ async def test_many_rows_come_in_pages_and_a_header_says_where_the_next_is(clien
 
 
 def rows_of(content: bytes, form: str) -> list[dict[str, Any]]:
-    """The rows of an answer."""
     if form == "json":
         rows: list[dict[str, Any]] = json.loads(content)["rows"]
         return rows
@@ -123,7 +122,7 @@ async def test_a_retraction_is_seen_at_once_and_not_when_a_cache_runs_out(client
     assert (await client.get("/api/stats/napari")).json()["rows"]
     entry = next(one for one in CATALOGUE if one.id == "people")
     await Records(services_of(client).aggregate.engine).retract([(entry, {}, WEEK, WEEK)], "a test", published_from(WEEK))
-    services_of(client).cache._looked_at = 0  # which it does once a second
+    services_of(client).cache._looked_at = 0  # skip the wait of a second
     assert (await client.get("/api/stats/napari")).json()["rows"] == []
 
 

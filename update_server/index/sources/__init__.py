@@ -1,1 +1,1 @@
-"""Where the facts of the index come from."""
+"""Sources of the index."""

@@ -1,8 +1,4 @@
-"""Reads known vulnerabilities from OSV, so that a client can warn about what is installed.
-
-PyPI's own JSON names only those of the newest release. OSV is asked by package name, for all of them at once, and says for each
-advisory which versions it affects.
-"""
+"""Known vulnerabilities from OSV; PyPI's JSON lists those of the newest release only."""
 
 import asyncio
 import re
@@ -23,7 +19,6 @@ T = TypeVar("T")
 
 MAX_QUERIES = 1000
 MAX_ADVISORY = 2**22
-"""Bytes of an advisory."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\Z")
 
@@ -54,24 +49,22 @@ class _Affected(Struct):
 
 
 class Advisory(Struct):
-    """One advisory of OSV, as far as it is used."""
-
     id: str
     affected: list[_Affected] = field(default_factory=list)
     withdrawn: str | None = None
 
 
 class UnreadableError(UpstreamError):
-    """An answer of another format than OSV's."""
+    """Not in OSV's format."""
 
 
-# Made here, and not in the threads: see parsing.py.
+# Created at import, not in threads: see parsing.py.
 _decode_answer = msgspec.json.Decoder(_BatchAnswer).decode
 _decode_advisory = msgspec.json.Decoder(Advisory).decode
 
 
 async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, upstreams: Upstreams) -> tuple[Package, ...]:
-    """Return the packages with what OSV knows of them. Raises UpstreamError."""
+    """Raises UpstreamError."""
     ids: dict[str, list[str]] = {}
     for start in range(0, len(packages), MAX_QUERIES):
         group = packages[start : start + MAX_QUERIES]
@@ -98,7 +91,7 @@ async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, 
 
 
 async def _advisory(fetcher: Fetcher, upstreams: Upstreams, name: str) -> Advisory | None:
-    """Read an advisory; None for one that is gone, refused, or not of OSV's format: that must not cost the others."""
+    """None if missing, refused or invalid: the others must stay."""
     try:
         answer = await fetcher.get(f"{upstreams.osv}/v1/vulns/{name}", max_bytes=MAX_ADVISORY)
         if answer is None or answer.text is None:
@@ -117,7 +110,7 @@ def _decoded(text: bytes, decode: Callable[[bytes], T]) -> T:
 
 
 def affected_versions(package: Package, advisories: Iterable[Advisory]) -> dict[str, tuple[str, ...]]:
-    """Return the ids of the advisories that affect each release of a package, in order. Withdrawn advisories affect none."""
+    """Return ids by release, without withdrawn advisories."""
     found: dict[str, tuple[str, ...]] = {}
     for advisory in advisories:
         mine = [affected for affected in advisory.affected if _is_about(affected, package.key)]
@@ -137,7 +130,7 @@ def _is_about(affected: _Affected, key: str) -> bool:
 
 
 def _in_range(span: _Range, version: Version) -> bool:
-    """Whether a range of events includes a version, by the algorithm of the OSV schema ("Evaluation")."""
+    """Evaluate a range as in the OSV schema ("Evaluation")."""
     limits = [limit for event in span.events if (limit := _parsed(event.get("limit")))]
     if limits and all(version >= limit for limit in limits):
         return False
@@ -155,7 +148,7 @@ def _in_range(span: _Range, version: Version) -> bool:
 
 
 def _position(event: Mapping[str, Any]) -> tuple[bool, Version]:
-    """Where an event stands in its range: by version, and ``introduced: 0`` before everything."""
+    """Sort key of an event: by version, ``introduced: 0`` first."""
     parsed = next((parsed for text in event.values() if (parsed := _parsed(text))), Version("0"))
     return event.get("introduced") != "0", parsed
 

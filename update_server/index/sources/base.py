@@ -1,6 +1,6 @@
-"""What every source shares: read single projects, fall back on the previous index, and make one index of it all.
+"""What all sources share.
 
-One project's failure never stops the reading: the entry of the previous index stays, marked as stale with the reason.
+If a project fails, its previous entry stays, marked as stale with the reason.
 """
 
 import asyncio
@@ -32,22 +32,22 @@ from update_server.settings import Upstreams
 log = structlog.get_logger()
 
 GRACE = timedelta(days=7)
-"""How long a project stays that the upstream no longer lists: it may be an upstream's mistake."""
+"""How long a dropped project stays: dropping it may be a mistake."""
 
 MAX_PROJECTS = 5_000
-"""Projects of a first index; the real one has 660."""
+"""Limit of a first index; today there are 660."""
 
 MAX_GROWTH = 1.25
-"""Number of projects compared with the previous index; fifty more are always allowed."""
+"""Over the previous index; fifty more projects are always allowed."""
 
 ADVISORIES = "advisories of OSV"
-"""Key of the advisories among what could not be read; a project cannot have that name."""
+"""Key among unread projects; no project can have this name."""
 
 LIST = "list of projects"
-"""Key of the list itself among what was left out."""
+"""Key among omissions."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of projects that are done, and of all."""
+"""Called with the numbers of finished and of all projects."""
 
 
 class UnknownProjectError(UpstreamError):
@@ -55,11 +55,7 @@ class UnknownProjectError(UpstreamError):
 
 
 class ReadProject(Struct, frozen=True):
-    """One project as read.
-
-    ``package`` is None for a project that is not listed, or of which not even an earlier entry is known. ``skipped``: what was
-    left out of its releases, in words.
-    """
+    """``package``: None if unlisted, or without an earlier entry. ``skipped``: omitted releases."""
 
     package: Package | None
     fact_etag: str | None
@@ -70,7 +66,7 @@ class ReadProject(Struct, frozen=True):
 
 
 class Reader:
-    """Reads texts and release lists, and takes what has not changed from the previous index."""
+    """Reads texts and releases, and reuses unchanged ones."""
 
     def __init__(self, fetcher: Fetcher, upstreams: Upstreams, previous: Index | None) -> None:
         self.fetcher = fetcher
@@ -80,9 +76,9 @@ class Reader:
         self.packages: Mapping[str, Package] = {one.key: one for one in (*facts.packages, *facts.parts)} if facts else {}
 
     async def document(self, path: str, address: str | None = None) -> Document | None:
-        """Return the text that is served at ``path``; the earlier one where it has not changed, None where there is none.
+        """Return the text for ``path`` (read from ``address``), the previous one if unchanged, None for 404.
 
-        ``address``: where it is read, today's index by default. Raises UpstreamError.
+        Raises UpstreamError.
         """
         earlier = self.previous.documents.get(path) if self.previous else None
         known = earlier.etag if earlier and _is_etag(earlier.etag) else None
@@ -94,24 +90,24 @@ class Reader:
         return await asyncio.to_thread(Document.of, answer.text, answer.etag)
 
     async def page(self, key: NormalizedName) -> tuple[ProjectPage, str | None]:
-        """Return a project's releases and their ETag. Raises UpstreamError where PyPI has none that can be installed."""
+        """Raises UpstreamError if PyPI has no installable file."""
         earlier = self.packages.get(key)
         known = self.previous.fact_etags.get(key) if self.previous and earlier else None
         address = f"{self.upstreams.pypi}/simple/{key}/"
         answer = await self.fetcher.get(address, etag=known, accept=SIMPLE_JSON)
         if answer is None:
-            raise UnknownProjectError("PyPI does not know it")
+            raise UnknownProjectError("it is not on PyPI")
         if answer.text is None:
-            assert earlier is not None  # a 304 answers the ETag that was known
+            assert earlier is not None  # 304 needs a known ETag
             skipped = self.previous.skipped.get(key, "") if self.previous else ""
             return ProjectPage(earlier.releases, {}, skipped), answer.etag
         page = await asyncio.to_thread(project_page, answer.text, address, key)
         if not page.releases:
-            raise UpstreamError("PyPI names no file of it that can be installed")
+            raise UpstreamError("PyPI has no file of it to install")
         return page, answer.etag
 
     def earlier(self, key: NormalizedName, paths: list[str], error: str) -> ReadProject:
-        """Return the last good entry of a project, with its age and why it is not a new one."""
+        """Return the previous entry, marked as stale."""
         package = self.packages.get(key)
         if self.previous is None or package is None:
             return ReadProject(None, None, {}, Stale(None, error))
@@ -122,7 +118,7 @@ class Reader:
 
 
 def in_words(error: Exception) -> str:
-    """Return why a project could not be read; an unexpected error goes to the log as well."""
+    """Log unexpected errors, too."""
     if isinstance(error, (UpstreamError, TooLargeError, msgspec.MsgspecError)):
         return str(error)
     log.exception("project_not_read")
@@ -130,24 +126,23 @@ def in_words(error: Exception) -> str:
 
 
 def _is_etag(text: str | None) -> bool:
-    """Whether this is a server's ETag, and not the mark of a wheel that the other source left with a manifest."""
+    """The other source stores a wheel's digest in its place."""
     return text is not None and text.isascii() and text.startswith(('"', "W/"))
 
 
 def plausible_names(names: list[str], previous: Index | None) -> tuple[list[str], dict[str, str]]:
-    """Return the project names of an upstream's list, and what was left out. Raises UpstreamError where they are too many."""
+    """Return valid names, and omissions. Raises UpstreamError if there are too many."""
     limit = MAX_PROJECTS
     if previous is not None and previous.origin is not Origin.SEED:
         limit = min(limit, int(len(previous.facts.packages) * MAX_GROWTH) + 50)
     if len(names) > limit:
-        raise UpstreamError(f"The upstream lists {len(names)} projects, more than {limit}: that cannot be true")
+        raise UpstreamError(f"The upstream lists {len(names)} projects, more than {limit}, which is implausible")
     good = [name for name in names if is_project_name(name)]
     bad = len(names) - len(good)
-    return good, {LIST: f"{bad} names that are not project names were left out"} if bad else {}
+    return good, {LIST: f"{bad} invalid project names were left out"} if bad else {}
 
 
 async def read_all(work: Mapping[str, Coroutine[Any, Any, ReadProject]], progress: Progress) -> dict[str, ReadProject]:
-    """Read all projects at once, and report progress; return them by name."""
     done = 0
 
     async def counted(item: Coroutine[Any, Any, ReadProject]) -> ReadProject:
@@ -171,9 +166,9 @@ async def as_index(
     skipped: Mapping[str, str],
     refused_wheels: Mapping[str, str] | None = None,
 ) -> Index:
-    """Return the index of what was read: with grace, napari's parts, requirements and vulnerabilities.
+    """Add dropped projects in their grace period, napari's parts, requirements and vulnerabilities.
 
-    ``lists``: returns the texts about all projects, by path. ``skipped``: what was left out of the list of projects.
+    ``lists``: makes the texts about all projects.
     """
     listed = projects | _in_grace(reader.previous, set(map(canonicalize_name, projects)), now)
     keys = {project.package.key for project in listed.values() if project.package}
@@ -212,7 +207,7 @@ async def as_index(
 
 
 async def _part(reader: Reader, key: NormalizedName, *, has_conda: bool) -> ReadProject:
-    """Read the releases of one of napari's parts. Never raises; one that PyPI does not have is left out."""
+    """Never raises. A part missing from PyPI is left out."""
     try:
         page, etag = await reader.page(key)
         address = f"{reader.upstreams.conda}/package/conda-forge/{key}"
@@ -221,14 +216,13 @@ async def _part(reader: Reader, key: NormalizedName, *, has_conda: bool) -> Read
         conda = await asyncio.to_thread(conda_package, answer.text, names) if answer and answer.text else None
     except UnknownProjectError:
         return ReadProject(None, None, {})
-    except Exception as error:  # one project must never stop the reading
+    except Exception as error:  # one project must not stop the refresh
         return reader.earlier(key, [], in_words(error))
     package = Package(key, key, page.releases[0].version, page.releases, (), conda)
     return ReadProject(package, etag, {}, metadata_urls=page.metadata_urls, skipped=page.skipped)
 
 
 def _in_grace(previous: Index | None, listed: set[NormalizedName], now: datetime) -> dict[str, ReadProject]:
-    """Projects that the upstream listed before and no longer lists: kept for a while, and marked."""
     if previous is None or previous.origin is Origin.SEED:
         return {}
     kept = {}
@@ -245,10 +239,10 @@ def _in_grace(previous: Index | None, listed: set[NormalizedName], now: datetime
 
 
 async def _with_vulnerabilities(packages: tuple[Package, ...], reader: Reader) -> tuple[tuple[Package, ...], dict[str, Stale]]:
-    """The packages with known vulnerabilities: those of the previous index where OSV can't be read, with the reason."""
+    """Keep the previous ones if OSV fails."""
     try:
         return await with_vulnerabilities(packages, reader.fetcher, reader.upstreams), {}
-    except Exception as error:  # warnings must never stop the index
+    except Exception as error:  # warnings must not stop the refresh
         known = reader.packages
         kept = tuple(
             msgspec.structs.replace(package, vulnerabilities=known[package.key].vulnerabilities)

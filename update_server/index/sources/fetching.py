@@ -1,7 +1,4 @@
-"""Polite requests to upstream services: few at a time, conditional, repeated when that can help, bounded in every way.
-
-Retries, back-off and jitter are tenacity's.
-"""
+"""Bounded, conditional requests with retries and back-off."""
 
 import asyncio
 import contextlib
@@ -22,29 +19,29 @@ T = TypeVar("T")
 ATTEMPTS = 6
 REQUEST_TIMEOUT_S = 30.0
 MAX_BODY = 64 * 2**20
-"""Bytes of an answer, unpacked."""
+"""Decompressed."""
 
 MAX_METADATA = 2**20
-"""Bytes of a METADATA file, unpacked; the largest known one has a tenth of it."""
+"""Decompressed; ten times the largest known file."""
 
 MAX_RETRY_WAIT_S = 60.0
 MAX_REDIRECTS = 3
 
 
 class UpstreamError(Exception):
-    """An upstream that gave no usable answer, after all attempts."""
+    """No usable answer after all attempts."""
 
 
 class RefusedError(UpstreamError):
-    """A request that the upstream refuses: to repeat it does not help."""
+    """A refused request; retrying does not help."""
 
 
 class TooLongError(UpstreamError):
-    """An answer that is longer than a bound."""
+    """An answer above the size limit."""
 
 
 class _RetryableError(Exception):
-    """An answer that may be better next time. ``after``: seconds that the server asks to wait."""
+    """``after``: seconds that the server asks to wait."""
 
     def __init__(self, reason: str, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -52,18 +49,15 @@ class _RetryableError(Exception):
 
 
 class Answer(Struct, frozen=True):
-    """What a request brought: a JSON text with its ETag, or None as text where the known one is still true."""
+    """``text``: None if unchanged (304)."""
 
     text: bytes | None
     etag: str | None
 
 
 class Fetcher:
-    """Reads JSON from upstream services.
-
-    ``origins``: the configured services (``https://pypi.org``); nothing else is asked, whatever an answer links or redirects
-    to. ``concurrency``: requests at the same time. ``first_wait_s``: seconds before the second attempt, where the server does
-    not say; it doubles with each.
+    """``origins``: the only servers to contact, whatever answers link or redirect to. ``first_wait_s``: first back-off, then
+    doubled.
     """
 
     def __init__(
@@ -83,12 +77,12 @@ class Fetcher:
         is_json: bool = True,
         max_bytes: int = MAX_BODY,
     ) -> Answer | None:
-        """Return the answer at ``url``, or None where there is none (404). Raises UpstreamError."""
+        """Return None for 404. Raises UpstreamError."""
         headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
         return await self._asked(self._client.build_request("GET", url, headers=headers), is_json, max_bytes)
 
     async def post(self, url: str, content: bytes, media_type: str = "application/json") -> bytes:
-        """Send a text that changes nothing there, and return the answer. Raises UpstreamError."""
+        """Send a query. Raises UpstreamError."""
         headers = {"content-type": media_type}
         request = self._client.build_request("POST", url, content=content, headers=headers)
         answer = await self._asked(request, is_json=media_type == "application/json")
@@ -138,10 +132,10 @@ class Fetcher:
 
     @contextlib.asynccontextmanager
     async def _sent(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-        """Send a request to one of the configured services, and follow redirects among them."""
+        """Follow redirects, among ``origins`` only."""
         for _ in range(MAX_REDIRECTS + 1):
             if _origin(request.url) not in self._origins:
-                raise UpstreamError(f"{request.url}: not one of the configured services")
+                raise UpstreamError(f"{request.url}: not a configured service")
             response = await self._client.send(request, stream=True)
             try:
                 if response.next_request is None:
@@ -154,10 +148,10 @@ class Fetcher:
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:
-    """The body, unpacked in bounds: httpx would unpack a kilobyte to gigabytes."""
+    """Decompress within bounds: httpx would expand a kilobyte to gigabytes."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
-        raise UpstreamError(f"{response.url}: is encoded as {encoding[:20]!r}, which was not asked for")
+        raise UpstreamError(f"{response.url}: unexpected content encoding {encoding[:20]!r}")
     unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if encoding == "gzip" else None
     text = bytearray()
     async for chunk in response.aiter_raw():
@@ -181,7 +175,7 @@ def _seconds(retry_after: str | None) -> float:
 
 
 async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all of ``work`` at once and return the results in order; where one fails, end the others and raise its error."""
+    """Run ``work`` concurrently, results in order; on an error cancel the rest."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(item) for item in work]
@@ -191,18 +185,17 @@ async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 def new_client(origins: Iterable[str]) -> httpx.AsyncClient:
-    """Return a client for some upstream services, through the proxies that the environment names for them."""
     return httpx.AsyncClient(
         headers={"user-agent": f"napari-update-server/{__version__}", "accept-encoding": "gzip"},
         timeout=httpx.Timeout(15.0, pool=None),
-        http2=True,  # where it is offered
+        http2=True,  # if offered
         mounts=_proxies(origins),
         trust_env=False,
     )
 
 
 def _proxies(origins: Iterable[str]) -> dict[str, httpx.AsyncBaseTransport | None]:
-    """The proxies by origin. httpx refuses a NO_PROXY with a network such as ``fd07::/64``; urllib ignores such an entry."""
+    """httpx rejects networks such as ``fd07::/64`` in NO_PROXY; urllib ignores them."""
     proxies, found = getproxies(), {}
     for origin in origins:
         url = httpx.URL(origin)

@@ -1,6 +1,6 @@
-"""Reads what releases require: only of releases that can be an answer, each once ever.
+"""Reads requirements of releases that can be an answer, once each.
 
-Those are the newest that fit some Python; and where one of them excludes a published napari, the ones that come next.
+Those are the newest for some Python and, if one excludes a published napari, the next older ones.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from update_server.settings import Upstreams
 log = structlog.get_logger()
 
 MAX_ROUNDS = 12
-"""Rounds of reading for a project in one refresh; the next refresh continues."""
+"""Rounds per project and refresh; the next refresh continues."""
 
 MAX_READ = 60
-"""Releases of a project, other than napari, whose requirements are read."""
+"""Releases per project, except napari."""
 
 
 async def with_requirements(
@@ -40,10 +40,8 @@ async def with_requirements(
     upstreams: Upstreams,
     newest_minor: int,
 ) -> tuple[Package, ...]:
-    """Return the packages with what their releases require, as far as it is known or can be read.
-
-    ``known``: an earlier index, by key. ``metadata_urls``: by key and version, where the index offers metadata (PEP 658, 714).
-    ``newest_minor``: of the Pythons that the index names. Requirements that can't be read stay unknown, and exclude nothing.
+    """``known``: previous packages. ``metadata_urls``: by key and version (PEP 658, 714). Unreadable requirements stay unknown
+    and exclude nothing.
     """
     last_minor = newest_minor + MINORS_AHEAD
     naparis = next((package.published_finals for package in packages if package.key == "napari"), ())
@@ -68,7 +66,7 @@ async def with_requirements(
 
 
 def releases_to_fetch(package: Package, last_minor: int, naparis: tuple[str, ...]) -> list[str]:
-    """Return the versions whose requirements must be known next, to answer for every Python and napari. Pure."""
+    """Return the versions to read next. Pure."""
     unknown = {release.version for release in package.releases if release.requires is None}
     if not unknown:
         return []
@@ -78,7 +76,7 @@ def releases_to_fetch(package: Package, last_minor: int, naparis: tuple[str, ...
 
 
 def _carried_over(package: Package, earlier: Package | None) -> Package:
-    """The package with the requirements that an earlier index knew: a release never changes."""
+    """Reuse known requirements: releases do not change."""
     known = earlier.releases if earlier else ()
     return _with(
         package,
@@ -108,12 +106,10 @@ class _Project(msgspec.Struct):
     info: _Info
 
 
-_decode_project = msgspec.json.Decoder(_Project).decode  # not in the threads: see parsing.py
+_decode_project = msgspec.json.Decoder(_Project).decode  # at import: see parsing.py
 
 
 class _Reader:
-    """Reads the requirements of single releases."""
-
     def __init__(self, fetcher: Fetcher, upstreams: Upstreams, urls: Mapping[str, Mapping[str, str]], minors: range) -> None:
         self._fetcher = fetcher
         self._upstreams = upstreams
@@ -121,7 +117,7 @@ class _Reader:
         self._minors = minors
 
     async def requirements(self, key: str, version: str) -> Requirements | None:
-        """Return what a release requires; empty where no one offers its metadata, None where reading failed."""
+        """Empty without metadata, None if reading failed."""
         try:
             if url := self._urls.get(key, {}).get(version):
                 address, _, digest = url.partition("#")
@@ -130,11 +126,11 @@ class _Reader:
                     return await asyncio.to_thread(requirements_of_metadata, answer.text, self._minors)
             answer = await self._fetcher.get(f"{self._upstreams.pypi}/pypi/{key}/{version}/json")
             if answer is None or answer.text is None:
-                return Requirements(())  # no one offers it, and a release never changes
+                return Requirements(())  # final: releases do not change
             return await asyncio.to_thread(_of_json, answer.text, self._minors)
         except (TooLargeError, TooLongError) as error:
             return Requirements((), note=f"its requirements were left out: {error}")
-        except Exception as error:  # one release must never stop the reading: what can't be read is unknown
+        except Exception as error:  # one release must not stop the refresh
             log.info("requirements_not_read", project=key, version=version, error=type(error).__name__)
             return None
 
@@ -144,5 +140,5 @@ def _of_json(text: bytes, minors: range) -> Requirements:
 
 
 def _is_metadata(text: bytes, digest: str) -> bool:
-    """Whether a text is the metadata that the index offers: by its digest, or else because it looks like metadata."""
+    """Check the digest or, without one, the first header."""
     return hashlib.sha256(text).hexdigest() == digest if digest else text.lstrip().startswith(b"Metadata-Version")

@@ -1,4 +1,4 @@
-"""Reads today's plugin index for the list, texts, manifests and conda packages, and PyPI for the releases."""
+"""Reads today's index, and releases from PyPI."""
 
 import asyncio
 from collections.abc import Mapping
@@ -24,17 +24,13 @@ from update_server.index.sources.parsing import commands_of, conda_package, is_p
 from update_server.settings import Upstreams
 
 LISTS = ("/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json")
-"""Texts of the index that are about all projects; without the first there is no index."""
+"""The first is required."""
 
 
 async def read_index(
     fetcher: Fetcher, upstreams: Upstreams, previous: Index | None, now: datetime, progress: Progress
 ) -> Index:
-    """Return a whole new index, as of ``now``.
-
-    ``previous`` supplies what has not changed since, and what an upstream fails to give. Raises UpstreamError where the lists
-    cannot be had.
-    """
+    """Raises UpstreamError if the lists are missing."""
     reader = Reader(fetcher, upstreams, previous)
     read = dict(zip(LISTS, await all_of(reader.document(path) for path in LISTS), strict=True))
     lists = {path: document for path, document in read.items() if document is not None}
@@ -63,7 +59,7 @@ def _objects(lists: Mapping[str, Document]) -> list[Mapping[str, Any]]:
 
 
 def _without_bad_names(lists: Mapping[str, Document]) -> dict[str, Document]:
-    """The lists without entries whose names are not project names: they would be passed on to everybody."""
+    """Drop invalid names, which clients would get."""
     cleaned = dict(lists)
     for path in ("/api/plugins", "/api/conda", "/errors.json"):
         if path in lists:
@@ -76,13 +72,13 @@ def _without_bad_names(lists: Mapping[str, Document]) -> dict[str, Document]:
 
 
 async def _unlisted(reader: Reader, name: str) -> ReadProject:
-    """Read a project that the index knows without listing it: only its texts."""
+    """Read only the texts of an unlisted project."""
     documents = {}
     for kind in ("pypi", "manifest", "conda"):
         path = f"/api/{kind}/{canonicalize_name(name)}"
         try:
             document = await reader.document(path)
-        except Exception:  # its text is not worth a refresh
+        except Exception:  # one text must not stop the refresh
             document = reader.previous.documents.get(path) if reader.previous else None
         if document is not None:
             documents[path] = document
@@ -90,7 +86,7 @@ async def _unlisted(reader: Reader, name: str) -> ReadProject:
 
 
 async def _project(reader: Reader, name: str, version: str, conda_names: frozenset[str] | None) -> ReadProject:
-    """Read a listed project. Never raises: a failure makes it stale. ``conda_names``: None where it is not on conda-forge."""
+    """Never raises. ``conda_names``: None if not on conda-forge."""
     key = canonicalize_name(name)
     paths = [f"/api/pypi/{key}", f"/api/manifest/{key}"] + ([f"/api/conda/{key}"] if conda_names is not None else [])
     try:
@@ -99,7 +95,7 @@ async def _project(reader: Reader, name: str, version: str, conda_names: frozens
         documents = {path: document for path, document in zip(paths, found, strict=True) if document is not None}
         commands, conda = await asyncio.to_thread(_parsed, documents, key, conda_names)
         package = Package(key, name, version, page.releases, commands, conda)
-    except Exception as error:  # one project must never stop the reading
+    except Exception as error:  # one project must not stop the refresh
         return reader.earlier(key, paths, in_words(error))
     return ReadProject(package, etag, documents, metadata_urls=page.metadata_urls, skipped=page.skipped)
 
@@ -107,7 +103,6 @@ async def _project(reader: Reader, name: str, version: str, conda_names: frozens
 def _parsed(
     documents: Mapping[str, Document], key: str, conda_names: frozenset[str] | None
 ) -> tuple[tuple[str, ...], CondaPackage | None]:
-    """The commands and the conda package of a project."""
     manifest, conda = documents.get(f"/api/manifest/{key}"), documents.get(f"/api/conda/{key}")
     return (
         commands_of(manifest.text()) if manifest else (),

@@ -1,7 +1,6 @@
-"""Upstream JSON into facts: pure functions, one for each format that is read.
+"""Upstream JSON into facts: pure functions, one per format.
 
-Everything here was uploaded by strangers, so each function bounds the work that a text can cause. What exceeds a bound is left
-out and named. Call these functions in a thread: even bounded, they take milliseconds.
+Strangers upload this data, so work is bounded, and omissions are named. Call from a thread: it takes milliseconds.
 """
 
 import re
@@ -22,51 +21,48 @@ from update_server.index.model import CondaFile, CondaPackage, File, Release, in
 from update_server.index.pythons import is_specifier, named_pythons
 
 MAX_FILES = 5_000
-"""Files of a project that are read; the largest known project has 735."""
+"""The largest project has 735."""
 
 MAX_TAGS = 64
-"""Interpreter, ABI and platform combinations of a wheel; the largest known number is 5."""
+"""Per wheel; the largest known number is 5."""
 
 MAX_PYTHONS = 30
-"""Versions of Python that the releases of a project name; the largest known number is 10."""
+"""Per project; the largest known number is 10."""
 
 MAX_FILE_NAME = 255
 MAX_PROJECT_NAME = 100
 MAX_REQUIREMENTS = 500
-"""Requires-Dist lines of a release."""
 
 MAX_REQUIREMENT = 1_000
-"""Characters of a Requires-Dist line."""
+"""Characters."""
 
 MAX_KEPT_REQUIREMENTS = 100
 MAX_MARKERS = 10
-"""Requirements of a release whose markers decide."""
 
 MAX_MARKER = 300
-"""Characters of such a marker: each is evaluated for each Python that the project distinguishes, on three platforms."""
+"""Characters. Markers are evaluated for every Python on three platforms."""
 
 MAX_CONDA_FILES = 5_000
 MAX_DEPENDS = 300
 MAX_SPECIFICATION = 200
-"""Characters of a match specification."""
+"""Characters."""
 
 MAX_COMMANDS = 1_000
 MAX_REASON = 200
-"""Characters of the reason why a file was yanked."""
+"""Characters."""
 
 MAX_SKIPPED = 20
-"""Omissions of a project that are named."""
 
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 SDISTS = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma")
-"""Archives that pip takes for source distributions."""
+"""As pip sees them."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 _PROJECT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 
 
 class TooLargeError(ValueError):
-    """Metadata that exceeds a bound."""
+    """Metadata that exceeds a limit."""
 
 
 class _SimpleFile(Struct):
@@ -111,7 +107,7 @@ class _CondaProject(Struct):
     files: list[_CondaFile]
 
 
-# Made here, because msgspec 0.22 crashes when several threads use a new type for the first time.
+# msgspec 0.22 crashes if several threads use a new type for the first time.
 _decode_simple = msgspec.json.Decoder(_SimpleProject).decode
 _decode_manifest = msgspec.json.Decoder(_Manifest).decode
 _decode_conda = msgspec.json.Decoder(_CondaProject).decode
@@ -119,11 +115,7 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class ProjectPage(Struct, frozen=True):
-    """A project page: releases, the newest first, and where the metadata of some of them is, by version.
-
-    Behind the ``#`` of such an address stands the SHA-256 of the metadata, where the page has it. ``skipped``: what was left
-    out, in words.
-    """
+    """``metadata_urls``: by version, with ``#`` and the SHA-256, if known. ``skipped``: omissions."""
 
     releases: tuple[Release, ...]
     metadata_urls: dict[str, str]
@@ -131,7 +123,7 @@ class ProjectPage(Struct, frozen=True):
 
 
 class Requirements(Struct, frozen=True):
-    """What a release requires; the fields are those of `Release`."""
+    """Fields as in `Release`."""
 
     requires: tuple[str, ...]
     is_invalid: bool = False
@@ -139,12 +131,12 @@ class Requirements(Struct, frozen=True):
 
 
 def is_project_name(name: object) -> bool:
-    """Whether a value is a project name (PEP 508)."""
+    """PEP 508."""
     return isinstance(name, str) and len(name) <= MAX_PROJECT_NAME and _PROJECT_NAME.match(name) is not None
 
 
 def is_version(text: object) -> bool:
-    """Whether a value is a version (PEP 440) of sensible length."""
+    """PEP 440, with a length limit."""
     try:
         return isinstance(text, str) and len(text) <= MAX_PROJECT_NAME and Version(text) is not None
     except InvalidVersion:
@@ -152,17 +144,16 @@ def is_version(text: object) -> bool:
 
 
 def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
-    """Read a project page of the simple API (PEP 691, 700, 714) that came from ``address``.
+    """Read the simple API (PEP 691, 700, 714) at ``address``, without files that pip ignores.
 
-    That page is what pip itself reads. Files that pip would not take either (eggs, other names) are skipped. Raises
-    msgspec.MsgspecError for another format.
+    Raises msgspec.MsgspecError.
     """
     files = _decode_simple(text).files
     by_version: dict[str, list[File]] = {}
     uploaded: dict[str, str] = {}
     metadata_urls: dict[str, str] = {}
     skipped: dict[str, None] = dict.fromkeys([f"{len(files)} files: {MAX_FILES} are read"] if len(files) > MAX_FILES else [])
-    for item in files[-MAX_FILES:]:  # in the order of upload
+    for item in files[-MAX_FILES:]:  # in upload order
         try:
             parsed = version_and_tags(item.filename, key)
         except ValueError as error:
@@ -173,7 +164,7 @@ def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
         version, tags = parsed
         if item.requires_python and not is_specifier(item.requires_python):
             skipped[
-                f"Requires-Python {item.requires_python[:100]!r} of {version} is not a specifier, and so admits every Python"
+                f"Requires-Python {item.requires_python[:100]!r} of {version} is not a specifier, so it admits every Python"
             ] = None
         if _DAY.match(day := (item.upload_time or "")[:10]):
             uploaded[version] = min(day, uploaded.get(version, day))
@@ -193,12 +184,11 @@ def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
 
 
 def too_many_pythons(texts: Iterable[str]) -> bool:
-    """Whether some texts name more versions of Python than one project may distinguish."""
     return len({python for text in texts for python in named_pythons(text)}) > MAX_PYTHONS
 
 
 def _few_pythons(releases: tuple[Release, ...]) -> tuple[Release, ...]:
-    """The releases, the newest first, as long as all of them together name few versions of Python."""
+    """Keep the newest releases that together name at most `MAX_PYTHONS`."""
     named: set[tuple[int, int]] = set()
     kept = []
     for release in releases:
@@ -211,9 +201,9 @@ def _few_pythons(releases: tuple[Release, ...]) -> tuple[Release, ...]:
 
 
 def version_and_tags(filename: str, key: NormalizedName) -> tuple[str, tuple[str, ...] | None] | None:
-    """Return the version and the interpreter-ABI pairs of a file, as pip reads its name; no pairs for an sdist.
+    """Parse a file name like pip: version, and interpreter-ABI pairs (None for an sdist).
 
-    None for files that pip does not take. Raises ValueError for a name that pip cannot read.
+    Return None if pip ignores the file. Raises ValueError.
     """
     if len(filename) > MAX_FILE_NAME:
         raise ValueError(f"a name of more than {MAX_FILE_NAME} characters")
@@ -245,10 +235,7 @@ def version_and_tags(filename: str, key: NormalizedName) -> tuple[str, tuple[str
 
 
 def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requirements:
-    """Return the requirements that name a version and apply without an extra on any of the Pythons 3.``minors``.
-
-    Raises TooLargeError for metadata that exceeds a bound.
-    """
+    """Keep those with a version that apply without an extra on some Python. Raises TooLargeError."""
     texts = list(requires_dist)
     if len(texts) > MAX_REQUIREMENTS or any(len(text) > MAX_REQUIREMENT for text in texts):
         raise TooLargeError(f"more than {MAX_REQUIREMENTS} requirements, or one longer than {MAX_REQUIREMENT} characters")
@@ -256,7 +243,7 @@ def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requ
         for text in texts:
             Requirement(text)
     except InvalidRequirement:
-        return Requirements((), is_invalid=True, note=f"{text[:100]!r} is not a requirement, and so pip ignores the release")
+        return Requirements((), is_invalid=True, note=f"{text[:100]!r} is not a requirement, so pip ignores the release")
     kept = tuple(text for text in dict.fromkeys(texts) if applies_somewhere(text, minors))
     markers = [marker for text in kept if (marker := text.partition(";")[2])]
     if len(kept) > MAX_KEPT_REQUIREMENTS or len(markers) > MAX_MARKERS or any(len(text) > MAX_MARKER for text in markers):
@@ -265,22 +252,21 @@ def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requ
 
 
 def requirements_of_metadata(text: bytes, minors: Iterable[int]) -> Requirements:
-    """Return the requirements that a METADATA file names. Raises TooLargeError."""
+    """Raises TooLargeError."""
     raw, _ = parse_email(text)
     return requirements_of(raw.get("requires_dist", ()), minors)
 
 
 def commands_of(manifest: bytes) -> tuple[str, ...]:
-    """Return the command ids that an npe2 manifest declares. Raises msgspec.MsgspecError for another format."""
+    """Raises msgspec.MsgspecError."""
     contributions = _decode_manifest(manifest).contributions
     return tuple(command.id for command in ((contributions and contributions.commands) or ())[:MAX_COMMANDS])
 
 
 def conda_package(text: bytes, names: frozenset[str]) -> CondaPackage | None:
-    """Return a package of the anaconda.org API: those files that are, or were, on the channel's main label.
+    """Read anaconda.org's files that are, or were, labelled main; None for an invalid name.
 
-    ``names``: normalized names of packages whose versions matter, beside Python. None for a name that conda does not allow.
-    Raises msgspec.MsgspecError for another format, TooLargeError for one that exceeds a bound.
+    ``names``: normalized names whose versions matter. Raises msgspec.MsgspecError and TooLargeError.
     """
     project = _decode_conda(text)
     if len(project.files) > MAX_CONDA_FILES:
@@ -314,5 +300,5 @@ def _deciding(specifications: list[str] | None, names: frozenset[str]) -> tuple[
 
 
 def object_of(text: bytes) -> Mapping[str, Any]:
-    """Return a JSON object. Raises msgspec.MsgspecError for anything else."""
+    """Raises msgspec.MsgspecError."""
     return _decode_object(text)

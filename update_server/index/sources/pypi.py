@@ -1,7 +1,6 @@
-"""Needs no other index: finds plugins by their classifier on PyPI, reads manifests from wheels, and asks conda-forge itself.
+"""Replaces today's index: plugins by PyPI classifier, manifests from wheels, packages from conda-forge.
 
-So the service can replace today's index altogether. A project is listed if its newest release has a wheel with a manifest that
-wants to be.
+A project is listed if its newest release has a wheel with a public manifest.
 """
 
 import asyncio
@@ -57,11 +56,11 @@ class _PyPIProject(Struct):
     releases: dict[str, list[msgspec.Raw]] = field(default_factory=dict)
 
 
-_decode_project = msgspec.json.Decoder(_PyPIProject).decode  # not in the threads: see parsing.py
+_decode_project = msgspec.json.Decoder(_PyPIProject).decode  # at import: see parsing.py
 
 
 class _Read(Struct, frozen=True):
-    """A project as read, and what the lists say about it. ``summary`` is None for a project that is not listed."""
+    """``summary``: None if the project is not listed."""
 
     name: str
     version: str
@@ -74,7 +73,7 @@ class _Read(Struct, frozen=True):
 async def read_index(
     fetcher: Fetcher, upstreams: Upstreams, previous: Index | None, now: datetime, progress: Progress
 ) -> Index:
-    """Return a whole new index, as of ``now``. Raises UpstreamError where PyPI does not say which projects there are."""
+    """Raises UpstreamError if PyPI does not list the projects."""
     reader = Reader(fetcher, upstreams, previous)
     names, skipped = plausible_names(await _names(fetcher, upstreams), previous)
     reads: dict[NormalizedName, _Read] = {}
@@ -93,14 +92,13 @@ async def read_index(
 
 
 async def _names(fetcher: Fetcher, upstreams: Upstreams) -> list[str]:
-    """The projects that carry the classifier, by normalized name."""
     call = xmlrpc.dumps(([CLASSIFIER],), "browse").encode()
     answer = await fetcher.post(f"{upstreams.pypi}/pypi", call, "text/xml")
     try:
         parameters, _ = xmlrpc.loads(answer)
         pairs: Any = parameters[0]
         found = {canonicalize_name(str(name)) for name, _ in pairs}
-    except Exception as error:  # the parser raises whatever it meets
+    except Exception as error:  # xmlrpc raises anything
         raise UpstreamError(f"{upstreams.pypi}/pypi: gave no list of projects: {error}") from error
     if not found:
         raise UpstreamError(f"{upstreams.pypi}/pypi: knows no project with the classifier {CLASSIFIER!r}")
@@ -108,7 +106,7 @@ async def _names(fetcher: Fetcher, upstreams: Upstreams) -> list[str]:
 
 
 class _Source:
-    """Reads single projects, and keeps in ``reads`` what the lists need of them."""
+    """Reads projects; collects in ``reads`` what the lists need."""
 
     def __init__(
         self, reader: Reader, wheels: WheelReader, conda_names: frozenset[str], reads: dict[NormalizedName, _Read]
@@ -120,14 +118,14 @@ class _Source:
         self._reads = reads
 
     async def project(self, name: str) -> ReadProject:
-        """Read a project. Never raises: a failure makes it stale."""
+        """Never raises."""
         key, reader = canonicalize_name(name), self._reader
         paths = {kind: f"/api/{kind}/{key}" for kind in ("pypi", "manifest", "conda")}
         try:
             page, etag = await reader.page(key)
             described = await reader.document(paths["pypi"], f"{reader.upstreams.pypi}/pypi/{key}/json")
             if described is None:
-                raise UpstreamError("PyPI does not describe it")
+                raise UpstreamError("PyPI has no metadata of it")
             project, versions = await asyncio.to_thread(_described, described)
             documents = {paths["pypi"]: described}
             try:
@@ -141,7 +139,7 @@ class _Source:
                 documents[paths["conda"]] = on_conda
             commands = await asyncio.to_thread(commands_of, documents[paths["manifest"]].text())
             package = Package(key, key, project.info.version, page.releases, commands, conda)
-        except Exception as error:  # one project must never stop the reading
+        except Exception as error:  # one project must not stop the refresh
             stale = reader.earlier(key, list(paths.values()), in_words(error))
             if (earlier := stale.package) is not None:
                 self._reads[key] = _Read(earlier.name, earlier.version, [release.version for release in earlier.releases])
@@ -152,7 +150,7 @@ class _Source:
         return ReadProject(package if is_public else None, etag, documents, None, page.metadata_urls, page.skipped)
 
     async def _manifest(self, project: _PyPIProject, path: str) -> tuple[dict[str, Any], Document]:
-        """What the newest release's wheel says, and its manifest as a text; each wheel, by its digest, is read once."""
+        """Read the newest wheel, once per digest."""
         wheel = next((file for file in project.urls if file.filename.endswith(".whl")), None)
         if wheel is None:
             raise UnusableWheelError("its newest release has no wheel, and an sdist would have to be built")
@@ -182,15 +180,15 @@ class _Source:
 
 
 def _described(document: Document) -> tuple[_PyPIProject, list[str]]:
-    """A project as PyPI describes it, and its versions, the newest first. Raises UpstreamError."""
+    """Raises UpstreamError."""
     project = _decode_project(document.text())
     if not is_version(project.info.version):
-        raise UpstreamError("PyPI gives no version that can be read")
+        raise UpstreamError("PyPI gives no valid version")
     return project, _in_descending_order([version for version, files in project.releases.items() if files])
 
 
 def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[str], conda: Any) -> dict[str, Any]:
-    """A project in ``extended_summary``, with today's keys in their order."""
+    """Keys and order as today."""
     on_conda = list(dict.fromkeys(file.version for file in reversed(conda.files))) if conda else []
     urls = [f"{label}, {url}" for label, url in (info.project_urls or {}).items() if label != "Homepage"]
     return {
@@ -209,7 +207,7 @@ def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[s
 
 
 def _lists(packages: tuple[Package, ...], reads: Mapping[NormalizedName, _Read], previous: Index | None) -> dict[str, Document]:
-    """The texts about all projects, as today's index has them; of a stale project, as the previous index did."""
+    """In today's format; stale projects keep their entries."""
     summaries = {item["normalized_name"]: item for item in _earlier(previous, "/api/extended_summary", list[dict[str, Any]])}
     summaries |= {key: read.summary for key, read in reads.items() if read.summary}
     fresh = {key for key, read in reads.items() if read.summary}
@@ -236,13 +234,12 @@ def _lists(packages: tuple[Package, ...], reads: Mapping[NormalizedName, _Read],
 
 
 def _earlier(previous: Index | None, path: str, kind: Any) -> Any:
-    """A list of the previous index, empty where there is none."""
     document = previous.documents.get(path) if previous else None
     return msgspec.json.decode(document.text(), type=kind) if document else []
 
 
 def _in_descending_order(versions: list[str]) -> list[str]:
-    """Versions, the newest first; those that PEP 440 can't read come last."""
+    """Invalid versions come last."""
 
     def place(text: str) -> tuple[bool, Version]:
         try:

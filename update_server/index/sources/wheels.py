@@ -1,8 +1,7 @@
-"""Reads a plugin's manifest and metadata out of a wheel: a zip file from a stranger.
+"""Reads a plugin's manifest and metadata from an untrusted wheel.
 
-Nothing is installed, built or imported, and nothing is written. (`npe2.fetch_manifest` would build an sdist, that is, run the
-stranger's code.) Parsers of TOML, YAML and manifests can be made to work for minutes and to take gigabytes by a few
-kilobytes, so a wheel is read in a child process with limits of time and memory.
+It installs, builds, imports and writes nothing (`npe2.fetch_manifest` would run an sdist's code). A few kilobytes can cost
+parsers minutes and gigabytes, so a child process with limits reads it.
 """
 
 import asyncio
@@ -26,26 +25,26 @@ from pydantic import ValidationError
 
 MAX_MEMBERS = 100_000
 MAX_BYTES = 2**20
-"""Bytes that one member may unpack to."""
+"""Bytes of an unpacked member."""
 
 TIME_LIMIT_S = 10
-"""Seconds of processor time for one wheel; an ordinary one takes a hundredth of a second."""
+"""CPU seconds per wheel; usually 0.01."""
 
 WAIT_TIMEOUT_S = 120
-"""Seconds by the clock, where processor time cannot be limited."""
+"""Wall-clock limit, for systems without a CPU limit."""
 
 MEMORY_LIMIT = 2**30
-"""Bytes of address space of the child process; an ordinary wheel needs a fraction of it."""
+"""Address space of the child."""
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnusableWheelError(Exception):
-    """A wheel without a manifest that can be read; the text says why."""
+    """The text gives the reason."""
 
 
 class WheelContent(Struct, frozen=True):
-    """A wheel's manifest as JSON, whether it wants to be listed, and those of its metadata that the lists have."""
+    """``manifest``: JSON. ``metadata``: for the lists."""
 
     manifest: bytes
     is_public: bool
@@ -55,13 +54,9 @@ class WheelContent(Struct, frozen=True):
 
 
 class WheelReader:
-    """Reads wheels in a child process, one after the other, and starts another child where one had to be killed.
-
-    Use it as an asynchronous context manager.
-    """
+    """Reads wheels one at a time in a child process, restarted after a kill."""
 
     def __init__(self, time_limit_s: float = TIME_LIMIT_S) -> None:
-        """``time_limit_s``: seconds of processor time for one wheel."""
         self._time_limit_s = time_limit_s
         self._child: asyncio.subprocess.Process | None = None
         self._lock = asyncio.Lock()
@@ -75,12 +70,12 @@ class WheelReader:
         await self._kill()
 
     async def read(self, wheel: bytes) -> WheelContent:
-        """Return the manifest and metadata of a wheel. Raises UnusableWheelError."""
+        """Raises UnusableWheelError."""
         async with self._lock:
             try:
                 async with asyncio.timeout(WAIT_TIMEOUT_S):
                     answer = await self._ask(wheel)
-            except (TimeoutError, EOFError, OSError):  # EOFError, OSError: the child was killed
+            except (TimeoutError, EOFError, OSError):  # EOFError, OSError: child was killed
                 code = await self._kill()
                 limit = (
                     f"{self._time_limit_s} s" if code in (None, -signal.SIGPROF) else f"{MEMORY_LIMIT // 2**20} MiB of memory"
@@ -110,7 +105,7 @@ class WheelReader:
         return await stdout.readexactly(int.from_bytes(await stdout.readexactly(8)))
 
     async def _kill(self) -> int | None:
-        """End the child; return the exit code that it had before, None where it was running."""
+        """Return the child's exit code, None if it was running."""
         child, self._child = self._child, None
         if child is None:
             return None
@@ -129,7 +124,7 @@ class _Outcome(Struct):
 
 
 def main() -> None:
-    """Read wheels from standard input and write what they say to standard output, within limits of memory and time."""
+    """Read wheels from stdin and write results to stdout, within limits."""
     with contextlib.suppress(ImportError):  # POSIX only
         import resource
 
@@ -150,18 +145,18 @@ def main() -> None:
 
 
 def _limit_time(seconds: float) -> None:
-    """End this process after some seconds of processor time; 0: do not. Not of clock time, which others' work makes longer."""
+    """CPU limit, 0 for none: wall-clock time depends on other load."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def parsed_wheel(wheel: bytes) -> WheelContent:
-    """Return the manifest and metadata of a wheel, without limits of time and memory. Raises UnusableWheelError."""
+    """Without limits. Raises UnusableWheelError."""
     try:
         return _read(wheel)
     except UnusableWheelError:
         raise
-    except Exception as error:  # whatever a stranger's file makes a parser raise means that it is no use
+    except Exception as error:  # a hostile file can make parsers raise anything
         raise UnusableWheelError(f"the wheel can't be read: {type(error).__name__}: {str(error)[:200]}") from error
 
 
@@ -170,7 +165,7 @@ def _read(wheel: bytes) -> WheelContent:
         if len(archive.infolist()) > MAX_MEMBERS:
             raise UnusableWheelError("the wheel has too many members")
         _member(archive, ".dist-info/METADATA")
-        metadata: Any = _InWheel(archive).metadata  # a message of the standard library, whatever its type says
+        metadata: Any = _InWheel(archive).metadata  # really an email.message.Message
         text, ending = _manifest(archive)
     manifest = _checked(_parsed(text, ending))
     known = manifest.model_copy(update={"package_metadata": _package_metadata(metadata)})
@@ -189,7 +184,7 @@ def _read(wheel: bytes) -> WheelContent:
 
 
 class _InWheel(Distribution):
-    """A wheel as an installed distribution, so that entry points are read as importlib.metadata reads them, and so npe2."""
+    """Lets importlib.metadata read entry points, as in npe2."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -205,7 +200,7 @@ class _InWheel(Distribution):
 
 
 def _manifest(archive: zipfile.ZipFile) -> tuple[str, str]:
-    """The text of the manifest that the entry point names, and the ending of its file name."""
+    """Return text and file extension."""
     try:
         entries = _InWheel(archive).entry_points
     except (UnicodeDecodeError, ValueError) as error:
@@ -227,13 +222,13 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[str, str]:
 
 
 def _member(archive: zipfile.ZipFile, ending: str) -> bytes:
-    """A member of the archive by the end of its name, at most `MAX_BYTES` of it. Raises KeyError."""
+    """Match the end of the name; at most `MAX_BYTES`. Raises KeyError."""
     for info in archive.infolist():
         if info.filename == ending or (
             ending.startswith(".") and info.filename.endswith(ending) and info.filename.count("/") == 1
         ):
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise UnusableWheelError(f"{info.filename} is compressed in a way that can't be read in bounds")
+                raise UnusableWheelError(f"{info.filename} has an unsupported compression")
             with archive.open(info) as member:
                 content = member.read(MAX_BYTES + 1)
             if len(content) > MAX_BYTES:
@@ -248,7 +243,7 @@ def _parsed(text: str, ending: str) -> Any:
             return tomllib.loads(text)
         if ending == "json":
             return json.loads(text)
-        return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader, the C one where it is there
+        return yaml.load(text, Loader=LOADER)  # noqa: S506 - a safe loader
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise UnusableWheelError(f"its manifest can't be read: {error}") from error
 

@@ -1,5 +1,4 @@
-// Draws each chart from the table below it, so that the two can't differ, and puts its legend and a switch to the table beside it.
-// Colours are the page's own; what is switched off in a legend is in the address, so that a view can be shared.
+// Draws each chart from its table, so that they can't differ. Hidden series are in the URL, so that a view can be shared.
 "use strict";
 
 const REDRAWS = [];
@@ -17,7 +16,7 @@ function colours() {
   };
 }
 
-// "1,235" is a number; "<10" and "retracted" are none, and never drawn as zero.
+// "<10" and "retracted" are not numbers, and never drawn as zero.
 function numberOf(text) {
   const plain = text.trim().replaceAll(",", "");
   return /^\d+$/.test(plain) ? Number(plain) : null;
@@ -59,7 +58,7 @@ function common(palette) {
     textStyle: { color: palette.ink, fontFamily: getComputedStyle(document.body).fontFamily },
     grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
     tooltip: {
-      renderMode: "richText", // drawn, not written into the page: the policy forbids styles from a script's text
+      renderMode: "richText", // HTML tooltips need inline styles, which the policy forbids
       backgroundColor: palette.raised,
       borderColor: palette.line,
       textStyle: { color: palette.ink, fontSize: 13 },
@@ -74,7 +73,7 @@ function common(palette) {
   };
 }
 
-// Of those who take part, or who have the plugin, as far as the published numbers tell.
+// Base: all who take part, or have the plugin.
 function inPercent(data) {
   const share = (text, total) => {
     if (numberOf(text) === null) return text;
@@ -84,7 +83,7 @@ function inPercent(data) {
   return { ...data, rows, unit: "%" };
 }
 
-// One week has no course: its values stand beside each other.
+// One week: bars instead of lines.
 function ofOneWeek(data) {
   const [row] = data.rows;
   return { ...data, columns: ["People"], colours: [0], rows: data.columns.map((name, number) => ({ name, texts: [row.texts[number]] })) };
@@ -130,18 +129,18 @@ function lines(data, palette, hidden, width) {
   };
 }
 
-// Moves the names at the lines' ends apart where lines end side by side.
+// Offsets overlapping labels at the ends of lines: this build of echarts has no labelLayout.
 function apart(chart, series) {
   const last = (values) => values.findLast((value) => value !== null) ?? null;
   const ends = series.map((one, number) => ({ number, value: last(one.data) })).filter((one) => one.value !== null);
   const offsets = series.map(() => 0);
-  let highest = chart.convertToPixel({ yAxisIndex: 0 }, 0) + 14; // from the axis upwards
+  let highest = chart.convertToPixel({ yAxisIndex: 0 }, 0) + 14;
   for (const one of ends.sort((first, second) => first.value - second.value)) {
     const wanted = chart.convertToPixel({ yAxisIndex: 0 }, one.value);
     one.wanted = wanted;
     highest = one.place = Math.min(wanted, highest - 14);
   }
-  let lowest = -6; // and back down, where they would leave the chart at its top
+  let lowest = -6; // push down labels above the chart
   for (const one of ends.reverse()) {
     lowest = Math.max(one.place, lowest + 14);
     offsets[one.number] = lowest - one.wanted;
@@ -184,7 +183,7 @@ function bars(data, palette, hidden, drawn, isStacked) {
 }
 
 function makeLegend(plot, id, data, hidden, redraw) {
-  if (data.columns.length < 2 && data.columns[0] === "People") return; // which the question says
+  if (data.columns.length < 2 && data.columns[0] === "People") return;
   const legend = document.createElement("div");
   legend.className = "legend";
   legend.setAttribute("role", "group");
@@ -283,10 +282,10 @@ function draw(plot) {
 function begin() {
   const plots = Array.from(document.querySelectorAll(".plot"));
   if (typeof echarts === "undefined") {
-    document.documentElement.classList.remove("js"); // the library did not come: the tables are there
+    document.documentElement.classList.remove("js"); // the library failed to load: show the tables
     return;
   }
-  // What can be seen first, then the others when they come near: a page of fifteen charts shows its first at once.
+  // Draw charts only when they come near, so that a page of fifteen shows the first at once.
   const watcher = new IntersectionObserver(
     (entries) => {
       for (const entry of entries.filter((one) => one.isIntersecting)) {
@@ -306,7 +305,7 @@ function begin() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
   window.addEventListener("beforeprint", () => document.documentElement.classList.remove("js"));
   window.addEventListener("afterprint", () => document.documentElement.classList.add("js"));
-  // Weeks are chosen by a form; what is switched off stays so.
+  // Keep hidden series when weeks are chosen.
   for (const form of document.querySelectorAll("form.weeks")) {
     form.addEventListener("formdata", (event) => {
       for (const entry of new URL(location.href).searchParams.getAll(HIDDEN_PARAMETER)) event.formData.append(HIDDEN_PARAMETER, entry);

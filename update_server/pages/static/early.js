@@ -1,2 +1,2 @@
-// Before the first paint: pages with charts show these in place of the tables that they are drawn from.
+// Before the first paint: show charts instead of their tables.
 document.documentElement.classList.add("js");

@@ -1,3 +1,3 @@
 """Check a release of a napari plugin: who can install it, and who no longer can."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

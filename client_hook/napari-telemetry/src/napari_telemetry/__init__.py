@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from napari_telemetry.client import Status
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "attach", "send_if_due", "status"]
 
 

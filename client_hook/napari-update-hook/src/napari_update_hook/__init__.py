@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from napari_update_hook.client import CheckResult
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["__version__", "attach", "check"]
 
 
