@@ -114,7 +114,7 @@ async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
 
 
 @dataclass
-class Measured:
+class Measurement:
     """``all_mb`` includes workers."""
 
     seconds: float
@@ -123,7 +123,7 @@ class Measured:
     cells: int
 
 
-def publish(settings: dict[str, str]) -> Measured:
+def publish(settings: dict[str, str]) -> Measurement:
     command = [sys.executable, "-m", "aggregation", "run", "--week", WEEK, "--now", NOW, "--json"]
     before = time.perf_counter()
     process = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -136,7 +136,7 @@ def publish(settings: dict[str, str]) -> Measured:
     output = process.stdout.read() if process.stdout else ""
     (published,) = json.loads(output)
     assert published["outcome"] == "published", published
-    return Measured(took, own, together, published["cells"])
+    return Measurement(took, own, together, published["cells"])
 
 
 def _children(pid: int) -> list[int]:

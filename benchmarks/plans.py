@@ -201,13 +201,13 @@ def sample(dice: random.Random, offers: Offers, packages: Mapping[str, TablePack
             if fitting:
                 chosen.append(dice.choice(fitting))
         distributions = {
-            one.name: installed([_Made(one)])[one.name] for one in chosen
+            one.name: installed([_FakeDistribution(one)])[one.name] for one in chosen
         }  # fmt: skip
         if len(chosen) > 3 and not violations_of(Environment(PYTHON, "pypi", distributions)):
             return chosen
 
 
-class _Made(metadata.Distribution):
+class _FakeDistribution(metadata.Distribution):
     def __init__(self, offer: Offer) -> None:
         self._offer = offer
 

@@ -80,7 +80,7 @@ async def _prepare(services: Services, pages: Pages) -> None:
     """Compression takes seconds; until then `/health/ready` says ``preparing``."""
     try:
         await services.index.compress()
-        await pages.pack_assets()
+        await pages.compress_assets()
     except Exception:
         log.exception("not_prepared")  # serve uncompressed
     services.is_prepared = True

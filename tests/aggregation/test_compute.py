@@ -146,7 +146,7 @@ async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: py
     assert all(process.returncode is not None for process in started)
 
 
-async def test_who_deletes_while_a_week_is_counted_is_counted_wholly_or_not_at_all(
+async def test_a_person_who_deletes_during_counting_is_counted_wholly_or_not_at_all(
     raw: RawStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some people delete their two environments between two batches."""
@@ -180,7 +180,7 @@ async def test_what_a_level_does_not_send_is_not_counted(raw: RawStore, aggregat
     assert {entry.level for entry in CATALOGUE if await published(aggregate, entry)} == {Level.BASIC}
 
 
-def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_of_an_older_schema_are_left_out_only_of_newer_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     """They still count for all other questions."""
     monkeypatch.setitem(counting_module._SINCE, "channel", 2)
     monkeypatch.setattr(counting_module, "KNOWN_SCHEMA_VERSIONS", frozenset({1, 2}))
@@ -191,7 +191,7 @@ def test_reports_of_an_older_schema_are_left_out_of_newer_questions_alone(monkey
     assert (counts.people, counts.left_out, counts.newer) == ({"all": {(): 2}, "by-channel": {("pypi",): 1}}, 0, 0)
 
 
-def test_an_entry_that_lays_out_two_lists_is_refused() -> None:
+def test_an_entry_that_explodes_two_lists_is_rejected() -> None:
     dimensions = (Dimension("plugin", "Plugin", "plugins", "name"), Dimension("command", "Command", "command_usage", "@key"))
     with pytest.raises(ValueError, match="more than one field"):
         Counting((Entry("bad", "x", "?", Level.FULL, ".", dimensions),))

@@ -185,7 +185,7 @@ def test_the_rule_of_the_attack_is_the_rule_of_the_code() -> None:
 
 @pytest.mark.promise("small-groups-stay-hidden")
 @pytest.mark.parametrize("reports", [pytest.param(reports, id=name) for name, reports in POPULATIONS])
-def test_who_takes_for_granted_that_everybody_is_in_one_row_learns_no_more(reports: list[Report]) -> None:
+def test_assuming_one_row_per_person_reveals_no_more(reports: list[Report]) -> None:
     """An account is mostly on one platform; here, always."""
     attack, hidden, groups = attack_on(list({report.identifier: report for report in reports}.values()), KNOWS_MORE)
     assert hidden

@@ -81,7 +81,7 @@ async def jobs_ran(raw: RawStore, aggregate: AggregateStore, moment: datetime, f
         await scheduler.stop()
 
 
-async def test_the_purge_waits_for_no_aggregation_that_failed(
+async def test_a_failed_aggregation_does_not_block_the_purge(
     raw: RawStore, aggregate: AggregateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*_: object, **__: object) -> None:
@@ -97,7 +97,7 @@ async def test_the_purge_waits_for_no_aggregation_that_failed(
     assert await aggregate.published_weeks() == []
 
 
-async def test_a_week_that_fails_keeps_no_other_from_being_published(
+async def test_a_failing_week_does_not_block_other_weeks(
     raw: RawStore, aggregate: AggregateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = count_week

@@ -111,7 +111,7 @@ def everything_in(folder: Path) -> bytes:
 
 
 @pytest.mark.promise("deleted-is-gone")
-async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
+async def test_deleted_reports_are_in_no_file(tmp_path: Path) -> None:
     raw = await on_sqlite(tmp_path)
     marked = [report(person, sys_name=f"MARK-{person:04}") for person in range(200)]
     await raw.put(marked)
@@ -121,7 +121,7 @@ async def test_deleted_is_in_no_file_any_more(tmp_path: Path) -> None:
     await raw.close()
 
 
-async def test_those_who_delete_at_once_share_a_turn_and_the_intake_gets_its_own(
+async def test_concurrent_deletions_share_one_rewrite_and_do_not_block_the_intake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = await on_sqlite(tmp_path)
@@ -149,7 +149,7 @@ async def test_those_who_delete_at_once_share_a_turn_and_the_intake_gets_its_own
 
 
 @pytest.mark.promise("no-order-of-arrival")
-async def test_once_a_week_is_in_order_its_file_is_the_same_in_whatever_order_reports_came(tmp_path: Path) -> None:
+async def test_a_scrubbed_file_does_not_depend_on_arrival_order(tmp_path: Path) -> None:
     contents = []
     for seed in (1, 2):
         people = list(range(600))
@@ -167,7 +167,7 @@ async def test_once_a_week_is_in_order_its_file_is_the_same_in_whatever_order_re
 
 
 @pytest.mark.postgresql
-async def test_first_reports_of_weeks_come_at_once_and_nobody_waits_in_a_circle(migrated_postgresql_url: str) -> None:
+async def test_concurrent_first_reports_of_weeks_do_not_deadlock(migrated_postgresql_url: str) -> None:
     stores = [open_raw_store(migrated_postgresql_url) for _ in range(4)]
     await stores[0].put([report(1, week="2026-W30")])
     weeks = [f"2026-W{number}" for number in range(31, 38)]
@@ -215,7 +215,7 @@ async def test_a_scrubbed_week_is_left_alone_and_late_reports_are_scrubbed(
     await raw.close()
 
 
-async def test_deleted_is_not_left_in_the_free_space_of_pages_that_others_are_in(tmp_path: Path) -> None:
+async def test_deleted_reports_are_not_left_in_free_space_of_shared_pages(tmp_path: Path) -> None:
     """SQLite moves rows between pages and leaves old copies in free space, even with secure_delete."""
     raw, dice = await on_sqlite(tmp_path), random.Random(3)
     people = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(2500)]
@@ -249,7 +249,7 @@ async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> 
     await other.close()
 
 
-async def test_who_reads_a_week_keeps_nobody_from_another_and_is_waited_for(tmp_path: Path) -> None:
+async def test_a_reader_delays_deletion_in_its_week_but_not_writes_to_others(tmp_path: Path) -> None:
     raw = await on_sqlite(tmp_path)
     await raw.put([report(1, sys_name="MARK"), report(2, week="2026-W41")])
     with closing(sqlite3.connect(tmp_path / "raw" / f"{WEEK}.sqlite3", isolation_level=None)) as reader:
@@ -265,7 +265,7 @@ async def test_who_reads_a_week_keeps_nobody_from_another_and_is_waited_for(tmp_
     await raw.close()
 
 
-async def test_a_reader_of_one_week_keeps_no_week_from_being_deleted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_long_read_of_a_week_does_not_stop_deletion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = await on_sqlite(tmp_path)
     await raw.put([report(1, sys_name="MARK"), report(1, week="2026-W41", sys_name="MARK")])
     monkeypatch.setattr(raw_sqlite, "WAITS_S", 0.1)
@@ -282,7 +282,7 @@ async def test_a_reader_of_one_week_keeps_no_week_from_being_deleted(tmp_path: P
     await raw.close()
 
 
-async def test_killed_while_it_deletes_it_has_deleted_nothing_and_does_it_when_asked_again(tmp_path: Path) -> None:
+async def test_a_deletion_killed_midway_changes_nothing_and_can_be_repeated(tmp_path: Path) -> None:
     raw = await on_sqlite(tmp_path)
     await raw.put([report(1, sys_name="MARK"), report(2)])
     await raw.close()
@@ -326,14 +326,14 @@ async def test_a_week_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     await other.close()
 
 
-async def test_the_store_is_for_nobody_else_and_its_errors_name_nobody(raw: RawStore, tmp_path: Path) -> None:
+async def test_the_store_is_private_and_its_errors_hide_parameters(raw: RawStore, tmp_path: Path) -> None:
     if isinstance(raw, PostgresqlReports):
         assert raw.engine.sync_engine.hide_parameters
     else:
         assert (tmp_path / "raw").stat().st_mode & 0o077 == 0
 
 
-async def test_at_once_in_every_order_nothing_deadlocks_and_eight_environments_stay_eight(raw: RawStore) -> None:
+async def test_concurrent_puts_neither_deadlock_nor_exceed_eight_environments(raw: RawStore) -> None:
     dice = random.Random(1)
     many = [report(person, environment) for person in range(20) for environment in range(2)]
     groups = [dice.sample(many, len(many)) for _ in range(12)]

@@ -51,7 +51,7 @@ async def test_the_intake_goes_on_while_a_week_is_purged(raw: RawStore) -> None:
 
 
 @pytest.mark.postgresql
-async def test_where_somebody_reads_the_purge_tries_again_and_nobody_queues_behind_it(
+async def test_the_purge_retries_while_a_week_is_read_and_blocks_no_request(
     migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that waits for the table's lock blocks all later requests."""

@@ -92,7 +92,7 @@ def test_prepared_bodies_go_through_as_they_are(installation: Installation, enco
     assert (again.status_code, again.content) == (304, b"")
 
 
-def test_who_names_no_encoding_gets_none(installation: Installation) -> None:
+def test_without_accept_encoding_the_body_is_not_compressed(installation: Installation) -> None:
     """A proxy that compresses by itself would change the ETag."""
     answer = installation.client().get("/api/updates/pypi.json", headers={"accept-encoding": ""})
     assert "content-encoding" not in answer.headers
@@ -242,7 +242,7 @@ def test_one_address_cannot_use_up_the_questions_of_another(installation: Instal
     assert installation.client(full, THERE).post("/api/reports/find", body).status_code == 200
 
 
-def test_a_web_process_that_ends_costs_nobody_an_answer(installation: Installation) -> None:
+def test_a_stopped_web_process_loses_no_request(installation: Installation) -> None:
     port = next(iter(installation.servers))
     end(installation.servers[port])
     try:

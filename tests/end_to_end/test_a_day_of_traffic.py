@@ -69,7 +69,7 @@ def everything_in(path: Path) -> bytes:
 
 @pytest.mark.promise("no-address-no-time")
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_nobody_is_in_any_log_and_identifiers_are_in_the_raw_store_alone(tmp_path: Path, log_format: str) -> None:
+def test_logs_identify_no_one_and_identifiers_are_only_in_the_raw_store(tmp_path: Path, log_format: str) -> None:
     data = tmp_path / "data"
     settings = {
         "UPDATE_SERVER_NOW": NOW,

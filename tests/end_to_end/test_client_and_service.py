@@ -140,7 +140,7 @@ def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine)
     assert "8 environments" in str(kept.rejected), "it must not block other weeks"
 
 
-def test_a_level_that_the_service_does_not_take_is_the_end_of_consent_and_not_of_the_check(tmp_path: Path) -> None:
+def test_a_level_that_the_service_rejects_ends_consent_but_not_the_check(tmp_path: Path) -> None:
     with (
         MadeUpstream().served() as upstream,
         running_server(

@@ -35,7 +35,7 @@ PROJECTS = [*PLUGINS, PINNED]
 PLACES = ("service", "http.server", "file")
 
 
-class Quiet(SimpleHTTPRequestHandler):
+class QuietHandler(SimpleHTTPRequestHandler):
     """Python's file server, without request logs."""
 
     def log_message(self, format: str, *args: object) -> None:
@@ -74,7 +74,7 @@ def service(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="module")
 def addresses(folder: Path, service: Server) -> Iterator[dict[str, str]]:
     """Base URLs of the same index."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield {
         "service": service.url,
@@ -85,7 +85,7 @@ def addresses(folder: Path, service: Server) -> Iterator[dict[str, str]]:
     server.server_close()
 
 
-def rows_of(machine: Machine) -> tuple[UpdateRow, ...]:
+def table_rows(machine: Machine) -> tuple[UpdateRow, ...]:
     return machine.updates.check(keep_napari=True).rows
 
 
@@ -102,7 +102,7 @@ def test_a_check_finds_the_same_everywhere(
     }
     environment = replace(HERE, python=python, channel=channel, distributions=installed)
     machine = Machine(tmp_path, addresses[place], environment=environment, clock=Clock(NOW))
-    found = {row.name: row.latest for row in rows_of(machine)}
+    found = {row.name: row.latest for row in table_rows(machine)}
     if channel == "pypi":
         assert found == {
             "napari": {"3.9.2": "0.6.1", "3.10.14": "0.7.1", "3.12.1": "0.8.0"}[python],
@@ -111,7 +111,7 @@ def test_a_check_finds_the_same_everywhere(
             "pinned": "1.0",
             "micro-sam": "1.8.10" if python == "3.12.1" else "1.5.0",
         }
-        notes = {row.name: row.note for row in rows_of(machine)}
+        notes = {row.name: row.note for row in table_rows(machine)}
         assert "1.1 needs napari >=0.7" in notes["pinned"]
         assert notes["some-plugin"].startswith("1.1.0 was withdrawn by its authors: broken wheel")
     else:
@@ -144,7 +144,7 @@ def test_a_folder_has_the_notices_of_a_file_or_is_not_written(upstream: str, tmp
 @pytest.mark.parametrize("place", ["http.server", "file"])
 def test_a_folder_takes_no_reports_and_says_so(addresses: dict[str, str], tmp_path: Path, place: str) -> None:
     machine = Machine(tmp_path, addresses[place], clock=Clock(NOW))
-    assert [row.name for row in rows_of(machine)] == ["affinder", "napari-harpy"]
+    assert [row.name for row in table_rows(machine)] == ["affinder", "napari-harpy"]
     assert machine.client.takes_reports() is False
     with pytest.raises(SettingsError, match="accepts no reports"):
         machine.consent(Level.FULL)
@@ -154,11 +154,11 @@ def test_the_service_says_that_it_takes_reports_and_so_can_a_folder_beside_it(
     addresses: dict[str, str], upstream: str, tmp_path: Path
 ) -> None:
     machine = Machine(tmp_path / "state", addresses["service"], clock=Clock(NOW))
-    rows_of(machine)
+    table_rows(machine)
     assert machine.client.takes_reports() is True
     assert build(tmp_path / "site", upstream, "--takes-reports")[0] == 0
     beside = Machine(tmp_path / "other", (tmp_path / "site").as_uri(), clock=Clock(NOW))
-    rows_of(beside)
+    table_rows(beside)
     assert beside.client.takes_reports() is True
 
 

@@ -39,7 +39,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 @pytest.mark.slow
-def test_its_own_description_makes_it_fail_nowhere(server: Server, tmp_path: Path) -> None:
+def test_requests_generated_from_its_openapi_document_cause_no_server_error(server: Server, tmp_path: Path) -> None:
     """No generated request may cause a server error or end the connection."""
     pytest.importorskip("schemathesis", reason="needs schemathesis: pip install schemathesis")
     program = Path(sys.executable).with_name("schemathesis")
@@ -91,7 +91,7 @@ async def test_ten_thousand_open_connections_are_borne(server: Server) -> None:
 
 
 @pytest.mark.slow
-async def test_a_body_that_never_ends_is_given_up_and_holds_nobody_up(server: Server) -> None:
+async def test_an_endless_body_times_out_and_blocks_no_other_request(server: Server) -> None:
     port = int(server.url.rpartition(":")[2])
     begun: asyncio.Queue[None] = asyncio.Queue()
 

@@ -22,7 +22,7 @@ from rattler.exceptions import SolverError
 from tests.support.facts import package_of
 from tests.support.made_upstream import MadeCondaFile, MadeFile, MadeProject, MadeUpstream
 from tests.update_server.index.test_compatibility import CASES
-from update_server.index.compatibility import pypi_compatibility, rows_of
+from update_server.index.compatibility import pypi_compatibility, table_rows
 from update_server.index.conda import conda_compatibility
 
 PLATFORMS = ("manylinux_2_17_x86_64", "win_amd64", "macosx_11_0_arm64")
@@ -105,7 +105,7 @@ def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, s
 def test_the_answers_are_those_of_pip(index: str, python: str) -> None:
     ours = {}
     for package in map(package_of, PROJECTS):
-        picked = pick(rows_of(pypi_compatibility(package, 16, frozenset()), NAPARIS), python_version(python), None)
+        picked = pick(table_rows(pypi_compatibility(package, 16, frozenset()), NAPARIS), python_version(python), None)
         ours[package.key] = picked.version if picked else None
     assert ours == newest_for_pip(index, list(ours), python)
 
@@ -191,7 +191,7 @@ def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, pyth
     ours: dict[str, str | None] = {}
     for package in map(package_of, CONDA):
         assert package.conda is not None
-        picked = pick(rows_of(conda_compatibility(package.conda, 16, NAPARIS, {}), NAPARIS), python, napari)
+        picked = pick(table_rows(conda_compatibility(package.conda, 16, NAPARIS, {}), NAPARIS), python, napari)
         ours[package.key] = picked.version if picked else None
 
     async def ask() -> dict[str, str | None]:

@@ -129,7 +129,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen]:
 
 
 @pytest.mark.promise("hidden-leaves-no-trace")
-def test_what_is_shown_of_the_hidden_is_what_would_be_shown_if_nobody_were_there(both: tuple[Seen, Seen]) -> None:
+def test_hidden_people_leave_no_trace_in_public_output(both: tuple[Seen, Seen]) -> None:
     first, second = both
     assert first.keys() == second.keys()
     assert [place for place in first if first[place] != second[place]] == []

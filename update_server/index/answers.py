@@ -125,14 +125,14 @@ class Answers:
         if key not in self._pending:
             if len(self._pending) >= MAX_PENDING:
                 raise _busy()
-            self._pending[key] = asyncio.create_task(self._made(key, question))
+            self._pending[key] = asyncio.create_task(self._make_and_cache(key, question))
         try:
             async with asyncio.timeout(WAIT_TIMEOUT_S):
                 return await asyncio.shield(self._pending[key])
         except TimeoutError:
             raise _busy() from None
 
-    async def _made(self, key: tuple[object, ...], question: Question) -> Body:
+    async def _make_and_cache(self, key: tuple[object, ...], question: Question) -> Body:
         try:
             async with self._making:
                 body = self._ready[key] = await asyncio.to_thread(self.make, question)
@@ -189,7 +189,7 @@ class Answers:
                 fitting = set(on_pypi[key].fitting(python, napari))
                 conda = set(on_conda[key].fitting(python, napari)) if key in on_conda else set()
                 summary["version"] = version
-                summary["pypi_versions"] = [one for one in summary.get("pypi_versions") or () if _normal(one) in fitting]
+                summary["pypi_versions"] = [one for one in summary.get("pypi_versions") or () if _normalized(one) in fitting]
                 summary["conda_versions"] = [one for one in summary.get("conda_versions") or () if one in conda]
                 cut.append(summary)
         return cut
@@ -202,7 +202,7 @@ def _busy() -> Problem:
     return Problem(503, "The server is busy. Try again in a few seconds.", retry_after=RETRY_AFTER_S)
 
 
-def _normal(text: str) -> str:
+def _normalized(text: str) -> str:
     try:
         return str(Version(text))
     except InvalidVersion:

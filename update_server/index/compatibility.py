@@ -1,7 +1,7 @@
 """Which Pythons and naparis can install a release?
 
 pip and conda's solver answer this for one environment, and are the references. Here each release becomes a `Candidate` with
-sets of Pythons; `rows_of` keeps those that are the answer for some environment.
+sets of Pythons; `table_rows` keeps those that are the answer for some environment.
 """
 
 from collections.abc import Iterable, Sequence
@@ -87,7 +87,7 @@ class Compatibility(Struct, frozen=True):
         return self.domain.all if python is None else self.domain.bit(python)
 
 
-def rows_of(compatibility: Compatibility, naparis: Sequence[str], *, all_finals: bool = False) -> list[Row]:
+def table_rows(compatibility: Compatibility, naparis: Sequence[str], *, all_finals: bool = False) -> list[Row]:
     """Return the releases that are the answer for some Python and napari (or no napari).
 
     ``all_finals``: keep every final release, because update plans need those of napari. Pre-releases count only for Pythons
@@ -114,7 +114,7 @@ def rows_of(compatibility: Compatibility, naparis: Sequence[str], *, all_finals:
     return rows
 
 
-def merged(alternatives: Iterable[Alternative]) -> tuple[Alternative, ...]:
+def merge_alternatives(alternatives: Iterable[Alternative]) -> tuple[Alternative, ...]:
     """Merge the alternatives of a release (its files or platforms).
 
     A requirement on another package stays only if all alternatives with the same napari requirement have it. Where one
@@ -172,16 +172,16 @@ def yanked_releases(releases: Iterable[Release]) -> dict[str, str]:
 def _alternatives(release: Release, pythons: int, domain: PythonDomain, names: frozenset[str]) -> tuple[Alternative, ...]:
     requirements = [one for text in release.requires or () if (one := parsed_requirement(text)) and one[0] in names]
     if not any(requirement.marker for _, requirement in requirements):
-        return (_combined(pythons, requirements),) if pythons else ()
-    return merged(
-        _combined(1 << number, [one for one in requirements if _applies(one[1], python, platform)])
+        return (_combine_requirements(pythons, requirements),) if pythons else ()
+    return merge_alternatives(
+        _combine_requirements(1 << number, [one for one in requirements if _applies(one[1], python, platform)])
         for number, python in enumerate(domain.points)
         if pythons >> number & 1
         for platform in PLATFORMS
     )
 
 
-def _combined(pythons: int, requirements: Iterable[tuple[str, Requirement]]) -> Alternative:
+def _combine_requirements(pythons: int, requirements: Iterable[tuple[str, Requirement]]) -> Alternative:
     specifiers: dict[str, list[str]] = {}
     for name, requirement in requirements:
         specifiers.setdefault(name, []).append(str(requirement.specifier))
@@ -210,7 +210,7 @@ def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str
         return False
 
 
-def applies_somewhere(text: str, minors: Iterable[int]) -> bool:
+def applies_without_extra(text: str, minors: Iterable[int]) -> bool:
     """Whether a requirement applies without an extra on some platform and Python."""
     parsed = parsed_requirement(text)
     named = {version for python in named_pythons(text.partition(";")[2]) for version in (python, python.next_patch)}

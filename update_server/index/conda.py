@@ -14,7 +14,7 @@ from packaging.version import Version as PEP440Version
 from rattler import BuildString, MatchSpec, PackageRecord, Version
 from rattler.exceptions import InvalidMatchSpecError, InvalidVersionError
 
-from update_server.index.compatibility import Alternative, Candidate, Compatibility, Requires, merged
+from update_server.index.compatibility import Alternative, Candidate, Compatibility, Requires, merge_alternatives
 from update_server.index.model import CondaFile, CondaPackage
 from update_server.index.pythons import PythonDomain, PythonVersion
 
@@ -43,7 +43,7 @@ def conda_compatibility(
     domain = PythonDomain(texts, last_minor)
     candidates = tuple(
         # Conda has no pre-release rule: its solver takes anything with the main label.
-        Candidate(version, False, merged(_alternative(file, domain, naparis, names) for file in sound))
+        Candidate(version, False, merge_alternatives(_alternative(file, domain, naparis, names) for file in sound))
         for version, files in by_version(on_conda.files)
         if (sound := [file for file in files if not file.broken])
     )

@@ -18,14 +18,14 @@ from update_server.settings import Settings
 
 NAME = "downloads.json"
 EVERY_S = 3600
-FRESH = timedelta(hours=20)
+MAX_AGE = timedelta(hours=20)
 """Age at which they are read again."""
 PAUSE_S = 2.5
 """Pause between requests: pypistats.org allows 30 a minute."""
-STORED_EVERY = 50
+SAVE_INTERVAL_PACKAGES = 50
 """Packages between saves."""
 DAYS = 30
-OUTDATED = timedelta(days=14)
+HIDE_AFTER = timedelta(days=14)
 """Older numbers are hidden."""
 MOST_BYTES = 2**20
 _PYTHON = re.compile(r"[23]\.[0-9]{1,2}")
@@ -50,14 +50,14 @@ class _Answer(Struct):
     data: list[_Row]
 
 
-class _Kept(Struct, frozen=True):
+class _SavedDownloads(Struct, frozen=True):
     """``as_of``: last complete run."""
 
     as_of: datetime
     packages: dict[str, Downloads]
 
 
-_decode = msgspec.json.Decoder(_Kept).decode
+_decode = msgspec.json.Decoder(_SavedDownloads).decode
 
 
 async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime) -> None:
@@ -67,7 +67,7 @@ async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime
     """
     path = settings.data / NAME
     kept = _kept(path)
-    if index.loaded is None or kept.as_of > now - FRESH:
+    if index.loaded is None or kept.as_of > now - MAX_AGE:
         return  # no index yet, or already read today
     known = dict(kept.packages)
     base = settings.upstreams.downloads
@@ -84,38 +84,38 @@ async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime
                 except (RefusedError, TooLongError) as error:
                     log.warning("downloads_not_read", package=key, error=str(error))
                     continue
-                found = _summed(answer.text) if answer and answer.text else None
+                found = _sum_by_python(answer.text) if answer and answer.text else None
                 known.pop(key, None)
                 if found is not None:
                     known[key] = found
-                if number % STORED_EVERY == 0:
-                    replace_file(path, msgspec.json.encode(_Kept(as_of, known)))
+                if number % SAVE_INTERVAL_PACKAGES == 0:
+                    replace_file(path, msgspec.json.encode(_SavedDownloads(as_of, known)))
                 await asyncio.sleep(PAUSE_S)
         as_of = now
         log.info("downloads_read", packages=len(known))
     except UpstreamError as error:
         log.warning("downloads_not_read", error=str(error))
-    replace_file(path, msgspec.json.encode(_Kept(as_of, known)))
+    replace_file(path, msgspec.json.encode(_SavedDownloads(as_of, known)))
 
 
-def known_downloads(folder: Path) -> Mapping[str, Downloads]:
+def read_downloads(folder: Path) -> Mapping[str, Downloads]:
     """Empty if the file is missing or unreadable."""
     return _kept(folder / NAME).packages
 
 
-def _kept(path: Path) -> _Kept:
+def _kept(path: Path) -> _SavedDownloads:
     try:
         return _decode(path.read_bytes())
     except (OSError, msgspec.MsgspecError):
-        return _Kept(datetime.min.replace(tzinfo=UTC), {})
+        return _SavedDownloads(datetime.min.replace(tzinfo=UTC), {})
 
 
 def current(found: Downloads | None, now: datetime) -> Downloads | None:
     """None if outdated."""
-    return found if found is not None and now.date() - found.until <= OUTDATED else None
+    return found if found is not None and now.date() - found.until <= HIDE_AFTER else None
 
 
-def _summed(text: bytes) -> Downloads | None:
+def _sum_by_python(text: bytes) -> Downloads | None:
     """None if empty or invalid."""
     try:
         rows = msgspec.json.decode(text, type=_Answer).data

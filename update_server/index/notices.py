@@ -61,7 +61,7 @@ def read_notices(path: Path, names: Collection[str], today: date) -> tuple[Mappi
     found: dict[str, PackageNotices] = {}
     unlisted = []
     for number, entry in enumerate(entries, 1):
-        if reason := _fault(entry):
+        if reason := _find_error(entry):
             raise NoticesError(f"{path.name}, entry {number} ({entry.name[:64]}): {reason}")
         key = str(canonicalize_name(entry.name))
         if entry.until is not None and entry.until < today:
@@ -78,7 +78,7 @@ def read_notices(path: Path, names: Collection[str], today: date) -> tuple[Mappi
     return found, unlisted
 
 
-def _fault(entry: _Entry) -> str | None:
+def _find_error(entry: _Entry) -> str | None:
     if bool(entry.text.strip()) == entry.inactive:
         return "give a text, or `inactive: true`"
     if entry.text and entry.severity == "warning" and not entry.specifier:

@@ -17,7 +17,7 @@ from update_server.settings import Settings
 
 AT_ONCE = 16
 """Concurrent requests."""
-MOST_THAT_MAY_VANISH = 0.05
+MAX_LOST_SHARE = 0.05
 """Share of projects; a larger loss means a broken upstream."""
 
 SOURCES = {"napari-index": napari_index.read_index, "pypi": pypi.read_index}
@@ -68,5 +68,5 @@ def check_plausible(index: Index, previous: Index | None) -> None:
     before = {package.key for package in previous.facts.packages}
     vanished = {key for key, stale in index.stale.items() if stale.has_vanished and key not in previous.stale}
     lost = (before - kept) | (vanished & before)
-    if len(lost) > MOST_THAT_MAY_VANISH * len(before):
+    if len(lost) > MAX_LOST_SHARE * len(before):
         raise RefreshRefusedError(f"{len(lost)} of {len(before)} projects are missing upstream. The previous index stays.")

@@ -26,7 +26,7 @@ READ = [HttpMethod.GET, HttpMethod.HEAD]
 HUB_HOST = b"api.napari-hub.org"
 """napari's plugin template links ``/shields/affinder`` there: ``/api/shields/affinder`` here."""
 
-DEPENDENT = {"/api/plugins", "/index.json", "/api/extended_summary", "/extended_summary.json"}
+FILTERABLE = {"/api/plugins", "/index.json", "/api/extended_summary", "/extended_summary.json"}
 """Files with filtered variants."""
 
 _NO_BODY: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
@@ -38,7 +38,7 @@ Channel = Annotated[str, QueryParameter(name="channel", description="where packa
 Form = Annotated[str, QueryParameter(name="format", description="json; csv: today's counts; months-csv: the counts by month")]
 Asked = Request[Any, Any, Any]
 
-FIXED = (
+LIST_ROUTES = (
     (list(TABLES.values()), "Update table of a channel", "One table for every Python and every napari."),
     (["/api/conda", "/api/conda-map", "/conda.json"], "Names on conda-forge", "The conda-forge name of each plugin, or null."),
     (["/api/readers", "/readers.json"], "Plugins by file pattern", "The plugins that read each file pattern."),
@@ -50,7 +50,7 @@ FIXED = (
     ),
     (["/feeds/all.atom"], "New releases", "An Atom feed of all plugins' releases."),
 )
-OF_PROJECTS = (
+PROJECT_ROUTES = (
     ("/api/pypi", "", "One project as PyPI describes it", "PyPI's JSON of a project."),
     ("/api/manifest", "", "The npe2 manifest of a plugin", "The manifest of a plugin's newest release."),
     ("/api/conda", "", "One project as conda-forge has it", "What anaconda.org knows of a package on conda-forge."),
@@ -77,12 +77,12 @@ class FilesFirst:
                 accept_encoding = value
             elif name == b"if-none-match":
                 if_none_match = value
-            elif name == b"host" and value == HUB_HOST and not _is_of_every_host(scope["path"]):
+            elif name == b"host" and value == HUB_HOST and not _is_same_on_every_host(scope["path"]):
                 scope["path"] = f"/api{scope['path']}"
                 scope["raw_path"] = b"/api" + scope["raw_path"]
         path: str = scope["path"]
         method: str = scope["method"]  # type: ignore[typeddict-item]
-        body = loaded.files.get(path) if method in ("GET", "HEAD") and path not in DEPENDENT else None
+        body = loaded.files.get(path) if method in ("GET", "HEAD") and path not in FILTERABLE else None
         if body is None:
             await self._app(scope, receive, send)
             return
@@ -96,7 +96,7 @@ class FilesFirst:
         await send(content if method == "GET" else _NO_BODY)
 
 
-def _is_of_every_host(path: str) -> bool:
+def _is_same_on_every_host(path: str) -> bool:
     return path == "/" or path.startswith(("/api/", "/health/", "/static/"))
 
 
@@ -197,8 +197,8 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         updates,
         shields,
         pythons,
-        *(fixed(*one) for one in FIXED),
-        *(of_project(*one) for one in OF_PROJECTS),
+        *(fixed(*one) for one in LIST_ROUTES),
+        *(of_project(*one) for one in PROJECT_ROUTES),
     ]
 
 

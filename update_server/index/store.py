@@ -83,7 +83,7 @@ class IndexStore:
         self._notices_path = notices
         self._notices: Mapping[str, PackageNotices] = {}
         self.notices_error: str | None = None
-        self._read_from: tuple[int, int] | None = None
+        self._loaded_file: tuple[int, int] | None = None
         self.loaded: LoadedIndex | None = None
         self.last_refresh: RefreshOutcome | None = None
         self.error: str | None = None
@@ -101,7 +101,7 @@ class IndexStore:
             self.error = f"{error}. The next refresh builds a new index."
             log.error("index_unreadable", message=self.error)
         else:
-            self._note_file()
+            self._remember_file()
             self._serve(index, compress=compress)
             log.info(
                 "index_loaded", origin=index.origin, packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat()
@@ -109,7 +109,7 @@ class IndexStore:
 
     def load_if_replaced(self) -> bool:
         """Reload the snapshot if another process replaced it; return whether it did."""
-        if self._stat() in (None, self._read_from):
+        if self._stat() in (None, self._loaded_file):
             return False
         self.load(compress=True)
         return True
@@ -132,7 +132,7 @@ class IndexStore:
         self.error = None
         try:
             snapshot.write(index, self._snapshot_path)
-            self._note_file()
+            self._remember_file()
         except OSError as error:
             reason = error.strerror or error
             name = self._snapshot_path.name  # without folder: shown publicly
@@ -165,8 +165,8 @@ class IndexStore:
             return None
         return stat.st_mtime_ns, stat.st_ino
 
-    def _note_file(self) -> None:
-        self._read_from = self._stat()
+    def _remember_file(self) -> None:
+        self._loaded_file = self._stat()
 
 
 def _freeze_gc() -> None:

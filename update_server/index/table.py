@@ -13,7 +13,7 @@ from napari_update_hook.table import SCHEMA_VERSION, TablePackage, UpdateTable
 from napari_update_hook.table import Release as Row
 from packaging.version import Version
 
-from update_server.index.compatibility import Compatibility, pypi_compatibility, rows_of, yanked_releases
+from update_server.index.compatibility import Compatibility, pypi_compatibility, table_rows, yanked_releases
 from update_server.index.conda import broken_releases, conda_compatibility
 from update_server.index.model import Facts, Package
 from update_server.index.notices import PackageNotices
@@ -69,7 +69,7 @@ def make_tables(
     tables, since_by_digest, cut = {}, {}, set[str]()
     for channel, of_packages in compatibility.items():
         found = {
-            key: replace(_table_package(channel, by_key[key], one, naparis, cut), **_said(notices.get(key)))
+            key: replace(_table_package(channel, by_key[key], one, naparis, cut), **_notice_fields(notices.get(key)))
             for key, one in sorted(of_packages.items())
         }
         table = UpdateTable(channel, "", check_again_s, found, takes_reports)
@@ -84,7 +84,7 @@ def newest_minor(facts: Facts) -> int:
     return newest_named_minor({file.requires_python for release in releases for file in release.files if file.requires_python})
 
 
-def _said(of_package: PackageNotices | None) -> dict[str, Any]:
+def _notice_fields(of_package: PackageNotices | None) -> dict[str, Any]:
     return {"notices": of_package.notices, "inactive": of_package.inactive} if of_package else {}
 
 
@@ -92,7 +92,7 @@ def _table_package(
     channel: str, package: Package, compatibility: Compatibility, naparis: tuple[str, ...], cut: set[str]
 ) -> TablePackage:
     on_conda = package.conda if channel == "conda-forge" else None
-    rows = rows_of(compatibility, naparis, all_finals=package.key == "napari")
+    rows = table_rows(compatibility, naparis, all_finals=package.key == "napari")
     yanked = broken_releases(on_conda) if on_conda else yanked_releases(package.releases)
     kept = rows if package.key == "napari" else _within_bounds(rows)
     if kept != rows or max(len(yanked), len(package.vulnerabilities)) > MAX_WITHDRAWN:

@@ -17,7 +17,7 @@ from update_server.index.coverage import Coverage
 from update_server.index.downloads import Downloads
 from update_server.statistics.routes import url_of
 
-MOST_LINES = 8
+MAX_LINES = 8
 """Distinguishable colours."""
 MOST_BARS, MOST_ROWS = 15, 50
 """The CSV has all."""
@@ -68,7 +68,7 @@ async def chart_of(
     """
     fixed = {dimension.name: subject for dimension in entry.dimensions[: entry.fixed] if subject is not None}
     free = [dimension for dimension in entry.dimensions if dimension.name not in fixed]
-    mine = [one for one in retractions if _touches(one, entry, fixed, weeks)]
+    mine = [one for one in retractions if _concerns(one, entry, fixed, weeks)]
     first, last = (weeks[0], weeks[-1]) if weeks else ("9999", "")
     figure: tuple[str, str] | None = None
     totals: tuple[int | None, ...] = ()
@@ -153,7 +153,7 @@ async def downloads_chart(aggregate: AggregateStore, key: str, downloads: Downlo
     people = {row.values[PYTHON.name]: f"{row.people:,}" for row in found}
     total = sum(downloads.by_python.values())
     rows = []
-    for python in in_natural_order({*downloads.by_python, *people})[::-1]:
+    for python in sort_versions({*downloads.by_python, *people})[::-1]:
         number = downloads.by_python.get(python, 0)
         beside = people.get(python, HIDDEN if week else "–")
         rows.append(Row((python,), (f"{number:,}", f"{100 * number / total:.0f} %", beside)))
@@ -178,12 +178,12 @@ async def _lines(
     """Return the largest values of any week, their rows, and the number of values left out."""
     since, until = (weeks[0], weeks[-1]) if weeks else ("9999", "")
     largest = await aggregate.largest(entry, fixed, since=since, until=until) if free else []
-    drawn = [values[free[0].name] for values in largest[:MOST_LINES]] if free else []
+    drawn = [values[free[0].name] for values in largest[:MAX_LINES]] if free else []
     any_of = {free[0].name: drawn} if free else None
-    most = len(weeks) * MOST_LINES + 1
+    most = len(weeks) * MAX_LINES + 1
     found = await aggregate.numbers(entry, fixed, since=since, until=until, limit=most, any_of=any_of)
     people = {(row.week, row.values[free[0].name] if free else ""): row.people for row in found}
-    values = in_natural_order(drawn) if free else [""]
+    values = sort_versions(drawn) if free else [""]
 
     def text(week: str, value: str) -> str:
         if (number := people.get((week, value))) is not None:
@@ -192,7 +192,7 @@ async def _lines(
         return RETRACTED if any(one.covers(week, known) for one in retractions) else HIDDEN
 
     rows = [Row((week,), tuple(text(week, value) for value in values)) for week in weeks]
-    return values, rows if values else [], len(largest) - MOST_LINES
+    return values, rows if values else [], len(largest) - MAX_LINES
 
 
 async def _totals(
@@ -208,13 +208,13 @@ async def _totals(
 
 
 def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int, ...]:
-    """Unique from 1 to `MOST_LINES`; versions by their position among all."""
+    """Unique from 1 to `MAX_LINES`; versions by their position among all."""
     taken: dict[str, int] = {}
     known = [name for name in newest_first if name in columns]
     for name in (*known, *(name for name in columns if name not in known)):
         wanted = newest_first.index(name) if name in known else columns.index(name)
-        free = [place for place in range(MOST_LINES) if place not in taken.values()]
-        taken[name] = min(free, key=lambda place: (place - wanted) % MOST_LINES) if free else wanted % MOST_LINES
+        free = [place for place in range(MAX_LINES) if place not in taken.values()]
+        taken[name] = min(free, key=lambda place: (place - wanted) % MAX_LINES) if free else wanted % MAX_LINES
     return tuple(taken[name] + 1 for name in columns)
 
 
@@ -229,7 +229,7 @@ def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
     return rows
 
 
-def in_natural_order(values: Iterable[str]) -> list[str]:
+def sort_versions(values: Iterable[str]) -> list[str]:
     """By PEP 440, others last; unchanged with fewer than two versions."""
     listed = list(values)
     keys: dict[str, Version] = {}
@@ -243,6 +243,6 @@ def in_natural_order(values: Iterable[str]) -> list[str]:
     return sorted(keys, key=lambda value: keys[value]) + [value for value in listed if value not in keys]
 
 
-def _touches(one: Retraction, entry: Entry, fixed: Mapping[str, str], weeks: Sequence[str]) -> bool:
+def _concerns(one: Retraction, entry: Entry, fixed: Mapping[str, str], weeks: Sequence[str]) -> bool:
     is_in_span = bool(weeks) and one.first_week <= weeks[-1] and one.last_week >= weeks[0]
     return one.entry == entry.id and is_in_span and one.may_concern(fixed)

@@ -29,7 +29,7 @@ STATIC = FOLDER / "static"
 VENDORED = {"vendor/echarts-6.1.0.common.min.js": "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"}
 """SHA-256 of third-party files."""
 FOR_EVER = "public, max-age=31536000, immutable"
-SOON_AGAIN = "public, max-age=60"
+ONE_MINUTE = "public, max-age=60"
 
 SECURITY_HEADERS = {
     "content-security-policy": "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
@@ -67,7 +67,7 @@ class Pages:
             "is_demo": services.settings.is_demo,
         }
         self._templates.trim_blocks = self._templates.lstrip_blocks = True
-        self._templates.filters |= {"thousands": lambda number: f"{number:,}", "with_code": with_code}
+        self._templates.filters |= {"thousands": lambda number: f"{number:,}", "inline_markup": inline_markup}
         self.config: TemplateConfig[JinjaTemplateEngine] = TemplateConfig(instance=engine)
 
     async def answer(
@@ -79,7 +79,7 @@ class Pages:
             loaded = self._services.index.loaded
             as_of = instant_text(loaded.index.facts.as_of) if loaded is not None else None
             values = await context() | {"current": request.url.path, "index_as_of": as_of}
-            return Body(await asyncio.to_thread(self.rendered, template, values), "text/html", SOON_AGAIN)
+            return Body(await asyncio.to_thread(self.rendered, template, values), "text/html", ONE_MINUTE)
 
         return respond(request, await self._services.page_cache.body((template, key), make))
 
@@ -103,7 +103,7 @@ class Pages:
             response.headers["cache-control"] = "no-cache"
         return response
 
-    async def pack_assets(self) -> None:
+    async def compress_assets(self) -> None:
         """Takes seconds, in a thread."""
         for path in sorted(STATIC.rglob("*")):
             if path.is_file():
@@ -125,7 +125,7 @@ class Pages:
         return response
 
 
-def with_code(text: str) -> Markup:
+def inline_markup(text: str) -> Markup:
     """Escape text; backticks become code, asterisks emphasis."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", marked))  # noqa: S704 - escaped above

@@ -16,7 +16,7 @@ from aggregation.status import RETENTION
 from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
 from update_server.index.coverage import coverage_of, release_support, shown_pythons
-from update_server.index.downloads import current, known_downloads
+from update_server.index.downloads import current, read_downloads
 from update_server.intake.routes import described_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
@@ -128,7 +128,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             last_week = next(reversed(of_people["weeks"]), None)
             by_plugin = await people_by_plugin(last_week)
             mine = by_plugin.get(key)
-            known = known_downloads(services.settings.data) if services.settings.downloads else {}
+            known = read_downloads(services.settings.data) if services.settings.downloads else {}
             downloads = current(known.get(key), services.clock.now())
             return of_people | {
                 "downloads": await downloads_chart(services.aggregate, key, downloads, last_week) if downloads else None,

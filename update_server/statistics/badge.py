@@ -7,7 +7,7 @@ from msgspec import Struct
 from aggregation.publication import LISTED_FROM
 
 LABEL = "installs"
-CACHED_FOR_S = 86400
+CACHE_SECONDS = 86400
 
 
 class Badge(Struct, rename="camel"):
@@ -24,7 +24,7 @@ class Badge(Struct, rename="camel"):
 def badge_of(people: int | None) -> Badge:
     """``people``: rounded down, hence the plus; None if hidden."""
     message = f"{people:,}+" if people is not None else f"fewer than {LISTED_FROM}"
-    return Badge(1, LABEL, message, "#00629b" if people is not None else "lightgrey", False, CACHED_FOR_S)
+    return Badge(1, LABEL, message, "#00629b" if people is not None else "lightgrey", False, CACHE_SECONDS)
 
 
 def badge_markdown(site: str, name: str) -> str:

@@ -27,7 +27,7 @@ from update_server.statistics import described
 from update_server.statistics.badge import badge_of
 from update_server.statistics.described import EntryDescription, Numbers, Offer
 
-ROWS_A_PAGE = 1000
+PAGE_SIZE = 1000
 MOST_ROWS = 10_000
 
 READ = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS]
@@ -45,7 +45,7 @@ To = Annotated[str | None, QueryParameter(name="to", description="last week, suc
 Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to skip, as in `next`")]
 Limit = Annotated[
     int | None,
-    QueryParameter(name="limit", ge=1, le=MOST_ROWS, description=f"rows of a page. Default: {ROWS_A_PAGE} as JSON, else all"),
+    QueryParameter(name="limit", ge=1, le=MOST_ROWS, description=f"rows of a page. Default: {PAGE_SIZE} as JSON, else all"),
 ]
 Form = Annotated[str, QueryParameter(name="format", description="json or csv")]
 
@@ -71,7 +71,7 @@ class _Query(Struct, frozen=True):
     @property
     def rows(self) -> int | None:
         """CSV has all rows unless ``limit`` is given."""
-        return self.limit or (ROWS_A_PAGE if self.form is Format.JSON else None)
+        return self.limit or (PAGE_SIZE if self.form is Format.JSON else None)
 
     def next(self, path: str) -> str:
         """Address of the next page."""

@@ -73,7 +73,7 @@ def test_a_number_that_was_retracted_since_says_so(one: object, outcome: Outcome
         assert verdict.statement == statement()
 
 
-def test_a_retraction_that_the_certificate_names_is_none_since() -> None:
+def test_a_retraction_named_in_the_certificate_keeps_it_valid() -> None:
     one = retraction(when=ISSUED - timedelta(days=3))
     token = sign(statement({"2026-W38": 20}, retractions=(one,)), KEY)
     assert verify(token, KEYS, [one]).outcome is Outcome.VALID
@@ -90,7 +90,7 @@ def test_a_certificate_that_could_not_be_checked_is_not_signed() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_a_file_that_an_editor_wrote_anew_is_still_one(encoding: str) -> None:
+def test_a_certificate_saved_again_by_an_editor_stays_valid(encoding: str) -> None:
     assert verify(text_of(f"{TOKEN}\r\n".encode(encoding)), KEYS, []).outcome is Outcome.VALID
 
 
@@ -101,7 +101,7 @@ def test_a_file_that_an_editor_wrote_anew_is_still_one(encoding: str) -> None:
         altered(TOKEN, 0, alg="HS256"), altered(TOKEN, 0, typ="JWT"), altered(TOKEN, 0, kid=7), altered(TOKEN, 0, kid=None),
     ],
 )  # fmt: skip
-def test_what_is_no_certificate_says_so(text: str) -> None:
+def test_other_texts_are_unreadable(text: str) -> None:
     verdict = verify(text, KEYS, [])
     assert (verdict.outcome, verdict.statement) == (Outcome.UNREADABLE, None)
 
@@ -126,7 +126,7 @@ def test_keys_are_made_kept_and_published(tmp_path: Path) -> None:
     assert "d" not in key_set([made])["keys"][0]
 
 
-def test_a_private_half_that_is_not_here_or_another_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_wrong_private_key_is_reported(tmp_path: Path) -> None:
     made = new_key(tmp_path, ISSUED)
     with pytest.raises(CertificateError, match="AGGREGATION_KEYS"):
         signing_key(tmp_path / "elsewhere", [made])

@@ -107,7 +107,7 @@ def test_a_certificate_that_can_not_be_written_is_not_published(command: Command
         assert database.execute("SELECT count(*) FROM certificates").fetchone() == (1,)
 
 
-def test_an_address_of_this_machine_alone_is_asked_about(
+def test_a_localhost_address_needs_confirmation(
     command: Command, issued: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AGGREGATION_PUBLIC_URL", "http://localhost:8000")

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from tests.support.facts import package_of
 from tests.support.made_upstream import MadeFile, MadeProject
-from update_server.index.compatibility import PLATFORMS, Compatibility, pypi_compatibility, rows_of
+from update_server.index.compatibility import PLATFORMS, Compatibility, pypi_compatibility, table_rows
 from update_server.index.pythons import PythonDomain, PythonVersion, supported_pairs
 
 SDIST = None
@@ -36,7 +36,7 @@ def compatibility_of(
 
 
 def rows(releases: dict[str, Sequence[MadeFile]], requires: dict[str, Sequence[str]] | None = None) -> list[Release]:
-    return rows_of(compatibility_of(releases, requires), NAPARIS)
+    return table_rows(compatibility_of(releases, requires), NAPARIS)
 
 
 CASES: list[tuple[str, dict[str, Sequence[MadeFile]], Choice]] = [
@@ -120,7 +120,7 @@ def test_which_rows_a_requirement_makes(requires: dict[str, Sequence[str]], expe
 
 def test_of_napari_itself_every_final_release_is_in_the_table() -> None:
     releases: dict[str, Sequence[MadeFile]] = {"0.5.0": [MadeFile()], "0.6.0rc1": [MadeFile()], "0.6.0": [MadeFile()]}
-    found = rows_of(compatibility_of(releases), NAPARIS, all_finals=True)
+    found = table_rows(compatibility_of(releases), NAPARIS, all_finals=True)
     assert [row.version for row in found] == ["0.6.0", "0.5.0"]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from napari_update_hook.table import Choice, Release, TablePackage, choose
 
-from update_server.index.compatibility import rows_of
+from update_server.index.compatibility import table_rows
 from update_server.index.conda import as_specifier, broken_releases, conda_compatibility, is_package_name, napari_specifier
 from update_server.index.model import CondaFile, CondaPackage
 
@@ -11,7 +11,7 @@ NAPARIS = ("0.4.19", "0.5.6", "0.6.1", "0.7.0", "0.7.1", "0.8.0")
 
 
 def rows(files: list[CondaFile]) -> list[Release]:
-    return rows_of(conda_compatibility(CondaPackage("made", tuple(files)), 15, NAPARIS, {"npe2": "npe2"}), NAPARIS)
+    return table_rows(conda_compatibility(CondaPackage("made", tuple(files)), 15, NAPARIS, {"npe2": "npe2"}), NAPARIS)
 
 
 def file(version: str, *depends: str, constrains: tuple[str, ...] = (), broken: bool = False) -> CondaFile:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from tests.support.facts import write_snapshot
 from update_server.index import downloads
-from update_server.index.downloads import Downloads, current, known_downloads, refresh_downloads
+from update_server.index.downloads import Downloads, current, read_downloads, refresh_downloads
 from update_server.index.sources import fetching
 from update_server.index.store import IndexStore
 from update_server.settings import Settings
@@ -49,7 +49,7 @@ async def test_thirty_days_are_added_up_by_python_the_newest_first(
     respx_mock.get(f"{BASE}/api/packages/affinder/python_minor").mock(answer(py3_9=2, py3_12=10, null=99))
     respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(Response(404))
     await refresh_downloads(settings, index, NOW)
-    assert known_downloads(settings.data) == {"affinder": Downloads(date(2026, 11, 19), {"3.12": 300, "3.9": 60})}
+    assert read_downloads(settings.data) == {"affinder": Downloads(date(2026, 11, 19), {"3.12": 300, "3.9": 60})}
     assert not any("napari/" in str(call.request.url) for call in respx_mock.calls)
     asked = len(respx_mock.calls)
     await refresh_downloads(settings, index, NOW + timedelta(hours=1))
@@ -62,7 +62,7 @@ async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
     settings, index = made
     everything = respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
     await refresh_downloads(settings, index, NOW)
-    known = known_downloads(settings.data)
+    known = read_downloads(settings.data)
     assert len(known) > 2
     everything.side_effect = [answer(py3_12=2), Response(503)]
     with capture_logs() as lines:
@@ -71,7 +71,7 @@ async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
         ("downloads_not_read", True)
     ]
     assert everything.call_count == len(known) + 2
-    after = known_downloads(settings.data)
+    after = read_downloads(settings.data)
     assert set(after) == set(known)
     assert sorted(found.by_python["3.12"] for found in after.values()) == [30] * (len(known) - 1) + [60]
     everything.side_effect = None
@@ -87,17 +87,17 @@ async def test_a_package_that_is_refused_keeps_no_other_from_being_read(
     respx_mock.get(url__regex=rf"{BASE}/api/packages/.*").mock(answer(py3_12=1))
     await refresh_downloads(settings, index, NOW)
     assert index.loaded is not None
-    assert set(known_downloads(settings.data)) == set(index.loaded.packages) - {"napari", "affinder"}
+    assert set(read_downloads(settings.data)) == set(index.loaded.packages) - {"napari", "affinder"}
 
 
 def test_an_unreadable_file_is_as_good_as_none(tmp_path: Path) -> None:
     (tmp_path / downloads.NAME).write_bytes(b"[]")
-    assert known_downloads(tmp_path) == {}
+    assert read_downloads(tmp_path) == {}
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"data": []}', b'{"data": [{"category": 1}]}', b'{"data": [{}]}'])
-def test_an_answer_that_is_none_is_none(text: bytes) -> None:
-    assert downloads._summed(text) is None
+def test_a_malformed_answer_gives_none(text: bytes) -> None:
+    assert downloads._sum_by_python(text) is None
 
 
 def test_what_is_too_old_is_not_shown() -> None:

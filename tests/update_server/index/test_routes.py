@@ -317,7 +317,7 @@ async def test_an_unmodified_napari_gets_what_fits_its_python_and_itself(client:
     assert told == {"latest": "1.0", "newest": "1.1", "newest_requires_napari": ">=0.7"}
 
 
-async def test_that_can_be_switched_off(make_client: MakeClient) -> None:
+async def test_versions_from_the_user_agent_can_be_switched_off(make_client: MakeClient) -> None:
     async with make_client(versions_from_user_agent=False) as client:
         response = await client.get("/api/extended_summary", headers={"user-agent": NAPARI})
         assert len(response.json()) == 6

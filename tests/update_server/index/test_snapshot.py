@@ -15,7 +15,7 @@ from update_server.index.snapshot import BrokenSnapshotError
 from update_server.index.store import IndexStore
 
 
-def keeper_on(folder: Path, seed_path: Path | None = None) -> IndexStore:
+def store_on(folder: Path, seed_path: Path | None = None) -> IndexStore:
     return IndexStore(folder / "index.snapshot", seed_path, 86400)
 
 
@@ -39,7 +39,7 @@ def test_nothing_is_served_from_a_broken_snapshot(tmp_path: Path, damage: Callab
     damage(path)
     with pytest.raises(BrokenSnapshotError, match="Cannot read"):
         snapshot.read(path)
-    keeper = keeper_on(tmp_path)
+    keeper = store_on(tmp_path)
     keeper.load()
     assert keeper.loaded is None
     assert snapshot.NAME in str(keeper.error)
@@ -57,7 +57,7 @@ def test_nothing_is_served_from_a_broken_snapshot(tmp_path: Path, damage: Callab
 def test_nothing_is_served_from_a_broken_seed(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "my-seed.xz"
     path.write_bytes(content)
-    keeper = keeper_on(tmp_path, path)
+    keeper = store_on(tmp_path, path)
     keeper.load()
     assert keeper.loaded is None
     assert "my-seed.xz" in str(keeper.error)
@@ -73,7 +73,7 @@ def test_the_shipped_seed_is_good_and_small() -> None:
 def test_a_full_disk_costs_the_file_and_not_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
-    keeper = keeper_on(folder)
+    keeper = store_on(folder)
 
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

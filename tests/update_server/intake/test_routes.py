@@ -278,7 +278,7 @@ async def test_trouble_with_the_store_is_503_and_tells_the_log_nothing_about_any
     assert "affinder" not in logged
 
 
-async def test_an_error_that_nobody_foresaw_is_a_500_without_its_text_and_logged_without_the_request(
+async def test_an_unexpected_error_is_a_500_without_its_text_and_logged_without_the_request(
     client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from update_server.operations import logs

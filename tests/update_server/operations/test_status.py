@@ -90,7 +90,7 @@ async def test_a_job_that_failed_is_told_of_without_its_error(make_client: MakeC
 
 
 @pytest.mark.postgresql
-async def test_a_web_process_that_may_not_see_the_weeks_goes_by_the_record_of_the_job(
+async def test_a_web_process_without_access_to_weeks_relies_on_the_job_record(
     make_client: MakeClient, postgresql_url: str
 ) -> None:
     stores = AggregationSettings(raw_url=postgresql_url, aggregate_url=postgresql_url)

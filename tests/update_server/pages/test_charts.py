@@ -11,7 +11,7 @@ from aggregation.publish import publish_week
 from aggregation.stores.records import Records
 from tests.support.reports import report
 from tests.update_server.conftest import Client, services_of
-from update_server.pages.charts import HIDDEN, MOST_LINES, RETRACTED, Chart, chart_of, colours_of
+from update_server.pages.charts import HIDDEN, MAX_LINES, RETRACTED, Chart, chart_of, colours_of
 
 WEEKS = ["2026-W38", "2026-W39", "2026-W40"]
 
@@ -58,9 +58,9 @@ async def test_of_many_values_the_largest_of_all_weeks_are_drawn(client: Client)
     await publish(client, WEEKS[0], (60, {"napari_version": "0.0.1"}))
     await publish(client, WEEKS[1], *many)
     shown = await chart(client, "people-by-napari")
-    assert len(shown.columns) == MOST_LINES
+    assert len(shown.columns) == MAX_LINES
     assert "0.0.1" in shown.columns, "a trend includes what declined"
-    assert shown.note == f"The files have {12 - MOST_LINES} more rows, with smaller numbers."
+    assert shown.note == f"The files have {12 - MAX_LINES} more rows, with smaller numbers."
 
 
 async def test_combinations_are_bars_of_the_last_week_the_largest_first(client: Client) -> None:

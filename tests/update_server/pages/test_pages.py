@@ -53,7 +53,7 @@ async def page(client: Client, path: str) -> Page:
 
 @pytest.mark.promise("pages-load-nothing-else")
 @pytest.mark.parametrize("path", PAGES)
-async def test_a_page_asks_nobody_else_for_anything(client: Client, path: str) -> None:
+async def test_a_page_loads_nothing_from_other_hosts(client: Client, path: str) -> None:
     response = await client.get(path)
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy

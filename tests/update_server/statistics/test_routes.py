@@ -78,7 +78,7 @@ async def test_many_rows_come_in_pages_and_a_header_says_where_the_next_is(clien
     address: str | None = f"/api/stats/napari?from=2026-W40&limit=2&format={form}"
     while address:
         response = await client.get(address)
-        weeks += [row["week"] for row in rows_of(response.content, form)]
+        weeks += [row["week"] for row in table_rows(response.content, form)]
         following = re.fullmatch(r'<(.+)>; rel="next"', response.headers.get("link", ""))
         address = following[1] if following else None
         if form == "json":
@@ -86,7 +86,7 @@ async def test_many_rows_come_in_pages_and_a_header_says_where_the_next_is(clien
     assert weeks == ["2026-W40", "2026-W41", "2026-W42"]
 
 
-def rows_of(content: bytes, form: str) -> list[dict[str, Any]]:
+def table_rows(content: bytes, form: str) -> list[dict[str, Any]]:
     if form == "json":
         rows: list[dict[str, Any]] = json.loads(content)["rows"]
         return rows
@@ -94,7 +94,7 @@ def rows_of(content: bytes, form: str) -> list[dict[str, Any]]:
 
 
 async def test_a_table_is_whole_unless_a_limit_is_given(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "ROWS_A_PAGE", 2)
+    monkeypatch.setattr(statistics, "PAGE_SIZE", 2)
     await fill(client, "2026-W40", "2026-W41", "2026-W42")
     assert len((await client.get("/api/stats/napari")).json()["rows"]) == 2
     response = await client.get("/api/stats/napari?format=csv")

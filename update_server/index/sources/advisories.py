@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from update_server.index.model import Package
-from update_server.index.sources.fetching import Fetcher, RefusedError, TooLongError, UpstreamError, all_of
+from update_server.index.sources.fetching import Fetcher, RefusedError, TooLongError, UpstreamError, gather_or_cancel
 from update_server.settings import Upstreams
 
 T = TypeVar("T")
@@ -73,7 +73,7 @@ async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, 
         results = (await asyncio.to_thread(_decoded, text, _decode_answer)).results
         ids |= {package.key: [found.id for found in result.vulns] for package, result in zip(group, results, strict=False)}
     wanted = sorted({name for names in ids.values() for name in names if _ID.match(name)})
-    found = await all_of(_advisory(fetcher, upstreams, name) for name in wanted)
+    found = await gather_or_cancel(_advisory(fetcher, upstreams, name) for name in wanted)
     advisories = {name: advisory for name, advisory in zip(wanted, found, strict=True) if advisory is not None}
 
     def completed() -> tuple[Package, ...]:

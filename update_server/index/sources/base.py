@@ -16,7 +16,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from update_server.index.model import FACTS_FORMAT, NAPARI_PARTS, Facts, Package
 from update_server.index.snapshot import Document, Index, Origin, Stale
 from update_server.index.sources.advisories import with_vulnerabilities
-from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
+from update_server.index.sources.fetching import Fetcher, UpstreamError, gather_or_cancel
 from update_server.index.sources.metadata import with_requirements
 from update_server.index.sources.parsing import (
     SIMPLE_JSON,
@@ -117,7 +117,7 @@ class Reader:
         return ReadProject(package, self.previous.fact_etags.get(key), documents, Stale(since, error))
 
 
-def in_words(error: Exception) -> str:
+def error_text(error: Exception) -> str:
     """Log unexpected errors, too."""
     if isinstance(error, (UpstreamError, TooLargeError, msgspec.MsgspecError)):
         return str(error)
@@ -130,7 +130,7 @@ def _is_etag(text: str | None) -> bool:
     return text is not None and text.isascii() and text.startswith(('"', "W/"))
 
 
-def plausible_names(names: list[str], previous: Index | None) -> tuple[list[str], dict[str, str]]:
+def valid_names(names: list[str], previous: Index | None) -> tuple[list[str], dict[str, str]]:
     """Return valid names, and omissions. Raises UpstreamError if there are too many."""
     limit = MAX_PROJECTS
     if previous is not None and previous.origin is not Origin.SEED:
@@ -153,10 +153,10 @@ async def read_all(work: Mapping[str, Coroutine[Any, Any, ReadProject]], progres
         return result
 
     progress(0, len(work))
-    return dict(zip(work, await all_of(counted(item) for item in work.values()), strict=True))
+    return dict(zip(work, await gather_or_cancel(counted(item) for item in work.values()), strict=True))
 
 
-async def as_index(
+async def assemble_index(
     reader: Reader,
     projects: dict[str, ReadProject],
     lists: Callable[[tuple[Package, ...]], Mapping[str, Document]],
@@ -170,9 +170,9 @@ async def as_index(
 
     ``lists``: makes the texts about all projects.
     """
-    listed = projects | _in_grace(reader.previous, set(map(canonicalize_name, projects)), now)
+    listed = projects | _recently_dropped(reader.previous, set(map(canonicalize_name, projects)), now)
     keys = {project.package.key for project in listed.values() if project.package}
-    parts = await all_of(
+    parts = await gather_or_cancel(
         _part(reader, canonicalize_name(name), has_conda=has_conda) for name in NAPARI_PARTS if name not in keys
     )
     every = [*listed.values(), *parts]
@@ -217,12 +217,12 @@ async def _part(reader: Reader, key: NormalizedName, *, has_conda: bool) -> Read
     except UnknownProjectError:
         return ReadProject(None, None, {})
     except Exception as error:  # one project must not stop the refresh
-        return reader.earlier(key, [], in_words(error))
+        return reader.earlier(key, [], error_text(error))
     package = Package(key, key, page.releases[0].version, page.releases, (), conda)
     return ReadProject(package, etag, {}, metadata_urls=page.metadata_urls, skipped=page.skipped)
 
 
-def _in_grace(previous: Index | None, listed: set[NormalizedName], now: datetime) -> dict[str, ReadProject]:
+def _recently_dropped(previous: Index | None, listed: set[NormalizedName], now: datetime) -> dict[str, ReadProject]:
     if previous is None or previous.origin is Origin.SEED:
         return {}
     kept = {}
@@ -250,4 +250,4 @@ async def _with_vulnerabilities(packages: tuple[Package, ...], reader: Reader) -
             else package
             for package in packages
         )
-        return kept, {ADVISORIES: Stale(reader.previous.facts.as_of if reader.previous else None, in_words(error))}
+        return kept, {ADVISORIES: Stale(reader.previous.facts.as_of if reader.previous else None, error_text(error))}

@@ -65,7 +65,7 @@ class Fetcher:
     ) -> None:
         self._client = client
         self._origins = {_origin(httpx.URL(origin)) for origin in origins}
-        self._places = asyncio.Semaphore(concurrency)
+        self._semaphore = asyncio.Semaphore(concurrency)
         self._backoff = wait_exponential_jitter(multiplier=first_wait_s, max=10, jitter=first_wait_s)
 
     async def get(
@@ -97,8 +97,8 @@ class Fetcher:
         try:
             async for attempt in retrying:
                 with attempt:
-                    async with self._places:
-                        return await self._once(request, is_json, max_bytes)
+                    async with self._semaphore:
+                        return await self._request_once(request, is_json, max_bytes)
         except _RetryableError as error:
             raise UpstreamError(f"{request.url}: {error}") from error
         raise AssertionError("tenacity ends by a return or an exception")
@@ -108,10 +108,10 @@ class Fetcher:
         asked = error.after if isinstance(error, _RetryableError) else 0.0
         return max(min(asked, MAX_RETRY_WAIT_S), self._backoff(state))
 
-    async def _once(self, request: httpx.Request, is_json: bool, max_bytes: int) -> Answer | None:
+    async def _request_once(self, request: httpx.Request, is_json: bool, max_bytes: int) -> Answer | None:
         url = request.url
         try:
-            async with asyncio.timeout(REQUEST_TIMEOUT_S), self._sent(request) as response:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S), self._send(request) as response:
                 if response.status_code in (404, 410):
                     return None
                 if response.status_code == 304:
@@ -131,7 +131,7 @@ class Fetcher:
         return Answer(text, response.headers.get("etag"))
 
     @contextlib.asynccontextmanager
-    async def _sent(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+    async def _send(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
         """Follow redirects, among ``origins`` only."""
         for _ in range(MAX_REDIRECTS + 1):
             if _origin(request.url) not in self._origins:
@@ -174,7 +174,7 @@ def _seconds(retry_after: str | None) -> float:
     return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 0.0
 
 
-async def all_of(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """Run ``work`` concurrently, results in order; on an error cancel the rest."""
     try:
         async with asyncio.TaskGroup() as group:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import msgspec
 import structlog
 
-from update_server.index.compatibility import pypi_compatibility, rows_of
+from update_server.index.compatibility import pypi_compatibility, table_rows
 from update_server.index.model import Package
 from update_server.index.pythons import MINORS_AHEAD, OLDEST_MINOR
-from update_server.index.sources.fetching import MAX_METADATA, Fetcher, TooLongError, all_of
+from update_server.index.sources.fetching import MAX_METADATA, Fetcher, TooLongError, gather_or_cancel
 from update_server.index.sources.parsing import (
     Requirements,
     TooLargeError,
@@ -48,12 +48,12 @@ async def with_requirements(
     reader = _Reader(fetcher, upstreams, metadata_urls, range(OLDEST_MINOR, last_minor + 1))
 
     async def completed(package: Package) -> Package:
-        package = _carried_over(package, known.get(package.key))
+        package = _with_known_requirements(package, known.get(package.key))
         for _ in range(MAX_ROUNDS):
             if package.key != "napari" and sum(release.requires is not None for release in package.releases) > MAX_READ:
                 break
             wanted = await asyncio.to_thread(releases_to_fetch, package, last_minor, naparis)
-            found = await all_of(reader.requirements(package.key, version) for version in wanted)
+            found = await gather_or_cancel(reader.requirements(package.key, version) for version in wanted)
             read = {version: one for version, one in zip(wanted, found, strict=True) if one is not None}
             if not read:
                 break
@@ -62,7 +62,7 @@ async def with_requirements(
                 package = _with(package, dict.fromkeys(read, Requirements((), note="markers that name too many Pythons")))
         return package
 
-    return tuple(await all_of(completed(package) for package in packages))
+    return tuple(await gather_or_cancel(completed(package) for package in packages))
 
 
 def releases_to_fetch(package: Package, last_minor: int, naparis: tuple[str, ...]) -> list[str]:
@@ -71,11 +71,11 @@ def releases_to_fetch(package: Package, last_minor: int, naparis: tuple[str, ...
     if not unknown:
         return []
     compatibility = pypi_compatibility(package, last_minor, frozenset({"napari"}))
-    rows = rows_of(compatibility, naparis, all_finals=package.key == "napari")
+    rows = table_rows(compatibility, naparis, all_finals=package.key == "napari")
     return sorted({row.version for row in rows} & unknown)
 
 
-def _carried_over(package: Package, earlier: Package | None) -> Package:
+def _with_known_requirements(package: Package, earlier: Package | None) -> Package:
     """Reuse known requirements: releases do not change."""
     known = earlier.releases if earlier else ()
     return _with(

@@ -14,12 +14,12 @@ from update_server.index.sources.base import (
     Progress,
     Reader,
     ReadProject,
-    as_index,
-    in_words,
-    plausible_names,
+    assemble_index,
+    error_text,
     read_all,
+    valid_names,
 )
-from update_server.index.sources.fetching import Fetcher, UpstreamError, all_of
+from update_server.index.sources.fetching import Fetcher, UpstreamError, gather_or_cancel
 from update_server.index.sources.parsing import commands_of, conda_package, is_project_name, is_version, object_of
 from update_server.settings import Upstreams
 
@@ -32,24 +32,24 @@ async def read_index(
 ) -> Index:
     """Raises UpstreamError if the lists are missing."""
     reader = Reader(fetcher, upstreams, previous)
-    read = dict(zip(LISTS, await all_of(reader.document(path) for path in LISTS), strict=True))
+    read = dict(zip(LISTS, await gather_or_cancel(reader.document(path) for path in LISTS), strict=True))
     lists = {path: document for path, document in read.items() if document is not None}
     if "/api/plugins" not in lists:
         raise UpstreamError(f"{upstreams.index}/api/plugins: not found; is {upstreams.index} a plugin index?")
     versions, conda, classifiers = await asyncio.to_thread(_objects, lists)
-    names, skipped = plausible_names([name for name in versions if is_version(versions[name])], previous)
+    names, skipped = valid_names([name for name in versions if is_version(versions[name])], previous)
     if skipped:
         lists = await asyncio.to_thread(_without_bad_names, lists)
     states = (classifiers.get(state) for state in ("active", "withdrawn", "deleted"))
     known = {name for state in states for name in state or () if is_project_name(name)}
-    unlisted, _ = plausible_names(sorted(known - set(versions)), None)
+    unlisted, _ = valid_names(sorted(known - set(versions)), None)
     on_conda = {name: str(path).rpartition("/")[2] for name, path in conda.items() if path}
     conda_names = frozenset(map(canonicalize_name, (*NAPARI_PARTS, *names, *on_conda.values())))
     work = {name: _project(reader, name, str(versions[name]), conda_names if name in on_conda else None) for name in names} | {
         name: _unlisted(reader, name) for name in unlisted
     }
     projects = await read_all(work, progress)
-    return await as_index(reader, projects, lambda _: lists, now, has_conda="/api/conda" in lists, skipped=skipped)
+    return await assemble_index(reader, projects, lambda _: lists, now, has_conda="/api/conda" in lists, skipped=skipped)
 
 
 def _objects(lists: Mapping[str, Document]) -> list[Mapping[str, Any]]:
@@ -91,12 +91,12 @@ async def _project(reader: Reader, name: str, version: str, conda_names: frozens
     paths = [f"/api/pypi/{key}", f"/api/manifest/{key}"] + ([f"/api/conda/{key}"] if conda_names is not None else [])
     try:
         page, etag = await reader.page(key)
-        found = await all_of(reader.document(path) for path in paths)
+        found = await gather_or_cancel(reader.document(path) for path in paths)
         documents = {path: document for path, document in zip(paths, found, strict=True) if document is not None}
         commands, conda = await asyncio.to_thread(_parsed, documents, key, conda_names)
         package = Package(key, name, version, page.releases, commands, conda)
     except Exception as error:  # one project must not stop the refresh
-        return reader.earlier(key, paths, in_words(error))
+        return reader.earlier(key, paths, error_text(error))
     return ReadProject(package, etag, documents, metadata_urls=page.metadata_urls, skipped=page.skipped)
 
 

@@ -15,7 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import InvalidVersion, Version
 
-from update_server.index.compatibility import applies_somewhere
+from update_server.index.compatibility import applies_without_extra
 from update_server.index.conda import OF_PYTHON, is_package_name, name_of
 from update_server.index.model import CondaFile, CondaPackage, File, Release, in_descending_order
 from update_server.index.pythons import is_specifier, named_pythons
@@ -244,7 +244,7 @@ def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requ
             Requirement(text)
     except InvalidRequirement:
         return Requirements((), is_invalid=True, note=f"{text[:100]!r} is not a requirement, so pip ignores the release")
-    kept = tuple(text for text in dict.fromkeys(texts) if applies_somewhere(text, minors))
+    kept = tuple(text for text in dict.fromkeys(texts) if applies_without_extra(text, minors))
     markers = [marker for text in kept if (marker := text.partition(";")[2])]
     if len(kept) > MAX_KEPT_REQUIREMENTS or len(markers) > MAX_MARKERS or any(len(text) > MAX_MARKER for text in markers):
         raise TooLargeError(f"more than {MAX_KEPT_REQUIREMENTS} requirements with versions, or {MAX_MARKERS} with markers")

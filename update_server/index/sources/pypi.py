@@ -20,10 +20,10 @@ from update_server.index.sources.base import (
     Progress,
     Reader,
     ReadProject,
-    as_index,
-    in_words,
-    plausible_names,
+    assemble_index,
+    error_text,
     read_all,
+    valid_names,
 )
 from update_server.index.sources.fetching import Fetcher, UpstreamError
 from update_server.index.sources.parsing import commands_of, conda_package, is_version
@@ -59,7 +59,7 @@ class _PyPIProject(Struct):
 _decode_project = msgspec.json.Decoder(_PyPIProject).decode  # at import: see parsing.py
 
 
-class _Read(Struct, frozen=True):
+class _ProjectEntry(Struct, frozen=True):
     """``summary``: None if the project is not listed."""
 
     name: str
@@ -75,12 +75,12 @@ async def read_index(
 ) -> Index:
     """Raises UpstreamError if PyPI does not list the projects."""
     reader = Reader(fetcher, upstreams, previous)
-    names, skipped = plausible_names(await _names(fetcher, upstreams), previous)
-    reads: dict[NormalizedName, _Read] = {}
+    names, skipped = valid_names(await _names(fetcher, upstreams), previous)
+    reads: dict[NormalizedName, _ProjectEntry] = {}
     async with WheelReader() as wheels:
         source = _Source(reader, wheels, frozenset({*NAPARI_PARTS, *names}), reads)
         projects = await read_all({name: source.project(name) for name in names}, progress)
-    return await as_index(
+    return await assemble_index(
         reader,
         projects,
         lambda packages: _lists(packages, reads, previous),
@@ -109,7 +109,7 @@ class _Source:
     """Reads projects; collects in ``reads`` what the lists need."""
 
     def __init__(
-        self, reader: Reader, wheels: WheelReader, conda_names: frozenset[str], reads: dict[NormalizedName, _Read]
+        self, reader: Reader, wheels: WheelReader, conda_names: frozenset[str], reads: dict[NormalizedName, _ProjectEntry]
     ) -> None:
         self.refused_wheels: dict[str, str] = {}
         self._reader = reader
@@ -131,7 +131,7 @@ class _Source:
             try:
                 content, documents[paths["manifest"]] = await self._manifest(project, paths["manifest"])
             except UnusableWheelError as error:
-                self._reads[key] = _Read(key, project.info.version, versions, error=str(error))
+                self._reads[key] = _ProjectEntry(key, project.info.version, versions, error=str(error))
                 return ReadProject(None, etag, documents)
             on_conda = await reader.document(paths["conda"], f"{reader.upstreams.conda}/package/conda-forge/{key}")
             conda = await asyncio.to_thread(conda_package, on_conda.text(), self._conda_names) if on_conda else None
@@ -140,13 +140,15 @@ class _Source:
             commands = await asyncio.to_thread(commands_of, documents[paths["manifest"]].text())
             package = Package(key, key, project.info.version, page.releases, commands, conda)
         except Exception as error:  # one project must not stop the refresh
-            stale = reader.earlier(key, list(paths.values()), in_words(error))
+            stale = reader.earlier(key, list(paths.values()), error_text(error))
             if (earlier := stale.package) is not None:
-                self._reads[key] = _Read(earlier.name, earlier.version, [release.version for release in earlier.releases])
+                self._reads[key] = _ProjectEntry(
+                    earlier.name, earlier.version, [release.version for release in earlier.releases]
+                )
             return stale
         is_public = bool(content.get("is_public"))
         summary = _summary(key, project.info, content, versions, conda) if is_public else None
-        self._reads[key] = _Read(key, project.info.version, versions, summary, tuple(map(tuple, content["readers"])))
+        self._reads[key] = _ProjectEntry(key, project.info.version, versions, summary, tuple(map(tuple, content["readers"])))
         return ReadProject(package if is_public else None, etag, documents, None, page.metadata_urls, page.skipped)
 
     async def _manifest(self, project: _PyPIProject, path: str) -> tuple[dict[str, Any], Document]:
@@ -206,7 +208,9 @@ def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[s
     }
 
 
-def _lists(packages: tuple[Package, ...], reads: Mapping[NormalizedName, _Read], previous: Index | None) -> dict[str, Document]:
+def _lists(
+    packages: tuple[Package, ...], reads: Mapping[NormalizedName, _ProjectEntry], previous: Index | None
+) -> dict[str, Document]:
     """In today's format; stale projects keep their entries."""
     summaries = {item["normalized_name"]: item for item in _earlier(previous, "/api/extended_summary", list[dict[str, Any]])}
     summaries |= {key: read.summary for key, read in reads.items() if read.summary}

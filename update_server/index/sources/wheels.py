@@ -165,7 +165,7 @@ def _read(wheel: bytes) -> WheelContent:
         if len(archive.infolist()) > MAX_MEMBERS:
             raise UnusableWheelError("the wheel has too many members")
         _member(archive, ".dist-info/METADATA")
-        metadata: Any = _InWheel(archive).metadata  # really an email.message.Message
+        metadata: Any = _WheelDistribution(archive).metadata  # really an email.message.Message
         text, ending = _manifest(archive)
     manifest = _checked(_parsed(text, ending))
     known = manifest.model_copy(update={"package_metadata": _package_metadata(metadata)})
@@ -183,7 +183,7 @@ def _read(wheel: bytes) -> WheelContent:
     )
 
 
-class _InWheel(Distribution):
+class _WheelDistribution(Distribution):
     """Lets importlib.metadata read entry points, as in npe2."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
@@ -202,7 +202,7 @@ class _InWheel(Distribution):
 def _manifest(archive: zipfile.ZipFile) -> tuple[str, str]:
     """Return text and file extension."""
     try:
-        entries = _InWheel(archive).entry_points
+        entries = _WheelDistribution(archive).entry_points
     except (UnicodeDecodeError, ValueError) as error:
         raise UnusableWheelError(f"its entry points can't be read: {error}") from error
     entry = next(iter(entries.select(group="napari.manifest")), None)
