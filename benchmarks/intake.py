@@ -26,7 +26,8 @@ from rich.table import Table
 
 from benchmarks.loading import GRANIAN, READY, need, pinned, prepared_stores, running
 from tests.support.batches import batch_json
-from update_server.index import seed
+from update_server.index import snapshot
+from update_server.index.store import SEED
 
 PLUGINS = 12
 PATH = "/api/updates/middle"
@@ -54,7 +55,9 @@ HANDLERS = {
 
 def body_with_plugins() -> str:
     """Return the request body; IDENTIFIER is a placeholder."""
-    packages = seed.read(seed.shipped()).facts.packages
+    index = snapshot.read(SEED)
+    assert index is not None
+    packages = index.facts.packages
     named = [(package.key, package.published_finals) for package in packages if package.key != "napari"]
     plugins = [{"name": key, "version": versions[-1]} for key, versions in named if versions][:PLUGINS]
     batch = batch_json(Level.MIDDLE, plugins=plugins, week=week_of(datetime.now(UTC)), identifier="IDENTIFIER")

@@ -22,7 +22,7 @@ from update_server.databases import db_app
 from update_server.index.commands import index_app
 from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
-from update_server.terminal import console, errors, first_line, read_settings
+from update_server.terminal import console, errors, fail, first_line, read_settings
 
 MAX_CONNECTIONS = 20_000
 """Concurrent connections; each takes some kilobytes."""
@@ -143,12 +143,10 @@ def _prepare(settings: Settings) -> None:
             elif not asyncio.run(is_current(store, settings.aggregation.url(store) or url)):
                 raise StoreError(f"The {store} store is not migrated: run `update-server db migrate` as its owner.")
         except StoreError as error:
-            errors.print(f"[red]{error}[/red]")
-            raise typer.Exit(1) from error
+            fail(f"{error}")
         except (SQLAlchemyError, OSError) as error:
             if url.startswith("sqlite"):
-                errors.print(f"[red]Cannot use the {store} store in {settings.data}: {first_line(error)}[/red]")
-                raise typer.Exit(1) from error
+                fail(f"Cannot use the {store} store in {settings.data}: {first_line(error)}")
             # Update checks need no store, so the service starts anyway, reports this at /health/ready, and recovers.
             log.warning("store_away", store=store, error=first_line(error))
 
@@ -201,8 +199,7 @@ def demo(
         with shown_progress("generating weeks", "demo_filling", "weeks") as progress:
             sent = asyncio.run(fill(settings, now, weeks=weeks, people=people, progress=progress))
     except NotADemoError as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(2) from error
+        fail(f"{error}", 2)
     console.print(f"{settings.data}: {weeks} weeks of sample numbers from {sent:,} reports. To see them: update-server run")
 
 
@@ -220,8 +217,7 @@ def napari_commands(
         for line in add_commands(pythons, output):
             console.print(line)
     except (NapariError, OSError) as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
+        fail(f"{error}")
 
 
 def main() -> None:

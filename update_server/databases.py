@@ -12,7 +12,7 @@ from aggregation.settings import Role, Store
 from migrations import StoreError, upgrade
 from migrations.rights import grant_public, grant_raw, role_of
 from update_server.settings import Settings
-from update_server.terminal import console, errors, first_line, read_settings
+from update_server.terminal import console, fail, first_line, read_settings
 
 db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
 
@@ -40,8 +40,7 @@ def migrate() -> None:
             elif role_of(url) is not None:
                 granted = asyncio.run(grant_public(url))
         except (StoreError, SQLAlchemyError, OSError) as error:
-            errors.print(f"[red]Cannot migrate the {store} store: {first_line(error)}[/red]")
-            raise typer.Exit(1) from error
+            fail(f"Cannot migrate the {store} store: {first_line(error)}")
         console.print(f"{store}: up to date" + (f", rights granted to {', '.join(granted)}" if granted else ""))
 
 
@@ -54,8 +53,7 @@ def backup(folder: Annotated[Path, typer.Argument(help="New folder for the backu
     try:
         files = back_up(settings.data, folder, settings.aggregation.key_folder)
     except (BackupError, OSError) as error:
-        errors.print(f"[red]{error}[/red]")
-        raise typer.Exit(1) from error
+        fail(f"{error}")
     for file in files:
         console.print(f"{file} ({file.stat().st_size:,} bytes)")
     console.print("To restore, put these files into an empty data folder and start the service.")

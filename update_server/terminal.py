@@ -1,5 +1,7 @@
 """Settings and consoles shared by the service's commands."""
 
+from typing import NoReturn
+
 import typer
 from pydantic import ValidationError
 
@@ -8,7 +10,7 @@ from aggregation.settings import AggregationSettings
 from update_server.operations import logs
 from update_server.settings import Settings
 
-__all__ = ["console", "errors", "first_line", "read_settings"]
+__all__ = ["console", "errors", "fail", "first_line", "read_settings"]
 
 
 def read_settings() -> Settings:
@@ -19,3 +21,9 @@ def read_settings() -> Settings:
         raise typer.Exit(2) from error
     logs.configure(settings.log_format, settings.log_level)
     return settings
+
+
+def fail(message: str, code: int = 1) -> NoReturn:
+    """Print an error and exit."""
+    errors.print(message, style="red", markup=False)
+    raise typer.Exit(code)

@@ -22,10 +22,12 @@ import pytest
 from aggregation.clock import Clock
 from tests.support.processes import Server, end, reserved_port, run, running_server
 from tests.support.waiting import wait_until
+from update_server.index import snapshot
 from update_server.index.conda import OF_PYTHON, name_of
 from update_server.index.model import CondaPackage, Package
 from update_server.index.refresh import build
 from update_server.index.snapshot import Index
+from update_server.index.store import SEED
 from update_server.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_index]
@@ -199,13 +201,13 @@ def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay
 
 
 def test_a_seed_is_made_of_it_by_the_command(replay: str, tmp_path: Path) -> None:
-    from update_server.index import seed
-
-    path = tmp_path / "seed.json.xz"
+    path = tmp_path / "seed.snapshot"
     made = run(
         "update_server", "index", "seed", "--upstream", replay, "--output", str(path), UPDATE_SERVER_NOW="2026-08-22T22:10:09Z"
     )
     assert made.returncode == 0, made.stderr
     assert "660 packages" in made.stdout
-    fresh, shipped = seed.read(path).facts, seed.read(seed.shipped()).facts
-    assert fresh.packages == shipped.packages
+    fresh, shipped = snapshot.read(path), snapshot.read(SEED)
+    assert fresh is not None
+    assert shipped is not None
+    assert fresh.facts.packages == shipped.facts.packages

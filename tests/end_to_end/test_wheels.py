@@ -107,7 +107,7 @@ def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
         assert {name.split("/")[0].partition("-")[0] for name in names} == {own}
     service = set(zipfile.ZipFile(wheels["service"]).namelist())
     assert {
-        "update_server/index/seed.json.xz",
+        "update_server/index/seed.snapshot",
         "update_server/intake/napari_commands.txt",
         "update_server/pages/templates/base.html",
         "update_server/pages/static/style.css",

@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from aggregation.clock import Clock
 from aggregation.status import ServiceStatus
 from tests.support.made_upstream import PLUGINS, MadeProject, MadeUpstream
-from update_server.index.model import FACTS_FORMAT, CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
+from update_server.index.model import CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
 from update_server.index.snapshot import Document, Index, Origin
 from update_server.index.store import IndexStore
 from update_server.operations.metrics import Metrics
@@ -21,7 +21,7 @@ AS_OF = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
 def facts_of(projects: Sequence[MadeProject] = PLUGINS, as_of: datetime = AS_OF) -> Facts:
     """Return the facts of some made projects."""
-    return Facts(FACTS_FORMAT, as_of, True, tuple(package_of(project) for project in projects))
+    return Facts(as_of, True, tuple(package_of(project) for project in projects))
 
 
 def package_of(project: MadeProject) -> Package:

@@ -9,15 +9,16 @@ import msgspec
 import typer
 
 from aggregation.clock import Clock
-from update_server.index import folder, seed
-from update_server.index.folder import NoPreviousIndexError
+from update_server.index import folder, snapshot
+from update_server.index.model import Facts, Package
 from update_server.index.notices import NoticesError, read_notices
-from update_server.index.refresh import RefreshRefusedError, build, check_plausible
+from update_server.index.refresh import build
+from update_server.index.snapshot import Index, Origin
 from update_server.index.sources.fetching import UpstreamError
 from update_server.index.table import instant_text, make_tables
 from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
-from update_server.terminal import console, errors, read_settings
+from update_server.terminal import console, errors, fail, read_settings
 
 MAX_REASONS = 20
 """Stale projects to print."""
@@ -50,36 +51,27 @@ def build_folder(
     Exits with 1 and the reasons if a part is stale; the last good entries are still written.
     """
     settings = _settings(upstream)
+    reasons: list[str] = []
+    earlier = None
     try:
         earlier = folder.previous(previous or str(directory))
-    except NoPreviousIndexError as error:
-        errors.print(f"[red]Nothing was written: {error}[/red]")
-        raise typer.Exit(1) from error
-    if earlier is None and previous:
-        errors.print(f"[yellow]{previous} has no usable index: everything is read again.[/yellow]")
-    reasons: list[str] = []
-    try:
-        with shown_progress() as progress:
-            index = asyncio.run(build(settings, earlier, Clock(settings.now), progress))
-        check_plausible(index, earlier)
-    except (UpstreamError, RefreshRefusedError, OSError) as error:
-        reason = str(error) or f"the upstream took more than {settings.refresh_timeout_s} s"
-        if earlier is None:
-            errors.print(f"[red]Nothing was written: {reason}[/red]")
-            raise typer.Exit(1) from error
-        index, reasons = earlier, [reason]
-    changed = earlier.changed if earlier else {}
-    try:
+        if earlier is None and previous:
+            errors.print(f"[yellow]{previous} has no usable index: everything is read again.[/yellow]")
+        try:
+            with shown_progress() as progress:
+                index = asyncio.run(build(settings, earlier, Clock(settings.now), progress))
+        except (UpstreamError, OSError) as error:
+            if earlier is None:
+                raise
+            index, reasons = earlier, [str(error)]
         said, unlisted = read_notices(notices, index.facts.by_key(), index.facts.as_of.date()) if notices else ({}, [])
-    except NoticesError as error:
-        errors.print(f"Nothing was written: {error}", style="red", markup=False)
-        raise typer.Exit(1) from error
-    tables = make_tables(index.facts, changed, settings.check_again_s, takes_reports=takes_reports, notices=said)
-    try:
+        changed = earlier.changed if earlier else {}
+        tables = make_tables(index.facts, changed, settings.check_again_s, takes_reports=takes_reports, notices=said)
         count = folder.write(msgspec.structs.replace(index, changed=tables.changed), tables, directory)
+    except (UpstreamError, NoticesError) as error:
+        fail(f"Nothing was written: {error}")
     except OSError as error:
-        errors.print(f"[red]{directory} can't be written: {error.strerror or error}[/red]")
-        raise typer.Exit(1) from error
+        fail(f"{directory} can't be written: {error.strerror or error}")
     console.print(
         f"{directory}: {count:,} files, {len(index.facts.packages)} packages, as of {instant_text(index.facts.as_of)}"
     )
@@ -96,25 +88,32 @@ def build_folder(
 
 @index_app.command("seed")
 def make_seed(
-    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("update_server/index/seed.json.xz"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("update_server/index/seed.snapshot"),
     upstream: Upstream = None,
 ) -> None:
-    """Make the seed index, which a service uses before its first refresh."""
+    """Make the seed index, which a service uses before its first refresh: names, versions and what they need."""
     settings = _settings(upstream)
     try:
         with shown_progress() as progress:
             index = asyncio.run(build(settings, None, Clock(settings.now), progress))
-        output.parent.mkdir(parents=True, exist_ok=True)
-        packed = seed.pack(index.facts)
-        output.write_bytes(packed)
+        snapshot.write(bare(index), output)
     except (UpstreamError, OSError) as error:
-        errors.print(f"[red]No seed was made: {error or 'the upstream took too long'}[/red]")
-        raise typer.Exit(1) from error
-    console.print(
-        f"{output}: {len(index.facts.packages)} packages, {len(packed):,} bytes, as of {index.facts.as_of:%Y-%m-%d %H:%M} UTC"
-    )
+        fail(f"No seed was made: {error}")
+    size, as_of = output.stat().st_size, index.facts.as_of
+    console.print(f"{output}: {len(index.facts.packages)} packages, {size:,} bytes, as of {as_of:%Y-%m-%d %H:%M} UTC")
     if index.stale:
         errors.print(f"[yellow]{len(index.stale)} projects could not be read: {', '.join(sorted(index.stale))}[/yellow]")
+
+
+def bare(index: Index) -> Index:
+    """Return an index without texts, conda-forge and advisories, as a seed."""
+
+    def of(package: Package) -> Package:
+        releases = (msgspec.structs.replace(release, files=tuple(dict.fromkeys(release.files))) for release in package.releases)
+        return msgspec.structs.replace(package, conda=None, vulnerabilities={}, releases=tuple(releases))
+
+    facts = Facts(index.facts.as_of, False, tuple(map(of, index.facts.packages)), tuple(map(of, index.facts.parts)))
+    return Index(facts, Origin.SEED)
 
 
 def _settings(upstream: str | None) -> Settings:

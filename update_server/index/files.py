@@ -12,7 +12,6 @@ from typing import Any
 
 import jinja2
 import msgspec
-from msgspec import Struct
 from napari_update_hook.table import CHANNELS
 
 from update_server.index.coverage import Coverage, coverage_of, months_table, supports_table
@@ -21,8 +20,8 @@ from update_server.index.model import Package
 from update_server.index.snapshot import Document, Index
 from update_server.index.sources.base import ADVISORIES
 from update_server.index.table import Tables, encoded, instant_text
+from update_server.representations import JSON, Body
 
-JSON = "application/json"
 TABLES = {channel: f"/api/updates/{channel}.json" for channel in CHANNELS}
 PLUGINS = ("/api/plugins", "/api/plugins.json", "/index.json")
 SUMMARY = ("/api/extended_summary", "/api/extended_summary.json", "/extended_summary.json")
@@ -47,45 +46,41 @@ BLUE, RED = "#0074B8", "#82001A"
 LOGO = (files("update_server.index") / "logo.svg").read_text("utf-8").strip()
 
 
-class File(Struct, frozen=True):
-    """``packed``: the content as gzip, if available."""
-
-    content: bytes
-    media_type: str = JSON
-    packed: bytes | None = None
+def _file(content: bytes, media_type: str = JSON, packed: bytes | None = None) -> Body:
+    return Body(content, media_type, headers=HEADERS, gzipped=packed)
 
 
-def files_of(index: Index, tables: Tables) -> dict[str, File]:
+def _text(document: Document) -> Body:
+    return _file(document.text(), packed=document.body)
+
+
+def files_of(index: Index, tables: Tables) -> dict[str, Body]:
     """Return every file by path (``/api/updates/pypi.json``); a seed has no texts."""
-    found = {TABLES[channel]: File(encoded(table)) for channel, table in tables.tables.items()}
-    plugins = File(msgspec.json.encode({package.name: package.version for package in index.facts.packages}))
+    found = {TABLES[channel]: _file(encoded(table)) for channel, table in tables.tables.items()}
+    plugins = _file(msgspec.json.encode({package.name: package.version for package in index.facts.packages}))
     found |= dict.fromkeys(PLUGINS, plugins)
     if (summary := index.documents.get("/api/extended_summary")) is not None:
-        found |= dict.fromkeys(SUMMARY, _file(summary))
+        found |= dict.fromkeys(SUMMARY, _text(summary))
     for path, places in LISTS.items():
         if path in index.documents:
-            found |= dict.fromkeys(places, _file(index.documents[path]))
+            found |= dict.fromkeys(places, _text(index.documents[path]))
     errors = errors_of(index, tables)
-    found["/errors.json"] = File(msgspec.json.encode(errors))
+    found["/errors.json"] = _file(msgspec.json.encode(errors))
     for path, document in index.documents.items():
         if _OF_PROJECT.match(path):
-            found |= dict.fromkeys((path, f"{path}.json"), _file(document))
+            found |= dict.fromkeys((path, f"{path}.json"), _text(document))
     for package in index.facts.packages:
-        badge = File(msgspec.json.encode(badge_of(package.key)))
+        badge = _file(msgspec.json.encode(badge_of(package.key)))
         found |= {
             f"{folder}/{package.key}{ending}": badge for folder in ("/api/shields", "/shields") for ending in ("", ".json")
         }
     coverage = coverage_of(index.facts, tables)
-    found[COVERAGE["json"]] = File(msgspec.json.encode(coverage))
-    found[COVERAGE["csv"]] = File(supports_table(coverage).encode(), "text/csv")
-    found[COVERAGE["months-csv"]] = File(months_table(coverage).encode(), "text/csv")
+    found[COVERAGE["json"]] = _file(msgspec.json.encode(coverage))
+    found[COVERAGE["csv"]] = _file(supports_table(coverage).encode(), "text/csv")
+    found[COVERAGE["months-csv"]] = _file(months_table(coverage).encode(), "text/csv")
     found |= dict(_feeds(index, tables))
-    found["/index.html"] = File(_page(index, coverage, len(errors)), "text/html; charset=utf-8")
+    found["/index.html"] = _file(_page(index, coverage, len(errors)), "text/html; charset=utf-8")
     return found
-
-
-def _file(document: Document) -> File:
-    return File(document.text(), packed=document.body)
 
 
 def badge_of(key: str | None) -> dict[str, Any]:
@@ -122,15 +117,15 @@ def errors_of(index: Index, tables: Tables) -> dict[str, Any]:
     return known
 
 
-def _feeds(index: Index, tables: Tables) -> Iterator[tuple[str, File]]:
+def _feeds(index: Index, tables: Tables) -> Iterator[tuple[str, Body]]:
     as_of, everything = instant_text(index.facts.as_of), []
     for package in index.facts.packages:
         releases = releases_of(package, tables.compatibility["pypi"][package.key])
         everything += releases
         path = f"/feeds/{package.key}.atom"
-        yield path, File(feed(f"{package.name} releases", path, releases, as_of), "application/atom+xml")
+        yield path, _file(feed(f"{package.name} releases", path, releases, as_of), "application/atom+xml")
     everything.sort(key=lambda one: one.day, reverse=True)
-    yield "/feeds/all.atom", File(feed("napari plugin releases", "/feeds/all.atom", everything, as_of), "application/atom+xml")
+    yield "/feeds/all.atom", _file(feed("napari plugin releases", "/feeds/all.atom", everything, as_of), "application/atom+xml")
 
 
 @cache

@@ -4,7 +4,6 @@ Its snapshot gives the next build unchanged entries, and those that an upstream 
 """
 
 import http.client
-import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -14,6 +13,7 @@ import structlog
 from update_server.index import snapshot
 from update_server.index.files import files_of
 from update_server.index.snapshot import Index
+from update_server.index.sources.fetching import UpstreamError
 from update_server.index.table import Tables, make_tables
 
 MAX_SNAPSHOT = 512 * 2**20
@@ -21,14 +21,10 @@ MAX_SNAPSHOT = 512 * 2**20
 log = structlog.get_logger()
 
 
-class NoPreviousIndexError(Exception):
-    """The previous index could not be read."""
-
-
 def write(index: Index, tables: Tables, folder: Path) -> int:
     """Write changed files atomically, delete obsolete ones, and return the number of files. Raises OSError."""
     earlier = _read(folder / snapshot.NAME)
-    wanted = {folder / path.removeprefix("/"): file.content for path, file in files_of(index, tables).items()}
+    wanted = {folder / path.removeprefix("/"): file.identity for path, file in files_of(index, tables).items()}
     for path, content in wanted.items():
         if not path.is_file() or path.read_bytes() != content:
             snapshot.replace_file(path, content)
@@ -43,23 +39,23 @@ def write(index: Index, tables: Tables, folder: Path) -> int:
 def previous(place: str) -> Index | None:
     """Return the index of an earlier build, by folder or URL, or None if there is no readable one.
 
-    Raises NoPreviousIndexError if the site fails: its entries must not be lost.
+    Raises UpstreamError if the site fails: its entries must not be lost.
     """
     if not place.startswith(("http://", "https://")):
         return _read(Path(place) / snapshot.NAME)
     address = f"{place.rstrip('/')}/{snapshot.NAME}"
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name) / snapshot.NAME
-        try:
-            with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - chosen by the operator
-                path.write_bytes(answer.read(MAX_SNAPSHOT))
-        except urllib.error.HTTPError as error:
-            if error.code == 404:
-                return None
-            raise NoPreviousIndexError(f"{address} answered {error.code}") from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise NoPreviousIndexError(f"{address} can't be read: {error}") from error
-        return _read(path)
+    try:
+        with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - chosen by the operator
+            return snapshot.decode(answer.read(MAX_SNAPSHOT), address)
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return None
+        raise UpstreamError(f"{address} answered {error.code}") from error
+    except snapshot.BrokenSnapshotError as error:
+        log.warning("previous_index_unreadable", error=str(error))
+        return None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise UpstreamError(f"{address} can't be read: {error}") from error
 
 
 def _read(path: Path) -> Index | None:

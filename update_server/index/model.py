@@ -11,8 +11,6 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-FACTS_FORMAT = 4
-
 
 class File(Struct, frozen=True, array_like=True):
     """``yanked``: None if not yanked, else the reason, which may be empty (PEP 592). ``tags``: interpreter-ABI pairs of a wheel
@@ -77,7 +75,6 @@ class Package(Struct, frozen=True, array_like=True, dict=True):
 class Facts(Struct, frozen=True):
     """``as_of``: UTC. ``packages``: listed in the index; ``parts``: unlisted ones of `NAPARI_PARTS`."""
 
-    format: int
     as_of: datetime
     has_conda: bool
     packages: tuple[Package, ...]

@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Self
 
 from msgspec import Struct
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from napari_update_hook.table import admits, parsed_specifier
 from packaging.tags import compatible_tags, cpython_tags
 from packaging.version import InvalidVersion, Version
 
@@ -94,7 +94,9 @@ class PythonDomain:
         return sum(1 << number for number, python in enumerate(self.points) if is_in(python))
 
     def admitted(self, requires_python: str | None) -> int:
-        return self.where(lambda python: admits_python(requires_python, python)) if requires_python else self.all
+        if not requires_python or not is_specifier(requires_python):
+            return self.all
+        return self.where(lambda python: admits(requires_python, python.full))
 
     def running(self, tags: tuple[str, ...] | None) -> int:
         """Points that can run a wheel; all for None."""
@@ -126,23 +128,9 @@ def _short(python: PythonVersion) -> str:
     return python.full if python.patch else python.feature_release
 
 
-@lru_cache(maxsize=65536)
-def admits_python(requires_python: str | None, python: PythonVersion) -> bool:
-    """An invalid specifier admits everything, as in pip."""
-    specifier = _specifier(requires_python or "")
-    return specifier is None or specifier.contains(python.full, prereleases=True)
-
-
-@lru_cache(maxsize=4096)
-def _specifier(text: str) -> SpecifierSet | None:
-    try:
-        return SpecifierSet(text) if len(text) <= MAX_SPECIFIER_LENGTH else None
-    except (InvalidSpecifier, ValueError):  # ValueError: numbers of thousands of digits
-        return None
-
-
 def is_specifier(text: str) -> bool:
-    return _specifier(text) is not None
+    """Whether a specifier is valid and not too long. Otherwise it admits every Python, as in pip."""
+    return len(text) <= MAX_SPECIFIER_LENGTH and parsed_specifier(text) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -25,29 +25,28 @@ SOURCES = {"napari-index": napari_index.read_index, "pypi": pypi.read_index}
 log = structlog.get_logger()
 
 
-class RefreshRefusedError(Exception):
-    """An implausible new index."""
-
-
 async def build(settings: Settings, previous: Index | None, clock: Clock, progress: Progress) -> Index:
-    """Raises UpstreamError, or TimeoutError after ``refresh_timeout_s``."""
+    """Read and check a new index. Raises UpstreamError."""
     origins = settings.upstreams.origins
-    async with asyncio.timeout(settings.refresh_timeout_s), new_client(origins) as client:
-        fetcher = Fetcher(client, origins, AT_ONCE)
-        now = clock.now().replace(microsecond=0)  # reproducible output within a second
-        return await SOURCES[settings.source](fetcher, settings.upstreams, previous, now, progress)
+    try:
+        async with asyncio.timeout(settings.refresh_timeout_s), new_client(origins) as client:
+            fetcher = Fetcher(client, origins, AT_ONCE)
+            now = clock.now().replace(microsecond=0)  # reproducible output within a second
+            index = await SOURCES[settings.source](fetcher, settings.upstreams, previous, now, progress)
+    except TimeoutError as error:
+        raise UpstreamError(f"not finished within {settings.refresh_timeout_s} s") from error
+    check_plausible(index, previous)
+    return index
 
 
 async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress: Progress) -> RefreshOutcome:
     previous = store.loaded.index if store.loaded else None
     try:
         index = await build(settings, previous, clock, progress)
-        check_plausible(index, previous)
         await asyncio.to_thread(store.replace, index)
-    except (UpstreamError, RefreshRefusedError, OSError) as error:
-        message = str(error) or f"not finished within {settings.refresh_timeout_s} s"
-        store.last_refresh = RefreshOutcome(clock.now(), message)
-        log.warning("refresh_failed", error=message)
+    except (UpstreamError, OSError) as error:
+        store.last_refresh = RefreshOutcome(clock.now(), str(error))
+        log.warning("refresh_failed", error=str(error))
     except Exception as error:
         # A bug must not end the scheduler's job.
         store.last_refresh = RefreshOutcome(clock.now(), f"{type(error).__name__}: {error}")
@@ -59,14 +58,14 @@ async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress:
 
 
 def check_plausible(index: Index, previous: Index | None) -> None:
-    """Raise RefreshRefusedError if too many projects are lost. A seed is too old to compare with."""
+    """Raise UpstreamError if too many projects are lost. A seed is too old to compare with."""
     kept = {package.key for package in index.facts.packages}
     if not kept:
-        raise RefreshRefusedError("The upstream lists no readable project. The previous index stays.")
+        raise UpstreamError("The upstream lists no readable project. The previous index stays.")
     if previous is None or previous.origin is Origin.SEED:
         return
     before = {package.key for package in previous.facts.packages}
     vanished = {key for key, stale in index.stale.items() if stale.has_vanished and key not in previous.stale}
     lost = (before - kept) | (vanished & before)
     if len(lost) > MAX_LOST_SHARE * len(before):
-        raise RefreshRefusedError(f"{len(lost)} of {len(before)} projects are missing upstream. The previous index stays.")
+        raise UpstreamError(f"{len(lost)} of {len(before)} projects are missing upstream. The previous index stays.")

@@ -13,7 +13,7 @@ from typing import Self
 import msgspec
 from msgspec import Struct, field
 
-from update_server.index.model import FACTS_FORMAT, Facts
+from update_server.index.model import Facts
 
 NAME = "index.snapshot"
 MAGIC = b"napari index 3\n"
@@ -79,8 +79,9 @@ class BrokenSnapshotError(Exception):
 
 def write(index: Index, path: Path) -> None:
     """Raises OSError."""
-    bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=Origin.SNAPSHOT))
-    file = _File(gzip.compress(bare, 6, mtime=0), index.documents)
+    origin = Origin.SEED if index.origin is Origin.SEED else Origin.SNAPSHOT
+    bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=origin))
+    file = _File(gzip.compress(bare, 9, mtime=0), index.documents)
     replace_file(path, MAGIC + msgspec.msgpack.encode(file))
 
 
@@ -101,17 +102,23 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def read(path: Path) -> Index | None:
-    """Return None if the file is missing. Raises BrokenSnapshotError."""
+    """Return the index at ``path``, or None if there is no file. Raises BrokenSnapshotError."""
     try:
         content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: {error}") from error
+    return decode(content, path.name)
+
+
+def decode(content: bytes, name: str) -> Index:
+    """Raises BrokenSnapshotError, which contains ``name``."""
+    try:
         if not content.startswith(MAGIC):
             raise ValueError("it is not a snapshot of this version")
         file = _decode_file(memoryview(content)[len(MAGIC) :])
         index = _decode_index(gzip.decompress(file.index))
-        if index.facts.format != FACTS_FORMAT:
-            raise ValueError(f"its facts are of format {index.facts.format}, not {FACTS_FORMAT}")
-    except FileNotFoundError:
-        return None
     except (OSError, EOFError, ValueError, zlib.error, msgspec.MsgspecError) as error:
-        raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: {error}") from error
+        raise BrokenSnapshotError(f"Cannot read the index snapshot {name}: {error}") from error
     return msgspec.structs.replace(index, documents=file.documents)

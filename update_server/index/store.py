@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import Mapping
 from datetime import datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import Self
 
@@ -11,14 +12,16 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from update_server.index import seed, snapshot
+from update_server.index import snapshot
 from update_server.index.answers import Answers
-from update_server.index.files import HEADERS, PLUGINS, SUMMARY, TABLES, files_of
+from update_server.index.files import PLUGINS, SUMMARY, TABLES, files_of
 from update_server.index.model import Package
 from update_server.index.notices import NoticesError, PackageNotices, read_notices
 from update_server.index.snapshot import BrokenSnapshotError, Index
 from update_server.index.table import Tables, make_tables
 from update_server.representations import Body
+
+SEED = Path(str(files("update_server.index") / "seed.snapshot"))
 
 log = structlog.get_logger()
 
@@ -35,12 +38,7 @@ class LoadedIndex(Struct, frozen=True):
     @classmethod
     def of(cls, index: Index, tables: Tables) -> Self:
         """Takes a second: call it in a thread."""
-        bodies: dict[int, Body] = {}  # several paths share a file
-        found = {}
-        for path, file in files_of(index, tables).items():
-            if id(file) not in bodies:
-                bodies[id(file)] = Body(file.content, file.media_type, headers=HEADERS, gzipped=file.packed)
-            found[path] = bodies[id(file)]
+        found = files_of(index, tables)
         if (path := "/api/conda.json") in found:
             found["/api/conda"] = found[path]
         return cls(index, tables, index.facts.by_key(), found, Answers(index, tables))
@@ -77,7 +75,7 @@ class IndexStore:
         notices: Path | None = None,
     ) -> None:
         self._snapshot_path = snapshot_path
-        self._seed_path = seed_path
+        self._seed_path = seed_path or SEED
         self._check_again_s = check_again_s
         self._takes_reports = takes_reports
         self._notices_path = notices
@@ -96,13 +94,14 @@ class IndexStore:
         succeeds.
         """
         try:
-            index = snapshot.read(self._snapshot_path) or seed.read(self._seed_path or seed.shipped())
-        except (BrokenSnapshotError, seed.BrokenSeedError) as error:
+            index = snapshot.read(self._snapshot_path) or snapshot.decode(self._seed_path.read_bytes(), self._seed_path.name)
+        except (BrokenSnapshotError, OSError) as error:
             self.error = f"{error}. The next refresh builds a new index."
             log.error("index_unreadable", message=self.error)
         else:
             self._remember_file()
-            self._serve(index, compress=compress)
+            self.error = None
+            self._serve(index, self._tables_of(index, index.changed), compress=compress)
             log.info(
                 "index_loaded", origin=index.origin, packages=len(index.facts.packages), as_of=index.facts.as_of.isoformat()
             )
@@ -138,10 +137,7 @@ class IndexStore:
             name = self._snapshot_path.name  # without folder: shown publicly
             self.error = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
             log.error("snapshot_not_written", message=self.error)
-        loaded = LoadedIndex.of(index, tables)
-        loaded.compress()
-        self.loaded = loaded
-        _freeze_gc()
+        self._serve(index, tables, compress=True)
 
     async def compress(self) -> None:
         """Compress the loaded index off the event loop."""
@@ -149,12 +145,11 @@ class IndexStore:
             await asyncio.to_thread(self.loaded.compress)
             _freeze_gc()
 
-    def _serve(self, index: Index, *, compress: bool) -> None:
-        loaded = LoadedIndex.of(index, self._tables_of(index, index.changed))
+    def _serve(self, index: Index, tables: Tables, *, compress: bool) -> None:
+        loaded = LoadedIndex.of(index, tables)
         if compress:
             loaded.compress()
         self.loaded = loaded
-        self.error = None
         if compress:
             _freeze_gc()
 

@@ -13,7 +13,7 @@ import structlog
 from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_name
 
-from update_server.index.model import FACTS_FORMAT, NAPARI_PARTS, Facts, Package
+from update_server.index.model import NAPARI_PARTS, Facts, Package
 from update_server.index.snapshot import Document, Index, Origin, Stale
 from update_server.index.sources.advisories import with_vulnerabilities
 from update_server.index.sources.fetching import Fetcher, UpstreamError, gather_or_cancel
@@ -178,12 +178,11 @@ async def assemble_index(
     every = [*listed.values(), *parts]
     packages = tuple(project.package for project in every if project.package)
     urls: dict[str, dict[str, str]] = {project.package.key: project.metadata_urls for project in every if project.package}
-    newest = newest_minor(Facts(FACTS_FORMAT, now, has_conda, packages))
+    newest = newest_minor(Facts(now, has_conda, packages))
     known = reader.packages if reader.previous and reader.previous.origin is not Origin.SEED else {}
     packages = await with_requirements(packages, known, urls, reader.fetcher, reader.upstreams, newest)
     packages, trouble = await _with_vulnerabilities(packages, reader)
     facts = Facts(
-        FACTS_FORMAT,
         now,
         has_conda,
         tuple(package for package in packages if package.key in keys),
