@@ -162,13 +162,11 @@ def print_settings(
     if markdown:
         sys.stdout.write(page())
     elif as_json:
-        console.print_json(
-            json.dumps([{"name": item.name, "default": item.default, "meaning": item.meaning} for item in described()])
-        )
+        console.print_json(json.dumps([item._asdict() for item in described()]))
     else:
         table = Table("setting", "default", "meaning")
         for item in described():
-            table.add_row(item.name, item.default, item.meaning)
+            table.add_row(*item)
         console.print(table)
 
 

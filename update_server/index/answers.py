@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from update_server.index.files import HEADERS
+from update_server.index.model import parsed_version
 from update_server.index.pythons import PythonVersion, UnknownPythonError
 from update_server.index.snapshot import Index
 from update_server.index.table import Tables
@@ -189,7 +190,9 @@ class Answers:
                 fitting = set(on_pypi[key].fitting(python, napari))
                 conda = set(on_conda[key].fitting(python, napari)) if key in on_conda else set()
                 summary["version"] = version
-                summary["pypi_versions"] = [one for one in summary.get("pypi_versions") or () if _normalized(one) in fitting]
+                summary["pypi_versions"] = [
+                    one for one in summary.get("pypi_versions") or () if str(parsed_version(one) or one) in fitting
+                ]
                 summary["conda_versions"] = [one for one in summary.get("conda_versions") or () if one in conda]
                 cut.append(summary)
         return cut
@@ -200,10 +203,3 @@ VARY = "accept-encoding, user-agent"
 
 def _busy() -> Problem:
     return Problem(503, "The server is busy. Try again in a few seconds.", retry_after=RETRY_AFTER_S)
-
-
-def _normalized(text: str) -> str:
-    try:
-        return str(Version(text))
-    except InvalidVersion:
-        return text

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 
 class File(Struct, frozen=True, array_like=True):
@@ -94,6 +94,14 @@ NAPARI_PARTS = (
     "napari-svg",
 )
 """Always in the update table, even if not listed as plugins."""
+
+
+def parsed_version(text: object) -> Version | None:
+    """None for anything but a PEP 440 version."""
+    try:
+        return Version(text) if isinstance(text, str) else None
+    except InvalidVersion:
+        return None
 
 
 def is_prerelease(version: str) -> bool:

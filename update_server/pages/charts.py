@@ -7,7 +7,6 @@ from the table, so they cannot differ, and JavaScript is optional.
 from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
-from packaging.version import InvalidVersion, Version
 
 from aggregation.catalogue import CATALOGUE, PLUGIN, PYTHON, Dimension, Entry
 from aggregation.publication import LISTED_FROM
@@ -15,6 +14,7 @@ from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.records import Retraction
 from update_server.index.coverage import Coverage
 from update_server.index.downloads import Downloads
+from update_server.index.model import parsed_version
 from update_server.statistics.routes import url_of
 
 MAX_LINES = 8
@@ -232,12 +232,7 @@ def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
 def sort_versions(values: Iterable[str]) -> list[str]:
     """By PEP 440, others last; unchanged with fewer than two versions."""
     listed = list(values)
-    keys: dict[str, Version] = {}
-    for value in listed:
-        try:
-            keys[value] = Version(value)
-        except InvalidVersion:
-            continue
+    keys = {value: version for value in listed if (version := parsed_version(value))}
     if len(keys) < 2:
         return listed
     return sorted(keys, key=lambda value: keys[value]) + [value for value in listed if value not in keys]

@@ -3,25 +3,7 @@
 ``docs/promises.md`` is generated; a full run fails if no test of a promise passed.
 """
 
-from msgspec import Struct
-
-
-class Promise(Struct, frozen=True):
-    """``text``: code in backticks."""
-
-    id: str
-    text: str
-
-
-class Group(Struct, frozen=True):
-    """``key``: for the page."""
-
-    key: str
-    title: str
-    promises: tuple[Promise, ...]
-
-
-_TEXTS = {
+PROMISES: dict[tuple[str, str], dict[str, str]] = {
     ("consent", "Nothing without a yes"): {
         "nothing-without-consent": "Without your consent only the update check leaves your computer, and it is the same for "
         "everyone.",
@@ -83,6 +65,4 @@ _TEXTS = {
         "same-fields-everywhere": "This page, the question in napari and the API name the same fields for the same questions.",
     },
 }  # fmt: skip
-PROMISES = tuple(
-    Group(key, title, tuple(Promise(id_, text) for id_, text in texts.items())) for (key, title), texts in _TEXTS.items()
-)
+"""Texts by id, by (key, title) of their group. Backticks mark code."""

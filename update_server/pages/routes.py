@@ -28,7 +28,7 @@ from update_server.pages.rendering import Context, Pages
 from update_server.problems import Problem, bad_query
 from update_server.representations import Body, respond
 from update_server.services import Services
-from update_server.statistics.badge import badge_markdown, badge_of
+from update_server.statistics.answers import badge_markdown, badge_of
 from update_server.statistics.routes import url_of
 
 READ = [HttpMethod.GET, HttpMethod.HEAD]
@@ -169,7 +169,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
                 "contact": settings.contact,
                 "catalogue": CATALOGUE,
                 "meanings": {str(level): text for level, text in MEANING.items()},
-                "promises": {group.key: group for group in PROMISES},
+                "promises": {key: (title, texts.values()) for (key, title), texts in PROMISES.items()},
             }
 
         async def with_inspections() -> Context:

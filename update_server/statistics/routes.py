@@ -23,9 +23,8 @@ from aggregation.stores.records import Records
 from update_server.problems import bad_query
 from update_server.representations import Body, respond
 from update_server.services import Services
-from update_server.statistics import described
-from update_server.statistics.badge import badge_of
-from update_server.statistics.described import EntryDescription, Numbers, Offer
+from update_server.statistics import answers
+from update_server.statistics.answers import EntryDescription, Numbers, Offer, badge_of
 
 PAGE_SIZE = 1000
 MOST_ROWS = 10_000
@@ -108,7 +107,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
         http_method=READ,
         before_request=_preflight,
         summary="Available numbers",
-        responses={200: described.OFFER},
+        responses={200: answers.OFFER},
     )
     async def offer(request: Asked) -> Response[bytes]:
         """Return every question of the catalogue, with the address of its numbers."""
@@ -129,7 +128,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
         http_method=READ,
         before_request=_preflight,
         summary="Which numbers were retracted, and why?",
-        responses={200: described.RETRACTIONS},
+        responses={200: answers.RETRACTIONS},
     )
     async def all_retractions(request: Asked) -> Response[bytes]:
         """Return all retractions, oldest first."""
@@ -177,7 +176,7 @@ def _numbers(services: Services, topic: str, entries: Sequence[Entry], *, of_one
         before_request=_preflight,
         summary=entries[0].question + (" (one)" if of_one else ""),
         operation_id=_operation(f"Stats{topic.title()}" + ("One" if of_one else "")),
-        responses={200: described.numbers_of(entries[-1] if of_one else entries[0])},
+        responses={200: answers.numbers_of(entries[-1] if of_one else entries[0])},
         dependencies={"asked": Provide(_checked)},
     )(numbers_of_one if of_one else numbers)
 
@@ -189,7 +188,7 @@ def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
         before_request=_preflight,
         summary="Badge with the number of people, for shields.io",
         operation_id=_operation(f"Stats{topic.title()}Badge"),
-        responses={200: described.BADGE},
+        responses={200: answers.BADGE},
     )
     async def badge(request: Asked, name: FromPath[str]) -> Response[bytes]:
         """Return the number of the last published week, for a shields.io endpoint badge."""

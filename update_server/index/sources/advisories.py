@@ -9,9 +9,9 @@ import msgspec
 import structlog
 from msgspec import Struct, field
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from update_server.index.model import Package
+from update_server.index.model import Package, parsed_version
 from update_server.index.sources.fetching import Fetcher, RefusedError, TooLongError, UpstreamError, gather_or_cancel
 from update_server.settings import Upstreams
 
@@ -116,7 +116,7 @@ def affected_versions(package: Package, advisories: Iterable[Advisory]) -> dict[
         mine = [affected for affected in advisory.affected if _is_about(affected, package.key)]
         if advisory.withdrawn or not mine:
             continue
-        listed = {_parsed(text) for affected in mine for text in affected.versions}
+        listed = {parsed_version(text) for affected in mine for text in affected.versions}
         spans = [span for affected in mine for span in affected.ranges if span.type == "ECOSYSTEM"]
         for release in package.releases:
             version = Version(release.version)
@@ -131,13 +131,13 @@ def _is_about(affected: _Affected, key: str) -> bool:
 
 def _in_range(span: _Range, version: Version) -> bool:
     """Evaluate a range as in the OSV schema ("Evaluation")."""
-    limits = [limit for event in span.events if (limit := _parsed(event.get("limit")))]
+    limits = [limit for event in span.events if (limit := parsed_version(event.get("limit")))]
     if limits and all(version >= limit for limit in limits):
         return False
     is_inside = False
     for event in sorted(span.events, key=_position):
         for kind, text in event.items():
-            bound = _parsed(text)
+            bound = parsed_version(text)
             if kind == "introduced" and (text == "0" or (bound is not None and version >= bound)):
                 is_inside = True
             elif (kind == "fixed" and bound is not None and version >= bound) or (
@@ -149,12 +149,5 @@ def _in_range(span: _Range, version: Version) -> bool:
 
 def _position(event: Mapping[str, Any]) -> tuple[bool, Version]:
     """Sort key of an event: by version, ``introduced: 0`` first."""
-    parsed = next((parsed for text in event.values() if (parsed := _parsed(text))), Version("0"))
+    parsed = next((parsed for text in event.values() if (parsed := parsed_version(text))), Version("0"))
     return event.get("introduced") != "0", parsed
-
-
-def _parsed(text: object) -> Version | None:
-    try:
-        return Version(text) if isinstance(text, str) else None
-    except InvalidVersion:
-        return None

@@ -12,9 +12,9 @@ from xmlrpc import client as xmlrpc
 import msgspec
 from msgspec import Struct, field
 from packaging.utils import NormalizedName, canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
-from update_server.index.model import NAPARI_PARTS, Package
+from update_server.index.model import NAPARI_PARTS, Package, parsed_version
 from update_server.index.snapshot import Document, Index
 from update_server.index.sources.base import (
     Progress,
@@ -246,9 +246,7 @@ def _in_descending_order(versions: list[str]) -> list[str]:
     """Invalid versions come last."""
 
     def place(text: str) -> tuple[bool, Version]:
-        try:
-            return True, Version(text)
-        except InvalidVersion:
-            return False, Version("0")
+        version = parsed_version(text)
+        return version is not None, version or Version("0")
 
     return sorted(versions, key=place, reverse=True)

@@ -1,6 +1,7 @@
-"""Answers of the statistics API, with examples for OpenAPI."""
+"""Answers of the statistics API and the badge of shields.io, with examples for OpenAPI."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
@@ -12,14 +13,37 @@ from aggregation.export import Format
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.stores.aggregate import PublicRow
 from aggregation.stores.records import Retraction
-from update_server.statistics.badge import Badge, badge_of
 
+BADGE_LABEL = "installs"
 WEEK = "2026-W40"
 EXAMPLES = {
     "napari": "0.6.1", "python": "3.12", "platform": "linux", "architecture": "x86_64", "system": "Ubuntu 24.04",
     "plugin": "affinder", "version": "0.5.0", "command": "napari.viewer.toggle_theme", "times": "10", "level": "middle",
     "layer": "image", "class": "ndarray", "dtype": "uint8", "size": "MEDIUM", "ndim": "3", "count": "1",
 }  # fmt: skip
+
+
+class Badge(Struct, rename="camel"):
+    """The JSON of https://shields.io/badges/endpoint-badge."""
+
+    schema_version: int
+    label: str
+    message: str
+    color: str
+    is_error: bool
+    cache_seconds: int
+
+
+def badge_of(people: int | None) -> Badge:
+    """``people``: rounded down, hence the plus; None if hidden."""
+    message = f"{people:,}+" if people is not None else f"fewer than {LISTED_FROM}"
+    return Badge(1, BADGE_LABEL, message, "#00629b" if people is not None else "lightgrey", False, 86400)
+
+
+def badge_markdown(site: str, name: str) -> str:
+    """``site``: without trailing slash."""
+    image = f"https://img.shields.io/endpoint?{urlencode({'url': f'{site}/api/stats/plugins/{name}/badge'})}"
+    return f"[![{BADGE_LABEL}]({image})]({site}/plugins/{name})"
 
 
 class Numbers(Struct):
