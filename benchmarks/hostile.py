@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aggregation.clock import Clock
-from tests.support.made_upstream import PLUGINS, MadeCondaFile, MadeFile, MadeProject, MadeUpstream
+from tests.support.sample_upstream import PLUGINS, FakeUpstream, SampleCondaFile, SampleFile, SampleProject
 from update_server.index.refresh import refresh
 from update_server.index.store import IndexStore
 from update_server.settings import Settings
@@ -29,39 +29,39 @@ from update_server.settings import Settings
 TICK_S = 0.002
 
 
-def ordinary(count: int) -> Iterator[MadeProject]:
+def ordinary(count: int) -> Iterator[SampleProject]:
     yield from PLUGINS
     for number in range(count):
-        yield MadeProject(
-            f"ordinary-{number}", {f"1.{minor}": [MadeFile(">=3.9"), MadeFile(">=3.9", None)] for minor in range(10)}
+        yield SampleProject(
+            f"ordinary-{number}", {f"1.{minor}": [SampleFile(">=3.9"), SampleFile(">=3.9", None)] for minor in range(10)}
         )
 
 
-def hostile(count: int) -> Iterator[MadeProject]:
+def hostile(count: int) -> Iterator[SampleProject]:
     """Yield napari and projects that are as costly as possible."""
     yield from PLUGINS
     tags = ".".join(f"p{number}" for number in range(18))
-    pythons = {f"1.{n}": [MadeFile(",".join(f"!=3.9.{18 * n + patch}" for patch in range(18)))] for n in range(171)}
-    wheels = {f"1.{n}": [MadeFile(None, f"{tags}-{tags}-{tags}")] for n in range(300)}
+    pythons = {f"1.{n}": [SampleFile(",".join(f"!=3.9.{18 * n + patch}" for patch in range(18)))] for n in range(171)}
+    wheels = {f"1.{n}": [SampleFile(None, f"{tags}-{tags}-{tags}")] for n in range(300)}
     lines = [f"napari>=0.4.{n}; python_version < '3.0' or python_full_version == '3.9.{n}'" for n in range(5_000)]
-    on_conda = [MadeCondaFile(f"1.{n}", [f"python !=3.9.{n}", f"napari !=0.4.{n}"]) for n in range(5_000)]
+    on_conda = [SampleCondaFile(f"1.{n}", [f"python !=3.9.{n}", f"napari !=0.4.{n}"]) for n in range(5_000)]
     markers = " or ".join(f"python_full_version == '3.9.{patch}'" for patch in range(8))
     needs = {f"1.{n}": [f"napari!=0.4.{n}", *(f"npe2!=0.{k}; {markers}" for k in range(10))] for n in range(60)}
-    bounded = {version: [MadeFile(",".join(f"!=3.10.{patch}" for patch in range(20)))] for version in needs}
+    bounded = {version: [SampleFile(",".join(f"!=3.10.{patch}" for patch in range(20)))] for version in needs}
     kinds = (
-        lambda name: MadeProject(name, bounded, requires_dist=needs),
-        lambda name: MadeProject(name, pythons),
-        lambda name: MadeProject(name, wheels, "1.0"),
-        lambda name: MadeProject(name, {"1.0": [MadeFile()]}, requires_dist={"1.0": lines}),
-        lambda name: MadeProject(name, {"1.0": [MadeFile()]}, conda=on_conda),
+        lambda name: SampleProject(name, bounded, requires_dist=needs),
+        lambda name: SampleProject(name, pythons),
+        lambda name: SampleProject(name, wheels, "1.0"),
+        lambda name: SampleProject(name, {"1.0": [SampleFile()]}, requires_dist={"1.0": lines}),
+        lambda name: SampleProject(name, {"1.0": [SampleFile()]}, conda=on_conda),
     )
     for number in range(count):
         yield kinds[number % len(kinds)](f"hostile-{number}")
 
 
-def serve(projects: Sequence[MadeProject], pipe: multiprocessing.connection.Connection) -> None:
+def serve(projects: Sequence[SampleProject], pipe: multiprocessing.connection.Connection) -> None:
     """Serve until the pipe receives a message."""
-    with MadeUpstream(projects).served() as url:
+    with FakeUpstream(projects).served() as url:
         pipe.send(url)
         pipe.recv()
 

@@ -22,9 +22,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--plugins", type=int, default=150)
     number = parser.parse_args().plugins
-    from tests.inside_napari.made_server import MadeServer
+    from tests.inside_napari.fake_server import FakeServer
 
-    server, folder = MadeServer(), tempfile.mkdtemp()
+    server, folder = FakeServer(), tempfile.mkdtemp()
     os.environ |= {
         "NAPARI_UPDATE_SERVER": server.url,
         "NAPARI_UPDATE_STATE": folder,

@@ -83,7 +83,7 @@ def _sentence(publication: Publication) -> str:
                 "them: publish with that version. Nothing was written."
             )
         case Outcome.ALREADY:
-            return f"{week} is published already."
+            return f"{week} is already published."
     damaged = f" {left_out:,} damaged reports were left out." if left_out else ""
     counted = f"{several(publication.cells, 'number')} from {several(publication.reports, 'report')}"
     return f"{week} is published: {counted}.{damaged}"

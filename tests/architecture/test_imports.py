@@ -1,4 +1,4 @@
-"""Who may import whom (design, section 2): read from the source of every module, so that a lazy import counts too."""
+"""Import rules (design, section 2), read from source so that lazy imports count."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ PACKAGES = {
     "migrations": ROOT / "migrations",
 }
 WIRE = {"napari_telemetry.wire", "napari_telemetry.weeks", "napari_update_hook.table"}
-"""Wire types, the calendar, and the update table with its selection function."""
 
 
 CLIENTS = ("napari_telemetry", "napari_update_hook")
 
 
 def imports_of(path: Path) -> set[str]:
-    """Return the modules of ours that a file imports anywhere in it."""
+    """Return our modules, lazy imports included."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -113,7 +112,7 @@ CLIENT = PACKAGES["napari_telemetry"]
 
 
 def all_imports(path: Path) -> set[str]:
-    """Return the top names of everything that a file imports, at its beginning or later."""
+    """Include lazy imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -123,7 +122,7 @@ def all_imports(path: Path) -> set[str]:
     return names
 
 
-def test_qt_is_known_to_widgets_alone() -> None:
+def test_only_widgets_import_qt() -> None:
     strays = [
         str(path.relative_to(CLIENT))
         for path in modules_of("napari_telemetry")
@@ -144,7 +143,7 @@ def test_widgets_know_neither_files_nor_the_network() -> None:
     assert not any(all_imports(path) & {"sqlite3", "httpx", "socket"} for path in (CLIENT / "plugin" / "qt").glob("*.py"))
 
 
-def test_attaching_loads_the_client_in_the_background_alone() -> None:
+def test_attaching_loads_the_client_only_in_the_background() -> None:
     import subprocess
     import sys
 

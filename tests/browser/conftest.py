@@ -1,4 +1,4 @@
-"""The service with made-up weeks, as a process, and a real browser before it: Debian's Chromium, driven by Playwright."""
+"""The service with sample weeks, and Debian's Chromium driven by Playwright."""
 
 from __future__ import annotations
 
@@ -21,14 +21,13 @@ NOW = "2026-11-18T12:00:00Z"
 
 
 def chromium() -> str | None:
-    """Return the path of a Chromium or Chrome of this machine."""
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     return os.environ.get("TEST_BROWSER") or next((path for name in names if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a service that has something to show: of made-up plugins, or of the index in the folder TEST_INDEX."""
+    """Sample data, or the index in the folder TEST_INDEX."""
     folder = tmp_path_factory.mktemp("site")
     now, weeks, people = NOW, WEEKS, PEOPLE
     place = os.environ.get("TEST_INDEX")
@@ -46,7 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser without a window. Of a module alone: as long as it runs, no other event loop can in this thread."""
+    """Per module: while it runs, this thread can run no other event loop."""
     path = chromium()
     if path is None:
         pytest.skip("needs a browser: apt-get install chromium, or name one in TEST_BROWSER")
@@ -59,8 +58,6 @@ def browser() -> Iterator[Any]:
 
 
 class Visit:
-    """A page as one person sees it, and all that went wrong or out while they did."""
-
     def __init__(self, context: Any, site: str) -> None:
         self.context = context
         self.site = site
@@ -72,7 +69,6 @@ class Visit:
         self.page.on("request", lambda request: self.asked.append(request.url))
 
     def go(self, path: str) -> Any:
-        """Open a page of the site, and wait until nothing is loaded any more."""
         self.page.goto(self.site + path)
         self.page.wait_for_load_state("networkidle")
         return self.page
@@ -88,14 +84,13 @@ class Visit:
 
 @pytest.fixture
 def visit(browser: Any, site: str) -> Iterator[Callable[..., Visit]]:
-    """Open a browser of somebody's own: ``width`` in pixels, ``dark``, ``javascript``."""
     contexts = []
 
     def opened(width: int = WIDE, *, dark: bool = False, javascript: bool = True) -> Visit:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", java_script_enabled=javascript
         )
-        context.set_default_timeout(120_000)  # the machine may have other things to do
+        context.set_default_timeout(120_000)  # the machine may be busy
         contexts.append(context)
         return Visit(context, site)
 
@@ -106,7 +101,7 @@ def visit(browser: Any, site: str) -> Iterator[Callable[..., Visit]]:
 
 @pytest.fixture
 def save() -> Callable[[Any, str], None]:
-    """Keep a picture where TEST_PICTURES says, to be looked at."""
+    """Save a picture in the folder TEST_PICTURES."""
 
     def keep(page: Any, name: str) -> None:
         if folder := os.environ.get("TEST_PICTURES"):

@@ -1,4 +1,4 @@
-"""The public pages in a real browser, as people use them: with eyes, keyboard, phone, and without JavaScript."""
+"""The public pages in a real browser."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ pytestmark = pytest.mark.browser
 
 
 def wait_for(page: Any, expression: str) -> None:
-    """Wait for something in the page. Playwright's own way evaluates text in it, which the page's policy forbids."""
+    """Playwright's own wait evaluates text, which the page's CSP forbids."""
     wait_until(lambda: page.evaluate(expression), expression)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_whole_quiet_and_open_to_everybody(visit: Open, save: Save, name: str, width: int, dark: bool) -> None:
+def test_a_page_is_complete_quiet_and_accessible(visit: Open, save: Save, name: str, width: int, dark: bool) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     person = visit(width, dark=dark)
@@ -48,7 +48,7 @@ def test_a_page_is_whole_quiet_and_open_to_everybody(visit: Open, save: Save, na
     if name in WITH_CHARTS:
         page.wait_for_selector(".plot.drawn canvas")
     save(page, f"site-{name}-{'phone' if width == PHONE else 'wide'}-{'dark' if dark else 'light'}")
-    expected = ["404"] if name == "missing" else []  # which the browser tells itself
+    expected = ["404"] if name == "missing" else []  # logged by the browser
     assert [text for text in person.said if not any(code in text for code in expected)] == []
     assert {urlsplit(url).netloc for url in person.asked if not url.startswith("data:")} == {urlsplit(person.site).netloc}
     assert person.context.cookies() == []

@@ -21,8 +21,8 @@ from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
 from tests.support.installation import LEVELS, ROOT, SITE, Installation, migrating, running_installation
-from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import clean_environment, end
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
@@ -48,7 +48,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     grafana = ThreadingHTTPServer(("127.0.0.1", 0), _Dashboards)
     threading.Thread(target=grafana.serve_forever, daemon=True).start()
     with (
-        MadeUpstream().served() as upstream,
+        FakeUpstream().served() as upstream,
         running_installation(
             folder,
             upstream,

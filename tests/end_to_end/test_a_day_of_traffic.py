@@ -12,8 +12,8 @@ import pytest
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
-from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import run, running_server
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def test_logs_identify_no_one_and_identifiers_are_only_in_the_raw_store(tmp_path
         "UPDATE_SERVER_LOG_LEVEL": "debug",
         "UPDATE_SERVER_REPORTS_PER_DAY": "1000",
     }
-    with MadeUpstream().served() as upstream, running_server(data, UPDATE_SERVER_UPSTREAM=upstream, **settings) as server:
+    with FakeUpstream().served() as upstream, running_server(data, UPDATE_SERVER_UPSTREAM=upstream, **settings) as server:
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         live_a_day(server.url)
     published = run("aggregation", "run", "--now", "2026-12-08T00:00:00", UPDATE_SERVER_DATA=str(data))

@@ -21,8 +21,8 @@ from napari_update_hook.environment import Distribution
 from napari_update_hook.errors import ServerUnreachableError
 
 from tests.support.client import HERE, Clock, Machine
-from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import Server, running_server
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
 WEEK = "2026-W47"
@@ -35,7 +35,7 @@ PLUGINS = {name: Distribution(name, version, installer="pip", is_plugin=True) fo
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("service")
     with (
-        MadeUpstream().served() as upstream,
+        FakeUpstream().served() as upstream,
         running_server(folder / "data", UPDATE_SERVER_UPSTREAM=upstream, UPDATE_SERVER_NOW=DURING.isoformat()) as server,
     ):
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
@@ -142,7 +142,7 @@ def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine)
 
 def test_a_level_that_the_service_rejects_ends_consent_but_not_the_check(tmp_path: Path) -> None:
     with (
-        MadeUpstream().served() as upstream,
+        FakeUpstream().served() as upstream,
         running_server(
             tmp_path / "data",
             UPDATE_SERVER_UPSTREAM=upstream,

@@ -22,14 +22,17 @@ from napari_update_hook.errors import SettingsError
 from napari_update_hook.updates import UpdateRow
 
 from tests.support.client import HERE, Clock, Machine
-from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream
 from tests.support.processes import Server, invoke, running_server
+from tests.support.sample_upstream import PLUGINS, FakeUpstream, SampleFile, SampleProject
 from tests.support.waiting import wait_until
 from update_server.index.files import TABLES
 
 NOW = start_of("2026-W47") + timedelta(days=2)
-PINNED = MadeProject(
-    "pinned", {"1.0": [MadeFile()], "1.1": [MadeFile()]}, requires_dist={"1.1": ["napari>=0.7"]}, uploaded={"1.1": "2026-10-01"}
+PINNED = SampleProject(
+    "pinned",
+    {"1.0": [SampleFile()], "1.1": [SampleFile()]},
+    requires_dist={"1.1": ["napari>=0.7"]},
+    uploaded={"1.1": "2026-10-01"},
 )
 PROJECTS = [*PLUGINS, PINNED]
 PLACES = ("service", "http.server", "file")
@@ -44,7 +47,7 @@ class QuietHandler(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def upstream() -> Iterator[str]:
-    with MadeUpstream(PROJECTS).served() as url:
+    with FakeUpstream(PROJECTS).served() as url:
         yield url
 
 
@@ -215,7 +218,7 @@ def test_a_later_build_leaves_the_table_of_the_previous_one_alone(folder: Path, 
 def test_a_project_that_fails_keeps_its_last_good_files_and_is_named(
     folder: Path, addresses: dict[str, str], tmp_path: Path
 ) -> None:
-    with MadeUpstream(PROJECTS, broken={"/simple/affinder/"}).served() as upstream:
+    with FakeUpstream(PROJECTS, broken={"/simple/affinder/"}).served() as upstream:
         code, told = build(tmp_path / "new", upstream, "--previous", addresses["http.server"])
     assert code == 1
     assert "affinder: " in told
@@ -244,11 +247,11 @@ def test_files_of_a_project_that_is_gone_go_and_files_of_others_stay(folder: Pat
     (site / "CNAME").write_text("example.org")
     fewer = [
         *(project for project in PROJECTS if project is not PINNED),
-        *(MadeProject(f"more-{n}", {"1": [MadeFile()]}) for n in range(20)),
+        *(SampleProject(f"more-{n}", {"1": [SampleFile()]}) for n in range(20)),
     ]
-    with MadeUpstream([*fewer, PINNED]).served() as upstream:
+    with FakeUpstream([*fewer, PINNED]).served() as upstream:
         assert build(site, upstream)[0] == 0
-    with MadeUpstream(fewer).served() as upstream:
+    with FakeUpstream(fewer).served() as upstream:
         assert build(site, upstream, now=(NOW + timedelta(days=1)).isoformat())[0] == 1, "in grace"
         assert (site / "feeds" / "pinned.atom").is_file()
         assert build(site, upstream, now=(NOW + timedelta(days=9)).isoformat())[0] == 0

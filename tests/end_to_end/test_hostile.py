@@ -19,8 +19,8 @@ import pytest
 from napari_telemetry.wire import Level
 
 from tests.support.batches import batch_json
-from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import Server, running_server
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
 EXAMPLES = os.environ.get("TEST_SCHEMATHESIS", "5")
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("hostile")
     settings = {"UPDATE_SERVER_NOW": "2026-11-18T12:00:00Z"}
     with (
-        MadeUpstream().served() as upstream,
+        FakeUpstream().served() as upstream,
         running_server(folder / "data", UPDATE_SERVER_UPSTREAM=upstream, **settings) as running,
     ):
         wait_until(lambda: running.get("/health/ready").json()["index"]["origin"] == "refresh", running.log.read_text)

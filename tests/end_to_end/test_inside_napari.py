@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import clean_environment, running_server
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -51,7 +51,7 @@ napari.run()
     reason="needs a display or Xvfb: apt-get install xvfb and the packages in .ci/run",
 )
 def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tmp_path: Path) -> None:
-    with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+    with FakeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         environment = clean_environment() | {
             "HOME": str(tmp_path),

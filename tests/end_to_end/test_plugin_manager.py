@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import running_server
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
@@ -32,7 +32,7 @@ def test_the_plugin_manager_works_and_offers_only_what_fits(napari_python: Path,
         [napari_python, "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True, check=True
     )
     minor = int(version.stdout)
-    with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+    with FakeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "HOME": str(tmp_path), "NAPARI_CONFIG": ""}
         answer = subprocess.run(

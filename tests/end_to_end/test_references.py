@@ -20,27 +20,27 @@ from rattler import Channel, Gateway, MatchSpec, SourceConfig, solve
 from rattler.exceptions import SolverError
 
 from tests.support.facts import package_of
-from tests.support.made_upstream import MadeCondaFile, MadeFile, MadeProject, MadeUpstream
+from tests.support.sample_upstream import FakeUpstream, SampleCondaFile, SampleFile, SampleProject
 from tests.update_server.index.test_compatibility import CASES
 from update_server.index.compatibility import pypi_compatibility, table_rows
 from update_server.index.conda import conda_compatibility
 
 PLATFORMS = ("manylinux_2_17_x86_64", "win_amd64", "macosx_11_0_arm64")
-MORE: list[tuple[str, dict[str, Sequence[MadeFile]]]] = [
-    ("excludes a patch release", {"1.0": [MadeFile()], "1.1": [MadeFile("!=3.10.1")]}),
-    ("from a patch release on", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.10.7")]}),
-    ("an upper bound", {"1.0": [MadeFile()], "1.1": [MadeFile("<3.13")]}),
-    ("an upper bound that names a patch release", {"1.0": [MadeFile()], "1.1": [MadeFile("<=3.10")]}),
+MORE: list[tuple[str, dict[str, Sequence[SampleFile]]]] = [
+    ("excludes a patch release", {"1.0": [SampleFile()], "1.1": [SampleFile("!=3.10.1")]}),
+    ("from a patch release on", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.10.7")]}),
+    ("an upper bound", {"1.0": [SampleFile()], "1.1": [SampleFile("<3.13")]}),
+    ("an upper bound that names a patch release", {"1.0": [SampleFile()], "1.1": [SampleFile("<=3.10")]}),
     (
         "wheels of one platform each",
-        {"1.1": [MadeFile(tag="cp310-cp310-win_amd64"), MadeFile(tag="cp311-cp311-macosx_11_0_arm64")]},
+        {"1.1": [SampleFile(tag="cp310-cp310-win_amd64"), SampleFile(tag="cp311-cp311-macosx_11_0_arm64")]},
     ),
-    ("a build without the GIL", {"1.0": [MadeFile()], "1.1": [MadeFile(tag="cp313-cp313t-win_amd64")]}),
-    ("a wheel for a later minor of the language", {"1.0": [MadeFile()], "1.1": [MadeFile(tag="py311-none-any")]}),
+    ("a build without the GIL", {"1.0": [SampleFile()], "1.1": [SampleFile(tag="cp313-cp313t-win_amd64")]}),
+    ("a wheel for a later minor of the language", {"1.0": [SampleFile()], "1.1": [SampleFile(tag="py311-none-any")]}),
 ]
 PYTHONS = ("3.9", "3.10", "3.10.1", "3.10.7", "3.11", "3.13", "3.14")
 PROJECTS = [
-    MadeProject(f"case-{number}", releases)
+    SampleProject(f"case-{number}", releases)
     for number, (_, releases) in enumerate([*((name, releases) for name, releases, _ in CASES), *MORE])
     if releases
 ]
@@ -48,7 +48,7 @@ PROJECTS = [
 
 @pytest.fixture(scope="module")
 def index() -> Iterator[str]:
-    with MadeUpstream(PROJECTS).served() as url:
+    with FakeUpstream(PROJECTS).served() as url:
         yield f"{url}/simple/"
 
 
@@ -111,23 +111,26 @@ def test_the_answers_are_those_of_pip(index: str, python: str) -> None:
 
 
 CONDA = [
-    MadeProject(f"conda-case-{number}", {}, "1.0", conda=files)
+    SampleProject(f"conda-case-{number}", {}, "1.0", conda=files)
     for number, files in enumerate(
         [
-            [MadeCondaFile("1.0", ["python >=3.9"]), MadeCondaFile("1.1", ["python >=3.11"])],
-            [MadeCondaFile("1.0", ["python >=3.9,<3.11.0a0"]), MadeCondaFile("0.9", ["python"])],
-            [MadeCondaFile("1.0", ["python >=3.10,<3.11.0a0 *_cpython", "python_abi 3.10.* *_cp310"])],
-            [MadeCondaFile("1.0", ["python >=3.11,<3.12.0a0", "python_abi * *_cp311"]), MadeCondaFile("0.5", ["python 3.9.*"])],
-            [MadeCondaFile("0.10", ["python"]), MadeCondaFile("0.9", ["python"])],
-            [MadeCondaFile("2021.1_1", ["python"]), MadeCondaFile("2021.1", ["python"])],
-            [MadeCondaFile("1.0", ["python >=3.9.7"]), MadeCondaFile("0.1", ["python"])],
-            [MadeCondaFile("1.1", ["python"], ["python_abi * *_cp311"]), MadeCondaFile("1.0", ["python"])],
-            [MadeCondaFile("1.0rc1", ["python"]), MadeCondaFile("0.9", ["python"])],
-            [MadeCondaFile("1.2", ["python", "napari 0.7.*"]), MadeCondaFile("1.1", ["python"], ["napari >=0.6.1"]),
-             MadeCondaFile("1.0", ["python", "napari"])],
-            [MadeCondaFile("1.1", ["_python_abi3_support 1.*", "cpython >=3.11", "python"]),
-             MadeCondaFile("1.0", ["python >=3.8"])],
-            [MadeCondaFile("1.1", ["python", "napari 0.5.*|0.8.*"]), MadeCondaFile("1.0", ["python"])],
+            [SampleCondaFile("1.0", ["python >=3.9"]), SampleCondaFile("1.1", ["python >=3.11"])],
+            [SampleCondaFile("1.0", ["python >=3.9,<3.11.0a0"]), SampleCondaFile("0.9", ["python"])],
+            [SampleCondaFile("1.0", ["python >=3.10,<3.11.0a0 *_cpython", "python_abi 3.10.* *_cp310"])],
+            [
+                SampleCondaFile("1.0", ["python >=3.11,<3.12.0a0", "python_abi * *_cp311"]),
+                SampleCondaFile("0.5", ["python 3.9.*"]),
+            ],
+            [SampleCondaFile("0.10", ["python"]), SampleCondaFile("0.9", ["python"])],
+            [SampleCondaFile("2021.1_1", ["python"]), SampleCondaFile("2021.1", ["python"])],
+            [SampleCondaFile("1.0", ["python >=3.9.7"]), SampleCondaFile("0.1", ["python"])],
+            [SampleCondaFile("1.1", ["python"], ["python_abi * *_cp311"]), SampleCondaFile("1.0", ["python"])],
+            [SampleCondaFile("1.0rc1", ["python"]), SampleCondaFile("0.9", ["python"])],
+            [SampleCondaFile("1.2", ["python", "napari 0.7.*"]), SampleCondaFile("1.1", ["python"], ["napari >=0.6.1"]),
+             SampleCondaFile("1.0", ["python", "napari"])],
+            [SampleCondaFile("1.1", ["_python_abi3_support 1.*", "cpython >=3.11", "python"]),
+             SampleCondaFile("1.0", ["python >=3.8"])],
+            [SampleCondaFile("1.1", ["python", "napari 0.5.*|0.8.*"]), SampleCondaFile("1.0", ["python"])],
         ]
     )
 ]  # fmt: skip

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.support.made_upstream import MadeUpstream
 from tests.support.processes import Server, end, reserved_port, run, running_server
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
 
 NOWHERE = "http://127.0.0.1:9"
@@ -18,7 +18,7 @@ def origin(server: Server) -> str | None:
 
 def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path: Path) -> None:
     """No restart is needed."""
-    upstream = MadeUpstream()
+    upstream = FakeUpstream()
     port = reserved_port()
     with running_server(
         tmp_path / "data", UPDATE_SERVER_UPSTREAM=f"http://127.0.0.1:{port}", UPDATE_SERVER_REFRESH_RETRY_S="2"
@@ -45,7 +45,7 @@ def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path
 
 
 def test_the_second_start_serves_its_own_snapshot_with_the_upstream_down(tmp_path: Path) -> None:
-    with MadeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
+    with FakeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
         wait_until(lambda: origin(server) == "refresh", server.log.read_text)
         before = server.get("/api/updates?python=3.12").content
         assert end(server.process) == 0

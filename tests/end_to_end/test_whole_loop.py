@@ -32,8 +32,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.support.client import PLACE
-from tests.support.made_upstream import PLUGINS, MadeUpstream
 from tests.support.processes import Server, invoke, running_server
+from tests.support.sample_upstream import PLUGINS, FakeUpstream
 from tests.support.waiting import wait_until
 from update_server.demo.population import people_of
 
@@ -160,7 +160,7 @@ def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, Check
 def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path, list[Checked]]]:
     folder = tmp_path_factory.mktemp("loop")
     with (
-        MadeUpstream().served() as upstream,
+        FakeUpstream().served() as upstream,
         running_server(folder / "data", UPDATE_SERVER_UPSTREAM=upstream, UPDATE_SERVER_NOW=DURING.isoformat()) as server,
     ):
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)

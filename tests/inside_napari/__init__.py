@@ -1,1 +1,1 @@
-"""Tests in a real, unmodified napari: ``make test-napari`` makes environments for them and runs them."""
+"""Tests in a real, unmodified napari: ``make test-napari``."""

@@ -1,4 +1,4 @@
-"""Attaches both packages, as for a person who uses both."""
+"""Attach both packages."""
 
 from __future__ import annotations
 
@@ -9,6 +9,5 @@ from napari_telemetry import attach as attach_telemetry
 
 
 def attach(viewer: Any) -> None:
-    """Attach the update check, and telemetry beside it."""
     napari_update_hook.attach(viewer)
     attach_telemetry(viewer)

@@ -1,4 +1,4 @@
-"""A real viewer with both packages in it, whose settings, state and server are a test's own."""
+"""A real viewer, with isolated settings, state and server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 
 if not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None and sys.platform == "linux":
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
-# napari's fixtures write napari's settings: never the ones of whoever runs this
+# napari's fixtures write settings; keep them away from the user's own
 _OWN = tempfile.mkdtemp(prefix="napari-settings-")
 os.environ["NAPARI_CONFIG"] = str(Path(_OWN) / "settings.yaml")
 
@@ -36,37 +36,35 @@ from napari_update_hook.settings import UNATTENDED_VARIABLES
 from npe2 import PluginManager, PluginManifest
 from qtpy.QtWidgets import QApplication, QDialog
 
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 
 collect_ignore = [] if hasattr(napari.settings, "get_plugin_settings") else ["test_preferences.py"]
-"""napari has pages for plugins in its Preferences from 0.9 on."""
+"""napari 0.9 added plugin pages to its Preferences."""
 OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY", "DO_NOT_TRACK")
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _loaded_and_nothing_left() -> Iterator[None]:
-    current_client()  # loads all of the client, which the first session would do while a test waits for it
+    current_client()  # load it now, not while a test waits for the first session
     yield
     shutil.rmtree(_OWN, ignore_errors=True)
 
 
 @pytest.fixture
-def server() -> Iterator[MadeServer]:
-    """An update server."""
-    made = MadeServer()
+def server() -> Iterator[FakeServer]:
+    made = FakeServer()
     yield made
     made.close()
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeServer) -> Iterator[None]:
-    """Nothing of this machine reaches a test, and nothing of a test the next one."""
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: FakeServer) -> Iterator[None]:
     for name in list(os.environ):
         if name in UNATTENDED_VARIABLES or name.startswith(OURS):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", server.url)
-    monkeypatch.setattr(counting, "APPLICATION", "test_app")  # what napari calls itself in its test fixtures
+    monkeypatch.setattr(counting, "APPLICATION", "test_app")  # napari's name in its test fixtures
     monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
     monkeypatch.setattr(guis, "BUSY_RETRY_MS", 100)
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
@@ -90,9 +88,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: MadeSer
 
 
 @pytest.fixture
-def answered() -> Callable[[str], None]:
-    """Record an answer before napari starts, so that no one is asked."""
-
+def record_level() -> Callable[[str], None]:
     def record(level: str) -> None:
         from napari_telemetry.wire import Level
 
@@ -103,8 +99,8 @@ def answered() -> Callable[[str], None]:
 
 @pytest.fixture
 def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any) -> Any:
-    """A viewer in a real window, in which both plugins are known and nothing is attached."""
-    with contextlib.suppress(pytest.FixtureLookupError):  # from 0.9 on: settings of plugins are made anew
+    """Both plugins are registered, nothing is attached."""
+    with contextlib.suppress(pytest.FixtureLookupError):  # since 0.9: resets plugin settings
         request.getfixturevalue("plugin_settings")
     for name in ("napari-update-hook", "napari-telemetry"):
         npe2pm.register(PluginManifest.from_distribution(name))
@@ -115,7 +111,6 @@ def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any)
 
 @pytest.fixture
 def attached(viewer: Any) -> Any:
-    """A viewer with both packages attached."""
     from tests.inside_napari.attaching import attach
 
     attach(viewer)
@@ -123,8 +118,8 @@ def attached(viewer: Any) -> Any:
 
 
 @pytest.fixture
-def many(server: MadeServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Have many plugins installed, of which each third has an update, and check again."""
+def many(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Pretend that many plugins are installed, two thirds with an update."""
 
     def install(number: int) -> None:
         plugins = [Distribution(f"plugin-{one:03}", "1.0", ("napari>=0.4",), "pip", is_plugin=True) for one in range(number)]
@@ -141,24 +136,23 @@ PASSED: set[str] = set()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Write down which tests passed."""
     if report.when == "call" and report.passed:
         PASSED.add(report.nodeid.partition("[")[0].removeprefix("tests/"))
 
 
 def _promised() -> set[str]:
-    """The tests here that the privacy page names, and that this napari has the means for."""
+    """Return the promised tests that this napari can run."""
     page = (Path(__file__).parents[2] / "docs" / "promises.md").read_text("utf-8")
     named = set(re.findall(r"`(inside_napari/\w+\.py::\w+)`", page))
     return {name for name in named if name.partition("/")[2].partition("::")[0] not in collect_ignore}
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Where TEST_NOTHING_SKIPPED is set, as in CI, a skipped test is a failure, and so is a promise whose test did not pass."""
+    """With TEST_NOTHING_SKIPPED (CI), fail on a skip or an unverified promise."""
     is_whole = session.config.args == ["tests/inside_napari"]
     if os.environ.get("TEST_NOTHING_SKIPPED") and is_whole and (missing := _promised() - PASSED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        print(f"promises of the privacy page are not held: {', '.join(sorted(missing))} did not pass")
+        print(f"privacy promises not verified: {', '.join(sorted(missing))} did not pass")
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("TEST_NOTHING_SKIPPED") and exitstatus == pytest.ExitCode.OK and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -167,7 +161,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Add the state of the sessions where a test failed: what happens in threads cannot be seen in a traceback."""
+    """Add the sessions' state: tracebacks do not show other threads."""
     report = yield
     if report.when != "teardown" and report.failed and telemetry._instance is not None:
         report.sections.append(("The state of the session", state_of(telemetry._instance)))
@@ -175,7 +169,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def state_of(instance: telemetry.PluginInstance) -> str:
-    """Return the snapshot of a session, what its windows wait for, and what each thread is doing."""
     gui = instance._gui
     hook = instances._instance
     lines = [repr(instance.session.snapshot), repr(hook and hook.session.snapshot)]

@@ -1,4 +1,4 @@
-"""Real napari processes, looked at from inside by ``watched/sitecustomize.py``."""
+"""Real napari processes, inspected by ``watched/sitecustomize.py``."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ NAPARI = Version(napari.__version__)
 BIN = Path(sys.executable).parent
 WATCHED = Path(__file__).parent / "watched"
 UPDATES = "1 update"
-"""What the indicator says once the first check was answered."""
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A napari that has ended. ``seconds_to_end``: from when its windows were closed to the end of the process."""
+class FinishedNapari:
+    """``seconds_to_end``: from closing the windows."""
 
     code: int
     output: str
@@ -35,8 +34,8 @@ class Ended:
 
 def run_napari(
     command: list[str | Path], folder: Path, *, wanted: str = "", seconds: float = 8.0, timeout: float = 120.0, **environ: Any
-) -> Ended:
-    """Run a napari until an indicator says ``wanted``, or for ``seconds`` after its window is there, then close it."""
+) -> FinishedNapari:
+    """Run napari until all indicators contain ``wanted``, or for ``seconds`` with a window; then close it."""
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     settings = folder / "napari" / "settings.yaml"
@@ -67,14 +66,13 @@ def run_napari(
     if report.exists():
         said = json.loads(report.read_text("utf-8"))
     closed = report.stat().st_mtime if report.exists() else ended
-    return Ended(process.returncode, output, said["ours"], said["windows"], said["indicators"], ended - closed)
+    return FinishedNapari(process.returncode, output, said["ours"], said["windows"], said["indicators"], ended - closed)
 
 
 UPSTREAM = Path(__file__).parents[2] / "upstream"
 
 
 def apply_patch(folder: Path, name: str = "napari") -> None:
-    """Apply a patch of upstream/ to copies of installed packages in a folder."""
     patch = ["patch", "-p2", "--batch", "--fuzz=0", "-i", str(UPSTREAM / name / f"{name}.patch")]
     done = subprocess.run(patch, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""The consent dialog: when it comes, what it shows, what each answer does."""
+"""The consent dialog and its answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QDialog, QLabel, QMessageBox, QPushButton
 
 from tests.inside_napari.attaching import attach
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 LEVELS = ["none", "basic", "middle", "full"]
@@ -33,7 +33,7 @@ def dialogs() -> list[ConsentDialog]:
 
 @pytest.fixture
 def dialog(attached: Any, qtbot: Any) -> ConsentDialog:
-    """The dialog, as it comes by itself once the package was installed and a check has been made."""
+    """Opens by itself after installation and a check."""
     qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
     return dialogs()[0]
 
@@ -59,7 +59,7 @@ def test_nothing_is_preselected_and_all_answers_look_alike(dialog: ConsentDialog
     assert dialog.level is None
     assert not any(button.isChecked() for button in dialog.levels.buttons())
     answers = (dialog.share, dialog.decline, dialog.later)
-    assert max(one.width() for one in answers) - min(one.width() for one in answers) <= 1, "but for a pixel of rounding"
+    assert max(one.width() for one in answers) - min(one.width() for one in answers) <= 1, "one pixel of rounding is allowed"
     assert len({one.height() for one in answers}) == 1
     assert not any(button.isDefault() or button.autoDefault() for button in dialog.findChildren(QPushButton))
 
@@ -163,16 +163,18 @@ def test_no_one_is_asked_where_a_variable_says_no(viewer: Any, qtbot: Any, monke
     assert dialogs() == []
 
 
-def test_no_one_is_asked_who_has_answered(viewer: Any, qtbot: Any, answered: Callable[[str], None], server: MadeServer) -> None:
-    answered("none")
+def test_no_one_is_asked_who_has_answered(
+    viewer: Any, qtbot: Any, record_level: Callable[[str], None], server: FakeServer
+) -> None:
+    record_level("none")
     attach(viewer)
     qtbot.waitUntil(lambda: any(path.startswith("/api/updates") for _, path, _ in server.requests), timeout=PATIENCE_MS)
     qtbot.wait(1000)
     assert dialogs() == []
 
 
-def test_no_one_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Qt delivers what was posted before, also to a slot that is not connected any more."""
+def test_after_the_end_no_dialog_opens(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qt delivers queued signals even after a disconnect."""
     monkeypatch.setattr(guis, "BUSY_RETRY_MS", 20)
     gui = get_instance().gui()
     get_instance().end()
@@ -182,7 +184,7 @@ def test_no_one_is_asked_by_what_has_ended(attached: Any, qtbot: Any, monkeypatc
     assert not gui._timer.isActive()
 
 
-def test_a_server_that_accepts_no_reports_is_nothing_to_be_asked_about(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+def test_a_server_that_accepts_no_reports_is_nothing_to_be_asked_about(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     server.is_todays_index = True
     attach(viewer)
     session = get_instance().session
@@ -204,7 +206,7 @@ def test_a_server_that_accepts_no_reports_is_nothing_to_be_asked_about(viewer: A
 
 
 def test_after_the_installation_it_comes_at_once(viewer: Any, qtbot: Any) -> None:
-    """As the button of napari-update-hook calls it."""
+    """As napari-update-hook's button calls it."""
     import napari_update_hook
 
     napari_update_hook.attach(viewer)

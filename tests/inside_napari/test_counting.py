@@ -1,4 +1,4 @@
-"""Counting inside napari: what is used is counted once, at level full alone, and napari is left as it was."""
+"""Counting in napari, only at level full."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from tests.support import consent
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """What was told to the collector, by id, or by type and class of a layer."""
     told: Counter[str] = Counter()
     command, layer = Collector.command, Collector.layer
 
@@ -38,9 +37,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.fixture
-def counting(viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[[str], None]) -> Any:
-    """A viewer that counts."""
-    answered("full")
+def counting(viewer: Any, qtbot: Any, counted: Counter[str], record_level: Callable[[str], None]) -> Any:
+    record_level("full")
     attach(viewer)
     qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
     return viewer
@@ -48,7 +46,6 @@ def counting(viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[
 
 @pytest.fixture
 def plugin(viewer: Any) -> Iterator[DynamicPlugin]:
-    """A plugin with a reader, a writer, sample data and a widget, whose commands are those contributions alone."""
     with DynamicPlugin("made-plugin") as made:
 
         @made.contribute.reader(filename_patterns=["*.made"])
@@ -93,7 +90,7 @@ def test_a_reader_counts_once_where_it_reads_and_not_where_it_declines(
     counting.open(tmp_path / "a.made", plugin="made-plugin")
     assert counted["made-plugin.get_reader"] == 1
     (tmp_path / "no.made").write_bytes(b"")
-    with pytest.raises(Exception):  # noqa: B017, PT011 - napari's own error for a file that nobody reads
+    with pytest.raises(Exception):  # noqa: B017, PT011 - napari's error for a file without a reader
         counting.open(tmp_path / "no.made", plugin="made-plugin")
     assert counted["made-plugin.get_reader"] == 1
 
@@ -127,10 +124,10 @@ def test_every_kind_of_layer_counts_when_it_is_inserted(counting: Any, counted: 
 
 
 def test_layers_do_not_count_where_the_consent_may_be_younger_than_they_are(
-    viewer: Any, qtbot: Any, counted: Counter[str], answered: Callable[[str], None]
+    viewer: Any, qtbot: Any, counted: Counter[str], record_level: Callable[[str], None]
 ) -> None:
     viewer.add_image(np.zeros((4, 4)))
-    answered("full")  # by the command line, say, before the widget is opened
+    record_level("full")  # for example by the command line
     attach(viewer)
     qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
     assert counted == {}
@@ -157,8 +154,8 @@ def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot
 
 
 @pytest.mark.parametrize("level", ["none", "basic", "middle"])
-def test_nothing_is_connected_below_full(viewer: Any, qtbot: Any, answered: Callable[[str], None], level: str) -> None:
-    answered(level)
+def test_nothing_is_connected_below_full(viewer: Any, qtbot: Any, record_level: Callable[[str], None], level: str) -> None:
+    record_level(level)
     attach(viewer)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.status is not None, timeout=PATIENCE_MS)
     assert not get_instance().counting.is_connected
@@ -183,7 +180,7 @@ def test_lowering_the_level_disconnects_at_once_and_leaves_napari_as_it_was(
     qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
 
 
-def test_somebody_elses_wrapper_over_ours_stays_and_ours_goes_quiet(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
+def test_a_foreign_wrapper_stays_and_ours_stops_counting(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
     ours = registry().execute_command
     registry().execute_command = lambda *args, **kwargs: ours(*args, **kwargs)
     consent.record("none")
@@ -199,10 +196,10 @@ def test_a_layer_that_refuses_every_look_still_opens(counting: Any) -> None:
     assert len(counting.layers) == 1
 
 
-def test_a_layer_of_a_class_of_somebody_elses_counts_as_what_it_is() -> None:
+def test_a_subclass_of_a_layer_counts_as_its_base_type() -> None:
     from napari.layers import Image
 
-    class Theirs(Image):  # type: ignore[misc]  # napari is not there where types are checked
-        """A plugin's own."""
+    class Theirs(Image):  # type: ignore[misc]  # napari is missing when types are checked
+        """A plugin's layer class."""
 
     assert layer_type(Theirs(np.zeros((2, 2)))) == "image"

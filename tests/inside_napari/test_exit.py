@@ -1,4 +1,4 @@
-"""Closing napari waits for no network, and loses no counts."""
+"""Closing napari does not wait for the network and loses no counts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from napari_telemetry.client import current_client
 
-from tests.inside_napari.made_server import silent_server
+from tests.inside_napari.fake_server import silent_server
 from tests.inside_napari.processes import BIN, run_napari
 from tests.support import consent
 

@@ -1,4 +1,4 @@
-"""The indicator: always true, whoever changes what."""
+"""The telemetry indicator follows every change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from napari_update_hook.plugin import worker
 from napari_update_hook.plugin.instance import get_instance as hook_instance
 
 from tests.inside_napari.attaching import attach
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 from tests.support import consent
 
@@ -53,7 +53,7 @@ def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: An
 
 
 def test_it_says_when_a_consent_for_a_time_has_ended(
-    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, answered: Callable[[str], None]
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, record_level: Callable[[str], None]
 ) -> None:
     consent.record("full", lasting=timedelta(days=1))
     attach(viewer)
@@ -67,9 +67,9 @@ def test_it_says_when_a_consent_for_a_time_has_ended(
 
 @pytest.mark.parametrize("variable", ["NAPARI_TELEMETRY", "DO_NOT_TRACK"])
 def test_it_names_the_switch_that_blocks(
-    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, answered: Callable[[str], None], variable: str
+    viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, record_level: Callable[[str], None], variable: str
 ) -> None:
-    answered("full")
+    record_level("full")
     monkeypatch.setenv(variable, "0" if variable == "NAPARI_TELEMETRY" else "1")
     attach(viewer)
     qtbot.waitUntil(says(viewer, "telemetry: off"), timeout=PATIENCE_MS)
@@ -77,9 +77,9 @@ def test_it_names_the_switch_that_blocks(
 
 
 def test_it_says_sending_while_a_report_is_on_its_way(
-    viewer: Any, qtbot: Any, answered: Callable[[str], None], server: MadeServer
+    viewer: Any, qtbot: Any, record_level: Callable[[str], None], server: FakeServer
 ) -> None:
-    answered("basic")
+    record_level("basic")
     original = server.answer
     held: list[str] = []
 
@@ -99,9 +99,9 @@ def test_it_says_sending_while_a_report_is_on_its_way(
 
 
 def test_a_damaged_file_is_off_with_a_warning_and_what_to_do(
-    viewer: Any, qtbot: Any, answered: Callable[[str], None], tmp_path: Path
+    viewer: Any, qtbot: Any, record_level: Callable[[str], None], tmp_path: Path
 ) -> None:
-    answered("full")
+    record_level("full")
     current_client().store.close()
     (tmp_path / "state" / "telemetry.sqlite3").write_bytes(b"no database" * 1000)
     attach(viewer)
@@ -110,7 +110,7 @@ def test_a_damaged_file_is_off_with_a_warning_and_what_to_do(
     assert "Delete the file" in indicator(viewer).toolTip()
 
 
-def test_an_address_that_is_none_is_said(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address_is_reported(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", "http://example.org")
     attach(viewer)
     qtbot.waitUntil(lambda: "not encrypted" in indicator(viewer).toolTip(), timeout=PATIENCE_MS)
@@ -126,7 +126,7 @@ def test_a_click_opens_the_panel(attached: Any, qtbot: Any) -> None:
     assert len(attached.window._qt_window.findChildren(Panel)) == 1, "it is brought to the front, not opened twice"
 
 
-def test_nothing_outlives_the_last_viewer_and_another_one_starts_anew(viewer: Any, make_napari_viewer: Any, qtbot: Any) -> None:
+def test_nothing_outlives_the_last_viewer_and_a_new_one_starts_again(viewer: Any, make_napari_viewer: Any, qtbot: Any) -> None:
     attach(viewer)
     first = [hook_instance(), get_instance()]
     qtbot.waitUntil(lambda: all(one.session.is_running for one in first), timeout=PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""Real updates from the panel: by the plugin manager's own queue, and by a process of ours."""
+"""Updates from the panel, by the plugin manager's queue and by a subprocess."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from napari_update_hook.plugin.qt.panel import Panel
 from napari_update_hook.plugin.runner import Runner
 from napari_update_hook.plugin.tasks import Task
 
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 from tests.support.wheels import WheelIndex, make_wheel
 
@@ -30,12 +30,11 @@ from napari_plugin_manager.base_qt_package_installer import InstallerQueue
 from qtpy.QtCore import QProcess
 
 INSTALLING_MS = 120_000
-"""For an installation on a busy machine."""
 
 
 @pytest.fixture
-def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: MadeServer) -> Iterator[WheelIndex]:
-    """affinder 0.4.0, installed here, and 0.5.0 in a package index: small ones, with nothing in them."""
+def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> Iterator[WheelIndex]:
+    """affinder 0.4.0 installed, 0.5.0 in a package index."""
     folder = tmp_path / "wheels"
     for version in ("0.4.0", "0.5.0"):
         make_wheel(folder, "affinder", version)
@@ -101,7 +100,7 @@ def test_a_plugin_is_updated_and_taken_back(panel: Panel, qtbot: Any, monkeypatc
 
 
 def watched_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """What the plugin manager's queue is told to install, affinder last."""
+    """Record the queue's packages, affinder last."""
     told: list[tuple[str, ...]] = []
     install = InstallerQueue.install
 
@@ -125,7 +124,7 @@ def test_what_another_process_installed_is_seen(panel: Panel, qtbot: Any) -> Non
 
 
 def begin_and_stall(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, index: WheelIndex) -> None:
-    """Press *Update*, and wait until pip downloads the wheel, which does not come."""
+    """Press *Update* and wait until pip's download hangs."""
 
     def then_hold(*arguments: Any, **options: Any) -> Any:
         found = verify(*arguments, **options)
@@ -133,7 +132,7 @@ def begin_and_stall(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, i
         return found
 
     monkeypatch.setattr("napari_update_hook.plugin.tasks.verify", then_hold)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a child of a process that ignores it would ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit an ignored SIGINT
     panel.update_one.click()
     qtbot.waitUntil(lambda: index.is_held, timeout=INSTALLING_MS)
 
@@ -171,7 +170,7 @@ def test_a_window_stays_open_while_something_is_installed(
 
 
 def test_while_the_plugin_manager_installs_nothing_else_is(panel: Panel, viewer: Any, qtbot: Any) -> None:
-    """Its queue forgets a job that it cancels, whose tool goes on."""
+    """The queue forgets a cancelled job whose tool still runs."""
     queue = InstallerQueue(parent=viewer.window._qt_window)
     theirs = QProcess(queue)
     theirs.start(sys.executable, ["-c", "import time; time.sleep(300)"])

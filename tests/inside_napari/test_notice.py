@@ -1,4 +1,4 @@
-"""The notification: napari's own, once for each set of updates, at most once a day."""
+"""The notification of updates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_update_hook.state import Snooze
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 
 
@@ -29,7 +29,6 @@ def notices() -> list[Any]:
 
 
 def check(qtbot: Any) -> None:
-    """Ask, and wait for the answer and for what comes of it."""
     session = get_instance().session
     before = session.snapshot.result
     session.check()
@@ -37,7 +36,7 @@ def check(qtbot: Any) -> None:
     qtbot.wait(300)
 
 
-def test_it_names_the_updates_and_its_button_opens_the_panel(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+def test_it_names_the_updates_and_its_button_opens_the_panel(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     attach(viewer)
     qtbot.waitUntil(lambda: len(notices()) == 1, timeout=PATIENCE_MS)
     (notice,) = notices()
@@ -51,7 +50,7 @@ def test_it_names_the_updates_and_its_button_opens_the_panel(viewer: Any, qtbot:
 
 
 def test_the_same_updates_are_told_once_and_others_the_next_day(
-    viewer: Any, qtbot: Any, server: MadeServer, monkeypatch: pytest.MonkeyPatch
+    viewer: Any, qtbot: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = datetime(2026, 11, 2, tzinfo=timezone.utc)
     told = []

@@ -1,4 +1,4 @@
-"""The one message about usage reports, in a napari in which their package is not installed yet."""
+"""The one-time message about usage reports."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from napari_update_hook.plugin.instance import get_instance
 from napari_update_hook.plugin.qt.offer_dialog import OfferDialog
 from qtpy.QtWidgets import QLabel
 
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 
 @pytest.fixture(autouse=True)
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What would be run: the package is installed here for tests, and seems not to be."""
+    """Record commands, and hide the installed package."""
     commands: list[Any] = []
     monkeypatch.setattr(offer, "IS_OWNED", True)
     monkeypatch.setattr(offer, "is_installed", lambda: False)
@@ -51,7 +51,7 @@ def test_it_comes_once_with_two_buttons_and_no_is_final(viewer: Any, qtbot: Any)
     assert shown(OfferDialog) == []
 
 
-def test_it_does_not_come_where_the_server_accepts_no_reports(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+def test_it_does_not_come_where_the_server_accepts_no_reports(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     server.takes_reports = False
     napari_update_hook.attach(viewer)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""The panel: updates with what to do about them."""
+"""The panel of updates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_update_hook.plugin.qt.panel import Panel
 from qtpy.QtCore import QPoint, QRect, Qt
 from qtpy.QtWidgets import QDockWidget, QPushButton
 
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS
 
 NAME = "napari-svg"
@@ -24,7 +24,6 @@ ROW, ACCESSIBLE = Qt.ItemDataRole.UserRole, Qt.ItemDataRole.AccessibleTextRole
 
 @pytest.fixture
 def panel(viewer: Any, qtbot: Any) -> Panel:
-    """The panel, opened as a person opens it, after the first check."""
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
     found: Panel = viewer.window._qt_window.findChild(Panel)
@@ -33,14 +32,13 @@ def panel(viewer: Any, qtbot: Any) -> Panel:
 
 
 def told(panel: Panel, name: str = NAME) -> tuple[str, str, str]:
-    """The heading under which a package stands, its versions, and what is said of it when it is chosen."""
     panel.choose(name)
     (item,) = panel.list.selectedItems()
     heading: Any = item.parent()
     return heading.text(0), item.text(1), panel.details.text()
 
 
-def test_it_shows_what_to_update_to_and_why_not_the_newest(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_it_shows_what_to_update_to_and_why_not_the_newest(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     installed = current_client().environment.distributions[NAME].version
     server.packages = {NAME: {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.99"}}
     panel.check.trigger()
@@ -53,7 +51,7 @@ def test_it_shows_what_to_update_to_and_why_not_the_newest(panel: Panel, server:
 
 
 def test_withdrawn_and_vulnerable_releases_stand_first_and_the_cure_is_not_marked(
-    panel: Panel, server: MadeServer, qtbot: Any
+    panel: Panel, server: FakeServer, qtbot: Any
 ) -> None:
     installed = current_client().environment.distributions[NAME].version
     server.packages = {
@@ -85,7 +83,7 @@ def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
     assert (snooze.version, snooze.until) == ("*", None)
 
 
-def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     server.hold.clear()
     panel.check.trigger()
     assert panel.progress.isVisible()
@@ -96,14 +94,14 @@ def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Pa
     assert not panel.progress.isVisible()
 
 
-def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     server.close()
     panel.check.trigger()
     qtbot.waitUntil(lambda: "Showing the result of" in panel.summary.text(), timeout=PATIENCE_MS)
     assert told(panel)[1].endswith("→ 99.0")
 
 
-def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, server: MadeServer) -> None:
+def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     server.close()
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     found: Panel = viewer.window._qt_window.findChild(Panel)
@@ -119,7 +117,7 @@ def test_where_the_check_is_switched_off_it_says_by_whom(viewer: Any, qtbot: Any
     assert not found.check.isEnabled()
 
 
-def test_what_a_new_napari_would_break_stands_beside_it(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_what_a_new_napari_would_break_stands_beside_it(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     server.packages = {NAME: {"latest": "0.1.0"}, "napari": {"latest": "99.0"}}
     panel.check.trigger()
     qtbot.waitUntil(lambda: "With napari 99.0" in told(panel, "napari")[2], timeout=PATIENCE_MS)
@@ -132,7 +130,7 @@ def test_what_a_new_napari_would_break_stands_beside_it(panel: Panel, server: Ma
 
 
 @pytest.mark.parametrize("number", [150])
-def test_many_plugins_are_searched(panel: Panel, server: MadeServer, qtbot: Any, number: int, many: Any) -> None:
+def test_many_plugins_are_searched(panel: Panel, server: FakeServer, qtbot: Any, number: int, many: Any) -> None:
     many(number)
     qtbot.waitUntil(lambda: len(panel.items()) == number, timeout=PATIENCE_MS)
     assert panel.search.isVisible()
@@ -160,14 +158,14 @@ def test_it_fits_beside_a_canvas(panel: Panel, viewer: Any, qtbot: Any) -> None:
         assert all(panel.rect().contains(QRect(one.mapTo(panel, QPoint(0, 0)), one.size())) for one in shown)
 
 
-def test_one_panel_with_one_title_whoever_opens_it(viewer: Any, qtbot: Any) -> None:
+def test_every_way_to_open_it_shows_the_same_panel(viewer: Any, qtbot: Any) -> None:
     attach(viewer)
     bar = viewer.window._qt_window.statusBar()
     qtbot.waitUntil(lambda: bar.findChild(IndicatorButton).text() == "1 update", timeout=PATIENCE_MS)
     bar.findChild(IndicatorButton).click()
     (found,) = viewer.window._qt_window.findChildren(Panel)
     assert found.isVisible()
-    for is_visible in (False, True):  # the entry in napari's menu shows and hides it
+    for is_visible in (False, True):  # the menu entry shows and hides it
         get_app_model().commands.execute_command("napari-update-hook.panel").result()
         assert found.isVisible() is is_visible
     bar.findChild(IndicatorButton).click()
@@ -226,7 +224,7 @@ def test_without_a_file_that_says_so_no_telemetry_is_loaded(viewer: Any, qtbot: 
 
 
 def test_with_consent_telemetry_is_attached_and_its_report_goes_with_the_check(
-    viewer: Any, qtbot: Any, server: MadeServer
+    viewer: Any, qtbot: Any, server: FakeServer
 ) -> None:
     from napari_telemetry.plugin.instance import running_session
 

@@ -1,7 +1,4 @@
-"""Pictures of all that is drawn, in both themes, for people to look at: CI keeps them, and docs/inside-napari.md shows them.
-
-``TEST_PICTURES`` names the folder; else they go to a temporary one. What can be told without a look is asserted.
-"""
+"""Pictures in both themes for CI and docs/inside-napari.md. ``TEST_PICTURES``: their folder."""
 
 from __future__ import annotations
 
@@ -28,13 +25,12 @@ from napari_update_hook.plugin.tasks import Task
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 
 from tests.inside_napari.attaching import attach
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., None]:
-    """Save a picture of a widget, or of ``part`` of it, which must show something."""
     folder = Path(os.environ.get("TEST_PICTURES") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -45,16 +41,16 @@ def save(tmp_path: Path) -> Callable[..., None]:
         assert picture.save(str(path))
         image = picture.toImage()
         colours = {image.pixel(x, y) for x in range(0, image.width(), 3) for y in range(0, image.height(), 3)}
-        assert len(colours) > 4, "it shows nothing"
+        assert len(colours) > 4, "the picture is blank"
 
     return save
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_dialog_indicator_and_panel(
-    viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    viewer: Any, qtbot: Any, server: FakeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")  # it stands in a picture that others see
+    monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")  # this path appears in published pictures
     installed = current_client().environment.distributions
     server.packages = {
         "napari": {"latest": "99.0"},
@@ -106,7 +102,6 @@ SAMPLE = {
     "napari-harpy": ("0.1.0", ("napari>=0.4.18",)), "napari-svg": ("0.2.1", ()), "partseg": ("0.16.5", ("napari",)),
     "stardist-napari": ("2024.8.6.1", ()),
 }  # fmt: skip
-"""What somebody has installed: names with version and requirements."""
 LOG = (
     "Collecting affinder==0.5.0", "  Downloading affinder-0.5.0-py3-none-any.whl (10 kB)",
     "Installing collected packages: affinder", "  Attempting uninstall: affinder",
@@ -141,14 +136,14 @@ STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "off": ("", {"problem": "The update check is off: NAPARI_UPDATE_CHECK=0 is set.", "result": None}),
     "first": ("", {"result": None}),
 }
-"""By name of the picture: the chosen row, and changes of the snapshot."""
+"""The selected row, and changes of the snapshot."""
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_the_panel_in_every_state_and_width(
-    viewer: Any, qtbot: Any, server: MadeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    viewer: Any, qtbot: Any, server: FakeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the index in the folder TEST_INDEX, if there is one: see `make pictures`."""
+    """``TEST_INDEX``: folder of an index to show, see `make pictures`."""
     monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")
     installed = {name: Distribution(name, version, needs, "pip", is_plugin=True) for name, (version, needs) in SAMPLE.items()}
     sample = Environment("3.11.9", "pypi", installed)
@@ -180,7 +175,7 @@ def test_the_panel_in_every_state_and_width(
     panel.draw(shown_first)
     qtbot.wait(400)
     save(window, f"updates-{theme}")
-    alone = Panel(viewer)  # not in a dock, whose width is napari's to choose
+    alone = Panel(viewer)  # outside a dock, whose width napari chooses
     alone.setStyleSheet(window.styleSheet())
     for width in (320, 480, 800):
         alone.resize(width, 720)

@@ -1,4 +1,4 @@
-"""What upstream/napari-plugin-manager offers, on a copy of the installed plugin manager."""
+"""The patch for napari-plugin-manager, on a copy of the installed package."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_it_asks_for_what_fits_and_gives_up_on_a_silent_server(tmp_path: Path) -
     tests = tmp_path / "napari_plugin_manager" / "_tests" / "test_npe2api.py"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path), str(tests)]
     done = subprocess.run(
-        [*command, "-k", "asked_for or does_not_answer or user_agent"],  # the others ask the public index
+        [*command, "-k", "asked_for or does_not_answer or user_agent"],  # the others use the public index
         env=os.environ | {"PYTHONPATH": str(tmp_path), "QT_QPA_PLATFORM": "offscreen"},
         cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""napari's Preferences show a maximum level: it only lowers, and nothing of ours writes it."""
+"""The maximum level in napari's Preferences only lowers, and we never write it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ def page() -> Any:
 
 @pytest.fixture
 def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file that napari writes: its test fixtures move it to here."""
     monkeypatch.setenv("NAPARI_CONFIG", str(tmp_path / "settings.yaml"))
     assert settings_folder() == tmp_path
     return tmp_path / FILE
@@ -88,7 +87,7 @@ def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
 
 @pytest.mark.usefixtures("viewer")
 def test_what_is_changed_in_plain_napari_counts_in_a_terminal(settings_file: Path) -> None:
-    """Nothing of ours runs in plain napari; the next check reads the file."""
+    """Plain napari runs none of our code; the next check reads the file."""
     consent.record("full")
     page().maximum_level = "none"
     decision = current_client().status().decision

@@ -1,4 +1,4 @@
-"""Much use with counting on: memory must not grow. ``TEST_SOAK_S`` says for how many seconds (``make soak``: 30 minutes)."""
+"""Memory does not grow. ``TEST_SOAK_S``: seconds to run (``make soak``: 30 minutes)."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ from tests.inside_napari.attaching import attach
 from tests.inside_napari.waiting import PATIENCE_MS
 
 SECONDS = float(os.environ.get("TEST_SOAK_S") or 30)
-MOST_GROWTH_MB = 12.0
-"""From the middle of the run to its end; one leaked layer a round would be some 100 MB."""
+MAX_GROWTH_MB = 12.0
+"""From half time; one leaked layer per round would add some 100 MB."""
 
 
 def resident_mb() -> float:
-    """Return how much memory this process has, in MB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory from /proc, as Linux has it")
-def test_counting_does_not_let_memory_grow(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> None:
+def test_counting_does_not_let_memory_grow(viewer: Any, qtbot: Any, record_level: Callable[[str], None]) -> None:
     from napari._app_model import get_app_model
 
-    answered("full")
+    record_level("full")
     attach(viewer)
     qtbot.waitUntil(lambda: get_telemetry().counting.is_connected, timeout=PATIENCE_MS)
     panel = None
@@ -59,6 +58,6 @@ def test_counting_does_not_let_memory_grow(viewer: Any, qtbot: Any, answered: Ca
     grown = resident_mb() - half
     print(f"\n{rounds} rounds in {SECONDS:.0f} s: {half:.0f} MB in the middle, {grown:+.1f} MB since")
     assert rounds > 10
-    assert grown < MOST_GROWTH_MB
+    assert grown < MAX_GROWTH_MB
     session._jobs.put(session._flush)
     qtbot.waitUntil(lambda: not session.collector._events, timeout=PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""Every way by which napari starts with this package attached, and that nothing of it runs without one: real processes."""
+"""Real processes: every way to start napari attached, and that nothing runs otherwise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from napari_update_hook.plugin.starting import SCRIPT
 
-from tests.inside_napari.processes import BIN, NAPARI, UPDATES, Ended, apply_patch, run_napari
+from tests.inside_napari.processes import BIN, NAPARI, UPDATES, FinishedNapari, apply_patch, run_napari
 from tests.support import consent
 
 STARTS_SCRIPTS = pytest.mark.skipif(NAPARI.release < (0, 6, 5), reason="napari runs start-up scripts from 0.6.5 on")
 
 
-def napari_alone(folder: Path, *arguments: str, wanted: str = "", **environ: Any) -> Ended:
+def napari_alone(folder: Path, *arguments: str, wanted: str = "", **environ: Any) -> FinishedNapari:
     return run_napari([BIN / "napari", *arguments], folder, wanted=wanted, seconds=4.0 if not wanted else 15.0, **environ)
 
 
@@ -27,7 +27,7 @@ def test_plain_napari_runs_and_imports_nothing_of_ours(tmp_path: Path) -> None:
     assert ended.ours == []
 
 
-def test_not_even_where_the_plugin_is_disabled(tmp_path: Path) -> None:
+def test_a_disabled_plugin_runs_and_imports_nothing(tmp_path: Path) -> None:
     (tmp_path / "napari").mkdir()
     (tmp_path / "napari" / "settings.yaml").write_text("plugins:\n  disabled_plugins:\n  - napari-update-hook\n")
     ended = napari_alone(tmp_path)
@@ -67,7 +67,7 @@ def test_the_script_of_an_administrator_is_run(tmp_path: Path) -> None:
 def test_the_patch_for_napari_attaches_to_every_viewer(tmp_path: Path) -> None:
     import napari
 
-    copy = tmp_path / "patched" / "site-packages"  # by another name, napari takes it for a second installation
+    copy = tmp_path / "patched" / "site-packages"  # napari takes any other name for a second installation
     subprocess.run(["cp", "-r", Path(napari.__file__).parent, tmp_path / "napari-copy"], check=True)
     copy.mkdir(parents=True)
     (tmp_path / "napari-copy").rename(copy / "napari")
@@ -135,7 +135,7 @@ def test_without_qt_the_check_and_the_counting_still_run(tmp_path: Path) -> None
     )
     ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 0, ended.stderr
-    assert NAPARI.release < (0, 9) or "QT []" in ended.stdout  # before, napari's models import Qt themselves
+    assert NAPARI.release < (0, 9) or "QT []" in ended.stdout  # earlier models import Qt themselves
     assert "APPLICATION None" in ended.stdout
     assert "COUNTED 1" in ended.stdout
     assert "KNOWN True" in ended.stdout

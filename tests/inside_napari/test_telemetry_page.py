@@ -1,4 +1,4 @@
-"""The page of telemetry: what was answered, what goes out, what was sent, and how to end it."""
+"""The telemetry page."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from napari_telemetry.plugin.qt.page import Panel
 from napari_update_hook.plugin.instance import get_instance
 from qtpy.QtWidgets import QMessageBox
 
-from tests.inside_napari.made_server import MadeServer
+from tests.inside_napari.fake_server import FakeServer
 from tests.inside_napari.waiting import PATIENCE_MS, shown
 from tests.support import consent
 
 
 @pytest.fixture
-def panel(viewer: Any, qtbot: Any, answered: Callable[[str], None]) -> Panel:
-    """The panel, opened as a person opens it, after the first check."""
-    answered("none")
+def panel(viewer: Any, qtbot: Any, record_level: Callable[[str], None]) -> Panel:
+    record_level("none")
     viewer.window.add_plugin_dock_widget("napari-telemetry", "Telemetry")
     qtbot.waitUntil(lambda: get_telemetry().session.snapshot.status is not None, timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
@@ -41,7 +40,7 @@ def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel
     qtbot.waitUntil(lambda: '"level": "full"' in panel.preview.toPlainText(), timeout=PATIENCE_MS)
 
 
-def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     import json
 
     consent.record("basic")
@@ -63,7 +62,7 @@ def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: not panel.off.isEnabled(), timeout=PATIENCE_MS)
 
 
-def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: MadeServer, qtbot: Any) -> None:
+def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     consent.record("basic")
     get_instance().session.check()
     qtbot.waitUntil(lambda: len(current_client().status().view.sent) == 1, timeout=PATIENCE_MS)

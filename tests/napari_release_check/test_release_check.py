@@ -1,4 +1,4 @@
-"""The release check on wheels and source distributions that the test makes, beside public facts on loopback."""
+"""The release check on generated wheels and sdists, with public data on loopback."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def server() -> Iterator[RecordingServer]:
 def checked(
     capsys: pytest.CaptureFixture[str], server: RecordingServer | None, *arguments: object, code: int = 0
 ) -> dict[str, Any]:
-    """Run the command and return its JSON, with the findings' texts by code."""
+    """Return the JSON, with findings by code."""
     where = ["--upstream", server.url, "--server", server.url] if server else ["--offline"]
     assert main([*where, "--json", *map(str, arguments)]) == code
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -212,7 +212,7 @@ def test_the_metadata_is_that_of_the_wheel_and_not_of_what_it_brings(tmp_path: P
         ("/api/stats/plugins/affinder?by=python", [1]),
     ],
 )  # fmt: skip
-def test_an_odd_answer_is_as_good_as_none(
+def test_an_invalid_answer_is_ignored(
     tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str], path: str, answer: Any
 ) -> None:
     server.answer(path, answer)
@@ -252,9 +252,9 @@ def test_annotations_are_escaped(
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     assert main(["--upstream", server.url, str(wheel(tmp_path))]) == 0
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
-    assert line.startswith("::warning title=napari release check::0.5.0 can be installed")
+    assert line.startswith("::warning title=napari release check::0.5.0 supports Python")
     assert "10 %25 of downloads" in line
-    checked(capsys, server, wheel(tmp_path))  # JSON is nothing but JSON, also there
+    checked(capsys, server, wheel(tmp_path))  # still pure JSON
 
 
 def test_what_can_not_be_read_is_said(
@@ -310,7 +310,6 @@ def test_a_python_comes_out_each_october() -> None:
 
 @pytest.mark.slow
 def test_the_action_runs_its_steps(tmp_path: Path, server: RecordingServer) -> None:
-    """As GitHub runs them: bash, with the inputs in the environment."""
     action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
     inputs = {name: one["default"] for name, one in action["inputs"].items()}
     wheel(tmp_path, "0.6.0")

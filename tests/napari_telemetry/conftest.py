@@ -11,7 +11,7 @@ import pytest
 import respx
 from napari_update_hook.settings import UNATTENDED_VARIABLES
 
-from tests.support.client import SERVER, Machine, taking_server
+from tests.support.client import SERVER, Machine, accepting_server
 
 # no deadline: the machine may be busy
 hypothesis.settings.register_profile("ours", parent=hypothesis.settings.default, deadline=None)
@@ -38,5 +38,5 @@ def machine(tmp_path: Path) -> Machine:
 def server() -> Iterator[respx.MockRouter]:
     """A service that accepts every report and records every request."""
     with respx.mock(base_url=SERVER, assert_all_called=False) as router:
-        taking_server(router)
+        accepting_server(router)
         yield router

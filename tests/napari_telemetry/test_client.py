@@ -25,7 +25,17 @@ from napari_update_hook import seam
 from napari_update_hook.errors import SettingsError, StateError
 
 from tests.support import consent
-from tests.support.client import SERVER, TABLE_BODY, TABLE_PATH, WEEK, Machine, body_of, reports_of, taken, taking_server
+from tests.support.client import (
+    SERVER,
+    TABLE_BODY,
+    TABLE_PATH,
+    WEEK,
+    Machine,
+    accept_batch,
+    accepting_server,
+    body_of,
+    reports_of,
+)
 
 
 def done(steps: Generator[Any, Any, Any]) -> Any:
@@ -38,7 +48,7 @@ class FakeServer:
 
     def __init__(self, router: respx.MockRouter, base: str = SERVER) -> None:
         self.reports: dict[str, list[dict[str, object]]] = {}
-        taking_server(router, base)
+        accepting_server(router, base)
         router.post(f"{base}/api/reports/find").mock(side_effect=self.find)
         router.post(f"{base}/api/reports/delete").mock(side_effect=self.delete)
         self.router, self.base = router, base
@@ -195,7 +205,7 @@ def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Mach
     there.client.send()
     machine.clock.forward(days=7)
     assert (SERVER, WEEK) in forget(machine).weeks
-    taking_server(fake_server.router, SERVER)
+    accepting_server(fake_server.router, SERVER)
     machine.clock.forward(days=2)
     there.client.send()
     assert reports_of(fake_server.router) == []
@@ -220,7 +230,7 @@ def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine,
 
     def forgets(request: httpx.Request) -> httpx.Response:
         forgotten.append(forget(other))
-        return taken(request)
+        return accept_batch(request)
 
     fake_server.router.post(f"{SERVER}/api/updates/basic").mock(side_effect=forgets)
     machine.consent(Level.BASIC)
@@ -235,7 +245,7 @@ def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine,
 def test_a_dead_server_holds_up_no_deletion_at_another(machine: Machine) -> None:
     with respx.mock(assert_all_called=False) as router:
         for server in ("https://dead.example", "https://alive.example"):
-            taking_server(router, server)
+            accepting_server(router, server)
             machine.level_servers = {Level.BASIC: server}
             machine.consent(Level.BASIC)
             machine.client.send()
@@ -249,7 +259,7 @@ def test_a_dead_server_holds_up_no_deletion_at_another(machine: Machine) -> None
 
 def test_the_host_that_took_a_report_is_asked_also_when_the_settings_changed(machine: Machine) -> None:
     with respx.mock(assert_all_called=False) as router:
-        taking_server(router, SERVER)
+        accepting_server(router, SERVER)
         fake_server = FakeServer(router, "https://full.example")
         machine.level_servers = {Level.FULL: "https://full.example"}
         machine.consent(Level.FULL)
@@ -274,7 +284,7 @@ def test_a_clock_that_was_ahead_for_a_day_does_not_undo_forgetting(machine: Mach
     machine.clock.forward(days=400)
     machine.client.send()
     machine.clock.forward(days=-399)
-    taking_server(fake_server.router, SERVER)
+    accepting_server(fake_server.router, SERVER)
     machine.client.send()
     assert len(reports_of(fake_server.router)) == sent
 

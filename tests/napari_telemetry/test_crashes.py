@@ -21,7 +21,7 @@ from napari_telemetry.store import Counts
 from napari_telemetry.wire import Level
 
 from tests.support.client import ALLOWED, NOON, TABLE_BODY, WEEK, Machine
-from tests.support.crashing import EVENT, context, count_for_ever, count_some, killed_after, live_for_ever, retried
+from tests.support.crashing import EVENT, context, count_for_ever, count_some, killed_after, live_for_ever, retry_while_locked
 
 KILLS = int(os.environ.get("TEST_KILLS", "210"))
 
@@ -131,7 +131,7 @@ def test_eight_processes_that_count_at_once_lose_nothing(machine: Machine) -> No
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0] * 8
-    counts = retried(lambda: machine.view).counts[WEEK]
+    counts = retry_while_locked(lambda: machine.view).counts[WEEK]
     assert counts.commands == {EVENT: 800, "napari.window.open": 400}
 
 

@@ -24,11 +24,11 @@ from tests.support.client import (
     TABLE_BODY,
     WEEK,
     Machine,
+    accept_batch,
+    accepting_server,
     body_of,
     reports_of,
     requests_of,
-    taken,
-    taking_server,
 )
 
 NEXT_DAY = {"hours": 27}
@@ -145,7 +145,7 @@ def test_a_pause_that_the_server_asks_for_is_kept_also_by_a_new_consent(machine:
 def test_a_blocked_level_host_leaves_the_check_alone_and_the_week_waits_until_it_closes(machine: Machine) -> None:
     machine.level_servers = {Level.MIDDLE: "https://middle.example"}
     with respx.mock(assert_all_called=False) as router:
-        taking_server(router, SERVER)
+        accepting_server(router, SERVER)
         blocked = router.get("https://middle.example/api/telemetry/allowed/middle").mock(side_effect=httpx.ConnectError)
         machine.consent(Level.MIDDLE)
         for _ in range(10):
@@ -154,7 +154,7 @@ def test_a_blocked_level_host_leaves_the_check_alone_and_the_week_waits_until_it
         assert blocked.called
         assert reports_of(router) == []
         assert [(draft.week, draft.is_unsent) for draft in machine.view.drafts] == [(WEEK, True), ("2026-W48", True)]
-        taking_server(router, "https://middle.example")  # the firewall was opened
+        accepting_server(router, "https://middle.example")  # the firewall was opened
         for _ in range(2):
             machine.clock.forward(days=3)
             machine.client.send()
@@ -466,7 +466,7 @@ def test_a_no_while_a_report_is_on_its_way_is_followed_by_its_deletion(machine: 
     def says_no(request: httpx.Request) -> httpx.Response:
         other.consent(Level.NONE)
         assert other.state.read_telemetry() == {"deleting": True}, "the update check loads the package for it"
-        return taken(request)
+        return accept_batch(request)
 
     server.post("/api/updates/basic").mock(side_effect=says_no)
     machine.consent(Level.BASIC)
@@ -500,7 +500,7 @@ def test_another_environments_report_that_was_deleted_with_it_is_sent_again(mach
 
     def says_no(request: httpx.Request) -> httpx.Response:
         machine.consent(Level.NONE)
-        return taken(request)
+        return accept_batch(request)
 
     server.post("/api/updates/middle").mock(side_effect=says_no)
     machine.consent(Level.MIDDLE)

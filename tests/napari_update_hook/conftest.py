@@ -1,4 +1,4 @@
-"""What tests of the update check share. They run without the service too: see ``client_hook/noxfile.py``."""
+"""Fixtures that also work without the service: see ``client_hook/noxfile.py``."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ import pytest
 from tests.support.hook import PYPI, Machine, environment, table
 from tests.support.raw_server import RecordingServer
 
-hypothesis.settings.register_profile(
-    "ours", parent=hypothesis.settings.default, deadline=None
-)  # no test is timed: the machine may have other things to do
+hypothesis.settings.register_profile("ours", parent=hypothesis.settings.default, deadline=None)  # the machine may be busy
 hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture(autouse=True)
 def _isolated_from_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tests run on a machine that may have settings: none of it may decide a result."""
+    """Remove settings that could change a result."""
     for name in list(os.environ):
         if name in ("CONDA_PREFIX", "COLUMNS") or name.startswith("NAPARI_UPDATE_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
@@ -29,7 +27,6 @@ def _isolated_from_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 @pytest.fixture
 def server() -> Iterator[RecordingServer]:
-    """A server with a table of two packages."""
     made = RecordingServer()
     rows = {"affinder": [{"version": "0.5.0", "requires_python": ">=3.9"}],
             "napari-harpy": [{"version": "0.1.3", "requires_python": ">=3.12"}]}  # fmt: skip
@@ -40,6 +37,6 @@ def server() -> Iterator[RecordingServer]:
 
 @pytest.fixture
 def machine(tmp_path: Path, server: RecordingServer) -> Machine:
-    """A computer that never asked anything."""
+    """A machine before its first check."""
     found = environment(affinder="0.4.0", napari_harpy="0.1.2", private_plugin="1.0")
     return Machine(tmp_path / "state", server.url, found)

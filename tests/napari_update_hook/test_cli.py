@@ -1,4 +1,4 @@
-"""The command, as a person meets it: what it prints, and its exit codes."""
+"""The command line: output and exit codes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.raw_server import RecordingServer
 HERE = environment("3.10.2", affinder="0.4.0", napari_harpy="0.1.2", private_plugin="1.0")
 
 
-class Told:
+class CommandResult:
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.raw, self.out, self.err = code, out, " ".join(out.split()), " ".join(err.split())
 
@@ -30,12 +30,11 @@ class Told:
 
 @pytest.fixture
 def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, server: RecordingServer) -> Any:
-    """Run the command in this process, in a made-up environment."""
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", server.url)
     monkeypatch.setattr(client, "read_environment", lambda: HERE)
     monkeypatch.setattr(client, "detect_install", lambda: VENV)
 
-    def run(*arguments: str) -> Told:
+    def run(*arguments: str) -> CommandResult:
         monkeypatch.setattr("sys.argv", ["napari-updates", *arguments])
         code: Any = 0
         try:
@@ -43,7 +42,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         except SystemExit as ended:
             code = ended.code or 0
         told = capsys.readouterr()
-        return Told(int(code), told.out, told.err)
+        return CommandResult(int(code), told.out, told.err)
 
     return run
 
@@ -177,7 +176,7 @@ def test_help_reads_right(command: Any) -> None:
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii", "utf-8"])
 def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> None:
-    """Windows consoles: a note with an arrow, Greek or emoji must come out somehow."""
+    """Windows consoles cannot encode arrows, Greek or emoji."""
     code = (
         "import sys; from napari_update_hook import cli, terminal; from rich.table import Table\n"
         "@cli.app.command()\n"

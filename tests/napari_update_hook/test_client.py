@@ -1,4 +1,4 @@
-"""The update check against a recorded server: every request that leaves is seen."""
+"""The update check against a server that records every request."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_a_check_is_one_request_that_names_only_this_package(machine: Machine, s
     for _ in range(2):
         machine.client.check()
     for method, path, headers in server.requests:
-        assert (method, path) == ("GET", PYPI), "it says neither Python nor napari nor plugins"
+        assert (method, path) == ("GET", PYPI), "no Python, napari or plugins"
         assert headers.pop("host")
         assert headers == {
             "user-agent": f"napari-update-hook/{__version__}",
             "accept": "application/json",
             "accept-encoding": "gzip",
-        }, "no cookie, and no condition by which an ETag could be one"
+        }, "no cookie, and no ETag that could act as one"
     assert len(server.requests) == 2
 
 
@@ -152,7 +152,7 @@ def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machi
     for minute in range(0, 24 * 60, 5):
         before = len(server.requests)
         with pytest.raises((ServerUnreachableError, ServerAnswerError)):
-            machine.client.check(only_if_due=True)  # a new client each time, as after a restart
+            machine.client.check(only_if_due=True)  # a new client, as after a restart
         if len(server.requests) > before:
             tries.append(minute)
         machine.clock.forward(minutes=5)
@@ -162,7 +162,7 @@ def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machi
     assert gaps[0] >= 15
 
 
-def test_a_server_that_asks_for_a_pause_gets_it_from_everybody(machine: Machine, server: RecordingServer) -> None:
+def test_retry_after_also_delays_a_manual_check(machine: Machine, server: RecordingServer) -> None:
     machine.client.check()
     server.answer(PYPI, b"", 503, retry_after="7200")
     assert machine.client.check().is_from_cache

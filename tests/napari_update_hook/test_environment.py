@@ -1,4 +1,4 @@
-"""What is installed, read from folders as tools leave them."""
+"""Installed packages, read from folders as tools leave them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_update_hook.environment import Distribution, channel_of, installed
 
 
 def dist_info(folder: Path, name: str, version: str, more: str = "", **files: str | bytes) -> metadata.Distribution:
-    """Make a ``dist-info`` folder. ``files``: by name (``__`` for a dot)."""
+    """``files``: contents by name (``__`` for a dot)."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")

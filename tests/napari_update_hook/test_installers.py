@@ -1,4 +1,4 @@
-"""Which command installs a set, by tool and system: a table of environments."""
+"""Install commands by tool and system."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ def windows(prefix: str) -> InstallEnvironment:
 
 
 def how(place: InstallEnvironment, installer: str) -> InstallCommands:
-    """How to update affinder, beside a napari that stays."""
     found = {name: Distribution(name, "1", (), installer) for name in ("affinder", "napari")}
     return how_to_install(place, found, {"affinder": "0.6.0", "napari": "0.6.1"}, ["affinder"], {})
 

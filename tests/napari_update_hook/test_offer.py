@@ -1,4 +1,4 @@
-"""The one message about usage reports: when it is shown, what it installs, and that no is final."""
+"""The one-time message about usage reports."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HERE = environment(napari="0.6.1", napari_update_hook="0.1.0")
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """Where there is something to ask: the name is owned, the server accepts reports, and the package is not installed."""
+    """The name is owned, the server accepts reports, and the package is missing."""
     monkeypatch.setattr(offer, "IS_OWNED", True)
     monkeypatch.setattr(offer, "is_installed", lambda: False)
     monkeypatch.setattr(settings, "site_files", lambda _: (tmp_path / "site.json",))
@@ -117,7 +117,7 @@ def test_it_is_really_installed_and_removed(tmp_path: Path, monkeypatch: pytest.
     try:
         made.install("napari-update-hook")
         offer.run(offer.how_to_install(made.install_environment, made.read()))
-        assert made.versions["napari-telemetry"] == offer.VERSION, "exactly that, and not the newest"
+        assert made.versions["napari-telemetry"] == offer.VERSION, "exactly this version, not the newest"
         offer.run(offer.how_to_uninstall(made.install_environment, made.read()))
         assert "napari-telemetry" not in made.versions
         monkeypatch.setattr(offer, "VERSION", "77")

@@ -1,4 +1,4 @@
-"""What comes with the package, and what does not."""
+"""Contents and imports of the package."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
 
 
 def imports_of(path: Path) -> set[str]:
-    """The top names of everything that a file imports, at its beginning or later."""
+    """Include lazy imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -33,7 +33,6 @@ def imports_of(path: Path) -> set[str]:
 
 @pytest.mark.promise("no-telemetry-without-install")
 def test_the_update_check_has_no_code_of_telemetry() -> None:
-    """Only the seam names the package; nothing here posts, keeps a database or makes an identifier."""
     for path in PACKAGE.rglob("*.py"):
         imported = imports_of(path)
         assert not imported & {"sqlite3", "httpx", "msgspec", "hmac", "secrets", "uuid"}, path
@@ -87,7 +86,7 @@ def test_it_works_without_sqlite(tmp_path: Path) -> None:
 
 def test_qt_is_known_only_to_widgets() -> None:
     strays = {path.name for path in PACKAGE.rglob("*.py") if imports_of(path) & {"qtpy", "PyQt6"} and path.parent.name != "qt"}
-    assert strays == {"instance.py"}, "which asks whether a Qt runs"
+    assert strays == {"instance.py"}, "it checks for a running Qt application"
 
 
 def test_widgets_know_neither_files_nor_the_network() -> None:
@@ -99,7 +98,6 @@ def test_widgets_know_neither_files_nor_the_network() -> None:
 
 @pytest.fixture
 def telemetry(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Calls that reach napari-telemetry."""
     calls: list[object] = []
     stand_in = SimpleNamespace(send_if_due=calls.append, attach=calls.append, __spec__=object())
     monkeypatch.setitem(sys.modules, "napari_telemetry", stand_in)

@@ -1,4 +1,4 @@
-"""The set, not the row: what is updated together never breaks what is installed."""
+"""Plans: updating a set never breaks installed packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.hook import environment
 
 
 def packages(**rows: Any) -> dict[str, TablePackage]:
-    """Return packages of a table; by name (``_`` for ``-``) a version, or rows as `Release` takes them."""
+    """By name (``_`` for ``-``): a version, or rows."""
     found = {}
     for key, value in rows.items():
         releases = [Release(value)] if isinstance(value, str) else [Release(**one) for one in value]
@@ -163,7 +163,6 @@ SPECIFIERS = ["", "<2", "<3", ">=2", ">=3", "==2", "!=3", "<=3"]
 
 @st.composite
 def worlds(draw: st.DrawFn) -> tuple[dict[str, TablePackage], Environment]:
-    """An index and an environment: everything may exclude everything."""
     needs = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(SPECIFIERS), max_size=2)
     index, found = {}, {}
     for name in NAMES:
@@ -181,7 +180,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, TablePackage], Environment]:
 
 
 def after(index: dict[str, TablePackage], here: Environment, plan: Plan, **more: str) -> Environment:
-    """The environment after a plan: requirements of what is updated are those of its row."""
+    """Apply a plan; updated packages get the requirements of their rows."""
     found = dict(here.distributions)
     for name, version in {**updates_of(plan), **more}.items():
         napari = plan.napari
@@ -212,7 +211,7 @@ def test_no_plan_adds_a_violation_and_whatever_is_left_out_would_add_one(
             continue
         more = violations_of(after(index, here, plan, **{name: row.version}))
         assert [one for one in more if one.key not in before], f"{name} {row.version} would fit"
-        assert name in {held.name for held in plan.held_back}, "and it is said why not"
+        assert name in {held.name for held in plan.held_back}, "with a reason"
 
 
 @given(worlds(), st.randoms())

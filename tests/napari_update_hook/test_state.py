@@ -1,4 +1,4 @@
-"""Files that several processes write at once, and settings of any machine."""
+"""State files with concurrent writers, and settings."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_server_and_the_switch_are_read_from_the_environment() -> None:
     settings = settings_from(environ, site=SiteRules("https://b.example"))
     assert (settings.server, settings.disabled_by) == ("https://a.example", "NAPARI_UPDATE_CHECK=0 is set")
     assert settings_from({"NAPARI_UPDATE_CHECK": "1"}, site=SiteRules("https://b.example")).disabled_by is None
-    with pytest.raises(SettingsError, match="moves the clock"):
+    with pytest.raises(SettingsError, match="only if every server is on this machine"):
         settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, site=SiteRules())
 
 

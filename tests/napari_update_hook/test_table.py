@@ -1,4 +1,4 @@
-"""What a client makes of the bytes of a table, and what it picks."""
+"""Parsing an update table and picking a release."""
 
 from __future__ import annotations
 

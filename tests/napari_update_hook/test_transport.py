@@ -1,4 +1,4 @@
-"""Against real sockets: servers that drip, hang, hand out cookies, or send whatever they like to a terminal."""
+"""Servers that drip, hang, set cookies, or send control characters."""
 
 from __future__ import annotations
 
@@ -94,8 +94,6 @@ def test_what_a_server_says_is_shown_as_text(said: str, shown: str) -> None:
 
 
 def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
-    """Answer every request with the same bytes."""
-
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
         connection.sendall(OK + head + b"\r\n" + body)
@@ -152,7 +150,7 @@ def test_a_body_that_is_shorter_than_it_says_is_refused() -> None:
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "application/octet-stream", ""])
 def test_any_type_but_that_of_a_login_page_is_accepted(content_type: str) -> None:
-    """File servers say what they like of a file without an extension."""
+    """File servers label files without an extension as they like."""
 
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
@@ -245,7 +243,7 @@ def test_no_password_of_a_netrc_file_is_sent(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A server with a certificate of an organization's own: trusted where the computer trusts it, and nowhere else."""
+    """A private CA is trusted only where the computer trusts it."""
     trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -260,7 +258,7 @@ def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_pa
         url = plain_url.replace("http://127.0.0.1", "https://localhost")
         with pytest.raises(ServerUnreachableError, match="does not trust its certificate"):
             ask(url)
-        if sys.platform == "linux":  # elsewhere the system's store has no file to point to
+        if sys.platform == "linux":  # other systems have no such file
             authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
             monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
             assert ask(url) == b"{}"

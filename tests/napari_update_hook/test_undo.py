@@ -1,4 +1,4 @@
-"""How each tool goes back, and what is not a conflict."""
+"""Undo by each tool, and failures that are not conflicts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_update_hook.installers import InstallCommands, InstallEnvironment
 
 
 def taken_back(place: InstallEnvironment, installer: str) -> InstallCommands:
-    """How to take an update of affinder from 0.4.0 to 0.5.0 back, which brought a new package."""
+    """Undo an update that also installed a new package."""
 
     def here(**versions: str) -> Environment:
         return Environment("3.11.4", "pypi", {name: Distribution(name, one, (), installer) for name, one in versions.items()})

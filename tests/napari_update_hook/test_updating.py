@@ -1,4 +1,4 @@
-"""`update` and `undo` with real pip and real uv, which install tiny wheels from a folder."""
+"""`update` and `undo` with real pip and uv, on tiny wheels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOLDERS = {"axondeepseg": ("5.5.0", "napari<0.7.0"), "empanada-napari": ("1.2.4"
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """napari, plugins that hold it back, one whose newest release needs another package, one that excludes that."""
+    """napari, plugins that hold it back, a plugin that needs a newer helper, and one that excludes it."""
     folder = tmp_path_factory.mktemp("wheels")
     for version in NAPARIS:
         make_wheel(folder, "napari", version)
@@ -53,14 +53,12 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def templates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """An empty environment of each tool."""
     folder = tmp_path_factory.mktemp("templates")
     return {tool: ToolEnvironment(folder / tool, "", tool).folder for tool in ("pip", "uv")}
 
 
 @pytest.fixture
 def package_index(wheels: Path) -> Iterator[WheelIndex]:
-    """The index that pip and uv ask."""
     made = WheelIndex(wheels)
     yield made
     made.close()
@@ -77,8 +75,6 @@ def index(server: RecordingServer) -> RecordingServer:
 
 
 class Program:
-    """``napari-updates`` in an environment of a tool."""
-
     def __init__(
         self,
         made: ToolEnvironment,
@@ -152,7 +148,7 @@ def test_what_else_changes_is_shown_and_new_packages_go_with_undo(program: Progr
 
 
 def test_what_would_break_an_unlisted_plugin_is_left_out(program: Program) -> None:
-    """The index does not know what helper is; only the dry run and what is installed tell."""
+    """The index does not know helper; only the dry run and metadata do."""
     program.made.install("grows==1.0", "helper==1.0", "private==1.0", "affinder==0.4.0")
     asked = len(program.packages.asked)
     code, told = program("update", "--yes")
@@ -191,7 +187,6 @@ def test_without_a_terminal_and_yes_nothing_is_changed(program: Program) -> None
 
 @pytest.mark.parametrize("program", ["pip"], indirect=True)
 def test_what_was_edited_or_built_here_is_never_replaced(program: Program, wheels: Path) -> None:
-    """As a torch of another index has a local version."""
     for version in ("1.0+cu118", "2.0"):
         make_wheel(wheels, "tensors", version, is_plugin=False)
     make_wheel(wheels, "learns", "1.0")
@@ -266,7 +261,8 @@ def test_an_interrupt_waits_for_the_tool_which_takes_back_what_it_began(tmp_path
         "signal.signal(signal.SIGINT, undo); print('begun', flush=True); time.sleep(60)\n"
     )
     code = (
-        "import sys; from napari_update_hook.install import run_commands\n"
+        "import signal, sys; from napari_update_hook.install import run_commands\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "from napari_update_hook.installers import Command, Tool\n"
         f"print(run_commands([Command(Tool.OTHER, (sys.executable, '-c', {tool!r}, sys.argv[1]))]))\n"
     )
@@ -344,7 +340,7 @@ def test_the_python_of_a_command_is_that_of_the_environment(program: Program) ->
 
 
 def test_a_session_updates_one_plugin_and_goes_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the panel does, by a process of its own."""
+    """As the panel does with a subprocess."""
     program.made.install("napari==0.5.6", "affinder==0.4.0", "grows==1.0", "helper==1.0")
     before = program.made.freeze()
     monkeypatch.setattr("napari_update_hook.plugin.worker.POLL_INTERVAL_S", 0.05)
@@ -439,7 +435,7 @@ def test_two_processes_do_not_install_at_once(program: Program) -> None:
 
 
 def ended(session: Session) -> Task:
-    """Wait for a task and for what is read after it."""
+    """Wait for the task and the reread."""
     wait_until(lambda: session.snapshot.task is not None and not session.snapshot.task.is_running)
     done = threading.Event()
     session._jobs.put(done.set)

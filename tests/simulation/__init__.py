@@ -1,1 +1,1 @@
-"""A year of the service, simulated: real client code, a real server process, and a model that says what must come of it."""
+"""A simulated year of the service: real clients, a real server, and a model to compare with."""

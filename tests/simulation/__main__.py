@@ -1,12 +1,11 @@
-"""A simulated year: does everything that is promised hold, and what does a year cost?
+"""A simulated year: does the service keep its promises, and what does a year cost?
 
     python -m tests.simulation --replay serve_upstream.py [--people N] [--weeks N] [--first DAY] [--keep FOLDER]
 
-Thousands of people with the real client, a real server process on SQLite, and releases that arrive as they did. People
-answer the question, change their minds, let consent run out, withdraw, have everything deleted; clocks are wrong; the service
-is killed, away, and replaced in the middle by a release that collects one field more; upstream services fail. Every sitting
-is compared with a model that knows the rules apart from the client's code; at the end the public numbers must be those of the
-model, and nothing raw may be left. Ends with 1 at the first thing that is wrong.
+Thousands of people run the real client against a real server on SQLite. They consent, change their minds, let consent expire,
+withdraw and delete. Clocks are wrong, upstream fails, and the service is killed, stopped, and upgraded halfway to a release
+with one more field. Each session is compared with an independent model. At the end the public numbers must match the model,
+and no raw data may be left. Exits with 1 at the first error.
 """
 
 from __future__ import annotations
@@ -28,7 +27,6 @@ from tests.simulation.year import FIRST, Year
 
 
 def main() -> int:
-    """Read the arguments, live the year, print what it came to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     replay = os.environ.get("NAPARI_INDEX_REPLAY")
     parser.add_argument("--replay", type=Path, default=replay, help="the program that replays the real plugin index")
@@ -43,14 +41,14 @@ def main() -> int:
     if arguments.replay is None:
         parser.error("--replay names the program that replays the real plugin index")
     if arguments.first.weekday() != 0:
-        parser.error(f"--first {arguments.first} is no Monday")
+        parser.error(f"--first {arguments.first} is not a Monday")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=arguments.keep is None)
         year = Year(
             folder, arguments.replay, people=arguments.people, weeks=arguments.weeks, seed=arguments.seed, first=arguments.first
         )
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended also then
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that child processes are ended
         try:
             with Progress(console=Console(stderr=True)) as bar:
                 task = bar.add_task("starting")
@@ -59,7 +57,7 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
     if not report.numbers_listed or not report.reports or not report.rows:
-        print("Nothing was published: take more people or more weeks.", file=sys.stderr)
+        print("Nothing was published: use more people or more weeks.", file=sys.stderr)
         return 1
     print(json.dumps(report.as_json(), indent=2))
     return 0

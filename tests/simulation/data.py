@@ -1,4 +1,4 @@
-"""What the service has on its disk, read as anybody could who got hold of it."""
+"""The service's files, as anyone with its disk could read them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,25 @@ from pathlib import Path
 from typing import Any
 
 Numbers = dict[str, dict[tuple[str, ...], int]]
-"""Public numbers of a week: by entry of the catalogue and by the values that a row names."""
+"""By catalogue entry and row values."""
 
 
 @dataclass(frozen=True)
 class ServiceData:
-    """``folder``: with the data folder of the service and its log."""
+    """``folder``: contains the data folder and the log."""
 
     folder: Path
 
     @property
     def data(self) -> Path:
-        """The data folder of the service."""
         return self.folder / "data"
 
     @property
     def log(self) -> Path:
-        """Its log, of all of its lives."""
         return self.folder / "server.log"
 
     def raw(self, query: str) -> dict[str, list[tuple[Any, ...]]]:
-        """Ask each week of the raw store that has reports."""
+        """Query each week; leave out weeks without rows."""
         answers = {path.stem: self._ask(path, query) for path in sorted((self.data / "raw").glob("*.sqlite3"))}
         return {week: rows for week, rows in answers.items() if rows}
 
@@ -45,23 +43,22 @@ class ServiceData:
             return connection.execute(query).fetchall()
 
     def raw_weeks(self) -> set[str]:
-        """Return the weeks that have a file in the raw store; by name, because the service may be deleting one."""
+        """By name: the service may be deleting one."""
         return {path.stem for path in (self.data / "raw").glob("*.sqlite3")}
 
     def raw_rows(self) -> int:
-        """Return the number of raw reports; only while the service deletes no week."""
+        """Only while the service deletes no week."""
         return sum(len(rows) for rows in self.raw("SELECT 1 FROM reports").values())
 
     def published_weeks(self) -> set[str]:
-        """Return the weeks with public numbers."""
         return {week for (week,) in self._ask(self.data / "aggregate.sqlite3", "SELECT week FROM published_weeks")}
 
     def size_of(self, store: str) -> int:
-        """Return the size of a store on disk, in bytes."""
+        """Return bytes on disk."""
         return sum(path.stat().st_size for pattern in (f"{store}.sqlite3*", f"{store}/*") for path in self.data.glob(pattern))
 
     def identifiers(self) -> set[str]:
-        """Return everything that could be an identifier, in any file."""
+        """Return every possible identifier in any file."""
         found: set[str] = set()
         for path in self._files(self.data, self.log):
             for run in re.findall(rb"[0-9a-f]{32,}", path.read_bytes()):
@@ -69,7 +66,7 @@ class ServiceData:
         return found
 
     def export(self, code: Path) -> dict[str, list[dict[str, Any]]]:
-        """Return the public numbers as anybody can export them: rows by entry. ``code``: of the release that exports."""
+        """Return public numbers by entry. ``code``: of the release that exports."""
         command = [sys.executable, "-m", "aggregation", "export", str(self._exported), "--format", "json"]
         known = environ | {"UPDATE_SERVER_DATA": str(self.data), "PYTHONPATH": str(code)}
         subprocess.run(command, env=known, cwd=code, check=True, capture_output=True)
@@ -78,7 +75,6 @@ class ServiceData:
         return {entry: rows for entry, rows in read.items() if entry not in ("weeks", "retractions")}
 
     def files_with(self, *private: str) -> list[str]:
-        """Return the files of service, log and export that hold one of these texts."""
         found = self._files(self.data, self.log, self._exported)
         return sorted(path.name for path in found if any(one.encode() in path.read_bytes() for one in private))
 
@@ -92,7 +88,6 @@ class ServiceData:
 
 
 def by_week(exported: dict[str, list[dict[str, Any]]]) -> dict[str, Numbers]:
-    """Return exported rows by week, entry and values."""
     found: dict[str, Numbers] = defaultdict(lambda: defaultdict(dict))
     for entry, rows in exported.items():
         for row in rows:

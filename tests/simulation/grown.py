@@ -1,8 +1,4 @@
-"""The program of a later release, which collects one field more: a copy of this one with four declarations added.
-
-What a release must change for a new field is all that is changed here. Each place must be found once, so that this fails
-where the program has moved on.
-"""
+"""A later release with one more field: a copy of this code, changed where a new field needs it."""
 
 from __future__ import annotations
 
@@ -53,8 +49,8 @@ class MiddleReport(""",
 }
 
 
-def make_grown(folder: Path) -> Path:
-    """Write the later release into a folder, and return what goes on the path of a Python that shall run it."""
+def write_later_release(folder: Path) -> Path:
+    """Return the entry for PYTHONPATH."""
     for name in (*CLIENT, "update_server", "aggregation", "migrations"):
         shutil.copytree(ROOT / name, folder / Path(name).name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, changes in _CHANGES.items():
@@ -62,7 +58,7 @@ def make_grown(folder: Path) -> Path:
         text = path.read_text("utf-8")
         for before, after in changes:
             if text.count(before) != 1:
-                raise ValueError(f"{name} has changed: {before.strip()!r} is there {text.count(before)} times")
+                raise ValueError(f"{name} has changed: {before.strip()!r} occurs {text.count(before)} times")
             text = text.replace(before, after)
         path.write_text(text, "utf-8")
     return folder

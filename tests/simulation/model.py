@@ -1,8 +1,4 @@
-"""What must come of a simulated year: a plain model of consent, collection, sending and deletion, apart from the client's code.
-
-It knows the rules of design and documentation, not how the client keeps them: every sitting of the real client is compared
-with it, and the public numbers at the end.
-"""
+"""A model of consent, collection, sending and deletion, by the design and without the client's code."""
 
 from __future__ import annotations
 
@@ -19,33 +15,31 @@ RANK = {"none": 0, "basic": 1, "middle": 2, "full": 3}
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 Key = tuple[int, int, str, int]
-"""Who a report is of: account, how many secrets it had before, environment, how many it had."""
+"""Account, number of its earlier secrets, environment, number of its earlier secrets."""
 
 
 def week_of(at: datetime) -> str:
-    """Return the ISO week."""
     year, week, _ = at.isocalendar()
     return f"{year:04}-W{week:02}"
 
 
 def monday_of(week: str) -> datetime:
-    """Return the first instant of a week."""
     return datetime.strptime(f"{week}-1 +0000", "%G-W%V-%u %z")
 
 
-def takes(week: str, at: datetime) -> bool:
-    """Tell whether a report of a week is taken: from a day before it begins until 14 days after its end."""
+def is_accepted(week: str, at: datetime) -> bool:
+    """Whether a report is accepted: from a day before its week until 14 days after it."""
     return monday_of(week) - DAY <= at < monday_of(week) + 3 * WEEK
 
 
 def rounded(count: int) -> int:
-    """Return how often something happened as a report tells it."""
+    """Round a count as reports do."""
     return next(step for step in (1000, 100, 10, 1) if count >= step)
 
 
 @dataclass
 class Draft:
-    """A week that is collected, and not known to be with the server as it is."""
+    """A collected week. ``is_unsent``: the server lacks it in this form."""
 
     level: str
     facts: dict[str, Any]
@@ -57,8 +51,6 @@ class Draft:
 
 @dataclass
 class AccountModel:
-    """What the environments of a person share."""
-
     number: int
     secrets: int = 0
     consenting: set[str] = field(default_factory=set)
@@ -68,7 +60,7 @@ class AccountModel:
     environments: dict[str, EnvironmentModel] = field(default_factory=dict)
 
     def leave(self, name: str) -> None:
-        """An environment consents no more; the secret goes with the last."""
+        """The account's secret goes with the last consent."""
         if name in self.consenting:
             self.consenting.discard(name)
             self.secrets += not self.consenting
@@ -76,8 +68,6 @@ class AccountModel:
 
 @dataclass
 class Consent:
-    """An answer."""
-
     level: str
     until: datetime | None
     schema: int
@@ -85,8 +75,6 @@ class Consent:
 
 @dataclass
 class EnvironmentModel:
-    """One environment of an account."""
-
     name: str
     account: AccountModel
     secrets: int = 0
@@ -94,24 +82,22 @@ class EnvironmentModel:
     drafts: dict[str, Draft] = field(default_factory=dict)
 
     def has_ended(self, at: datetime) -> bool:
-        """Whether there is no consent any more."""
         one = self.consent
         return one is None or one.level == "none" or (one.until is not None and at >= one.until)
 
     def level(self, at: datetime, schema: int) -> str | None:
-        """The level in force for a client of a schema version."""
+        """Return the effective level of a client."""
         if self.consent is None or self.has_ended(at) or self.consent.schema < schema:
             return None
         return self.consent.level
 
     def answer(self, level: str, until: datetime | None, schema: int, at: datetime) -> None:
-        """Somebody answers the question."""
         before, ended = self.consent, self.has_ended(at)
         continues = before is not None and not ended and level != "none" and before.schema == schema
         if level != "none":
             self.account.consenting.add(self.name)
         if continues:
-            self._cut(level)
+            self._downgrade_drafts(level)
         else:
             self.drafts.clear()
             self.secrets += 1
@@ -119,7 +105,7 @@ class EnvironmentModel:
         if level == "none":
             self.account.leave(self.name)
 
-    def _cut(self, level: str) -> None:
+    def _downgrade_drafts(self, level: str) -> None:
         for draft in self.drafts.values():
             if RANK[draft.level] > RANK[level]:
                 draft.level, draft.is_unsent = level, True
@@ -129,7 +115,7 @@ class EnvironmentModel:
                 draft.commands, draft.layers = Counter(), Counter()
 
     def forget(self, at: datetime) -> set[str]:
-        """Delete everything, of all environments; return the weeks of which nothing may be there any more."""
+        """Return the weeks that must be gone."""
         account = self.account
         weeks = set(account.begun) | {week_of(at)}
         for one in account.environments.values():
@@ -140,7 +126,7 @@ class EnvironmentModel:
         return weeks
 
     def note(self, week: str, level: str, facts: dict[str, Any]) -> None:
-        """How the environment looks in a week is written down, where something changed."""
+        """Record how the environment looks, if that changed."""
         mine = facts if RANK[level] >= RANK["middle"] else facts | {"plugins": {}}
         draft = self.drafts.get(week)
         if draft is None:
@@ -148,8 +134,7 @@ class EnvironmentModel:
         elif (draft.level, draft.facts) != (level, mine):
             draft.level, draft.facts, draft.is_unsent, draft.was_refused = level, mine, True, False
 
-    def tidy(self, at: datetime) -> None:
-        """What ended, closed or is too old goes."""
+    def purge_expired(self, at: datetime) -> None:
         if self.has_ended(at):
             if self.drafts or self.name in self.account.consenting:
                 self.drafts.clear()
@@ -160,37 +145,35 @@ class EnvironmentModel:
         self.account.begun = {week for week in self.account.begun if monday_of(week) + 60 * DAY > at}
 
     def next_week(self, at: datetime) -> str | None:
-        """Which week goes out next."""
         ready = [
             (draft.was_refused, week)
             for week, draft in self.drafts.items()
-            if draft.is_unsent and week <= week_of(at) and takes(week, at) and week not in self.account.forgotten
+            if draft.is_unsent and week <= week_of(at) and is_accepted(week, at) and week not in self.account.forgotten
         ]
         return min(ready)[1] if ready else None
 
 
 @dataclass
 class Outcome:
-    """What a check must end with: the week that was stored, or refused; both None where nothing was to be sent."""
+    """The week stored or refused; neither if nothing was due."""
 
     stored: str | None = None
     refused: str | None = None
 
 
 class Model:
-    """All accounts, and what the server must hold of them. ``stored``: by week, who, and the level with the report."""
+    """``stored``: the reports that the server must have, with level, by week and source."""
 
     def __init__(self) -> None:
         self.accounts: dict[int, AccountModel] = {}
         self.stored: dict[str, dict[Key, tuple[str, dict[str, Any]]]] = {}
 
     def environment(self, person: int, name: str) -> EnvironmentModel:
-        """Return an environment, made where it is new."""
         account = self.accounts.setdefault(person, AccountModel(person))
         return account.environments.setdefault(name, EnvironmentModel(name, account))
 
     def act(self, one: EnvironmentModel, acts: Acts, at: datetime, schema: int) -> None:
-        """Somebody answers, or has everything deleted. ``at``: by their clock."""
+        """``at``: by the person's clock."""
         if acts.consent is not None:
             level, days = acts.consent
             one.answer(level, at + timedelta(days=days) if days else None, schema, at)
@@ -211,11 +194,8 @@ class Model:
         *,
         reached: bool,
     ) -> Outcome:
-        """A check for updates. ``at``, ``server_at``: by the client's and by the server's clock; ``listed``: the public list.
-
-        ``reached``: whether the server answered to the end.
-        """
-        one.tidy(at)
+        """``at``, ``server_at``: client and server clock. ``reached``: the server responded completely."""
+        one.purge_expired(at)
         level = one.level(at, schema)
         if level is None:
             return Outcome()
@@ -230,7 +210,7 @@ class Model:
         if not reached:
             return Outcome()
         account.begun.add(week)
-        if not takes(week, server_at):
+        if not is_accepted(week, server_at):
             draft.was_refused = True
             return Outcome(refused=week)
         is_first = account.first_week in (None, week)
@@ -241,7 +221,6 @@ class Model:
         return Outcome(stored=week)
 
     def use(self, one: EnvironmentModel, acts: Acts, facts: dict[str, Any], at: datetime, schema: int) -> None:
-        """Somebody uses napari."""
         if one.level(at, schema) != "full" or week_of(at) in one.account.forgotten or not (acts.commands or acts.layers):
             return
         one.note(week_of(at), "full", facts)
@@ -252,7 +231,6 @@ class Model:
 
 
 def report_of(level: str, draft: Draft, is_first: bool, listed: Mapping[str, frozenset[str]], schema: int) -> dict[str, Any]:
-    """Return what a report of a level must tell."""
     facts = draft.facts
     napari = facts["napari"] if facts["napari"] in listed["napari"] else "development"
     platform, architecture, system = facts["system"]
@@ -269,7 +247,7 @@ def report_of(level: str, draft: Draft, is_first: bool, listed: Mapping[str, fro
 
 
 def document_of(report: dict[str, Any]) -> dict[str, Any]:
-    """Return a report as it must lie in the raw store."""
+    """Return a report as the raw store must have it."""
     names = {"napari": "napari_version", "python": "python_version", "platform": "platform", "architecture": "cpu_architecture",
              "system": "sys_name", "first": "first_report", "channel": "channel"}  # fmt: skip
     document: dict[str, Any] = {stored: report[name] for name, stored in names.items() if name in report}
@@ -286,7 +264,7 @@ def document_of(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_order(document: dict[str, Any]) -> str:
-    """Return a document as text that does not depend on the order of anything."""
+    """Return text that does not depend on any order."""
     plain = {
         name: sorted(value, key=lambda one: json.dumps(one, sort_keys=True)) if isinstance(value, list) else value
         for name, value in document.items()

@@ -1,4 +1,4 @@
-"""The public numbers that must come of stored reports, for every entry of the catalogue, counted in the plainest way."""
+"""Expected public numbers, counted plainly."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ CELLS: dict[str, Callable[[str, dict[str, Any]], Cells]] = {
 
 
 def public_numbers(reports: Mapping[Key, tuple[str, dict[str, Any]]]) -> dict[str, dict[tuple[str, ...], int]]:
-    """Return the numbers of a week by entry and values."""
     people: dict[str, dict[tuple[str, ...], set[tuple[int, int]]]] = {entry: defaultdict(set) for entry in CELLS}
     for (account, secrets, *_), (level, report) in reports.items():
         for entry, cells_of in CELLS.items():

@@ -1,4 +1,4 @@
-"""What upstream offers to whom: the files of each project, judged by the rules of pip, apart from the service's code."""
+"""What upstream offers by pip's rules, without the service's code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLATFORMS = (("linux", "Linux"), ("darwin", "Darwin"), ("win32", "Windows"))
 
 @dataclass(frozen=True)
 class File:
-    """A file of a release. ``tags``: of a wheel; empty for an sdist, which runs anywhere."""
+    """``tags``: of a wheel; an sdist, without any, runs anywhere."""
 
     version: Version
     day: date
@@ -37,58 +37,57 @@ class File:
     is_yanked: bool
 
     def fits(self, python: str) -> bool:
-        """Tell whether a CPython, such as ``3.12.4``, may install it, on some platform."""
+        """Whether a CPython such as ``3.12.4`` can install it on some platform."""
         try:
             if not SpecifierSet(self.requires_python).contains(python):
                 return False
         except InvalidSpecifier:
-            pass  # pip takes no notice of it
+            pass  # pip ignores it
         return not self.tags or bool(self.tags & _running(python, frozenset(tag.platform for tag in self.tags)))
 
 
 @dataclass(eq=False)
 class Offers:
-    """``files`` by project; ``needs``: of napari, by a project's newest release, where upstream says so."""
+    """``needs``: napari requirements of a project's newest release."""
 
     files: Mapping[str, Sequence[File]]
     needs: Mapping[tuple[str, Version], Sequence[Requirement]]
     _known: dict[tuple[str, str], Sequence[tuple[Version, date]]] = field(default_factory=dict)
 
     def out_on(self, day: date) -> set[str]:
-        """Return the projects that had a file on a day."""
         return {name for name, files in self.files.items() if any(file.day <= day for file in files)}
 
     def newest_final(self, name: str, day: date) -> str | None:
-        """Return the highest final release that was out on a day, whomever it fits."""
+        """For any Python."""
         out = {file.version for file in self.files[name] if file.day <= day and not file.version.is_prerelease}
         return str(max(out)) if out else None
 
     def newest(self, name: str, python: str, napari: str | None, day: date) -> str | None:
-        """Return what ``pip install NAME`` takes on a day, on a CPython, next to a napari: the newest final release that fits;
-        where no final one fits the Python, the newest pre-release; None where there is none, or no such project.
+        """Return what ``pip install NAME`` takes on a day, beside a napari.
+
+        The newest final release that fits, or pre-release if no final one fits the Python. None if nothing fits.
         """
         out = [version for version, since in self._fitting(name, python) if since <= day]
         candidates = [version for version in out if not version.is_prerelease] or out
         return next((str(version) for version in candidates if self._admits(name, version, python, napari)), None)
 
     def decided_by(self, name: str, python: str, napari: str | None, day: date) -> str:
-        """Return which rule decided `newest`."""
         out = [file for file in self.files[name] if file.day <= day]
         highest = max((file.version for file in out if not file.version.is_prerelease), default=None)
         newest = self.newest(name, python, napari, day)
         if newest is None:
             return "nothing fits"
         if highest is None:
-            return "there are pre-releases alone"
+            return "only pre-releases exist"
         if newest == str(highest):
-            return "the newest one"
+            return "newest"
         files = [file for file in out if file.version == highest]
         if all(file.is_yanked for file in files):
             return "withdrawn"
         return "needs another napari" if any(file.fits(python) for file in files) else "needs another Python"
 
     def _fitting(self, name: str, python: str) -> Sequence[tuple[Version, date]]:
-        """The releases that a CPython may install, the best one first, with the day from which on it may."""
+        """Best first, with the first day of each."""
         if (name, python) not in self._known:
             days: dict[Version, date] = {}
             for file in self.files.get(name, ()):
@@ -105,7 +104,7 @@ class Offers:
 
 
 def read_offers(upstream: str, names: Iterable[str]) -> Offers:
-    """Ask the upstream's JSON API. Raises HTTPError for a project that it does not know."""
+    """Raises HTTPError for an unknown project."""
     files: dict[str, list[File]] = {}
     needs = {}
     for name in names:
@@ -126,7 +125,7 @@ def _file(told: dict[str, Any]) -> File | None:
         else:
             (_, version), tags = parse_sdist_filename(filename), frozenset()
     except (InvalidWheelFilename, InvalidSdistFilename):
-        return None  # an egg, or a version that nothing installs
+        return None  # an egg, or an invalid version
     day = date.fromisoformat(told["upload_time_iso_8601"][:10])
     return File(version, day, tags, told["requires_python"] or "", bool(told["yanked"]))
 

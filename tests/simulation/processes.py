@@ -1,4 +1,4 @@
-"""The processes of a simulated year: upstream, server, clients. Everything on loopback, ended by whoever started it."""
+"""Upstream, server and clients, all on loopback."""
 
 from __future__ import annotations
 
@@ -26,11 +26,10 @@ PATIENCE_S = 180.0
 
 
 class SimulationError(Exception):
-    """Something did not go as it must; the message says what."""
+    """The service or a client is wrong; the message says how."""
 
 
 def wait_until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> None:
-    """Wait for a condition. Raises SimulationError after some minutes."""
     try:
         waiting.wait_until(condition, seconds=PATIENCE_S)
     except AssertionError as error:
@@ -39,19 +38,16 @@ def wait_until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> N
 
 @dataclass
 class Upstream:
-    """The replay of the real index, in the state of a day."""
-
     script: Path
     port: int = field(default_factory=reserved_port)
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        """Its base address."""
         return f"http://127.0.0.1:{self.port}"
 
     def show(self, day: date | None, **faults: float) -> None:
-        """Answer as of a day from now on, None for everything there is. ``faults``: fail_rate and truncate_rate."""
+        """Restart as of ``day``, None for everything. ``faults``: fail_rate and truncate_rate."""
         self.stop()
         options = ["--as-of", day.isoformat()] if day else []
         options += [part for name, value in faults.items() for part in (f"--{name.replace('_', '-')}", str(value))]
@@ -63,13 +59,12 @@ class Upstream:
         try:
             urllib.request.urlopen(f"{self.url}/classifiers.json", timeout=5).close()
         except urllib.error.HTTPError:
-            return True  # one of the faults that were asked for
+            return True  # an injected fault
         except OSError:
             return False
         return True
 
     def stop(self) -> None:
-        """Answer no more."""
         if self.process is not None:
             self.process.terminate()
             self.process.wait()
@@ -78,7 +73,7 @@ class Upstream:
 
 @dataclass
 class ServerProcess:
-    """``update-server run`` on a data folder. ``cpu_s``: what it and its children used, over all of its lives."""
+    """``cpu_s``: of all runs, with children."""
 
     data: Path
     log: Path
@@ -88,14 +83,13 @@ class ServerProcess:
 
     @property
     def url(self) -> str:
-        """Its base address."""
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, code: Path | None, now: datetime, upstream: str) -> None:
-        """Start it at an instant. ``code``: folder of a later release, None for this one."""
+        """``code``: of a later release."""
         unlimited = dict.fromkeys(
             ("UPDATE_SERVER_REPORTS_PER_MINUTE", "UPDATE_SERVER_REPORTS_PER_DAY", "UPDATE_SERVER_QUESTIONS_PER_MINUTE"), "0"
-        )  # everybody comes from one address
+        )  # all clients share an address
         environment = os.environ | unlimited
         environment |= {
             "UPDATE_SERVER_DATA": str(self.data), "UPDATE_SERVER_PORT": str(self.port), "UPDATE_SERVER_UPSTREAM": upstream,
@@ -115,7 +109,7 @@ class ServerProcess:
         wait_until(lambda: self.ask("/health/live") is not None, lambda: f"the server did not start: {self._end_of_log()}")
 
     def ask(self, path: str) -> Any:
-        """Return what it answers as JSON, whatever the status; None where it does not."""
+        """Return JSON of any status, None without a response."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=20) as answer:
                 return json.load(answer)
@@ -125,7 +119,7 @@ class ServerProcess:
             return None
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """End it, or kill it with all that it started, and note what it cost."""
+        """Stop the server, or kill it with its children; add its CPU time."""
         if self.process is None:
             return
         if how is signal.SIGKILL:
@@ -146,7 +140,7 @@ class ServerProcess:
 
 
 class Clients:
-    """Processes that let persons sit down at the real client: two for each release of it."""
+    """Processes that run sessions of one client release."""
 
     def __init__(self, code: Path | None, processes: int) -> None:
         environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, filter(None, (code, ROOT))))}
@@ -172,20 +166,17 @@ class Clients:
         for line in process.stdout:
             self._answers.put(json.loads(line))
 
-    def send(self, sittings: list[dict[str, Any]]) -> None:
-        """Let a person begin."""
+    def send(self, sessions: list[dict[str, Any]]) -> None:
         stdin = self._processes[self._turn % len(self._processes)].stdin
         assert stdin is not None
-        stdin.write(json.dumps(sittings) + "\n")
+        stdin.write(json.dumps(sessions) + "\n")
         self._turn += 1
 
     def take(self, count: int) -> Iterator[dict[str, Any]]:
-        """Yield what became of so many sittings, as they end."""
         for _ in range(count):
             yield self._answers.get(timeout=PATIENCE_S)
 
     def close(self) -> None:
-        """End the processes."""
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()

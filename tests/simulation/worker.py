@@ -1,8 +1,8 @@
-"""Sittings of the real client, in a process of its own: a JSON line in, a JSON line out.
+"""Run sessions of the real client: JSON lines in and out.
 
     PYTHONPATH=... python -m tests.simulation.worker
 
-Whatever ``napari_telemetry`` is first on the path is the client that is run: this release or a later one.
+The first ``napari_telemetry`` on the path is under test: this release or a later one.
 """
 
 from __future__ import annotations
@@ -31,13 +31,12 @@ from napari_update_hook.settings import Settings
 from napari_update_hook.state import State
 
 AT_ONCE = 3
-"""Persons whose sittings run at the same time in a process."""
+"""Persons at the same time in a process."""
 PLACE = InstallEnvironment(PurePosixPath("/made/up"), PurePosixPath("/made/up/bin/python"))
 DEADLINE_S = 60.0
 
 
-def sitting(asked: dict[str, Any]) -> dict[str, Any]:
-    """Let somebody sit down: answer, delete, check for updates, use napari. Returns what became of it."""
+def run_session(asked: dict[str, Any]) -> dict[str, Any]:
     now = datetime.fromisoformat(asked["now"])
     server, folder = asked["server"], Path(asked["folder"])
     settings = TelemetrySettings(server, dict.fromkeys(TELEMETRY_LEVELS, server), folder, SiteRules(), {}, now=lambda: now)
@@ -70,7 +69,7 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
         with Transport(DEADLINE_S) as transport:
             problems = run(client.forget(), transport.exchange).problems
     outcome = client.send()
-    if outcome.reason is not None and outcome.reason.endswith("later."):  # the service was killed between the two
+    if outcome.reason is not None and outcome.reason.endswith("later."):  # the service was killed in between
         failure = failure or outcome.reason
     if asked["commands"] or asked["layers"]:
         session = Session(lambda: client)
@@ -101,11 +100,10 @@ def sitting(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def person(sittings: list[dict[str, Any]]) -> None:
-    """Live the sittings of one person, one after the other."""
-    for asked in sittings:
+def person(sessions: list[dict[str, Any]]) -> None:
+    for asked in sessions:
         try:
-            told = sitting(asked)
+            told = run_session(asked)
         except Exception as error:
             told = {"number": asked["number"], "crash": f"{type(error).__name__}: {error}"}
         sys.stdout.write(json.dumps(told) + "\n")
@@ -113,7 +111,7 @@ def person(sittings: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Read persons from the standard input, one a line, until it ends."""
+    """Read persons, one per line."""
     with ThreadPoolExecutor(AT_ONCE) as pool:
         for line in sys.stdin:
             pool.submit(person, json.loads(line))

@@ -1,4 +1,4 @@
-"""Who and what there is in a simulated year: releases with their days, people, what they have, what they do. Pure."""
+"""Releases and people of a simulated year, without I/O."""
 
 from __future__ import annotations
 
@@ -21,9 +21,7 @@ NAMES = (
     "cellfinder", "domb-napari", "epicure", "napari-cellseg3d", "napari-nninteractive",
     "napari-data-preview", "napari-dmc-brainmap", "napari-vipp", "poser-napari",
 )  # fmt: skip
-"""Plugins that some people have; the first ones are had by most. The last three groups are those whose updates their
-needs of napari decide, withdrawn releases, and pre-releases.
-"""
+"""Most common first. The last three groups have napari requirements, withdrawn releases and pre-releases."""
 
 COMMANDS = (
     "napari.window.file.open_files_dialog", "napari.window.file.save_layers_dialog", "napari.canvas.toggle_axes",
@@ -38,17 +36,16 @@ LAYERS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
     ("labels", "int32", (200, 2048, 2048), "LARGE"),
     ("points", "float64", (5_000, 3), "MEDIUM"),
 )
-"""Type, dtype and shape of a layer, and the size category that it must be told as."""
+"""With the size category to report."""
 
 SKEWS = {timedelta(): 90, timedelta(hours=20): 3, timedelta(hours=-20): 3, timedelta(days=-3): 2,
          timedelta(days=-40): 1, timedelta(days=40): 1}  # fmt: skip
-"""How far clocks are off, and for how many of a hundred people."""
+"""Clock errors, and the percentage of people with each."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """A sample person with habits. ``joins``: the week from which on they are there; ``upgrades``: weeks after a release of the
-    client until they have it; ``skew``: by how much their clock is off."""
+    """``joins``: first week. ``upgrades``: weeks until they install a client release. ``skew``: clock error."""
 
     number: int
     joins: int
@@ -59,7 +56,6 @@ class Person:
 
 
 def sample_people(count: int, weeks: int, seed: int) -> list[Person]:
-    """Return people, most of whom are there from the beginning."""
     dice = random.Random(seed)
     skews, weights = list(SKEWS), list(SKEWS.values())
     return [
@@ -76,7 +72,7 @@ def sample_people(count: int, weeks: int, seed: int) -> list[Person]:
 
 
 def installed(environment: SampleEnvironment, offers: Offers, day: date) -> dict[str, str]:
-    """Return what is installed on a day, by name: what pip took some days before."""
+    """Return what pip took some days before ``day``."""
     since, python = day - timedelta(days=environment.patience // 5), f"{environment.python}.4"
     napari = offers.newest("napari", python, None, since)
     had = {"napari": napari} | {name: offers.newest(name, python, napari, since) for name in environment.plugins}
@@ -85,10 +81,7 @@ def installed(environment: SampleEnvironment, offers: Offers, day: date) -> dict
 
 @dataclass
 class Acts:
-    """What somebody does in one sitting: answers (``consent``: level, days or None), a deletion, use of napari.
-
-    ``commands``: uses by id; ``layers``: how many of each kind of `LAYERS`, by its place.
-    """
+    """``consent``: level, and days or None. ``layers``: counts by index into `LAYERS`."""
 
     consent: tuple[str, int | None] | None = None
     forget: bool = False
@@ -97,17 +90,15 @@ class Acts:
 
 
 def uses(dice: random.Random) -> Acts:
-    """Return a sitting in which napari is used, and no question answered."""
     commands = {one: dice.choice((1, 3, 12, 150)) for one in COMMANDS if dice.random() < 0.4} | {SECRET_COMMAND: 2}
     layers = {place: dice.choice((1, 4, 25)) for place in range(len(LAYERS)) if dice.random() < 0.4}
     return Acts(commands=commands, layers=layers)
 
 
 def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None, is_over: bool, restless: float) -> Acts:
-    """Return what somebody decides about telemetry in a sitting, by what they agreed to before.
+    """``is_over``: consent expired, or a newer client collects more.
 
-    ``level``: in force, None where nothing is; ``is_over``: an answer has ended, or a newer client collects more. ``restless``:
-    how many times as often as usual they change their minds.
+    ``restless``: factor on how often people change their minds.
     """
     chosen = dice.choices(("basic", "middle", "full"), (25, 40, 35))[0]
     days = dice.choices((None, 30, 90), (7, 1, 2))[0]
@@ -126,7 +117,7 @@ def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None,
 
 
 def is_active(person: Person, week: int, monday: datetime) -> bool:
-    """Tell whether somebody uses napari in a week: fewer do in August and around new year."""
+    """Fewer do in August and around New Year."""
     if week < person.joins:
         return False
     share = person.activity * season(monday.date())

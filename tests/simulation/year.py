@@ -1,4 +1,4 @@
-"""Lives a simulated year and checks it as it goes: `Year.live` raises SimulationError at the first thing that is wrong."""
+"""Run a simulated year, and check it throughout."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from tests.simulation.answers import compare_answers, compare_rows
 from tests.simulation.data import ServiceData, by_week
-from tests.simulation.grown import ENTRY, make_grown
+from tests.simulation.grown import ENTRY, write_later_release
 from tests.simulation.model import EnvironmentModel, Model, Outcome, document_of, in_order, monday_of, week_of
 from tests.simulation.numbers import CELLS, public_numbers
 from tests.simulation.offers import read_offers
@@ -37,28 +37,26 @@ from tests.simulation.world import (
 from update_server.demo.population import SampleEnvironment
 
 FIRST = date(2025, 7, 21)
-"""A Monday. The snapshot that is replayed is of August 2026."""
-SITTINGS = ((timedelta(days=1, hours=10), 0.75), (timedelta(days=3, hours=16), 0.65), (timedelta(days=6, hours=12), 0.2))
-"""When in a week people sit down, and which share of those who use napari in it does."""
-KEPT = timedelta(days=60)
+"""The replayed snapshot is of August 2026."""
+SESSION_TIMES = ((timedelta(days=1, hours=10), 0.75), (timedelta(days=3, hours=16), 0.65), (timedelta(days=6, hours=12), 0.2))
+"""When sessions take place, and for which share of active people."""
+RETENTION = timedelta(days=60)
 PUBLISHED_AFTER = timedelta(days=21, hours=1)
 RETRY_AFTER = timedelta(hours=3)
 AWAY = "http://127.0.0.1:9"
 TAIL = (0, 2, 4, 9)
-"""Weeks after the last at which the service is looked at without anybody, until everything raw must be gone."""
+"""Weeks after the end until all raw data must be gone."""
 
 
 @dataclass
 class Report:
-    """What a year came to. ``happened``: how often what was done to clients and service; ``rows``: what people saw about a
-    package; ``answers``: what the service answered about a package, by the rule that decided; sizes in bytes.
-    """
+    """``rows``: package rows shown. ``answers``: by deciding rule."""
 
     people: int = 0
     environments: int = 0
     weeks: int = 0
     numbers_listed: int = 0
-    sittings: int = 0
+    sessions: int = 0
     reports: int = 0
     rows: int = 0
     answers: Counter[str] = field(default_factory=Counter)
@@ -71,7 +69,6 @@ class Report:
     happened: Counter[str] = field(default_factory=Counter)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
         return {
             one.name: dict(value) if isinstance(value := getattr(self, one.name), Counter) else value for one in fields(self)
         }
@@ -79,8 +76,6 @@ class Report:
 
 @dataclass(frozen=True)
 class Step:
-    """One of the three times a week at which people sit down."""
-
     number: int
     week: int
     at: datetime
@@ -92,10 +87,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Year:
-    """``folder``: for the server's data and the clients' state. ``script``: the replay of the real index. ``restless``: how
-    many times as often as usual people change their minds, for a year of few people and weeks. ``first``: its first
-    day, a Monday.
-    """
+    """``script``: replay of the real index. ``restless``: see `answer_of`."""
 
     def __init__(
         self, folder: Path, script: Path, *, people: int, weeks: int, seed: int = 1, restless: float = 1.0, first: date = FIRST
@@ -115,13 +107,13 @@ class Year:
         self._week_of: dict[str, str] = {}
         self._asked = 0
         self._shown: date | None = None
-        """The day that the index shows, None where upstream failed for some projects and not for others."""
+        """Day that the index shows; None if upstream failed for some projects."""
         self._grown: Path | None = None
         self.report = Report(people=people, environments=sum(len(person.environments) for person in self._people), weeks=weeks)
 
     def live(self, progress: Progress = lambda *_: None) -> Report:
-        """Live the year, and the weeks after it; return what it came to. Raises SimulationError."""
-        grown = make_grown(self._folder / "later-release")
+        """Run the year and the weeks after it. Raises SimulationError."""
+        grown = write_later_release(self._folder / "later-release")
         clients = {1: Clients(None, 2), 2: Clients(grown, 2)}
         try:
             self._upstream.show(None)
@@ -131,7 +123,7 @@ class Year:
             for step in steps:
                 if step.is_first_of_week and step.week == self._grows_in:
                     self._grown = grown
-                    self.report.happened["releases of the service with one field more"] += 1
+                    self.report.happened["service releases with one more field"] += 1
                 self._step(step, clients)
                 progress(f"{week_of(step.at)}", step.number + 1, len(steps) + len(TAIL))
             for number, weeks_later in enumerate(TAIL):
@@ -150,24 +142,26 @@ class Year:
     def _steps(self) -> Iterator[Step]:
         number = 0
         for week in range(self._weeks):
-            for place, (offset, share) in enumerate(SITTINGS):
+            for place, (offset, share) in enumerate(SESSION_TIMES):
                 yield Step(number, week, self._first + timedelta(weeks=week) + offset, share, place == 0)
                 number += 1
 
     def _step(self, step: Step, clients: dict[int, Clients]) -> None:
-        """One sitting of everybody: the service comes up, is brought to the day, serves, and goes."""
+        """Start the service, run everyone's sessions, check, and stop it."""
         if step.is_first_of_week:
             self._change_upstream(step)
         is_down = step.number % 23 == 11
         killed_after = 0.4 if step.number % 17 == 8 and not is_down else None
         if is_down:
-            self.report.happened["times that the service was away for a whole day"] += 1
+            self.report.happened["days without the service"] += 1
         else:
             self._start(step.at, refreshes=step.is_first_of_week)
             self._read_lists(step)
-        persons = list(self._who_sits_down(step, may_forget=not is_down and killed_after is None))
-        total = sum(len(sittings) for _, sittings in persons)
-        told = self._sit(persons, clients, kill_when=int(total * killed_after) if killed_after and total else None, step=step)
+        persons = list(self._sessions_at(step, may_forget=not is_down and killed_after is None))
+        total = sum(len(sessions) for _, sessions in persons)
+        told = self._run_sessions(
+            persons, clients, kill_when=int(total * killed_after) if killed_after and total else None, step=step
+        )
         self._account_for(persons, told, step, clients, is_down=is_down, was_killed=killed_after is not None)
         if not is_down:
             self._look(step.at)
@@ -180,15 +174,15 @@ class Year:
         self._shown = None if step.week % 9 == 7 else self._shown if step.week % 9 == 4 else day
         if step.week % 9 == 4:
             self._upstream.stop()
-            self.report.happened["weeks in which the upstream was away"] += 1
+            self.report.happened["weeks without upstream"] += 1
         elif step.week % 9 == 7:
             self._upstream.show(day, fail_rate=0.2, truncate_rate=0.02)
-            self.report.happened["weeks in which the upstream failed now and then"] += 1
+            self.report.happened["weeks with upstream failures"] += 1
         else:
             self._upstream.show(day)
 
     def _start(self, at: datetime, *, refreshes: bool = False) -> None:
-        """Start the service at an instant. It reads upstream once a week, which changes no more often here."""
+        """Refresh once a week, as often as upstream changes here."""
         self._server.start(self._grown, at, self._upstream.url if refreshes else AWAY)
         due = [week for week in self._model.stored if monday_of(week) + PUBLISHED_AFTER <= at and self._model.stored[week]]
         for week in sorted(set(due) - set(self._due)):
@@ -198,7 +192,7 @@ class Year:
         )
 
     def _read_lists(self, step: Step) -> None:
-        """Wait for the refresh, and read the public lists, which must have what was out on that day."""
+        """Wait for the refresh; the lists must include every release out that day."""
         if step.is_first_of_week and self._upstream.process is not None:
             wait_until(
                 lambda: (self._server.ask("/health/ready")["index"]["last_refresh_at"] or "") >= f"{step.at:%Y-%m-%dT%H:%M}",
@@ -211,11 +205,11 @@ class Year:
             for name in self._offers.files:
                 newest = self._offers.newest_final(name, self._shown)
                 if newest is not None and newest not in self._listed.get(name, ()):
-                    raise SimulationError(f"{name} {newest} is out on {self._shown}, and the public list lacks it")
+                    raise SimulationError(f"the public list of {self._shown} lacks {name} {newest}")
             if step.is_first_of_week:
                 self.report.answers += compare_answers(self._offers, self._server.ask, self._shown)
 
-    def _who_sits_down(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
+    def _sessions_at(self, step: Step, *, may_forget: bool) -> Iterator[tuple[Person, list[dict[str, Any]]]]:
         monday = self._first + timedelta(weeks=step.week)
         for person in self._people:
             dice = random.Random(f"{self._seed} {person.number} {step.number}")
@@ -223,7 +217,7 @@ class Year:
                 yield (
                     person,
                     [
-                        self._sitting(person, made, step, dice, may_forget=may_forget)
+                        self._session(person, made, step, dice, may_forget=may_forget)
                         for made in person.environments
                         if made is person.environments[0] or dice.random() < 0.6
                     ],
@@ -232,7 +226,7 @@ class Year:
     def _schema(self, person: Person, step: Step) -> int:
         return 2 if step.week >= self._grows_in + 1 + person.upgrades else 1
 
-    def _sitting(
+    def _session(
         self, person: Person, made: SampleEnvironment, step: Step, dice: random.Random, *, may_forget: bool
     ) -> dict[str, Any]:
         own, at = self._model.environment(person.number, f"environment-{made.number}"), step.at + person.skew
@@ -266,7 +260,7 @@ class Year:
             "used": used.layers,
         }  # fmt: skip
 
-    def _sit(
+    def _run_sessions(
         self,
         persons: list[tuple[Person, list[dict[str, Any]]]],
         clients: dict[int, Clients],
@@ -276,16 +270,16 @@ class Year:
     ) -> dict[int, dict[str, Any]]:
         told: dict[int, dict[str, Any]] = {}
         counts: Counter[int] = Counter()
-        for person, sittings in persons:
+        for person, sessions in persons:
             schema = self._schema(person, step)
-            clients[schema].send(sittings)
-            counts[schema] += len(sittings)
+            clients[schema].send(sessions)
+            counts[schema] += len(sessions)
         for schema, count in counts.items():
             for answer in clients[schema].take(count):
                 told[answer["number"]] = answer
                 if kill_when is not None and len(told) == kill_when:
                     self._server.stop(signal.SIGKILL)
-                    self.report.happened["times that the service was killed"] += 1
+                    self.report.happened["service kills"] += 1
         if kill_when is not None:
             self._server.stop(signal.SIGKILL)
             self._server.start(self._grown, step.at + RETRY_AFTER, AWAY)
@@ -301,16 +295,15 @@ class Year:
         is_down: bool,
         was_killed: bool,
     ) -> None:
-        """Tell the model what everybody did, and compare what it says with what became of it."""
         again: list[tuple[Person, list[dict[str, Any]]]] = []
-        for person, sittings in persons:
+        for person, sessions in persons:
             repeated = []
-            for asked in sittings:
+            for asked in sessions:
                 answer = told[asked["number"]]
                 got_through = answer.get("failure") is None or answer.get("stored") is not None or answer.get("refused", False)
                 reached = not is_down and (got_through or not was_killed)
                 expected = self._lived(person, asked, step, reached=reached)
-                self._compare_sitting(person, asked, answer, expected, may_fail=is_down or was_killed)
+                self._compare_session(person, asked, answer, expected, may_fail=is_down or was_killed)
                 if was_killed and not reached:
                     self._asked += 1
                     later = datetime.fromisoformat(asked["now"]) + RETRY_AFTER
@@ -319,8 +312,8 @@ class Year:
             if repeated:
                 again.append((person, repeated))
         if again:
-            self.report.happened["sittings that had to be repeated after a kill"] += sum(len(one) for _, one in again)
-            self._account_for(again, self._sit(again, clients, kill_when=None, step=step), step, clients,
+            self.report.happened["sessions repeated after a kill"] += sum(len(one) for _, one in again)
+            self._account_for(again, self._run_sessions(again, clients, kill_when=None, step=step), step, clients,
                               is_down=False, was_killed=False)  # fmt: skip
 
     def _lived(self, person: Person, asked: dict[str, Any], step: Step, *, reached: bool) -> Outcome:
@@ -331,7 +324,7 @@ class Year:
         plugins = {
             name: version
             for name, version in seen["installed"].items()
-            if name != "napari" and not Version(version).is_prerelease  # of no other is a report ever told
+            if name != "napari" and not Version(version).is_prerelease  # reports name no other plugin
         }
         facts = {
             "napari": seen["installed"].get("napari"), "python": seen["python"], "system": seen["system"],
@@ -355,29 +348,29 @@ class Year:
         elif before is None or before.level == "none":
             happened["consents given"] += 1
         elif own.has_ended(at):
-            happened["consents renewed after they had ended"] += 1
+            happened["consents renewed after expiry"] += 1
         else:
-            happened["consents changed, or given anew for one field more"] += 1
+            happened["consents changed, or renewed for an added field"] += 1
 
-    def _compare_sitting(
+    def _compare_session(
         self, person: Person, asked: dict[str, Any], answer: dict[str, Any], expected: Outcome, *, may_fail: bool
     ) -> None:
-        self.report.sittings += 1
+        self.report.sessions += 1
         self.report.reports += answer.get("stored") is not None
         told = f"person {person.number}, {asked}: {answer}"
         if "crash" in answer or answer["problems"]:
             raise SimulationError(f"a client failed: {told}")
         if answer["failure"] and not may_fail:
-            raise SimulationError(f"a check failed while the service was there: {told}")
+            raise SimulationError(f"a check failed while the service was up: {told}")
         if answer["stored"] != expected.stored:
-            raise SimulationError(f"{expected} was expected, and came otherwise: {told}")
+            raise SimulationError(f"expected {expected}, but: {told}")
         if answer["failure"] is None:
             self._compare_rows(asked["seen"], answer["rows"], told)
         if answer["refused"] and expected.refused is None:
-            raise SimulationError(f"a report was refused that should be taken: {told}")
+            raise SimulationError(f"a report was wrongly refused: {told}")
         own = self._model.environment(person.number, asked["environment"])
         if answer["has_secret"] != (own.name in own.account.consenting):
-            raise SimulationError(f"a secret is there without consent, or the other way round: {told}")
+            raise SimulationError(f"secret and consent disagree: {told}")
         for week, identifier in answer["identifiers"]:
             if self._week_of.setdefault(identifier, week) != week:
                 raise SimulationError(f"one identifier for two weeks: {told}")
@@ -392,17 +385,17 @@ class Year:
         except SimulationError as error:
             raise SimulationError(f"{error}: {told}") from error
         self.report.rows += compared
-        self.report.happened["updates that people were told of"] += updates
+        self.report.happened["updates shown to people"] += updates
 
     def _look(self, at: datetime) -> None:
-        """What must hold while the service is up: nothing raw is older than 60 days; what lies there is noted."""
+        """Check that no raw week is older than 60 days, and record sizes."""
         weeks = self._data.raw_weeks
-        wait_until(lambda: all(monday_of(week) + KEPT > at for week in weeks()), lambda: f"still there at {at}: {weeks()}")
+        wait_until(lambda: all(monday_of(week) + RETENTION > at for week in weeks()), lambda: f"still there at {at}: {weeks()}")
         self.report.most_raw_rows = max(self.report.most_raw_rows, self._data.raw_rows())
         self.report.most_raw_bytes = max(self.report.most_raw_bytes, self._data.size_of("raw"))
 
     def _compare_stored(self) -> None:
-        """Every raw report, whole, against what the model says must be stored, and of whom."""
+        """Compare every raw report, and the number of people."""
         found: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
         people: dict[str, set[str]] = defaultdict(set)
         for week, rows in self._data.raw("SELECT identifier, level, schema_version, document FROM reports").items():
@@ -417,7 +410,6 @@ class Year:
                 raise SimulationError(f"{week}: stored and expected reports differ, such as {extra}")
 
     def _deleted_is_gone(self) -> None:
-        """No file of the service holds an identifier that was deleted in this sitting."""
         if self._gone and (left := self._gone & self._data.identifiers()):
             raise SimulationError(f"deleted, and still on disk: {sorted(left)[:3]}")
         self._gone.clear()
@@ -428,7 +420,6 @@ class Year:
         self._server.stop()
 
     def _compare(self) -> None:
-        """Public numbers, as anybody can export them, against those of the model."""
         exported = self._data.export(self._grown or ROOT)
         if set(exported) - set(CELLS) or set(CELLS) - set(exported) - {ENTRY}:
             raise SimulationError(f"the model and the catalogue have other entries: {sorted(set(exported) ^ set(CELLS))}")
@@ -442,12 +433,12 @@ class Year:
                 self.report.numbers_listed += len(cells)
 
     def _nothing_is_left(self) -> None:
-        """After the year nothing raw is there, and no file holds an identifier that ever was, or anything private."""
+        """Check that no raw data, past identifier or private name is left."""
         ever = set().union(*self._identifiers.values())
         self.report.identifiers = len(ever)
         if left := ever & self._data.identifiers():
             raise SimulationError(f"{len(left)} identifiers are still on disk, such as {sorted(left)[0]}")
         if named := self._data.files_with(SECRET_COMMAND, SECRET_PLUGIN):
-            raise SimulationError(f"{', '.join(named)}: names what nobody published")
+            raise SimulationError(f"private names in {', '.join(named)}")
         self.report.aggregate_bytes = self._data.size_of("aggregate")
         self.report.log_bytes = self._data.log.stat().st_size

@@ -1,8 +1,7 @@
-"""What somebody can find out who has all public numbers: the least and greatest value that each hidden cell may have.
+"""Attack the published numbers: the range that each hidden cell may have.
 
-An integer program over everything that the attacker does not know. A table is a group of people (all of napari's, or those
-who have a plugin) and its rows; a person of the group is in one row at least, and in several where they have several
-environments. HiGHS solves it, through scipy.
+An integer program, solved by HiGHS through scipy. A table is a group of people (all napari users, or the users of a plugin)
+and its rows. Each person is in at least one row; people with several environments may be in more.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ MAX_ENVIRONMENTS = 8
 
 @dataclass(frozen=True)
 class Rule:
-    """How numbers are published. ``listed_from``: the least that is; ``rounded_to``: a multiple of it, downwards; 1 is exact.
+    """``listed_from``: the smallest published number. ``rounded_to``: step of rounding down.
 
-    ``each_once``: whether everybody is in exactly one row, as where environments are counted instead of people. ``lowers``:
-    whether a total that is a step above what rows add up to is lowered to that.
+    ``each_once``: each member is in exactly one row, as if environments were counted. ``lowers``: lower a total that is one
+    step above the sum of its rows to that sum.
     """
 
     listed_from: int
@@ -34,11 +33,11 @@ class Rule:
     lowers: bool = False
 
     def published(self, count: int) -> int | None:
-        """Return what is seen of a number, None where it is hidden."""
+        """None if hidden."""
         return count - count % self.rounded_to if count >= self.listed_from else None
 
     def published_total(self, count: int, sums: Sums) -> int | None:
-        """Return what is seen of a total. ``sums``: what the rows that are seen add up to, and of versions."""
+        """``sums``: of the visible rows of each table, and of the versions."""
         number, (of_tables, of_versions) = self.published(count), sums
         known = {of_versions, max((one for one in of_tables if one <= count), default=0)}
         while self.lowers and number is not None and number - self.rounded_to in known:
@@ -46,7 +45,7 @@ class Rule:
         return number
 
     def possible(self, seen: int | None, sums: Sums = NO_SUMS) -> Interval:
-        """Return what a number may be, by what is seen of it; of a total also by the sums of rows."""
+        """Return the range of a number with this published value; ``sums``: of a total."""
         if seen is None:
             return 0, self.listed_from - 1
         counts = [count for count in range(seen, seen + 5 * self.rounded_to) if self.published_total(count, sums) == seen]
@@ -55,10 +54,9 @@ class Rule:
 
 @dataclass
 class Group:
-    """A group of people and the tables that tell them apart. ``total`` and rows: what is seen, None where hidden.
+    """Published values, None if hidden. ``partial``: tables without some members, such as commands.
 
-    ``partial``: tables in which not everybody of the group needs to be, such as the commands that people used. ``sums``: what
-    the rule compares the total with. ``free``: rows that have no number, however many people there are.
+    ``sums``: see `Rule.published_total`. ``free``: rows without a number at any count.
     """
 
     total: int | None
@@ -69,14 +67,13 @@ class Group:
 
 
 def seen_by_everybody(total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule) -> Group:
-    """Return what is published of true counts."""
     seen = {name: {row: rule.published(count) for row, count in rows.items()} for name, rows in tables.items()}
     sums = frozenset(sum(number or 0 for number in rows.values()) for rows in seen.values()), 0
     return Group(rule.published_total(total, sums), seen, sums=sums)
 
 
 class Attack:
-    """Everything that is known of some groups. ``within``: groups, by number, whose people all belong to another group."""
+    """``within``: index of a group to that of a group that contains it."""
 
     def __init__(self, groups: Sequence[Group], rule: Rule, within: Mapping[int, int] | None = None) -> None:
         self._bounds: list[Interval] = []
@@ -94,19 +91,19 @@ class Attack:
                     self._rows.append((whole | {total: -1.0}, (0, 0)))
                     continue
                 if name not in group.partial:
-                    self._rows.append((whole | {total: -1.0}, (0, np.inf)))  # everybody is somewhere
+                    self._rows.append((whole | {total: -1.0}, (0, np.inf)))
                     self._rows.append((whole | {total: -float(MAX_ENVIRONMENTS)}, (-np.inf, 0)))
                 for cell in cells:
-                    self._rows.append(({cell: 1.0, total: -1.0}, (-np.inf, 0)))  # nobody is in a row twice
+                    self._rows.append(({cell: 1.0, total: -1.0}, (-np.inf, 0)))
         for inner, outer in (within or {}).items():
             self._rows.append(({people[inner]: 1.0, people[outer]: -1.0}, (-np.inf, 0)))
 
     def also(self, coefficients: Mapping[tuple[int, str, str], float], interval: Interval) -> None:
-        """Add something else that the attacker knows of a sum of cells. A group's total has no table and no row."""
+        """Add a known sum of cells. A group's total has an empty table and row."""
         self._rows.append(({self._cells[cell]: factor for cell, factor in coefficients.items()}, interval))
 
     def range_of(self, group: int, table: str, row: str) -> tuple[int, int]:
-        """Return the least and the greatest that a cell can be."""
+        """Return the minimum and maximum of a cell."""
         cell = self._cells[group, table, row]
         return round(self._extreme(cell, 1)), round(self._extreme(cell, -1))
 
@@ -116,7 +113,7 @@ class Attack:
         if (table, row) in group.free:
             return 0, np.inf
         if rule.lowers and seen is not None and seen == group.total and table not in group.partial:
-            return rule.possible(seen, group.sums)  # no row is above its total
+            return rule.possible(seen, group.sums)  # no row exceeds its total
         return rule.possible(seen)
 
     def _unknown(self, interval: Interval) -> int:

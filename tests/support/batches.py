@@ -1,4 +1,4 @@
-"""Batches as a client of each level would send them."""
+"""Sample batches of each level."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from napari_telemetry.wire import SCHEMA_VERSION, Level, fields_of
 
 
 def batch_json(level: Level, **changes: Any) -> dict[str, Any]:
-    """Return a valid batch of ``level`` for week 2026-W47, with some fields of its report changed."""
     report = {field.name: field.example for field in fields_of(level)} | changes
     return {
         "schema_version": SCHEMA_VERSION,

@@ -1,4 +1,4 @@
-"""A key and a statement to sign, and ways to spoil what was signed."""
+"""Statements to sign, and ways to tamper with certificates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ SITE = "https://updates.example.org"
 
 
 def rows(numbers: dict[str, int], dimension: Dimension | None = None, value: str = "") -> list[PublicRow]:
-    """Return public rows of affinder by week, all with one value of a dimension."""
     values = {PLUGIN.name: "affinder"} | ({dimension.name: value} if dimension else {})
     return [PublicRow(week, values, people) for week, people in numbers.items()]
 
@@ -31,7 +30,6 @@ def statement(
     by_python: dict[str, dict[str, int]] | None = None,
     retractions: tuple[Retraction, ...] = (),
 ) -> Statement:
-    """Return a statement about affinder."""
     by_python = by_python or {"3.11": {"2026-W39": 10}}
     return make_statement(
         site=SITE,
@@ -53,19 +51,18 @@ def statement(
 def retraction(
     entry: str = "plugins", when: datetime = ISSUED, week: str = "2026-W39", reason: str = "Forged reports", **of: str
 ) -> Retraction:
-    """Return a retraction of a week."""
     return Retraction(entry, of, week, week, reason, f"{when:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def part(token: str, place: int) -> dict[str, Any]:
-    """Return the header (0) or the payload (1) of a certificate."""
+    """Decode the header (0) or payload (1) of a certificate."""
     text = token.split(".")[place]
     decoded: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     return decoded
 
 
 def altered(token: str, place: int, **changes: Any) -> str:
-    """Return the certificate with something else in its header or payload, and the signature as it was."""
+    """Tamper with the header or payload."""
     parts = token.split(".")
     parts[place] = base64.urlsafe_b64encode(json.dumps(part(token, place) | changes).encode()).decode().rstrip("=")
     return ".".join(parts)

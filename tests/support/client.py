@@ -1,4 +1,4 @@
-"""A made-up machine for tests of the client: its environment, its servers, and a clock that a test moves."""
+"""A fake machine for client tests, with servers and a manual clock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from napari_update_hook.state import CheckState, State
 
 SERVER = "https://updates.example"
 NOON = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
-"""A Wednesday, in 2026-W47."""
 WEEK = "2026-W47"
 
 TABLE_PATH = "/api/updates/pypi.json"
@@ -68,8 +67,6 @@ PLACE = InstallEnvironment(PurePosixPath("/home/me/venv"), PurePosixPath("/home/
 
 
 class Clock:
-    """A clock that stands still until a test moves it."""
-
     def __init__(self, now: datetime = NOON) -> None:
         self.now = now
 
@@ -77,13 +74,13 @@ class Clock:
         return self.now
 
     def forward(self, **length: float) -> None:
-        """Let time pass; negative lengths set the clock back."""
+        """Negative lengths set the clock back."""
         self.now += timedelta(**length)
 
 
 @dataclass
 class Machine:
-    """One user account of one computer, and what its client is started with."""
+    """A user account on one computer."""
 
     folder: Path
     server: str = SERVER
@@ -95,7 +92,7 @@ class Machine:
     clock: Clock = field(default_factory=Clock)
     deadline: float = 60
     maximum: Maximum = field(default_factory=Maximum)
-    """Of napari's Preferences."""
+    """From napari's Preferences."""
     system: tuple[str, str, str] = SYSTEM
     _store: Store | None = None
 
@@ -108,14 +105,12 @@ class Machine:
 
     @property
     def store(self) -> Store:
-        """The store, with one connection, as a process has it."""
         if self._store is None:
             self._store = Store(self.folder, self.name)
         return self._store
 
     @property
     def view(self) -> View:
-        """Everything that the state file says of this environment and service."""
         return self.store.view(self.settings.service)
 
     @property
@@ -124,60 +119,53 @@ class Machine:
 
     @property
     def state(self) -> State:
-        """What the update check keeps."""
         return State(self.folder, self.name)
 
     @property
     def updates(self) -> UpdateClient:
-        """The update check of the same environment."""
         settings = Settings(self.server, self.folder, environ=self.environ, now=self.clock)
         return UpdateClient(settings, self.state, self.environment, PLACE, self.deadline, random.Random(1))
 
     def note_check(self, path: str = TABLE_PATH, body: bytes = TABLE_BODY) -> None:
-        """Leave behind what an update check does."""
         self.state.write_check(CheckState({f"{self.server}{path}": (self.clock(), body.decode())}))
 
     def consent(self, level: Level, lasting: timedelta | None = None) -> None:
-        """Answer the question, after an update check."""
+        """Consent after an update check."""
         if not self.state.read_check().answers:
             self.note_check()
         self.client.set_consent(level, lasting=lasting, means="test")
 
 
-def taking_server(router: respx.MockRouter, base: str = "") -> None:
-    """Let the requests of a client meet what a service answers that takes every report. ``base``: for a router without one."""
+def accepting_server(router: respx.MockRouter, base: str = "") -> None:
+    """Mock a service that accepts every report. ``base``: URL prefix if the router has none."""
     router.get(f"{base}{TABLE_PATH}").respond(200, content=TABLE_BODY, headers={"content-type": "application/json"})
     for level in TELEMETRY_LEVELS:
         router.get(f"{base}/api/telemetry/allowed/{level}").respond(200, json=ALLOWED)
-        router.post(f"{base}/api/updates/{level}").mock(side_effect=taken)
+        router.post(f"{base}/api/updates/{level}").mock(side_effect=accept_batch)
 
 
-def taken(request: httpx.Request) -> httpx.Response:
-    """Take a batch as the service does."""
+def accept_batch(request: httpx.Request) -> httpx.Response:
     revision = json.loads(body_of(request))["report"]["revision"]
     receipt = {"stored": True, "revision": revision, "reason": None, "left_out": {"plugins": 0, "commands": 0}}
     return httpx.Response(200, json={"receipt": receipt})
 
 
 def body_of(request: httpx.Request) -> bytes:
-    """Return the body of a request, unpacked."""
     content = request.content
     return gzip.decompress(content) if request.headers.get("content-encoding") == "gzip" else content
 
 
 def table_of(**versions: str) -> dict[str, Any]:
-    """Return a table in which each package has one release that fits everybody."""
+    """Every package has one release without requirements."""
     packages = {name.replace("_", "-"): {"releases": [{"version": version}]} for name, version in versions.items()}
     return TABLE | {"packages": packages}
 
 
 def requests_of(router: respx.MockRouter) -> list[tuple[str, str]]:
-    """Return method and path of every request that was made."""
     return [(call.request.method, call.request.url.path) for call in router.calls]
 
 
 def reports_of(router: respx.MockRouter) -> list[dict[str, Any]]:
-    """Return the reports that were sent, in order."""
     return [
         json.loads(body_of(call.request))["report"]
         for call in router.calls

@@ -1,4 +1,4 @@
-"""Answers for tests that need one in this environment. The package has no such function: a person consents, not a program."""
+"""Record consent in tests. The package has no such function: a person consents, not a program."""
 
 from __future__ import annotations
 
@@ -10,5 +10,4 @@ from napari_telemetry.wire import Level
 
 
 def record(level: str, *, lasting: timedelta | None = None, server: str | None = None) -> ConsentRecord:
-    """Record an answer for this environment and this server."""
     return current_client(server).set_consent(Level(level), lasting=lasting, means="a test")

@@ -1,7 +1,4 @@
-"""Processes that count and send until they are killed: what they do, and how they are started.
-
-Each tells through a pipe what it is about to do and what it has done, so that whoever kills it knows what must be there.
-"""
+"""Worker processes that count and send until killed, and report each step through a pipe before and after it."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ T = TypeVar("T")
 
 
 def context() -> Any:
-    """Return how to start processes: forked from a helper that has everything imported, where forking exists."""
+    """Fork from a preloaded helper, where forking exists."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
@@ -35,14 +32,12 @@ def context() -> Any:
 
 
 def add(machine: Machine, week: str, counts: Counts) -> None:
-    """Add counts under the consent in effect, and try again while the file is busy."""
-    consent = retried(lambda: machine.view).consent
+    consent = retry_while_locked(lambda: machine.view).consent
     assert consent is not None
-    retried(lambda: machine.client.add_counts(consent.number, {week: counts}))
+    retry_while_locked(lambda: machine.client.add_counts(consent.number, {week: counts}))
 
 
 def count_for_ever(folder: str, told: Connection) -> None:
-    """Add one event after the other."""
     machine = Machine(Path(folder))
     while True:
         told.send("counting")
@@ -51,7 +46,7 @@ def count_for_ever(folder: str, told: Connection) -> None:
 
 
 def live_for_ever(folder: str, server: str, start: str, told: Connection) -> None:
-    """Count, and check for updates with a clock that runs a day with each check: weeks end, are sent, close and go."""
+    """Weeks end, are sent, close and are purged."""
     clock = Clock(datetime.fromisoformat(start))
     machine = Machine(Path(folder), server, clock=clock)
     while True:
@@ -63,14 +58,13 @@ def live_for_ever(folder: str, server: str, start: str, told: Connection) -> Non
 
 
 def count_some(folder: str, number: int) -> None:
-    """Count in many small pieces."""
     machine = Machine(Path(folder))
     for _ in range(number):
         add(machine, WEEK, Counts({EVENT: 2, "napari.window.open": 1}))
 
 
-def retried(work: Callable[[], T]) -> T:
-    """Return what ``work`` returns, once no other process holds the file."""
+def retry_while_locked(work: Callable[[], T]) -> T:
+    """Retry while another process locks the file."""
     while True:
         try:
             return work()
@@ -79,7 +73,7 @@ def retried(work: Callable[[], T]) -> T:
 
 
 def killed_after(worker: Any, arguments: tuple[Any, ...], seconds: float) -> list[Any]:
-    """Start ``worker``, kill it so many seconds after it first told something, and return everything that it told."""
+    """Kill ``worker`` ``seconds`` after its first message; return all its messages."""
     receiver, sender = context().Pipe(duplex=False)
     process = context().Process(target=worker, args=(*arguments, sender))
     process.start()

@@ -1,4 +1,4 @@
-"""Facts and services for tests, made from the small upstream or from a few words."""
+"""Index facts and services, built from the sample upstream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 
 from aggregation.clock import Clock
 from aggregation.status import ServiceStatus
-from tests.support.made_upstream import PLUGINS, MadeProject, MadeUpstream
+from tests.support.sample_upstream import PLUGINS, FakeUpstream, SampleProject
 from update_server.index.model import CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
 from update_server.index.snapshot import Document, Index, Origin
 from update_server.index.store import IndexStore
@@ -19,13 +19,11 @@ from update_server.operations.metrics import Metrics
 AS_OF = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 
 
-def facts_of(projects: Sequence[MadeProject] = PLUGINS, as_of: datetime = AS_OF) -> Facts:
-    """Return the facts of some made projects."""
+def facts_of(projects: Sequence[SampleProject] = PLUGINS, as_of: datetime = AS_OF) -> Facts:
     return Facts(as_of, True, tuple(package_of(project) for project in projects))
 
 
-def package_of(project: MadeProject) -> Package:
-    """Return the facts of one made project."""
+def package_of(project: SampleProject) -> Package:
     releases = []
     for version, files in project.releases.items():
         made = []
@@ -52,9 +50,8 @@ def package_of(project: MadeProject) -> Package:
     return Package(key, project.name, project.newest, in_descending_order(releases), tuple(project.commands), conda)
 
 
-def index_of(projects: Sequence[MadeProject] = PLUGINS, as_of: datetime = AS_OF) -> Index:
-    """Return an index of some made projects, with their texts."""
-    upstream = MadeUpstream(projects)
+def index_of(projects: Sequence[SampleProject] = PLUGINS, as_of: datetime = AS_OF) -> Index:
+    upstream = FakeUpstream(projects)
     paths = ["/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json"]
     for project in projects:
         key = canonicalize_name(project.name)
@@ -63,15 +60,13 @@ def index_of(projects: Sequence[MadeProject] = PLUGINS, as_of: datetime = AS_OF)
     return Index(facts_of(projects, as_of), Origin.REFRESH, documents)
 
 
-def write_snapshot(folder: Path, projects: Sequence[MadeProject] = PLUGINS) -> None:
-    """Put the snapshot of some made projects where a service with this data folder finds it."""
+def write_snapshot(folder: Path, projects: Sequence[SampleProject] = PLUGINS) -> None:
     from update_server.index import snapshot
 
     snapshot.write(index_of(projects), folder / "index.snapshot")
 
 
 def empty_metrics() -> Metrics:
-    """Return the metrics of a service without an index, whose weeks and jobs are known."""
     metrics = Metrics(IndexStore(Path("nowhere"), None, 86400), Clock(), lambda: 0)
     metrics.status = ServiceStatus([], [], [], [], [], [], [])
     return metrics

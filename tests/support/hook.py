@@ -1,4 +1,4 @@
-"""A made-up machine for tests of the update check: what is installed, its server, and a clock that a test moves."""
+"""A fake machine for update check tests, with a manual clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VENV = InstallEnvironment(PurePosixPath("/home/me/venv"), PurePosixPath("/home/m
 
 
 def table(packages: Mapping[str, Any], channel: str = "pypi") -> dict[str, Any]:
-    """Return a table. ``packages``: by name a version, rows, or the whole entry."""
+    """``packages``: a version, rows, or the whole entry, by name."""
     entries = {}
     for name, entry in packages.items():
         rows = [{"version": entry}] if isinstance(entry, str) else entry
@@ -31,7 +31,7 @@ def table(packages: Mapping[str, Any], channel: str = "pypi") -> dict[str, Any]:
 
 
 def environment(python: str = "3.10.2", channel: str = "pypi", **versions: str | Distribution) -> Environment:
-    """Return an environment. ``versions`` by name (``_`` for ``-``): a version that pip installed, or a distribution."""
+    """``versions``: a version installed by pip, or a distribution, by name (``_`` for ``-``)."""
     found = {}
     for key, value in versions.items():
         name = key.replace("_", "-")
@@ -41,22 +41,17 @@ def environment(python: str = "3.10.2", channel: str = "pypi", **versions: str |
 
 @dataclass
 class Clock:
-    """A clock that stands still until a test moves it."""
-
     now: datetime = NOON
 
     def __call__(self) -> datetime:
         return self.now
 
     def forward(self, **length: float) -> None:
-        """Let time pass."""
         self.now += timedelta(**length)
 
 
 @dataclass
 class Machine:
-    """An environment with its state, and the server that it asks."""
-
     folder: Path
     server: str
     environment: Environment

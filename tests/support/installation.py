@@ -1,6 +1,4 @@
-"""An installation as compose.yaml describes it, without containers: the very Caddyfile and role script, with Debian's Caddy,
-two PostgreSQL servers, a scheduler and web processes, each with the role and the secrets of its own.
-"""
+"""An installation like compose.yaml, with its Caddyfile, roles and secrets, but without containers."""
 
 from __future__ import annotations
 
@@ -29,27 +27,22 @@ LEVELS = ("basic", "middle", "full")
 
 @dataclass
 class Secrets:
-    """What ``deploy/make-secrets.sh`` made, in a folder."""
-
     folder: Path
 
     @classmethod
     def made_in(cls, folder: Path) -> Secrets:
-        """Run the script."""
         subprocess.run(["sh", str(ROOT / "deploy" / "make-secrets.sh"), str(folder)], check=True, capture_output=True)
         return cls(folder)
 
     def read(self, name: str) -> str:
-        """Return one."""
         return (self.folder / name).read_text("utf-8").strip()
 
     def password(self, role: str) -> str:
-        """Return the password of a role."""
         lines = dict(line.split("=", 1) for line in self.read("role-passwords").splitlines())
         return lines[f"{role.upper()}_PASSWORD"]
 
     def pgpass(self, role: str) -> str:
-        """Return a password file of a role that this very user may read, which PostgreSQL's clients insist on."""
+        """PostgreSQL's clients reject a password file that others can read."""
         copy = self.folder / f"{role}-pgpass.here"
         copy.write_text((self.folder / f"{role}-pgpass").read_text("utf-8"), "utf-8")
         copy.chmod(0o600)
@@ -58,9 +51,7 @@ class Secrets:
 
 @dataclass
 class Installation:
-    """A running installation. ``servers``: the web processes by their port; ``logs``: the file of each program; ``caddy``: its
-    process.
-    """
+    """``servers``: by port. ``logs``: by program. ``caddy``: process id."""
 
     folder: Path
     secrets: Secrets
@@ -74,21 +65,17 @@ class Installation:
 
     @property
     def root_certificate(self) -> Path:
-        """Return what Caddy's local certificates are to be trusted by."""
         return self.folder / "caddy" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
 
     def url(self, store: str, role: str, *, password: bool = False) -> str:
-        """Return the URL of a store for a role."""
         cluster = self.raw if store == "raw" else self.aggregate
         secret = f":{self.secrets.password(role)}" if password else ""
         return f"postgresql+asyncpg://{role}{secret}@127.0.0.1:{cluster.port}/{store}"
 
     def client(self, host: str = SITE, address: str = "127.0.0.1", **options: Any) -> Visitor:
-        """Return somebody who asks a host from an address of loopback."""
         return Visitor(self, host, address, options)
 
     def start_server(self, port: int) -> None:
-        """Start a web process, or start it again."""
         own = {
             "UPDATE_SERVER_DATA": str(self.folder / "data"),
             "UPDATE_SERVER_PORT": str(port),
@@ -106,7 +93,6 @@ class Installation:
         )
 
     def run(self, name: str, module: list[str], settings: dict[str, str]) -> subprocess.Popen[bytes]:
-        """Start a program of ours, with a log of its own."""
         self.logs[name] = self.folder / f"{name}.log"
         logs = {"UPDATE_SERVER_LOG_FORMAT": "json", "UPDATE_SERVER_ACCESS_LOG": "true"}
         environment = clean_environment(**(logs | settings))
@@ -123,7 +109,7 @@ class Installation:
 
 @dataclass
 class Visitor:
-    """Asks one host of a machine from one address."""
+    """A client with a loopback address of its own."""
 
     installation: Installation
     host: str
@@ -131,7 +117,7 @@ class Visitor:
     options: dict[str, Any]
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
-        """Ask, over HTTPS, trusting the local certificates of the machine's Caddy alone."""
+        """Trust only Caddy's local root."""
         trust = ssl.create_default_context(cafile=str(self.installation.root_certificate))
         transport = httpx.HTTPTransport(verify=trust, local_address=self.address)
         with httpx.Client(transport=transport, timeout=30, headers={"accept-encoding": "identity"}) as client:
@@ -144,11 +130,9 @@ class Visitor:
             )
 
     def get(self, path: str, **more: Any) -> httpx.Response:
-        """Ask with GET."""
         return self.request("GET", path, **more)
 
     def post(self, path: str, body: Any, **more: Any) -> httpx.Response:
-        """Send JSON."""
         return self.request("POST", path, json=body, **more)
 
 
@@ -159,7 +143,7 @@ def _answers(url: str) -> bool:
 
 
 def set_up_roles(cluster: Cluster, database: str, secrets: Secrets) -> None:
-    """Do what the image of PostgreSQL does with an empty database: make it, and run the role script."""
+    """Create the database and its roles, as PostgreSQL's image does."""
     known = os.environ | {
         "PGHOST": "127.0.0.1",
         "PGPORT": str(cluster.port),
@@ -176,7 +160,7 @@ def set_up_roles(cluster: Cluster, database: str, secrets: Secrets) -> None:
 
 @contextlib.contextmanager
 def running_installation(folder: Path, upstream: str, *, servers: int = 2, **settings: str) -> Iterator[Installation]:
-    """Run everything while inside; skip the test where Caddy or PostgreSQL are missing. ``settings``: of the web processes."""
+    """Skip the test without Caddy or PostgreSQL. ``settings``: for the web processes."""
     caddy = shutil.which("caddy")
     if caddy is None:
         pytest.skip("needs Caddy: apt-get install caddy")
@@ -205,7 +189,6 @@ def running_installation(folder: Path, upstream: str, *, servers: int = 2, **set
 
 
 def migrating(installation: Installation) -> dict[str, str]:
-    """Return the settings of ``update-server db migrate``, as compose.yaml has them."""
     return {
         "AGGREGATION_RAW_URL": installation.url("raw", "web"),
         "AGGREGATION_RAW_SCHEDULER_URL": installation.url("raw", "scheduler"),
@@ -216,7 +199,6 @@ def migrating(installation: Installation) -> dict[str, str]:
 
 
 def scheduling(installation: Installation, upstream: str) -> dict[str, str]:
-    """Return the settings of the scheduler."""
     return {
         "UPDATE_SERVER_DATA": str(installation.folder / "data"),
         "UPDATE_SERVER_UPSTREAM": upstream,
@@ -228,7 +210,7 @@ def scheduling(installation: Installation, upstream: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_caddy(installation: Installation, caddy: str) -> Iterator[None]:
-    """Run Caddy with the very Caddyfile; for hosts below localhost it makes certificates of its own."""
+    """Hosts below localhost get local certificates."""
     installation.logs["caddy"] = installation.folder / "caddy.log"
     environment = (
         os.environ

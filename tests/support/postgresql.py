@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own: made in a folder, stopped, killed and started again at will."""
+"""A PostgreSQL server that tests can stop, kill and restart."""
 
 from __future__ import annotations
 
@@ -18,13 +18,11 @@ from tests.support.processes import reserved_port
 
 
 class ClusterError(Exception):
-    """A program of PostgreSQL failed; its output is the message."""
+    """A PostgreSQL program failed; the message is its output."""
 
 
 @dataclass
 class Cluster:
-    """A server: its programs, its folder, its port. ``url``: of its database, for SQLAlchemy."""
-
     programs: Path
     folder: Path
     port: int
@@ -34,7 +32,7 @@ class Cluster:
         return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/postgres"
 
     def call(self, *command: str) -> None:
-        """Run one of its programs, as a user who may: PostgreSQL refuses to run as root."""
+        """PostgreSQL refuses to run as root."""
         full = [str(self.programs / command[0]), *command[1:]]
         if os.geteuid() == 0:
             full = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *full]
@@ -48,17 +46,16 @@ class Cluster:
         self.call("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:
-        """``mode``: fast, or immediate, which is a crash."""
+        """``mode``: fast, or immediate (a crash)."""
         self.call("pg_ctl", "-D", str(self.folder / "data"), "-m", mode, "-w", "stop")
 
 
 @contextlib.contextmanager
 def running_cluster(password: str | None = None) -> Iterator[Cluster]:
-    """Make and run a server while inside; skip the test where PostgreSQL's programs are missing.
+    """Run a new server; skip the test without PostgreSQL's programs.
 
-    ``password``: of its superuser; everybody needs one then, as in production.
-
-    In a folder of its own: pytest closes its temporary folders to other users whenever another pytest starts.
+    ``password``: of the superuser; if set, every user needs one, as in production. The folder is not pytest's: a new pytest
+    closes its temporary folders to other users.
     """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     programs = found[-1].parent if found else Path(shutil.which("initdb") or "/nowhere/initdb").parent

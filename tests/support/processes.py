@@ -1,4 +1,4 @@
-"""Real server processes for end-to-end tests: started, waited for, and ended with everything that they started."""
+"""Real server processes for end-to-end tests."""
 
 from __future__ import annotations
 
@@ -21,14 +21,11 @@ from tests.support.waiting import wait_until
 
 @dataclass
 class Server:
-    """A running server: its base URL, its process, and the file to which it logs."""
-
     url: str
     process: subprocess.Popen[bytes]
     log: Path
 
     def get(self, path: str, **options: object) -> httpx.Response:
-        """Ask the server."""
         return httpx.get(self.url + path, timeout=10, **options)  # type: ignore[arg-type]
 
 
@@ -36,13 +33,13 @@ _RESERVED: list[socket.socket] = []
 
 
 def reserved_port() -> int:
-    """Return a port for a server that a test starts. No one else is given it until this process ends.
+    """Return a port reserved for this process.
 
-    A socket that is bound to it and does not listen keeps it: servers that set SO_REUSEADDR, as all do, may still bind to it.
+    A bound socket that does not listen holds it; servers set SO_REUSEADDR, so they can still bind.
     """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if hasattr(socket, "SO_REUSEPORT"):  # of servers that set this one instead, such as Granian and Caddy
+    if hasattr(socket, "SO_REUSEPORT"):  # Granian and Caddy set this instead
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     holder.bind(("127.0.0.1", 0))
     _RESERVED.append(holder)
@@ -50,18 +47,17 @@ def reserved_port() -> int:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """Return this process's environment with ``settings``, and without what would switch telemetry off on a CI system."""
+    """Drop the CI variables that disable telemetry."""
     return {name: value for name, value in os.environ.items() if name not in UNATTENDED_VARIABLES} | settings
 
 
 @contextlib.contextmanager
 def running_server(data: Path, **settings: str) -> Iterator[Server]:
-    """Run ``update-server run`` while inside, on a port of its own, with the stores and the index in ``data``."""
     port = reserved_port()
     data.parent.mkdir(parents=True, exist_ok=True)
     log = data.parent / f"server-{port}.log"
     unlimited = dict.fromkeys(("UPDATE_SERVER_REPORTS_PER_MINUTE", "UPDATE_SERVER_REPORTS_PER_DAY"), "0")
-    unlimited["UPDATE_SERVER_QUESTIONS_PER_MINUTE"] = "0"  # all tests come from one address
+    unlimited["UPDATE_SERVER_QUESTIONS_PER_MINUTE"] = "0"  # all tests share an address
     own = {"UPDATE_SERVER_DATA": str(data), "UPDATE_SERVER_PORT": str(port)}
     environment = clean_environment(**(unlimited | own | settings))
     with log.open("wb") as output:
@@ -82,14 +78,13 @@ def running_server(data: Path, **settings: str) -> Iterator[Server]:
 
 
 def answers(server: Server) -> bool:
-    """Tell whether a server answers."""
     with contextlib.suppress(httpx.HTTPError):
         return server.get("/health/live").status_code == 200
     return False
 
 
 def end(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
-    """Ask a process to end, and see to it that its whole group does; return its exit code."""
+    """Terminate a process and kill its group."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
     try:
@@ -101,7 +96,7 @@ def end(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
 
 
 def invoke(*command: str, **settings: str) -> Result:
-    """Run ``aggregation …`` or ``update_server …`` in this process, which saves its imports. ``settings``: environment."""
+    """Run a command in this process, which saves the imports."""
     from aggregation.cli import app as aggregation_app
     from update_server.__main__ import app as server_app
 
@@ -110,7 +105,6 @@ def invoke(*command: str, **settings: str) -> Result:
 
 
 def run(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    """Run a module of ours as a user would, and return what it printed."""
     environment = clean_environment(**settings) | {"COLUMNS": "160"}
     return subprocess.run(
         [sys.executable, "-m", *command], env=environment, capture_output=True, text=True, timeout=120, check=False

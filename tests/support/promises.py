@@ -1,7 +1,4 @@
-"""The promises of the privacy page and the tests that hold them: a page for readers, and a check of a whole run.
-
-python -m tests.support.promises > docs/promises.md
-"""
+"""Promises of the privacy page and their tests: docs/promises.md, and a check of a whole test run."""
 
 from __future__ import annotations
 
@@ -16,12 +13,12 @@ from update_server.pages.promises import PROMISES
 
 TESTS = Path(__file__).parents[1]
 IN_NAPARI = "inside_napari/"
-"""Tests that run in an environment of their own, which has napari: `make test-napari`."""
+"""Run by `make test-napari`."""
 
 
 @cache
 def bound() -> Mapping[str, Sequence[str]]:
-    """Return the tests of each promise by its id, as ``file::function`` below ``tests/``: those marked ``promise(id)``."""
+    """Return tests marked ``promise(id)``, as ``file::function`` by id."""
     found: dict[str, list[str]] = defaultdict(list)
     for path in sorted(TESTS.rglob("test_*.py")):
         for node in ast.parse(path.read_text("utf-8")).body:
@@ -37,11 +34,8 @@ def _promise_of(decorator: ast.expr) -> str | None:
     return None
 
 
-def not_held(outcomes: Mapping[str, str], arguments: Sequence[str], *, may_skip: bool = False) -> list[str]:
-    """Return which promises a run of the whole suite did not hold; nothing for any other run.
-
-    ``outcomes``: passed, skipped or failed, by test, the worst case counting. ``arguments``: what pytest was told to collect.
-    """
+def unverified(outcomes: Mapping[str, str], arguments: Sequence[str], *, may_skip: bool = False) -> list[str]:
+    """Return the promises that a full run did not verify; nothing for a partial run."""
     if list(arguments) not in ([], ["tests"]):
         return []
     fine = ("passed", "skipped") if may_skip else ("passed",)
@@ -54,7 +48,6 @@ def not_held(outcomes: Mapping[str, str], arguments: Sequence[str], *, may_skip:
 
 
 def worst(before: str | None, now: str) -> str:
-    """Return which of two outcomes of a test (of its cases, of its parts) counts."""
     order = ("passed", "skipped", "failed")
     return now if before is None else max(before, now, key=order.index)
 

@@ -1,4 +1,4 @@
-"""Servers on loopback whose every byte a test decides, and one that records what it was asked."""
+"""Servers that send any bytes, and a server that records requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Accept connections on a loopback port and let ``talk`` do what it wants with each."""
+    """Pass each connection to ``talk``."""
     listener = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
@@ -36,7 +36,7 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 class RecordingServer:
-    """Answers by path, 404 elsewhere. ``requests``: (method, path with query, headers) of every request."""
+    """``requests``: (method, path with query, headers)."""
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
@@ -55,7 +55,7 @@ class RecordingServer:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_POST = do_GET  # noqa: N815 - the name that http.server wants
+            do_POST = do_GET  # noqa: N815 - http.server's name
 
             def log_message(self, format: str, *args: object) -> None:
                 """Print nothing."""
@@ -65,16 +65,14 @@ class RecordingServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answer(self, path: str, content: Any, status: int = 200, **headers: str) -> None:
-        """Answer a path: with bytes, or with a value as JSON."""
+        """``content``: bytes, or a JSON value."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.answers[path] = (status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 
     @property
     def paths(self) -> list[str]:
-        """The paths of all requests."""
         return [path for _, path, _ in self.requests]
 
     def close(self) -> None:
-        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()

@@ -1,4 +1,4 @@
-"""The recorded plugin index, built once for all workers of a run."""
+"""The real plugin index, built once per test run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from tests.support.processes import invoke
 
 
 def real_index_folder(factory: pytest.TempPathFactory) -> Path:
-    """Return the folder that ``update-server index build`` makes of the replay; skips the test where there is none."""
     base = factory.getbasetemp()
     folder = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "real-index"
     with FileLock(f"{folder}.lock"):

@@ -1,4 +1,4 @@
-"""Raw reports, made by hand or at random, and the numbers that must come of them by plain Python."""
+"""Raw reports, and their expected numbers in plain Python."""
 
 from __future__ import annotations
 
@@ -28,7 +28,6 @@ WORLD = World(
 def report(
     person: int, environment: int = 0, *, week: str = WEEK, revision: int = 1, level: str = "full", **changes: Any
 ) -> Report:
-    """Return a report of the person with that number, at ``level``, with some fields changed."""
     document: dict[str, Any] = {
         "napari_version": "0.6.1",
         "python_version": "3.11",
@@ -46,7 +45,7 @@ def report(
 
 
 def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[Report]:
-    """Return the reports of sample people: some have several environments, some send less."""
+    """Some people have several environments or a lower level."""
     dice = random.Random(seed)
     crowd = people_of(PLUGINS, 1, people, seed, python_at=lambda dice, _: dice.choice(("3.10", "3.11", "3.12")), spread=0.5)
     found = []
@@ -59,13 +58,13 @@ def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[Report]:
 
 
 def expected(reports: Iterable[Report]) -> dict[str, dict[tuple[str, ...], int]]:
-    """Return what must be published, by entry and the values of its dimensions: nothing of it is shared with the program."""
+    """Compute what must be published without the program's code."""
     reports = list(reports)
     return public({entry.id: recounted(entry, reports) for entry in CATALOGUE})
 
 
 def recounted(entry: Entry, reports: Iterable[Report]) -> dict[tuple[str, ...], int]:
-    """Return how many people are in each cell of an entry, exactly."""
+    """Count people per cell of an entry."""
     people: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for item in reports:
         if entry.only_where and not item.document[entry.only_where]:

@@ -1,4 +1,4 @@
-"""The publication rule again, in the plainest way: nothing of it is shared with the program."""
+"""The publication rule in plain Python, without the program's code."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OF_FULL = ("commands", "layers", "layers-by-size", "layers-by-ndim", "layers-by-
 
 
 def public(people: Mapping[str, Mapping[Values, int]]) -> Numbers:
-    """Return the public numbers of a week by entry and values: ten people at least, rounded down to a multiple of five.
+    """Publish at least ten people, rounded down to a multiple of five.
 
-    A total that is five above what the rows of a table add up to is lowered to that, where no table adds up to more; the
-    versions of a plugin are looked at for themselves. No number is above its total, and the lowest level has no row.
+    A total five above the sum of a table's rows is lowered to that sum, unless another table adds up to more. Versions of a
+    plugin are checked separately. No number exceeds its total. The lowest level has no row.
     """
     shown: Numbers = defaultdict(dict)
     for entry, cells in people.items():
@@ -52,7 +52,7 @@ def _lowered(number: int, sums: Iterable[int], of_versions: int = 0) -> int:
 
 
 def _of_levels(shown: Numbers) -> int:
-    """Basic, and those above; a plugin may have more people than the rows of middle and full add up to."""
+    """Basic plus higher levels; a plugin may have more people than the rows of middle and full add up to."""
     level = {name: people for (name,), people in shown["people-by-level"].items()}
     full = max([level.get("full", 0), *(number for entry in OF_FULL for number in shown[entry].values())])
     plugins = [number for entry in ("plugins", *OF_PLUGINS) for number in shown[entry].values()]
@@ -63,7 +63,7 @@ def _of_levels(shown: Numbers) -> int:
 
 
 def _of_platforms(shown: Numbers) -> int:
-    """Each platform by what tells most of it: its processors, its systems, or a plugin."""
+    """Each platform's largest count: processors, systems, or a plugin."""
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for (platform, _), people in shown["people-by-platform"].items():
         found[platform]["processors"] += people

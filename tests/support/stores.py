@@ -1,4 +1,4 @@
-"""Migrated stores, made once in a process and copied: migrating takes a hundred times as long as copying a file."""
+"""Migrated stores, copied because migrating takes a hundred times as long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from migrations import upgrade
 
 
 async def migrated(store: Store, url: str | None) -> None:
-    """Bring a store to the newest revision; None is a store that is switched off."""
+    """None is a disabled store."""
     if url is None:
         return
     file = sa.make_url(url).database or ""
@@ -33,7 +33,6 @@ async def migrated(store: Store, url: str | None) -> None:
 
 
 def sqlite_urls(folder: Path) -> dict[Store, str]:
-    """URLs of the two stores in a data folder."""
     settings = AggregationSettings(data=folder, raw_url=None, aggregate_url=None)
     return {store: str(settings.url(store)) for store in Store}
 
@@ -47,7 +46,7 @@ def _template() -> bytes:
 
 @contextlib.contextmanager
 def database(template: str | None = None) -> Iterator[str]:
-    """Make a database of its own on the PostgreSQL server of TEST_POSTGRESQL_URL, and drop it afterwards. Yields its URL."""
+    """Create a database on TEST_POSTGRESQL_URL, yield its URL, and drop it."""
     server = os.environ.get("TEST_POSTGRESQL_URL")
     if not server:
         pytest.skip(
@@ -61,7 +60,7 @@ def database(template: str | None = None) -> Iterator[str]:
 
 
 async def _dropped(server: str, name: str) -> None:
-    """Drop a database. By force, where somebody is connected; without, while PostgreSQL's own autovacuum is in it."""
+    """FORCE helps while someone is connected, but not while autovacuum is in it."""
     for tries_left in range(20, -1, -1):
         try:
             await _on_server(server, f'DROP DATABASE "{name}"' + (" WITH (FORCE)" if tries_left % 2 == 0 else ""))

@@ -1,4 +1,4 @@
-"""Waits for an event, for as long as a busy machine may take. No test sleeps instead."""
+"""Poll for a condition instead of sleeping."""
 
 from __future__ import annotations
 
@@ -20,10 +20,7 @@ def wait_until(
     seconds: float = 60,
     not_yet: tuple[type[Exception], ...] = (),
 ) -> None:
-    """Wait until ``condition`` is true; fail with ``otherwise`` after ``seconds``, or once ``process`` has ended.
-
-    ``not_yet``: exceptions of the condition that mean "not yet".
-    """
+    """Fail after ``seconds``, or when ``process`` has ended. ``not_yet``: exceptions to ignore."""
     for _ in _attempts(otherwise, process, seconds):
         try:
             if condition():
@@ -36,7 +33,7 @@ def wait_until(
 async def until(
     condition: Callable[[], bool | Awaitable[bool]], otherwise: Otherwise = "it did not happen in time", seconds: float = 60
 ) -> None:
-    """Wait like `wait_until`, while the event loop goes on. The condition may be asynchronous."""
+    """`wait_until` for the event loop."""
     for _ in _attempts(otherwise, None, seconds):
         holds = condition()
         if await holds if inspect.isawaitable(holds) else holds:

@@ -1,4 +1,4 @@
-"""Tiny wheels, made by a test, and environments into which real pip and uv install them."""
+"""Tiny wheels, and environments into which real pip and uv install them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
 
 def make_wheel(folder: Path, name: str, version: str, requires: Iterable[str] = (), *, is_plugin: bool = True) -> Path:
-    """Write a wheel of one empty module into a folder of wheels."""
+    """Write a wheel with one empty module."""
     stem, info = f"{name.replace('-', '_')}-{version}", f"{name.replace('-', '_')}-{version}.dist-info"
     head = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
     files = {
@@ -45,9 +45,9 @@ def make_wheel(folder: Path, name: str, version: str, requires: Iterable[str] = 
 
 
 class WheelIndex:
-    """A package index (PEP 503) on loopback, of the files in a folder. ``asked``: normalized names that were looked up.
+    """A package index (PEP 503) of a folder. ``asked``: normalized names.
 
-    ``sends_files``: while it is not set, files are not sent; ``is_held``: whether one waits for it.
+    ``sends_files``: while cleared, downloads wait. ``is_held``: whether one waits.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -77,7 +77,7 @@ class WheelIndex:
                 self.end_headers()
                 self.wfile.write(body)
 
-            do_HEAD = do_GET  # noqa: N815 - the name that http.server wants
+            do_HEAD = do_GET  # noqa: N815 - http.server's name
 
             def log_message(self, format: str, *args: object) -> None:
                 """Print nothing."""
@@ -87,7 +87,6 @@ class WheelIndex:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def close(self) -> None:
-        """Stop listening."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -98,10 +97,10 @@ def _project_of(name: str) -> str:
 
 
 class ToolEnvironment:
-    """A virtual environment of a tool (``pip`` or ``uv``), which knows only the index at ``index``."""
+    """A virtual environment that knows only one package index."""
 
     def __init__(self, folder: Path, index: str, tool: str, template: Path | None = None) -> None:
-        """``template``: an environment to copy, which is faster than making one."""
+        """``template``: an environment to copy, which is faster."""
         self.folder, self.tool = folder, tool
         if template is not None:
             shutil.copytree(template, folder, symlinks=True)
@@ -116,29 +115,25 @@ class ToolEnvironment:
         self.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), self.environ["PATH"]))
 
     def install(self, *requirements: str) -> None:
-        """Install by the environment's tool."""
         pip = [str(self.python), "-m", "pip", "install", "-q"]
         uv = [sys.executable, "-m", "uv", "pip", "install", "-q", "--python", str(self.python)]
         subprocess.run([*(pip if self.tool == "pip" else uv), *requirements], env=self.environ, check=True)
 
     def read(self, prefix: Path | None = None) -> Environment:
-        """Return what is installed there."""
         (site,) = self.folder.glob("Lib/site-packages" if sys.platform == "win32" else "lib/python*/site-packages")
         found = installed(metadata.distributions(path=[str(site)]))
         return Environment("{}.{}.{}".format(*sys.version_info[:3]), "pypi", found)
 
     @property
     def versions(self) -> dict[str, str]:
-        """Versions by normalized name, without pip itself."""
+        """Without pip itself."""
         return {name: one.version for name, one in self.read().distributions.items() if name not in ("pip", "setuptools")}
 
     @property
     def install_environment(self) -> InstallEnvironment:
-        """How it was made."""
         markers = frozenset({"pip"}) if self.tool == "pip" else frozenset({"uv"})
         return InstallEnvironment(self.folder, self.python, sys.platform == "win32", markers=markers)
 
     def freeze(self) -> str:
-        """Return what ``pip freeze`` prints."""
         command = [sys.executable, "-m", "uv", "pip", "freeze", "--python", str(self.python)]
         return subprocess.run(command, capture_output=True, text=True, check=True, env=self.environ).stdout

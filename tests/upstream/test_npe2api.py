@@ -1,4 +1,4 @@
-"""What npe2api could take over tomorrow, on a public copy of its data where one is at hand."""
+"""The additions to npe2api, on a public copy of its data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PYTHONS = [f"3.{minor}.{patch}" for minor in range(8, 20) for patch in (0, 1, 30
 
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of npe2api's public folder: of a checkout, or the recorded one beside the replay; with the tables."""
+    """The recorded public folder, with the tables."""
     folder = tmp_path_factory.mktemp("npe2api") / "public"
     replay = os.environ.get("NAPARI_INDEX_REPLAY")
     archive = next(iter(Path(replay).parent.glob("npe2api-*.tar.xz")), None) if replay else None
@@ -44,7 +44,6 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ours(public: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that `update-server index build` makes of the same data."""
     return real_index_folder(tmp_path_factory)
 
 
@@ -75,7 +74,6 @@ def test_a_second_run_changes_nothing(public: Path) -> None:
 
 @pytest.fixture(scope="module")
 def function(public: Path) -> Iterator[str]:
-    """The Vercel function behind Python's own server."""
     spec = importlib.util.spec_from_file_location("fitting", FOLDER / "api" / "fitting.py")
     assert spec is not None
     assert spec.loader is not None

@@ -1,4 +1,4 @@
-"""What upstream/ offers to napari's template and to hub-lite, on public copies of these repositories where some are at hand."""
+"""The patches for napari's plugin template and hub-lite."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ UPSTREAM = Path(__file__).parents[2] / "upstream"
 
 
 def patched(name: str, folder: Path) -> Path:
-    """Return a clone of a repository with its patch; skips the test where there is no public copy of it."""
     copies = os.environ.get("TEST_UPSTREAM_COPIES")
     if not copies or not (Path(copies) / name).is_dir():
         pytest.skip(

@@ -1,7 +1,4 @@
-"""Put on the path of a napari that a test starts: after a while it writes down what runs in it, and ends it.
-
-It is a stranger to the package under test, and imports nothing of it.
-"""
+"""Run inside a napari under test: report on it, then close it. Imports nothing of the package."""
 
 from __future__ import annotations
 
@@ -37,7 +34,6 @@ def _watch(report: Path, seconds: float, wanted: str) -> None:
 
 
 def _say_all(wanted: str, seen: dict[str, Any]) -> bool:
-    """Whether each window has an indicator that says it."""
     return len(seen["indicators"]) == seen["windows"] and all(wanted in text for text in seen["indicators"])
 
 
@@ -48,7 +44,7 @@ def _application() -> Any:
 
 
 def _look_of_gui_thread() -> Callable[[], dict[str, Any]]:
-    """Return a function that has the GUI thread look at the windows: no other may touch a widget."""
+    """Only the GUI thread may touch a widget."""
     from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
 
     class Look(QObject):

@@ -16,7 +16,7 @@ from napari_telemetry.store import Counts
 from napari_telemetry.wire import Level
 from napari_update_hook.plugin import worker
 
-from tests.support.client import ALLOWED, SERVER, WEEK, Machine, reports_of, taken, taking_server
+from tests.support.client import ALLOWED, SERVER, WEEK, Machine, accept_batch, accepting_server, reports_of
 from tests.support.waiting import wait_until
 
 
@@ -72,7 +72,7 @@ def test_a_consent_that_expires_is_noticed_without_a_change_of_the_file(
 def test_a_no_waits_for_no_server_and_what_was_prepared_does_not_leave(
     session: Session, machine: Machine, respx_mock: respx.MockRouter, wish: str
 ) -> None:
-    taking_server(respx_mock, SERVER)
+    accepting_server(respx_mock, SERVER)
     respx_mock.post(f"{SERVER}/api/reports/delete").respond(200, json={"deleted": 0})
     asked, is_free = threading.Event(), threading.Event()
 
@@ -101,14 +101,14 @@ def test_a_no_waits_for_no_server_and_what_was_prepared_does_not_leave(
 
 @pytest.mark.promise("off-in-napari")
 def test_a_no_while_a_report_is_on_its_way_deletes_it(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
-    taking_server(respx_mock, SERVER)
+    accepting_server(respx_mock, SERVER)
     deletion = respx_mock.post(f"{SERVER}/api/reports/delete").respond(200, json={"deleted": 1})
     leaving, is_free = threading.Event(), threading.Event()
 
     def takes_long(request: httpx.Request) -> httpx.Response:
         leaving.set()
         is_free.wait(60)
-        return taken(request)
+        return accept_batch(request)
 
     respx_mock.post(f"{SERVER}/api/updates/basic").mock(side_effect=takes_long)
     machine.consent(Level.BASIC)
@@ -128,7 +128,7 @@ def test_a_no_that_cannot_be_saved_is_told_and_nothing_leaves(
     session: Session, machine: Machine, respx_mock: respx.MockRouter
 ) -> None:
     """Recording a no and sending a report both need to write the file."""
-    taking_server(respx_mock, SERVER)
+    accepting_server(respx_mock, SERVER)
     machine.consent(Level.BASIC)
     with machine.store._read() as file:
         file.execute("PRAGMA query_only = ON")
@@ -184,7 +184,7 @@ def test_counts_are_kept_until_they_can_be_saved(session: Session, machine: Mach
 def test_the_preview_is_what_is_sent(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
     import json
 
-    taking_server(respx_mock, SERVER)
+    accepting_server(respx_mock, SERVER)
     machine.consent(Level.MIDDLE)
     session.start()
     session.show_preview()

@@ -1,4 +1,4 @@
-"""A session of napari without napari: snapshots, and a queue in order."""
+"""Sessions without napari: snapshots and the job queue."""
 
 from __future__ import annotations
 

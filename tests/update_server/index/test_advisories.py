@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from tests.support.facts import package_of
-from tests.support.made_upstream import MadeFile, MadeProject
+from tests.support.sample_upstream import SampleFile, SampleProject
 from update_server.index.sources.advisories import Advisory, affected_versions
 
-PACKAGE = package_of(MadeProject("Weak.Plugin", {version: [MadeFile()] for version in ("1.0", "1.1", "1.2rc1", "1.2", "2.0")}))
+PACKAGE = package_of(
+    SampleProject("Weak.Plugin", {version: [SampleFile()] for version in ("1.0", "1.1", "1.2rc1", "1.2", "2.0")})
+)
 
 
 def advisory(*, name: str = "weak_plugin", ecosystem: str = "PyPI", withdrawn: str | None = None, **affected: Any) -> Advisory:

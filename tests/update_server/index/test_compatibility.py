@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from tests.support.facts import package_of
-from tests.support.made_upstream import MadeFile, MadeProject
+from tests.support.sample_upstream import SampleFile, SampleProject
 from update_server.index.compatibility import PLATFORMS, Compatibility, pypi_compatibility, table_rows
 from update_server.index.pythons import PythonDomain, PythonVersion, supported_pairs
 
@@ -25,9 +25,9 @@ NAMES = frozenset({"made", "napari", "npe2", "other"})
 
 
 def compatibility_of(
-    releases: dict[str, Sequence[MadeFile]], requires: dict[str, Sequence[str]] | None = None
+    releases: dict[str, Sequence[SampleFile]], requires: dict[str, Sequence[str]] | None = None
 ) -> Compatibility:
-    package = package_of(MadeProject("made", releases))
+    package = package_of(SampleProject("made", releases))
     known = tuple(
         msgspec.structs.replace(release, requires=tuple((requires or {}).get(release.version, ())))
         for release in package.releases
@@ -35,57 +35,57 @@ def compatibility_of(
     return pypi_compatibility(msgspec.structs.replace(package, releases=known), LAST_MINOR, NAMES)
 
 
-def rows(releases: dict[str, Sequence[MadeFile]], requires: dict[str, Sequence[str]] | None = None) -> list[Release]:
+def rows(releases: dict[str, Sequence[SampleFile]], requires: dict[str, Sequence[str]] | None = None) -> list[Release]:
     return table_rows(compatibility_of(releases, requires), NAPARIS)
 
 
-CASES: list[tuple[str, dict[str, Sequence[MadeFile]], Choice]] = [
-    ("the newest fits", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.9")]}, Choice("1.1")),
-    ("the newest needs more", {"1.0": [MadeFile()], "1.1": [MadeFile(">=3.12")]}, Choice("1.0", "1.1", ">=3.12")),
-    ("nothing fits", {"0.1.3": [MadeFile(">=3.12")]}, Choice(None, "0.1.3", ">=3.12")),
-    ("a yanked release is never offered", {"1.0": [MadeFile()], "1.1": [MadeFile(yanked="broken wheel")]}, Choice("1.0")),
-    ("one file of two yanked", {"1.1": [MadeFile(yanked="bad wheel"), MadeFile(tag=SDIST)]}, Choice("1.1")),
-    ("all yanked", {"1.1": [MadeFile(yanked="no")]}, Choice(None)),
-    ("a final release goes before a newer pre-release", {"1.0": [MadeFile()], "2.0rc1": [MadeFile()]}, Choice("1.0")),
-    ("only pre-releases", {"0.1.dev1": [MadeFile()], "0.2a1": [MadeFile()]}, Choice("0.2a1")),
+CASES: list[tuple[str, dict[str, Sequence[SampleFile]], Choice]] = [
+    ("the newest fits", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.9")]}, Choice("1.1")),
+    ("the newest needs more", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.12")]}, Choice("1.0", "1.1", ">=3.12")),
+    ("nothing fits", {"0.1.3": [SampleFile(">=3.12")]}, Choice(None, "0.1.3", ">=3.12")),
+    ("a yanked release is never offered", {"1.0": [SampleFile()], "1.1": [SampleFile(yanked="broken wheel")]}, Choice("1.0")),
+    ("one file of two yanked", {"1.1": [SampleFile(yanked="bad wheel"), SampleFile(tag=SDIST)]}, Choice("1.1")),
+    ("all yanked", {"1.1": [SampleFile(yanked="no")]}, Choice(None)),
+    ("a final release goes before a newer pre-release", {"1.0": [SampleFile()], "2.0rc1": [SampleFile()]}, Choice("1.0")),
+    ("only pre-releases", {"0.1.dev1": [SampleFile()], "0.2a1": [SampleFile()]}, Choice("0.2a1")),
     (
         "a pre-release where no final release fits",
-        {"1.0": [MadeFile(">=3.12")], "0.9rc1": [MadeFile()]},
+        {"1.0": [SampleFile(">=3.12")], "0.9rc1": [SampleFile()]},
         Choice("0.9rc1", "1.0", ">=3.12"),
     ),
     (
         "a pre-release newer than a final that does not fit",
-        {"1.0": [MadeFile(">=3.12")], "2.0rc1": [MadeFile()]},
+        {"1.0": [SampleFile(">=3.12")], "2.0rc1": [SampleFile()]},
         Choice("2.0rc1"),
     ),
     (
         "only wheels for another interpreter",
-        {"1.0": [MadeFile()], "2.0": [MadeFile(">=3.8", "cp39-cp39-win_amd64")]},
+        {"1.0": [SampleFile()], "2.0": [SampleFile(">=3.8", "cp39-cp39-win_amd64")]},
         Choice("1.0", "2.0", "==3.9.*"),
     ),
     (
         "wheels for others, and an sdist",
-        {"2.0": [MadeFile(">=3.8", "cp39-cp39-win_amd64"), MadeFile(">=3.8", SDIST)]},
+        {"2.0": [SampleFile(">=3.8", "cp39-cp39-win_amd64"), SampleFile(">=3.8", SDIST)]},
         Choice("2.0"),
     ),
-    ("the stable ABI", {"2.0": [MadeFile(">=3.8", "cp38-abi3-win_amd64")]}, Choice("2.0")),
+    ("the stable ABI", {"2.0": [SampleFile(">=3.8", "cp38-abi3-win_amd64")]}, Choice("2.0")),
     (
         "files that ask for different things",
-        {"1.0": [MadeFile(">=3.12"), MadeFile("<3.9", SDIST)]},
+        {"1.0": [SampleFile(">=3.12"), SampleFile("<3.9", SDIST)]},
         Choice(None, "1.0", "==3.8.* or >=3.12"),
     ),
-    ("epochs", {"2.0": [MadeFile()], "1!1.0": [MadeFile()]}, Choice("1!1.0")),
-    ("local versions", {"1.0": [MadeFile()], "1.0+patched": [MadeFile()]}, Choice("1.0+patched")),
-    ("order is not alphabetical", {"0.9": [MadeFile()], "0.10": [MadeFile()]}, Choice("0.10")),
-    ("a release without files", {"1.0": [MadeFile()], "1.1": []}, Choice("1.0")),
+    ("epochs", {"2.0": [SampleFile()], "1!1.0": [SampleFile()]}, Choice("1!1.0")),
+    ("local versions", {"1.0": [SampleFile()], "1.0+patched": [SampleFile()]}, Choice("1.0+patched")),
+    ("order is not alphabetical", {"0.9": [SampleFile()], "0.10": [SampleFile()]}, Choice("0.10")),
+    ("a release without files", {"1.0": [SampleFile()], "1.1": []}, Choice("1.0")),
     ("no release at all", {}, Choice(None)),
-    ("an empty specifier", {"1.0": [MadeFile("")]}, Choice("1.0")),
-    ("a text that is not a specifier is ignored, as pip does", {"1.0": [MadeFile("3.6 or later")]}, Choice("1.0")),
+    ("an empty specifier", {"1.0": [SampleFile("")]}, Choice("1.0")),
+    ("a text that is not a specifier is ignored, as pip does", {"1.0": [SampleFile("3.6 or later")]}, Choice("1.0")),
 ]
 
 
 @pytest.mark.parametrize(("releases", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_python_310_gets(releases: dict[str, Sequence[MadeFile]], expected: Choice) -> None:
+def test_what_python_310_gets(releases: dict[str, Sequence[SampleFile]], expected: Choice) -> None:
     assert choose(TablePackage(rows(releases)), "3.10.0", None) == expected
 
 
@@ -115,18 +115,18 @@ def test_what_python_310_gets(releases: dict[str, Sequence[MadeFile]], expected:
 )
 def test_which_rows_a_requirement_makes(requires: dict[str, Sequence[str]], expected: list[Release]) -> None:
     """A release is excluded only if it is excluded on every platform; an unknown requirement excludes nothing."""
-    assert rows({"1.0": [MadeFile()], "2.0": [MadeFile()]}, requires) == expected
+    assert rows({"1.0": [SampleFile()], "2.0": [SampleFile()]}, requires) == expected
 
 
 def test_of_napari_itself_every_final_release_is_in_the_table() -> None:
-    releases: dict[str, Sequence[MadeFile]] = {"0.5.0": [MadeFile()], "0.6.0rc1": [MadeFile()], "0.6.0": [MadeFile()]}
+    releases: dict[str, Sequence[SampleFile]] = {"0.5.0": [SampleFile()], "0.6.0rc1": [SampleFile()], "0.6.0": [SampleFile()]}
     found = table_rows(compatibility_of(releases), NAPARIS, all_finals=True)
     assert [row.version for row in found] == ["0.6.0", "0.5.0"]
 
 
 VERSIONS = st.sampled_from(["0.1", "0.9", "0.10", "1.0rc1", "1.0", "1.0.post1", "1.1.dev1", "1!0.1", "2.0a1"])
 FILES = st.builds(
-    MadeFile,
+    SampleFile,
     st.sampled_from(
         [None, ">=3.8", ">=3.9.7", "<3.11", "!=3.10.1", ">=3.12", "nonsense", "==3.10.*", "!=3.9.*,!=3.11.4", ">3.9"]
     ),
@@ -151,7 +151,7 @@ INDEXES = st.dictionaries(VERSIONS, st.tuples(st.lists(FILES, max_size=3), st.li
 DOMAIN = [PythonVersion(minor, patch) for minor in range(8, LAST_MINOR + 1) for patch in (0, 1, 2, 3, 4, 5, 7, 8, 99)]
 
 
-def installs(file: MadeFile, python: PythonVersion) -> bool:
+def installs(file: SampleFile, python: PythonVersion) -> bool:
     if file.yanked is not False or (file.tag and "-".join(file.tag.split("-")[:2]) not in supported_pairs(python.minor)):
         return False
     try:
@@ -174,7 +174,7 @@ def allows(requires: list[str], python: PythonVersion, napari: str | None) -> bo
 
 @given(INDEXES)
 def test_picking_from_the_table_is_picking_from_all_releases(
-    index: dict[str, tuple[list[MadeFile], list[str]]],
+    index: dict[str, tuple[list[SampleFile], list[str]]],
 ) -> None:
     table = rows({version: files for version, (files, _) in index.items()}, {version: one[1] for version, one in index.items()})
     answers: set[int] = set()

@@ -11,7 +11,7 @@ from xmlrpc import client as xmlrpc
 import httpx
 import pytest
 
-from tests.support.made_upstream import RawTransport
+from tests.support.sample_upstream import RawTransport
 from tests.update_server.index.test_wheels import MANIFEST, wheel
 from update_server.index.snapshot import Index
 from update_server.index.sources import fetching, pypi

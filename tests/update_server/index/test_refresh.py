@@ -14,7 +14,7 @@ import pytest
 
 from aggregation.clock import Clock
 from tests.support.facts import facts_of
-from tests.support.made_upstream import PLUGINS, MadeFile, MadeProject, MadeUpstream, RawTransport
+from tests.support.sample_upstream import PLUGINS, FakeUpstream, RawTransport, SampleFile, SampleProject
 from update_server.index import refresh as refreshing
 from update_server.index.model import Package, Release
 from update_server.index.snapshot import Origin
@@ -48,7 +48,7 @@ class Refresher:
         self._monkeypatch = monkeypatch
         self.progress: list[tuple[int, int]] = []
 
-    async def __call__(self, upstream: MadeUpstream, day: int = 20) -> str | None:
+    async def __call__(self, upstream: FakeUpstream, day: int = 20) -> str | None:
         clock = Clock(datetime(2026, 11, day, tzinfo=UTC))
         self._monkeypatch.setattr(refreshing, "new_client", lambda _: httpx.AsyncClient(transport=upstream.transport()))
         outcome = await refreshing.refresh(
@@ -68,7 +68,7 @@ def refresher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refresher:
 
 
 async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: Refresher) -> None:
-    assert await refresher(MadeUpstream()) is None
+    assert await refresher(FakeUpstream()) is None
     served = refresher.store.loaded
     assert served is not None
     assert served.index.origin is Origin.REFRESH
@@ -84,7 +84,7 @@ async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: R
 
 
 async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresher: Refresher) -> None:
-    upstream = MadeUpstream()
+    upstream = FakeUpstream()
     await refresher(upstream)
     first = refresher.store.loaded
     statuses: list[int] = []
@@ -112,20 +112,20 @@ async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresh
 
 
 async def test_without_an_upstream_the_last_good_index_stays(refresher: Refresher) -> None:
-    await refresher(MadeUpstream())
+    await refresher(FakeUpstream())
     before = refresher.store.loaded
-    error = await refresher(MadeUpstream(is_down=True), day=21)
+    error = await refresher(FakeUpstream(is_down=True), day=21)
     assert "upstream.example" in str(error)
     assert refresher.store.loaded is before
     assert refresher.store.last_refresh is not None
     assert refresher.store.last_refresh.ended_at.day == 21
-    assert await refresher(MadeUpstream(), day=22) is None
+    assert await refresher(FakeUpstream(), day=22) is None
 
 
 async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(refresher: Refresher) -> None:
-    await refresher(MadeUpstream(), day=20)
+    await refresher(FakeUpstream(), day=20)
     for day in (21, 22):
-        assert await refresher(MadeUpstream(broken={"/simple/affinder/"}), day=day) is None
+        assert await refresher(FakeUpstream(broken={"/simple/affinder/"}), day=day) is None
     served = refresher.store.loaded
     assert served is not None
     assert without_requirements(served.packages.values()) == facts_of().packages
@@ -133,13 +133,13 @@ async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(ref
     assert stale.since is not None
     assert stale.since.day == 20
     assert "500" in stale.error
-    assert await refresher(MadeUpstream(), day=23) is None
+    assert await refresher(FakeUpstream(), day=23) is None
     assert refresher.store.loaded is not None
     assert not refresher.store.loaded.index.stale
 
 
 async def test_a_new_project_that_fails_is_named_and_left_out(refresher: Refresher) -> None:
-    assert await refresher(MadeUpstream(broken={"/simple/napari-harpy/"})) is None
+    assert await refresher(FakeUpstream(broken={"/simple/napari-harpy/"})) is None
     served = refresher.store.loaded
     assert served is not None
     assert "napari-harpy" not in served.packages
@@ -160,9 +160,9 @@ async def test_a_body_that_breaks_off_is_asked_for_again() -> None:
     assert answer.text == b"{}"
 
 
-PINNED = MadeProject(
+PINNED = SampleProject(
     "pinned",
-    {"1.0": [MadeFile()], "1.1": [MadeFile()], "1.2": [MadeFile()], "1.3": [MadeFile()]},
+    {"1.0": [SampleFile()], "1.1": [SampleFile()], "1.2": [SampleFile()], "1.3": [SampleFile()]},
     requires_dist={
         "1.3": ["napari<0.7", "numpy"],
         "1.2": ["napari (==0.6.1) ; extra == 'all'", "napari!=0.8.0"],
@@ -172,7 +172,7 @@ PINNED = MadeProject(
 
 
 async def test_only_releases_that_can_be_an_answer_are_looked_into_and_each_once_ever(refresher: Refresher) -> None:
-    upstream = MadeUpstream([*PLUGINS, PINNED])
+    upstream = FakeUpstream([*PLUGINS, PINNED])
     await refresher(upstream)
     served = refresher.store.loaded
     assert served is not None
@@ -187,20 +187,20 @@ async def test_only_releases_that_can_be_an_answer_are_looked_into_and_each_once
 
 
 async def test_metadata_that_cannot_be_read_excludes_nothing_and_is_asked_for_again(refresher: Refresher) -> None:
-    await refresher(MadeUpstream([*PLUGINS, PINNED], broken={"/pypi/pinned/1.3/json"}))
+    await refresher(FakeUpstream([*PLUGINS, PINNED], broken={"/pypi/pinned/1.3/json"}))
     served = refresher.store.loaded
     assert served is not None
     assert served.packages["pinned"].releases[0].requires is None
     assert not served.index.stale
-    await refresher(MadeUpstream([*PLUGINS, PINNED]))
+    await refresher(FakeUpstream([*PLUGINS, PINNED]))
     assert refresher.store.loaded is not None
     assert refresher.store.loaded.packages["pinned"].releases[0].requires == ("napari<0.7",)
 
 
 async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refresher: Refresher) -> None:
-    weak = MadeProject("weak", {"1.0": [MadeFile()], "1.1": [MadeFile()]}, advisories={"PYSEC-2026-1": ["1.0"]})
-    await refresher(MadeUpstream([*PLUGINS, weak]), day=20)
-    for upstream in (MadeUpstream([*PLUGINS, weak]), MadeUpstream([*PLUGINS, weak], broken={"/v1/querybatch"})):
+    weak = SampleProject("weak", {"1.0": [SampleFile()], "1.1": [SampleFile()]}, advisories={"PYSEC-2026-1": ["1.0"]})
+    await refresher(FakeUpstream([*PLUGINS, weak]), day=20)
+    for upstream in (FakeUpstream([*PLUGINS, weak]), FakeUpstream([*PLUGINS, weak], broken={"/v1/querybatch"})):
         assert await refresher(upstream, day=21) is None
         served = refresher.store.loaded
         assert served is not None
@@ -209,36 +209,36 @@ async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refres
     assert list(refresher.store.loaded.index.stale) == ["advisories of OSV"]
 
 
-MANY = [*PLUGINS, *(MadeProject(f"plugin-{number}", {"1.0": [MadeFile()]}) for number in range(40))]
+MANY = [*PLUGINS, *(SampleProject(f"plugin-{number}", {"1.0": [SampleFile()]}) for number in range(40))]
 
 
 async def test_a_project_that_vanishes_is_kept_for_a_grace_time_and_marked(refresher: Refresher) -> None:
-    await refresher(MadeUpstream(MANY), day=1)
+    await refresher(FakeUpstream(MANY), day=1)
     for day in (2, 7):
-        assert await refresher(MadeUpstream(MANY[:-1]), day=day) is None
+        assert await refresher(FakeUpstream(MANY[:-1]), day=day) is None
         served = refresher.store.loaded
         assert served is not None
         assert "plugin-39" in served.packages
         assert "/api/manifest/plugin-39" in served.index.documents
         assert served.index.stale["plugin-39"].has_vanished
         assert "2026-11-08" in served.index.stale["plugin-39"].error
-    assert await refresher(MadeUpstream(MANY[:-1]), day=9) is None
+    assert await refresher(FakeUpstream(MANY[:-1]), day=9) is None
     assert refresher.version("plugin-39") is None
-    await refresher(MadeUpstream(MANY), day=10)
+    await refresher(FakeUpstream(MANY), day=10)
     assert refresher.version("plugin-39") == "1.0"
     assert refresher.store.loaded is not None
     assert not refresher.store.loaded.index.stale
 
 
 async def test_more_than_a_twentieth_may_not_vanish_at_once_not_even_into_grace(refresher: Refresher) -> None:
-    await refresher(MadeUpstream(MANY), day=1)
-    assert await refresher(MadeUpstream(MANY[:-2]), day=2) is None
-    assert "of 46 projects" in str(await refresher(MadeUpstream(MANY[:-6]), day=3))
+    await refresher(FakeUpstream(MANY), day=1)
+    assert await refresher(FakeUpstream(MANY[:-2]), day=2) is None
+    assert "of 46 projects" in str(await refresher(FakeUpstream(MANY[:-6]), day=3))
 
 
 async def test_a_project_that_loses_all_its_releases_keeps_the_last_ones(refresher: Refresher) -> None:
-    await refresher(MadeUpstream(MANY), day=1)
-    await refresher(MadeUpstream([*MANY[:-1], MadeProject("plugin-39", {}, "1.0")]), day=2)
+    await refresher(FakeUpstream(MANY), day=1)
+    await refresher(FakeUpstream([*MANY[:-1], SampleProject("plugin-39", {}, "1.0")]), day=2)
     served = refresher.store.loaded
     assert served is not None
     assert [release.version for release in served.packages["plugin-39"].releases] == ["1.0"]
@@ -249,7 +249,7 @@ async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
     """Index, answers and allow-list always match."""
     import asyncio
 
-    await refresher(MadeUpstream(MANY))
+    await refresher(FakeUpstream(MANY))
     seen: set[int] = set()
     ended = False
 
@@ -264,8 +264,8 @@ async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
 
     readers = [asyncio.create_task(read()) for _ in range(3)]
     for count in (47, 46, 47, 46):
-        extra = [MadeProject("newcomer", {"1.0": [MadeFile()]})] if count == 47 else []
-        await refresher(MadeUpstream([*MANY, *extra]), day=20 if count == 47 else 29)
+        extra = [SampleProject("newcomer", {"1.0": [SampleFile()]})] if count == 47 else []
+        await refresher(FakeUpstream([*MANY, *extra]), day=20 if count == 47 else 29)
     ended = True
     await asyncio.gather(*readers)
     assert {46, 47} <= seen
@@ -303,7 +303,7 @@ async def test_an_answer_that_makes_no_sense_leaves_requirements_unknown() -> No
 
 
 async def test_napari_and_its_parts_are_in_the_table_listed_or_not(refresher: Refresher) -> None:
-    upstream = MadeUpstream(PLUGINS, parts=[MadeProject("npe2", {"0.8.0": [MadeFile()]})])
+    upstream = FakeUpstream(PLUGINS, parts=[SampleProject("npe2", {"0.8.0": [SampleFile()]})])
     await refresher(upstream)
     loaded = refresher.store.loaded
     assert loaded is not None
@@ -311,7 +311,7 @@ async def test_napari_and_its_parts_are_in_the_table_listed_or_not(refresher: Re
     assert table["npe2"] == {"releases": [{"version": "0.8.0"}]}
     assert "npe2" not in loaded.packages
     assert "npe2" not in msgspec.json.decode(loaded.files["/api/plugins"].identity)
-    await refresher(MadeUpstream(PLUGINS, broken={"/simple/npe2/"}))
+    await refresher(FakeUpstream(PLUGINS, broken={"/simple/npe2/"}))
     assert refresher.store.loaded is not None
     assert [part.key for part in refresher.store.loaded.index.facts.parts] == ["npe2"], "the last good entry stays"
 
@@ -365,9 +365,9 @@ async def test_a_redirect_among_the_configured_services_is_followed() -> None:
 
 
 async def test_an_upstream_that_suddenly_lists_everything_is_not_believed(refresher: Refresher) -> None:
-    await refresher(MadeUpstream(MANY))
+    await refresher(FakeUpstream(MANY))
     flood = {f"project-{number}": "1.0" for number in range(200)}
-    upstream = MadeUpstream(MANY)
+    upstream = FakeUpstream(MANY)
     upstream.overrides["/api/plugins"] = json.dumps(flood).encode()
     upstream.requests.clear()
     assert "200 projects, more than" in str(await refresher(upstream))
@@ -377,7 +377,7 @@ async def test_an_upstream_that_suddenly_lists_everything_is_not_believed(refres
 
 
 async def test_names_that_are_not_names_are_left_out_and_reported(refresher: Refresher) -> None:
-    upstream = MadeUpstream()
+    upstream = FakeUpstream()
     bad = {"<script>alert(1)</script>": "1.0", "../../etc/passwd": "1.0", "affinder": "0.5.0", "a\u202eb": "1"}
     upstream.overrides["/api/plugins"] = json.dumps(bad).encode()
     assert await refresher(upstream) is None
@@ -389,10 +389,10 @@ async def test_names_that_are_not_names_are_left_out_and_reported(refresher: Ref
 
 
 async def test_one_odd_advisory_does_not_cost_the_others(refresher: Refresher) -> None:
-    weak = MadeProject(
-        "weak", {"1.0": [MadeFile()]}, advisories={"PYSEC-1": ["1.0"], "../../../etc": ["1.0"], "PYSEC-2": ["1.0"]}
+    weak = SampleProject(
+        "weak", {"1.0": [SampleFile()]}, advisories={"PYSEC-1": ["1.0"], "../../../etc": ["1.0"], "PYSEC-2": ["1.0"]}
     )
-    upstream = MadeUpstream([*PLUGINS, weak])
+    upstream = FakeUpstream([*PLUGINS, weak])
     upstream.overrides["/v1/vulns/PYSEC-2"] = b'{"id": "PYSEC-2", "affected": [{"ranges": [{"events": 5}]}]}'
     assert await refresher(upstream) is None
     loaded = refresher.store.loaded
@@ -403,9 +403,11 @@ async def test_one_odd_advisory_does_not_cost_the_others(refresher: Refresher) -
 
 async def test_metadata_that_exceeds_a_bound_is_named_in_errors_and_read_once(refresher: Refresher) -> None:
     lines = [f"napari>=0.4.{number}; python_version < '3.0'" for number in range(5_000)]
-    large = MadeProject("large", {"1.0": [MadeFile()]}, requires_dist={"1.0": lines})
-    broken = MadeProject("broken", {"1.0": [MadeFile()], "1.1": [MadeFile()]}, requires_dist={"1.1": ["numpy (>=1.19.*)"]})
-    upstream = MadeUpstream([*PLUGINS, large, broken])
+    large = SampleProject("large", {"1.0": [SampleFile()]}, requires_dist={"1.0": lines})
+    broken = SampleProject(
+        "broken", {"1.0": [SampleFile()], "1.1": [SampleFile()]}, requires_dist={"1.1": ["numpy (>=1.19.*)"]}
+    )
+    upstream = FakeUpstream([*PLUGINS, large, broken])
     for _ in range(2):
         upstream.requests.clear()
         assert await refresher(upstream) is None
@@ -421,14 +423,14 @@ async def test_metadata_that_exceeds_a_bound_is_named_in_errors_and_read_once(re
 
 
 async def test_no_package_makes_the_table_large_for_everybody(refresher: Refresher) -> None:
-    naparis = MadeProject("napari", {f"0.{minor}.{patch}": [MadeFile()] for minor in range(10) for patch in range(10)})
-    releases = {f"{major}.0": [MadeFile(yanked="y" * 5_000), MadeFile(tag=None)] for major in range(90)}
-    withdrawn = {f"0.{minor}": [MadeFile(yanked="w" * 5_000)] for minor in range(400)}
+    naparis = SampleProject("napari", {f"0.{minor}.{patch}": [SampleFile()] for minor in range(10) for patch in range(10)})
+    releases = {f"{major}.0": [SampleFile(yanked="y" * 5_000), SampleFile(tag=None)] for major in range(90)}
+    withdrawn = {f"0.{minor}": [SampleFile(yanked="w" * 5_000)] for minor in range(400)}
     needs = [f"npe2>=0.0.{'0' * 900}1", *(f"plugin-{number}>=0.{'0' * 900}" for number in range(20))]
     requires = {version: [f"napari!=0.{int(version[:-2]) // 10}.{int(version[:-2]) % 10}", *needs] for version in releases}
-    greedy = MadeProject("greedy", {**withdrawn, **releases}, requires_dist=requires)
+    greedy = SampleProject("greedy", {**withdrawn, **releases}, requires_dist=requires)
     for _ in range(8):  # requirements are read in rounds
-        assert await refresher(MadeUpstream([naparis, greedy, *MANY[6:]])) is None
+        assert await refresher(FakeUpstream([naparis, greedy, *MANY[6:]])) is None
     loaded = refresher.store.loaded
     assert loaded is not None
     table = msgspec.json.decode(loaded.files["/api/updates/pypi.json"].identity)["packages"]

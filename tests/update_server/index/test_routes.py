@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.support.facts import AS_OF, facts_of, index_of
-from tests.support.made_upstream import PLUGINS, MadeCondaFile, MadeFile, MadeProject, MadeUpstream
+from tests.support.sample_upstream import PLUGINS, FakeUpstream, SampleCondaFile, SampleFile, SampleProject
 from tests.update_server.conftest import Client, MakeClient, services_of
 from update_server.index.answers import Answers, Question, versions_of_user_agent
 from update_server.index.pythons import PythonVersion
@@ -155,7 +155,7 @@ async def test_a_python_that_does_not_exist_yet_gets_an_answer(client: Client) -
 
 
 async def test_plugins_and_summary_answer_like_todays_index(client: Client) -> None:
-    upstream = MadeUpstream()
+    upstream = FakeUpstream()
     for paths in (
         ("/api/plugins", "/index.json"),
         ("/api/extended_summary", "/extended_summary.json"),
@@ -274,10 +274,10 @@ async def test_the_summary_for_a_python_names_only_versions_that_fit(client: Cli
         assert list(item) == list(whole[name]), "keys, types and order are today's"
 
 
-PINNED = MadeProject(
+PINNED = SampleProject(
     "pinned",
-    {"1.0": [MadeFile()], "1.1": [MadeFile()]},
-    conda=[MadeCondaFile("1.0", ["python"]), MadeCondaFile("1.1", ["python", "napari >=0.7"])],
+    {"1.0": [SampleFile()], "1.1": [SampleFile()]},
+    conda=[SampleCondaFile("1.0", ["python"]), SampleCondaFile("1.1", ["python", "napari >=0.7"])],
 )
 
 
@@ -414,7 +414,7 @@ async def test_a_new_index_has_new_answers(client: Client) -> None:
     services = services_of(client)
     for path in ("/api/updates?python=3.11", TABLE, "/api/plugins?python=3.11"):
         assert "newcomer" not in (await client.get(path)).text
-    services.index.replace(index_of([*PLUGINS, MadeProject("newcomer", {"1.0": [MadeFile()]})]))
+    services.index.replace(index_of([*PLUGINS, SampleProject("newcomer", {"1.0": [SampleFile()]})]))
     for path in ("/api/updates?python=3.11", TABLE, "/api/plugins?python=3.11"):
         assert "newcomer" in (await client.get(path)).text
 

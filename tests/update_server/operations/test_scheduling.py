@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from aggregation.settings import Store
-from tests.support.made_upstream import MadeUpstream
+from tests.support.sample_upstream import FakeUpstream
 from tests.support.stores import migrated
 from tests.support.waiting import until
 from update_server.operations.scheduling import make_scheduler
@@ -26,7 +26,7 @@ async def services_on(folder: Path, **changes: object) -> Services:
 
 
 async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path: Path) -> None:
-    with MadeUpstream().served() as upstream:
+    with FakeUpstream().served() as upstream:
         services = await services_on(tmp_path, upstream=upstream)
         scheduler = make_scheduler(services)
         assert {job.id for job in scheduler.get_jobs()} == {"refresh", "downloads", "publish", "purge", "order"}

@@ -1,4 +1,4 @@
-"""A small plugin index that the tests make: the upstream services as one table of paths, in memory or on a loopback port."""
+"""A sample plugin index and its upstream services, in memory or on loopback."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 
 class RawTransport(httpx.MockTransport):
-    """Answers in memory whose bodies are read from a stream, as those of a network are."""
+    """Response bodies are streams, as on a network."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
@@ -25,8 +25,8 @@ class RawTransport(httpx.MockTransport):
 
 
 @dataclass(frozen=True)
-class MadeFile:
-    """A file on the made PyPI. ``tag``: of a wheel (``py3-none-any``), None for an sdist."""
+class SampleFile:
+    """``tag``: of a wheel, None for an sdist."""
 
     requires_python: str | None = None
     tag: str | None = "py3-none-any"
@@ -34,9 +34,7 @@ class MadeFile:
 
 
 @dataclass(frozen=True)
-class MadeCondaFile:
-    """A file on the made conda-forge."""
-
+class SampleCondaFile:
     version: str
     depends: Sequence[str] = ()
     constrains: Sequence[str] = ()
@@ -44,18 +42,17 @@ class MadeCondaFile:
 
 
 @dataclass(frozen=True)
-class MadeProject:
-    """A project: its files by version, the commands of its manifest, its package on conda-forge.
+class SampleProject:
+    """``releases``: files by version. ``uploaded``: days by version. ``advisories``: affected versions by id.
 
-    ``uploaded``: days by version. ``requires_dist`` by version: offered as metadata beside the wheel. ``advisories``: affected
-    versions by id.
+    ``requires_dist``: by version, served as metadata beside the wheel.
     """
 
     name: str
-    releases: Mapping[str, Sequence[MadeFile]]
+    releases: Mapping[str, Sequence[SampleFile]]
     version: str = ""
     commands: Sequence[str] = ()
-    conda: Sequence[MadeCondaFile] = ()
+    conda: Sequence[SampleCondaFile] = ()
     conda_name: str = ""
     requires_dist: Mapping[str, Sequence[str]] = field(default_factory=dict)
     advisories: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -63,58 +60,57 @@ class MadeProject:
 
     @property
     def newest(self) -> str:
-        """What the index names as the newest: as said, else the version that stands last."""
+        """``version`` if set, else the last of ``releases``."""
         return self.version or next(reversed(list(self.releases)), "0")
 
 
 PLUGINS = (
-    MadeProject(
+    SampleProject(
         "napari",
         {
-            "0.5.6": [MadeFile(">=3.9")],
-            "0.6.1": [MadeFile(">=3.9")],
-            "0.7.1": [MadeFile(">=3.10")],
-            "0.8.0": [MadeFile(">=3.11")],
+            "0.5.6": [SampleFile(">=3.9")],
+            "0.6.1": [SampleFile(">=3.9")],
+            "0.7.1": [SampleFile(">=3.10")],
+            "0.8.0": [SampleFile(">=3.11")],
         },
         commands=["napari.get_reader"],
         uploaded={"0.5.6": "2025-01-15", "0.6.1": "2025-05-30", "0.7.1": "2026-02-10", "0.8.0": "2026-09-01"},
     ),
-    MadeProject(
+    SampleProject(
         "affinder",
-        {"0.4.0": [MadeFile(">=3.8")], "0.5.0rc1": [MadeFile(">=3.9")], "0.5.0": [MadeFile(">=3.9"), MadeFile(">=3.9", None)]},
+        {
+            "0.4.0": [SampleFile(">=3.8")],
+            "0.5.0rc1": [SampleFile(">=3.9")],
+            "0.5.0": [SampleFile(">=3.9"), SampleFile(">=3.9", None)],
+        },
         commands=["affinder.start_affinder"],
-        conda=[MadeCondaFile("0.4.0", ["python >=3.8", "napari"]), MadeCondaFile("0.5.0", ["python >=3.10", "napari"])],
+        conda=[SampleCondaFile("0.4.0", ["python >=3.8", "napari"]), SampleCondaFile("0.5.0", ["python >=3.10", "napari"])],
         uploaded={"0.4.0": "2025-03-01", "0.5.0rc1": "2026-05-01", "0.5.0": "2026-06-01"},
     ),
-    MadeProject("napari-harpy", {"0.1.3": [MadeFile(">=3.12")]}, uploaded={"0.1.3": "2026-01-20"}),
-    MadeProject(
+    SampleProject("napari-harpy", {"0.1.3": [SampleFile(">=3.12")]}, uploaded={"0.1.3": "2026-01-20"}),
+    SampleProject(
         "micro_sam",
-        {"1.5.0": [MadeFile(">=3.9")], "1.8.10": [MadeFile(">=3.11")]},
-        conda=[MadeCondaFile("1.8.10", ["python >=3.11"])],
+        {"1.5.0": [SampleFile(">=3.9")], "1.8.10": [SampleFile(">=3.11")]},
+        conda=[SampleCondaFile("1.8.10", ["python >=3.11"])],
         conda_name="micro_sam",
     ),
-    MadeProject("Some.Plugin", {"1.1.0": [MadeFile(yanked="broken wheel")], "1.2.0": [MadeFile()]}),
-    MadeProject("compiled-plugin", {"2.0": [MadeFile(">=3.8", "cp39-cp39-manylinux_2_17_x86_64")]}),
+    SampleProject("Some.Plugin", {"1.1.0": [SampleFile(yanked="broken wheel")], "1.2.0": [SampleFile()]}),
+    SampleProject("compiled-plugin", {"2.0": [SampleFile(">=3.8", "cp39-cp39-manylinux_2_17_x86_64")]}),
 )
 
 
 @dataclass
-class MadeUpstream:
-    """The upstream services for some projects.
+class FakeUpstream:
+    """``broken``: paths that answer 500. ``parts``: projects on PyPI that the index does not list."""
 
-    ``broken``: paths that answer 500; ``requests``: the paths that were asked; ``parts``: projects on PyPI that the index does
-    not list; ``overrides``: other answers by path.
-    """
-
-    projects: Sequence[MadeProject] = PLUGINS
+    projects: Sequence[SampleProject] = PLUGINS
     broken: set[str] = field(default_factory=set)
     requests: list[str] = field(default_factory=list)
     is_down: bool = False
-    parts: Sequence[MadeProject] = ()
+    parts: Sequence[SampleProject] = ()
     overrides: dict[str, bytes] = field(default_factory=dict)
 
     def answer(self, path: str) -> bytes | None:
-        """Return the JSON at ``path``, or None where there is nothing."""
         if path in self.overrides:
             return self.overrides[path]
         tables: dict[str, Any] = {
@@ -150,7 +146,7 @@ class MadeUpstream:
         return None
 
     def answer_post(self, path: str, body: bytes) -> bytes | None:
-        """Return what OSV says of the packages that a query names."""
+        """Answer OSV's batch query."""
         if path != "/v1/querybatch":
             return None
         names = [query["package"]["name"] for query in json.loads(body)["queries"]]
@@ -159,7 +155,7 @@ class MadeUpstream:
             {"results": [{"vulns": [{"id": id_} for id_ in advisories.get(name, ())]} for name in names]}
         ).encode()
 
-    def _summary(self, project: MadeProject) -> dict[str, Any]:
+    def _summary(self, project: SampleProject) -> dict[str, Any]:
         key = canonicalize_name(project.name)
         return {
             "normalized_name": key,
@@ -175,10 +171,10 @@ class MadeUpstream:
             "conda_versions": [file.version for file in project.conda],
         }
 
-    def _conda_name(self, project: MadeProject) -> str | None:
+    def _conda_name(self, project: SampleProject) -> str | None:
         return f"conda-forge/{project.conda_name or canonicalize_name(project.name)}" if project.conda else None
 
-    def _files(self, project: MadeProject) -> Iterator[dict[str, Any]]:
+    def _files(self, project: SampleProject) -> Iterator[dict[str, Any]]:
         stem = canonicalize_name(project.name).replace("-", "_")
         for version, files in project.releases.items():
             for file in files:
@@ -192,7 +188,7 @@ class MadeUpstream:
                     **({"upload-time": f"{project.uploaded[version]}T10:00:00.5Z"} if version in project.uploaded else {}),
                 }
 
-    def _conda(self, project: MadeProject) -> dict[str, Any]:
+    def _conda(self, project: SampleProject) -> dict[str, Any]:
         return {
             "name": project.conda_name or canonicalize_name(project.name),
             "files": [
@@ -206,7 +202,7 @@ class MadeUpstream:
         }
 
     def transport(self) -> RawTransport:
-        """Return a transport that answers in memory, with an ETag on each answer."""
+        """Answer in memory, with an ETag."""
 
         def handle(request: httpx.Request) -> httpx.Response:
             path = request.url.path
@@ -227,7 +223,7 @@ class MadeUpstream:
 
     @contextlib.contextmanager
     def served(self, port: int = 0) -> Iterator[str]:
-        """Serve on a loopback port while inside, a free one by default; yields the base URL."""
+        """Serve on loopback; yield the base URL."""
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):

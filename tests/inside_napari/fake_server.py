@@ -1,7 +1,6 @@
-"""An update server on loopback that answers what a test wants, or never answers, or is not there.
+"""A fake update server. Real sockets, because these tests are about waiting windows.
 
-Real sockets, because these tests are about what a window does while it waits. The real service meets a real napari in
-``tests/end_to_end/test_inside_napari.py``.
+``tests/end_to_end/test_inside_napari.py`` uses the real service.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ ALLOWED: dict[str, Any] = {
 }  # fmt: skip
 
 
-class MadeServer:
-    """``packages``: what the update check answers. ``is_down``: 503. ``is_todays_index``: it
-    knows no more than the plugin index of today. ``requests``: (method, path, body) of all that came."""
+class FakeServer:
+    """``is_down``: answer 503. ``is_todays_index``: no table, like today's plugin index. ``requests``: (method, path, body)."""
 
     def __init__(self) -> None:
         self.packages: dict[str, Any] = {"napari-svg": {"latest": "99.0"}, "napari": {"latest": "0.1.0"}}
@@ -56,7 +54,7 @@ class MadeServer:
                 self.wfile.write(content)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Print nothing."""
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._http.daemon_threads = True
@@ -64,7 +62,6 @@ class MadeServer:
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
     def answer(self, path: str, method: str) -> tuple[int, Any]:
-        """Return the status and the body for a request."""
         table = {"schema_version": 2, "channel": "pypi", "index_version": "2026-11-18T08:00:00Z", "check_again_s": 86400,
                  "takes_reports": self.takes_reports}  # fmt: skip
         if self.is_down:
@@ -84,19 +81,17 @@ class MadeServer:
         return 200, {**table, "packages": {name: self._rows(told) for name, told in self.packages.items()}}
 
     def _rows(self, told: dict[str, Any]) -> dict[str, Any]:
-        """What the table says of a package of which this Python can install ``latest``."""
+        """This Python fits ``latest``, not ``newest``."""
         too_new = {"version": told.get("newest"), "requires_python": told.get("newest_requires_python", "")}
         others: dict[str, Any] = {name: told[name] for name in ("yanked", "vulnerabilities") if name in told}
         return others | {"releases": [*([too_new] if "newest" in told else []), {"version": told["latest"]}]}
 
     def close(self) -> None:
-        """Be gone: a request is refused from now on."""
         self.hold.set()
         self._http.shutdown()
         self._http.server_close()
 
 
 def silent_server() -> tuple[socket.socket, str]:
-    """Return a socket that accepts connections and never answers, and its address."""
     listening = socket.create_server(("127.0.0.1", 0))
     return listening, f"http://127.0.0.1:{listening.getsockname()[1]}"
