@@ -49,9 +49,8 @@ def test_the_site_has_a_page_for_everybody_and_loads_nothing_from_elsewhere(site
     for name in (
         "tutorials/users",
         "tutorials/maintainers",
-        "tutorials/operators",
         "operations",
-        "privacy-design",
+        "privacy",
         "releasing",
     ):
         assert (site / f"{name}.html").is_file()

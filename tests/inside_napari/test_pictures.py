@@ -1,4 +1,4 @@
-"""Pictures in both themes for CI and docs/inside-napari.md. ``TEST_PICTURES``: their folder."""
+"""Pictures in both themes for CI and docs/in-napari.md. ``TEST_PICTURES``: their folder."""
 
 from __future__ import annotations
 
