@@ -20,7 +20,7 @@ from migrations import StoreError, is_current, upgrade
 from update_server import __version__
 from update_server.databases import db_app
 from update_server.index.commands import index_app
-from update_server.operations.progress import shown_progress
+from update_server.index.progress import shown_progress
 from update_server.settings import Settings
 from update_server.terminal import console, errors, fail, first_line, read_settings
 

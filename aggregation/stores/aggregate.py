@@ -78,9 +78,7 @@ class AggregateStore(Queries):
             for row in await self.rows(query)
         ]
 
-    async def largest(
-        self, entry: Entry, fixed: Mapping[str, str], *, since: str = "", until: str = "9999"
-    ) -> list[dict[str, str]]:
+    async def largest(self, entry: Entry, fixed: Mapping[str, str], *, since: str, until: str) -> list[dict[str, str]]:
         """Return each combination of values, in the order of the largest number that it had in any of the weeks."""
         columns = _columns_of(entry)
         query = (
@@ -142,9 +140,9 @@ class AggregateStore(Queries):
         """Return the last successful run of each job, by name."""
         return await self._job_runs(JOB_RUNS.c.ended_at.is_not(None) & JOB_RUNS.c.error.is_(None))
 
-    async def failed_job_runs(self, limit: int = 10) -> list[JobRun]:
-        """Return the last failed runs, newest first."""
-        query = sa.select(JOB_RUNS).where(JOB_RUNS.c.error.is_not(None)).order_by(JOB_RUNS.c.id.desc()).limit(limit)
+    async def failed_job_runs(self) -> list[JobRun]:
+        """Return the last ten failed runs, newest first."""
+        query = sa.select(JOB_RUNS).where(JOB_RUNS.c.error.is_not(None)).order_by(JOB_RUNS.c.id.desc()).limit(10)
         return [JobRun(**row) for row in await self.rows(query)]
 
     async def forget_job_runs(self, before: datetime) -> None:

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import pytest
 from napari_telemetry.client import TelemetryClient
+from napari_telemetry.records import Counts
 from napari_telemetry.sending import SendResult
 from napari_telemetry.settings import SiteRules, TelemetrySettings, settings_from
-from napari_telemetry.store import Counts, Store
+from napari_telemetry.store import Store
 from napari_telemetry.weeks import published_from, start_of
 from napari_telemetry.wire import Level
 from napari_update_hook.client import CheckResult, UpdateClient

@@ -11,7 +11,7 @@ import pytest
 import respx
 from napari_telemetry import cli, words
 from napari_telemetry.client import current_client
-from napari_telemetry.store import View
+from napari_telemetry.records import View
 from napari_update_hook.state import CheckState
 from typer.testing import CliRunner
 

@@ -15,9 +15,10 @@ import pytest
 import respx
 from napari_telemetry.client import Forgotten, ServerCopy
 from napari_telemetry.consent_rules import MAX_PROMPTS, PROMPT_INTERVAL
+from napari_telemetry.database import FILE
 from napari_telemetry.environment import environment_pseudonym, identifier, new_secret
+from napari_telemetry.records import Counts
 from napari_telemetry.sending import run
-from napari_telemetry.store import FILE, Counts
 from napari_telemetry.transport import Transport
 from napari_telemetry.weeks import next_week
 from napari_telemetry.wire import Level

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_telemetry.store import Counts
+from napari_telemetry.records import Counts
 from napari_telemetry.wire import Level
 
 from tests.support.client import ALLOWED, NOON, TABLE_BODY, WEEK, Machine
@@ -142,12 +142,12 @@ import respx
 from napari_telemetry.plugin.session import Session
 from napari_telemetry.wire import Level
 from napari_update_hook.errors import UpdateHookError
-from tests.support.client import SERVER, Machine, taking_server, reports_of
+from tests.support.client import SERVER, Machine, accepting_server, reports_of
 
 machine = Machine(Path(sys.argv[1]))
 exec(sys.argv[2])
 with respx.mock(base_url=SERVER, assert_all_called=False) as router:
-    taking_server(router)
+    accepting_server(router)
     session = Session(lambda: machine.client)
     session._read()
     session.collector.command("affinder.start")

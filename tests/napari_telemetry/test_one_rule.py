@@ -20,9 +20,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from napari_telemetry.environment import environment_pseudonym
+from napari_telemetry.records import Counts
 from napari_telemetry.report import rounded_down
 from napari_telemetry.settings import Maximum, lowest
-from napari_telemetry.store import SENDING_TIMEOUT, Counts
+from napari_telemetry.store import SENDING_TIMEOUT
 from napari_telemetry.transport import Request
 from napari_telemetry.weeks import is_open, week_of
 from napari_telemetry.wire import Level

@@ -10,9 +10,9 @@ import httpx
 import pytest
 import respx
 from napari_telemetry.consent_rules import decide
+from napari_telemetry.records import Counts, PreparedBatch
 from napari_telemetry.sending import run
 from napari_telemetry.settings import Maximum, SiteRules
-from napari_telemetry.store import Counts, PreparedBatch
 from napari_telemetry.transport import Transport
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 from napari_update_hook.environment import Distribution

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from napari_telemetry import store as stores
+from napari_telemetry import database
 from napari_telemetry.consent_rules import ConsentRecord, Decision
+from napari_telemetry.database import FILE, SCHEMA
 from napari_telemetry.environment import environment_info
+from napari_telemetry.records import Backoff, Counts, PreparedBatch
 from napari_telemetry.settings import TelemetrySettings
-from napari_telemetry.store import FILE, MAX_KINDS, SCHEMA, Backoff, Counts, PreparedBatch, Store
+from napari_telemetry.store import MAX_KINDS, Store
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 from napari_update_hook.errors import StateError
 
@@ -286,7 +288,7 @@ def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_locked_file_is_busy_and_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stores, "LOCK_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_S", 0.1)
     store = Store(tmp_path, "abc")
     store.record(answer(Level.BASIC))
     with contextlib.closing(sqlite3.connect(tmp_path / FILE, isolation_level=None)) as other:

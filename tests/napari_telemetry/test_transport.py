@@ -296,7 +296,7 @@ def test_a_request_tells_nothing_of_the_machine() -> None:
     headers = dict(line.split(": ", 1) for line in lines[1:] if ": " in line)
     assert headers.pop("host")
     assert headers == {
-        "user-agent": "napari-telemetry/0.1.0",
+        "user-agent": "napari-telemetry/0.2.0",
         "accept": "application/json",
         "accept-encoding": "gzip",
         "connection": "keep-alive",

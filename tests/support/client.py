@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 import respx
 from napari_telemetry.client import TelemetryClient
+from napari_telemetry.records import View
 from napari_telemetry.settings import Maximum, SiteRules, TelemetrySettings
-from napari_telemetry.store import Store, View
+from napari_telemetry.store import Store
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 from napari_update_hook.client import UpdateClient
 from napari_update_hook.environment import Distribution, Environment

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_telemetry.store import Counts
+from napari_telemetry.records import Counts
 from napari_telemetry.weeks import week_of
 from napari_update_hook.errors import StateError
 

@@ -12,11 +12,11 @@ from aggregation.clock import Clock
 from update_server.index import folder, snapshot
 from update_server.index.model import Facts, Package
 from update_server.index.notices import NoticesError, read_notices
+from update_server.index.progress import shown_progress
 from update_server.index.refresh import build
 from update_server.index.snapshot import Index, Origin
 from update_server.index.sources.fetching import UpstreamError
 from update_server.index.table import instant_text, make_tables
-from update_server.operations.progress import shown_progress
 from update_server.settings import Settings
 from update_server.terminal import console, errors, fail, read_settings
 

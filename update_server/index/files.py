@@ -18,7 +18,7 @@ from update_server.index.coverage import Coverage, coverage_of, months_table, su
 from update_server.index.feeds import feed, releases_of
 from update_server.index.model import Package
 from update_server.index.snapshot import Document, Index
-from update_server.index.sources.base import ADVISORIES
+from update_server.index.sources.projects import ADVISORIES
 from update_server.index.table import Tables, encoded, instant_text
 from update_server.representations import JSON, Body
 

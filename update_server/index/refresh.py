@@ -10,8 +10,8 @@ import structlog
 from aggregation.clock import Clock
 from update_server.index.snapshot import Index, Origin
 from update_server.index.sources import napari_index, pypi
-from update_server.index.sources.base import Progress
 from update_server.index.sources.fetching import Fetcher, UpstreamError, new_client
+from update_server.index.sources.projects import Progress
 from update_server.index.store import IndexStore, RefreshOutcome
 from update_server.settings import Settings
 

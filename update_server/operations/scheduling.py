@@ -9,9 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from aggregation.jobs import JobScheduler
 from aggregation.schedule import register
 from update_server.index.downloads import EVERY_S, refresh_downloads
+from update_server.index.progress import shown_progress
 from update_server.index.refresh import refresh
 from update_server.operations.health import status_of
-from update_server.operations.progress import shown_progress
 from update_server.services import Services
 
 SECONDS_BETWEEN_LOOKS = 30

@@ -59,8 +59,8 @@ async def chart_of(
     aggregate: AggregateStore,
     entry: Entry,
     weeks: Sequence[str],
-    retractions: Iterable[Retraction] = (),
-    subject: str | None = None,
+    retractions: Iterable[Retraction],
+    subject: str | None,
     newest_first: Mapping[Dimension, Sequence[str]] = {},
 ) -> Chart:
     """``subject``: value of the fixed dimension. ``newest_first``: known versions, so that a version has the same colour in all

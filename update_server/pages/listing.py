@@ -38,9 +38,7 @@ class Plugin(Struct, frozen=True):
     people: int | None
 
 
-def listing(
-    index: Index, tables: Tables, people: Mapping[str, int], search: str = "", order: Order = Order.INSTALLS
-) -> list[Plugin]:
+def listing(index: Index, tables: Tables, people: Mapping[str, int], search: str, order: Order) -> list[Plugin]:
     """Return plugins whose name, summary or author has all words of ``search``."""
     texts = _texts(index.documents.get("/api/extended_summary"))
     words = search.lower().split()

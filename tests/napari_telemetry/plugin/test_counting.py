@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from napari_telemetry.database import FILE
 from napari_telemetry.plugin.counting import Collector, counts_by_week
 from napari_telemetry.plugin.session import Session
-from napari_telemetry.store import FILE
 from napari_telemetry.wire import Level
 
 from tests.support.client import NOON, WEEK, Clock, Machine

@@ -12,7 +12,7 @@ import respx
 from napari_telemetry import client as clients
 from napari_telemetry.consent_rules import ConsentRecord, PromptReason
 from napari_telemetry.plugin.session import Session, Snapshot
-from napari_telemetry.store import Counts
+from napari_telemetry.records import Counts
 from napari_telemetry.wire import Level
 from napari_update_hook.plugin import worker
 

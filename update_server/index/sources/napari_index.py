@@ -10,7 +10,9 @@ from packaging.utils import canonicalize_name
 
 from update_server.index.model import NAPARI_PARTS, CondaPackage, Package
 from update_server.index.snapshot import Document, Index
-from update_server.index.sources.base import (
+from update_server.index.sources.fetching import Fetcher, UpstreamError, gather_or_cancel
+from update_server.index.sources.parsing import commands_of, conda_package, is_project_name, is_version, object_of
+from update_server.index.sources.projects import (
     Progress,
     Reader,
     ReadProject,
@@ -19,8 +21,6 @@ from update_server.index.sources.base import (
     read_all,
     valid_names,
 )
-from update_server.index.sources.fetching import Fetcher, UpstreamError, gather_or_cancel
-from update_server.index.sources.parsing import commands_of, conda_package, is_project_name, is_version, object_of
 from update_server.settings import Upstreams
 
 LISTS = ("/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json")

@@ -16,7 +16,9 @@ from packaging.version import Version
 
 from update_server.index.model import NAPARI_PARTS, Package, parsed_version
 from update_server.index.snapshot import Document, Index
-from update_server.index.sources.base import (
+from update_server.index.sources.fetching import Fetcher, UpstreamError
+from update_server.index.sources.parsing import commands_of, conda_package, is_version
+from update_server.index.sources.projects import (
     Progress,
     Reader,
     ReadProject,
@@ -25,8 +27,6 @@ from update_server.index.sources.base import (
     read_all,
     valid_names,
 )
-from update_server.index.sources.fetching import Fetcher, UpstreamError
-from update_server.index.sources.parsing import commands_of, conda_package, is_version
 from update_server.index.sources.wheels import UnusableWheelError, WheelReader
 from update_server.settings import Upstreams
 

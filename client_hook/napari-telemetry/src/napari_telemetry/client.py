@@ -30,10 +30,11 @@ from napari_telemetry.consent_rules import (
 )
 from napari_telemetry.environment import environment_info, environment_pseudonym, identifier, new_secret
 from napari_telemetry.preferences import maximum_level
+from napari_telemetry.records import Counts, PreparedBatch, SentBatch, View
 from napari_telemetry.report import ReportKey, build_batch, estimated_allow_list
 from napari_telemetry.sending import Sender, SendResult, Steps, run
 from napari_telemetry.settings import TelemetrySettings, settings_from
-from napari_telemetry.store import Counts, PreparedBatch, SentBatch, Store, View
+from napari_telemetry.store import Store
 from napari_telemetry.transport import Request, Transport, decode_answer
 from napari_telemetry.weeks import week_of
 from napari_telemetry.wire import SCHEMA_VERSION, FoundReports, IdentifierQuery, Level, StoredReport

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 
 from msgspec import Struct
 
 from napari_telemetry.settings import TelemetrySettings, lowest
-from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireField, fields_of
+from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, fields_of
 
 MAX_PROMPTS = 3
 PROMPT_INTERVAL = timedelta(days=30)
@@ -147,11 +147,10 @@ def open_prompt(
     return Prompt(reason, record, changes_since(record.schema_version)) if reason is not None else None
 
 
-def changes_since(schema_version: int, fields: Mapping[Level, Iterable[WireField]] | None = None) -> list[Change]:
-    known = fields or {level: fields_of(level) for level in TELEMETRY_LEVELS}
+def changes_since(schema_version: int) -> list[Change]:
     changes: dict[str, Change] = {}
-    for level, described in known.items():
-        for field in described:
+    for level in TELEMETRY_LEVELS:
+        for field in fields_of(level):
             if field.since > schema_version:
                 changes.setdefault(field.name, Change(level, field.name, field.type, field.description))
     return list(changes.values())

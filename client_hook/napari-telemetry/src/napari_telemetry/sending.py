@@ -21,9 +21,10 @@ from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError,
 from napari_telemetry.consent_rules import SERVER_SWITCHED_OFF, ConsentRecord, Decision, decide
 from napari_telemetry.environment import environment_info, environment_pseudonym, identifier
 from napari_telemetry.errors import RefusedError
+from napari_telemetry.records import Backoff, Counts, Draft, PreparedBatch, View
 from napari_telemetry.report import ReportKey, build_batch
 from napari_telemetry.settings import TelemetrySettings, lowest
-from napari_telemetry.store import Backoff, Counts, Draft, PreparedBatch, Store, View
+from napari_telemetry.store import Store
 from napari_telemetry.transport import Request, decode_answer
 from napari_telemetry.wire import (
     SCHEMA_VERSION,

@@ -11,7 +11,7 @@ from napari_telemetry.wire import Level
 if TYPE_CHECKING:  # the GUI thread imports this module
     from napari_telemetry.client import Forgotten, ServerCopy, Status
     from napari_telemetry.consent_rules import ConsentRecord, Prompt
-    from napari_telemetry.store import SentBatch
+    from napari_telemetry.records import SentBatch
 
 TITLE = "Share usage reports with napari's maintainers?"
 WHY = (

@@ -240,8 +240,6 @@ def _from_cache(known: Index, why: str | None) -> Index:
     return replace(known, answers={}, notice=" ".join(filter(None, (notice, known.notice))) or None)
 
 
-def current_client(
-    server: str | None = None, make_settings: Callable[[str | None], Settings] = current_settings
-) -> UpdateClient:
-    settings = make_settings(server)
+def current_client(server: str | None = None) -> UpdateClient:
+    settings = current_settings(server)
     return UpdateClient(settings, State(settings.state, environment_id(Path(sys.prefix))), read_environment(), detect_install())

@@ -73,11 +73,11 @@ class Environment:
         return self.channel if not installer else "conda-forge" if installer == "conda" else "pypi"
 
 
-def read_environment(prefix: Path | None = None) -> Environment:
+def read_environment() -> Environment:
     distributions = installed()
     return Environment(
         python="{}.{}.{}".format(*sys.version_info[:3]),
-        channel=channel_of(distributions, (prefix or Path(sys.prefix)) / "conda-meta"),
+        channel=channel_of(distributions, Path(sys.prefix) / "conda-meta"),
         distributions=distributions,
         is_free_threaded=bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
     )

@@ -196,7 +196,7 @@ def _of(by_version: Mapping[str, T], version: str) -> T | None:
     return next((value for key, value in by_version.items() if same_version(key, version)), None)
 
 
-def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str] = (), *, fits_known: bool = True) -> str:
+def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str], *, fits_known: bool = True) -> str:
     """``fits_known``: False if the index does not say what fits."""
     rows = list(rows)
     updates = sum(row.status is Status.UPDATE for row in rows)

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from napari_telemetry.store import Counts
+    from napari_telemetry.records import Counts
 
 APPLICATION = "napari"
 MAX_WAITING = 100_000
@@ -59,7 +59,7 @@ class Collector:
 
 
 def counts_by_week(events: list[tuple[datetime, Any]]) -> dict[str, Counts]:
-    from napari_telemetry.store import Counts
+    from napari_telemetry.records import Counts
     from napari_telemetry.weeks import week_of
 
     found: dict[str, tuple[Counter[str], Counter[Any]]] = {}

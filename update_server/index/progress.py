@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import structlog
 
 from aggregation.cli.output import progress_bar
-from update_server.index.sources.base import Progress
+from update_server.index.sources.projects import Progress
 
 SECONDS_BETWEEN_LINES = 2.0
 
