@@ -1,6 +1,6 @@
-"""Declares every public number; computation, API, privacy page and consent text follow from it.
+"""Declares every public number. The computation, API, privacy page and consent text are derived from it.
 
-No field is collected without an entry that reads it.
+Every collected field is used by at least one entry.
 """
 
 import hashlib
@@ -16,9 +16,10 @@ MAX_DIMENSIONS = 3
 class Dimension:
     """A property by which people are grouped.
 
-    ``part``: in a list, the key of its items; in a mapping, ``"@key"`` or ``"@value"``; None for a plain field.
-    ``form``, ``names``: how a value is displayed. ``unlisted``: values that get no row, because a table with all possible rows
-    would give an upper bound of the number of people.
+    ``part``: which part of the field to use: for a list, a key of its items; for a mapping, ``"@key"`` or ``"@value"``;
+    None for a plain field.
+    ``form``, ``names``: how a value is displayed. ``unlisted``: values that never get a row: a table with all possible rows
+    would reveal an upper bound on the number of people.
     """
 
     name: str
@@ -37,9 +38,9 @@ class Dimension:
 class Entry:
     """One public number: a count of people, each counted at most once per cell.
 
-    ``topic``: path under ``/api/stats/``. ``level``: the lowest that sends its fields. ``fixed``: number of leading dimensions
-    in the path instead of ``by=``. ``only_where``: boolean field that must be true. ``decision``: what the number helps to
-    decide. ``since``: release that added it.
+    ``topic``: path under ``/api/stats/``. ``level``: the lowest level that sends its fields. ``fixed``: how many
+    leading dimensions are given in the path instead of ``by=``. ``only_where``: a boolean field; only reports where it is
+    true are counted. ``decision``: the decision that the number supports. ``since``: release that added it.
     """
 
     id: str
@@ -71,7 +72,7 @@ class Entry:
 
 
 LEVEL_COLUMN = "level"
-"""The only dimension that comes from the consent and not from the report."""
+"""The only dimension taken from the consent instead of the report."""
 
 LEVEL = Dimension("level", "Level", LEVEL_COLUMN, unlisted=("basic",))
 NAPARI = Dimension("napari", "napari version", "napari_version")
@@ -93,7 +94,7 @@ COUNT = Dimension("count", "At least so many", "data_size_info", "count", "≥ {
 CATALOGUE: tuple[Entry, ...] = (
     Entry(
         "people", "napari", "How many people take part?", Level.BASIC,
-        "How far all other numbers speak for the people who use napari; funders ask for it.",
+        "How representative all other numbers are of napari's users; funders ask for it.",
     ),
     Entry(
         "people-by-level", "napari", "How much do people agree to send?", Level.BASIC,
@@ -101,51 +102,51 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry(
         "people-by-napari", "napari", "Which napari versions are in use?", Level.BASIC,
-        "How long an old napari gets fixes, and when a deprecated interface can go.", (NAPARI,),
+        "How long an old napari version gets fixes, and when a deprecated API can be removed.", (NAPARI,),
     ),
     Entry(
         "people-by-python", "napari", "Which Python versions are in use?", Level.BASIC,
-        "When a Python can be dropped, and when a new one must work.", (PYTHON,),
+        "When a Python version can be dropped, and when a new one must be supported.", (PYTHON,),
     ),
     Entry(
-        "people-by-platform", "napari", "On which kinds of computers does napari run?", Level.BASIC,
-        "For which platforms and processors to test, and to build the bundle.", (PLATFORM, ARCHITECTURE),
+        "people-by-platform", "napari", "Which platforms and processors does napari run on?", Level.BASIC,
+        "Which platforms and processors to test on and to build the bundle for.", (PLATFORM, ARCHITECTURE),
     ),
     Entry(
-        "people-by-system", "napari", "On which operating systems does napari run?", Level.BASIC,
-        "Which systems to test on, and how old a Qt they need.", (SYSTEM,),
+        "people-by-system", "napari", "Which operating systems does napari run on?", Level.BASIC,
+        "Which systems to test on, and how old a Qt version they need.", (SYSTEM,),
     ),
     Entry(
         "new-people", "new", "How many people take part for the first time?", Level.BASIC,
-        "Whether changes of the numbers are changes of use or new people.", only_where="first_report",
+        "Whether changes in the numbers come from changed use or from new people.", only_where="first_report",
     ),
     Entry(
         "plugins", "plugins", "How many people have a plugin installed?", Level.MIDDLE,
-        "Which plugins deserve care, tests together with napari, and funding.", (PLUGIN,), 1,
+        "Which plugins deserve attention, joint tests with napari, and funding.", (PLUGIN,), 1,
     ),
     Entry(
         "plugins-by-version", "plugins", "Which versions of a plugin are in use?", Level.MIDDLE,
         "How long a maintainer fixes an old release.", (PLUGIN, VERSION), 1,
     ),
     Entry(
-        "plugins-by-python", "plugins", "With which Python versions is a plugin used?", Level.MIDDLE,
-        "Which Python a maintainer can drop.", (PLUGIN, PYTHON), 1,
+        "plugins-by-python", "plugins", "Which Python versions is a plugin used with?", Level.MIDDLE,
+        "Which Python versions a maintainer can drop.", (PLUGIN, PYTHON), 1,
     ),
     Entry(
-        "plugins-by-napari", "plugins", "With which napari versions is a plugin used?", Level.MIDDLE,
-        "Which naparis a plugin has to work with.", (PLUGIN, NAPARI), 1,
+        "plugins-by-napari", "plugins", "Which napari versions is a plugin used with?", Level.MIDDLE,
+        "Which napari versions a plugin has to support.", (PLUGIN, NAPARI), 1,
     ),
     Entry(
-        "plugins-by-platform", "plugins", "On which platforms is a plugin used?", Level.MIDDLE,
-        "For which platforms a maintainer builds wheels.", (PLUGIN, PLATFORM), 1,
+        "plugins-by-platform", "plugins", "Which platforms is a plugin used on?", Level.MIDDLE,
+        "Which platforms a maintainer should build wheels for.", (PLUGIN, PLATFORM), 1,
     ),
     Entry(
         "commands", "commands", "Which commands are used, and how often?", Level.FULL,
-        "Which commands to make easier to find, and which could go.", (COMMAND, TIMES),
+        "Which commands to make easier to find, and which to remove.", (COMMAND, TIMES),
     ),
     Entry(
         "layers", "layers", "What kinds of data do people open?", Level.FULL,
-        "Which kinds of data to make fast first.", (LAYER, CLASS, DTYPE),
+        "Which kinds of data to optimize first.", (LAYER, CLASS, DTYPE),
     ),
     Entry(
         "layers-by-size", "layers", "How large is the data that people open?", Level.FULL,
@@ -153,21 +154,21 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry(
         "layers-by-ndim", "layers", "How many dimensions does the data have?", Level.FULL,
-        "How much work sliders and views of many dimensions are worth.", (LAYER, NDIM),
+        "How much effort to put into sliders and views for many dimensions.", (LAYER, NDIM),
     ),
     Entry(
         "layers-by-count", "layers", "How many layers of a kind do people open in a week?", Level.FULL,
-        "For how many layers the layer list and the canvas must stay fast.", (LAYER, COUNT),
+        "How many layers the layer list and the canvas must handle without slowing down.", (LAYER, COUNT),
     ),
 )  # fmt: skip
 
 
-def questions_reading(field: str) -> tuple[str, ...]:
+def questions_using(field: str) -> tuple[str, ...]:
     return tuple(entry.question for entry in CATALOGUE if field in entry.fields)
 
 
 def questions_by_level() -> dict[str, list[str]]:
-    """Return the questions by lowest level, for the client's consent dialog."""
+    """Return the questions by the level that first answers them, for the client's consent dialog."""
     return {level.value: [entry.question for entry in CATALOGUE if entry.level is level] for level in TELEMETRY_LEVELS}
 
 

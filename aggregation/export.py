@@ -1,4 +1,4 @@
-"""Exports all public numbers as a Data Package (datapackage.org). The same numbers give the same bytes."""
+"""Export all public numbers as a Data Package (datapackage.org). The output is deterministic."""
 
 import csv
 import hashlib
@@ -23,9 +23,9 @@ LICENCE = {
 }
 
 RULE = (
-    "Every number counts people who chose to take part, each once, in one ISO week (UTC). "
+    "Every number counts the people who chose to take part in one ISO week (UTC), each person once. "
     f"{PUBLICATION_RULE} "
-    "Which share of all users takes part is not known: the numbers are lower bounds, not estimates. A missing row "
+    "The share of users who take part is not known, so the numbers are lower bounds, not estimates. A missing row "
     f"in a published week stands for fewer than {LISTED_FROM} people, or for a number in the table of retractions."
 )
 
@@ -39,7 +39,7 @@ MEDIA_TYPES = {Format.JSON: "application/json", Format.CSV: "text/csv"}
 
 
 class Table(msgspec.Struct, frozen=True):
-    """``columns``: (name, type, description)."""
+    """A table of the export. ``columns``: (name, type, description) of each."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class Table(msgspec.Struct, frozen=True):
 
 
 async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Format]) -> int:
-    """Return how many numbers were written. Raises OSError."""
+    """Write the package and return the number of exported numbers. Raises OSError."""
     weeks = await aggregate.public_weeks()
     tables = [
         Table(
@@ -79,7 +79,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
     package = {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": "napari-usage",
-        "title": "Use of napari and its plugins, in people who take part",
+        "title": "Use of napari and its plugins, counted in people who take part",
         "description": RULE,
         "version": weeks[-1] if weeks else "",
         "licenses": [LICENCE],
@@ -88,7 +88,8 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
     (folder / "datapackage.json").write_bytes(msgspec.json.format(msgspec.json.encode(package), indent=2) + b"\n")
     (folder / "README.md").write_text(_readme(tables, weeks, formats), "utf-8")
     (folder / "LICENSE").write_text(
-        "To the extent possible under law, whoever made these numbers has waived all copyright and related rights to them:\n"
+        "To the extent possible under law, the publisher of these numbers has waived all copyright and related rights "
+        "to them:\n"
         f"{LICENCE['title']} ({LICENCE['name']}), {LICENCE['path']}\n",
         "utf-8",
     )
@@ -159,13 +160,13 @@ def _json(table: Table) -> bytes:
 
 
 def _readme(tables: Sequence[Table], weeks: Sequence[str], formats: Sequence[Format]) -> str:
-    span = f"Weeks {weeks[0]} to {weeks[-1]}." if weeks else "No week is published yet."
+    span = f"Weeks {weeks[0]} to {weeks[-1]}." if weeks else "No week has been published yet."
     lines = [
         "# Use of napari and its plugins",
         "",
         f"{span} {RULE}",
         "",
-        f"Licence: {LICENCE['title']} ({LICENCE['name']}). `datapackage.json` is the machine-readable description.",
+        f"Licence: {LICENCE['title']} ({LICENCE['name']}). `datapackage.json` describes the files in machine-readable form.",
         "",
         f"Each table comes as {', '.join(str(form) for form in formats)}, in a folder of that name.",
         "",

@@ -1,7 +1,7 @@
 """Scheduled jobs: each runs in one process at a time and leaves a record.
 
-APScheduler 3 cannot share its job stores, so each process keeps its own schedule. Processes share a lock (an advisory lock on
-PostgreSQL, a file beside SQLite) and the table of runs.
+APScheduler 3 cannot share its job stores, so each process keeps its own schedule. Processes share a lock and the
+table of runs. The lock is an advisory lock on PostgreSQL, or a file if the store is SQLite or the work is for one data folder.
 """
 
 import asyncio
@@ -53,9 +53,9 @@ async def wait_for_lock(
 
 
 @contextlib.asynccontextmanager
-async def job_lock(engine: AsyncEngine, job: str, lock_folder: Path) -> AsyncIterator[bool]:
+async def job_lock(engine: AsyncEngine | None, job: str, lock_folder: Path) -> AsyncIterator[bool]:
     """Try to hold the lock of ``job`` for a block; yields whether it was free. It is released even if the process is killed."""
-    if engine.dialect.name == "postgresql":
+    if engine is not None and engine.dialect.name == "postgresql":
         async with engine.connect() as connection:
             key = {"class": LOCK_CLASS, "job": zlib.crc32(job.encode()) & 0x7FFFFFFF}
             is_free = bool(await connection.scalar(sa.text("SELECT pg_try_advisory_lock(:class, :job)"), key))
@@ -85,8 +85,10 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
         self._lock_folder = lock_folder
         self._runs: set[asyncio.Task[object]] = set()
 
-    def add(self, name: str, work: Work, seconds: int) -> None:
-        """Schedule ``work`` every ``seconds``, at once for the first time, never twice at the same time."""
+    def add(self, name: str, work: Work, seconds: int, *, for_folder: bool = False) -> None:
+        """Schedule ``work`` every ``seconds``, starting now. ``for_folder``: it writes to the data folder, so it runs once per
+        folder and not once per database.
+        """
 
         async def run() -> None:
             this = asyncio.current_task()
@@ -94,7 +96,7 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
             self._runs.add(this)
             this.add_done_callback(self._runs.discard)
             try:
-                await self.run_once(name, work)
+                await self.run_once(name, work, for_folder=for_folder)
             except asyncio.CancelledError:
                 log.info("job_stopped", job=name)
             except (SQLAlchemyError, OSError) as error:  # no lock without its store: the job is still due
@@ -117,12 +119,13 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
         """Run a job again after some time instead of a whole interval."""
         self.modify_job(name, next_run_time=datetime.now(UTC) + after)
 
-    async def run_once(self, name: str, work: Work) -> bool:
+    async def run_once(self, name: str, work: Work, *, for_folder: bool = False) -> bool:
         """Run ``work`` unless another process does, and record how it ended. Return whether it ran.
 
         What ``work`` raises is recorded and logged. Raises SQLAlchemyError or OSError if the lock can't be acquired.
         """
-        async with job_lock(self._aggregate.engine, name, self._lock_folder) as is_free:
+        engine = None if for_folder else self._aggregate.engine
+        async with job_lock(engine, name, self._lock_folder) as is_free:
             if not is_free:
                 log.info("job_runs_elsewhere", job=name)
                 return False

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from msgspec import Struct
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 
 from aggregation import __version__
 from aggregation.catalogue import CATALOGUE, Entry, catalogue_hash
@@ -55,8 +55,8 @@ async def publish_week(
 
     All cells are inserted in one transaction, so a kill leaves no partial week.
     """
-    if now < published_from(week):
-        return Publication(week, Outcome.TOO_EARLY, possible_from=published_from(week))
+    if now < publishable_from(week):
+        return Publication(week, Outcome.TOO_EARLY, possible_from=publishable_from(week))
     if week in await aggregate.published_weeks():
         return Publication(week, Outcome.ALREADY)
     if week < oldest_kept(now):

@@ -7,7 +7,7 @@ week waits to be published would tell that someone took part in it.
 from datetime import datetime, timedelta
 
 from msgspec import Struct
-from napari_telemetry.weeks import closes_at, end_of, published_from, start_of, week_of
+from napari_telemetry.weeks import closes_at, end_of, publishable_from, start_of, week_of
 
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.aggregate_tables import JobRun
@@ -97,7 +97,7 @@ async def due_weeks(raw: RawStore, aggregate: AggregateStore, now: datetime, sin
     """Return the weeks with reports, from ``since`` on, that can be published at ``now`` and are not yet."""
     published = set(await aggregate.published_weeks())
     first = max(since, oldest_kept(now))
-    return [week for week in await raw.weeks() if first <= week and published_from(week) <= now and week not in published]
+    return [week for week in await raw.weeks() if first <= week and publishable_from(week) <= now and week not in published]
 
 
 def broken_promises(state: ServiceStatus, now: datetime, *, keeps_reports: bool) -> list[str]:

@@ -1,9 +1,9 @@
-"""Measure how long a hostile index pauses the event loop.
+"""Measure how long refreshing from a hostile index blocks the event loop.
 
     python -m benchmarks.hostile [--projects N]
 
-A refresh reads an ordinary and a hostile index, while a task on the loop notes how late it runs. Hostile projects once stalled
-the service, or stay just below all limits.
+The benchmark refreshes from an ordinary and a hostile index, while a task on the event loop records how late each of its
+ticks is. The hostile projects stalled the service in the past, or stay just below every limit.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from update_server.index.refresh import refresh
 from update_server.index.store import IndexStore
 from update_server.settings import Settings
 
-TICK_S = 0.002
+TICK_INTERVAL_S = 0.002
 
 
-def ordinary(count: int) -> Iterator[SampleProject]:
+def ordinary_projects(count: int) -> Iterator[SampleProject]:
     yield from PLUGINS
     for number in range(count):
         yield SampleProject(
-            f"ordinary-{number}", {f"1.{minor}": [SampleFile(">=3.9"), SampleFile(">=3.9", None)] for minor in range(10)}
+            f"ordinary-{number}",
+            {f"1.{minor}": [SampleFile(">=3.9"), SampleFile(">=3.9", None)] for minor in range(10)},
         )
 
 
-def hostile(count: int) -> Iterator[SampleProject]:
-    """Yield napari and projects that are as costly as possible."""
+def hostile_projects(count: int) -> Iterator[SampleProject]:
+    """Yield the sample plugins, and projects that are as expensive to process as possible."""
     yield from PLUGINS
     tags = ".".join(f"p{number}" for number in range(18))
     pythons = {f"1.{n}": [SampleFile(",".join(f"!=3.9.{18 * n + patch}" for patch in range(18)))] for n in range(171)}
@@ -66,8 +67,8 @@ def serve(projects: Sequence[SampleProject], pipe: multiprocessing.connection.Co
         pipe.recv()
 
 
-async def pauses(folder: Path, url: str) -> tuple[float, list[float], int]:
-    """Return the seconds of a refresh, how many seconds late each tick was, and the number of packages."""
+async def measure_refresh(folder: Path, url: str) -> tuple[float, list[float], int]:
+    """Return the duration of a refresh, the delay of each tick (both in seconds) and the number of packages."""
     settings = Settings(data=folder, upstream=url, refresh_timeout_s=600)
     store = IndexStore(settings.snapshot_path, None, settings.check_again_s)
     late: list[float] = []
@@ -75,8 +76,8 @@ async def pauses(folder: Path, url: str) -> tuple[float, list[float], int]:
     async def tick() -> None:
         while True:
             before = time.perf_counter()
-            await asyncio.sleep(TICK_S)
-            late.append(time.perf_counter() - before - TICK_S)
+            await asyncio.sleep(TICK_INTERVAL_S)
+            late.append(time.perf_counter() - before - TICK_INTERVAL_S)
 
     ticking = asyncio.create_task(tick())
     began = time.perf_counter()
@@ -92,14 +93,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--projects", type=int, default=40, help="number of projects in each index")
     options = parser.parse_args()
-    table = Table("index", "packages", "refresh, s", "longest pause, ms", "99 % of pauses below, ms")
+    table = Table("index", "packages", "refresh, s", "longest pause, ms", "99 % of measure_refresh below, ms")
     context = multiprocessing.get_context("spawn")
-    for name, projects in (("ordinary", ordinary), ("hostile", hostile)):
+    for name, projects in (("ordinary", ordinary_projects), ("hostile", hostile_projects)):
         ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(list(projects(options.projects)), theirs), daemon=True)
         process.start()
         with tempfile.TemporaryDirectory() as folder:
-            took, late, packages = asyncio.run(pauses(Path(folder), ours.recv()))
+            took, late, packages = asyncio.run(measure_refresh(Path(folder), ours.recv()))
         ours.send("end")
         process.join(10)
         late.sort()

@@ -16,7 +16,7 @@ from rich.text import Text
 from aggregation.certificates.issue import prepare, verify_here
 from aggregation.certificates.keys import key_set, new_key, parse_key_set, private_file
 from aggregation.certificates.signing import MAX_BYTES, Outcome, Verdict, text_of, verify
-from aggregation.cli.opening import aggregate_store, instant, run, settings
+from aggregation.cli.opening import instant, open_aggregate_store, run, settings
 from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week
 from aggregation.cli.output import confirmed, console, errors, print_json
 from aggregation.jobs import wait_for_lock
@@ -56,7 +56,7 @@ def certify(
                 "the address of the site. Continue anyway?",
                 yes,
             )
-        async with aggregate_store() as aggregate:
+        async with open_aggregate_store() as aggregate:
             certificate, statement = await prepare(
                 aggregate, site=site, key_folder=settings().key_folder, plugin=name, first=first, last=last, now=moment
             )
@@ -99,7 +99,7 @@ def verify_command(
         if keys is not None:
             return verify(token, parse_key_set(_key_document(keys)), None)
         try:
-            async with aggregate_store() as aggregate:
+            async with open_aggregate_store() as aggregate:
                 return await verify_here(aggregate, token)
         except UsageError as error:
             raise UsageError(
@@ -161,7 +161,7 @@ def create(now: NowOption = None, as_json: JsonOption = False) -> None:
     folder = settings().key_folder
 
     async def work() -> str:
-        async with aggregate_store() as aggregate, wait_for_lock(aggregate.engine, "keys", settings().data):
+        async with open_aggregate_store() as aggregate, wait_for_lock(aggregate.engine, "keys", settings().data):
             key = new_key(folder, moment)
             await CertificateStore(aggregate.engine).add_key(key)
             return key.kid
@@ -187,7 +187,7 @@ def revoke(
 
     async def look() -> str:
         checked_reason(reason)
-        async with aggregate_store() as aggregate:
+        async with open_aggregate_store() as aggregate:
             keys = {key.kid: key for key in await CertificateStore(aggregate.engine).keys()}
             meant = [known for known in keys if known.startswith(kid)] if len(kid) >= MIN_KEY_PREFIX else []
             if len(meant) != 1:
@@ -197,7 +197,7 @@ def revoke(
             return meant[0]
 
     async def work(kid: str) -> None:
-        async with aggregate_store() as aggregate:
+        async with open_aggregate_store() as aggregate:
             await CertificateStore(aggregate.engine).revoke(kid, checked_reason(reason), moment)
         private_file(settings().key_folder, kid).unlink(missing_ok=True)
 
@@ -215,7 +215,7 @@ def list_keys(as_json: JsonOption = False) -> None:
     """List the published keys."""
 
     async def work() -> Any:
-        async with aggregate_store() as aggregate:
+        async with open_aggregate_store() as aggregate:
             return await CertificateStore(aggregate.engine).keys()
 
     keys = run(work)

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from rich.table import Table
 
 from aggregation.catalogue import CATALOGUE, PLUGIN, Entry, questions_by_level
-from aggregation.cli.opening import aggregate_store, instant, run
+from aggregation.cli.opening import instant, open_aggregate_store, run
 from aggregation.cli.options import (
     JsonOption,
     NowOption,
@@ -95,7 +95,7 @@ def export_command(
     async def work() -> int:
         if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
             raise UsageError(f"{folder} already exists. Choose another folder, or use --force.")
-        async with aggregate_store() as aggregate:
+        async with open_aggregate_store() as aggregate:
             if not await aggregate.public_weeks():
                 raise UsageError("No week has been published yet: there is nothing to export.")
             return await export(aggregate, folder, list(dict.fromkeys(formats or Format)))
@@ -138,7 +138,7 @@ def retract(
         if name is None and plugin is None:
             raise UsageError("Choose an entry from `catalogue`, or --plugin for all numbers of a plugin.")
         entries = [entry_of(name)] if name else [entry for entry in CATALOGUE if _can_be_chosen(entry, where or ())]
-        async with aggregate_store() as aggregate:
+        async with open_aggregate_store() as aggregate:
             published = await aggregate.public_weeks()
             if published and until > published[-1]:
                 raise UsageError(f"{until} is not published yet; the last week that is, is {published[-1]}.")
@@ -155,7 +155,7 @@ def retract(
 
     async def roll_back(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
         moment = instant(now)  # after the prompt, which may have waited long
-        async with aggregate_store() as aggregate:
+        async with open_aggregate_store() as aggregate:
             records = Records(aggregate.engine)
             # Only published weeks: a week in between may be published later, and is not retracted.
             spans = _spans(await aggregate.public_weeks(first, until))

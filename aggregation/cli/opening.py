@@ -1,4 +1,4 @@
-"""Opens settings, clock and stores for a command, and turns errors into messages."""
+"""Load settings, clock and stores for a command, and turn errors into messages."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -36,12 +36,12 @@ def settings() -> AggregationSettings:
 
 
 def instant(now: datetime | None) -> datetime:
-    """Return the effective time. ``--now`` is for rehearsals, so it is refused for remote stores."""
+    """Return the effective time. ``--now`` is for trial runs, so it is rejected if a store is remote."""
     if now is not None:
         now = now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)
         urls = [url for store in Store if (url := settings().url(store, Role.SCHEDULER))]
         if any(not is_loopback(make_url(url).host or "localhost") for url in urls):
-            errors.print("--now changes the clock: that is allowed only if both stores are on this machine.", style="red")
+            errors.print("--now changes the clock, so it is allowed only if both stores are on this machine.", style="red")
             raise typer.Exit(USAGE)
         errors.print(f"Acting as if it were {now:%Y-%m-%d %H:%M} UTC.", style="yellow")
     return Clock(now).now()
@@ -49,8 +49,8 @@ def instant(now: datetime | None) -> datetime:
 
 @asynccontextmanager
 async def stores() -> AsyncIterator[tuple[RawStore, AggregateStore]]:
-    raw_url = await _url_of(Store.RAW)
-    aggregate_url = await _url_of(Store.AGGREGATE)
+    raw_url = await _current_url(Store.RAW)
+    aggregate_url = await _current_url(Store.AGGREGATE)
     raw, engine = open_raw_store(raw_url), make_engine(aggregate_url)
     try:
         yield raw, AggregateStore(engine)
@@ -60,21 +60,24 @@ async def stores() -> AsyncIterator[tuple[RawStore, AggregateStore]]:
 
 
 @asynccontextmanager
-async def aggregate_store() -> AsyncIterator[AggregateStore]:
-    """Open only the aggregate store: the raw store may be unreachable."""
-    engine = make_engine(await _url_of(Store.AGGREGATE))
+async def open_aggregate_store() -> AsyncIterator[AggregateStore]:
+    """Open only the aggregate store, for commands that must work while the raw store is unreachable."""
+    engine = make_engine(await _current_url(Store.AGGREGATE))
     try:
         yield AggregateStore(engine)
     finally:
         await engine.dispose()
 
 
-async def _url_of(store: Store) -> str:
-    """Return a store's URL once it exists and is current. SQLite is migrated here, PostgreSQL only by its owner."""
+async def _current_url(store: Store) -> str:
+    """Return a store's URL after checking that it exists and its schema is current.
+
+    SQLite is migrated here; PostgreSQL must be migrated by its owner.
+    """
     url = settings().url(store, Role.SCHEDULER)
     variable = f"AGGREGATION_{store.upper()}_URL"
     if url is None:
-        raise UsageError(f"The {store} store is switched off: {variable} is empty.")
+        raise UsageError(f"The {store} store is disabled because {variable} is empty. Set it to the store's URL.")
     if not url.startswith("sqlite"):
         if not await is_current(store, url):
             raise StoreError(
@@ -97,17 +100,17 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(work())
     except KeyboardInterrupt as error:
-        errors.print("Interrupted. Unfinished work was not written.")
+        errors.print("Interrupted. Unfinished work was not saved.")
         raise typer.Exit(130) from error
     except (InvalidWeekError, UsageError, StoreError, CertificateError) as error:
         errors.print(str(error), style="red", markup=False)
         raise typer.Exit(USAGE) from error
     except (OSError, SQLAlchemyError, CountingError) as error:
         if isinstance(error, CountingError):
-            errors.print(f"Not done: {error}", style="red", markup=False)
+            errors.print(f"The command failed: {error}", style="red", markup=False)
         elif isinstance(error, OSError) and error.filename is not None:
             errors.print(f"{error.filename}: {error.strerror or error}. Nothing was finished.", style="red", markup=False)
         else:
             errors.print(f"A store can't be used: {first_line(error)}", style="red", markup=False)
-            errors.print("AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are.")
+            errors.print("Check AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL, which set the stores' locations.")
         raise typer.Exit(NOT_DONE) from error

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from napari_telemetry.weeks import published_from, week_of
+from napari_telemetry.weeks import publishable_from, week_of
 from rich.table import Table
 
 from aggregation.cli.opening import instant, run, settings, stores
@@ -132,7 +132,7 @@ def _print_status(state: dict[str, Any]) -> None:
     runs = {one["week"]: one for one in state["runs"]}
     table = Table("week", "raw reports", "public numbers", "counted from", title=f"It is {state['week']}", title_justify="left")
     for week in sorted({*state["raw_weeks"], *state["published_weeks"]}):
-        public = f"from {published_from(week):{MINUTE}}"
+        public = f"from {publishable_from(week):{MINUTE}}"
         for kind, text in (("overdue_for_deletion", "never"), ("due", "due"), ("published_weeks", "published")):
             public = text if week in state[kind] else public
         counted = ""

@@ -1,4 +1,4 @@
-"""Issued certificates, and the public keys that verify them."""
+"""Store issued certificates and the public keys that verify them."""
 
 from datetime import datetime
 
@@ -17,7 +17,7 @@ class CertificateStore(Queries):
         await self.write(sa.insert(SIGNING_KEYS).values(**key.model_dump()))
 
     async def revoke(self, kid: str, reason: str, now: datetime) -> bool:
-        """Revoke a key, with a public reason. Return whether there was such a key, not revoked before."""
+        """Revoke a key, with a public reason. Return False if there is no such key or it is already revoked."""
         chosen = (SIGNING_KEYS.c.kid == kid) & SIGNING_KEYS.c.revoked_at.is_(None)
         update = sa.update(SIGNING_KEYS).where(chosen).values(revoked_at=now, revoked_because=reason)
         return bool((await self.write(update)).rowcount)

@@ -3,12 +3,12 @@ from __future__ import annotations
 import pytest
 from napari_telemetry.wire import KEY_FIELDS, TELEMETRY_LEVELS, Level, fields_of
 
-from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MAX_DIMENSIONS, Entry, questions_by_level, questions_reading, topics
+from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MAX_DIMENSIONS, Entry, questions_by_level, questions_using, topics
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
 def test_no_field_is_collected_without_a_question(level: Level) -> None:
-    unasked = [field.name for field in fields_of(level) if field.name not in KEY_FIELDS and not questions_reading(field.name)]
+    unasked = [field.name for field in fields_of(level) if field.name not in KEY_FIELDS and not questions_using(field.name)]
     assert unasked == []
 
 

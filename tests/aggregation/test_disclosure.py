@@ -14,7 +14,7 @@ import pytest
 from aggregation.catalogue import CATALOGUE
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO, Values, public_number, public_total, published, sums_of_rows
 from aggregation.stores.reports import Report
-from tests.support.attack import MAX_ENVIRONMENTS, Attack, Group, Rule, seen_by_everybody
+from tests.support.attack import MAX_ENVIRONMENTS, Attack, Group, Rule, published_view
 from tests.support.reports import random_reports, recounted, report
 
 Cell = tuple[int, str, str]
@@ -97,7 +97,7 @@ def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell]
         add_what_plugins_tell(attack, groups[0], number, group)
     for table in groups[0].partial:
         for row in groups[0].tables[table]:
-            attack.also({(0, table, row): 1.0, (0, "people-by-level", "full"): -1.0}, (-inf, 0))
+            attack.add_known_sum({(0, table, row): 1.0, (0, "people-by-level", "full"): -1.0}, (-inf, 0))
     if rule.each_once:
         add_what_systems_tell(attack, groups[0])
     hidden = [
@@ -113,13 +113,13 @@ def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell]
 def add_what_plugins_tell(attack: Attack, everybody: Group, number: int, group: Group) -> None:
     """Their people send middle or full, and are in the same rows of the tables of all people."""
     above = {(0, "people-by-level", level): -1.0 for level in ("middle", "full")}
-    attack.also({(number, "", ""): 1.0} | above, (-inf, 0))
+    attack.add_known_sum({(number, "", ""): 1.0} | above, (-inf, 0))
     for kind in ("python", "napari", "platform"):
         for row in group.tables[f"plugins-by-{kind}"]:
             outer = {
                 (0, f"people-by-{kind}", one): -1.0 for one in everybody.tables[f"people-by-{kind}"] if one.split("/")[0] == row
             }
-            attack.also({(number, f"plugins-by-{kind}", row): 1.0} | outer, (-inf, 0))
+            attack.add_known_sum({(number, f"plugins-by-{kind}", row): 1.0} | outer, (-inf, 0))
 
 
 def add_what_systems_tell(attack: Attack, everybody: Group) -> None:
@@ -135,7 +135,7 @@ def add_what_systems_tell(attack: Attack, everybody: Group) -> None:
             for row in everybody.tables["people-by-platform"]
             if row.split("/")[0] == platform
         }
-        attack.also(inner | outer, (0, 0))
+        attack.add_known_sum(inner | outer, (0, 0))
 
 
 @pytest.mark.promise("small-groups-stay-hidden")
@@ -170,7 +170,7 @@ CORNERS: dict[str, tuple[int, dict[str, int]]] = {
 @pytest.mark.parametrize("corner", CORNERS)
 def test_no_corner_pins_a_hidden_cell(corner: str) -> None:
     total, rows = CORNERS[corner]
-    attack = Attack([seen_by_everybody(total, {"by": rows}, OURS)], OURS)
+    attack = Attack([published_view(total, {"by": rows}, OURS)], OURS)
     for row, count in rows.items():
         if count < LISTED_FROM:
             assert attack.range_of(0, "by", row)[1] >= GREATEST
@@ -200,7 +200,7 @@ def test_assuming_one_row_per_person_reveals_no_more(reports: list[Report]) -> N
 def test_a_total_that_is_not_lowered_shows_which_rows_are_small() -> None:
     """40 people are listed on one platform: at most four can be on another, if each is on one."""
     for rule, greatest in ((Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True), 4), (KNOWS_MORE, GREATEST)):
-        seen = seen_by_everybody(40, {"platform": {"linux": 40, "win32": 0}}, rule)
+        seen = published_view(40, {"platform": {"linux": 40, "win32": 0}}, rule)
         assert Attack([seen], rule).range_of(0, "platform", "win32") == (0, greatest)
 
 
@@ -231,14 +231,14 @@ def test_no_number_is_above_the_total_that_it_belongs_to() -> None:
 def test_the_attack_succeeds_against_exact_numbers_without_small_cells() -> None:
     """A hidden cell beside an exact total is the difference."""
     exact = Rule(10, 1, each_once=True)
-    attack = Attack([seen_by_everybody(103, {"by": {"a": 60, "b": 40, "c": 3}}, exact)], exact)
+    attack = Attack([published_view(103, {"by": {"a": 60, "b": 40, "c": 3}}, exact)], exact)
     assert attack.range_of(0, "by", "c") == (3, 3)
 
 
 def test_the_attack_succeeds_against_rounding_down_with_a_threshold_of_five() -> None:
     """They can't be smaller, because each person is in a row, nor larger."""
     five = Rule(5, 5)
-    attack = Attack([seen_by_everybody(20, {"by": {f"row-{number}": 4 for number in range(5)}}, five)], five)
+    attack = Attack([published_view(20, {"by": {f"row-{number}": 4 for number in range(5)}}, five)], five)
     for number in range(5):
         assert attack.range_of(0, "by", f"row-{number}") == (4, 4)
 
@@ -246,19 +246,19 @@ def test_the_attack_succeeds_against_rounding_down_with_a_threshold_of_five() ->
 def test_the_attack_succeeds_against_counted_environments() -> None:
     """A listed row leaves little for the hidden row."""
     environments = Rule(10, 5, each_once=True)
-    attack = Attack([seen_by_everybody(12, {"by": {"a": 11, "b": 1}}, environments)], environments)
+    attack = Attack([published_view(12, {"by": {"a": 11, "b": 1}}, environments)], environments)
     assert attack.range_of(0, "by", "b")[1] == 4
 
 
 def test_the_attack_succeeds_against_two_published_states_with_environments_counted() -> None:
     """The change between them, whose size is public, is pinned."""
     environments = Rule(10, 5, each_once=True)
-    first = seen_by_everybody(24, {"by": {"a": 15, "b": 9}}, environments)
-    second = seen_by_everybody(25, {"by": {"a": 15, "b": 10}}, environments)
+    first = published_view(24, {"by": {"a": 15, "b": 9}}, environments)
+    second = published_view(25, {"by": {"a": 15, "b": 10}}, environments)
     one = Attack([first], environments)
     both = Attack([first, second], environments)
     for row in ("a", "b"):
-        both.also({(1, "by", row): 1.0, (0, "by", row): -1.0}, (0, 1))  # one more environment, in one of the rows
-    both.also({(1, "by", row): 1.0 for row in ("a", "b")} | {(0, "by", row): -1.0 for row in ("a", "b")}, (1, 1))
+        both.add_known_sum({(1, "by", row): 1.0, (0, "by", row): -1.0}, (0, 1))  # one more environment, in one of the rows
+    both.add_known_sum({(1, "by", row): 1.0 for row in ("a", "b")} | {(0, "by", row): -1.0 for row in ("a", "b")}, (1, 1))
     assert one.range_of(0, "by", "b") != (9, 9)
     assert both.range_of(0, "by", "b") == (9, 9)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_telemetry.weeks import published_from, start_of
+from napari_telemetry.weeks import publishable_from, start_of
 from structlog.testing import capture_logs
 
 from aggregation import publish, schedule
@@ -45,6 +45,22 @@ async def test_a_job_runs_once_however_many_processes_schedule_it(aggregate: Agg
     assert await first is True
     assert ran == 1
     assert await scheduler_on(aggregate, tmp_path).run_once("refresh", work) is True
+
+
+async def test_a_job_for_a_folder_runs_once_per_folder(aggregate: AggregateStore, tmp_path: Path) -> None:
+    """Two machines may share a database; each has its own folder."""
+    here, there = (scheduler_on(aggregate, tmp_path / name) for name in ("here", "there"))
+    same, ran = scheduler_on(aggregate, tmp_path / "here"), []
+
+    async def work() -> None:
+        ran.append(await there.run_once("refresh", finish, for_folder=True))
+        ran.append(await same.run_once("refresh", finish, for_folder=True))
+
+    async def finish() -> None:
+        pass
+
+    assert await here.run_once("refresh", work, for_folder=True)
+    assert ran == [True, False]
 
 
 async def test_every_run_and_failure_is_written_down(aggregate: AggregateStore, tmp_path: Path) -> None:
@@ -109,7 +125,7 @@ async def test_a_failing_week_does_not_block_other_weeks(
 
     monkeypatch.setattr(publish, "count_week", fails)
     await raw.put([report(person, week=week) for person in range(12) for week in ("2026-W39", WEEK)])
-    runs = await jobs_ran(raw, aggregate, published_from(WEEK), tmp_path)
+    runs = await jobs_ran(raw, aggregate, publishable_from(WEEK), tmp_path)
     assert await aggregate.published_weeks() == [WEEK]
     assert runs["publish"].error == "2026-W39: CountingError: no memory"
 
@@ -122,7 +138,7 @@ async def test_a_purge_that_leaves_something_is_a_failure(
 
     monkeypatch.setattr(raw, "delete_before", nothing)
     await raw.put([report(person, week="2026-W30") for person in range(12)])
-    runs = await jobs_ran(raw, aggregate, published_from(WEEK), tmp_path)
+    runs = await jobs_ran(raw, aggregate, publishable_from(WEEK), tmp_path)
     assert runs["purge"].error == "raw reports of 2026-W30 are still there"
 
 

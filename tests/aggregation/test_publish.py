@@ -5,7 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 import sqlalchemy as sa
-from napari_telemetry.weeks import published_from, start_of
+from napari_telemetry.weeks import publishable_from, start_of
 from sqlalchemy.exc import ArgumentError
 
 from aggregation import __version__
@@ -19,7 +19,7 @@ from aggregation.stores.raw import RawStore
 from aggregation.stores.records import Records
 from tests.support.reports import WEEK, report
 
-TIME = published_from(WEEK)
+TIME = publishable_from(WEEK)
 PEOPLE = CATALOGUE[0]
 
 

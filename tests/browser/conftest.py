@@ -1,4 +1,4 @@
-"""The service with sample weeks, and Debian's Chromium driven by Playwright."""
+"""Fixtures: the service with sample weeks, and a local Chromium driven by Playwright."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WIDE, PHONE = 1280, 390
 NOW = "2026-11-18T12:00:00Z"
 
 
-def chromium() -> str | None:
+def find_chromium() -> str | None:
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     return os.environ.get("TEST_BROWSER") or next((path for name in names if (path := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Sample data, or the index in the folder TEST_INDEX."""
+    """Serve sample data, or the index in the folder that TEST_INDEX names; yield the URL."""
     folder = tmp_path_factory.mktemp("site")
     now, weeks, people = NOW, WEEKS, PEOPLE
     place = os.environ.get("TEST_INDEX")
@@ -45,10 +45,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Per module: while it runs, this thread can run no other event loop."""
-    path = chromium()
+    """Module scope: while the browser is open, this thread cannot run another event loop."""
+    path = find_chromium()
     if path is None:
-        pytest.skip("needs a browser: apt-get install chromium, or name one in TEST_BROWSER")
+        pytest.skip("needs a browser: run `apt-get install chromium`, or set TEST_BROWSER to the path of one")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -57,7 +57,7 @@ def browser() -> Iterator[Any]:
         started.close()
 
 
-class Visit:
+class PageVisit:
     def __init__(self, context: Any, site: str) -> None:
         self.context = context
         self.site = site
@@ -73,7 +73,7 @@ class Visit:
         self.page.wait_for_load_state("networkidle")
         return self.page
 
-    def see_all(self) -> None:
+    def scroll_through(self) -> None:
         """Scroll to the end and back, so that everything is drawn."""
         height = self.page.evaluate("document.documentElement.scrollHeight")
         for top in range(0, int(height), 500):
@@ -83,16 +83,16 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Any, site: str) -> Iterator[Callable[..., Visit]]:
+def visit(browser: Any, site: str) -> Iterator[Callable[..., PageVisit]]:
     contexts = []
 
-    def opened(width: int = WIDE, *, dark: bool = False, javascript: bool = True) -> Visit:
+    def opened(width: int = WIDE, *, dark: bool = False, javascript: bool = True) -> PageVisit:
         context = browser.new_context(
             viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light", java_script_enabled=javascript
         )
-        context.set_default_timeout(120_000)  # the machine may be busy
+        context.set_default_timeout(120_000)  # slow machines
         contexts.append(context)
-        return Visit(context, site)
+        return PageVisit(context, site)
 
     yield opened
     for context in contexts:
@@ -101,7 +101,7 @@ def visit(browser: Any, site: str) -> Iterator[Callable[..., Visit]]:
 
 @pytest.fixture
 def save() -> Callable[[Any, str], None]:
-    """Save a picture in the folder TEST_PICTURES."""
+    """Save screenshots to the folder that TEST_PICTURES names, if it is set."""
 
     def keep(page: Any, name: str) -> None:
         if folder := os.environ.get("TEST_PICTURES"):

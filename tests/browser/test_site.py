@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.conftest import PHONE, WIDE, Visit
+from tests.browser.conftest import PHONE, WIDE, PageVisit
 from tests.support.waiting import wait_until
 
 PAGES = {
@@ -23,7 +23,7 @@ PAGES = {
     "missing": "/plugins/afinder",
 }
 WITH_CHARTS = ("home", "dashboard", "plugin", "pythons")
-Open = Callable[..., Visit]
+Open = Callable[..., PageVisit]
 Save = Callable[[Any, str], None]
 RULES = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 
@@ -44,7 +44,7 @@ def test_a_page_is_complete_quiet_and_accessible(visit: Open, save: Save, name: 
 
     person = visit(width, dark=dark)
     page = person.go(PAGES[name])
-    person.see_all()
+    person.scroll_through()
     if name in WITH_CHARTS:
         page.wait_for_selector(".plot.drawn canvas")
     save(page, f"site-{name}-{'phone' if width == PHONE else 'wide'}-{'dark' if dark else 'light'}")
@@ -155,7 +155,7 @@ def test_pictures_for_the_readme(visit: Open, save: Save, name: str, path: str, 
     """`make pictures` puts these into docs/pictures."""
     person = visit(width, dark=dark)
     page = person.go(path)
-    person.see_all()
+    person.scroll_through()
     page.wait_for_selector(".plot.drawn canvas")
     page.evaluate(f"document.querySelector({what!r}).scrollIntoView()")
     page.wait_for_timeout(200)

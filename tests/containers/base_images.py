@@ -1,4 +1,4 @@
-"""Stand-ins for base images, built from Debian packages if no registry has them. Needs root, Docker and mmdebstrap."""
+"""Build substitutes for base images from Debian packages if the images cannot be pulled. Needs root, Docker and mmdebstrap."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PYTHON = "docker.io/library/python:3.12-slim"
 POSTGRES = "docker.io/library/postgres:16-alpine"
 CADDY = "docker.io/library/caddy:2.11-alpine"
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-"""This machine may trust its own authority."""
+"""The host's CA bundle, copied into the images because it may contain a private CA."""
 LIBRARIES = (
     "ca-certificates,wget,libcap2-bin,libssl3,libsqlite3-0,libffi8,zlib1g,libbz2-1.0,liblzma5,libreadline8,libexpat1,libuuid1"
 )
@@ -31,15 +31,15 @@ exec "$@" -c listen_addresses='*'
 """
 
 
-def have(image: str) -> bool:
+def is_available(image: str) -> bool:
     here = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False)
     return not here.returncode or not subprocess.run(["docker", "pull", image], capture_output=True, check=False).returncode
 
 
-def make_missing() -> list[str]:
+def build_missing() -> list[str]:
     """Return the names of the built images."""
     makers = {PYTHON: _python, POSTGRES: _postgres, CADDY: _caddy}
-    made = [image for image in makers if not have(image)]
+    made = [image for image in makers if not is_available(image)]
     for image in made:
         with tempfile.TemporaryDirectory() as folder:
             makers[image](Path(folder))

@@ -28,7 +28,7 @@ import pytest
 from napari_telemetry.weeks import week_of
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
-from tests.containers.base_images import make_missing
+from tests.containers.base_images import build_missing
 from tests.support.batches import batch_json
 from tests.support.processes import reserved_port
 from tests.support.waiting import wait_until
@@ -164,7 +164,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
     if reason := why_not():
         pytest.skip(reason)
     made = Deployment(tmp_path_factory.mktemp("deployment"))
-    print(f"base images made here: {make_missing()}", flush=True)
+    print(f"base images made here: {build_missing()}", flush=True)
     made.run("docker compose down --volumes --remove-orphans")
     try:
         made.run_page("# docker compose exec scheduler python -m aggregation status")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 from sqlalchemy.exc import ProgrammingError
 
 from aggregation.catalogue import CATALOGUE, Entry
@@ -70,7 +70,7 @@ async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) 
     raw, aggregate = open_raw_store(migrated_postgresql_url), AggregateStore(engine)
     for week in ("2026-W39", WEEK):
         await raw.put(random_reports(5, 1500, week=week))
-        await publish_week(raw, aggregate, week, published_from(week))
+        await publish_week(raw, aggregate, week, publishable_from(week))
     async with engine.begin() as connection:
         await connection.execute(sa.text(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'"))
     assert await rights.grant_public(migrated_postgresql_url) == [name]

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.settings import Store
@@ -29,7 +29,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 
 KILLS = int(os.environ.get("TEST_PUBLISHING_KILLS", "6"))
-NOW = f"{published_from(WEEK):%Y-%m-%dT%H:%M:%S}"
+NOW = f"{publishable_from(WEEK):%Y-%m-%dT%H:%M:%S}"
 PEOPLE = 3000
 """Enough for worker processes to count."""
 

@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.end_to_end.test_real_index import replayed
-from tests.end_to_end.test_references import newest_for_the_solver, write_repodata
+from tests.end_to_end.test_references import newest_according_to_the_solver, write_repodata
 from tests.support.real_index import real_index_folder
 from update_server.index.conda import OF_PYTHON
 from update_server.index.snapshot import Index, read
@@ -207,7 +207,7 @@ def test_for_every_project_of_the_channel_the_answer_is_that_of_condas_solver(
     channel = write_repodata(tmp_path / "channel", {python: int(python.split(".")[1])}, (), files)
 
     async def ask() -> dict[str, str | None]:
-        return {key: await newest_for_the_solver(channel, one.name, python, None) for key, one in packages.items()}
+        return {key: await newest_according_to_the_solver(channel, one.name, python, None) for key, one in packages.items()}
 
     answers = asyncio.run(ask())
     assert len(answers) > 300

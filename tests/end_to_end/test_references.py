@@ -1,4 +1,4 @@
-"""The index against pip on a local index, and conda's solver on a local channel."""
+"""Compare the index with pip on a local package index and with conda's solver on a local channel."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from update_server.index.compatibility import pypi_compatibility, table_rows
 from update_server.index.conda import conda_compatibility
 
 PLATFORMS = ("manylinux_2_17_x86_64", "win_amd64", "macosx_11_0_arm64")
-MORE: list[tuple[str, dict[str, Sequence[SampleFile]]]] = [
-    ("excludes a patch release", {"1.0": [SampleFile()], "1.1": [SampleFile("!=3.10.1")]}),
-    ("from a patch release on", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.10.7")]}),
+MORE_CASES: list[tuple[str, dict[str, Sequence[SampleFile]]]] = [
+    ("an excluded patch release", {"1.0": [SampleFile()], "1.1": [SampleFile("!=3.10.1")]}),
+    ("a lower bound that names a patch release", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.10.7")]}),
     ("an upper bound", {"1.0": [SampleFile()], "1.1": [SampleFile("<3.13")]}),
     ("an upper bound that names a patch release", {"1.0": [SampleFile()], "1.1": [SampleFile("<=3.10")]}),
     (
-        "wheels of one platform each",
+        "wheels for a single platform each",
         {"1.1": [SampleFile(tag="cp310-cp310-win_amd64"), SampleFile(tag="cp311-cp311-macosx_11_0_arm64")]},
     ),
-    ("a build without the GIL", {"1.0": [SampleFile()], "1.1": [SampleFile(tag="cp313-cp313t-win_amd64")]}),
-    ("a wheel for a later minor of the language", {"1.0": [SampleFile()], "1.1": [SampleFile(tag="py311-none-any")]}),
+    ("a free-threaded build", {"1.0": [SampleFile()], "1.1": [SampleFile(tag="cp313-cp313t-win_amd64")]}),
+    ("a py3xx wheel for a later Python minor version", {"1.0": [SampleFile()], "1.1": [SampleFile(tag="py311-none-any")]}),
 ]
 PYTHONS = ("3.9", "3.10", "3.10.1", "3.10.7", "3.11", "3.13", "3.14")
 PROJECTS = [
     SampleProject(f"case-{number}", releases)
-    for number, (_, releases) in enumerate([*((name, releases) for name, releases, _ in CASES), *MORE])
+    for number, (_, releases) in enumerate([*((name, releases) for name, releases, _ in CASES), *MORE_CASES])
     if releases
 ]
 
@@ -52,7 +52,7 @@ def index() -> Iterator[str]:
         yield f"{url}/simple/"
 
 
-PIP = """
+PIP_SCRIPT = """
 import contextlib, io, json, sys
 from pip._internal.cli.main import main
 answers = []
@@ -63,12 +63,12 @@ for arguments in json.load(sys.stdin):
     answers.append(out.getvalue() + err.getvalue())
 json.dump(answers, sys.stdout)
 """
-"""pip starts slowly, so one process runs all commands."""
+"""Runs all commands in one process, because pip starts slowly."""
 
 
-def ask_pip(questions: list[list[str]]) -> list[list[str]]:
+def available_versions(questions: list[list[str]]) -> list[list[str]]:
     answer = subprocess.run(
-        [sys.executable, "-c", PIP], input=json.dumps(questions), capture_output=True, text=True, check=True, timeout=300
+        [sys.executable, "-c", PIP_SCRIPT], input=json.dumps(questions), capture_output=True, text=True, check=True, timeout=300
     )
     found = []
     for text in json.loads(answer.stdout):
@@ -79,12 +79,12 @@ def ask_pip(questions: list[list[str]]) -> list[list[str]]:
 
 
 def python_version(text: str) -> str:
-    """``3.9`` is 3.9.0 for pip."""
+    """Expand ``3.9`` to ``3.9.0``, as pip does."""
     return text if text.count(".") == 2 else f"{text}.0"
 
 
-def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, str | None]:
-    """Return the newest on any platform; pre-releases only if there are no finals."""
+def newest_according_to_pip(index: str, names: Sequence[str], python: str) -> dict[str, str | None]:
+    """Return each project's newest version on any platform; a pre-release only if there is no final release."""
     options = ["--index-url", index, "--python-version", python, "--disable-pip-version-check", "--isolated"]
     questions = [
         ["index", "versions", name, *options, "--platform", platform, *pre]
@@ -92,7 +92,7 @@ def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, s
         for pre in ([], ["--pre"])
         for platform in PLATFORMS
     ]
-    answers = iter(ask_pip(questions))
+    answers = iter(available_versions(questions))
     newest: dict[str, str | None] = {}
     for name in names:
         final = [version for _ in PLATFORMS for version in next(answers)]
@@ -102,12 +102,12 @@ def newest_for_pip(index: str, names: Sequence[str], python: str) -> dict[str, s
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-def test_the_answers_are_those_of_pip(index: str, python: str) -> None:
+def test_answers_match_pip(index: str, python: str) -> None:
     ours = {}
     for package in map(package_of, PROJECTS):
         picked = pick(table_rows(pypi_compatibility(package, 16, frozenset()), NAPARIS), python_version(python), None)
         ours[package.key] = picked.version if picked else None
-    assert ours == newest_for_pip(index, list(ours), python)
+    assert ours == newest_according_to_pip(index, list(ours), python)
 
 
 CONDA = [
@@ -144,10 +144,7 @@ def write_repodata(
     naparis: Sequence[str],
     packages: Mapping[str, Sequence[tuple[str, Sequence[str], Sequence[str]]]],
 ) -> str:
-    """Write a channel; return its URL.
-
-    ``packages``: version, depends and constrains of each file, by name.
-    """
+    """Write a conda channel and return its URL. ``packages``: (version, depends, constrains) of each file, by package name."""
     records = {}
 
     def add(name: str, version: str, build: str, depends: Sequence[str], constrains: Sequence[str] = ()) -> None:
@@ -176,7 +173,7 @@ def write_repodata(
     return folder.as_uri()
 
 
-async def newest_for_the_solver(channel: str, name: str, python: str, napari: str | None) -> str | None:
+async def newest_according_to_the_solver(channel: str, name: str, python: str, napari: str | None) -> str | None:
     gateway = Gateway(default_config=SourceConfig(zstd_enabled=False, bz2_enabled=False, sharded_enabled=False))
     specs = [MatchSpec(name), MatchSpec(f"python =={python}")] + ([MatchSpec(f"napari =={napari}")] if napari else [])
     try:
@@ -188,7 +185,7 @@ async def newest_for_the_solver(channel: str, name: str, python: str, napari: st
 
 @pytest.mark.parametrize("napari", [None, *NAPARIS])
 @pytest.mark.parametrize("python", CONDA_PYTHONS)
-def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, python: str, napari: str | None) -> None:
+def test_conda_forge_answers_match_the_solver(tmp_path: Path, python: str, napari: str | None) -> None:
     files = {project.name: [(file.version, file.depends, file.constrains) for file in project.conda] for project in CONDA}
     channel = write_repodata(tmp_path / "channel", CONDA_PYTHONS, NAPARIS, files)
     ours: dict[str, str | None] = {}
@@ -198,12 +195,12 @@ def test_on_conda_forge_the_answers_are_those_of_the_solver(tmp_path: Path, pyth
         ours[package.key] = picked.version if picked else None
 
     async def ask() -> dict[str, str | None]:
-        return {name: await newest_for_the_solver(channel, name, python, napari) for name in ours}
+        return {name: await newest_according_to_the_solver(channel, name, python, napari) for name in ours}
 
     assert ours == asyncio.run(ask())
 
 
-def test_the_command_of_a_plan_in_a_conda_environment_can_be_solved(tmp_path: Path) -> None:
+def test_conda_resolves_the_install_command_to_the_plan(tmp_path: Path) -> None:
     """conda's solver installs exactly the plan."""
     files: dict[str, list[tuple[str, list[str], list[str]]]] = {
         "affinder": [("0.4.0", ["napari <0.7"], []), ("0.5.0", ["napari <0.7"], [])],

@@ -22,7 +22,7 @@ from napari_telemetry.records import Counts
 from napari_telemetry.sending import SendResult
 from napari_telemetry.settings import SiteRules, TelemetrySettings, settings_from
 from napari_telemetry.store import Store
-from napari_telemetry.weeks import published_from, start_of
+from napari_telemetry.weeks import publishable_from, start_of
 from napari_telemetry.wire import Level
 from napari_update_hook.client import CheckResult, UpdateClient
 from napari_update_hook.environment import Distribution, Environment
@@ -236,11 +236,11 @@ def the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None
     server, folder, _ = loop
     data = {"UPDATE_SERVER_DATA": str(folder / "data")}
     early = invoke(
-        "aggregation", "run", "--week", WEEK, "--now", (published_from(WEEK) - timedelta(hours=2)).isoformat()[:19], **data
+        "aggregation", "run", "--week", WEEK, "--now", (publishable_from(WEEK) - timedelta(hours=2)).isoformat()[:19], **data
     )
     assert early.exit_code == 2
     assert server.get("/api/stats/napari").json()["rows"] == []
-    done = invoke("aggregation", "run", "--now", published_from(WEEK).isoformat()[:19], **data)
+    done = invoke("aggregation", "run", "--now", publishable_from(WEEK).isoformat()[:19], **data)
     assert done.exit_code == 0, done.stderr
     assert WEEK in done.stdout
     wait_until(lambda: server.get("/api/stats/napari").json()["weeks"] == [WEEK])  # the service checks once a second

@@ -47,7 +47,7 @@ def test_it_says_the_effective_level(attached: Any, qtbot: Any) -> None:
 def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: Any) -> None:
     qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
     subprocess.run([sys.executable, "-m", "napari_telemetry", "consent", "set", "middle", "--for", "90d"], check=True)
-    assert worker.READ_INTERVAL_S * 1000 > PATIENCE_MS, "a change seen by then was noticed, not read by chance"
+    assert worker.REREAD_INTERVAL_S * 1000 > PATIENCE_MS, "a change seen by then was noticed, not read by chance"
     qtbot.waitUntil(says(attached, "telemetry: middle"), timeout=PATIENCE_MS)
     assert "ends on" in indicator(attached).toolTip()
 

@@ -62,7 +62,7 @@ def test_a_person_finds_it_in_the_preferences(viewer: Any, settings_file: Path, 
 def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
     viewer: Any, settings_file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "READ_INTERVAL_S", 0.2)
+    monkeypatch.setattr(worker, "REREAD_INTERVAL_S", 0.2)
     consent.record("full")
     attach(viewer)
     session = get_instance().session

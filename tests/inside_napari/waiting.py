@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from qtpy.QtWidgets import QApplication, QWidget
 
 PATIENCE_MS = 30_000
-"""Below `worker.READ_INTERVAL_S`: a change seen by then was noticed."""
+"""Below `worker.REREAD_INTERVAL_S`: a change seen by then was noticed."""
 
 T = TypeVar("T", bound=QWidget)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 
 from aggregation.certificates.issue import prepare
 from aggregation.certificates.keys import new_key
@@ -33,7 +33,7 @@ async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_clien
         services = services_of(client)
         assert services.raw is not None
         await services.raw.put([report(person) for person in range(40)])
-        await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
+        await publish_week(services.raw, services.aggregate, WEEK, publishable_from(WEEK))
         await CertificateStore(services.aggregate.engine).add_key(new_key(data / "keys", NOW))
         files = back_up(data, saved)  # while the service runs
         before = {path: (await client.get(path)).json() for path in PATHS}

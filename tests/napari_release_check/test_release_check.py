@@ -19,7 +19,7 @@ import yaml
 from napari_release_check import files
 from napari_release_check.__main__ import main
 from napari_release_check.checks import newest_python
-from napari_release_check.files import UnreadableFileError, command_ids, pythons_of, read
+from napari_release_check.files import UnreadableFileError, command_ids, compatible_minors, read
 
 from tests.support.raw_server import RecordingServer
 from update_server.index.pythons import supported_pairs
@@ -295,7 +295,7 @@ def test_what_can_not_be_read_is_said(
     ],
 )
 def test_pythons_are_those_on_which_pip_would_take_the_file(filename: str, requires_python: str, expected: set[int]) -> None:
-    assert pythons_of(filename, requires_python, range(8, 13)) == expected
+    assert compatible_minors(filename, requires_python, range(8, 13)) == expected
 
 
 def test_a_wheel_fits_where_the_index_says_that_it_does() -> None:

@@ -50,4 +50,4 @@ def test_a_week_is_open_from_a_day_before_it_begins_until_it_closes() -> None:
     assert weeks.is_open("2026-W47", start - timedelta(hours=24))
     assert weeks.is_open("2026-W47", closes - second)
     assert not weeks.is_open("2026-W47", closes)
-    assert weeks.published_from("2026-W47") == closes + timedelta(hours=1)
+    assert weeks.publishable_from("2026-W47") == closes + timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""Install commands by tool and system."""
+"""Install commands for each tool and operating system."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def how(place: InstallEnvironment, installer: str) -> InstallCommands:
         ),
     ],
 )  # fmt: skip
-def test_the_tool_that_made_an_environment_updates_it(
+def test_an_environment_is_updated_by_the_tool_that_created_it(
     place: InstallEnvironment, installer: str, tool: Tool, command: str
 ) -> None:
     (only,) = how(place, installer).commands
@@ -85,7 +85,7 @@ def test_each_package_is_updated_by_its_own_tool() -> None:
 
 
 @pytest.mark.parametrize("folder", [r"C:\Users\My Name\venv", r"C:\R&D\venv", r"C:\O'Hara & Co\venv"])
-def test_a_path_that_shells_of_windows_read_differently_has_a_command_for_each(folder: str) -> None:
+def test_a_path_quoted_differently_by_cmd_and_powershell_gets_a_command_for_each(folder: str) -> None:
     (only,) = how(windows(folder), "pip").commands
     texts = only.texts()
     assert texts["cmd"] == rf'"{folder}\Scripts\python.exe" -m pip install affinder==0.6.0 napari==0.6.1'
@@ -106,11 +106,11 @@ def test_a_path_that_shells_of_windows_read_differently_has_a_command_for_each(f
         (posix("/v"), "poetry 1.8.2", "managed by poetry 1.8.2"),
     ],
 )
-def test_where_no_command_helps_it_says_why(place: InstallEnvironment, installer: str, reason: str) -> None:
+def test_the_reason_is_given_if_there_is_no_command(place: InstallEnvironment, installer: str, reason: str) -> None:
     found = how(place, installer)
     assert found.commands == ()
     assert reason in str(found.reason)
 
 
-def test_a_virtual_environment_of_a_managed_python_is_ones_own() -> None:
+def test_a_virtual_environment_of_a_managed_python_is_updated_with_pip() -> None:
     assert tool_of(posix("/home/me/venv", "managed", virtual=True), "pip") is Tool.PIP

@@ -27,16 +27,18 @@ from tests.support.wheels import ToolEnvironment, WheelIndex, make_wheel
 
 pytestmark = pytest.mark.skipif(find_spec("uv") is None, reason="needs uv: pip install uv")
 NAPARIS = ("0.5.6", "0.6.1", "0.6.6", "0.8.0")
-HOLDERS = {"axondeepseg": ("5.5.0", "napari<0.7.0"), "empanada-napari": ("1.2.4", "napari<=0.6.6")}
+BLOCKING_PLUGINS = {"axondeepseg": ("5.5.0", "napari<0.7.0"), "empanada-napari": ("1.2.4", "napari<=0.6.6")}
 
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """napari, plugins that hold it back, a plugin that needs a newer helper, and one that excludes it."""
+    """Wheels of napari, plugins that hold it back, a plugin that needs a newer `helper`, and one that excludes the newer
+    `helper`.
+    """
     folder = tmp_path_factory.mktemp("wheels")
     for version in NAPARIS:
         make_wheel(folder, "napari", version)
-    for name, (version, needs) in HOLDERS.items():
+    for name, (version, needs) in BLOCKING_PLUGINS.items():
         make_wheel(folder, name, version, [needs])
     for version in ("0.4.0", "0.5.0"):
         make_wheel(folder, "affinder", version)
@@ -67,14 +69,14 @@ def package_index(wheels: Path) -> Iterator[WheelIndex]:
 @pytest.fixture
 def index(server: RecordingServer) -> RecordingServer:
     rows: dict[str, Any] = {"napari": [{"version": version} for version in reversed(NAPARIS)]}
-    for name, (version, needs) in HOLDERS.items():
+    for name, (version, needs) in BLOCKING_PLUGINS.items():
         rows[name] = [{"version": version, "requires_napari": needs.removeprefix("napari")}]
     rows |= {"affinder": "0.5.0", "grows": "2.0", "impossible": "2.0"}
     server.answer(PYPI, table(rows))
     return server
 
 
-class Program:
+class CommandLine:
     def __init__(
         self,
         made: ToolEnvironment,
@@ -91,17 +93,17 @@ class Program:
         code: Any = 0
         try:
             cli.main()
-        except SystemExit as ended:
-            code = ended.code or 0
-        told = self._capfd.readouterr()
-        return int(code), told.out if "--json" in arguments else " ".join((told.out + told.err).split())
+        except SystemExit as wait_for_task:
+            code = wait_for_task.code or 0
+        output = self._capfd.readouterr()
+        return int(code), output.out if "--json" in arguments else " ".join((output.out + output.err).split())
 
 
 @pytest.fixture(params=[pytest.param("pip", marks=pytest.mark.slow), "uv"])
 def program(
     request: pytest.FixtureRequest, tmp_path: Path, index: RecordingServer, package_index: WheelIndex,
     templates: dict[str, Path], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
-) -> Program:  # fmt: skip
+) -> CommandLine:  # fmt: skip
     made = ToolEnvironment(tmp_path / "environment", package_index.url, request.param, templates[request.param])
     for name in [name for name in os.environ if name.startswith(("PIP_", "UV_"))]:
         monkeypatch.delenv(name)
@@ -113,94 +115,94 @@ def program(
     for module in (client, install):
         monkeypatch.setattr(module, "read_environment", made.read)
     monkeypatch.setattr(client, "detect_install", lambda: made.install_environment)
-    return Program(made, index, package_index, capfd, monkeypatch)
+    return CommandLine(made, index, package_index, capfd, monkeypatch)
 
 
-def test_the_set_that_works_together_is_installed_and_taken_back(program: Program) -> None:
+def test_a_compatible_set_is_installed_and_undone(program: CommandLine) -> None:
     program.made.install("napari==0.5.6", "axondeepseg==5.5.0", "empanada-napari==1.2.4", "affinder==0.4.0")
     before = program.made.freeze()
-    code, told = program("update", "--yes")
-    assert code == 0, told
-    assert "0.8.0 would break axondeepseg (needs napari <0.7.0)" in told
-    assert "Tried without installing: it works." in told
+    code, output = program("update", "--yes")
+    assert code == 0, output
+    assert "0.8.0 would break axondeepseg (needs napari <0.7.0)" in output
+    assert "Tried without installing: it works." in output
     assert program.made.versions == {
         "napari": "0.6.6", "affinder": "0.5.0", "axondeepseg": "5.5.0", "empanada-napari": "1.2.4",
     }  # fmt: skip
-    code, told = program("undo", "--yes")
-    assert code == 0, told
-    assert "affinder: 0.5.0 -> 0.4.0" in told
+    code, output = program("undo", "--yes")
+    assert code == 0, output
+    assert "affinder: 0.5.0 -> 0.4.0" in output
     assert program.made.freeze() == before
-    assert program("undo", "--yes")[0] == 1, "there is nothing more to undo"
+    assert program("undo", "--yes")[0] == 1, "nothing is left to undo"
 
 
-def test_what_else_changes_is_shown_and_new_packages_go_with_undo(program: Program) -> None:
+def test_other_changes_are_shown_and_undo_removes_new_packages(program: CommandLine) -> None:
     program.made.install("grows==1.0", "helper==1.0")
     before = program.made.freeze()
-    code, told = program("plan", "--verify")
-    assert code == 10, told
-    assert "New: extra -> 1.0" in told or "New: extra 1.0" in told
-    assert "Also changes: helper 1.0 -> 2.0" in told
-    code, told = program("update", "--yes", "--json")
-    document = json.loads(told)
+    code, output = program("plan", "--verify")
+    assert code == 10, output
+    assert "New: extra -> 1.0" in output or "New: extra 1.0" in output
+    assert "Also changes: helper 1.0 -> 2.0" in output
+    code, output = program("update", "--yes", "--json")
+    document = json.loads(output)
     assert {one["name"]: one["after"] for one in document["changed"]} == {"grows": "2.0", "helper": "2.0", "extra": "1.0"}
     assert program("undo", "--yes", "--json")[0] == 0
     assert program.made.freeze() == before
 
 
-def test_what_would_break_an_unlisted_plugin_is_left_out(program: Program) -> None:
-    """The index does not know helper; only the dry run and metadata do."""
+def test_an_update_that_would_break_an_unlisted_plugin_is_left_out(program: CommandLine) -> None:
+    """The index does not list `helper`; only the dry run and the package metadata show the conflict."""
     program.made.install("grows==1.0", "helper==1.0", "private==1.0", "affinder==0.4.0")
     asked = len(program.packages.asked)
-    code, told = program("update", "--yes")
-    assert code == 0, told
-    assert "Left out: grows, because private needs helper <2" in told
-    assert "private" not in program.packages.asked[asked:], "a private name is not told to the index"
+    code, output = program("update", "--yes")
+    assert code == 0, output
+    assert "Left out: grows, because private needs helper <2" in output
+    assert "private" not in program.packages.asked[asked:], "the names of private packages are not sent to the package index"
     assert program.made.versions["affinder"] == "0.5.0"
     assert program.made.versions["grows"] == "1.0"
 
 
-def test_a_part_that_can_be_resolved_is_found(program: Program) -> None:
+def test_the_resolvable_part_of_a_plan_is_kept(program: CommandLine) -> None:
     program.made.install("impossible==1.0", "affinder==0.4.0")
-    _, told = program("plan", "--verify", "--json")
-    document = json.loads(told)
+    _, output = program("plan", "--verify", "--json")
+    document = json.loads(output)
     assert [(one["name"], one["target"]) for one in document["updates"]] == [("affinder", "0.5.0")]
     assert "nowhere-to-be-found" in document["verified"]["left_out"]["impossible"]
     assert document["verified"]["problem"] is None
 
 
-def test_named_packages_are_updated_and_nothing_else(program: Program) -> None:
+def test_only_the_named_packages_are_updated(program: CommandLine) -> None:
     program.made.install("napari==0.6.1", "affinder==0.4.0")
     assert program("update", "nowhere", "--yes")[0] == 2
-    code, told = program("update", "affinder", "--yes")
-    assert code == 0, told
+    code, output = program("update", "affinder", "--yes")
+    assert code == 0, output
     assert program.made.versions == {"napari": "0.6.1", "affinder": "0.5.0"}
     assert program("update", "affinder", "--yes") == (0, "There is nothing to update.")
 
 
-def test_without_a_terminal_and_yes_nothing_is_changed(program: Program) -> None:
+def test_nothing_is_changed_without_a_terminal_or_yes(program: CommandLine) -> None:
     program.made.install("affinder==0.4.0")
-    code, told = program("update")
+    code, output = program("update")
     assert code == 1
-    assert "pass --yes" in told
+    assert "pass --yes" in output
     assert program.made.versions == {"affinder": "0.4.0"}
 
 
 @pytest.mark.parametrize("program", ["pip"], indirect=True)
-def test_what_was_edited_or_built_here_is_never_replaced(program: Program, wheels: Path) -> None:
+def test_local_builds_are_never_replaced(program: CommandLine, wheels: Path) -> None:
     for version in ("1.0+cu118", "2.0"):
         make_wheel(wheels, "tensors", version, is_plugin=False)
     make_wheel(wheels, "learns", "1.0")
     make_wheel(wheels, "learns", "2.0", ["tensors>=2"])
     program.made.install("learns==1.0", "tensors==1.0+cu118", "affinder==0.4.0")
     program.index.answer(PYPI, table({"learns": "2.0", "affinder": "0.5.0"}))
-    code, told = program("update", "--yes")
-    assert code == 0, told
-    assert "tensors 1.0+cu118, which comes from outside the index, would be replaced by 2.0" in told
+    code, output = program("update", "--yes")
+    assert code == 0, output
+    assert "tensors 1.0+cu118, which comes from outside the index, would be replaced by 2.0" in output
     assert program.made.versions == {"learns": "1.0", "tensors": "1.0+cu118", "affinder": "0.5.0"}
 
 
 @pytest.mark.parametrize("program", ["uv"], indirect=True)
-def test_undo_takes_back_what_an_update_changed_and_nothing_else(program: Program) -> None:
+def test_undo_reverts_only_what_the_update_changed(program: CommandLine) -> None:
     program.made.install("affinder==0.4.0", "private==1.0", "helper==1.0")
     assert program("update", "--yes")[0] == 0
     program.made.install("extra==1.0", "--no-deps", "helper==2.0")
@@ -211,30 +213,30 @@ def test_undo_takes_back_what_an_update_changed_and_nothing_else(program: Progra
 
 
 @pytest.mark.parametrize("program", ["uv"], indirect=True)
-def test_a_version_that_is_gone_from_the_index_holds_back_no_other(program: Program, wheels: Path) -> None:
+def test_a_version_missing_from_the_index_does_not_block_undoing_others(program: CommandLine, wheels: Path) -> None:
     make_wheel(wheels, "vanishing", "2.0")
     wheel = make_wheel(wheels, "vanishing", "1.0")
     program.made.install("affinder==0.4.0", "vanishing==1.0")
     program.index.answer(PYPI, table({"vanishing": "2.0", "affinder": "0.5.0"}))
     assert program("update", "--yes")[0] == 0
     wheel.unlink()
-    code, told = program("undo", "--yes")
+    code, output = program("undo", "--yes")
     assert code == 1
-    assert "vanishing==1.0" in told
+    assert "vanishing==1.0" in output
     assert program.made.versions["affinder"] == "0.4.0"
 
 
 @pytest.mark.parametrize("program", ["pip"], indirect=True)
-def test_a_downgrade_needs_more_than_a_yes(program: Program, wheels: Path) -> None:
-    install_what_needs_a_downgrade(program, wheels)
-    code, told = program("update", "--yes")
+def test_a_downgrade_needs_allow_downgrades(program: CommandLine, wheels: Path) -> None:
+    install_plugin_that_needs_a_downgrade(program, wheels)
+    code, output = program("update", "--yes")
     assert code == 1
-    assert "it would downgrade library 2.0 -> 1.0" in told
+    assert "it would downgrade library 2.0 -> 1.0" in output
     assert program("update", "--yes", "--allow-downgrades")[0] == 0
     assert program.made.versions == {"older": "2.0", "library": "1.0"}
 
 
-def install_what_needs_a_downgrade(program: Program, wheels: Path) -> None:
+def install_plugin_that_needs_a_downgrade(program: CommandLine, wheels: Path) -> None:
     for version in ("1.0", "2.0"):
         make_wheel(wheels, "library", version, is_plugin=False)
     make_wheel(wheels, "older", "1.0")
@@ -244,17 +246,17 @@ def install_what_needs_a_downgrade(program: Program, wheels: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["pip", "uv"], indirect=True)
-def test_offline_is_said_at_once_and_is_not_a_conflict(program: Program) -> None:
+def test_being_offline_is_reported_at_once_and_not_as_a_conflict(program: CommandLine) -> None:
     program.made.install("affinder==0.4.0")
     program.packages.close()
-    code, told = program("update", "--yes")
+    code, output = program("update", "--yes")
     assert code == 1
-    assert "could not reach its package index" in told
-    assert "Left out" not in told
+    assert "could not reach its package index" in output
+    assert "Left out" not in output
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
-def test_an_interrupt_waits_for_the_tool_which_takes_back_what_it_began(tmp_path: Path) -> None:
+def test_an_interrupt_waits_while_the_tool_rolls_back(tmp_path: Path) -> None:
     tool = (
         "import signal, sys, time\n"
         "def undo(*_): time.sleep(1.5); open(sys.argv[1], 'w').write('rolled back'); sys.exit(1)\n"
@@ -262,7 +264,7 @@ def test_an_interrupt_waits_for_the_tool_which_takes_back_what_it_began(tmp_path
     )
     code = (
         "import signal, sys; from napari_update_hook.install import run_commands\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # SIGINT is ignored in a shell's background jobs
         "from napari_update_hook.installers import Command, Tool\n"
         f"print(run_commands([Command(Tool.OTHER, (sys.executable, '-c', {tool!r}, sys.argv[1]))]))\n"
     )
@@ -271,14 +273,12 @@ def test_an_interrupt_waits_for_the_tool_which_takes_back_what_it_began(tmp_path
     assert outer.stdout is not None
     assert outer.stdout.readline() == "begun\n"
     os.killpg(outer.pid, signal.SIGINT)  # as a terminal does
-    told, _ = outer.communicate(timeout=60)
-    assert "was interrupted" in told
+    output, _ = outer.communicate(timeout=60)
+    assert "was interrupted" in output
     assert (tmp_path / "done").read_text() == "rolled back"
 
 
-def test_a_tool_that_fails_half_way_says_what_state_the_environment_is_in(
-    program: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_partial_failure_reports_the_state_of_the_environment(program: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     program.made.install("affinder==0.4.0", "grows==1.0", "helper==1.0")
     run = install.run_commands
 
@@ -288,27 +288,27 @@ def test_a_tool_that_fails_half_way_says_what_state_the_environment_is_in(
         return "pip was interrupted"
 
     monkeypatch.setattr(updating, "run_commands", half)
-    code, told = program("update", "--yes")
+    code, output = program("update", "--yes")
     assert code == 1
-    assert "The installation failed: pip was interrupted." in told
-    assert "affinder: 0.4.0 -> 0.5.0" in told
-    assert "Not installed: grows 2.0" in told
-    assert "napari-updates undo" in told
+    assert "The installation failed: pip was interrupted." in output
+    assert "affinder: 0.4.0 -> 0.5.0" in output
+    assert "Not installed: grows 2.0" in output
+    assert "napari-updates undo" in output
     monkeypatch.setattr(updating, "run_commands", run)
     assert program("undo", "--yes")[0] == 0
     assert program.made.versions["affinder"] == "0.4.0"
 
 
 @pytest.mark.parametrize("program", ["uv"], indirect=True)
-def test_a_tool_that_is_missing_is_named(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_tool_is_named(program: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     program.made.install("affinder==0.4.0")
     monkeypatch.setenv("PATH", os.devnull)
-    code, told = program("update", "--yes")
+    code, output = program("update", "--yes")
     assert code == 1
-    assert "uv was not found" in told
+    assert "uv was not found" in output
 
 
-def test_a_release_that_would_have_to_be_built_is_named(program: Program, wheels: Path) -> None:
+def test_a_release_that_needs_a_build_is_reported(program: CommandLine, wheels: Path) -> None:
     """Building runs code, so a dry run does not."""
     import tarfile
     from io import BytesIO
@@ -324,22 +324,22 @@ def test_a_release_that_would_have_to_be_built_is_named(program: Program, wheels
     make_wheel(wheels, "built", "1.0")
     program.made.install("built==1.0")
     program.index.answer(PYPI, table({"built": "2.0"}))
-    code, told = program("plan", "--verify")
-    assert code == 0, told
-    assert "--build allows building it" in told
+    code, output = program("plan", "--verify")
+    assert code == 0, output
+    assert "--build allows building it" in output
     assert not (wheels / "was-run").exists()
 
 
-def test_the_python_of_a_command_is_that_of_the_environment(program: Program) -> None:
+def test_commands_use_the_python_of_the_environment(program: CommandLine) -> None:
     program.made.install("affinder==0.4.0")
-    _, told = program("plan", "--json")
-    (argv,) = json.loads(told)["commands"]
+    _, output = program("plan", "--json")
+    (argv,) = json.loads(output)["commands"]
     assert str(program.made.python) in argv
     assert Path(argv[0]).name.startswith("python") or argv[0] == "uv"
     assert sys.executable not in argv
 
 
-def test_a_session_updates_one_plugin_and_goes_back(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_updates_plugins_and_undoes_it(program: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """As the panel does with a subprocess."""
     program.made.install("napari==0.5.6", "affinder==0.4.0", "grows==1.0", "helper==1.0")
     before = program.made.freeze()
@@ -350,39 +350,39 @@ def test_a_session_updates_one_plugin_and_goes_back(program: Program, monkeypatc
     try:
         for names, changed in ((["affinder"], {"affinder": "0.5.0"}), ([], {"grows": "2.0", "helper": "2.0"})):
             session.update(names)
-            done = ended(session)
+            done = wait_for_task(session)
             assert not done.has_failed, done
             assert changed.items() <= program.made.versions.items()
-            assert program.made.versions["napari"] == "0.5.6", "the running napari stays"
+            assert program.made.versions["napari"] == "0.5.6", "the running napari is not updated"
         assert session.snapshot.needs_restart
         for _ in range(2):
             session.undo()
-            assert ended(session).outcome.startswith("Back to ")
+            assert wait_for_task(session).outcome.startswith("Back to ")
         assert program.made.freeze() == before
         assert session.snapshot.undo == ()
         session.undo()
-        assert ended(session).outcome == "There is nothing to undo."
+        assert wait_for_task(session).outcome == "There is nothing to undo."
     finally:
         session.stop()
 
 
 @pytest.mark.parametrize("program", ["pip"], indirect=True)
-def test_a_session_asks_before_another_package_gets_older(program: Program, wheels: Path) -> None:
-    install_what_needs_a_downgrade(program, wheels)
+def test_a_session_asks_before_downgrading_another_package(program: CommandLine, wheels: Path) -> None:
+    install_plugin_that_needs_a_downgrade(program, wheels)
     session = Session(first_check_after=3600)
     session.start()
     session.check()
     session.update()
-    asked = ended(session)
+    asked = wait_for_task(session)
     assert asked.question == "This would also downgrade library 2.0 → 1.0. Install it anyway?"
     assert program.made.versions == {"older": "1.0", "library": "2.0"}
     session.update(asked.names, with_downgrades=True)
-    assert not ended(session).has_failed
+    assert not wait_for_task(session).has_failed
     assert program.made.versions == {"older": "2.0", "library": "1.0"}
     session.stop()
 
 
-def test_a_session_asks_before_others_go_with_a_plugin(program: Program) -> None:
+def test_a_session_asks_before_updating_other_packages_too(program: CommandLine) -> None:
     program.made.install("grows==1.0", "helper==1.0")
     grows = {"releases": [{"version": "2.0", "requires": {"helper": ">=2"}}]}
     program.index.answer(PYPI, table({"grows": grows, "helper": "2.0"}))
@@ -390,22 +390,22 @@ def test_a_session_asks_before_others_go_with_a_plugin(program: Program) -> None
     session.start()
     session.check()
     session.update(["grows"])
-    asked = ended(session)
+    asked = wait_for_task(session)
     assert asked.question == "grows works only with helper 2.0. Install them together?"
     assert program.made.versions == {"grows": "1.0", "helper": "1.0"}
     session.update(asked.names, with_downgrades=asked.with_downgrades)
-    assert ended(session).outcome == "Installed grows 2.0, helper 2.0. Restart napari to use them."
+    assert wait_for_task(session).outcome == "Installed grows 2.0, helper 2.0. Restart napari to use them."
     session.stop()
 
 
-def test_a_session_cancels_what_has_hardly_begun(program: Program) -> None:
+def test_a_session_cancels_an_update_that_has_just_started(program: CommandLine) -> None:
     program.made.install("affinder==0.4.0")
     session = Session(first_check_after=3600)
     session.start()
     session.check()
     session.update()
     session.cancel()
-    done = ended(session)
+    done = wait_for_task(session)
     assert (done.outcome, done.has_failed, session.snapshot.is_installing) == ("Cancelled. Nothing was changed.", True, False)
     session.cancel()
     assert session.snapshot.task == done, "a finished task cannot be cancelled"
@@ -413,28 +413,28 @@ def test_a_session_cancels_what_has_hardly_begun(program: Program) -> None:
     session.stop()
 
 
-def test_a_session_does_not_take_napari_back(program: Program) -> None:
+def test_a_session_does_not_undo_an_update_of_napari(program: CommandLine) -> None:
     program.made.install("napari==0.5.6")
     assert program("update", "--yes")[0] == 0
     session = Session(first_check_after=3600)
     session.start()
     session.undo()
-    assert ended(session).outcome.startswith("The last update changed napari itself. Close napari")
+    assert wait_for_task(session).outcome.startswith("The last update changed napari itself. Close napari")
     assert session.snapshot.undo == ()
     assert program.made.versions["napari"] == "0.8.0"
     session.stop()
 
 
-def test_two_processes_do_not_install_at_once(program: Program) -> None:
+def test_only_one_process_installs_at_a_time(program: CommandLine) -> None:
     program.made.install("affinder==0.4.0")
     with client.current_client().state.installing():
-        code, told = program("update", "--yes")
+        code, output = program("update", "--yes")
     assert code == 1
-    assert "Another program is installing updates in this environment." in told
+    assert "Another program is installing updates in this environment." in output
     assert program("update", "--yes")[0] == 0
 
 
-def ended(session: Session) -> Task:
+def wait_for_task(session: Session) -> Task:
     """Wait for the task and the reread."""
     wait_until(lambda: session.snapshot.task is not None and not session.snapshot.task.is_running)
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""Expected public numbers, counted plainly."""
+"""Count the expected public numbers in the simplest possible way."""
 
 from __future__ import annotations
 

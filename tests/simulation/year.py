@@ -41,7 +41,7 @@ FIRST = date(2025, 7, 21)
 SESSION_TIMES = ((timedelta(days=1, hours=10), 0.75), (timedelta(days=3, hours=16), 0.65), (timedelta(days=6, hours=12), 0.2))
 """When sessions take place, and for which share of active people."""
 RETENTION = timedelta(days=60)
-PUBLISHED_AFTER = timedelta(days=21, hours=1)
+PUBLICATION_DELAY = timedelta(days=21, hours=1)
 RETRY_AFTER = timedelta(hours=3)
 AWAY = "http://127.0.0.1:9"
 TAIL = (0, 2, 4, 9)
@@ -184,7 +184,7 @@ class Year:
     def _start(self, at: datetime, *, refreshes: bool = False) -> None:
         """Refresh once a week, as often as upstream changes here."""
         self._server.start(self._grown, at, self._upstream.url if refreshes else AWAY)
-        due = [week for week in self._model.stored if monday_of(week) + PUBLISHED_AFTER <= at and self._model.stored[week]]
+        due = [week for week in self._model.stored if monday_of(week) + PUBLICATION_DELAY <= at and self._model.stored[week]]
         for week in sorted(set(due) - set(self._due)):
             self._due[week] = public_numbers(self._model.stored[week])
         wait_until(

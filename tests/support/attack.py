@@ -1,7 +1,8 @@
-"""Attack the published numbers: the range that each hidden cell may have.
+"""Attack the published numbers: compute the range of values that each cell can have.
 
-An integer program, solved by HiGHS through scipy. A table is a group of people (all napari users, or the users of a plugin)
-and its rows. Each person is in at least one row; people with several environments may be in more.
+The attack is an integer linear program, solved with HiGHS through SciPy. A group is a set of people (all napari users, or
+the users of a plugin); each of its tables splits it into rows. Each person is in at least one row; people with several
+environments may be in more.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ MAX_ENVIRONMENTS = 8
 
 @dataclass(frozen=True)
 class Rule:
-    """``listed_from``: the smallest published number. ``rounded_to``: step of rounding down.
+    """``listed_from``: the smallest published number. ``rounded_to``: numbers are rounded down to a multiple of this.
 
-    ``each_once``: each member is in exactly one row, as if environments were counted. ``lowers``: lower a total that is one
-    step above the sum of its rows to that sum.
+    ``each_once``: assume that each member is in exactly one row, as if environments were counted instead of people.
+    ``lowers``: a total one step above the sum of its rows is lowered to that sum.
     """
 
     listed_from: int
@@ -33,11 +34,14 @@ class Rule:
     lowers: bool = False
 
     def published(self, count: int) -> int | None:
-        """None if hidden."""
+        """Return the published number, or None if it is hidden."""
         return count - count % self.rounded_to if count >= self.listed_from else None
 
     def published_total(self, count: int, sums: Sums) -> int | None:
-        """``sums``: of the visible rows of each table, and of the versions."""
+        """Return the published total, or None if it is hidden.
+
+        ``sums``: sums of the visible rows of each table, and of the rows by version.
+        """
         number, (of_tables, of_versions) = self.published(count), sums
         known = {of_versions, max((one for one in of_tables if one <= count), default=0)}
         while self.lowers and number is not None and number - self.rounded_to in known:
@@ -45,7 +49,7 @@ class Rule:
         return number
 
     def possible(self, seen: int | None, sums: Sums = NO_SUMS) -> Interval:
-        """Return the range of a number with this published value; ``sums``: of a total."""
+        """Return the range of true counts behind a published value. ``sums``: given if the value is a total."""
         if seen is None:
             return 0, self.listed_from - 1
         counts = [count for count in range(seen, seen + 5 * self.rounded_to) if self.published_total(count, sums) == seen]
@@ -54,9 +58,9 @@ class Rule:
 
 @dataclass
 class Group:
-    """Published values, None if hidden. ``partial``: tables without some members, such as commands.
+    """The published values of a group; None if hidden. ``partial``: tables in which some members have no row, such as commands.
 
-    ``sums``: see `Rule.published_total`. ``free``: rows without a number at any count.
+    ``sums``: see `Rule.published_total`. ``free``: rows that are never published, whatever their count.
     """
 
     total: int | None
@@ -66,14 +70,17 @@ class Group:
     free: frozenset[tuple[str, str]] = frozenset()
 
 
-def seen_by_everybody(total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule) -> Group:
+def published_view(total: int, tables: Mapping[str, Mapping[str, int]], rule: Rule) -> Group:
     seen = {name: {row: rule.published(count) for row, count in rows.items()} for name, rows in tables.items()}
     sums = frozenset(sum(number or 0 for number in rows.values()) for rows in seen.values()), 0
     return Group(rule.published_total(total, sums), seen, sums=sums)
 
 
 class Attack:
-    """``within``: index of a group to that of a group that contains it."""
+    """Compute what the published numbers reveal.
+
+    ``within``: maps the index of a group to the index of a group that contains it.
+    """
 
     def __init__(self, groups: Sequence[Group], rule: Rule, within: Mapping[int, int] | None = None) -> None:
         self._bounds: list[Interval] = []
@@ -81,10 +88,10 @@ class Attack:
         self._cells: dict[tuple[int, str, str], int] = {}
         people: list[int] = []
         for number, group in enumerate(groups):
-            total = self._cells[number, "", ""] = self._unknown(rule.possible(group.total, group.sums))
+            total = self._cells[number, "", ""] = self._add_variable(rule.possible(group.total, group.sums))
             people.append(total)
             for name, rows in group.tables.items():
-                cells = [self._unknown(self._possible(group, name, row, rule)) for row in rows]
+                cells = [self._add_variable(self._possible_range(group, name, row, rule)) for row in rows]
                 self._cells |= {(number, name, row): cell for row, cell in zip(rows, cells, strict=True)}
                 whole = dict.fromkeys(cells, 1.0)
                 if rule.each_once and name not in group.partial:
@@ -98,7 +105,7 @@ class Attack:
         for inner, outer in (within or {}).items():
             self._rows.append(({people[inner]: 1.0, people[outer]: -1.0}, (-np.inf, 0)))
 
-    def also(self, coefficients: Mapping[tuple[int, str, str], float], interval: Interval) -> None:
+    def add_known_sum(self, coefficients: Mapping[tuple[int, str, str], float], interval: Interval) -> None:
         """Add a known sum of cells. A group's total has an empty table and row."""
         self._rows.append(({self._cells[cell]: factor for cell, factor in coefficients.items()}, interval))
 
@@ -108,7 +115,7 @@ class Attack:
         return round(self._extreme(cell, 1)), round(self._extreme(cell, -1))
 
     @staticmethod
-    def _possible(group: Group, table: str, row: str, rule: Rule) -> Interval:
+    def _possible_range(group: Group, table: str, row: str, rule: Rule) -> Interval:
         seen = group.tables[table][row]
         if (table, row) in group.free:
             return 0, np.inf
@@ -116,7 +123,7 @@ class Attack:
             return rule.possible(seen, group.sums)  # no row exceeds its total
         return rule.possible(seen)
 
-    def _unknown(self, interval: Interval) -> int:
+    def _add_variable(self, interval: Interval) -> int:
         self._bounds.append(interval)
         return len(self._bounds) - 1
 

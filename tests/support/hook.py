@@ -21,7 +21,7 @@ VENV = InstallEnvironment(PurePosixPath("/home/me/venv"), PurePosixPath("/home/m
 
 
 def table(packages: Mapping[str, Any], channel: str = "pypi") -> dict[str, Any]:
-    """``packages``: a version, rows, or the whole entry, by name."""
+    """Return an update table. ``packages``: by name, a version, a list of releases, or a complete entry."""
     entries = {}
     for name, entry in packages.items():
         rows = [{"version": entry}] if isinstance(entry, str) else entry
@@ -31,7 +31,7 @@ def table(packages: Mapping[str, Any], channel: str = "pypi") -> dict[str, Any]:
 
 
 def environment(python: str = "3.10.2", channel: str = "pypi", **versions: str | Distribution) -> Environment:
-    """``versions``: a version installed by pip, or a distribution, by name (``_`` for ``-``)."""
+    """Return an environment. ``versions``: by name (``_`` stands for ``-``), a version installed by pip or a distribution."""
     found = {}
     for key, value in versions.items():
         name = key.replace("_", "-")

@@ -1,4 +1,4 @@
-"""An installation like compose.yaml, with its Caddyfile, roles and secrets, but without containers."""
+"""A deployment as in compose.yaml, with the same Caddyfile, roles and secrets, but without containers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Secrets:
 
 @dataclass
 class Installation:
-    """``servers``: by port. ``logs``: by program. ``caddy``: process id."""
+    """``https``: Caddy's port.
+
+    ``servers``: processes by port. ``logs``: log files by program. ``caddy``: Caddy's process id.
+    """
 
     folder: Path
     secrets: Secrets
@@ -72,8 +75,8 @@ class Installation:
         secret = f":{self.secrets.password(role)}" if password else ""
         return f"postgresql+asyncpg://{role}{secret}@127.0.0.1:{cluster.port}/{store}"
 
-    def client(self, host: str = SITE, address: str = "127.0.0.1", **options: Any) -> Visitor:
-        return Visitor(self, host, address, options)
+    def client(self, host: str = SITE, address: str = "127.0.0.1", **options: Any) -> LoopbackClient:
+        return LoopbackClient(self, host, address, options)
 
     def start_server(self, port: int) -> None:
         own = {
@@ -88,7 +91,7 @@ class Installation:
         self.servers[port] = self.run(f"server-{port}", ["update_server", "run"], own | self.settings)
         wait_until(
             lambda: _answers(f"http://127.0.0.1:{port}/health/live"),
-            f"a web process did not start:\n{self.logs[f'server-{port}'].read_text()[-2000:]}",
+            f"A web process did not start:\n{self.logs[f'server-{port}'].read_text()[-2000:]}",
             self.servers[port],
         )
 
@@ -108,7 +111,7 @@ class Installation:
 
 
 @dataclass
-class Visitor:
+class LoopbackClient:
     """A client with a loopback address of its own."""
 
     installation: Installation
@@ -117,7 +120,7 @@ class Visitor:
     options: dict[str, Any]
 
     def request(self, method: str, path: str, headers: dict[str, str] | None = None, **more: Any) -> httpx.Response:
-        """Trust only Caddy's local root."""
+        """Send a request, trusting only Caddy's local root certificate."""
         trust = ssl.create_default_context(cafile=str(self.installation.root_certificate))
         transport = httpx.HTTPTransport(verify=trust, local_address=self.address)
         with httpx.Client(transport=transport, timeout=30, headers={"accept-encoding": "identity"}) as client:
@@ -160,7 +163,7 @@ def set_up_roles(cluster: Cluster, database: str, secrets: Secrets) -> None:
 
 @contextlib.contextmanager
 def running_installation(folder: Path, upstream: str, *, servers: int = 2, **settings: str) -> Iterator[Installation]:
-    """Skip the test without Caddy or PostgreSQL. ``settings``: for the web processes."""
+    """Run a deployment; skip the test if Caddy or PostgreSQL is not installed. ``settings``: for the web processes."""
     caddy = shutil.which("caddy")
     if caddy is None:
         pytest.skip("needs Caddy: apt-get install caddy")
@@ -177,7 +180,7 @@ def running_installation(folder: Path, upstream: str, *, servers: int = 2, **set
         stack.callback(end, scheduler)
         wait_until(
             (folder / "data" / "index.snapshot").exists,
-            lambda: f"the scheduler wrote no index:\n{installation.logs['scheduler'].read_text('utf-8')[-3000:]}",
+            lambda: f"The scheduler did not write an index:\n{installation.logs['scheduler'].read_text('utf-8')[-3000:]}",
             scheduler,
             seconds=180,
         )
@@ -210,7 +213,7 @@ def scheduling(installation: Installation, upstream: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running_caddy(installation: Installation, caddy: str) -> Iterator[None]:
-    """Hosts below localhost get local certificates."""
+    """Run Caddy, which issues local certificates for subdomains of localhost."""
     installation.logs["caddy"] = installation.folder / "caddy.log"
     environment = (
         os.environ

@@ -1,4 +1,4 @@
-"""Migrated stores, copied because migrating takes a hundred times as long."""
+"""Migrated stores, copied from a template because migrating takes a hundred times as long."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from migrations import upgrade
 
 
 async def migrated(store: Store, url: str | None) -> None:
-    """None is a disabled store."""
+    """Create and migrate a store; do nothing if its URL is None (a disabled store)."""
     if url is None:
         return
     file = sa.make_url(url).database or ""
@@ -54,16 +54,16 @@ def database(template: str | None = None) -> Iterator[str]:
             "(a role that may create databases)"
         )
     name = f"test_{uuid.uuid4().hex[:12]}"
-    asyncio.run(_on_server(server, f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else "")))
+    asyncio.run(_execute(server, f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else "")))
     yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
-    asyncio.run(_dropped(server, name))
+    asyncio.run(_drop(server, name))
 
 
-async def _dropped(server: str, name: str) -> None:
-    """FORCE helps while someone is connected, but not while autovacuum is in it."""
+async def _drop(server: str, name: str) -> None:
+    """Drop a database, retrying with and without FORCE: FORCE ends open connections, but fails while autovacuum is running."""
     for tries_left in range(20, -1, -1):
         try:
-            await _on_server(server, f'DROP DATABASE "{name}"' + (" WITH (FORCE)" if tries_left % 2 == 0 else ""))
+            await _execute(server, f'DROP DATABASE "{name}"' + (" WITH (FORCE)" if tries_left % 2 == 0 else ""))
         except sa.exc.DBAPIError:
             if not tries_left:
                 raise
@@ -72,7 +72,7 @@ async def _dropped(server: str, name: str) -> None:
             return
 
 
-async def _on_server(url: str, statement: str) -> None:
+async def _execute(url: str, statement: str) -> None:
     engine = make_engine(url)
     try:
         async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:

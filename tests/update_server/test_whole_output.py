@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from napari_telemetry.weeks import next_week, published_from
+from napari_telemetry.weeks import next_week, publishable_from
 
 from aggregation.catalogue import CATALOGUE, topics
 from aggregation.certificates.issue import prepare
@@ -73,7 +73,7 @@ async def everything(folder: Path, key_folder: Path, key: SigningKey, *, with_hi
         assert services.raw is not None
         await services.raw.put(list(population(with_hidden=with_hidden)))
         for week in (*PEOPLE, next_week(SECOND)):
-            await publish_week(services.raw, services.aggregate, week, published_from(week))
+            await publish_week(services.raw, services.aggregate, week, publishable_from(week))
         await CertificateStore(services.aggregate.engine).add_key(SigningKey(**key.model_dump()))
         for first in PEOPLE:
             certificate, _ = await prepare(

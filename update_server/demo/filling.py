@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 import httpx
 import msgspec
-from napari_telemetry.weeks import next_week, published_from, start_of, week_of
+from napari_telemetry.weeks import next_week, publishable_from, start_of, week_of
 
 from aggregation.clock import Clock
 from aggregation.publish import Outcome, publish_week
@@ -101,7 +101,7 @@ async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str],
         batches = list(reports_of(world, crowd, week, number))
         await asyncio.gather(*(post(batch, str(batch["consent"]["level"])) for batch in batches))
         sent += len(batches)
-        clock.instant = published_from(week)
+        clock.instant = publishable_from(week)
         published = await publish_week(services.raw, services.aggregate, week, clock.now())
         if published.outcome is not Outcome.PUBLISHED:
             raise RuntimeError(f"{week} was not published: {published.outcome}")
@@ -112,7 +112,7 @@ async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str],
 
 def _last_weeks(now: datetime, weeks: int) -> Iterator[str]:
     last = week_of(now)
-    while published_from(last) > now:
+    while publishable_from(last) > now:
         last = week_of(start_of(last) - timedelta(days=1))
     week = week_of(start_of(last) - timedelta(weeks=weeks - 1))
     for _ in range(weeks):

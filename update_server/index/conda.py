@@ -120,7 +120,7 @@ def _record(name: str, version: str, build: str) -> PackageRecord:
 
 
 @lru_cache(maxsize=65536)
-def admits_napari(text: str, napari: str) -> bool:
+def allows_napari(text: str, napari: str) -> bool:
     """An unreadable specification admits everything."""
     specification = _match_spec(text)
     try:
@@ -132,7 +132,7 @@ def admits_napari(text: str, napari: str) -> bool:
 @lru_cache(maxsize=4096)
 def napari_specifier(text: str, naparis: tuple[str, ...]) -> str:
     """Return a PEP 440 specifier that admits the same of the published ``naparis``."""
-    admitted = {napari for napari in naparis if admits_napari(text, napari)}
+    admitted = {napari for napari in naparis if allows_napari(text, napari)}
     translated = as_specifier(text)
     if translated is not None and {napari for napari in naparis if admits(translated, napari)} == admitted:
         return translated

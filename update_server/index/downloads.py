@@ -67,7 +67,7 @@ async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime
     """
     path = settings.data / NAME
     kept = _kept(path)
-    if index.loaded is None or kept.as_of > now - MAX_AGE:
+    if index.loaded is None or now - MAX_AGE < kept.as_of <= now:
         return  # no index yet, or already read today
     known = dict(kept.packages)
     base = settings.upstreams.downloads
@@ -111,8 +111,8 @@ def _kept(path: Path) -> _SavedDownloads:
 
 
 def current(found: Downloads | None, now: datetime) -> Downloads | None:
-    """None if outdated."""
-    return found if found is not None and now.date() - found.until <= HIDE_AFTER else None
+    """None if outdated, or from the future."""
+    return found if found is not None and abs(now.date() - found.until) <= HIDE_AFTER else None
 
 
 def _sum_by_python(text: bytes) -> Downloads | None:

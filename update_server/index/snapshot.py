@@ -1,8 +1,10 @@
 """The index on disk: one file, so that a restart works offline."""
 
+import contextlib
 import gzip
 import os
 import tempfile
+import time
 import zlib
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,8 +18,11 @@ from msgspec import Struct, field
 from update_server.index.model import Facts
 
 NAME = "index.snapshot"
-MAGIC = b"napari index 3\n"
-"""First bytes of the file, with the format version."""
+MAGIC = b"napari index 4\n"
+"""First bytes of the file, with the format version; the CRC-32 of the rest follows."""
+CRC_BYTES = 4
+LEFTOVER_AGE_S = 3600
+"""Temporary files this old belong to killed processes."""
 
 
 class Origin(StrEnum):
@@ -82,7 +87,12 @@ def write(index: Index, path: Path) -> None:
     origin = Origin.SEED if index.origin is Origin.SEED else Origin.SNAPSHOT
     bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=origin))
     file = _File(gzip.compress(bare, 9, mtime=0), index.documents)
-    replace_file(path, MAGIC + msgspec.msgpack.encode(file))
+    content = msgspec.msgpack.encode(file)
+    replace_file(path, MAGIC + zlib.crc32(content).to_bytes(CRC_BYTES, "big") + content)
+    for leftover in path.parent.glob(".new-*"):
+        with contextlib.suppress(FileNotFoundError):  # another process has just finished
+            if time.time() - leftover.stat().st_mtime > LEFTOVER_AGE_S:
+                leftover.unlink()
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -117,7 +127,11 @@ def decode(content: bytes, name: str) -> Index:
     try:
         if not content.startswith(MAGIC):
             raise ValueError("it is not a snapshot of this version")
-        file = _decode_file(memoryview(content)[len(MAGIC) :])
+        start = len(MAGIC) + CRC_BYTES
+        rest = memoryview(content)[start:]
+        if zlib.crc32(rest) != int.from_bytes(content[len(MAGIC) : start], "big"):
+            raise ValueError("it is damaged")
+        file = _decode_file(rest)
         index = _decode_index(gzip.decompress(file.index))
     except (OSError, EOFError, ValueError, zlib.error, msgspec.MsgspecError) as error:
         raise BrokenSnapshotError(f"Cannot read the index snapshot {name}: {error}") from error

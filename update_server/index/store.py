@@ -93,13 +93,16 @@ class IndexStore:
         A broken snapshot is not replaced by the older seed, which would silently revert answers: serve nothing until a refresh
         succeeds.
         """
+        file = self._stat()  # before reading: a file that is replaced meanwhile is read again
         try:
             index = snapshot.read(self._snapshot_path) or snapshot.decode(self._seed_path.read_bytes(), self._seed_path.name)
         except (BrokenSnapshotError, OSError) as error:
-            self.error = f"{error}. The next refresh builds a new index."
-            log.error("index_unreadable", message=self.error)
+            message = f"{error}. The next refresh builds a new index."
+            if message != self.error:  # else logged on an earlier look
+                log.error("index_unreadable", message=message)
+            self.error = message
         else:
-            self._remember_file()
+            self._loaded_file = file
             self.error = None
             self._serve(index, self._tables_of(index, index.changed), compress=compress)
             log.info(
@@ -131,7 +134,7 @@ class IndexStore:
         self.error = None
         try:
             snapshot.write(index, self._snapshot_path)
-            self._remember_file()
+            self._loaded_file = self._stat()
         except OSError as error:
             reason = error.strerror or error
             name = self._snapshot_path.name  # without folder: shown publicly
@@ -159,9 +162,6 @@ class IndexStore:
         except OSError:
             return None
         return stat.st_mtime_ns, stat.st_ino
-
-    def _remember_file(self) -> None:
-        self._loaded_file = self._stat()
 
 
 def _freeze_gc() -> None:

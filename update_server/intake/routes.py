@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath
 from msgspec import Struct
-from napari_telemetry.weeks import CLOSES_AFTER
+from napari_telemetry.weeks import ACCEPTED_AFTER_END
 from napari_telemetry.wire import (
     KEY_FIELDS,
     TELEMETRY_LEVELS,
@@ -27,7 +27,7 @@ from napari_telemetry.wire import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from aggregation.catalogue import questions_reading
+from aggregation.catalogue import questions_using
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO
 from aggregation.status import RETENTION
 from aggregation.stores.raw import RawStore
@@ -202,7 +202,7 @@ def described_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Lev
         listed_from=LISTED_FROM,
         rounded_down_to=ROUNDED_DOWN_TO,
         retention_days=RETENTION.days,
-        closes_after_days=CLOSES_AFTER.days,
+        closes_after_days=ACCEPTED_AFTER_END.days,
         levels=[
             LevelDescription(
                 name=level,
@@ -210,7 +210,7 @@ def described_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Lev
                 host=hosts.get(level),
                 endpoint=f"/api/updates/{level}",
                 fields=[
-                    FieldDescription(field.name, field.type, list(questions_reading(field.name)), field.description)
+                    FieldDescription(field.name, field.type, list(questions_using(field.name)), field.description)
                     for field in fields_of(level)
                 ],
             )

@@ -1,4 +1,4 @@
-"""Public lists, applied by clients and again by the server. Other strings become ``other``."""
+"""Public allow-lists of reported strings, applied by clients and again by the server. Any other string becomes ``other``."""
 
 from importlib.resources import files
 

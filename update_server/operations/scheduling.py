@@ -33,9 +33,9 @@ def make_scheduler(services: Services) -> JobScheduler:
     async def downloads() -> None:
         await refresh_downloads(settings, services.index, services.clock.now())
 
-    scheduler.add("refresh", refresh_index, settings.refresh_interval_s)
+    scheduler.add("refresh", refresh_index, settings.refresh_interval_s, for_folder=True)
     if settings.downloads:
-        scheduler.add("downloads", downloads, EVERY_S)
+        scheduler.add("downloads", downloads, EVERY_S, for_folder=True)
     if services.jobs_raw is not None:
         register(scheduler, services.jobs_raw, services.jobs_aggregate, services.clock)
     return scheduler

@@ -1,4 +1,4 @@
-"""An example request from the wire types, with every field."""
+"""Build an example request from the wire types, with every field of a level."""
 
 import json
 

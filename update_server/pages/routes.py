@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from litestar import HttpMethod, Litestar, Request, Response, get, route
 from litestar.params import FromPath, QueryParameter
-from napari_telemetry.weeks import CLOSES_AFTER
+from napari_telemetry.weeks import ACCEPTED_AFTER_END
 from napari_telemetry.wire import MEANING, TELEMETRY_LEVELS, fields_of
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -165,7 +165,7 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
                     for level in TELEMETRY_LEVELS
                 },
                 "retention_days": RETENTION.days,
-                "closes_after_days": CLOSES_AFTER.days,
+                "closes_after_days": ACCEPTED_AFTER_END.days,
                 "contact": settings.contact,
                 "catalogue": CATALOGUE,
                 "meanings": {str(level): text for level, text in MEANING.items()},

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 from typer.testing import CliRunner, Result
 
 from aggregation.catalogue import CATALOGUE
@@ -78,7 +78,7 @@ class Command:
             for name, number in people.items():
                 week = f"2026-{name}"
                 await raw.put([report(person, week=week) for person in range(number)])
-                await publish_week(raw, aggregate, week, published_from(week))
+                await publish_week(raw, aggregate, week, publishable_from(week))
 
         self.on_stores(out)
 

@@ -13,7 +13,7 @@ LATE = "2026-12-24T00:00:00"
 REASON = "A forged plugin name was reported to us"
 
 
-def test_purge_deletes_and_says_how_much(command: Command) -> None:
+def test_purge_reports_how_much_it_deleted(command: Command) -> None:
     command.prepare(report(person, week=week) for person in range(6) for week in (WEEK, "2026-W50"))
     dry = command("purge", "--dry-run", "--now", LATE).output
     assert f"{WEEK}: 6 reports" in dry
@@ -24,7 +24,7 @@ def test_purge_deletes_and_says_how_much(command: Command) -> None:
     assert command.json("status", "--now", LATE)["raw_weeks"] == ["2026-W50"]
 
 
-def test_forget_deletes_and_says_how_much(command: Command) -> None:
+def test_forget_reports_how_much_it_deleted(command: Command) -> None:
     command.prepare(report(person) for person in range(3))
     assert "1 report was deleted" in command("forget", report(1).identifier).output
     command("forget", "not-an-identifier", code=2)
@@ -35,7 +35,7 @@ def inspections(command: Command) -> list[tuple[str, int, str]]:
     return [(one.week, one.most, one.reason) for one in found]
 
 
-def test_inspecting_is_written_down_and_shows_no_identifier(command: Command) -> None:
+def test_inspections_are_recorded_and_show_no_identifiers(command: Command) -> None:
     command.prepare(report(person) for person in range(12))
     shown = command.json("inspect", "--reason", REASON, "--limit", "3")
     assert len(shown) == 3
@@ -46,7 +46,7 @@ def test_inspecting_is_written_down_and_shows_no_identifier(command: Command) ->
     assert inspections(command) == [(WEEK, 10, REASON + ", again"), (WEEK, 3, REASON)]
 
 
-def test_nothing_is_shown_that_can_not_be_written_down(command: Command, folder: Path) -> None:
+def test_reports_are_not_shown_if_the_inspection_cannot_be_recorded(command: Command, folder: Path) -> None:
     command.prepare(report(person) for person in range(12))
     with sqlite3.connect(folder / "aggregate.sqlite3") as database:
         database.execute("DROP TABLE inspections")
@@ -67,7 +67,7 @@ def test_nothing_is_shown_that_can_not_be_written_down(command: Command, folder:
         ([], "reason"),
     ],
 )
-def test_what_can_not_be_inspected_is_not_written_down(command: Command, arguments: list[str], says: str) -> None:
+def test_rejected_inspections_are_not_recorded(command: Command, arguments: list[str], says: str) -> None:
     command.prepare([report(1)])
     assert says in command("inspect", *arguments, code=2).output
     assert inspections(command) == []

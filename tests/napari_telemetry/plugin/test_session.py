@@ -58,7 +58,7 @@ def test_a_consent_that_expires_is_noticed_without_a_change_of_the_file(
 ) -> None:
     from datetime import timedelta
 
-    monkeypatch.setattr(worker, "READ_INTERVAL_S", 0.05)
+    monkeypatch.setattr(worker, "REREAD_INTERVAL_S", 0.05)
     machine.consent(Level.FULL, lasting=timedelta(days=1))
     session.start()
     wait_until(lambda: level(session) is Level.FULL)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 
 from aggregation.catalogue import PLATFORM, PLUGIN, topics
 from aggregation.certificates.issue import prepare
@@ -33,7 +33,7 @@ async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple
         services = services_of(client)
         assert services.raw is not None
         await services.raw.put([report(person) for person in range(27)])
-        await publish_week(services.raw, services.aggregate, WEEK, published_from(WEEK))
+        await publish_week(services.raw, services.aggregate, WEEK, publishable_from(WEEK))
         key = new_key(tmp_path / "keys", NOW)
         await CertificateStore(services.aggregate.engine).add_key(key)
         certificate, _ = await prepare(

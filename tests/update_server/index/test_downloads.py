@@ -104,4 +104,5 @@ def test_what_is_too_old_is_not_shown() -> None:
     found = Downloads(NOW.date() - timedelta(days=14), {"3.12": 1})
     assert current(found, NOW) == found
     assert current(found, NOW + timedelta(days=1)) is None
+    assert current(Downloads(NOW.date() + timedelta(days=15), {"3.12": 1}), NOW) is None
     assert current(None, NOW) is None

@@ -385,7 +385,10 @@ async def test_names_that_are_not_names_are_left_out_and_reported(refresher: Ref
     assert loaded is not None
     assert list(loaded.packages) == ["affinder"]
     assert b"script" not in b"".join(body.identity for body in loaded.files.values())
-    assert "3 names" in msgspec.json.decode(loaded.files["/errors.json"].identity)["list of projects"]["error"]
+    assert (
+        "3 invalid project names were left out"
+        in msgspec.json.decode(loaded.files["/errors.json"].identity)["list of projects"]["error"]
+    )
 
 
 async def test_one_odd_advisory_does_not_cost_the_others(refresher: Refresher) -> None:

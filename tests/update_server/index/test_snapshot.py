@@ -22,15 +22,23 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def flip_a_bit(path: Path) -> None:
+    """In the last document, which only its readers decompress."""
+    content = bytearray(path.read_bytes())
+    content[-40] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         truncate,
+        flip_a_bit,
         lambda path: path.write_bytes(b"hello"),
         lambda path: path.write_bytes(b""),
-        lambda path: path.write_bytes(path.read_bytes().replace(b"napari index 3", b"napari index 9")),
+        lambda path: path.write_bytes(path.read_bytes().replace(b"napari index 4", b"napari index 9")),
     ],
-    ids=["cut off", "foreign", "empty", "newer"],
+    ids=["truncated", "flipped bit", "foreign", "empty", "newer"],
 )
 def test_nothing_is_served_from_a_broken_snapshot(tmp_path: Path, damage: Callable[[Path], object]) -> None:
     path = tmp_path / snapshot.NAME
@@ -46,6 +54,31 @@ def test_nothing_is_served_from_a_broken_snapshot(tmp_path: Path, damage: Callab
     assert store.loaded is not None
     assert store.error is None
     assert snapshot.read(path) is not None
+
+
+def test_temporary_files_of_killed_processes_are_deleted(tmp_path: Path) -> None:
+    old, recent = tmp_path / ".new-killed", tmp_path / ".new-running"
+    for path in (old, recent):
+        path.write_bytes(b"part")
+    os.utime(old, (0, 0))
+    snapshot.write(index_of(), tmp_path / snapshot.NAME)
+    assert {path.name for path in tmp_path.iterdir()} == {snapshot.NAME, recent.name}
+
+
+def test_a_snapshot_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other, read = store_on(tmp_path), store_on(tmp_path), snapshot.read
+    other.replace(index_of())
+
+    def read_and_replace(path: Path) -> snapshot.Index | None:
+        found = read(path)
+        monkeypatch.setattr(snapshot, "read", read)
+        other.replace(index_of())
+        return found
+
+    monkeypatch.setattr(snapshot, "read", read_and_replace)
+    store.load()
+    assert store.load_if_replaced()
+    assert not store.load_if_replaced()
 
 
 def test_nothing_is_served_from_a_broken_seed(tmp_path: Path) -> None:

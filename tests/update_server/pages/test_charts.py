@@ -1,10 +1,10 @@
-"""Values, weeks and missing numbers in the chart of an entry."""
+"""Charts: order of values and weeks, and how missing numbers are shown."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 
 from aggregation.catalogue import CATALOGUE, Entry
 from aggregation.publish import publish_week
@@ -21,14 +21,14 @@ def entry(name: str) -> Entry:
 
 
 async def publish(client: Client, week: str, *groups: tuple[int, dict[str, Any]]) -> None:
-    """Groups: number of people, and changes of their reports."""
+    """Publish a week. ``groups``: (number of people, changes to the default report)."""
     services = services_of(client)
     assert services.raw is not None
     first = 0
     for count, changes in groups:
         await services.raw.put([report(person, week=week, **changes) for person in range(first, first + count)])
         first += count
-    await publish_week(services.raw, services.aggregate, week, published_from(week))
+    await publish_week(services.raw, services.aggregate, week, publishable_from(week))
 
 
 async def chart(client: Client, name: str, subject: str | None = None) -> Chart:
@@ -41,7 +41,7 @@ def texts(shown: Chart) -> list[list[str]]:
     return [list(row.cells) for row in shown.rows]
 
 
-async def test_each_value_has_a_line_in_the_order_of_versions_and_gaps_are_no_zeros(client: Client) -> None:
+async def test_values_are_lines_in_version_order_and_gaps_are_not_zeros(client: Client) -> None:
     await publish(client, WEEKS[0], (23, {"python_version": "3.9"}), (12, {"python_version": "3.10"}))
     await publish(client, WEEKS[1], (9, {"python_version": "3.9"}), (31, {"python_version": "3.10"}))
     shown = await chart(client, "people-by-python")
@@ -52,18 +52,18 @@ async def test_each_value_has_a_line_in_the_order_of_versions_and_gaps_are_no_ze
     assert shown.links["CSV"] == "/api/stats/napari?by=python&from=2026-W38&to=2026-W39&format=csv"
 
 
-async def test_of_many_values_the_largest_of_all_weeks_are_drawn(client: Client) -> None:
+async def test_only_the_values_with_the_largest_numbers_in_any_week_are_drawn(client: Client) -> None:
     versions = [f"0.{number}.0" for number in range(1, 12)]
     many = [(10 + number, {"napari_version": version}) for number, version in enumerate(versions)]
     await publish(client, WEEKS[0], (60, {"napari_version": "0.0.1"}))
     await publish(client, WEEKS[1], *many)
     shown = await chart(client, "people-by-napari")
     assert len(shown.columns) == MAX_LINES
-    assert "0.0.1" in shown.columns, "a trend includes what declined"
+    assert "0.0.1" in shown.columns, "a trend includes values that have declined"
     assert shown.note == f"The files have {12 - MAX_LINES} more rows, with smaller numbers."
 
 
-async def test_combinations_are_bars_of_the_last_week_the_largest_first(client: Client) -> None:
+async def test_combinations_are_bars_for_the_last_week_largest_first(client: Client) -> None:
     await publish(client, WEEKS[0], (40, {"platform": "win32"}))
     await publish(client, WEEKS[1], (12, {"platform": "darwin", "cpu_architecture": "arm64"}), (33, {}))
     shown = await chart(client, "people-by-platform")
@@ -72,21 +72,21 @@ async def test_combinations_are_bars_of_the_last_week_the_largest_first(client: 
     assert texts(shown) == [["30"], ["10"]]
 
 
-async def test_what_was_taken_back_is_said_and_is_not_called_small(client: Client) -> None:
+async def test_retracted_numbers_are_labelled_as_retracted_not_as_small(client: Client) -> None:
     for week in WEEKS[:2]:
         await publish(client, week, (23, {}))
     people = entry("people-by-python")
     store = Records(services_of(client).aggregate.engine)
-    await store.retract([(people, {"python": "3.11"}, WEEKS[0], WEEKS[0])], "forged reports", published_from(WEEKS[1]))
+    await store.retract([(people, {"python": "3.11"}, WEEKS[0], WEEKS[0])], "forged reports", publishable_from(WEEKS[1]))
     shown = await chart(client, "people-by-python")
     assert texts(shown) == [[RETRACTED], ["20"]]
     assert [one.reason for one in shown.retractions] == ["forged reports"]
-    await store.retract([(people, {"python": "3.11"}, WEEKS[1], WEEKS[1])], "forged reports", published_from(WEEKS[1]))
+    await store.retract([(people, {"python": "3.11"}, WEEKS[1], WEEKS[1])], "forged reports", publishable_from(WEEKS[1]))
     shown = await chart(client, "people-by-python")
     assert (shown.rows, "retracted" in shown.note, "fewer" in shown.note) == ((), True, False)
 
 
-def test_a_version_has_one_colour_in_all_charts_and_the_newest_the_first() -> None:
+def test_a_version_has_the_same_colour_in_all_charts_and_the_newest_gets_the_first() -> None:
     newest_first = [f"3.{minor}" for minor in range(14, 7, -1)]
     assert colours_of(["3.12", "3.13", "3.14"], newest_first) == (3, 2, 1)
     assert colours_of(["3.9", "3.12"], newest_first) == (6, 3)

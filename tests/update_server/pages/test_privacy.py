@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 from napari_telemetry.wire import MEANING, TELEMETRY_LEVELS, fields_of
 
-from aggregation.catalogue import CATALOGUE, questions_reading
+from aggregation.catalogue import CATALOGUE, questions_using
 from tests.update_server.conftest import Client, MakeClient
 from update_server.pages.promises import PROMISES
 
@@ -76,7 +76,7 @@ async def test_page_wire_client_and_api_say_the_same(client: Client) -> None:
                 == (of_api[name]["description"], of_api[name]["type"])
             )
             assert example
-            assert questions == of_api[name]["questions"] == list(questions_reading(name))
+            assert questions == of_api[name]["questions"] == list(questions_using(name))
 
 
 async def test_every_promise_is_on_the_page(client: Client) -> None:

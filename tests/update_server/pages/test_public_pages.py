@@ -7,7 +7,7 @@ from html import unescape
 
 import msgspec
 import pytest
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 from packaging.version import Version
 from sqlalchemy.exc import OperationalError
 
@@ -28,7 +28,7 @@ async def fill(client: Client) -> None:
     assert services.raw is not None
     for number, week in enumerate(WEEKS):
         await services.raw.put([report(person, week=week) for person in range(20 + 10 * number)])
-        await publish_week(services.raw, services.aggregate, week, published_from(week))
+        await publish_week(services.raw, services.aggregate, week, publishable_from(week))
 
 
 async def text(client: Client, path: str) -> str:

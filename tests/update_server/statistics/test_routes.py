@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from napari_telemetry.weeks import published_from
+from napari_telemetry.weeks import publishable_from
 
 from aggregation.catalogue import CATALOGUE
 from aggregation.publish import publish_week
@@ -23,7 +23,7 @@ async def fill(client: Client, *weeks: str) -> None:
         await services.raw.put(
             [report(person, week=week, python_version="3.11" if person < 17 else "3.12") for person in range(24)]
         )
-        await publish_week(services.raw, services.aggregate, week, published_from(week))
+        await publish_week(services.raw, services.aggregate, week, publishable_from(week))
 
 
 async def test_installs_of_a_plugin_by_python_come_from_the_aggregate_store(client: Client) -> None:
@@ -31,7 +31,7 @@ async def test_installs_of_a_plugin_by_python_come_from_the_aggregate_store(clie
     numbers = (await client.get("/api/stats/plugins/Affinder?by=python")).json()
     assert numbers == {
         "entry": "plugins-by-python",
-        "question": "With which Python versions is a plugin used?",
+        "question": "Which Python versions is a plugin used with?",
         "listed_from": 10,
         "rounded_down_to": 5,
         "weeks": [WEEK],
@@ -121,7 +121,7 @@ async def test_a_retraction_is_seen_at_once_and_not_when_a_cache_runs_out(client
     await fill(client, WEEK)
     assert (await client.get("/api/stats/napari")).json()["rows"]
     entry = next(one for one in CATALOGUE if one.id == "people")
-    await Records(services_of(client).aggregate.engine).retract([(entry, {}, WEEK, WEEK)], "a test", published_from(WEEK))
+    await Records(services_of(client).aggregate.engine).retract([(entry, {}, WEEK, WEEK)], "a test", publishable_from(WEEK))
     services_of(client).cache._looked_at = 0  # skip the wait of a second
     assert (await client.get("/api/stats/napari")).json()["rows"] == []
 

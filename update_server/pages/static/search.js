@@ -1,4 +1,4 @@
-// Updates results while the user types, and the URL, so that it can be shared.
+// Updates the results and the URL while the user types, so that the URL can be shared.
 "use strict";
 for (const form of document.querySelectorAll("form[data-results]")) {
   let waiting = null;

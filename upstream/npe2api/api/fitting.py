@@ -1,7 +1,7 @@
-"""Answer /api/plugins and /api/extended_summary for one Python and one napari (a Vercel function).
+"""Vercel function: filter /api/plugins and /api/extended_summary for a Python and a napari version.
 
-Both come from the query (?python=3.11.4&napari=0.6.1), else from the User-Agent that every napari sends:
-napari/0.6.1 runtime/python CPython/3.11.4. Without them the answer is the file as it is.
+Both versions come from the query (?python=3.11.4&napari=0.6.1), or else from the User-Agent that every napari sends:
+napari/0.6.1 runtime/python CPython/3.11.4. Without any version, the file is returned unchanged.
 """
 
 import json
@@ -26,7 +26,7 @@ def load(name):
 
 
 @cache
-def admits(specifier, version):
+def allows(specifier, version):
     try:
         return SpecifierSet(specifier).contains(version, prereleases=True)
     except InvalidSpecifier:
@@ -34,17 +34,20 @@ def admits(specifier, version):
 
 
 def pick(channel, name, python, napari):
-    """The newest version that fits, or None."""
+    """Return the newest compatible version, or None."""
     package = load(f"updates/{channel}.json")["packages"].get(canonicalize_name(name), {})
     for row in package.get("releases", ()):
-        wanted = ((row.get("requires_python", ""), python), (row.get("requires_napari", ""), napari))
-        if all(not version or admits(specifier, version) for specifier, version in wanted):
+        constraints = ((row.get("requires_python", ""), python), (row.get("requires_napari", ""), napari))
+        if all(not version or allows(specifier, version) for specifier, version in constraints):
             return row["version"]
     return None
 
 
-def up_to(versions, newest):
-    """The versions that are not newer than the one that fits; versions that cannot be read stay."""
+def not_newer_than(versions, newest):
+    """Return the versions that are not newer than the compatible one.
+
+    Invalid versions are kept; without a compatible version, the result is empty.
+    """
 
     def is_newer(text):
         try:
@@ -56,7 +59,7 @@ def up_to(versions, newest):
 
 
 def fitting(kind, python, napari):
-    """One of the lists, for a Python and a napari (None: any)."""
+    """Return one of the lists, filtered for a Python and a napari version; None means any version."""
     python = python and ".".join(map(str, (*Version(python).release, 0)[:3]))
     napari = napari and Version(napari).base_version
     if kind == "plugins":
@@ -67,28 +70,28 @@ def fitting(kind, python, napari):
         if version := pick("pypi", summary["name"], python, napari):
             on_conda = pick("conda-forge", summary["name"], python, napari)
             versions = {
-                "pypi_versions": up_to(summary["pypi_versions"], version),
-                "conda_versions": up_to(summary["conda_versions"], on_conda),
+                "pypi_versions": not_newer_than(summary["pypi_versions"], version),
+                "conda_versions": not_newer_than(summary["conda_versions"], on_conda),
             }
             answer.append(summary | {"version": version} | versions)
     return answer
 
 
-class handler(BaseHTTPRequestHandler):  # noqa: N801 - the name that Vercel looks for
+class handler(BaseHTTPRequestHandler):  # noqa: N801 - Vercel requires this name
     def do_GET(self):
         url = urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
         kind = query.get("list") or url.path.rstrip("/").rpartition("/")[2]
-        named = USER_AGENT.search(self.headers.get("User-Agent", "")[:512])
+        user_agent = USER_AGENT.search(self.headers.get("User-Agent", "")[:512])
         python, napari = query.get("python"), query.get("napari")
-        if python is None and napari is None and named:
-            napari, python = named.groups()
+        if python is None and napari is None and user_agent:
+            napari, python = user_agent.groups()
         try:
             status, answer = (200, fitting(kind, python, napari)) if python or napari else (200, load(FILES[kind]))
         except InvalidVersion:
-            status, answer = 400, {"error": "python and napari are versions: ?python=3.11.4&napari=0.6.1"}
+            status, answer = 400, {"error": "python and napari must be valid versions, for example ?python=3.11.4&napari=0.6.1"}
         except KeyError:
-            status, answer = 404, {"error": "unknown list"}
+            status, answer = 404, {"error": "unknown list: use plugins or extended_summary"}
         body = json.dumps(answer).encode()
         self.send_response(status)
         for name, value in (

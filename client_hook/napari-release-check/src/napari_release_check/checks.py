@@ -8,7 +8,7 @@ from datetime import date
 
 from packaging.version import InvalidVersion, Version
 
-from napari_release_check.files import BuiltFile, admits_napari, napari_requirements, pythons_of
+from napari_release_check.files import ReleaseFile, allows_napari, compatible_minors, napari_requirements
 from napari_release_check.public import Public
 
 OLDEST = 8
@@ -55,7 +55,7 @@ def newest_python(today: date) -> int:
     return today.year - 2011 - (today.month < 10)
 
 
-def check(files: Sequence[BuiltFile], public: Public, today: date) -> Report:
+def check(files: Sequence[ReleaseFile], public: Public, today: date) -> Report:
     """Check the files of one release. ``today`` decides which Pythons are out."""
     newest = newest_python(today)
     minors = range(OLDEST, newest + 1)
@@ -67,7 +67,7 @@ def check(files: Sequence[BuiltFile], public: Public, today: date) -> Report:
         before = _fits(public.last.files, minors)
         dropped = [_dropped(minor, public) for minor in sorted(before - fits)]
         findings += _compare_with_last(files, public, dropped)
-    if fits and public.newest_napari is not None and not admits_napari(requirements, public.newest_napari, fits):
+    if fits and public.newest_napari is not None and not allows_napari(requirements, public.newest_napari, fits):
         findings.append(
             Finding(
                 "warning", "excludes-napari",
@@ -90,10 +90,10 @@ def check(files: Sequence[BuiltFile], public: Public, today: date) -> Report:
 
 
 def _fits(files: Iterable[tuple[str, str]], minors: Iterable[int]) -> set[int]:
-    return {minor for name, requires in files for minor in pythons_of(name, requires, minors)}
+    return {minor for name, requires in files for minor in compatible_minors(name, requires, minors)}
 
 
-def _check_files(files: Sequence[BuiltFile]) -> Iterator[Finding]:
+def _check_files(files: Sequence[ReleaseFile]) -> Iterator[Finding]:
     if len({(file.name, file.version) for file in files}) > 1:
         names = ", ".join(sorted({f"{file.name} {file.version}" for file in files}))
         yield Finding(
@@ -103,7 +103,7 @@ def _check_files(files: Sequence[BuiltFile]) -> Iterator[Finding]:
         yield Finding("notice", "no-wheel", "There is no wheel: napari's index reads manifests from wheels only.")
 
 
-def _of_version(file: BuiltFile, public: Public) -> Iterator[Finding]:
+def _of_version(file: ReleaseFile, public: Public) -> Iterator[Finding]:
     try:
         version = Version(file.version)
     except InvalidVersion:
@@ -118,11 +118,13 @@ def _of_version(file: BuiltFile, public: Public) -> Iterator[Finding]:
         yield Finding("warning", "not-newer", f"{version} is not newer than {newest}, so it will not be offered as an update.")
 
 
-def _of_pythons(files: Sequence[BuiltFile], fits: set[int], newest: int) -> Iterator[Finding]:
+def _of_pythons(files: Sequence[ReleaseFile], fits: set[int], newest: int) -> Iterator[Finding]:
     if not fits:
         yield Finding("error", "no-python", f"No Python from 3.{OLDEST} to 3.{newest} can install it.")
         return
-    admitted = {minor for file in files for minor in pythons_of("x-1.tar.gz", file.requires_python, range(OLDEST, newest + 2))}
+    admitted = {
+        minor for file in files for minor in compatible_minors("x-1.tar.gz", file.requires_python, range(OLDEST, newest + 2))
+    }
     if admitted and newest + 1 not in admitted:
         pythons = ", ".join(f"3.{minor}" for minor in range(max(admitted) + 1, newest + 2))
         yield Finding(
@@ -138,7 +140,7 @@ def _of_pythons(files: Sequence[BuiltFile], fits: set[int], newest: int) -> Iter
         )  # fmt: skip
 
 
-def _compare_with_last(files: Sequence[BuiltFile], public: Public, dropped: Sequence[Dropped]) -> Iterator[Finding]:
+def _compare_with_last(files: Sequence[ReleaseFile], public: Public, dropped: Sequence[Dropped]) -> Iterator[Finding]:
     last = public.last
     assert last is not None
     if dropped:

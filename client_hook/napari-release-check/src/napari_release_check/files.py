@@ -1,4 +1,4 @@
-"""Read the metadata of release files, without running anything."""
+"""Read the metadata of release files without running any of their code."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MAX_METADATA = 10 * 2**20
 """Bytes of a metadata file or manifest."""
 
 
-UNREADABLE = (
+READ_ERRORS = (
     OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,  # NotImplementedError, RecursionError
     zipfile.BadZipFile, zlib.error, tarfile.TarError, ConfigError, yaml.YAMLError,
 )  # fmt: skip
@@ -46,12 +46,15 @@ UNREADABLE = (
 
 
 class UnreadableFileError(Exception):
-    """A file that cannot be read as a wheel or source distribution."""
+    """Raised for a file that cannot be read as a wheel or source distribution."""
 
 
 @dataclass(frozen=True)
-class BuiltFile:
-    """``commands``: ids in the manifest; None if unknown, as for a source distribution."""
+class ReleaseFile:
+    """The metadata of a release file.
+
+    ``commands``: command ids in the manifest; None if unknown, as in a source distribution.
+    """
 
     filename: str
     name: str
@@ -61,25 +64,25 @@ class BuiltFile:
     commands: frozenset[str] | None = None
 
 
-def read(path: Path) -> BuiltFile:
+def read(path: Path) -> ReleaseFile:
     """Read a wheel or a source distribution. Raises UnreadableFileError."""
     try:
         if path.suffix == ".whl":
             with zipfile.ZipFile(path) as archive:
-                return _wheel(path, archive)
+                return _read_wheel(path, archive)
         with tarfile.open(path) as packed:
-            return _source(path, packed)
-    except UNREADABLE as error:
+            return _read_sdist(path, packed)
+    except READ_ERRORS as error:
         raise UnreadableFileError(f"{path} can't be read as a wheel or source distribution: {error}") from error
 
 
-def _wheel(path: Path, archive: zipfile.ZipFile) -> BuiltFile:
+def _read_wheel(path: Path, archive: zipfile.ZipFile) -> ReleaseFile:
     members = {posixpath.normpath(name): name for name in archive.namelist()}
     info = next((name.partition("/")[0] for name in members if re.fullmatch(r"[^/]+\.dist-info/METADATA", name)), "")
 
     def text(name: str) -> str | None:
         member = members.get(posixpath.normpath(name))
-        return _bounded(archive.getinfo(member).file_size, lambda: archive.read(member)) if member else None
+        return _read_limited(archive.getinfo(member).file_size, lambda: archive.read(member)) if member else None
 
     entry_points = ConfigParser(delimiters=("=",), interpolation=None)
     entry_points.optionxform = str  # type: ignore[assignment, method-assign]
@@ -91,29 +94,29 @@ def _wheel(path: Path, archive: zipfile.ZipFile) -> BuiltFile:
         commands = (
             command_ids(yaml.safe_load(manifest)) if manifest and file.strip().endswith((".yaml", ".yml", ".json")) else None
         )
-    return _described(path, text(f"{info}/METADATA"), commands)
+    return _parse_metadata(path, text(f"{info}/METADATA"), commands)
 
 
-def _source(path: Path, packed: tarfile.TarFile) -> BuiltFile:
+def _read_sdist(path: Path, packed: tarfile.TarFile) -> ReleaseFile:
     for member in packed:
         if member.name.count("/") == 1 and member.name.endswith("/PKG-INFO"):
             content = packed.extractfile(member)
             if content is not None:
-                return _described(path, _bounded(member.size, content.read), None)
-    return _described(path, None, None)
+                return _parse_metadata(path, _read_limited(member.size, content.read), None)
+    return _parse_metadata(path, None, None)
 
 
-def _bounded(size: int, read: Callable[[], bytes]) -> str:
+def _read_limited(size: int, read: Callable[[], bytes]) -> str:
     if size > MAX_METADATA:
         raise ValueError("its metadata is too long")
     return read().decode("utf-8")
 
 
-def _described(path: Path, metadata: str | None, commands: frozenset[str] | None) -> BuiltFile:
+def _parse_metadata(path: Path, metadata: str | None, commands: frozenset[str] | None) -> ReleaseFile:
     if not metadata:
         raise ValueError("it has no metadata")
     fields = HeaderParser().parsestr(metadata)
-    return BuiltFile(
+    return ReleaseFile(
         path.name,
         canonicalize_name(fields["Name"] or ""),
         fields["Version"] or "",
@@ -124,7 +127,7 @@ def _described(path: Path, metadata: str | None, commands: frozenset[str] | None
 
 
 def command_ids(manifest: Any) -> frozenset[str]:
-    """Return the command ids of a manifest; empty if it is not one."""
+    """Return the command ids of a manifest; empty if it is not a valid manifest."""
     contributions = manifest.get("contributions") if isinstance(manifest, dict) else None
     commands = contributions.get("commands") if isinstance(contributions, dict) else None
     return (
@@ -134,8 +137,11 @@ def command_ids(manifest: Any) -> frozenset[str]:
     )
 
 
-def pythons_of(filename: str, requires_python: str, minors: Iterable[int]) -> set[int]:
-    """Return the minors of CPython 3 that can install a file on some platform; empty for invalid names."""
+def compatible_minors(filename: str, requires_python: str, minors: Iterable[int]) -> set[int]:
+    """Return the CPython 3 minor versions that can install a file on at least one platform.
+
+    Empty if the filename or Requires-Python is invalid.
+    """
     try:
         tags = parse_wheel_filename(filename)[3] if filename.endswith(".whl") else None
         if tags is None:
@@ -162,7 +168,7 @@ def _pair(tag: Tag) -> tuple[str, str]:
     return tag.interpreter, tag.abi
 
 
-def napari_requirements(files: Sequence[BuiltFile]) -> list[Requirement]:
+def napari_requirements(files: Sequence[ReleaseFile]) -> list[Requirement]:
     found = []
     for text in dict.fromkeys(text for file in files for text in file.requires_dist):
         try:
@@ -174,8 +180,8 @@ def napari_requirements(files: Sequence[BuiltFile]) -> list[Requirement]:
     return found
 
 
-def admits_napari(requirements: Sequence[Requirement], napari: Version, minors: Iterable[int]) -> bool:
-    """Whether a release can be installed with a napari, on any of these Pythons and platforms."""
+def allows_napari(requirements: Sequence[Requirement], napari: Version, minors: Iterable[int]) -> bool:
+    """Whether the requirements allow this napari version on at least one of these Python versions and platforms."""
     return any(
         all(
             one.specifier.contains(napari)

@@ -1,6 +1,7 @@
 """ISO weeks in UTC, written ``2026-W47``.
 
-Year and week must both be ISO: NAP-8's sample code pairs the ISO week with the calendar year, which is wrong around new year.
+The year must be the ISO year, too: NAP-8's sample code combines the ISO week with the calendar year, which is wrong around
+New Year.
 """
 
 from __future__ import annotations
@@ -8,27 +9,27 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta, timezone
 
-CLOSES_AFTER = timedelta(days=14)
+ACCEPTED_AFTER_END = timedelta(days=14)
 """How long after its end a week accepts reports."""
 
-PUBLISHED_AFTER = timedelta(hours=1)
+PUBLICATION_DELAY = timedelta(hours=1)
 """How long after closing a week is published."""
 
 CLOCK_SKEW = timedelta(hours=24)
-"""How far a client's clock may be ahead."""
+"""How far a client's clock may be ahead of the server's."""
 
-_FORM = re.compile(r"([0-9]{4})-W([0-9]{2})")
+_PATTERN = re.compile(r"([0-9]{4})-W([0-9]{2})")
 
 
 class InvalidWeekError(ValueError):
-    """Not an ISO week."""
+    """Raised for text that is not an ISO week."""
 
     def __init__(self, text: str) -> None:
         super().__init__(f"{text!r} is not an ISO week. Write it like 2026-W47.")
 
 
 def week_of(instant: datetime) -> str:
-    """Return the ISO week of an instant, in UTC. Raises ValueError without a time zone."""
+    """Return the ISO week of an instant, in UTC. Raises ValueError if the instant has no time zone."""
     if instant.tzinfo is None:
         raise ValueError("week_of needs an instant with a time zone")
     year, week, _ = instant.astimezone(timezone.utc).isocalendar()
@@ -36,8 +37,8 @@ def week_of(instant: datetime) -> str:
 
 
 def start_of(week: str) -> datetime:
-    """Return Monday 00:00 UTC. Raises InvalidWeekError, also for ``2025-W53``."""
-    match = _FORM.fullmatch(week)
+    """Return the week's Monday, 00:00 UTC. Raises InvalidWeekError, also for weeks that do not exist, such as ``2025-W53``."""
+    match = _PATTERN.fullmatch(week)
     if match is None:
         raise InvalidWeekError(week)
     try:
@@ -58,12 +59,12 @@ def next_week(week: str) -> str:
 
 def closes_at(week: str) -> datetime:
     """Return when ``week`` stops accepting reports."""
-    return end_of(week) + CLOSES_AFTER
+    return end_of(week) + ACCEPTED_AFTER_END
 
 
-def published_from(week: str) -> datetime:
+def publishable_from(week: str) -> datetime:
     """Return when the numbers of ``week`` may be published."""
-    return closes_at(week) + PUBLISHED_AFTER
+    return closes_at(week) + PUBLICATION_DELAY
 
 
 def is_open(week: str, now: datetime) -> bool:

@@ -225,13 +225,13 @@ class Session(Worker):
         self._jobs.put(begin)
 
     def _begin(self, name: str) -> None:
-        with self._publishing:
+        with self._publish_lock:
             self._busy[name] += 1
             self._failures.pop(name, None)
         self._publish()
 
     def _finish(self, name: str, changes: dict[str, Any] | None = None, failure: Exception | None = None) -> None:
-        with self._publishing:
+        with self._publish_lock:
             self._busy[name] -= 1
             if failure is not None:
                 self._failures[name] = error_message(failure)
@@ -254,7 +254,7 @@ class Session(Worker):
         before, self._signature = self._signature, client.hook_state.signature()
         return client.store.has_changed() or before != self._signature
 
-    def _more_changes(self) -> dict[str, Any]:
+    def _extra_fields(self) -> dict[str, Any]:
         return {"busy": frozenset(+self._busy), "failures": dict(self._failures)}
 
     def _current(self, *, again: bool = False) -> TelemetryClient:

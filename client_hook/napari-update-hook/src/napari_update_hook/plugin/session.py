@@ -115,7 +115,7 @@ class Session(Worker):
 
     def cancel(self) -> None:
         """Interrupt the tool, which rolls back."""
-        with self._publishing:
+        with self._publish_lock:
             if not self.snapshot.is_installing:
                 return
             self._cancelled.set()
@@ -156,7 +156,7 @@ class Session(Worker):
             self._change_task(log=(*task.log, *lines)[-MAX_LOG_LINES:])
 
     def _change_task(self, **changes: Any) -> None:
-        with self._publishing:
+        with self._publish_lock:
             if (task := self.snapshot.task) is not None:
                 self._publish(task=replace(task, **changes))
 

@@ -1,6 +1,6 @@
-"""A daemon thread with a job queue and an immutable snapshot. Base of both packages' sessions.
+"""A daemon thread with a job queue and an immutable snapshot: the base class of the sessions of both packages.
 
-Methods return at once; jobs run in order. Listeners are called on that thread.
+Methods return immediately; jobs run in order on the thread, which also calls the listeners.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 POLL_INTERVAL_S = 1.0
-READ_INTERVAL_S = 60.0
+REREAD_INTERVAL_S = 60.0
 """Reread regularly: consent and snoozes expire without a file change."""
 
 
@@ -28,7 +28,7 @@ class Worker:
         self.snapshot = snapshot
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._listeners: list[Callable[[Any], object]] = []
-        self._publishing = threading.RLock()  # a listener may publish
+        self._publish_lock = threading.RLock()  # a listener may publish
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -46,9 +46,9 @@ class Worker:
     def stop(self) -> None:
         """Stop; queued user actions are still saved.
 
-        No callback runs after this returns: emitting a Qt signal after the end of Qt crashes.
+        No callback runs after this returns: emitting a signal after Qt has shut down would crash.
         """
-        with self._publishing:
+        with self._publish_lock:
             self._stopped.set()
             self._listeners.clear()
         atexit.unregister(self.stop)
@@ -67,7 +67,7 @@ class Worker:
     def _has_changed(self) -> bool:
         raise NotImplementedError
 
-    def _more_changes(self) -> dict[str, Any]:
+    def _extra_fields(self) -> dict[str, Any]:
         """Return fields to add to every snapshot. Called under the lock."""
         return {}
 
@@ -76,7 +76,7 @@ class Worker:
 
     def _run(self) -> None:
         self._read()
-        next_read = time.monotonic() + READ_INTERVAL_S
+        next_read = time.monotonic() + REREAD_INTERVAL_S
         while not self._stopped.is_set() or not self._jobs.empty():
             with contextlib.suppress(Exception):  # a failed job must not end the thread
                 try:
@@ -86,22 +86,22 @@ class Worker:
                     pass
                 self._on_idle()
                 if time.monotonic() >= next_read:
-                    next_read = time.monotonic() + READ_INTERVAL_S
+                    next_read = time.monotonic() + REREAD_INTERVAL_S
                     self._read(again=True)
                 elif self._has_changed():
                     self._read()
 
     def _publish(self, **changes: Any) -> None:
-        with self._publishing:
-            before, self.snapshot = self.snapshot, replace(self.snapshot, **changes, **self._more_changes())
+        with self._publish_lock:
+            before, self.snapshot = self.snapshot, replace(self.snapshot, **changes, **self._extra_fields())
             for listener in list(self._listeners) if self.snapshot != before else ():
                 self.call(listener, self.snapshot)
 
     def call(self, callback: Callable[..., object], *arguments: Any) -> bool:
         """Call ``callback`` unless stopped; return whether it was called."""
-        with self._publishing:
+        with self._publish_lock:
             is_called = not self._stopped.is_set()
-            with contextlib.suppress(Exception):  # its window may be closing
+            with contextlib.suppress(Exception):  # the window it belongs to may be closing
                 if is_called:
                     callback(*arguments)
         return is_called

@@ -35,9 +35,9 @@ DURATIONS = {"until I change it": None, "for 90 days": timedelta(days=90), "for 
 
 
 class ConsentDialog(QDialog):
-    """Closing it without an answer means "ask me later", and sends nothing.
+    """Ask for a telemetry level. Closing the dialog without an answer means "ask me later"; nothing is sent.
 
-    ``requested``: opened by the user, so closing it changes nothing.
+    ``requested``: the user opened the dialog, so closing it changes nothing.
     """
 
     def __init__(self, gui: Gui, parent: QWidget, *, requested: bool = False) -> None:
@@ -63,9 +63,9 @@ class ConsentDialog(QDialog):
             widget.setVisible(False)
             layout.addWidget(widget, stretch)
         layout.addLayout(self._make_links(status.settings.server))
-        layout.addLayout(self._make_answers(requested))
-        self.levels.idClicked.connect(self._enable)
-        self._enable()
+        layout.addLayout(self._make_buttons(requested))
+        self.levels.idClicked.connect(self._update_share_button)
+        self._update_share_button()
         self.resize(WIDTH, layout.totalHeightForWidth(WIDTH))
 
     @property
@@ -73,8 +73,8 @@ class ConsentDialog(QDialog):
         number = self.levels.checkedId()
         return list(Level)[number] if number >= 0 else None
 
-    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Enter only clicks a focused button, so that it gives no answer by accident."""
+    def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - overrides a Qt method
+        """Let Enter click only a focused button, so that no answer is given by accident."""
         if event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             if isinstance(button := self.focusWidget(), QPushButton):
                 button.click()
@@ -102,7 +102,7 @@ class ConsentDialog(QDialog):
             self.levels.addButton(choice, number)
             meaning = _paragraph(MEANING[level], self)
             if questions := words.questions_of(level):
-                meaning.setToolTip("\n".join(["Public questions it answers:", *questions]))
+                meaning.setToolTip("\n".join(["Public questions that this level helps to answer:", *questions]))
             details = QPushButton("Show data", self)
             details.setAutoDefault(False)
             details.setAccessibleName(f"Show what would be sent at level {level}")
@@ -114,7 +114,7 @@ class ConsentDialog(QDialog):
     def _make_links(self, server: str) -> QHBoxLayout:
         row = QHBoxLayout()
         for text, path in (("Public statistics", "dashboard"), ("What is stored, and for how long", "privacy")):
-            link = QPushButton(text, self)  # a link would be unreadable in a dark theme
+            link = QPushButton(text, self)  # a link in a QLabel would be unreadable in a dark theme
             link.setFlat(True)
             link.setAutoDefault(False)
             link.setToolTip(f"{server}/{path}")
@@ -129,7 +129,7 @@ class ConsentDialog(QDialog):
         row.addWidget(self.duration)
         return row
 
-    def _make_answers(self, requested: bool) -> QHBoxLayout:
+    def _make_buttons(self, requested: bool) -> QHBoxLayout:
         row = QHBoxLayout()
         self.share = QPushButton("&Share", self)
         self.share.clicked.connect(self._share)
@@ -139,11 +139,11 @@ class ConsentDialog(QDialog):
         self.later.clicked.connect(self.reject)
         for button in (self.share, self.decline, self.later):
             button.setAutoDefault(False)
-            button.setMinimumHeight(2 * button.fontMetrics().height())  # napari's theme makes disabled ones taller
+            button.setMinimumHeight(2 * button.fontMetrics().height())  # napari's theme makes disabled buttons taller
             row.addWidget(button, 1)  # equal widths
         return row
 
-    def _enable(self) -> None:
+    def _update_share_button(self) -> None:
         can_share = self.level not in (None, Level.NONE) and self._takes_reports is not False
         self.share.setEnabled(can_share)
         self.share.setToolTip("" if can_share else "Choose basic, middle or full first.")
