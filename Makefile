@@ -17,7 +17,7 @@ help: ## List the targets
 $(VENV)/installed: requirements-dev.lock pyproject.toml client_hook/napari-update-hook/pyproject.toml client_hook/napari-telemetry/pyproject.toml client_hook/napari-release-check/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Python >= 3.11 is required: make PYTHON=/path/to/python3.12"; exit 1; }
-	@echo "Creating $(VENV), which takes a minute the first time"
+	@echo "Creating $(VENV), which takes a few minutes the first time"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e client_hook/napari-update-hook -e client_hook/napari-telemetry -e client_hook/napari-release-check -e .

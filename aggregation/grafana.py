@@ -15,7 +15,7 @@ SOURCE = {"type": "grafana-postgresql-datasource", "uid": "aggregate"}
 SCHEMA_VERSION = 39
 """Dashboard schema of Grafana 11; newer versions read it."""
 WIDTH, HEIGHT, COLUMNS = 12, 9, 24
-MOST_BARS = 20
+MAX_BARS = 20
 GAP_MS = 8 * 86400 * 1000
 """More than a week: a line breaks where a number is not listed."""
 DAY = "to_date(week, 'IYYY\"-W\"IW')"
@@ -120,5 +120,5 @@ def _last_week(entry: Entry) -> str:
     last = "SELECT max(day) FROM chosen"
     return (
         f"WITH numbers AS ({numbers}), chosen AS (SELECT * FROM numbers WHERE $__timeFilter(day)) "  # noqa: S608
-        f"SELECT what, people FROM chosen WHERE day = ({last}) ORDER BY people DESC, what LIMIT {MOST_BARS}"
+        f"SELECT what, people FROM chosen WHERE day = ({last}) ORDER BY people DESC, what LIMIT {MAX_BARS}"
     )

@@ -115,6 +115,15 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
             misfire_grace_time=None,  # a loop that was busy for a second must not drop a run
         )
 
+    def _process_jobs(self) -> float | None:
+        """Run a job now if its next run is far away, because the clock was set back."""
+        now = datetime.now(UTC)
+        for job in self.get_jobs():
+            if job.next_run_time - now > 2 * job.trigger.interval:
+                job.modify(next_run_time=now)
+        wait: float | None = super()._process_jobs()
+        return wait
+
     def retry(self, name: str, after: timedelta) -> None:
         """Run a job again after some time instead of a whole interval."""
         self.modify_job(name, next_run_time=datetime.now(UTC) + after)

@@ -85,9 +85,6 @@ class AggregationSettings(BaseSettings):
     aggregate_owner_url: StoreUrl = Field(
         None, description="Aggregate store, as its owner opens it to migrate. Default: as the web process"
     )
-    aggregate_scheduler_url: StoreUrl = Field(
-        None, description="Aggregate store, as the scheduled jobs open it. Default: as the web process"
-    )
     public_url: Annotated[str, AfterValidator(base_url)] = Field(
         "http://127.0.0.1:8000", description="Public URL of the site, as certificates name it"
     )
@@ -106,7 +103,6 @@ class AggregationSettings(BaseSettings):
             (Store.RAW, Role.OWNER): self.raw_owner_url,
             (Store.RAW, Role.SCHEDULER): self.raw_scheduler_url,
             (Store.AGGREGATE, Role.OWNER): self.aggregate_owner_url,
-            (Store.AGGREGATE, Role.SCHEDULER): self.aggregate_scheduler_url,
         }.get((store, role))
         if own:
             return own

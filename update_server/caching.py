@@ -9,7 +9,7 @@ from cachetools import TTLCache
 from update_server.index.store import IndexStore, LoadedIndex
 from update_server.representations import Body
 
-MOST_BYTES = 64 * 2**20
+MAX_BYTES = 64 * 2**20
 KEPT_FOR_S = 60.0
 """Pages show the age of the index, which changes by time."""
 LOOKED_AT_EVERY_S = 1.0
@@ -23,7 +23,7 @@ class AnswerCache:
     def __init__(self, index: IndexStore, revision: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
         self._index = index
         self._read_revision = revision
-        self._bodies: TTLCache[Hashable, Body] = TTLCache(MOST_BYTES, KEPT_FOR_S, getsizeof=lambda body: body.size)
+        self._bodies: TTLCache[Hashable, Body] = TTLCache(MAX_BYTES, KEPT_FOR_S, getsizeof=lambda body: body.size)
         self._making = asyncio.Lock()
         self._state: tuple[LoadedIndex | None, tuple[str, ...]] | None = None
         self._looked_at = float("-inf")

@@ -7,7 +7,7 @@ from aggregation.clock import Clock
 from aggregation.settings import Role, Store
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.engines import make_engine
-from aggregation.stores.raw import RawStore, open_raw_store
+from aggregation.stores.raw import open_raw_store
 from update_server.caching import AnswerCache
 from update_server.index.store import IndexStore, LoadedIndex
 from update_server.intake.allowed import Allowed
@@ -41,7 +41,6 @@ class Services:
         self.cache = AnswerCache(self.index, self.aggregate.revision)
         # Separate, so that requests for many pages don't delay numbers.
         self.page_cache = AnswerCache(self.index, self.aggregate.revision)
-        self.jobs_raw, self.jobs_aggregate = self._stores_of_jobs(role)
         self.writer = ReportWriter(self.raw) if self.raw else None
         self.metrics = Metrics(self.index, self.clock, lambda: self.writer.waiting if self.writer else 0)
         self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)
@@ -50,22 +49,7 @@ class Services:
         """Whether all answers are compressed."""
         self._allowed: tuple[LoadedIndex, Allowed] | None = None
 
-    def _stores_of_jobs(self, role: Role) -> tuple[RawStore | None, AggregateStore]:
-        """Use the scheduler's rights, even in a web process."""
-        stores = self.settings.aggregation
-        raw_url, aggregate_url = (stores.url(store, Role.SCHEDULER) for store in (Store.RAW, Store.AGGREGATE))
-        raw, aggregate = self.raw, self.aggregate
-        if raw is not None and raw_url and raw_url != stores.url(Store.RAW, role):
-            raw = open_raw_store(raw_url)
-        if aggregate_url and aggregate_url != stores.url(Store.AGGREGATE, role):
-            aggregate = AggregateStore(make_engine(aggregate_url))
-        return raw, aggregate
-
     async def close(self) -> None:
-        if self.jobs_raw and self.jobs_raw is not self.raw:
-            await self.jobs_raw.close()
-        if self.jobs_aggregate is not self.aggregate:
-            await self.jobs_aggregate.engine.dispose()
         if self.raw:
             await self.raw.close()
         await self.aggregate.engine.dispose()

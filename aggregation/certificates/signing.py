@@ -23,6 +23,7 @@ MAX_BYTES = 96 * 1024
 UNREADABLE = "This is not a complete certificate: one line of text in three parts, separated by dots, in a .jws file."
 NOT_PUBLISHED = "which is not published: this service did not issue it, or the list of keys is older than the certificate."
 ALTERED = "It was altered after it was signed: the signature does not belong to this text. Don't believe its numbers."
+OTHER_VERSION = "It is signed by this service, but another version of it wrote the statement. Ask for a new certificate."
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -86,9 +87,12 @@ def verify(token: str, keys: Mapping[str, SigningKey], retractions: Sequence[Ret
         return Verdict(Outcome.UNKNOWN_KEY, f"It is signed with the key {kid}, {NOT_PUBLISHED}", kid=kid)
     try:
         signed = jws.deserialize_compact(token, OKPKey.import_key(key.public), algorithms=[ALGORITHM])
-        statement = msgspec.json.decode(signed.payload, type=Statement)
-    except (JoseError, ValueError, msgspec.DecodeError):
+    except (JoseError, ValueError):
         return Verdict(Outcome.ALTERED, ALTERED, kid=kid)
+    try:
+        statement = msgspec.json.decode(signed.payload, type=Statement)
+    except msgspec.DecodeError:
+        return Verdict(Outcome.UNREADABLE, OTHER_VERSION, kid=kid)
     if key.revoked_at is not None:
         why = f"which was revoked on {key.revoked_at:%Y-%m-%d}: {_sentence(key.revoked_because)}"
         told = f"It is signed with the key {kid}, {why} Don't believe it; ask for a new one."

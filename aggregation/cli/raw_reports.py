@@ -14,7 +14,7 @@ from aggregation.status import oldest_after_purge, purge
 from aggregation.stores.records import Records
 from aggregation.stores.reports import RawRow, Report, report_of
 
-MOST_INSPECTED = 100
+MAX_INSPECTED = 100
 
 
 app = typer.Typer()
@@ -68,7 +68,7 @@ def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, from `
 def inspect(
     reason: Annotated[str, typer.Option("--reason", help="Reason, as a sentence. The privacy page shows it permanently.")],
     week: Annotated[str | None, typer.Option("--week", help="ISO week. Default: the newest.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST_INSPECTED, help="Maximum number of reports.")] = 10,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MAX_INSPECTED, help="Maximum number of reports.")] = 10,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:

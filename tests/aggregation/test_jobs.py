@@ -63,6 +63,21 @@ async def test_a_job_for_a_folder_runs_once_per_folder(aggregate: AggregateStore
     assert ran == [True, False]
 
 
+async def test_jobs_run_after_the_clock_was_set_back(aggregate: AggregateStore, tmp_path: Path) -> None:
+    """Their next run is then days away."""
+    scheduler, ran = scheduler_on(aggregate, tmp_path), []
+
+    async def work() -> None:
+        ran.append(1)
+
+    scheduler.add("purge", work, 900)
+    scheduler.start()
+    await until(lambda: len(ran) == 1)
+    scheduler.modify_job("purge", next_run_time=now() + timedelta(days=2))
+    await until(lambda: len(ran) == 2)
+    await scheduler.stop()
+
+
 async def test_every_run_and_failure_is_written_down(aggregate: AggregateStore, tmp_path: Path) -> None:
     async def fails() -> None:
         raise RuntimeError("no disk")

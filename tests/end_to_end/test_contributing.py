@@ -23,7 +23,7 @@ from tests.update_server.conftest import running_client
 
 async def look(folder):
     async with running_client(Path(folder)) as client:
-        pages = {path: (await client.get(path)).text for path in ("/api/stats", "/dashboard", "/privacy")}
+        pages = {path: (await client.get(path)).text for path in ("/api/stats", "/privacy")}
         return pages | {"answer": (await client.get(sys.argv[2])).status_code}
 
 print(json.dumps(asyncio.run(look(sys.argv[1]))))
@@ -40,18 +40,20 @@ def test_a_public_number_is_one_entry(tmp_path: Path) -> None:
     start = "CATALOGUE: tuple[Entry, ...] = (\n"
     before, after = catalogue.read_text("utf-8").split(start)
     catalogue.write_text(before + start + textwrap.indent(entry.rstrip() + ",\n", "    ") + after, "utf-8")
-    environment = os.environ | {"PYTHONPATH": str(copy), "UPDATE_SERVER_DATA": str(tmp_path / "data")}
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(copy), *sys.path]),
+        "UPDATE_SERVER_DATA": str(tmp_path / "data"),
+    }
 
     def run(*arguments: str) -> str:
         command = [sys.executable, *arguments]
         return subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=True).stdout
 
-    question = "Which Pythons run on which platforms?"
+    question = "Which operating systems is a plugin used on?"
     assert question in json.dumps(json.loads(run("-m", "aggregation", "catalogue", "--questions")))
     run("-m", "aggregation", "catalogue", "--grafana", str(tmp_path / "dashboards"))
-    assert question in (tmp_path / "dashboards" / "napari.json").read_text("utf-8")
-    shown = json.loads(run("-c", LOOK, str(tmp_path / "service"), "/api/stats/napari?by=python,platform").splitlines()[-1])
+    assert question in (tmp_path / "dashboards" / "plugin.json").read_text("utf-8")
+    shown = json.loads(run("-c", LOOK, str(tmp_path / "service"), "/api/stats/plugins/affinder?by=system").splitlines()[-1])
     assert question in shown["/api/stats"]
-    assert question in shown["/dashboard"]
     assert question in shown["/privacy"]
     assert shown["answer"] == 200

@@ -6,7 +6,6 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,7 +13,7 @@ from napari_telemetry.weeks import end_of
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from aggregation.settings import AggregationSettings, Store
+from aggregation.settings import Store
 from aggregation.status import scrub_arrival_order
 from aggregation.stores.engines import make_engine
 from aggregation.stores.raw_postgresql import PostgresqlReports
@@ -22,8 +21,6 @@ from aggregation.stores.reports import Outcome
 from migrations import is_current, upgrade
 from migrations.rights import grant_raw
 from tests.support.reports import WEEK, report
-from update_server.services import Services
-from update_server.settings import Settings
 
 pytestmark = pytest.mark.postgresql
 PASSWORD = "for-a-test-alone"
@@ -191,15 +188,3 @@ async def test_one_role_for_web_and_jobs_may_do_the_work_of_both(urls: dict[str,
     assert await both.weeks() == ["2026-W30"]
     assert await both.delete_before(WEEK) == 1
     await both.close()
-
-
-async def test_jobs_in_a_web_process_use_the_schedulers_rights(urls: dict[str, str], tmp_path: Path) -> None:
-    stores = AggregationSettings(data=tmp_path, raw_url=urls["web"], raw_scheduler_url=urls["scheduler"])
-    services = Services(Settings(data=tmp_path, aggregation=stores))
-    assert services.raw is not None
-    assert services.jobs_raw is not None
-    await services.raw.put([report(1, week="2026-W30")])
-    with pytest.raises(ProgrammingError, match="permission denied"):
-        await services.raw.weeks()
-    assert await services.jobs_raw.weeks() == ["2026-W30"]
-    await services.close()

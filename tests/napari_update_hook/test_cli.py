@@ -102,11 +102,12 @@ def test_plan_as_json(command: Any) -> None:
 
 
 def test_plan_for_another_napari_says_what_it_would_break(command: Any, server: RecordingServer) -> None:
-    assert "does not list napari" in command("plan", "--napari", "0.9.2").err
+    assert "does not list napari, so" in command("plan", "--napari", "0.9.2").err
     rows = [{"version": "0.9.3", "requires_python": ">=3.12"}, {"version": "0.9.2"}]
     server.answer(PYPI, table({"affinder": "0.5.0", "napari-harpy": "0.1.2", "napari": rows}))
     assert "needs Python >=3.12; this is 3.10" in command("plan", "--napari", "0.9.3").err
-    assert command("plan", "--napari", "99").code == 2
+    unknown = command("plan", "--napari", "99")
+    assert (unknown.code, "does not list napari 99. Its newest is 0.9.3." in " ".join(unknown.err.split())) == (2, True)
     told = command("plan", "--napari", "0.9.2", "--json")
     assert {one["name"]: one["answer"] for one in told.json["napari_would"]} == {
         "affinder": "fine", "napari-harpy": "fine", "private-plugin": "fine",

@@ -87,7 +87,7 @@ def test_before_the_project_owns_the_name_nothing_is_asked_or_installed(
     [
         (VENV, "pip", "python -m pip install napari-telemetry=="),
         (replace(VENV, markers=frozenset({"uv"})), "uv", "uv pip install"),
-        (replace(VENV, markers=frozenset({"conda"})), "conda", "napari-telemetry==0.1.0"),
+        (replace(VENV, markers=frozenset({"conda"})), "conda", f"napari-telemetry=={offer.VERSION}"),
         (replace(VENV, markers=frozenset({"bundle"})), "pip", None),
     ],
 )
@@ -109,7 +109,7 @@ def test_it_is_really_installed_and_removed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(offer, "IS_OWNED", True)
     for version in (offer.VERSION, "9.9"):
         make_wheel(tmp_path / "wheels", "napari-telemetry", version)
-    make_wheel(tmp_path / "wheels", "napari-update-hook", "0.1.0")
+    make_wheel(tmp_path / "wheels", "napari-update-hook", offer.VERSION)
     index = WheelIndex(tmp_path / "wheels")
     made = ToolEnvironment(tmp_path / "venv", index.url, tool)
     for name, value in made.environ.items():

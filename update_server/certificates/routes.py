@@ -88,7 +88,7 @@ def _shown(verdict: Verdict) -> dict[str, Any]:
         "is_valid": verdict.outcome is Outcome.VALID,
         "statement": statement,
         "issued_at": statement and f"{datetime.fromtimestamp(statement.iat, UTC):%Y-%m-%d %H:%M} UTC",
-        "reads": lambda dimension, value: dimensions[dimension].reads(value),
+        "reads": lambda dimension, value: dimensions[dimension].reads(value) if dimension in dimensions else value,
         "retraction_text": retraction_text,
     }
 

@@ -27,7 +27,7 @@ SAVE_INTERVAL_PACKAGES = 50
 DAYS = 30
 HIDE_AFTER = timedelta(days=14)
 """Older numbers are hidden."""
-MOST_BYTES = 2**20
+MAX_BYTES = 2**20
 _PYTHON = re.compile(r"[23]\.[0-9]{1,2}")
 
 log = structlog.get_logger()
@@ -79,8 +79,9 @@ async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime
         async with new_client([base]) as client:
             fetcher = Fetcher(client, [base], 1)
             for number, key in enumerate(keys, 1):
+                await asyncio.sleep(PAUSE_S)
                 try:
-                    answer = await fetcher.get(f"{base}/api/packages/{key}/python_minor", max_bytes=MOST_BYTES)
+                    answer = await fetcher.get(f"{base}/api/packages/{key}/python_minor", max_bytes=MAX_BYTES)
                 except (RefusedError, TooLongError) as error:
                     log.warning("downloads_not_read", package=key, error=str(error))
                     continue
@@ -90,7 +91,6 @@ async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime
                     known[key] = found
                 if number % SAVE_INTERVAL_PACKAGES == 0:
                     replace_file(path, msgspec.json.encode(_SavedDownloads(as_of, known)))
-                await asyncio.sleep(PAUSE_S)
         as_of = now
         log.info("downloads_read", packages=len(known))
     except UpstreamError as error:

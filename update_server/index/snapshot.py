@@ -118,7 +118,7 @@ def read(path: Path) -> Index | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: {error}") from error
+        raise BrokenSnapshotError(f"Cannot read the index snapshot {path.name}: {error.strerror or error}") from error
     return decode(content, path.name)
 
 

@@ -101,8 +101,8 @@ async def status_of(services: Services) -> ServiceStatus:
 
 def raw_that_lists_weeks(services: Services) -> RawStore | None:
     """On PostgreSQL only where the jobs run."""
-    if services.settings.jobs and services.jobs_raw is not None:
-        return services.jobs_raw
+    if services.settings.jobs:
+        return services.raw
     return services.raw if services.raw is not None and services.raw.web_lists_weeks else None
 
 

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 def make_scheduler(services: Services) -> JobScheduler:
     settings = services.settings
-    scheduler = JobScheduler(services.jobs_aggregate, services.clock, settings.data)
+    scheduler = JobScheduler(services.aggregate, services.clock, settings.data)
 
     async def refresh_index() -> str | None:
         with shown_progress() as progress:
@@ -36,8 +36,8 @@ def make_scheduler(services: Services) -> JobScheduler:
     scheduler.add("refresh", refresh_index, settings.refresh_interval_s, for_folder=True)
     if settings.downloads:
         scheduler.add("downloads", downloads, EVERY_S, for_folder=True)
-    if services.jobs_raw is not None:
-        register(scheduler, services.jobs_raw, services.jobs_aggregate, services.clock)
+    if services.raw is not None:
+        register(scheduler, services.raw, services.aggregate, services.clock)
     return scheduler
 
 

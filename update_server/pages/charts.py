@@ -19,7 +19,7 @@ from update_server.statistics.routes import url_of
 
 MAX_LINES = 8
 """Distinguishable colours."""
-MOST_BARS, MOST_ROWS = 15, 50
+MAX_BARS, MAX_ROWS = 15, 50
 """The CSV has all."""
 HIDDEN, RETRACTED = f"<{LISTED_FROM}", "retracted"
 
@@ -77,7 +77,7 @@ async def chart_of(
     if len(free) > 1:
         found = await aggregate.numbers(entry, fixed, since=last, until=last)
         kind, heads, first = "bars", tuple(dimension.title for dimension in free), last
-        rows, left_out = _bars(free, found), len(found) - MOST_ROWS
+        rows, left_out = _bars(free, found), len(found) - MAX_ROWS
     else:
         values, rows, left_out = await _lines(aggregate, entry, fixed, free, weeks, mine)
         kind, heads = "lines", ("Week",)
@@ -112,7 +112,7 @@ async def chart_of(
         colours=colours,
         totals=totals,
         figure=figure if is_listed else None,
-        drawn=min(MOST_BARS, len(rows)),
+        drawn=min(MAX_BARS, len(rows)),
         note=note,
         retractions=tuple(mine),
     )
@@ -221,7 +221,7 @@ def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int
 def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
     """Largest first."""
     rows = []
-    for row in sorted(found, key=lambda row: (-row.people, tuple(row.values.values())))[:MOST_ROWS]:
+    for row in sorted(found, key=lambda row: (-row.people, tuple(row.values.values())))[:MAX_ROWS]:
         values = [row.values[dimension.name] for dimension in free]
         links = {place: f"/plugins/{values[place]}" for place, dimension in enumerate(free) if dimension == PLUGIN}
         head = tuple(dimension.reads(value) for dimension, value in zip(free, values, strict=True))

@@ -27,7 +27,7 @@ from update_server.statistics import answers
 from update_server.statistics.answers import EntryDescription, Numbers, Offer, badge_of
 
 PAGE_SIZE = 1000
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 
 READ = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS]
 CROSS_ORIGIN = {"access-control-allow-origin": "*", "access-control-expose-headers": "etag, link"}
@@ -44,7 +44,7 @@ To = Annotated[str | None, QueryParameter(name="to", description="last week, suc
 Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to skip, as in `next`")]
 Limit = Annotated[
     int | None,
-    QueryParameter(name="limit", ge=1, le=MOST_ROWS, description=f"rows of a page. Default: {PAGE_SIZE} as JSON, else all"),
+    QueryParameter(name="limit", ge=1, le=MAX_ROWS, description=f"rows of a page. Default: {PAGE_SIZE} as JSON, else all"),
 ]
 Form = Annotated[str, QueryParameter(name="format", description="json or csv")]
 

@@ -83,7 +83,7 @@ BEGIN
     ), judged AS (
         SELECT sent.*, CASE
             WHEN held_revision IS NULL AND sent.environments + row_number() OVER (
-                PARTITION BY identifier, held_revision IS NULL ORDER BY place) > MOST_ENVIRONMENTS THEN 'too_many'
+                PARTITION BY identifier, held_revision IS NULL ORDER BY place) > MAX_ENVIRONMENTS THEN 'too_many'
             WHEN held_revision IS NULL THEN 'new'
             WHEN held_revision < revision THEN 'replaced'
             WHEN held_revision = revision AND is_same THEN 'repeated'
@@ -158,7 +158,7 @@ BEGIN
 END $$
 """
 
-PUT_IN_ORDER = """
+SCRUB_ARRIVAL_ORDER = """
 CREATE FUNCTION scrub_arrival_order(of_week text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -191,7 +191,7 @@ FUNCTIONS = {
     "find_reports(text)": FIND,
     "delete_reports(text)": DELETE,
     "delete_reports_before(text)": DELETE_BEFORE,
-    "scrub_arrival_order(text)": PUT_IN_ORDER,
+    "scrub_arrival_order(text)": SCRUB_ARRIVAL_ORDER,
 }
 
 

@@ -110,7 +110,9 @@ def test_something_else_that_the_key_signed_is_no_certificate() -> None:
     token = jws.serialize_compact(
         {"alg": ALGORITHM, "kid": KEY.thumbprint(), "typ": TYPE}, b'{"sub": "affinder"}', KEY, algorithms=[ALGORITHM]
     )
-    assert verify(token, KEYS, []).statement is None
+    verdict = verify(token, KEYS, [])
+    assert (verdict.outcome, verdict.statement) == (Outcome.UNREADABLE, None)
+    assert "another version" in verdict.explanation
 
 
 def test_keys_are_made_kept_and_published(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ HOW_TO_STOP = (
     "Update checks do not depend on your choice."
 )
 ABOUT_EXAMPLES = (
-    "This is what would be sent now, with sample identifiers. Public plugins are taken from the update table, "
-    "because the server's complete lists are fetched only after you agree."
+    "This is what would be sent now, with sample identifiers. The real report may list more plugins: "
+    "the server's complete lists are fetched only after you agree."
 )
 NO_TABLE = (
     "This is what would be sent now, with sample identifiers. Plugins and the version of napari are missing "
@@ -180,7 +180,7 @@ def forgotten_text(done: Forgotten) -> str:
     said = (
         f"Deleted on servers: {counted(done.on_servers, 'report')}. "
         f"Deleted here: {counted(done.requests, 'request')}, {counted(done.drafts, 'collected week')}. "
-        f"Nothing more is sent for {weeks}; later weeks follow your consent."
+        f"Nothing more is sent for {weeks}. Later weeks are reported only if you have agreed to it."
     )
     if done.problems:
         said += f" Not deleted yet: {' '.join(done.problems)} This is retried with each update check."

@@ -45,7 +45,7 @@ class Outcome:
     def lines(self) -> list[str]:
         said = [self.notice] if self.notice else []
         if self.is_good:
-            return [f"Done: {counted(len(self.changes), 'package')} changed. Restart napari to use them.", *said]
+            return [f"Done: {counted(len(self.changes), 'package')} changed. Restart napari.", *said]
         if self.failure:  # several lines quote the tool's output
             said.append(f"The installation failed: {self.failure}" + ("" if "\n" in self.failure else "."))
         if not self.changes:

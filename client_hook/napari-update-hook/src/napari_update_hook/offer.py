@@ -6,6 +6,7 @@ import importlib
 import subprocess
 from importlib.util import find_spec
 
+from napari_update_hook import __version__
 from napari_update_hook.client import UpdateClient
 from napari_update_hook.environment import Environment
 from napari_update_hook.errors import InstallError
@@ -15,7 +16,8 @@ from napari_update_hook.settings import opt_out_variable, site_decides_reports
 from napari_update_hook.state import State
 
 PACKAGE, MODULE = "napari-telemetry", "napari_telemetry"
-VERSION = "0.1.0"
+VERSION = __version__
+"""Both packages are released together."""
 IS_OWNED = False
 """Whether the project owns the package name. If not, an install could run a stranger's code."""
 INSTALL_TIMEOUT_S = 600

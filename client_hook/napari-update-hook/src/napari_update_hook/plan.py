@@ -298,7 +298,8 @@ def _held_back(
                 yield HeldBack(NAPARI, row.version, (), f"{row.version} is out; this plan keeps napari {version}")
             else:
                 new = _Candidate(environment, {**after.rows, name: row}).new_violations(baseline)
-                yield HeldBack(distribution.name, row.version, *_blockers(name, row.version, new, environment))
+                blockers = _blockers(name, row.version, new, environment) if new else ((), f"this plan is for {name} {version}")
+                yield HeldBack(distribution.name, row.version, *blockers)
         elif is_newer(choice.newest, version) and choice.newest is not None:
             if choice.newest_requires_python:
                 needs, by = f"Python {choice.newest_requires_python}; this is {environment.python_minor}", "Python"

@@ -208,7 +208,7 @@ def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str], *, fits_known
     elif updates:
         text = "There is 1 update." if updates == 1 else f"There are {updates} updates, which work together."
     elif any(row.status is Status.HELD_BACK or is_newer(row.newest, row.installed) for row in rows):
-        text = "No update can be installed here."
+        text = "No update to install now."
     else:
         text = "Everything is up to date."
     if unsafe:

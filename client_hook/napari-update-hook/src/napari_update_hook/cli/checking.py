@@ -33,7 +33,7 @@ def check(server: ServerOption = None, every: AllOption = False, as_json: JsonOp
     if as_json:
         say_json({**_as_document(result)})
     else:
-        print_result(result, every)
+        print_result(result, every, server)
     raise typer.Exit(UPDATES if any(row.needs_attention for row in result.rows) else DONE)
 
 
@@ -50,7 +50,7 @@ def _as_document(result: CheckResult) -> dict[str, object]:
     return document
 
 
-def print_result(result: CheckResult, every: bool = False) -> None:
+def print_result(result: CheckResult, every: bool, server: str | None) -> None:
     if result.rows:
         table = Table("name", "installed", "update to", "note")
         for row in result.rows:
@@ -63,7 +63,7 @@ def print_result(result: CheckResult, every: bool = False) -> None:
     for note in result.plan.notes:
         say(note)
     if result.plan.updates and result.how.commands:
-        say("To install them: napari-updates update")
+        say("To install: napari-updates update" + (f" --server {server}" if server else ""))
         say("Or by hand:")
         for command in result.how.commands:
             say_command(str(command))
@@ -85,12 +85,9 @@ def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         say_json(lines)
         return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")  # never cut off a path
+    width = max(map(len, lines))
     for name, value in lines.items():
-        table.add_row(plain(name, "bold"), plain(value))
-    out.print(table)
+        say(f"{name:<{width}}  {value}")
 
 
 def status_of(client: UpdateClient) -> dict[str, str]:

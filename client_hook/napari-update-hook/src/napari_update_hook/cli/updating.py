@@ -82,7 +82,8 @@ def _check_napari(napari: str, client: UpdateClient, index: Index) -> None:
         raise SettingsError(f"{client.settings.server} does not list napari, so it cannot plan for another version.")
     rows = [row for row in index.packages["napari"].releases if same_version(row.version, napari)]
     if not rows:
-        raise SettingsError(f"The index of {client.settings.server} does not list napari {napari}.")
+        newest = index.packages["napari"].releases[0].version
+        raise SettingsError(f"The index of {client.settings.server} does not list napari {napari}. Its newest is {newest}.")
     if not any(admits(row.requires_python, client.environment.python) for row in rows):
         needs = rows[0].requires_python
         raise SettingsError(f"napari {napari} needs Python {needs}; this is {client.environment.python_minor}.")
