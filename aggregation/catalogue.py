@@ -31,6 +31,7 @@ class Dimension:
     unlisted: tuple[str, ...] = ()
 
     def reads(self, value: str) -> str:
+        """Return a value as it is displayed."""
         return dict(self.names).get(value) or self.form.format(value)
 
 
@@ -40,7 +41,7 @@ class Entry:
 
     ``topic``: path under ``/api/stats/``. ``level``: the lowest level that sends its fields. ``fixed``: how many
     leading dimensions are given in the path instead of ``by=``. ``only_where``: a boolean field; only reports where it is
-    true are counted. ``decision``: the decision that the number supports. ``since``: release that added it.
+    true are counted. ``decision``: the decision that the number supports. ``since``: the release that added it.
     """
 
     id: str
@@ -64,10 +65,12 @@ class Entry:
         return self.fixed == len(self.dimensions)
 
     def about(self, subject: str | None) -> str:
+        """Return the question, about one plugin if ``subject`` names it."""
         return self.question.replace("a plugin", subject) if subject is not None else self.question
 
     @property
     def by(self) -> tuple[str, ...]:
+        """Return the dimensions that a query chooses with ``by=``."""
         return tuple(dimension.name for dimension in self.dimensions[self.fixed :])
 
 
@@ -83,13 +86,13 @@ SYSTEM = Dimension("system", "Operating system", "sys_name")
 PLUGIN = Dimension("plugin", "Plugin", "plugins", "name")
 VERSION = Dimension("version", "Version", "plugins", "version")
 COMMAND = Dimension("command", "Command", "command_usage", "@key")
-TIMES = Dimension("times", "At least so often", "command_usage", "@value", "≥ {} times")
+TIMES = Dimension("times", "Minimum uses", "command_usage", "@value", "≥ {} times")
 LAYER = Dimension("layer", "Layer type", "data_size_info", "layer")
 CLASS = Dimension("class", "Data class", "data_size_info", "class")
 DTYPE = Dimension("dtype", "Data type", "data_size_info", "dtype")
 SIZE = Dimension("size", "Size", "data_size_info", "size_category")
 NDIM = Dimension("ndim", "Dimensions", "data_size_info", "ndim", "{}D")
-COUNT = Dimension("count", "At least so many", "data_size_info", "count", "≥ {}")
+COUNT = Dimension("count", "Minimum layers", "data_size_info", "count", "≥ {}")
 
 CATALOGUE: tuple[Entry, ...] = (
     Entry(
@@ -126,7 +129,7 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     Entry(
         "plugins-by-version", "plugins", "Which versions of a plugin are in use?", Level.MIDDLE,
-        "How long a maintainer fixes an old release.", (PLUGIN, VERSION), 1,
+        "How long a maintainer supports an old release.", (PLUGIN, VERSION), 1,
     ),
     Entry(
         "plugins-by-python", "plugins", "Which Python versions is a plugin used with?", Level.MIDDLE,
@@ -173,6 +176,7 @@ def questions_by_level() -> dict[str, list[str]]:
 
 
 def topics() -> dict[str, tuple[Entry, ...]]:
+    """Return the entries by topic."""
     return {
         topic: tuple(entry for entry in CATALOGUE if entry.topic == topic)
         for topic in dict.fromkeys(entry.topic for entry in CATALOGUE)

@@ -1,10 +1,10 @@
-"""The only source of the current time, so that tests and rehearsals can shift it."""
+"""The only source of the current time, so that tests and trial runs can shift it."""
 
 from datetime import UTC, datetime
 
 
 class Clock:
-    """UTC time, or time that runs on from ``start``. A ``start`` without a time zone is UTC."""
+    """A clock in UTC that shows the real time, or starts at ``start`` (UTC if it has no time zone)."""
 
     def __init__(self, start: datetime | None = None) -> None:
         if start is not None and start.tzinfo is None:

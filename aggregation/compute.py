@@ -1,7 +1,7 @@
-"""Count a week: in this process or, if the week is large, in several.
+"""Count a week in this process or, if it is large, in several worker processes.
 
-SQL and columnar engines are slower (docs/decisions.md). Each person's reports are read together, so anyone who deletes theirs
-during the count is counted fully or not at all.
+SQL and columnar engines are slower (docs/decisions.md). Each person's reports are read together, so a deletion during the
+count removes either all or none of a person's reports from it.
 """
 
 import asyncio
@@ -22,22 +22,22 @@ from aggregation.publication import published
 from aggregation.stores.raw import RawStore, open_raw_store
 from aggregation.stores.reports import RawRow
 
-COUNTED_HERE = 4000
-"""Reports below which counting is faster than starting a process."""
+MAX_COUNTED_IN_PROCESS = 4000
+"""Up to this many reports, counting is faster than starting worker processes."""
 MAX_WORKERS = 4
 BOUNDS = ("", *"2468ace", "g")
-"""Identifiers that split a large week into eight equal parts: identifiers are hashes."""
+"""Boundaries that split a large week into eight parts of equal size: identifiers are hexadecimal hashes."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of reports counted and the total."""
+"""A callback that receives the number of counted reports and the total."""
 
 
 class CountingError(Exception):
     """A worker process failed."""
 
 
-class Part(Struct):
-    """A worker's input. ``last`` is excluded."""
+class WeekPart(Struct):
+    """A worker's input: a week's reports with ``first`` <= identifier < ``last``."""
 
     url: str
     week: str
@@ -51,21 +51,21 @@ async def count_week(
 ) -> Counts:
     """Count all entries of a catalogue for a closed week.
 
-    ``workers``: processes for a large week; by default one for each processor, at most four. Memory grows with the number of
-    cells only. Raises CountingError.
+    ``workers``: number of processes for a large week; by default one per processor, at most four. Memory use depends only
+    on the number of cells. Raises CountingError.
     """
     total = (await raw.count([week])).get(week, 0)
     counts = Counts({entry.id: {} for entry in catalogue})
     free = asyncio.Semaphore(workers or min(os.cpu_count() or 1, MAX_WORKERS))
 
     async def count(first: str, last: str) -> None:
-        part = Part(raw.url, week, first, last, tuple(catalogue))
+        part = WeekPart(raw.url, week, first, last, tuple(catalogue))
         async with free:
-            counts.add(await (count_part(raw, part) if total <= COUNTED_HERE else _count_elsewhere(part)))
+            counts.add(await (count_part(raw, part) if total <= MAX_COUNTED_IN_PROCESS else _count_in_subprocess(part)))
         if progress:
             progress(counts.reports, total)
 
-    if total <= COUNTED_HERE:
+    if total <= MAX_COUNTED_IN_PROCESS:
         await count(BOUNDS[0], BOUNDS[-1])
         return counts
     try:
@@ -77,21 +77,22 @@ async def count_week(
     return counts
 
 
-async def count_part(raw: RawStore, part: Part) -> Counts:
+async def count_part(raw: RawStore, part: WeekPart) -> Counts:
+    """Count a part of a week in this process."""
     counting = Counting(part.catalogue)
     held: list[RawRow] = []
     async with contextlib.aclosing(raw.rows(part.week, part.first, part.last)) as parts:
         async for rows in parts:
             held += rows
             whole = next((place for place in range(len(held) - 1, 0, -1) if held[place - 1][0] != held[place][0]), 0)
-            await asyncio.to_thread(counting.add, held[:whole])  # the next rows may belong to the last person
+            await asyncio.to_thread(counting.add, held[:whole])  # hold back the last person's rows: more may follow
             del held[:whole]
     counting.add(held)
     return counting.counts()
 
 
-async def _count_elsewhere(part: Part) -> Counts:
-    """Count in a subprocess. The part goes through standard input, which hides the URL's password from `ps`."""
+async def _count_in_subprocess(part: WeekPart) -> Counts:
+    """Count in a subprocess. The part is passed on standard input, to hide the URL's password from `ps`."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "aggregation.compute", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
     )
@@ -104,13 +105,13 @@ async def _count_elsewhere(part: Part) -> Counts:
             await process.wait()
     if process.returncode:
         raise CountingError(
-            f"a process that counts ended with code {process.returncode} before it was done; was there enough memory?"
+            f"a worker process exited with code {process.returncode} before it finished; check whether it ran out of memory"
         )
     return msgspec.msgpack.decode(answer, type=Counts)
 
 
 def public_cells(counts: Counts, catalogue: Sequence[Entry], week: str) -> Iterator[dict[str, Any]]:
-    """Yield what of the counts is public, as rows of the table of cells."""
+    """Yield the public numbers as rows of the table ``cells``."""
     for id_, cells in published(counts.people, catalogue).items():
         for values, people in sorted(cells.items()):
             padded = [*values, *[""] * (MAX_DIMENSIONS - len(values))]
@@ -120,7 +121,7 @@ def public_cells(counts: Counts, catalogue: Sequence[Entry], week: str) -> Itera
 
 
 async def _worker() -> None:
-    part = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Part)
+    part = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=WeekPart)
     raw = open_raw_store(part.url)
     try:
         sys.stdout.buffer.write(msgspec.msgpack.encode(await count_part(raw, part)))

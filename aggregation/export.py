@@ -25,8 +25,8 @@ LICENCE = {
 RULE = (
     "Every number counts the people who chose to take part in one ISO week (UTC), each person once. "
     f"{PUBLICATION_RULE} "
-    "The share of users who take part is not known, so the numbers are lower bounds, not estimates. A missing row "
-    f"in a published week stands for fewer than {LISTED_FROM} people, or for a number in the table of retractions."
+    "The share of users who take part is not known, so the numbers are lower bounds, not estimates. A row missing "
+    f"from a published week stands for fewer than {LISTED_FROM} people, or for a number in the table `retractions`."
 )
 
 
@@ -65,7 +65,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
         numbers += len(rows)
         tables.append(numbers_table(entry, rows))
     folder.mkdir(parents=True, exist_ok=True)
-    for form in Format:  # an earlier export may hold retracted numbers
+    for form in Format:  # an earlier export may contain numbers that were retracted since
         for old in (folder / form).glob(f"*.{form}"):
             old.unlink()
     resources = []
@@ -97,6 +97,7 @@ async def export(aggregate: AggregateStore, folder: Path, formats: Sequence[Form
 
 
 def numbers_table(entry: Entry, rows: Sequence[PublicRow]) -> Table:
+    """Return the table of an entry's public numbers."""
     names = [dimension.name for dimension in entry.dimensions]
     columns = [
         ("week", "string", "ISO week, such as 2026-W47"),
@@ -111,7 +112,7 @@ def numbers_table(entry: Entry, rows: Sequence[PublicRow]) -> Table:
 def _retractions(found: Sequence[Retraction]) -> Table:
     columns = [
         ("entry", "string", "Entry with retracted numbers"),
-        ("of", "string", "Values of the retracted numbers, as JSON; {} for all"),
+        ("of", "string", "Values of the retracted numbers by dimension, as JSON; {} means all"),
         ("first_week", "string", "First retracted week"),
         ("last_week", "string", "Last retracted week"),
         ("reason", "string", "Reason"),
@@ -168,7 +169,7 @@ def _readme(tables: Sequence[Table], weeks: Sequence[str], formats: Sequence[For
         "",
         f"Licence: {LICENCE['title']} ({LICENCE['name']}). `datapackage.json` describes the files in machine-readable form.",
         "",
-        f"Each table comes as {', '.join(str(form) for form in formats)}, in a folder of that name.",
+        f"Each table is available as {' and '.join(str(form) for form in formats)}, in the folder of that name.",
         "",
     ]
     for table in tables:

@@ -1,7 +1,7 @@
-"""Scheduled jobs: each runs in one process at a time and leaves a record.
+"""Scheduled jobs: each runs in one process at a time, and its runs are recorded.
 
-APScheduler 3 cannot share its job stores, so each process keeps its own schedule. Processes share a lock and the
-table of runs. The lock is an advisory lock on PostgreSQL, or a file if the store is SQLite or the work is for one data folder.
+APScheduler 3 cannot share its job stores, so each process keeps its own schedule. Processes share a lock per job and the
+table of runs. The lock is an advisory lock on PostgreSQL; for SQLite, or a job that works on a data folder, it is a file.
 """
 
 import asyncio
@@ -25,10 +25,10 @@ from aggregation.stores.aggregate import AggregateStore
 
 T = TypeVar("T")
 Work = Callable[[], Awaitable[str | None]]
-"""Returns None, or why it failed, in a sentence."""
+"""A job's function. It returns None, or the reason why it failed."""
 
 LOCK_CLASS = 0x6E617069
-SECONDS_BETWEEN_TRIES = 0.5
+LOCK_POLL_S = 0.5
 RETRY_AFTER = timedelta(seconds=60)
 STOP_TIMEOUT_S = 5.0
 
@@ -39,22 +39,22 @@ log = structlog.get_logger()
 async def wait_for_lock(
     engine: AsyncEngine, job: str, lock_folder: Path, on_wait: Callable[[], None] = lambda: None
 ) -> AsyncIterator[None]:
-    """Acquire the lock of ``job``, waiting if needed; then ``on_wait`` is called once."""
-    is_told = False
+    """Acquire the lock of ``job`` for a block. If it must wait, it calls ``on_wait`` once."""
+    is_notified = False
     while True:
         async with job_lock(engine, job, lock_folder) as is_free:
             if is_free:
                 yield
                 return
-        if not is_told:
-            is_told = True
+        if not is_notified:
+            is_notified = True
             on_wait()
-        await asyncio.sleep(SECONDS_BETWEEN_TRIES)
+        await asyncio.sleep(LOCK_POLL_S)
 
 
 @contextlib.asynccontextmanager
 async def job_lock(engine: AsyncEngine | None, job: str, lock_folder: Path) -> AsyncIterator[bool]:
-    """Try to hold the lock of ``job`` for a block; yields whether it was free. It is released even if the process is killed."""
+    """Try to acquire the lock of ``job`` for a block; yield whether it was free. A killed process releases it too."""
     if engine is not None and engine.dialect.name == "postgresql":
         async with engine.connect() as connection:
             key = {"class": LOCK_CLASS, "job": zlib.crc32(job.encode()) & 0x7FFFFFFF}
@@ -76,7 +76,7 @@ async def job_lock(engine: AsyncEngine | None, job: str, lock_folder: Path) -> A
 
 
 class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
-    """Runs jobs in the event loop."""
+    """A scheduler that runs jobs in the event loop."""
 
     def __init__(self, aggregate: AggregateStore, clock: Clock, lock_folder: Path) -> None:
         super().__init__(timezone="UTC")
@@ -86,8 +86,8 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
         self._runs: set[asyncio.Task[object]] = set()
 
     def add(self, name: str, work: Work, seconds: int, *, for_folder: bool = False) -> None:
-        """Schedule ``work`` every ``seconds``, starting now. ``for_folder``: it writes to the data folder, so it runs once per
-        folder and not once per database.
+        """Schedule ``work`` every ``seconds``, starting now. ``for_folder``: the job writes to the data folder, so it
+        runs once per folder instead of once per database.
         """
 
         async def run() -> None:
@@ -99,7 +99,7 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
                 await self.run_once(name, work, for_folder=for_folder)
             except asyncio.CancelledError:
                 log.info("job_stopped", job=name)
-            except (SQLAlchemyError, OSError) as error:  # no lock without its store: the job is still due
+            except (SQLAlchemyError, OSError) as error:  # the lock or its store is unavailable: the job is still due
                 log.error("job_not_run", job=name, error=type(error).__name__)
                 self.retry(name, RETRY_AFTER)
 
@@ -112,11 +112,11 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
             next_run_time=datetime.now(UTC),
             coalesce=True,
             max_instances=1,
-            misfire_grace_time=None,  # a loop that was busy for a second must not drop a run
+            misfire_grace_time=None,  # run late instead of never if the event loop was busy
         )
 
     def _process_jobs(self) -> float | None:
-        """Run a job now if its next run is far away, because the clock was set back."""
+        """Run a job now if its next run is more than two intervals away: the clock was set back."""
         now = datetime.now(UTC)
         for job in self.get_jobs():
             if job.next_run_time - now > 2 * job.trigger.interval:
@@ -125,20 +125,20 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
         return wait
 
     def retry(self, name: str, after: timedelta) -> None:
-        """Run a job again after some time instead of a whole interval."""
+        """Run a job again ``after`` this time instead of a whole interval."""
         self.modify_job(name, next_run_time=datetime.now(UTC) + after)
 
     async def run_once(self, name: str, work: Work, *, for_folder: bool = False) -> bool:
-        """Run ``work`` unless another process does, and record how it ended. Return whether it ran.
+        """Run ``work`` unless another process is running it, and record the result. Return whether it ran.
 
-        What ``work`` raises is recorded and logged. Raises SQLAlchemyError or OSError if the lock can't be acquired.
+        Exceptions of ``work`` are recorded and logged. Raises SQLAlchemyError or OSError if the lock can't be acquired.
         """
         engine = None if for_folder else self._aggregate.engine
         async with job_lock(engine, name, self._lock_folder) as is_free:
             if not is_free:
                 log.info("job_runs_elsewhere", job=name)
                 return False
-            run = await _recorded(self._aggregate.job_started(name, self._clock.now()), name)
+            run = await _record_or_log(self._aggregate.job_started(name, self._clock.now()), name)
             error: str | None = WAS_STOPPED
             try:
                 error = await work()
@@ -147,22 +147,22 @@ class JobScheduler(AsyncIOScheduler):  # type: ignore[misc]
                 log.exception("job_failed", job=name)
             finally:
                 if run is not None:
-                    await _recorded(self._aggregate.job_ended(run, self._clock.now(), error), name)
+                    await _record_or_log(self._aggregate.job_ended(run, self._clock.now(), error), name)
         return True
 
     async def stop(self) -> None:
-        """Start no more jobs, cancel those that run, and wait for them, up to `STOP_TIMEOUT_S`.
+        """Stop scheduling, cancel the running jobs, and wait up to `STOP_TIMEOUT_S` for them to end.
 
-        An event loop that ends earlier would cancel them again while their connections close: with aiosqlite that never ends.
+        Otherwise, the closing event loop would cancel them again while they close connections, and aiosqlite would hang.
         """
         self.shutdown(wait=False)
-        await asyncio.sleep(0)  # the shutdown takes effect in the loop's next turn, in which a job may still start
+        await asyncio.sleep(0)  # shutdown takes effect in the next loop iteration, and a job may still start in it
         if runs := set(self._runs):
             await asyncio.wait(runs, timeout=STOP_TIMEOUT_S)
 
 
-async def _recorded(record: Awaitable[T], job: str) -> T | None:
-    """Write a record, or log that it failed: a job matters more than its record."""
+async def _record_or_log(record: Awaitable[T], job: str) -> T | None:
+    """Write a record; if that fails, log it and continue, because the job matters more."""
     try:
         return await record
     except (SQLAlchemyError, OSError) as error:

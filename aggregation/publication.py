@@ -1,4 +1,4 @@
-"""The publication rule; docs/disclosure.md has the argument.
+"""The publication rule; docs/disclosure.md explains it.
 
 The thresholds are constants, so no setting can publish more by mistake.
 """
@@ -25,7 +25,7 @@ Numbers = Mapping[str, Mapping[Values, int]]
 
 
 def public_number(people: int) -> int | None:
-    """None: hidden."""
+    """Return the published number, or None if it is hidden."""
     return people - people % ROUNDED_DOWN_TO if people >= LISTED_FROM else None
 
 
@@ -33,7 +33,7 @@ def public_total(people: int, sums: Collection[int], of_versions: int = 0) -> in
     """Return the published total, or None if it is hidden. ``sums``: sums of the listed rows, by table.
 
     If listed rows add up to a total, a reader who assumes one row per person knows that the hidden rows hold at most four
-    people. So a total that is five higher is published as the same number: the hidden rows may then hold nine.
+    people. So a total that is five higher is published as the same number: the hidden rows may then stand for nine people.
 
     ``of_versions``: sum of a plugin's versions; separate, because a plugin with one release has all its people in one row.
     """
@@ -47,8 +47,9 @@ def public_total(people: int, sums: Collection[int], of_versions: int = 0) -> in
 
 
 def published(counts: Numbers, catalogue: Sequence[Entry]) -> dict[str, dict[Values, int]]:
+    """Apply the publication rule to exact counts; return the public numbers."""
     shown = {entry.id: _rows(entry, counts[entry.id]) for entry in catalogue}
-    # The total of all people comes last: its limits depend on the plugins' numbers.
+    # Process the total of all people last: it depends on the plugins' numbers.
     for entry in sorted((entry for entry in catalogue if entry.is_total), key=lambda entry: -entry.fixed):
         sums = sums_of_rows(shown, catalogue, entry)
         if not sums:
@@ -74,9 +75,9 @@ def _rows(entry: Entry, counts: Mapping[Values, int]) -> dict[Values, int]:
 
 
 def sums_of_rows(shown: Numbers, catalogue: Sequence[Entry], total: Entry) -> dict[Values, tuple[set[int], int]]:
-    """Return the sums of each table's listed rows, and of the versions, by plugin; ``()`` is all people.
+    """Return the sums of listed rows, one per table, and the sum of versions, by plugin; the key ``()`` is all people.
 
-    For all people there are two more sums across tables: by level and by platform.
+    For all people, two sums across tables are added: by level and by platform.
     """
     sums: dict[Values, tuple[set[int], int]] = defaultdict(lambda: (set(), 0))
     for entry in catalogue:
@@ -88,14 +89,14 @@ def sums_of_rows(shown: Numbers, catalogue: Sequence[Entry], total: Entry) -> di
                 of_tables, of_versions = sums[values]
                 is_of_versions = VERSION in entry.dimensions
                 sums[values] = (of_tables, people) if is_of_versions else (of_tables | {people}, of_versions)
-    if not total.dimensions and total.only_where is None:  # new people are no total
+    if not total.dimensions and total.only_where is None:  # new people are not a total
         others = [entry for entry in catalogue if entry is not total]
-        sums[()][0].update((_by_level(shown, others), _by_platform(shown, others)))
+        sums[()][0].update((_sum_over_levels(shown, others), _sum_over_platforms(shown, others)))
     return sums
 
 
-def _by_level(shown: Numbers, catalogue: Sequence[Entry]) -> int:
-    """A number that only higher levels send may reveal more people than their rows."""
+def _sum_over_levels(shown: Numbers, catalogue: Sequence[Entry]) -> int:
+    """Return the sum over levels. A number from higher levels may show more people than the rows of these levels."""
     rows = next((shown[entry.id] for entry in catalogue if entry.dimensions == (LEVEL,)), {})
     people = 0
     for level in reversed(TELEMETRY_LEVELS):
@@ -104,8 +105,8 @@ def _by_level(shown: Numbers, catalogue: Sequence[Entry]) -> int:
     return people
 
 
-def _by_platform(shown: Numbers, catalogue: Sequence[Entry]) -> int:
-    """For each platform, use the table with most people."""
+def _sum_over_platforms(shown: Numbers, catalogue: Sequence[Entry]) -> int:
+    """Return the sum over platforms, each from the table that shows the most people."""
     most: Counter[str] = Counter()
     for entry in catalogue:
         sums: Counter[Values] = Counter()
@@ -120,5 +121,6 @@ def _by_platform(shown: Numbers, catalogue: Sequence[Entry]) -> int:
 
 
 def platform_of(system: str) -> str | None:
+    """Return the platform of an operating system, or None if it is unknown."""
     first = system.partition(" ")[0]
     return None if first == "other" else {"Windows": "win32", "macOS": "darwin"}.get(first, "linux")

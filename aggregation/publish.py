@@ -1,4 +1,4 @@
-"""Publishes a week once, after it has closed."""
+"""Publish a week once, after it has closed."""
 
 import time
 from datetime import datetime
@@ -31,7 +31,7 @@ class Outcome(StrEnum):
 class Publication(Struct, frozen=True):
     """Result of publishing a week. ``cells``, ``reports``, ``left_out``: 0 unless this call published it.
 
-    For an unreadable week ``left_out`` counts the unreadable of ``reports``.
+    For an unreadable week, ``left_out`` is the number of unreadable reports out of ``reports``.
     """
 
     week: str
@@ -51,9 +51,9 @@ async def publish_week(
     catalogue: tuple[Entry, ...] = CATALOGUE,
     progress: Progress | None = None,
 ) -> Publication:
-    """Publish ``week``, if it is due and unpublished. Raises InvalidWeekError and CountingError.
+    """Publish ``week`` if it is due and unpublished. Raises InvalidWeekError and CountingError.
 
-    All cells are inserted in one transaction, so a kill leaves no partial week.
+    All cells are inserted in one transaction, so a killed process leaves no partial week.
     """
     if now < publishable_from(week):
         return Publication(week, Outcome.TOO_EARLY, possible_from=publishable_from(week))
@@ -64,10 +64,10 @@ async def publish_week(
     started = time.monotonic()
     counts = await count_week(raw, week, catalogue, progress)
     if not counts.reports:
-        # Publishing is final, so a week without reports stays unpublished: they may only be gone.
+        # Publishing is final, so leave a week without reports unpublished: they may have been lost.
         return Publication(week, Outcome.NO_REPORTS)
     if counts.newer or counts.left_out == counts.reports:
-        # A newer version of the service stored them. Without them, the numbers would be wrong permanently.
+        # A newer version of the service stored them. Without them, the numbers would be permanently wrong.
         return Publication(week, Outcome.UNREADABLE, 0, counts.reports, counts.newer + counts.left_out)
     cells = list(public_cells(counts, catalogue, week))
     run = AggregationRun(

@@ -1,4 +1,4 @@
-"""The jobs of the aggregation: publish weeks once they have closed, delete what is too old."""
+"""The jobs of the aggregation: publish weeks after they close, and delete expired reports."""
 
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from aggregation.stores.raw import RawStore
 RECORD_RETENTION = timedelta(days=90)
 DAY_S = 86_400
 INTERVAL_S = 900
-"""The next run catches up with a missed one, because both jobs look at what is due."""
+"""Seconds between runs. A run handles everything that is due, so it makes up for a missed one."""
 
 log = structlog.get_logger()
 
@@ -34,7 +34,7 @@ def register(scheduler: JobScheduler, raw: RawStore, aggregate: AggregateStore, 
                 trouble.append(f"{week}: {type(error).__name__}: {error}")
                 continue  # with the next week
             if publication.outcome is Outcome.UNREADABLE:
-                trouble.append(f"{publication.left_out} reports of {week} can't be read by this version: a newer one took them")
+                trouble.append(f"{publication.left_out} reports of {week} can't be read: a newer version stored them")
             log.info("week_due", week=week, outcome=publication.outcome, cells=publication.cells, left_out=publication.left_out)
         for sentence in risk_warnings(await service_status(raw, aggregate, clock.now())):
             log.warning("week_about_to_be_lost", explanation=sentence)
@@ -43,7 +43,7 @@ def register(scheduler: JobScheduler, raw: RawStore, aggregate: AggregateStore, 
     async def purge_old() -> str | None:
         if deleted := await purge(raw, clock.now()):
             log.info("raw_reports_purged", reports=deleted)
-        await aggregate.forget_job_runs(clock.now() - RECORD_RETENTION)
+        await aggregate.delete_job_runs(clock.now() - RECORD_RETENTION)
         late = await overdue(raw, clock.now())
         return f"raw reports of {', '.join(late)} are still there" if late else None
 

@@ -11,7 +11,7 @@ from sqlalchemy import URL
 
 
 def base_url(text: str) -> str:
-    """Raises ValidationError."""
+    """Return a valid URL without a slash at the end. Raises ValidationError."""
     return str(TypeAdapter(AnyHttpUrl).validate_python(text)).rstrip("/")
 
 
@@ -25,15 +25,15 @@ def is_loopback(host: str | None) -> bool:
 
 
 def sqlite_url(path: Path) -> str:
-    """The path is escaped, so ``%41`` and ``?`` are literal."""
+    """Return the URL of a SQLite file, with special characters such as ``%`` and ``?`` escaped."""
     url = URL.create("sqlite+aiosqlite", database=str(path.resolve()))
     return url.render_as_string(hide_password=False)
 
 
 def _store_url(text: str | None) -> str | None:
     if text and not text.startswith(("sqlite+aiosqlite:///", "postgresql+asyncpg://")):
-        # Don't quote the URL: it may hold a password.
-        raise ValueError("not the URL of a store: write sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
+        # Don't quote the URL: it may contain a password.
+        raise ValueError("Not the URL of a store: write sqlite+aiosqlite:///path or postgresql+asyncpg://user@host/name")
     return text
 
 
@@ -66,12 +66,12 @@ class AggregationSettings(BaseSettings):
     )
 
     data: Path = Field(
-        Path("data"), validation_alias="UPDATE_SERVER_DATA", description="Folder of the SQLite files, made where it is missing"
+        Path("data"), validation_alias="UPDATE_SERVER_DATA", description="Folder of the SQLite files; created if missing"
     )
     raw_url: StoreUrl = Field(
         None,
         description="Raw store, as the web process opens it. Default: the folder `raw` in the data folder. "
-        "If empty, this process takes no telemetry and serves everything else",
+        "If empty, this process does not accept telemetry but serves everything else",
     )
     raw_owner_url: StoreUrl = Field(
         None, description="Raw store, as its owner opens it to migrate. Default: as the web process"
@@ -97,7 +97,7 @@ class AggregationSettings(BaseSettings):
         return self.keys or self.data / "keys"
 
     def url(self, store: Store, role: Role = Role.WEB) -> str | None:
-        """None if this process must not open the store."""
+        """Return the URL of a store for a role, or None if this process must not open it."""
         web = self.raw_url if store is Store.RAW else self.aggregate_url
         own = {
             (Store.RAW, Role.OWNER): self.raw_owner_url,

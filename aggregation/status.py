@@ -1,7 +1,7 @@
-"""Retention, and the status of weeks and jobs.
+"""Retention of raw reports, and the status of weeks and jobs.
 
-All of it is for the operator. ``/health/ready`` publishes failing jobs and broken promises, and never names a week: that a
-week waits to be published would tell that someone took part in it.
+It is all for the operator. ``/health/ready`` reports failing jobs and broken promises, but never names a week: an
+unpublished week with reports would reveal that someone took part in it.
 """
 
 from datetime import datetime, timedelta
@@ -15,15 +15,15 @@ from aggregation.stores.raw import RawStore
 
 RETENTION = timedelta(days=60)
 """Raw reports are deleted this long after their week began."""
-AHEAD = timedelta(hours=1)
-"""The purge takes what expires within this time, so a late run breaks no promise."""
+PURGE_AHEAD = timedelta(hours=1)
+"""The purge also deletes reports that expire within this time, so a late run keeps the promise."""
 WARN_BEFORE = timedelta(days=7)
 """How long before deletion to warn about an unpublished week."""
 PURGE = "purge"
 PURGE_TIMEOUT = timedelta(hours=1)
 """After this long without a success the purge counts as failed, not late."""
 WAS_STOPPED = "was stopped"
-"""Recorded for a run that ended with its process; not a failure."""
+"""Recorded as the error of a run that ended with its process. It is not a failure."""
 
 
 def oldest_kept(now: datetime) -> str:
@@ -33,26 +33,26 @@ def oldest_kept(now: datetime) -> str:
 
 
 def oldest_after_purge(now: datetime) -> str:
-    """Return the oldest week that a purge at ``now`` leaves."""
-    return oldest_kept(now + AHEAD)
+    """Return the oldest week that a purge at ``now`` keeps."""
+    return oldest_kept(now + PURGE_AHEAD)
 
 
 async def purge(raw: RawStore, now: datetime) -> int:
     """Delete expired raw reports; return how many.
 
-    It does not wait for a failed aggregation: the promise to people comes before the statistics. Raises SQLAlchemyError.
+    It deletes unpublished weeks too: the privacy promise takes precedence over the statistics. Raises SQLAlchemyError.
     """
     return await raw.delete_before(oldest_after_purge(now))
 
 
 async def overdue(raw: RawStore, now: datetime) -> list[str]:
-    """Return the weeks with raw reports that should be gone."""
+    """Return the weeks whose raw reports should have been deleted."""
     oldest = oldest_kept(now)
     return [week for week in await raw.weeks() if week < oldest]
 
 
 async def scrub_arrival_order(raw: RawStore, now: datetime) -> list[str]:
-    """Remove traces of arrival order from finished weeks, while they take reports and for the day after; return the weeks."""
+    """Remove traces of arrival order from finished weeks until two days after they close; return the weeks."""
     weeks = [week for week in await raw.weeks() if end_of(week) <= now < closes_at(week) + timedelta(days=2)]
     for week in weeks:
         await raw.scrub_arrival_order(week)
@@ -67,7 +67,7 @@ class WeekAtRisk(Struct, frozen=True):
 
 
 class ServiceStatus(Struct, frozen=True):
-    """Status of weeks and jobs. ``due``: closed and not published; ``overdue``: with raw reports that should be gone.
+    """Status of weeks and jobs. ``due``: closed and not published; ``overdue``: with expired raw reports.
 
     Fields about raw weeks are None if this process can't see which weeks have reports.
     """
@@ -78,19 +78,19 @@ class ServiceStatus(Struct, frozen=True):
     at_risk: list[WeekAtRisk] | None
     overdue: list[str] | None
     jobs: list[JobRun]
-    good_jobs: list[JobRun]
+    last_successes: list[JobRun]
 
 
 async def service_status(raw: RawStore | None, aggregate: AggregateStore, now: datetime) -> ServiceStatus:
-    """Return the status at ``now``. Raises SQLAlchemyError or OSError if a store is away."""
+    """Return the status at ``now``. Raises SQLAlchemyError or OSError if a store is unavailable."""
     published = await aggregate.published_weeks()
-    jobs, good_jobs = await aggregate.last_job_runs(), await aggregate.last_good_job_runs()
+    jobs, last_successes = await aggregate.last_job_runs(), await aggregate.last_successful_job_runs()
     if raw is None:
-        return ServiceStatus(published, None, None, None, None, jobs, good_jobs)
+        return ServiceStatus(published, None, None, None, None, jobs, last_successes)
     weeks, due = await raw.weeks(), await due_weeks(raw, aggregate, now)
-    lost_at = {week: start_of(week) + RETENTION - AHEAD for week in due}
+    lost_at = {week: start_of(week) + RETENTION - PURGE_AHEAD for week in due}
     at_risk = [WeekAtRisk(week, at) for week, at in lost_at.items() if at - now <= WARN_BEFORE]
-    return ServiceStatus(published, weeks, due, at_risk, await overdue(raw, now), jobs, good_jobs)
+    return ServiceStatus(published, weeks, due, at_risk, await overdue(raw, now), jobs, last_successes)
 
 
 async def due_weeks(raw: RawStore, aggregate: AggregateStore, now: datetime, since: str = "") -> list[str]:
@@ -103,8 +103,8 @@ async def due_weeks(raw: RawStore, aggregate: AggregateStore, now: datetime, sin
 def broken_promises(state: ServiceStatus, now: datetime, *, keeps_reports: bool) -> list[str]:
     """Return a sentence if raw reports are older than promised.
 
-    ``keeps_reports``: whether this process knows a raw store. Otherwise, and if weeks can't be seen, the record of the purge
-    decides.
+    ``keeps_reports``: whether this process has a raw store. Without one, or if it can't list weeks, the last successful
+    purge decides.
     """
     if not keeps_reports and not any(run.job == PURGE for run in state.jobs):
         return []
@@ -115,7 +115,7 @@ def broken_promises(state: ServiceStatus, now: datetime, *, keeps_reports: bool)
             f"Some raw reports are older than {RETENTION.days} days. `python -m aggregation status` says which and why; "
             "`purge` deletes them."
         ]
-    last_good = max((run.ended_at for run in state.good_jobs if run.job == PURGE and run.ended_at), default=None)
+    last_good = max((run.ended_at for run in state.last_successes if run.job == PURGE and run.ended_at), default=None)
     if last_good is None or now - last_good > PURGE_TIMEOUT:
         since = f"since {last_good:%Y-%m-%d %H:%M} UTC" if last_good else "yet"
         return [f"No purge of raw reports has succeeded {since}: is `update-server scheduler` running?"]

@@ -1,9 +1,9 @@
-"""Measure publishing a week: seconds and memory.
+"""Measure the time and memory that publishing a week needs.
 
     python -m benchmarks.aggregate [--reports N ...] [--postgresql URL] [--keep FOLDER]
 
-Reports are of level full, with 12 of 660 plugins, 10 commands and 3 layers. Memory is sampled (Linux only), with and without
-workers.
+Each report is of level full, with 12 of 660 plugins, 10 commands and 3 layers. Memory is sampled (Linux only), with and
+without worker processes.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ from aggregation.stores.reports import report_of
 from migrations import upgrade
 
 WEEK, NOW = "2026-W40", "2026-11-01T00:00:00"
-PLUGINS, EACH, COMMANDS = 660, 12, 10
+PLUGINS, PLUGINS_PER_REPORT, COMMANDS = 660, 12, 10
 REPORTS_AT_A_TIME = 5000
-SECONDS_BETWEEN_LOOKS = 0.05
+SAMPLING_INTERVAL_S = 0.05
 
 Row = tuple[str, str, str, int, str, int, str]
 
 
-def made_week(count: int) -> Iterator[Row]:
-    """Yield rows in key order."""
+def sample_rows(count: int) -> Iterator[Row]:
+    """Yield sample reports as rows, in key order."""
     dice = random.Random(1)
     names = [f"napari-plugin-{number}" for number in range(PLUGINS)]
     weights = list(accumulate(1 / (1 + number) ** 0.7 for number in range(PLUGINS)))
     for identifier in sorted(hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(count)):
         chosen: dict[str, None] = {}
-        while len(chosen) < EACH:
-            chosen |= dict.fromkeys(dice.choices(names, cum_weights=weights, k=EACH - len(chosen)))
+        while len(chosen) < PLUGINS_PER_REPORT:
+            chosen |= dict.fromkeys(dice.choices(names, cum_weights=weights, k=PLUGINS_PER_REPORT - len(chosen)))
         document = {
             "napari_version": dice.choice(["0.5.6", "0.6.1", "0.7.1", "0.9.2"]),
             "python_version": dice.choice(["3.10", "3.11", "3.12", "3.13"]),
@@ -78,26 +78,26 @@ def made_week(count: int) -> Iterator[Row]:
         yield WEEK, identifier, "00000001", 1, "full", 1, json.dumps(document, separators=(",", ":"))
 
 
-def on_sqlite(folder: Path, count: int) -> dict[str, str]:
-    """Fill a raw store unless it exists; return settings."""
+def prepare_sqlite(folder: Path, count: int) -> dict[str, str]:
+    """Create SQLite stores, and fill the raw store unless it exists; return the settings."""
     (folder / "aggregate.sqlite3").unlink(missing_ok=True)
     urls = {store: str(AggregationSettings(data=folder).url(store)) for store in Store}
     if not (folder / "raw").exists():
         asyncio.run(upgrade(Store.RAW, urls[Store.RAW]))
-        asyncio.run(_filled(urls[Store.RAW], count))
+        asyncio.run(_fill_raw_store(urls[Store.RAW], count))
     asyncio.run(upgrade(Store.AGGREGATE, urls[Store.AGGREGATE]))
     return {"UPDATE_SERVER_DATA": str(folder)}
 
 
-async def _filled(url: str, count: int) -> None:
-    raw, rows = open_raw_store(url), made_week(count)
+async def _fill_raw_store(url: str, count: int) -> None:
+    raw, rows = open_raw_store(url), sample_rows(count)
     while some := list(islice(rows, REPORTS_AT_A_TIME)):
         await raw.put([report_of(week, row) for week, *row in some])
     await raw.close()
 
 
-async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
-    """Empty and fill a database; return settings."""
+async def prepare_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
+    """Empty and fill a PostgreSQL database; return the settings."""
     import asyncpg
 
     database = await asyncpg.connect(url.replace("postgresql+asyncpg", "postgresql"))
@@ -105,7 +105,7 @@ async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
     for store in Store:
         await upgrade(store, url)
     await database.execute(f"SELECT make_partition('{WEEK}')")
-    rows = made_week(count)
+    rows = sample_rows(count)
     while some := list(islice(rows, REPORTS_AT_A_TIME)):
         await database.copy_records_to_table("reports", records=some)
     await database.execute("ANALYZE reports")
@@ -115,7 +115,7 @@ async def on_postgresql(url: str, folder: Path, count: int) -> dict[str, str]:
 
 @dataclass
 class Measurement:
-    """``all_mb`` includes workers."""
+    """The cost of publishing a week. ``all_mb`` includes worker processes."""
 
     seconds: float
     process_mb: float
@@ -124,6 +124,7 @@ class Measurement:
 
 
 def publish(settings: dict[str, str]) -> Measurement:
+    """Publish the week in a new process, and measure it."""
     command = [sys.executable, "-m", "aggregation", "run", "--week", WEEK, "--now", NOW, "--json"]
     before = time.perf_counter()
     process = subprocess.Popen(command, env=os.environ | settings, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -131,7 +132,7 @@ def publish(settings: dict[str, str]) -> Measurement:
     while process.poll() is None:
         sizes = [_megabytes(pid) for pid in (process.pid, *_children(process.pid))]
         own, together = max(own, sizes[0]), max(together, sum(sizes))
-        time.sleep(SECONDS_BETWEEN_LOOKS)
+        time.sleep(SAMPLING_INTERVAL_S)
     took = time.perf_counter() - before
     output = process.stdout.read() if process.stdout else ""
     (published,) = json.loads(output)
@@ -158,7 +159,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="folder for the SQLite stores, which the next run reuses")
     options = parser.parse_args()
     table = Table(
-        "", "reports", "numbers", "seconds", "per million", "process", "and workers",
+        "", "reports", "numbers", "seconds", "per million", "process", "with workers",
         title=f"Publishing a week, {os.cpu_count()} processors",
     )  # fmt: skip
 
@@ -171,10 +172,10 @@ def main() -> None:
         base = options.keep or Path(folder)
         for count in options.reports:
             print(f"SQLite, {count:,} reports", file=sys.stderr)
-            measured("SQLite", count, on_sqlite(base / str(count), count))
+            measured("SQLite", count, prepare_sqlite(base / str(count), count))
         for count in options.reports if options.postgresql else ():
             print(f"PostgreSQL, {count:,} reports", file=sys.stderr)
-            measured("PostgreSQL", count, asyncio.run(on_postgresql(options.postgresql, base, count)))
+            measured("PostgreSQL", count, asyncio.run(prepare_postgresql(options.postgresql, base, count)))
     Console().print(table)
 
 

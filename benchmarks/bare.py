@@ -1,4 +1,4 @@
-"""A minimal ASGI application: the baseline for serving."""
+"""A minimal ASGI application, the baseline for the serving benchmark."""
 
 from __future__ import annotations
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.client [--rounds N]
 
-Imports are read from ``python -X importtime``; ``json`` shows how slow the machine is. The check runs in a daemon thread, as
-in napari, against a server in another process.
+Import times come from ``python -X importtime``; that of ``json`` shows how slow the machine is. The check runs in a daemon
+thread, as in napari, against a server in another process.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def main() -> None:
         limit = LIMITS.get(f"import {module}", "")
         table.add_row(f"import {module}", f"{statistics.median(times):.2f} ms", f"{max(times):.2f} ms", limit)
     for name, once in counters().items():
-        times = [each_us(once) for _ in range(rounds)]
+        times = [microseconds_per_call(once) for _ in range(rounds)]
         table.add_row(name, f"{statistics.median(times):.2f} µs", f"{max(times):.2f} µs", LIMITS["count"])
     times = check_cpu_ms(rounds)
     table.add_row("update check: CPU", f"{statistics.median(times):.0f} ms", f"{max(times):.0f} ms", LIMITS["check"])
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def import_ms(module: str) -> float:
-    """Return milliseconds, dependencies included."""
+    """Return the import time of a module in milliseconds, including its dependencies."""
     return (_all_imports_us(f"import {module}") - _all_imports_us("pass")) / 1000
 
 
@@ -66,7 +66,7 @@ def _all_imports_us(code: str) -> float:
 
 
 def counters() -> dict[str, Callable[[], Any]]:
-    """Return the calls to measure."""
+    """Return the counting calls to measure, by name."""
     import dask.array
     import tensorstore
     import xarray
@@ -94,7 +94,7 @@ def counters() -> dict[str, Callable[[], Any]]:
     return named
 
 
-def each_us(once: Callable[[], Any]) -> float:
+def microseconds_per_call(once: Callable[[], Any]) -> float:
     number = 2000
     before = time.perf_counter()
     for _ in range(number):
@@ -103,7 +103,7 @@ def each_us(once: Callable[[], Any]) -> float:
 
 
 def check_cpu_ms(rounds: int) -> list[float]:
-    """Return milliseconds, without the first check, which imports."""
+    """Return the CPU time of each check in milliseconds, without the first check, which also imports modules."""
     with tempfile.TemporaryDirectory() as folder, table_server() as url:
         settings = Settings(url, Path(folder))
 
@@ -122,7 +122,7 @@ def check_cpu_ms(rounds: int) -> list[float]:
 
 @contextlib.contextmanager
 def table_server() -> Iterator[str]:
-    """Serve a table as large as that of August 2026."""
+    """Serve an update table as large as that of August 2026; yield its URL."""
     receiver, sender = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.get_context("spawn").Process(target=serve, args=(sender,), daemon=True)
     process.start()
@@ -133,7 +133,7 @@ def table_server() -> Iterator[str]:
         process.join()
 
 
-def serve(told: Connection) -> None:
+def serve(pipe: Connection) -> None:
     packages = {f"plugin-{number}": {"releases": [{"version": "1.0.0", "requires_python": ">=3.9"}]} for number in range(660)}
     head = {"schema_version": 2, "channel": "pypi", "index_version": "2026-11-28T20:00:00Z", "check_again_s": 86400}
     body = json.dumps(head | {"packages": packages}).encode()
@@ -149,7 +149,7 @@ def serve(told: Connection) -> None:
         def log_message(self, *_: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    told.send(server.server_address[1])
+    pipe.send(server.server_address[1])
     server.serve_forever()
 
 

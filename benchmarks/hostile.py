@@ -2,8 +2,8 @@
 
     python -m benchmarks.hostile [--projects N]
 
-The benchmark refreshes from an ordinary and a hostile index, while a task on the event loop records how late each of its
-ticks is. The hostile projects stalled the service in the past, or stay just below every limit.
+The benchmark refreshes from an ordinary and a hostile index, while a task on the event loop records the delay of each
+of its ticks. The hostile projects stalled the service in the past, or stay just below a limit.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def hostile_projects(count: int) -> Iterator[SampleProject]:
 
 
 def serve(projects: Sequence[SampleProject], pipe: multiprocessing.connection.Connection) -> None:
-    """Serve until the pipe receives a message."""
+    """Serve the projects as an upstream index until the pipe receives a message."""
     with FakeUpstream(projects).served() as url:
         pipe.send(url)
         pipe.recv()
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--projects", type=int, default=40, help="number of projects in each index")
     options = parser.parse_args()
-    table = Table("index", "packages", "refresh, s", "longest pause, ms", "99 % of measure_refresh below, ms")
+    table = Table("index", "packages", "refresh, s", "longest pause, ms", "99th percentile, ms")
     context = multiprocessing.get_context("spawn")
     for name, projects in (("ordinary", ordinary_projects), ("hostile", hostile_projects)):
         ours, theirs = context.Pipe()

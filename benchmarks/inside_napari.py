@@ -1,4 +1,4 @@
-"""Measure the GUI thread's CPU time for attaching (with imports), opening the panel, and drawing.
+"""Measure the GUI thread's CPU time for attaching the plugin (with imports), opening its panel, and drawing.
 
     client_hook/.nox/napari-pyqt6/bin/python -m benchmarks.inside_napari [--plugins 150]
 
@@ -34,7 +34,7 @@ def main() -> None:
     from qtpy.QtWidgets import QApplication
 
     viewer = napari.Viewer()
-    _let_it_run(QApplication, lambda: False, seconds=1)
+    _process_events(QApplication, lambda: False, seconds=1)
     found: dict[str, list[float]] = {}
     with _timed(found, "attach"):
         import napari_update_hook
@@ -58,8 +58,8 @@ def main() -> None:
     for turn in range(10):
         server.packages = {name: {"latest": f"{turn + 2}.0" if place % 3 else "1.0"} for place, name in enumerate(plugins)}
         session.check()
-        _let_it_run(QApplication, lambda: not session.snapshot.is_checking, seconds=20)
-        _let_it_run(QApplication, lambda: False, seconds=0.3)
+        _process_events(QApplication, lambda: not session.snapshot.is_checking, seconds=20)
+        _process_events(QApplication, lambda: False, seconds=0.3)
     for name, times in found.items():
         print(f"{name}: median {statistics.median(times):.2f} ms, longest {max(times):.2f} ms, {len(times)} times")
 
@@ -81,7 +81,7 @@ def _time_method(found: dict[str, list[float]], kind: Any, name: str) -> None:
     setattr(kind, name, timed)
 
 
-def _let_it_run(application: Any, is_done: Callable[[], bool], *, seconds: float) -> None:
+def _process_events(application: Any, is_done: Callable[[], bool], *, seconds: float) -> None:
     ends = time.monotonic() + seconds
     while time.monotonic() < ends and not is_done():
         application.instance().processEvents()

@@ -1,9 +1,9 @@
-"""Compare the intake with handlers that only validate, or commit each report.
+"""Compare the intake of reports with handlers that only validate, or that commit each report separately.
 
     python -m benchmarks.intake [--seconds N] [--rounds N] [--postgresql URL]
 
-One core, wrk with 32 connections on another, reports of 12 plugins. Needs wrk (Debian: apt-get install wrk). Goal: 0.6 of the
-rate of the handler that stores nothing, with a 99th percentile under 60 ms.
+The server runs on one core, wrk with 32 connections on another; reports list 12 plugins. Needs wrk (Debian: apt-get install
+wrk). Goal: 60 % of the rate of the handler that stores nothing, with a 99th percentile below 60 ms.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from napari_telemetry.wire import Level
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.loading import GRANIAN, READY, need, pinned, prepared_stores, running
+from benchmarks.loading import GRANIAN, READY, create_stores, pin_to_core, require_program, run_server
 from tests.support.batches import batch_json
 from update_server.index import snapshot
 from update_server.index.store import SEED
@@ -48,13 +48,13 @@ end
 """
 HANDLERS = {
     "the service": "update_server.app:create_asgi_app",
-    "stores nothing": "benchmarks.intake_handlers:create_storing_nothing",
-    "a commit each": "benchmarks.intake_handlers:create_committing_each",
+    "stores nothing": "benchmarks.intake_handlers:create_discarding_app",
+    "a commit each": "benchmarks.intake_handlers:create_unbatched_app",
 }
 
 
 def body_with_plugins() -> str:
-    """Return the request body; IDENTIFIER is a placeholder."""
+    """Return a request body with the placeholder IDENTIFIER."""
     index = snapshot.read(SEED)
     assert index is not None
     packages = index.facts.packages
@@ -64,9 +64,9 @@ def body_with_plugins() -> str:
     return json.dumps(batch)
 
 
-def measured(url: str, seconds: int, script: Path) -> tuple[float, float, float]:
-    """Return reports per second, p50 and p99 in milliseconds."""
-    command = pinned(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", "--latency", "-s", str(script), url])
+def measure_url(url: str, seconds: int, script: Path) -> tuple[float, float, float]:
+    """Measure a server; return reports per second, and p50 and p99 in milliseconds."""
+    command = pin_to_core(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", "--latency", "-s", str(script), url])
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"FIGURES ([0-9.]+) ([0-9.]+) ([0-9.]+) ([0-9]+)", answer)
     if match is None or match[4] != "0":
@@ -76,7 +76,7 @@ def measured(url: str, seconds: int, script: Path) -> tuple[float, float, float]
 
 def measure(name: str, port: int, options: argparse.Namespace, folder: Path, **environment: str) -> tuple[float, float, float]:
     data = folder / f"data-{port}"
-    prepared_stores(data)
+    create_stores(data)
     script = folder / "reports.lua"
     script.write_text(SCRIPT % (body_with_plugins(), port))
     settings = {
@@ -88,14 +88,14 @@ def measure(name: str, port: int, options: argparse.Namespace, folder: Path, **e
     } | environment
     command = [sys.executable, *GRANIAN, "--port", str(port), "--host", "127.0.0.1", HANDLERS[name]]
 
-    with running(command, f"http://127.0.0.1:{port}{READY}", **settings):
+    with run_server(command, f"http://127.0.0.1:{port}{READY}", **settings):
         url = f"http://127.0.0.1:{port}{PATH}"
-        measured(url, 1, script)  # warm up
-        return measured(url, options.seconds, script)
+        measure_url(url, 1, script)  # warm up
+        return measure_url(url, options.seconds, script)
 
 
 def print_table(figures: Mapping[str, list[tuple[float, float, float]]]) -> None:
-    table = Table("", "reports /s", "to storing nothing", "p50", "p99", title=f"{PLUGINS} plugins, one core, 32 connections")
+    table = Table("", "reports /s", "ratio", "p50", "p99", title=f"{PLUGINS} plugins, one core, 32 connections")
     medians = {
         name: [statistics.median(one[place] for one in rounds) for place in range(3)] for name, rounds in figures.items()
     }
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds; the table shows medians")
     parser.add_argument("--postgresql", help="URL of an empty database to measure the service on as well")
     options = parser.parse_args()
-    need("wrk", "wrk")
+    require_program("wrk", "wrk")
     figures: dict[str, list[tuple[float, float, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         for turn in range(options.rounds):

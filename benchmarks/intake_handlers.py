@@ -1,31 +1,35 @@
-"""Baselines for the intake: the service with other report writers."""
+"""Baselines for the intake benchmark: the service with other report writers."""
 
 from __future__ import annotations
 
 from litestar.types import ASGIApp
 
-from aggregation.stores.reports import Outcome, Report, Stored
+from aggregation.stores.reports import Outcome, Report, StoreResult
 from update_server.app import create_app
 from update_server.intake.writer import ReportWriter
 
 
-class StoringNothing(ReportWriter):
-    async def put(self, report: Report) -> Stored:
-        return Stored(Outcome.NEW, report.revision)
+class DiscardingWriter(ReportWriter):
+    """A writer that discards reports."""
+
+    async def put(self, report: Report) -> StoreResult:
+        return StoreResult(Outcome.NEW, report.revision)
 
 
-class CommittingEach(ReportWriter):
-    async def put(self, report: Report) -> Stored:
+class UnbatchedWriter(ReportWriter):
+    """A writer that commits each report separately."""
+
+    async def put(self, report: Report) -> StoreResult:
         (stored,) = await self._store.put([report])
         return stored
 
 
-def create_storing_nothing() -> ASGIApp:
-    return _with(StoringNothing)
+def create_discarding_app() -> ASGIApp:
+    return _with(DiscardingWriter)
 
 
-def create_committing_each() -> ASGIApp:
-    return _with(CommittingEach)
+def create_unbatched_app() -> ASGIApp:
+    return _with(UnbatchedWriter)
 
 
 def _with(writer: type[ReportWriter]) -> ASGIApp:

@@ -22,21 +22,23 @@ from migrations import upgrade
 
 TABLE = "/api/updates/pypi.json"
 READY = "/health/ready"
-"""200 only after compression, which uses the measured core."""
+"""Path of the readiness check. It answers 200 only after compression, which uses the measured core."""
 GRANIAN = ["-m", "granian", "--interface", "asgi", "--factory", "--workers", "1", "--no-ws", "--log-level", "warning"]
 
 
-def need(program: str, package: str) -> None:
+def require_program(program: str, package: str) -> None:
+    """Exit if a program is not installed."""
     if shutil.which(program) is None:
         raise SystemExit(f"{program} is missing: apt-get install {package}")
 
 
-def pinned(core: int, command: list[str]) -> list[str]:
-    """Pin to a core if ``taskset`` exists."""
+def pin_to_core(core: int, command: list[str]) -> list[str]:
+    """Return the command pinned to a core, or unchanged without ``taskset`` or a second core."""
     return ["taskset", "-c", str(core), *command] if shutil.which("taskset") and (os.cpu_count() or 1) > 1 else command
 
 
-def prepared_stores(data: Path) -> None:
+def create_stores(data: Path) -> None:
+    """Create both stores in a data folder."""
     for store in Store:
         url = AggregationSettings().model_copy(update={"data": data}).url(store)
         assert url is not None
@@ -44,12 +46,12 @@ def prepared_stores(data: Path) -> None:
 
 
 @contextlib.contextmanager
-def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
-    """Run a server on the first core; yields its process id once ``url`` answers.
+def run_server(command: list[str], url: str, **environment: str) -> Iterator[int]:
+    """Run a server on the first core; yield its process id once ``url`` answers.
 
-    A 503 for overdue reports counts, because no scheduler runs.
+    A 503 for overdue reports also counts, because no scheduler runs.
     """
-    process = subprocess.Popen(pinned(0, command), env=os.environ | environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(pin_to_core(0, command), env=os.environ | environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(300):
             with contextlib.suppress(httpx.HTTPError):
@@ -58,7 +60,7 @@ def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
                     break
             time.sleep(0.1)
         else:
-            raise SystemExit(f"did not start: {' '.join(command)}")
+            raise SystemExit(f"The server did not start: {' '.join(command)}")
         yield process.pid
     finally:
         process.terminate()
@@ -67,7 +69,7 @@ def running(command: list[str], url: str, **environment: str) -> Iterator[int]:
 
 def requests_per_second(url: str, seconds: int, headers: Mapping[str, str]) -> float:
     options = [part for name, value in headers.items() for part in ("-H", f"{name}: {value}")]
-    command = pinned(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", *options, url])
+    command = pin_to_core(1, ["wrk", "-t", "1", "-c", "32", "-d", f"{seconds}s", *options, url])
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     match = re.search(r"Requests/sec:\s+([0-9.]+)", answer)
     if match is None or ("Non-2xx" in answer and "if-none-match" not in headers):
@@ -76,7 +78,7 @@ def requests_per_second(url: str, seconds: int, headers: Mapping[str, str]) -> f
 
 
 def processor_seconds(pid: int) -> float:
-    """Return CPU seconds, descendants included (Linux)."""
+    """Return the CPU seconds of a process and its descendants (Linux)."""
     ticks, found = 0, {pid}
     below: dict[int, list[int]] = {}
     times = {}
@@ -94,7 +96,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def measured(url: str, seconds: int, pid: int) -> dict[str, float]:
-    """Return requests per second and CPU microseconds per request, for 200 and 304."""
+    """Measure a server; return requests per second and CPU microseconds per request, for responses 200 and 304."""
     accept = {"accept-encoding": "br"}
     etag = httpx.get(url, headers=accept).headers["etag"]
     known = accept | {"if-none-match": etag}
@@ -109,7 +111,7 @@ def measured(url: str, seconds: int, pid: int) -> dict[str, float]:
 
 
 def print_ratios(title: str, figures: Mapping[str, list[dict[str, float]]], references: tuple[str, ...]) -> None:
-    """Print medians and ratios; "us" is CPU time per request."""
+    """Print medians, and ratios to ``references``; "us" is the CPU time per request."""
     kinds = next(iter(figures.values()))[0].keys()
     columns = []
     for kind in kinds:

@@ -1,8 +1,8 @@
-"""Compare the plans of `napari-updates plan` with pip: which does it reject, and which updates do they miss?
+"""Compare the plans of `napari-updates plan` with pip: which ones does pip reject, and which updates do they miss?
 
     python -m benchmarks.plans [--environments N] [--seed N]     (needs NAPARI_INDEX_REPLAY)
 
-The index serves empty wheels with recorded metadata. In random environments, pip runs the plan's command and `pip check`.
+A local index serves empty wheels with recorded metadata. In random environments, the plan's command and `pip check` run.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ PYTHON = "{}.{}.{}".format(*sys.version_info[:3])
 
 @dataclass(frozen=True)
 class Offer:
-    """``requires``: Requires-Dist on packages of the index."""
+    """A release in the local index. ``requires``: Requires-Dist entries that name packages of the index."""
 
     name: str
     version: str
@@ -79,11 +79,11 @@ class Offer:
 
 
 Offers = Mapping[str, Mapping[str, Offer]]
-"""By normalized name and version."""
+"""Releases by normalized name and version."""
 
 
 def offers_of(index: Index) -> Offers:
-    """Return releases with a file that is not yanked, with requirements within the index."""
+    """Return the releases that have a file that is not yanked; requirements outside the index are dropped."""
     names = {package.key for package in index.facts.packages}
     found: dict[str, dict[str, Offer]] = {}
     for package in index.facts.packages:
@@ -100,7 +100,8 @@ def offers_of(index: Index) -> Offers:
 
 
 @contextmanager
-def served(offers: Offers) -> Iterator[str]:
+def serve_index(offers: Offers) -> Iterator[str]:
+    """Serve the releases as a simple index (PEP 691); yield its URL."""
     by_file = {f"{one.stem}-py3-none-any.whl": one for releases in offers.values() for one in releases.values()}
 
     class Handler(BaseHTTPRequestHandler):
@@ -159,12 +160,12 @@ class Sandbox:
             (info / "RECORD").write_text("".join(f"{info.name}/{name},,\n" for name in names))
 
     def read(self) -> Environment:
-        """Return all but pip and setuptools."""
+        """Return the installed packages except pip and setuptools."""
         found = installed(metadata.distributions(path=[str(self.site)]))
         return Environment(PYTHON, "pypi", {name: one for name, one in found.items() if name not in ("pip", "setuptools")})
 
     def pip(self, *arguments: str) -> tuple[float, subprocess.CompletedProcess[str]]:
-        """Return seconds and result."""
+        """Run pip; return the seconds and the result."""
         before = time.perf_counter()
         command = [str(self.python), "-m", "pip", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=self._environ, timeout=600, check=False)
@@ -247,7 +248,7 @@ def measure(sandbox: Sandbox, packages: Mapping[str, TablePackage], chosen: list
     tally.by_pip += sum(is_newer(by_pip.get(name), one.version) for name, one in before.distributions.items())
     newer_by_pip = sum(is_newer(theirs, mine) for mine, theirs in pairs)
     newer_by_plan = sum(is_newer(mine, theirs) for mine, theirs in pairs)
-    tally.traded += newer_by_pip if newer_by_plan else 0  # costs an older version of another package
+    tally.traded += newer_by_pip if newer_by_plan else 0  # at the cost of an older version of another package
     tally.missed += 0 if newer_by_plan else newer_by_pip
     tally.missed_by_pip += newer_by_plan
 
@@ -258,13 +259,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if not os.environ.get("NAPARI_INDEX_REPLAY"):
-        sys.exit("set NAPARI_INDEX_REPLAY to serve_upstream.py, which replays the recorded index")
+        sys.exit("Set NAPARI_INDEX_REPLAY to the path of serve_upstream.py, which replays the recorded index.")
     with replayed() as url:
         index = asyncio.run(build(Settings(upstream=url), None, Clock(), lambda *_: None))
     table = read_table(encoded(make_tables(index.facts, {}, 86400).tables["pypi"]))
     offers, dice, tally = offers_of(index), random.Random(options.seed), Tally()
     packages = {name: package for name, package in table.packages.items() if name in offers}
-    with tempfile.TemporaryDirectory() as folder, served(offers) as index_url:
+    with tempfile.TemporaryDirectory() as folder, serve_index(offers) as index_url:
         sandbox = Sandbox(Path(folder) / "environment", index_url)
         for _ in track(range(options.environments), "Environments", console=Console(stderr=True)):
             measure(sandbox, packages, sample(dice, offers, packages), tally)

@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale --replay serve_upstream.py [--seconds N] [--json]
 
-All programs share the cores, so the table shows requests per CPU second of each. 99 of 100 update checks get a 304. Linux only.
-Needs wrk, Caddy, PostgreSQL and nss_wrapper (Debian: apt-get install wrk caddy postgresql libnss-wrapper).
+All programs share the cores, so the table shows requests per CPU second of each program. 99 of 100 update checks get a 304.
+Linux only. Needs wrk, Caddy, PostgreSQL and nss_wrapper (Debian: apt-get install wrk caddy postgresql libnss-wrapper).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.intake import SCRIPT, body_with_plugins
-from benchmarks.loading import READY, need
+from benchmarks.loading import READY, require_program
 from tests.simulation.processes import Upstream
 from tests.support.installation import SITE, Installation, running_installation
 from tests.support.waiting import wait_until
@@ -51,7 +51,7 @@ CONNECTIONS = 32
 
 @dataclass(frozen=True)
 class Figures:
-    """``per_core``: requests per CPU second of each program."""
+    """The result of a measurement. ``per_core``: requests per CPU second of each program."""
 
     kind: str
     processes: int
@@ -61,7 +61,8 @@ class Figures:
     per_core: dict[str, float]
 
 
-def family_of(root: int) -> set[int]:
+def process_tree(root: int) -> set[int]:
+    """Return a process and its descendants."""
     parents: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -78,10 +79,10 @@ def family_of(root: int) -> set[int]:
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:
-    """Include descendants and ended children."""
+    """Return the CPU seconds of processes, including descendants and exited children."""
     total = 0
     for root in roots:
-        for one in family_of(root):
+        for one in process_tree(root):
             try:
                 fields = (Path("/proc") / str(one) / "stat").read_text("utf-8").rpartition(")")[2].split()
             except OSError:
@@ -98,7 +99,7 @@ def programs_of(installation: Installation, caddy: int) -> dict[str, list[int]]:
 def wrk(
     folder: Path, installation: Installation, host: str, path: str, script: Path, seconds: int
 ) -> tuple[float, float, float, int]:
-    """Return the rate, p50 and p99 in ms, and the number of requests."""
+    """Run wrk; return the rate, p50 and p99 in ms, and the number of requests."""
     hosts = folder / "hosts"
     hosts.write_text("".join(f"127.0.0.1 {name}\n" for name in (SITE, f"middle.{SITE}")), "utf-8")
     library = next(Path("/usr/lib").glob("**/libnss_wrapper.so"), None)
@@ -135,7 +136,7 @@ def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[F
     with running_installation(own, upstream, servers=processes, **unlimited) as installation:
         etag = installation.client().get("/api/updates/pypi.json", headers={"accept-encoding": "gzip"}).headers["etag"]
         for port in installation.servers:
-            wait_until(partial(is_ready, port), "a web process did not get ready", seconds=180)
+            wait_until(partial(is_ready, port), "a web process did not become ready", seconds=180)
         checks, reports = own / "checks.lua", own / "reports.lua"
         checks.write_text(CHECKS % etag, "utf-8")
         reports.write_text(SCRIPT % (body_with_plugins(), processes), "utf-8")
@@ -155,7 +156,7 @@ def measure(folder: Path, upstream: str, seconds: int, processes: int) -> list[F
 
 def show(figures: list[Figures]) -> None:
     programs = ("web", "Caddy", "PostgreSQL")
-    table = Table("", "web processes", "/s here", "p50", "p99", *(f"/s and core of {name}" for name in programs))
+    table = Table("", "web processes", "/s here", "p50", "p99", *(f"per CPU second of {name}" for name in programs))
     for one in sorted(figures, key=lambda one: (one.kind, one.processes), reverse=False):
         cores = [f"{one.per_core[name]:,.0f}" if name in one.per_core else "" for name in programs]
         table.add_row(
@@ -171,8 +172,8 @@ def main() -> None:
     parser.add_argument("--replay", type=Path, default=replay, help="the program that replays the real plugin index")
     parser.add_argument("--json", action="store_true", help="print JSON for scripts")
     options = parser.parse_args()
-    need("wrk", "wrk")
-    need("caddy", "caddy")
+    require_program("wrk", "wrk")
+    require_program("caddy", "caddy")
     figures: list[Figures] = []
     if options.replay is None:
         parser.error("set --replay to the program that replays the real plugin index")

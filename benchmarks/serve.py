@@ -1,7 +1,7 @@
-"""Compare the update check with nginx and a bare ASGI application.
+"""Compare serving the update table with nginx and a bare ASGI application.
 
-Same bytes, one core each, wrk on another. Needs wrk and nginx (Debian: apt-get install wrk nginx-light). Goal: 0.9 of the bare
-application.
+Each serves the same bytes on one core, with wrk on another. Needs wrk and nginx (Debian: apt-get install wrk nginx-light).
+Goal: 90 % of the rate of the bare application.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.loading import GRANIAN, READY, TABLE, measured, need, prepared_stores, print_ratios, running
+from benchmarks.loading import GRANIAN, READY, TABLE, create_stores, measured, print_ratios, require_program, run_server
 
 NGINX = """
 worker_processes 1; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
@@ -41,14 +41,14 @@ def nginx(folder: Path, port: int) -> contextlib.AbstractContextManager[int]:
     folder.chmod(0o755)
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     command = [program, "-p", str(folder), "-c", str(config)]
-    return running(command, f"http://127.0.0.1:{port}/")
+    return run_server(command, f"http://127.0.0.1:{port}/")
 
 
 def make_run(port: int, data: Path) -> contextlib.AbstractContextManager[int]:
-    """Run on the seed index, without jobs."""
+    """Run the service on the seed index, without jobs."""
     settings = {"PORT": str(port), "DATA": str(data), "JOBS": "false", "LOG_LEVEL": "error"}
     environment = {f"UPDATE_SERVER_{name}": value for name, value in settings.items()}
-    return running([sys.executable, "-m", "update_server", "run"], f"http://127.0.0.1:{port}{READY}", **environment)
+    return run_server([sys.executable, "-m", "update_server", "run"], f"http://127.0.0.1:{port}{READY}", **environment)
 
 
 def main() -> None:
@@ -56,13 +56,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=5, help="seconds per measurement")
     parser.add_argument("--rounds", type=int, default=3, help="number of rounds; the table shows medians")
     options = parser.parse_args()
-    need("wrk", "wrk")
+    require_program("wrk", "wrk")
     if shutil.which("nginx") is None and not Path("/usr/sbin/nginx").exists():
         raise SystemExit("nginx is missing: apt-get install nginx-light")
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in ("nginx", "bare ASGI", "make run")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepared_stores(folder)
+        create_stores(folder)
         for turn in range(options.rounds):
             port = 8970 + 10 * turn
             with make_run(port, folder) as pid:
@@ -74,7 +74,7 @@ def main() -> None:
                 figures["make run"].append(measured(url, options.seconds, pid))
             bare = [sys.executable, *GRANIAN, "--port", str(port + 1), "--host", "127.0.0.1", "benchmarks.bare:create_app"]
             address = f"http://127.0.0.1:{port + 1}/"
-            with running(bare, address, BARE_BODY=str(folder / "body"), BARE_ETAG=etag) as pid:
+            with run_server(bare, address, BARE_BODY=str(folder / "body"), BARE_ETAG=etag) as pid:
                 figures["bare ASGI"].append(measured(address, options.seconds, pid))
             with nginx(folder, port + 2) as pid:
                 figures["nginx"].append(measured(f"http://127.0.0.1:{port + 2}/", options.seconds, pid))

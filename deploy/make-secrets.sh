@@ -1,5 +1,5 @@
 #!/bin/sh
-# Creates the missing files of deploy/secrets/README.md with random passwords. Run it as root.
+# Creates the missing files that deploy/secrets/README.md lists, with random passwords. Run this as root.
 #
 #   sh deploy/make-secrets.sh [FOLDER]
 set -eu

@@ -1,4 +1,4 @@
-"""Alembic migrations on a given connection: Alembic's async environment fails inside a running event loop."""
+"""Run Alembic migrations on an open connection: Alembic's async environment fails inside a running event loop."""
 
 import asyncio
 from functools import cache
@@ -11,20 +11,21 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.engine import Connection
 
 from aggregation.settings import Store
-from aggregation.stores.engines import opened
+from aggregation.stores.engines import open_engine
 from aggregation.stores.raw_sqlite import SqliteReports
 
 
 class StoreError(Exception):
-    """A store that a newer version has migrated, or that its owner has yet to migrate; the message says what to do."""
+    """The schema of a store is newer or older than this version; the message says what to do."""
 
 
 def version_table(store: Store) -> str:
-    """Each store has its own, so that both may share a database."""
+    """Return the name of a store's version table: separate tables allow both stores in one database."""
     return f"alembic_version_{store}"
 
 
 def config_for(store: Store) -> Config:
+    """Return Alembic's configuration for a store."""
     folder = str(Path(__file__).parent).replace("%", "%%")
     config = Config()
     config.set_main_option("script_location", folder)
@@ -35,18 +36,19 @@ def config_for(store: Store) -> Config:
 
 
 async def upgrade(store: Store, url: str) -> None:
-    """Raises StoreError."""
+    """Migrate a store to the current schema. Raises StoreError."""
     if _is_folder(store, url):
         await asyncio.to_thread(SqliteReports(url).prepare)
         return
-    async with opened(url) as engine, engine.begin() as connection:
+    async with open_engine(url) as engine, engine.begin() as connection:
         await connection.run_sync(_upgrade, store)
 
 
 async def is_current(store: Store, url: str) -> bool:
+    """Return whether the schema of a store is current."""
     if _is_folder(store, url):
         return True
-    async with opened(url) as engine, engine.connect() as connection:
+    async with open_engine(url) as engine, engine.connect() as connection:
         return await connection.run_sync(_current, store) == _head(store)
 
 
@@ -61,7 +63,7 @@ def _upgrade(connection: Connection, store: Store) -> None:
     config = config_for(store)
     if current and current not in {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}:
         raise StoreError(
-            f"The {store} store is at revision {current}, which this version does not know: "
+            f"The {store} store is at revision {current}, which is unknown to this version: "
             "a newer version migrated it. Install that version, or restore an older backup of the store."
         )
     config.attributes["connection"] = connection

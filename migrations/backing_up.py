@@ -1,4 +1,4 @@
-"""Backs up public numbers, signing keys and the index. Raw reports never: deleted reports must be gone."""
+"""Back up public numbers, signing keys and the index, but no raw reports: a backup would keep deleted ones."""
 
 import contextlib
 import shutil
@@ -24,7 +24,7 @@ def back_up(data: Path, folder: Path, key_folder: Path | None = None) -> list[Pa
     try:
         folder.mkdir(parents=True, mode=0o700)
     except FileExistsError as error:
-        raise BackupError(f"{folder} exists already. Choose a new folder.") from error
+        raise BackupError(f"{folder} already exists. Choose a new folder.") from error
     target = folder / NUMBERS
     target.touch(mode=0o600)
     with (
@@ -40,5 +40,5 @@ def back_up(data: Path, folder: Path, key_folder: Path | None = None) -> list[Pa
         (folder / INDEX).chmod(0o600)
     keys = key_folder or data / KEYS
     if keys.is_dir():
-        shutil.copytree(keys, folder / KEYS)  # copytree keeps modes: private keys stay private
+        shutil.copytree(keys, folder / KEYS)  # copytree preserves modes, so private keys stay private
     return sorted(path for path in folder.rglob("*") if path.is_file())

@@ -1,4 +1,4 @@
-"""Run by Alembic, on the connection that `migrations.upgrade` hands over."""
+"""Alembic's environment. `migrations.upgrade` passes the connection."""
 
 from alembic import context
 

@@ -1,7 +1,7 @@
-"""Rights of the roles in the stores on PostgreSQL.
+"""Grant rights on the PostgreSQL stores to the roles.
 
-The web process only calls functions of the migration and has no right on the table; the scheduler reads weeks and drops
-them. ``update-server db migrate`` grants rights again each time, so that later roles get them.
+The web process may only call the functions of the migration and has no rights on the table; the scheduler reads and drops
+weeks. ``update-server db migrate`` grants the rights each time, so that roles added later get them.
 """
 
 from collections.abc import Sequence
@@ -19,35 +19,36 @@ WEB_FUNCTIONS = (
     "find_reports(text)",
     "delete_reports(text)",
 )
-OWNERS_FUNCTIONS = ("make_partition(text)", "close_partition(text)")
+OWNER_FUNCTIONS = ("make_partition(text)", "close_partition(text)")
 SCHEDULER_FUNCTIONS = ("delete_reports(text)", "delete_reports_before(text)", "scrub_arrival_order(text)", "weeks_of_reports()")
 READER = "grafana"
 """Created by deploy/postgres/roles.sh."""
-FOR_EVER = {
+APPEND_ONLY = {
     "inspections": "UPDATE, DELETE, TRUNCATE",
     "retractions": "UPDATE, DELETE, TRUNCATE",
     version_table(Store.AGGREGATE): "INSERT, UPDATE, DELETE, TRUNCATE",
 }
-"""Rights on append-only tables of the aggregate store that only the owner may have."""
-FUNCTIONS = tuple(dict.fromkeys((*WEB_FUNCTIONS, *OWNERS_FUNCTIONS, *SCHEDULER_FUNCTIONS)))
+"""Rights on append-only tables of the aggregate store, reserved for the owner."""
+FUNCTIONS = tuple(dict.fromkeys((*WEB_FUNCTIONS, *OWNER_FUNCTIONS, *SCHEDULER_FUNCTIONS)))
 
 
 def role_of(url: str | None) -> str | None:
+    """Return the role in a PostgreSQL URL, or None."""
     if not url or not url.startswith("postgresql"):
         return None
     return sa.make_url(url).username
 
 
 async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> list[str]:
-    """Return the roles with new rights.
+    """Grant rights on the raw store; return the roles that got them.
 
-    A role that owns the store, as on a small installation, needs none.
+    A role that owns the store, as in a small installation, needs none.
     """
     owner = role_of(owner_url)
     engine = make_engine(owner_url)
     try:
         async with engine.begin() as connection:
-            await connection.run_sync(_take_all_back)
+            await connection.run_sync(_revoke_all)
             granted = [role for role in dict.fromkeys((web, scheduler)) if role is not None and role != owner]
             for role in granted:
                 is_web, is_scheduler = role == web, role == scheduler  # a small installation uses one role for both
@@ -59,11 +60,11 @@ async def grant_raw(owner_url: str, web: str | None, scheduler: str | None) -> l
 
 
 async def grant_public(owner_url: str) -> list[str]:
-    """Limit `READER`, if it exists, to the public tables, and protect append-only tables."""
+    """Protect append-only tables, and limit `READER` to the public tables; return it in a list if it exists."""
     engine = make_engine(owner_url)
     try:
         async with engine.begin() as connection:
-            for table, rights in FOR_EVER.items():
+            for table, rights in APPEND_ONLY.items():
                 for role in await connection.run_sync(_grantees, "pg_class", "relacl", "relowner", "regclass", table):
                     await connection.execute(sa.text(f"REVOKE {rights} ON {table} FROM {role}"))
             if await connection.scalar(sa.text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": READER}) is None:
@@ -77,7 +78,7 @@ async def grant_public(owner_url: str) -> list[str]:
         await engine.dispose()
 
 
-def _take_all_back(connection: Connection) -> None:
+def _revoke_all(connection: Connection) -> None:
     partitions = connection.exec_driver_sql(
         "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'reports'::regclass"
     )

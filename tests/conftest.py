@@ -23,13 +23,13 @@ from tests.support import promises
 from tests.support.stores import database, migrated, sqlite_urls
 
 collect_ignore = [] if find_spec("napari") else ["inside_napari"]
-"""`make test-napari` runs these in their own environments."""
+"""Paths not to collect. `make test-napari` runs ``inside_napari`` in its own environments."""
 if not os.environ.get("TEST_CONTAINERS"):
     collect_ignore.append("containers")  # `make test-containers` runs these
 hypothesis.settings.register_profile("all", deadline=None)  # no deadlines: the machine may be busy
 hypothesis.settings.register_profile("everyday", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("all" if os.environ.get("TEST_ALL") else "everyday")
-OURS = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
+SETTING_PREFIXES = ("UPDATE_SERVER_", "AGGREGATION_", "NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 SLOW_MODULES = (
     "test_year",
     "test_real_references",
@@ -39,7 +39,7 @@ SLOW_MODULES = (
     "test_folder",
     "test_starting",
 )
-"""First, so that no worker is left with a slow module at the end."""
+"""Modules to run first, so that no worker still has a slow one at the end."""
 
 MARK_BY_FIXTURE = {"postgresql_url": "postgresql", "migrated_postgresql_url": "postgresql", "napari_python": "napari"}
 
@@ -56,16 +56,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _isolated_from_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Remove settings of the machine, and of CI, that could change a result."""
+    """Remove environment variables of the machine or CI that could change a result."""
     for name in list(os.environ):
-        if name in UNATTENDED_VARIABLES or name == "DO_NOT_TRACK" or name.startswith(OURS):
+        if name in UNATTENDED_VARIABLES or name == "DO_NOT_TRACK" or name.startswith(SETTING_PREFIXES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "client-state"))
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _sqlite_does_not_wait_for_the_disk() -> Iterator[None]:
-    """Skip fsync. Durability tests kill separate processes, which do sync."""
+    """Turn off fsync in this process. Durability tests kill separate processes, which do sync."""
     engines.SYNCHRONOUS = "OFF"
     yield
     engines.SYNCHRONOUS = "FULL"
@@ -128,7 +128,7 @@ async def aggregate(store_urls: dict[Store, str]) -> AsyncIterator[AggregateStor
 
 
 OUTCOMES: dict[str, str] = {}
-"""The worst outcome of each test's parameters and phases."""
+"""The worst outcome of each test, across its parameters and phases."""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -138,12 +138,12 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """Fail a full run with an unverified promise, and with TEST_NOTHING_SKIPPED (CI) any run with a skip."""
+    """Fail a full run that leaves a promise unverified and, if TEST_NOTHING_SKIPPED is set (CI), any run with a skip."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None:  # xdist worker
         return
     nothing_skipped = bool(os.environ.get("TEST_NOTHING_SKIPPED"))
-    # Copies of upstream repositories are optional: no machine downloads them.
+    # Tests of upstream copies may be skipped, even in CI: nothing downloads the copies.
     skipped = [one for one in reporter.stats.get("skipped", []) if "TEST_UPSTREAM_COPIES" not in str(one.longrepr)]
     if nothing_skipped and skipped and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

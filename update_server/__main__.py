@@ -20,12 +20,12 @@ from migrations import StoreError, is_current, upgrade
 from update_server import __version__
 from update_server.databases import db_app
 from update_server.index.commands import index_app
-from update_server.index.progress import shown_progress
+from update_server.index.progress import show_progress
 from update_server.settings import Settings
 from update_server.terminal import console, errors, fail, first_line, read_settings
 
 MAX_CONNECTIONS = 20_000
-"""Concurrent connections; each takes some kilobytes."""
+"""Maximum number of concurrent connections; each takes some kilobytes."""
 
 log = structlog.get_logger()
 
@@ -53,7 +53,7 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Hold global options, which act by callbacks."""
+    """Declare the global options; their callbacks do the work."""
 
 
 @app.command()
@@ -86,7 +86,7 @@ def run() -> None:
 
 
 def _raise_open_files() -> None:
-    """Raise the soft limit of open files, usually 1,024: each connection needs one."""
+    """Raise the soft limit on open files, usually 1,024: each connection needs one."""
     try:
         import resource  # only on POSIX
     except ImportError:
@@ -97,7 +97,7 @@ def _raise_open_files() -> None:
 
 
 def _check_port(settings: Settings) -> None:
-    """Refuse a port in use. Granian would share it (SO_REUSEPORT), and two services would answer in turn."""
+    """Exit if the port is in use. Granian would share it (SO_REUSEPORT), and two services would answer in turn."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
     try:
         with socket.socket(family) as probe:
@@ -106,7 +106,7 @@ def _check_port(settings: Settings) -> None:
     except OSError as error:
         errors.print(
             f"[red]Cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. "
-            "Set UPDATE_SERVER_PORT or UPDATE_SERVER_HOST to another.[/red]"
+            "Set UPDATE_SERVER_PORT or UPDATE_SERVER_HOST to a different value.[/red]"
         )
         raise typer.Exit(1) from error
 
@@ -132,7 +132,7 @@ def scheduler() -> None:
 
 
 def _prepare(settings: Settings) -> None:
-    """Migrate SQLite stores; on PostgreSQL only check, because only the owner migrates."""
+    """Migrate SQLite stores; only check PostgreSQL stores, because only their owner may migrate them."""
     for store in Store:
         url = settings.aggregation.url(store, Role.OWNER)
         if url is None:
@@ -147,7 +147,7 @@ def _prepare(settings: Settings) -> None:
         except (SQLAlchemyError, OSError) as error:
             if url.startswith("sqlite"):
                 fail(f"Cannot use the {store} store in {settings.data}: {first_line(error)}")
-            # Update checks need no store, so the service starts anyway, reports this at /health/ready, and recovers.
+            # Update checks do not need the stores: start anyway, report this at /health/ready, and recover later.
             log.warning("store_away", store=store, error=first_line(error))
 
 
@@ -183,18 +183,18 @@ def openapi() -> None:
 @app.command()
 def demo(
     weeks: Annotated[int, typer.Option(min=1, max=260, help="Number of published weeks.")] = 104,
-    people: Annotated[int, typer.Option(min=20, max=20_000, help="Number of participants at the end.")] = 900,
+    people: Annotated[int, typer.Option(min=20, max=20_000, help="Number of participants in the last week.")] = 900,
 ) -> None:
-    """Fill the data folder with sample weeks, to show a dashboard with numbers. Every page says that it is a demo.
+    """Fill the data folder with weeks of sample data, so that the dashboard has numbers. Every page says that it is a demo.
 
-    Each run starts over. A folder with numbers that may be real is refused.
+    Each run starts over. A folder whose numbers may be real is refused.
     """
     from update_server.demo.filling import NotADemoError, fill
 
     settings = read_settings()
     now = Clock(settings.now).now()
     try:
-        with shown_progress("generating weeks", "demo_filling", "weeks") as progress:
+        with show_progress("generating weeks", "demo_filling", "weeks") as progress:
             sent = asyncio.run(fill(settings, now, weeks=weeks, people=people, progress=progress))
     except NotADemoError as error:
         fail(f"{error}", 2)

@@ -30,14 +30,14 @@ log = structlog.get_logger()
 
 
 class Service(Litestar):
-    """Answers index files before the framework."""
+    """The Litestar application, which serves index files before routing."""
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         await self.state.files_first(scope, receive, send)
 
 
 def create_app(settings: Settings | None = None) -> Service:
-    """The stores must be migrated."""
+    """Create the application. Its stores must already be migrated."""
     services = Services(settings or Settings())
     pages = Pages(services)
 
@@ -60,7 +60,7 @@ def create_app(settings: Settings | None = None) -> Service:
         lifespan=[lifespan],
         exception_handlers={Exception: pages.answer_error},
         template_config=pages.config,
-        on_app_init=[_drop_schema_pages],
+        on_app_init=[_remove_schema_pages],
         after_request=_add_security_headers,
         request_max_body_size=MAX_BYTES_SENT * 2,
         openapi_config=OpenAPIConfig(
@@ -77,7 +77,7 @@ def create_app(settings: Settings | None = None) -> Service:
 
 
 async def _prepare(services: Services, pages: Pages) -> None:
-    """Compression takes seconds; until then `/health/ready` says ``preparing``."""
+    """Compress all responses, which takes seconds; until then `/health/ready` reports ``preparing``."""
     try:
         await services.index.compress()
         await pages.compress_assets()
@@ -86,16 +86,19 @@ async def _prepare(services: Services, pages: Pages) -> None:
     services.is_prepared = True
 
 
-class _SchemaPagesDropped(InitPlugin):
-    """Litestar's pages at /schema load scripts from CDNs. Disabling them would remove the schema, too."""
+class _SchemaPageRemover(InitPlugin):
+    """Plugin that removes Litestar's pages at /schema: they load scripts from CDNs.
+
+    Disabling them in the configuration would remove the schema, too.
+    """
 
     def on_app_init(self, app_config: AppConfig) -> AppConfig:
         app_config.route_handlers = [one for one in app_config.route_handlers if getattr(one, "path", "") != "/schema"]
         return app_config
 
 
-def _drop_schema_pages(app_config: AppConfig) -> AppConfig:
-    app_config.plugins.append(_SchemaPagesDropped())  # after the framework's plugin that adds them
+def _remove_schema_pages(app_config: AppConfig) -> AppConfig:
+    app_config.plugins.append(_SchemaPageRemover())  # must run after Litestar's own plugin, which adds them
     return app_config
 
 
@@ -108,7 +111,7 @@ def create_asgi_app() -> ASGIApp:
 
 @contextlib.asynccontextmanager
 async def running(services: Services, *, runs_jobs: bool | None = None) -> AsyncIterator[None]:
-    """Load the index and run the background tasks for a block. ``runs_jobs``: None for what the settings say."""
+    """Load the index and run the background tasks inside the block. ``runs_jobs``: None to follow the settings."""
     settings = services.settings
     services.index.load()
     async with contextlib.AsyncExitStack() as stack:
@@ -124,7 +127,7 @@ async def running(services: Services, *, runs_jobs: bool | None = None) -> Async
             scheduler = make_scheduler(services)
             scheduler.start()
             stack.push_async_callback(scheduler.stop)
-        else:  # another process refreshes the index
+        else:  # another process runs the jobs and refreshes the index
             background.append(asyncio.create_task(watch_snapshot(services)))
         stack.push_async_callback(_cancel, background)
         yield

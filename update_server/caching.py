@@ -1,4 +1,4 @@
-"""Caches answers that depend only on the index and the public numbers; one query a second invalidates them."""
+"""Cache of responses that depend only on the index and the public numbers; one query a second detects changes."""
 
 import asyncio
 import time
@@ -10,33 +10,37 @@ from update_server.index.store import IndexStore, LoadedIndex
 from update_server.representations import Body
 
 MAX_BYTES = 64 * 2**20
-KEPT_FOR_S = 60.0
-"""Pages show the age of the index, which changes by time."""
-LOOKED_AT_EVERY_S = 1.0
+MAX_AGE_S = 60.0
+"""Seconds to keep a response: pages show the age of the index."""
+CHECK_INTERVAL_S = 1.0
+"""Seconds between checks for changed numbers."""
 MAX_CACHED_BYTES = 4 * 2**20
-"""Larger answers are not cached: a few would fill the cache."""
+"""Larger responses are not cached: a few would fill the cache."""
 
 
 class AnswerCache:
-    """``revision``: returns a token that changes with the public numbers."""
+    """Cache of response bodies by key.
+
+    ``revision``: returns a token that changes with the public numbers.
+    """
 
     def __init__(self, index: IndexStore, revision: Callable[[], Awaitable[tuple[str, ...]]]) -> None:
         self._index = index
         self._read_revision = revision
-        self._bodies: TTLCache[Hashable, Body] = TTLCache(MAX_BYTES, KEPT_FOR_S, getsizeof=lambda body: body.size)
-        self._making = asyncio.Lock()
+        self._bodies: TTLCache[Hashable, Body] = TTLCache(MAX_BYTES, MAX_AGE_S, getsizeof=lambda body: body.size)
+        self._build_lock = asyncio.Lock()
         self._state: tuple[LoadedIndex | None, tuple[str, ...]] | None = None
-        self._looked_at = float("-inf")
+        self._checked_at = float("-inf")
 
     async def body(self, key: Hashable, make: Callable[[], Awaitable[Body]]) -> Body:
         """Return the current body for ``key``, built by ``make`` if needed.
 
-        Raises SQLAlchemyError if the store is unavailable: a cached number may have been retracted.
+        Raises SQLAlchemyError if the store is unavailable, because a cached number may have been retracted.
         """
         await self._forget_if_changed()
         if (body := self._bodies.get(key)) is not None:
             return body
-        async with self._making:  # one build at a time; concurrent requests for the same key share it
+        async with self._build_lock:  # one build at a time; concurrent requests for the same key share it
             if (body := self._bodies.get(key)) is not None:
                 return body
             state = self._state
@@ -49,10 +53,10 @@ class AnswerCache:
     async def _forget_if_changed(self) -> None:
         now = time.monotonic()
         loaded = self._index.loaded
-        if self._state is not None and self._state[0] is loaded and now - self._looked_at < LOOKED_AT_EVERY_S:
+        if self._state is not None and self._state[0] is loaded and now - self._checked_at < CHECK_INTERVAL_S:
             return
         revision = await self._read_revision()
-        self._looked_at = now
+        self._checked_at = now
         if self._state is None or self._state[0] is not loaded or self._state[1] != revision:
             self._state = (loaded, revision)
             self._bodies.clear()

@@ -14,7 +14,7 @@ from migrations.rights import grant_public, grant_raw, role_of
 from update_server.settings import Settings
 from update_server.terminal import console, fail, first_line, read_settings
 
-db_app = typer.Typer(help="The two stores.", no_args_is_help=True)
+db_app = typer.Typer(help="Migrate and back up the two stores.", no_args_is_help=True)
 
 
 def _stores(settings: Settings) -> Iterator[tuple[Store, str]]:
@@ -28,7 +28,7 @@ def _stores(settings: Settings) -> Iterator[tuple[Store, str]]:
 
 @db_app.command()
 def migrate() -> None:
-    """Migrate both stores to the newest revision, with the owner's URLs."""
+    """Migrate both stores to the newest revision, using the owner's URLs."""
     settings = read_settings()
     for store, url in _stores(settings):
         try:
@@ -46,7 +46,10 @@ def migrate() -> None:
 
 @db_app.command()
 def backup(folder: Annotated[Path, typer.Argument(help="New folder for the backup.")]) -> None:
-    """Back up public numbers, keys and index of a service on SQLite, even while it runs. Raw reports are never backed up."""
+    """Back up the public numbers, keys and index of a service that uses SQLite. The service may be running.
+
+    Raw reports are never backed up.
+    """
     from migrations.backing_up import BackupError, back_up
 
     settings = read_settings()

@@ -1,4 +1,4 @@
-"""The OpenAPI description, with the bodies that the intake decodes itself, from their structs."""
+"""The OpenAPI description. It includes the request bodies that the intake decodes itself, described from their structs."""
 
 from functools import cache
 from typing import Any
@@ -36,7 +36,7 @@ def description(app: Litestar) -> dict[str, Any]:
     identifier = {"identifier": {"value": {"identifier": "9754d8f20e8124a25bb6d86c393f257a"}}}
     for path in ("/api/reports/find", "/api/reports/delete"):
         paths[path]["post"]["requestBody"] = _json_body(of_identifier, identifier)
-    plain: dict[str, Any] = msgspec.to_builtins(document)  # examples are structs
+    plain: dict[str, Any] = msgspec.to_builtins(document)  # the examples contain structs
     return plain
 
 

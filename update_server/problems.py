@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, NotFoundException, ValidationExce
 from sqlalchemy.exc import SQLAlchemyError
 
 MEDIA_TYPE = "application/problem+json"
-UNFORESEEN = "Something went wrong here. Try again later."
+UNEXPECTED_ERROR = "Something went wrong on the server. Try again later."
 
 log = structlog.get_logger()
 
@@ -28,8 +28,8 @@ class ProblemBody(msgspec.Struct, frozen=True, omit_defaults=True):
 class Problem(Exception):  # noqa: N818 - the term of RFC 9457
     """A 4xx or 5xx response.
 
-    ``detail``: a sentence for people. ``pointer``: JSON pointer or query parameter at fault.
-    ``kind``: end of the problem type, for clients that must distinguish it. ``retry_after``: seconds.
+    ``detail``: a sentence for people. ``pointer``: the JSON pointer or query parameter at fault.
+    ``kind``: last part of the problem type, for clients that must recognize it. ``retry_after``: seconds.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ def bad_query(name: str, detail: str) -> Problem:
 
 
 def answer_problem(_: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Unexpected exceptions are logged, and their text is not shown."""
+    """Return an error as JSON. Unexpected exceptions are logged, and their text is not disclosed."""
     problem = as_problem(error)
     return Response(problem.encode(), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers)
 
@@ -75,15 +75,15 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException):
-        return _of_litestar(error)
+        return _from_litestar(error)
     if isinstance(error, SQLAlchemyError):
         log.error("store_away", error=type(error).__name__)
-        return Problem(503, "The public numbers can't be reached right now. Try again in a minute.", retry_after=60)
+        return Problem(503, "The public numbers are unavailable right now. Try again in a minute.", retry_after=60)
     log.error("request_failed", exc_info=error)
-    return Problem(500, UNFORESEEN)
+    return Problem(500, UNEXPECTED_ERROR)
 
 
-def _of_litestar(error: HTTPException) -> Problem:
+def _from_litestar(error: HTTPException) -> Problem:
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if isinstance(error, NotFoundException):
         return Problem(404, "There is nothing at this address. /api/docs lists all addresses.")
@@ -93,5 +93,5 @@ def _of_litestar(error: HTTPException) -> Problem:
             400, f"{first.get('key', 'The request')}: {first.get('message', 'is not valid')}.", pointer=first.get("key")
         )
     if error.status_code >= 500:
-        return Problem(error.status_code, UNFORESEEN)
+        return Problem(error.status_code, UNEXPECTED_ERROR)
     return Problem(error.status_code, f"{error.detail.rstrip('.')}.", allow=headers.get("allow"))

@@ -1,4 +1,4 @@
-"""Answers in all content encodings, with ETags, and content negotiation. Frequent answers are built once as a `Body`."""
+"""Responses in several content encodings, with ETags and content negotiation. A `Body` is built once and sent often."""
 
 import gzip
 import hashlib
@@ -11,18 +11,21 @@ from litestar import Request, Response
 from litestar.types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 
 ENCODINGS = ("br", "gzip")
-"""In order of preference."""
+"""Content encodings in order of preference."""
 
-MAX_CHOSEN = 64
-"""Number of Accept-Encoding headers for which a body caches the choice."""
+MAX_CACHED_CHOICES = 64
+"""Maximum number of Accept-Encoding headers for which a body caches the choice."""
 
 MAX_HEADER = 256
+"""Maximum length of such a header."""
 
 CACHE_CONTROL = "public, max-age=300"
 JSON = "application/json"
 
 
 class Representation:
+    """A body in one content encoding, with the ASGI messages that send it."""
+
     __slots__ = ("content", "headers", "messages", "not_modified")
 
     def __init__(self, content: bytes, headers: list[tuple[bytes, bytes]]) -> None:
@@ -43,7 +46,10 @@ def _messages(
 
 
 class Body:
-    """``etag``: without quotes and suffix. ``gzipped``: the content in gzip, if available."""
+    """A response body with its representations.
+
+    ``etag``: without quotes and suffix. ``gzipped``: the content compressed with gzip, if available.
+    """
 
     __slots__ = ("_chosen", "_fixed", "etag", "etag_bytes", "identity", "is_encoded", "representations")
 
@@ -72,22 +78,25 @@ class Body:
             self.representations["gzip"] = self._representation(gzipped, "gzip")
 
     def encode(self, encodings: Iterable[str] = ENCODINGS, *, quickly: bool = False) -> None:
-        """``quickly``: in milliseconds. Bytes are equal on every replica: gzip's header has no time."""
+        """Compress the body. ``quickly``: in milliseconds, at a lower level.
+
+        All replicas produce equal bytes, because the gzip header contains no time.
+        """
         for name in encodings:
             self.representations[name] = self._representation(_COMPRESS[name](self.identity, quickly), name)
         self.is_encoded = True
-        self._chosen = {}  # chosen among the old encodings
+        self._chosen = {}  # these were chosen among the old encodings
 
     def chosen(self, accept_encoding: bytes) -> Representation:
         chosen = self._chosen
         found = chosen.get(accept_encoding)
         if found is None:
-            found = self.accepted_by(accept_encoding.decode("latin-1"))
-            if len(chosen) < MAX_CHOSEN and len(accept_encoding) < MAX_HEADER:
+            found = self.negotiate(accept_encoding.decode("latin-1"))
+            if len(chosen) < MAX_CACHED_CHOICES and len(accept_encoding) < MAX_HEADER:
                 chosen[accept_encoding] = found
         return found
 
-    def accepted_by(self, accept_encoding: str) -> Representation:
+    def negotiate(self, accept_encoding: str) -> Representation:
         """Return the smallest available representation that an Accept-Encoding header allows."""
         accepted = accepted_encodings(accept_encoding)
         for encoding in ENCODINGS:
@@ -97,7 +106,7 @@ class Body:
 
     @property
     def size(self) -> int:
-        """Bytes in memory."""
+        """Size of all representations in bytes."""
         return sum(len(one.content) for one in self.representations.values())
 
     def _representation(self, content: bytes, encoding: str | None = None) -> Representation:
@@ -118,7 +127,7 @@ _COMPRESS: dict[str, Callable[[bytes, bool], bytes]] = {
 
 
 def respond(request: Request[Any, Any, Any], body: Body) -> Response[bytes]:
-    chosen = body.accepted_by(request.headers.get("accept-encoding", ""))
+    chosen = body.negotiate(request.headers.get("accept-encoding", ""))
     headers = {name.decode(): value.decode() for name, value in chosen.headers if name != b"content-length"}
     media_type = headers.pop("content-type")
     if matches(body.etag, request.headers.get("if-none-match", "")):
@@ -129,7 +138,7 @@ def respond(request: Request[Any, Any, Any], body: Body) -> Response[bytes]:
 
 @lru_cache(maxsize=256)
 def accepted_encodings(header: str) -> frozenset[str]:
-    """RFC 9110, 12.5.3."""
+    """Return the encodings that an Accept-Encoding header allows (RFC 9110, 12.5.3)."""
     accepted = set()
     for item in header.lower().split(","):
         coding, _, parameters = item.strip().partition(";")

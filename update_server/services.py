@@ -1,4 +1,4 @@
-"""Shared objects of the handlers, created and closed by the application."""
+"""Objects shared by all handlers, created and closed by the application."""
 
 from packaging.utils import canonicalize_name
 
@@ -10,7 +10,7 @@ from aggregation.stores.engines import make_engine
 from aggregation.stores.raw import open_raw_store
 from update_server.caching import AnswerCache
 from update_server.index.store import IndexStore, LoadedIndex
-from update_server.intake.allowed import Allowed
+from update_server.intake.allowed import AllowLists
 from update_server.intake.limiting import AddressLimits
 from update_server.intake.writer import ReportWriter
 from update_server.operations.metrics import Metrics
@@ -23,7 +23,7 @@ MAX_NAME_LENGTH = 214
 
 
 class Services:
-    """``role``: decides the database rights."""
+    """Stores, index, caches and limits of one process. ``role``: decides which database rights it uses."""
 
     def __init__(self, settings: Settings, role: Role = Role.WEB) -> None:
         self.settings = settings
@@ -35,19 +35,19 @@ class Services:
         )
         aggregate_url = settings.aggregation.url(Store.AGGREGATE, role)
         if aggregate_url is None:
-            raise ValueError("AGGREGATION_AGGREGATE_URL is needed: statistics and the record of job runs are there")
+            raise ValueError("AGGREGATION_AGGREGATE_URL must be set: this store holds the statistics and the job runs")
         self.raw = open_raw_store(raw_url) if raw_url else None
         self.aggregate = AggregateStore(make_engine(aggregate_url))
         self.cache = AnswerCache(self.index, self.aggregate.revision)
-        # Separate, so that requests for many pages don't delay numbers.
+        # Separate, so that building many pages doesn't delay the API.
         self.page_cache = AnswerCache(self.index, self.aggregate.revision)
         self.writer = ReportWriter(self.raw) if self.raw else None
         self.metrics = Metrics(self.index, self.clock, lambda: self.writer.waiting if self.writer else 0)
         self.report_limits = AddressLimits("reports", settings.reports_per_minute, settings.reports_per_day, self.clock)
         self.question_limits = AddressLimits("questions", settings.questions_per_minute, 0, self.clock)
         self.is_prepared = False
-        """Whether all answers are compressed."""
-        self._allowed: tuple[LoadedIndex, Allowed] | None = None
+        """Whether all responses are compressed."""
+        self._allowed: tuple[LoadedIndex, AllowLists] | None = None
 
     async def close(self) -> None:
         if self.raw:
@@ -55,24 +55,24 @@ class Services:
         await self.aggregate.engine.dispose()
 
     def loaded(self) -> LoadedIndex:
-        """Raises Problem 503."""
+        """Return the index. Raises Problem 503 if there is none yet."""
         if self.index.loaded is None:
             raise Problem(
                 503, self.index.error or "The index is being built. Try again in a minute.", retry_after=RETRY_AFTER_S
             )
         return self.index.loaded
 
-    def allowed(self) -> Allowed:
-        """Raises Problem 503."""
+    def allowed(self) -> AllowLists:
+        """Return the allow-lists of the index. Raises Problem 503 if there is no index yet."""
         loaded = self.loaded()
         if self._allowed is None or self._allowed[0] is not loaded:
-            self._allowed = (loaded, Allowed(loaded.index.facts))
+            self._allowed = (loaded, AllowLists(loaded.index.facts))
         return self._allowed[1]
 
     def package_key(self, name: str) -> str:
-        """Return the normalized name. Raises Problem 404 with similar names."""
+        """Return the normalized name of a package. Raises Problem 404, which suggests similar names."""
         key = canonicalize_name(name[:MAX_NAME_LENGTH])
         packages = self.loaded().packages
         if key not in packages:
-            raise Problem(404, f"The index lists no package {name[:64]!r}.{did_you_mean(key, packages)}", pointer="name")
+            raise Problem(404, f"No package {name[:64]!r} is in the index.{did_you_mean(key, packages)}", pointer="name")
         return key

@@ -14,6 +14,7 @@ __all__ = ["console", "errors", "fail", "first_line", "read_settings"]
 
 
 def read_settings() -> Settings:
+    """Read the settings and configure logging; exit with an explanation if a setting is invalid."""
     try:
         settings = Settings()
     except ValidationError as error:
@@ -24,6 +25,6 @@ def read_settings() -> Settings:
 
 
 def fail(message: str, code: int = 1) -> NoReturn:
-    """Print an error and exit."""
+    """Print an error and exit with ``code``."""
     errors.print(message, style="red", markup=False)
     raise typer.Exit(code)

@@ -1,4 +1,4 @@
-"""Issues certificates, and verifies them against the store."""
+"""Issue certificates, and verify them against the store."""
 
 import uuid
 from datetime import datetime
@@ -13,7 +13,7 @@ from aggregation.certificates.statement import (
     MAX_CERTIFIED_WEEKS,
     CertificateError,
     Statement,
-    entries_needed,
+    certificate_entries,
     make_statement,
     weeks_between,
 )
@@ -37,11 +37,11 @@ async def prepare(
     if len(weeks_between(first, last)) > MAX_CERTIFIED_WEEKS:
         raise CertificateError(f"{first} to {last} is more than {MAX_CERTIFIED_WEEKS} weeks, the maximum for a certificate.")
     key = signing_key(key_folder, await CertificateStore(aggregate.engine).keys())
-    # Read retractions first: a later one is missing in the statement, so verification reports it.
+    # Read retractions first: if one is added meanwhile, the statement lacks it and verification reports it.
     retractions = await Records(aggregate.engine).retractions(since=first, until=last)
     rows = {
         dimension: await aggregate.numbers(entry, {PLUGIN.name: plugin}, since=first, until=last)
-        for dimension, entry in entries_needed().items()
+        for dimension, entry in certificate_entries().items()
     }
     statement = make_statement(
         site=site,
@@ -66,6 +66,7 @@ async def prepare(
     return certificate, statement
 
 
-async def verify_here(aggregate: AggregateStore, token: str) -> Verdict:
+async def verify_with_store(aggregate: AggregateStore, token: str) -> Verdict:
+    """Verify a certificate with the published keys and retractions."""
     keys = {key.kid: key for key in await CertificateStore(aggregate.engine).keys()}
     return verify(token, keys, await Records(aggregate.engine).retractions())

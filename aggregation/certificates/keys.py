@@ -19,9 +19,9 @@ from aggregation.stores.aggregate_tables import SigningKey
 
 
 def new_key(folder: Path, now: datetime) -> SigningKey:
-    """Create a key, save its private half in ``folder``, return the public half."""
+    """Create a key, save its private half in ``folder``, and return the public half."""
     key = OKPKey.generate_key("Ed25519", private=True)
-    while (kid := key.thumbprint()).startswith("-"):  # the command line would read it as an option
+    while (kid := key.thumbprint()).startswith("-"):  # the command line would parse it as an option
         key = OKPKey.generate_key("Ed25519", private=True)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(private_file(folder, kid), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -46,10 +46,10 @@ def signing_key(folder: Path, keys: Sequence[SigningKey]) -> OKPKey:
     try:
         key = OKPKey.import_key(json.loads(file.read_text("utf-8")))
         if key.thumbprint() != newest.kid:
-            raise ValueError("another key")
+            raise ValueError("the file contains another key")
     except (OSError, ValueError, JoseError) as error:
         raise CertificateError(
-            f"The private half of the key {newest.kid} is not in {folder}: run this where it is (AGGREGATION_KEYS), or create "
+            f"The private half of the key {newest.kid} is not in {folder}: set AGGREGATION_KEYS to its folder, or create "
             "another key with `python -m aggregation keys create`."
         ) from error
     return key
@@ -86,5 +86,5 @@ def parse_key_set(document: Any) -> dict[str, SigningKey]:
                 revoked_because=str(revoked.get("reason") or "") if revoked else None,
             )
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, OSError, JoseError):
-            continue  # a key of another kind
+            continue  # an unsupported type of key
     return keys

@@ -1,4 +1,4 @@
-"""Signs and verifies statements: JSON Web Signatures with Ed25519 (RFC 7515, RFC 9864)."""
+"""Sign and verify statements: JSON Web Signatures with Ed25519 (RFC 7515, RFC 9864)."""
 
 import codecs
 import re
@@ -12,7 +12,7 @@ from joserfc.jwk import OKPKey
 from msgspec import Struct
 
 from aggregation.catalogue import CATALOGUE
-from aggregation.certificates.statement import CertificateError, Statement, entries_needed, touches
+from aggregation.certificates.statement import CertificateError, Statement, certificate_entries, may_affect_certificate
 from aggregation.stores.aggregate_tables import SigningKey
 from aggregation.stores.records import Retraction
 
@@ -21,9 +21,9 @@ TYPE = "napari-plugin-certificate+jws"
 MAX_BYTES = 96 * 1024
 """Enough for several hundred weeks and their retractions."""
 UNREADABLE = "This is not a complete certificate: one line of text in three parts, separated by dots, in a .jws file."
-NOT_PUBLISHED = "which is not published: this service did not issue it, or the list of keys is older than the certificate."
-ALTERED = "It was altered after it was signed: the signature does not belong to this text. Don't believe its numbers."
-OTHER_VERSION = "It is signed by this service, but another version of it wrote the statement. Ask for a new certificate."
+NOT_PUBLISHED = "which is not published: this service did not issue it, or your list of keys is older than the certificate."
+ALTERED = "It was altered after it was signed: the signature does not match the text. Don't trust its numbers."
+OTHER_VERSION = "This service signed it, but in another version, whose statements can't be read. Ask for a new certificate."
 _THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 
 
 class Verdict(Struct, frozen=True):
-    """The result of a verification. ``statement``: None if it is not authentic. ``retracted``: since it was issued.
+    """The result of a verification. ``statement``: None if not authentic. ``retracted``: sentences, see `retracted_since`.
 
     ``retractions_known``: whether retractions could be looked up.
     """
@@ -56,7 +56,7 @@ def sign(statement: Statement, key: OKPKey) -> str:
     token = jws.serialize_compact(header, msgspec.json.encode(statement), key, algorithms=[ALGORITHM])
     if len(token) > MAX_BYTES:
         raise CertificateError(
-            f"The certificate would have {len(token):,} bytes, and the most is {MAX_BYTES:,}: too many weeks, or too many "
+            f"The certificate would have {len(token):,} bytes; the limit is {MAX_BYTES:,}. It covers too many weeks or "
             "retractions. Choose fewer weeks."
         )
     return token
@@ -71,7 +71,7 @@ def text_of(raw: bytes) -> str:
 
 
 def verify(token: str, keys: Mapping[str, SigningKey], retractions: Sequence[Retraction] | None) -> Verdict:
-    """Verify a certificate. ``keys``: by id. ``retractions``: None if unknown."""
+    """Verify a certificate. ``keys``: published keys by id. ``retractions``: None if unknown."""
     token = "".join(token.split())  # e-mail adds line breaks
     try:
         if len(token) > MAX_BYTES:
@@ -95,35 +95,36 @@ def verify(token: str, keys: Mapping[str, SigningKey], retractions: Sequence[Ret
         return Verdict(Outcome.UNREADABLE, OTHER_VERSION, kid=kid)
     if key.revoked_at is not None:
         why = f"which was revoked on {key.revoked_at:%Y-%m-%d}: {_sentence(key.revoked_because)}"
-        told = f"It is signed with the key {kid}, {why} Don't believe it; ask for a new one."
-        return Verdict(Outcome.REVOKED_KEY, told, statement, kid)
-    told = f"It is signed by {statement.iss} and unaltered"
+        summary = f"It is signed with the key {kid}, {why} Don't trust it; ask for a new one."
+        return Verdict(Outcome.REVOKED_KEY, summary, statement, kid)
+    summary = f"It is signed by {statement.iss} and unaltered"
     if retractions is None:
-        told += f". Only the service knows whether a number was retracted since: {statement.iss}/verify."
-        return Verdict(Outcome.VALID, told, statement, kid, retractions_known=False)
+        summary += f". Check at {statement.iss}/verify whether a number was retracted since it was issued."
+        return Verdict(Outcome.VALID, summary, statement, kid, retractions_known=False)
     if since := retracted_since(statement, retractions):
-        told = f"It is genuine, but numbers of it were retracted after it was issued: {' '.join(since)}"
-        return Verdict(Outcome.RETRACTED, told, statement, kid, since)
-    return Verdict(Outcome.VALID, f"{told}, and none of its numbers was retracted since it was issued.", statement, kid)
+        summary = f"It is genuine, but some of its numbers were retracted after it was issued: {' '.join(since)}"
+        return Verdict(Outcome.RETRACTED, summary, statement, kid, since)
+    return Verdict(Outcome.VALID, f"{summary}, and none of its numbers has been retracted since.", statement, kid)
 
 
 def retracted_since(statement: Statement, retractions: Sequence[Retraction]) -> list[str]:
     """Return, as sentences, the retractions that the statement does not list.
 
-    Times are not compared: a clock may have been slow.
+    Timestamps are not compared: clocks may differ.
     """
-    needed = {name: entry for name, entry in entries_needed().items() if entry.id in statement.entries}
+    needed = {name: entry for name, entry in certificate_entries().items() if entry.id in statement.entries}
     return [
         f"{retraction_text(one)} on {one.retracted_at[:10]}: {_sentence(one.reason)}"
         for one in retractions
         if one.last_week >= statement.first_week
         and one.first_week <= statement.last_week
-        and touches(one, needed, statement.sub)
+        and may_affect_certificate(one, needed, statement.sub)
         and one not in statement.retractions
     ]
 
 
 def retraction_text(one: Retraction) -> str:
+    """Return which numbers a retraction covers, for the start of a sentence."""
     question = next((entry.question for entry in CATALOGUE if entry.id == one.entry), one.entry)
     whose = f" ({', '.join(f'{name} {value}' for name, value in one.of.items())})" if one.of else ""
     weeks = one.first_week if one.first_week == one.last_week else f"{one.first_week} to {one.last_week}"

@@ -1,6 +1,6 @@
-"""Builds the content of a certificate from published numbers only, so it reveals nothing new (pure).
+"""Build the content of a certificate from published numbers only, so it reveals nothing new. No I/O.
 
-The median is the lower one of an even count, and so itself a published number. A week below ten counts as the lowest.
+The median of an even number of weeks is the lower middle value, so it is a published number. Weeks below ten count as zero.
 """
 
 import statistics
@@ -27,7 +27,7 @@ HOW_COUNTED = (
     "A week is published once, 14 days after its end, and can afterwards only be retracted, with a public reason.",
     "People who used several Python versions or platforms in a week are counted in each row, so rows may add up to more than "
     "the weekly number.",
-    "Which share of all users takes part can't be known: the numbers are a lower bound, not an estimate of all users.",
+    "The share of users who take part is unknown: the numbers are lower bounds, not estimates of all users.",
     "Identifiers are not authenticated, so one person could be counted more than once. The service limits that, and documents "
     "how.",
 )
@@ -36,7 +36,7 @@ State = Literal["listed", "fewer", "retracted", "unpublished"]
 
 
 class WeekNumber(Struct, frozen=True):
-    """One week. ``people``: rounded down, null unless ``listed``. ``fewer``: below ten, zero included."""
+    """The number of a week. ``people``: rounded down, null unless ``listed``. State ``fewer``: below ten, zero included."""
 
     week: str
     state: State
@@ -44,7 +44,7 @@ class WeekNumber(Struct, frozen=True):
 
 
 class Summary(Struct, frozen=True):
-    """``median``: null if below ten. ``listed``: number of weeks with a number."""
+    """A summary of weekly numbers. ``median``: null if below ten. ``listed``: how many weeks have a number."""
 
     median: int | None
     peak: int
@@ -53,12 +53,14 @@ class Summary(Struct, frozen=True):
 
 
 class Row(Struct, frozen=True):
+    """The summary for one value of a breakdown."""
+
     value: str
     summary: Summary
 
 
 class Breakdown(Struct, frozen=True):
-    """Rows by one dimension. Values below ten in every week have no row. ``retracted``: rows may be missing."""
+    """Rows by one dimension. Values below ten in every week have no row. ``retracted``: whether rows may be missing."""
 
     dimension: str
     title: str
@@ -88,17 +90,17 @@ class Statement(Struct, frozen=True):
 
 
 class CertificateError(Exception):
-    """A certificate can't be issued or a key not used; the message says why and what to do."""
+    """A certificate can't be issued, or a key can't be used; the message says why and what to do."""
 
 
-def entries_needed() -> dict[Dimension | None, Entry]:
-    """Return the entries of a certificate by breakdown; None stands for the plain count."""
+def certificate_entries() -> dict[Dimension | None, Entry]:
+    """Return the entries of a certificate by breakdown; the key None is the count without a breakdown."""
     by_dimensions = {entry.dimensions: entry for entry in CATALOGUE if entry.fixed == 1}
     return {None: by_dimensions[(PLUGIN,)]} | {one: by_dimensions[PLUGIN, one] for one in BREAKDOWNS}
 
 
 def weeks_between(first: str, last: str) -> list[str]:
-    """Both included. Raises InvalidWeekError."""
+    """Return the weeks from ``first`` to ``last``, both included. Raises InvalidWeekError."""
     weeks = [first]
     while weeks[-1] < last:
         weeks.append(next_week(weeks[-1]))
@@ -119,15 +121,15 @@ def make_statement(
 ) -> Statement:
     """Return the statement about weeks ``first`` to ``last``. Raises CertificateError.
 
-    ``rows``: public numbers by key of `entries_needed`. ``retractions``: those that touch these weeks.
+    ``rows``: public numbers by key of `certificate_entries`. ``retractions``: those that cover any of these weeks.
     """
-    needed = entries_needed()
-    mine = [one for one in retractions if touches(one, needed, plugin)]
+    needed = certificate_entries()
+    mine = [one for one in retractions if may_affect_certificate(one, needed, plugin)]
     weeks = weeks_between(first, last)
 
     def summary_of(entry: Entry, numbers: Mapping[str, int], value: dict[str, str]) -> Summary | None:
-        taken_back = _retracted_weeks(entry, value | {PLUGIN.name: plugin}, mine, weeks)
-        counted = [week for week in weeks if week in numbers or (week in published and week not in taken_back)]
+        retracted_weeks = _retracted_weeks(entry, value | {PLUGIN.name: plugin}, mine, weeks)
+        counted = [week for week in weeks if week in numbers or (week in published and week not in retracted_weeks)]
         return _summary({week: numbers.get(week) for week in counted})
 
     plain = needed[None]
@@ -141,9 +143,9 @@ def make_statement(
     if installs is None:
         raise CertificateError(
             f"There are no public numbers of {plugin} from {first} to {last}: fewer than {LISTED_FROM} participants had it in "
-            "each of these weeks, or these weeks are not published, or the index has no such plugin."
+            "each of these weeks, or the weeks are not published, or the index has no such plugin."
         )
-    taken_back = _retracted_weeks(plain, {PLUGIN.name: plugin}, mine, weeks)
+    retracted_weeks = _retracted_weeks(plain, {PLUGIN.name: plugin}, mine, weeks)
     breakdowns = []
     for dimension in BREAKDOWNS:
         by_value: dict[str, dict[str, int]] = {}
@@ -162,7 +164,7 @@ def make_statement(
         sub=plugin,
         first_week=first,
         last_week=last,
-        weeks=[_week(week, numbers, published, taken_back) for week in weeks],
+        weeks=[_week(week, numbers, published, retracted_weeks) for week in weeks],
         installs=installs,
         breakdowns=breakdowns,
         entries=[entry.id for entry in needed.values()],
@@ -170,7 +172,8 @@ def make_statement(
     )
 
 
-def touches(retraction: Retraction, needed: Mapping[Any, Entry], plugin: str) -> bool:
+def may_affect_certificate(retraction: Retraction, needed: Mapping[Any, Entry], plugin: str) -> bool:
+    """Return whether a retraction may affect a certificate of a plugin."""
     return retraction.entry in {one.id for one in needed.values()} and retraction.may_concern({PLUGIN.name: plugin})
 
 
@@ -181,16 +184,16 @@ def _retracted_weeks(
     return {week for week in weeks if any(one.covers(week, values) for one in mine)}
 
 
-def _week(week: str, numbers: Mapping[str, int], published: Sequence[str], taken_back: set[str]) -> WeekNumber:
+def _week(week: str, numbers: Mapping[str, int], published: Sequence[str], retracted_weeks: set[str]) -> WeekNumber:
     if week in numbers:
         return WeekNumber(week, "listed", numbers[week])
     if week not in published:
         return WeekNumber(week, "unpublished", None)
-    return WeekNumber(week, "retracted" if week in taken_back else "fewer", None)
+    return WeekNumber(week, "retracted" if week in retracted_weeks else "fewer", None)
 
 
 def _summary(numbers: Mapping[str, int | None]) -> Summary | None:
-    """Summarize weeks; None if no week has a number. Unlisted weeks count as zero in the median."""
+    """Summarize weeks, or return None if no week has a number. Unlisted weeks count as zero in the median."""
     listed = {week: number for week, number in numbers.items() if number is not None}
     if not listed:
         return None

@@ -12,7 +12,7 @@ from aggregation.cli import certifying, numbers, publishing, raw_reports
 
 app = typer.Typer(
     help="Turn raw reports into public weekly numbers, export and certify them. "
-    "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL say where the stores are; "
+    "AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL set the stores' locations; "
     "`update-server settings` lists all settings.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -22,6 +22,6 @@ for module in (publishing, numbers, raw_reports, certifying):
 
 
 def main() -> None:
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it would report connections that Ctrl+C cuts
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # don't log connections that Ctrl+C interrupts
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     app()

@@ -13,12 +13,21 @@ from packaging.utils import canonicalize_name
 from rich.table import Column, Table
 from rich.text import Text
 
-from aggregation.certificates.issue import prepare, verify_here
+from aggregation.certificates.issue import prepare, verify_with_store
 from aggregation.certificates.keys import key_set, new_key, parse_key_set, private_file
 from aggregation.certificates.signing import MAX_BYTES, Outcome, Verdict, text_of, verify
-from aggregation.cli.opening import instant, open_aggregate_store, run, settings
-from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, YesOption, checked_reason, checked_week
-from aggregation.cli.output import confirmed, console, errors, print_json
+from aggregation.cli.opening import effective_time, open_aggregate_store, run, settings
+from aggregation.cli.options import (
+    EXIT_FAILURE,
+    EXIT_USAGE,
+    JsonOption,
+    NowOption,
+    UsageError,
+    YesOption,
+    validate_reason,
+    validate_week,
+)
+from aggregation.cli.output import confirm_or_exit, console, errors, print_json
 from aggregation.jobs import wait_for_lock
 from aggregation.settings import is_loopback
 from aggregation.stores.certificates import CertificateStore
@@ -41,19 +50,19 @@ def certify(
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Sign a statement of a plugin's public numbers: a .jws file, and a page of the service to read or print."""
-    moment = instant(now)
+    """Sign a plugin's public numbers: write a .jws file and publish a page to read or print."""
+    moment = effective_time(now)
     site = settings().public_url
 
     async def work() -> dict[str, Any]:
-        checked_week(first), checked_week(last)
+        validate_week(first), validate_week(last)
         if output.exists() and not output.is_dir():
             raise UsageError(f"{output} is not a folder. Choose another with --output.")
         name = canonicalize_name(plugin)
         if is_loopback(urlsplit(site).hostname):
-            confirmed(
-                f"The certificate would name {site}, which is only this machine, as its issuer. Set AGGREGATION_PUBLIC_URL to "
-                "the address of the site. Continue anyway?",
+            confirm_or_exit(
+                f"The certificate would name {site} as its issuer, which is only reachable on this machine. Set "
+                "AGGREGATION_PUBLIC_URL to the address of the site. Continue anyway?",
                 yes,
             )
         async with open_aggregate_store() as aggregate:
@@ -63,7 +72,7 @@ def certify(
             file = output / f"{name}-{first}-{last}.jws"
             output.mkdir(parents=True, exist_ok=True)
             file.write_text(f"{certificate.token}\n", "ascii")
-            await CertificateStore(aggregate.engine).add(certificate)  # last: no page without a file
+            await CertificateStore(aggregate.engine).add(certificate)  # last, so that every page has a file
         return {
             "certificate": certificate.id,
             "plugin": name,
@@ -76,12 +85,12 @@ def certify(
     if as_json:
         print_json(issued)
         return
-    console.print(f"{issued['file']} is signed. Its page, to read or print: {issued['address']}", markup=False, soft_wrap=True)
+    console.print(f"Wrote {issued['file']}. Page to read or print: {issued['address']}", markup=False, soft_wrap=True)
 
 
 @app.command("verify")
 def verify_command(
-    file: Annotated[Path, typer.Argument(help="A .jws file, or - for standard input.")],
+    file: Annotated[Path, typer.Argument(help="Certificate (.jws file), or - for standard input.")],
     keys: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +101,7 @@ def verify_command(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Verify a certificate. Exit code 0: valid; 1: altered, of an unknown or revoked key, or a number was retracted since."""
+    """Verify a certificate. Exit code 0: valid; 1: unreadable, altered, unknown or revoked key, or retracted numbers."""
     token = _token(file)
 
     async def work() -> Verdict:
@@ -100,7 +109,7 @@ def verify_command(
             return verify(token, parse_key_set(_key_document(keys)), None)
         try:
             async with open_aggregate_store() as aggregate:
-                return await verify_here(aggregate, token)
+                return await verify_with_store(aggregate, token)
         except UsageError as error:
             raise UsageError(
                 f"{error} Or verify without a store: save the service's /.well-known/jwks.json and pass it with --keys."
@@ -125,11 +134,11 @@ def verify_command(
             median = f"{statement.installs.median:,}" if statement.installs.median else f"fewer than {statement.listed_from}"
             console.print(
                 f"{statement.sub}, {statement.first_week} to {statement.last_week}: weekly installs, median {median}, peak "
-                f"{statement.installs.peak:,} people who take part.",
+                f"{statement.installs.peak:,} people.",
                 markup=False,
             )
     if verdict.outcome is not Outcome.VALID:
-        raise typer.Exit(NOT_DONE)
+        raise typer.Exit(EXIT_FAILURE)
 
 
 def _token(file: Path) -> str:
@@ -137,7 +146,7 @@ def _token(file: Path) -> str:
         raw = sys.stdin.buffer.read(MAX_BYTES + 1) if str(file) == "-" else file.open("rb").read(MAX_BYTES + 1)
     except OSError as error:
         errors.print(f"{file} can't be read: {error.strerror or error}.", style="red", markup=False)
-        raise typer.Exit(USAGE) from error
+        raise typer.Exit(EXIT_USAGE) from error
     return text_of(raw)
 
 
@@ -156,8 +165,8 @@ def _key_document(where: str) -> Any:
 
 @keys_app.command()
 def create(now: NowOption = None, as_json: JsonOption = False) -> None:
-    """Create a key that signs from now on; earlier certificates stay valid. The private half stays on this machine."""
-    moment = instant(now)
+    """Create the key for new certificates; earlier ones stay valid. The private half stays on this machine."""
+    moment = effective_time(now)
     folder = settings().key_folder
 
     async def work() -> str:
@@ -183,26 +192,26 @@ def revoke(
     as_json: JsonOption = False,
 ) -> None:
     """Revoke a key whose private half may be compromised: all its certificates become invalid."""
-    moment = instant(now)
+    moment = effective_time(now)
 
     async def look() -> str:
-        checked_reason(reason)
+        validate_reason(reason)
         async with open_aggregate_store() as aggregate:
             keys = {key.kid: key for key in await CertificateStore(aggregate.engine).keys()}
             meant = [known for known in keys if known.startswith(kid)] if len(kid) >= MIN_KEY_PREFIX else []
             if len(meant) != 1:
-                raise UsageError(f"There is no key {kid[:64]!r}. `keys list` shows all.")
+                raise UsageError(f"No single key matches {kid[:64]!r}. `keys list` shows all keys.")
             if keys[meant[0]].revoked_at is not None:
                 raise UsageError(f"The key {meant[0]} is already revoked.")
             return meant[0]
 
     async def work(kid: str) -> None:
         async with open_aggregate_store() as aggregate:
-            await CertificateStore(aggregate.engine).revoke(kid, checked_reason(reason), moment)
+            await CertificateStore(aggregate.engine).revoke(kid, validate_reason(reason), moment)
         private_file(settings().key_folder, kid).unlink(missing_ok=True)
 
     whole = run(look)
-    confirmed(f"Revoke {whole}? All certificates that it signed become invalid, permanently.", yes)
+    confirm_or_exit(f"Revoke {whole}? All certificates that it signed become permanently invalid.", yes)
     run(lambda: work(whole))
     if as_json:
         print_json({"revoked": whole})
@@ -223,7 +232,7 @@ def list_keys(as_json: JsonOption = False) -> None:
         print_json(key_set(keys))
         return
     if not keys:
-        console.print("There is no key yet. Create one with `python -m aggregation keys create`.")
+        console.print("There are no keys yet. Create one with `python -m aggregation keys create`.")
         return
     table = Table(Column("key", overflow="fold"), "created", "revoked", "private half")
     for key in keys:

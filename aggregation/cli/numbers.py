@@ -10,18 +10,18 @@ from packaging.utils import canonicalize_name
 from rich.table import Table
 
 from aggregation.catalogue import CATALOGUE, PLUGIN, Entry, questions_by_level
-from aggregation.cli.opening import instant, open_aggregate_store, run
+from aggregation.cli.opening import effective_time, open_aggregate_store, run
 from aggregation.cli.options import (
     JsonOption,
     NowOption,
     UsageError,
     YesOption,
-    checked_reason,
-    checked_week,
     did_you_mean,
-    entry_of,
+    find_entry,
+    validate_reason,
+    validate_week,
 )
-from aggregation.cli.output import confirmed, console, errors, print_json, several, were
+from aggregation.cli.output import confirm_or_exit, console, errors, print_json, quantity, were
 from aggregation.export import Format, export
 from aggregation.grafana import write as write_dashboards
 from aggregation.publication import LISTED_FROM
@@ -66,17 +66,17 @@ def catalogue(as_json: JsonOption = False, questions: QuestionsOption = False, g
 
 
 async def known_plugin(aggregate: AggregateStore, entry: Entry, name: str) -> str:
-    """Return the normalized name. Raises UsageError if no public number has it."""
+    """Return the normalized name. Raises UsageError if the plugin has no public numbers."""
     if PLUGIN not in entry.dimensions:
         with_plugins = ", ".join(one.id for one in CATALOGUE if PLUGIN in one.dimensions)
         raise UsageError(f"The entry {entry.id} is not about plugins. These are: {with_plugins}.")
     key = canonicalize_name(name)
     names = await aggregate.values_of(entry)
-    taken_back = await Records(aggregate.engine).retractions(entry.id)
-    if key in names or any(one.of.get(PLUGIN.name) == key for one in taken_back):
+    entry_retractions = await Records(aggregate.engine).retractions(entry.id)
+    if key in names or any(one.of.get(PLUGIN.name) == key for one in entry_retractions):
         return key
     raise UsageError(
-        f"No public number names {name[:64]!r}: fewer than {LISTED_FROM} people of those who take part had it in every week, "
+        f"There are no public numbers of {name[:64]!r}: fewer than {LISTED_FROM} participants had it in each week, "
         f"or there is no such plugin.{did_you_mean(key, names)}"
     )
 
@@ -129,19 +129,19 @@ def retract(
     until = last or first
 
     async def look() -> list[tuple[Entry, dict[str, str], int]]:
-        checked_reason(reason)
+        validate_reason(reason)
         if not first:
             raise UsageError("Choose the weeks: --from 2026-W40, and --to for more than one.")
-        checked_week(first), checked_week(until)
+        validate_week(first), validate_week(until)
         if until < first:
             raise UsageError(f"{until} is before {first}: swap --from and --to.")
         if name is None and plugin is None:
             raise UsageError("Choose an entry from `catalogue`, or --plugin for all numbers of a plugin.")
-        entries = [entry_of(name)] if name else [entry for entry in CATALOGUE if _can_be_chosen(entry, where or ())]
+        entries = [find_entry(name)] if name else [entry for entry in CATALOGUE if _has_dimensions(entry, where or ())]
         async with open_aggregate_store() as aggregate:
             published = await aggregate.public_weeks()
             if published and until > published[-1]:
-                raise UsageError(f"{until} is not published yet; the last week that is, is {published[-1]}.")
+                raise UsageError(f"{until} is not published yet; the last published week is {published[-1]}.")
             chosen = []
             for entry in entries:
                 of = _values(entry, where or ())
@@ -150,28 +150,28 @@ def retract(
                 if count := await Records(aggregate.engine).count(entry, of, first, until):
                     chosen.append((entry, of, count))
             if not chosen:
-                raise UsageError(f"There is no published number like that from {first} to {until}.")
+                raise UsageError(f"There are no published numbers from {first} to {until} that match these options.")
             return chosen
 
-    async def roll_back(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
-        moment = instant(now)  # after the prompt, which may have waited long
+    async def retract_chosen(chosen: list[tuple[Entry, dict[str, str], int]]) -> int:
+        moment = effective_time(now)  # read the clock after the prompt
         async with open_aggregate_store() as aggregate:
             records = Records(aggregate.engine)
-            # Only published weeks: a week in between may be published later, and is not retracted.
+            # Record only published weeks: an unpublished week in between may be published later.
             spans = _spans(await aggregate.public_weeks(first, until))
             parts = [(entry, of, begin, end) for entry, of, _ in chosen for begin, end in spans]
-            return await records.retract(parts, checked_reason(reason), moment)
+            return await records.retract(parts, validate_reason(reason), moment)
 
     chosen = run(look)
     for entry, of, count in chosen:
         whose = "".join(f", {key} {value}" for key, value in of.items())
-        errors.print(f"{entry.id}{whose}: {several(count, 'number')} from {first} to {until}", markup=False)
-    confirmed("Retract them? This can't be undone, and the reason stays public.", yes)
-    removed = run(lambda: roll_back(chosen))
+        errors.print(f"{entry.id}{whose}: {quantity(count, 'number')} from {first} to {until}", markup=False)
+    confirm_or_exit("Retract them? This can't be undone, and the reason stays public.", yes)
+    removed = run(lambda: retract_chosen(chosen))
     if as_json:
         print_json({"removed": removed, "entries": [entry.id for entry, _, _ in chosen], "from": first, "to": until})
     else:
-        console.print(f"{several(removed, 'number')} {were(removed)} retracted.")
+        console.print(f"{quantity(removed, 'number')} {were(removed)} retracted.")
 
 
 def _spans(weeks: Sequence[str]) -> list[tuple[str, str]]:
@@ -185,20 +185,21 @@ def _spans(weeks: Sequence[str]) -> list[tuple[str, str]]:
     return spans
 
 
-def _can_be_chosen(entry: Entry, where: Sequence[str]) -> bool:
+def _has_dimensions(entry: Entry, where: Sequence[str]) -> bool:
     names = {dimension.name for dimension in entry.dimensions}
     return PLUGIN in entry.dimensions and all(text.partition("=")[0] in names for text in where)
 
 
 def _values(entry: Entry, where: Sequence[str]) -> dict[str, str]:
-    """Parse ``--where``. Raises UsageError."""
+    """Return the values given with ``--where`` by dimension. Raises UsageError."""
     names = [dimension.name for dimension in entry.dimensions]
     values = {}
     for text in where:
         key, sign, value = text.partition("=")
         if not sign or key not in names:
             raise UsageError(
-                f"{text[:64]!r}: {entry.id} has these dimensions to choose by: {', '.join(names) or 'none'}. Write python=3.9."
+                f"{text[:64]!r}: write a dimension and a value, such as python=3.9. Dimensions of {entry.id}: "
+                f"{', '.join(names) or 'none'}."
             )
         values[key] = value
     return values

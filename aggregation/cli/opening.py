@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.certificates.statement import CertificateError
-from aggregation.cli.options import NOT_DONE, USAGE, UsageError
+from aggregation.cli.options import EXIT_FAILURE, EXIT_USAGE, UsageError
 from aggregation.cli.output import errors, first_line, print_invalid_settings
 from aggregation.clock import Clock
 from aggregation.compute import CountingError
@@ -28,27 +28,29 @@ T = TypeVar("T")
 
 
 def settings() -> AggregationSettings:
+    """Return the settings, or exit with a message."""
     try:
         return AggregationSettings()
     except ValidationError as error:
         print_invalid_settings(error, "AGGREGATION_")
-        raise typer.Exit(USAGE) from error
+        raise typer.Exit(EXIT_USAGE) from error
 
 
-def instant(now: datetime | None) -> datetime:
+def effective_time(now: datetime | None) -> datetime:
     """Return the effective time. ``--now`` is for trial runs, so it is rejected if a store is remote."""
     if now is not None:
         now = now.astimezone(UTC) if now.tzinfo else now.replace(tzinfo=UTC)
         urls = [url for store in Store if (url := settings().url(store, Role.SCHEDULER))]
         if any(not is_loopback(make_url(url).host or "localhost") for url in urls):
             errors.print("--now changes the clock, so it is allowed only if both stores are on this machine.", style="red")
-            raise typer.Exit(USAGE)
-        errors.print(f"Acting as if it were {now:%Y-%m-%d %H:%M} UTC.", style="yellow")
+            raise typer.Exit(EXIT_USAGE)
+        errors.print(f"Using {now:%Y-%m-%d %H:%M} UTC as the current time.", style="yellow")
     return Clock(now).now()
 
 
 @asynccontextmanager
 async def stores() -> AsyncIterator[tuple[RawStore, AggregateStore]]:
+    """Open both stores."""
     raw_url = await _current_url(Store.RAW)
     aggregate_url = await _current_url(Store.AGGREGATE)
     raw, engine = open_raw_store(raw_url), make_engine(aggregate_url)
@@ -96,7 +98,7 @@ async def _current_url(store: Store) -> str:
 
 
 def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a command's work, and turn its errors into messages and exit codes."""
+    """Run a command's coroutine, and turn its errors into messages and exit codes."""
     try:
         return asyncio.run(work())
     except KeyboardInterrupt as error:
@@ -104,13 +106,13 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         raise typer.Exit(130) from error
     except (InvalidWeekError, UsageError, StoreError, CertificateError) as error:
         errors.print(str(error), style="red", markup=False)
-        raise typer.Exit(USAGE) from error
+        raise typer.Exit(EXIT_USAGE) from error
     except (OSError, SQLAlchemyError, CountingError) as error:
         if isinstance(error, CountingError):
             errors.print(f"The command failed: {error}", style="red", markup=False)
         elif isinstance(error, OSError) and error.filename is not None:
-            errors.print(f"{error.filename}: {error.strerror or error}. Nothing was finished.", style="red", markup=False)
+            errors.print(f"{error.filename}: {error.strerror or error}. Not completed.", style="red", markup=False)
         else:
             errors.print(f"A store can't be used: {first_line(error)}", style="red", markup=False)
             errors.print("Check AGGREGATION_RAW_URL and AGGREGATION_AGGREGATE_URL, which set the stores' locations.")
-        raise typer.Exit(NOT_DONE) from error
+        raise typer.Exit(EXIT_FAILURE) from error

@@ -11,15 +11,15 @@ from napari_telemetry.weeks import start_of
 
 from aggregation.catalogue import CATALOGUE, Entry
 
-NOT_DONE, USAGE = 1, 2
+EXIT_FAILURE, EXIT_USAGE = 1, 2
 
-NowOption = Annotated[datetime | None, typer.Option("--now", help="Act as if it were this instant (ISO, UTC), for rehearsals.")]
+NowOption = Annotated[datetime | None, typer.Option("--now", help="Use this time (ISO, UTC) as the current time.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation prompt.")]
 
 
 class UsageError(Exception):
-    """An impossible request; the message says what to do. Nothing was written."""
+    """An impossible request; the message says what to do. Nothing has been written."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -28,8 +28,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
-def entry_of(name: str) -> Entry:
-    """Raises UsageError."""
+def find_entry(name: str) -> Entry:
+    """Return the entry with this id. Raises UsageError."""
     for entry in CATALOGUE:
         if entry.id == name:
             return entry
@@ -37,20 +37,20 @@ def entry_of(name: str) -> Entry:
     raise UsageError(f"There is no entry {name[:64]!r} in the catalogue.{hint} `python -m aggregation catalogue` lists all.")
 
 
-def checked_week(text: str | None) -> str | None:
-    """Raises InvalidWeekError."""
+def validate_week(text: str | None) -> str | None:
+    """Return a valid week or None unchanged. Raises InvalidWeekError."""
     if text is not None:
         start_of(text)
     return text
 
 
-def checked_reason(text: str) -> str:
-    """Return a reason fit for publication. Raises UsageError."""
+def validate_reason(text: str) -> str:
+    """Return a reason, with normalized spaces, that may be published. Raises UsageError."""
     reason = " ".join(text.split())
     if len(reason) < 10:
-        raise UsageError("The reason is public, permanently: give it as a sentence of at least 10 letters.")
+        raise UsageError("The reason stays public: write a sentence of at least 10 characters.")
     if len(reason) > 500:
-        raise UsageError("The reason is public: write at most 500 letters.")
+        raise UsageError("The reason stays public: write at most 500 characters.")
     if re.search(r"[0-9a-f]{32}", re.sub(r"[\s:_-]", "", reason), re.IGNORECASE):
         raise UsageError("The reason is public and contains an identifier: remove it.")
     return reason

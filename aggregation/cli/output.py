@@ -11,14 +11,14 @@ from pydantic import ValidationError
 from rich.console import Console, ConsoleDimensions
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from aggregation.cli.options import NOT_DONE, USAGE
+from aggregation.cli.options import EXIT_FAILURE, EXIT_USAGE
 
 PIPE_COLUMNS = 1000
-"""Width for pipes and files, to avoid line breaks."""
+"""Width for pipes and files: wide enough to avoid line breaks."""
 
 
 class _Console(Console):
-    """Reads its width at each print. Rich reads COLUMNS when a console is created, here at import."""
+    """A console that reads its width at each print. Rich reads COLUMNS only at creation, here at import."""
 
     def __init__(self, *, stderr: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False)
@@ -40,7 +40,7 @@ def print_json(value: Any) -> None:
         sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def several(count: int, noun: str) -> str:
+def quantity(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -48,20 +48,20 @@ def were(count: int) -> str:
     return "was" if count == 1 else "were"
 
 
-def confirmed(question: str, yes: bool) -> None:
+def confirm_or_exit(question: str, yes: bool) -> None:
     """Ask for confirmation; exit if it is denied or there is no terminal."""
     if yes:
         return
     if not sys.stdin.isatty():
         errors.print(f"{question} This is not a terminal: confirm with --yes. Nothing was written.", markup=False)
-        raise typer.Exit(USAGE)
+        raise typer.Exit(EXIT_USAGE)
     if not typer.confirm(question):
         errors.print("Nothing was written.")
-        raise typer.Exit(NOT_DONE)
+        raise typer.Exit(EXIT_FAILURE)
 
 
 def first_line(error: Exception) -> str:
-    """Return a driver's message without the statement and its documentation."""
+    """Return a database driver's message without the SQL statement and the link to SQLAlchemy's documentation."""
     return str(getattr(error, "orig", None) or error).splitlines()[0]
 
 
@@ -74,9 +74,9 @@ def print_invalid_settings(error: ValidationError, prefix: str) -> None:
 
 @contextmanager
 def progress_bar(what: str, unit: str | None = "reports") -> Iterator[Callable[[int, int], None] | None]:
-    """Yield a function (done, total) that moves a bar, or None if standard error is not a terminal.
+    """Yield a function (done, total) that updates the bar, or None if standard error is not a terminal.
 
-    ``unit``: of the count; None for a spinner.
+    ``unit``: what is counted; None shows a spinner.
     """
     if not errors.is_terminal:
         yield None

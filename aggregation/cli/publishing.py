@@ -7,9 +7,9 @@ import typer
 from napari_telemetry.weeks import publishable_from, week_of
 from rich.table import Table
 
-from aggregation.cli.opening import instant, run, settings, stores
-from aggregation.cli.options import NOT_DONE, USAGE, JsonOption, NowOption, UsageError, checked_week
-from aggregation.cli.output import console, errors, print_json, progress_bar, several
+from aggregation.cli.opening import effective_time, run, settings, stores
+from aggregation.cli.options import EXIT_FAILURE, EXIT_USAGE, JsonOption, NowOption, UsageError, validate_week
+from aggregation.cli.output import console, errors, print_json, progress_bar, quantity
 from aggregation.jobs import wait_for_lock
 from aggregation.publish import JOB, Outcome, Publication, publish_week
 from aggregation.status import (
@@ -30,24 +30,24 @@ app = typer.Typer()
 
 @app.command("run")
 def run_command(
-    week: Annotated[str | None, typer.Option("--week", help="ISO week, such as 2026-W47. Default: all that are due.")] = None,
-    since: Annotated[str | None, typer.Option("--since", help="All that are due from this week on.")] = None,
+    week: Annotated[str | None, typer.Option("--week", help="ISO week, such as 2026-W47. Default: all due weeks.")] = None,
+    since: Annotated[str | None, typer.Option("--since", help="Publish all due weeks from this one on.")] = None,
     now: NowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Publish a week, or all that are due. A week is published once."""
-    moment = instant(now)
+    """Publish a week, or all due weeks. A week is published once and never updated."""
+    moment = effective_time(now)
 
-    def told() -> None:
-        errors.print("Another process is publishing. Waiting for it; Ctrl+C stops waiting.", style="yellow")
+    def notify_waiting() -> None:
+        errors.print("Another process is publishing. Waiting for it; press Ctrl+C to stop.", style="yellow")
 
     async def work() -> list[Publication]:
         if week and since:
-            raise UsageError("Give --week or --since, not both.")
-        checked_week(week)
-        if (first := checked_week(since)) and first > week_of(moment):
+            raise UsageError("Use --week or --since, not both.")
+        validate_week(week)
+        if (first := validate_week(since)) and first > week_of(moment):
             raise UsageError(f"{first} has not begun. It is {week_of(moment)}.")
-        async with stores() as (raw, aggregate), wait_for_lock(aggregate.engine, JOB, settings().data, told):
+        async with stores() as (raw, aggregate), wait_for_lock(aggregate.engine, JOB, settings().data, notify_waiting):
             publications = []
             for item in [week] if week else await due_weeks(raw, aggregate, moment, first or ""):
                 with progress_bar(item) as progress:
@@ -58,14 +58,14 @@ def run_command(
     if as_json:
         print_json([msgspec.to_builtins(publication) for publication in publications])
     elif not publications:
-        console.print("Nothing to do: no week with reports is due. `python -m aggregation status` shows what is coming.")
+        console.print("Nothing to do: no week with reports is due. `python -m aggregation status` shows upcoming weeks.")
     else:
         for publication in publications:
             console.print(_sentence(publication))
     if any(publication.outcome is Outcome.UNREADABLE for publication in publications):
-        raise typer.Exit(NOT_DONE)
+        raise typer.Exit(EXIT_FAILURE)
     if any(publication.outcome in NOT_POSSIBLE for publication in publications):
-        raise typer.Exit(USAGE)
+        raise typer.Exit(EXIT_USAGE)
 
 
 def _sentence(publication: Publication) -> str:
@@ -79,28 +79,28 @@ def _sentence(publication: Publication) -> str:
             return f"{week} was never published, and its raw reports are older than {RETENTION.days} days. Nothing was written."
         case Outcome.UNREADABLE:
             return (
-                f"{left_out:,} of {publication.reports:,} reports of {week} can't be read, because a newer version accepted "
-                "them: publish with that version. Nothing was written."
+                f"{left_out:,} of {publication.reports:,} reports of {week} can't be read by this version. Publish "
+                "with the newer version that stored them. Nothing was written."
             )
         case Outcome.ALREADY:
             return f"{week} is already published."
     damaged = f" {left_out:,} damaged reports were left out." if left_out else ""
-    counted = f"{several(publication.cells, 'number')} from {several(publication.reports, 'report')}"
+    counted = f"{quantity(publication.cells, 'number')} from {quantity(publication.reports, 'report')}"
     return f"{week} is published: {counted}.{damaged}"
 
 
 @app.command()
 def status(now: NowOption = None, as_json: JsonOption = False) -> None:
-    """Show weeks with raw reports, published weeks, weeks at risk, and how the jobs did.
+    """Show weeks with raw reports, published weeks, weeks at risk, and the last runs of the jobs.
 
     Exit code 1 if raw reports are older than promised.
     """
-    moment = instant(now)
+    moment = effective_time(now)
 
     async def work() -> dict[str, Any]:
         async with stores() as (raw, aggregate):
             state = await service_status(raw, aggregate, moment)
-            good = {one.job: one.ended_at for one in state.good_jobs}
+            good = {one.job: one.ended_at for one in state.last_successes}
             jobs = [one.model_dump(exclude={"id"}) | {"last_success_at": good.get(one.job)} for one in state.jobs]
             return {
                 "week": week_of(moment),
@@ -125,7 +125,7 @@ def status(now: NowOption = None, as_json: JsonOption = False) -> None:
     else:
         _print_status(state)
     if state["broken_promises"]:
-        raise typer.Exit(NOT_DONE)
+        raise typer.Exit(EXIT_FAILURE)
 
 
 def _print_status(state: dict[str, Any]) -> None:

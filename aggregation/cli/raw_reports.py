@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from rich.syntax import Syntax
 
-from aggregation.cli.opening import instant, run, stores
-from aggregation.cli.options import USAGE, JsonOption, NowOption, UsageError, checked_reason, checked_week
-from aggregation.cli.output import console, errors, print_json, progress_bar, several, were
+from aggregation.cli.opening import effective_time, run, stores
+from aggregation.cli.options import EXIT_USAGE, JsonOption, NowOption, UsageError, validate_reason, validate_week
+from aggregation.cli.output import console, errors, print_json, progress_bar, quantity, were
 from aggregation.status import oldest_after_purge, purge
 from aggregation.stores.records import Records
 from aggregation.stores.reports import RawRow, Report, report_of
@@ -27,7 +27,7 @@ def purge_command(
     as_json: JsonOption = False,
 ) -> None:
     """Delete the raw reports of weeks that began 60 days ago or earlier."""
-    moment = instant(now)
+    moment = effective_time(now)
     oldest = oldest_after_purge(moment)
 
     async def work() -> dict[str, int]:
@@ -43,25 +43,25 @@ def purge_command(
         print_json({"dry_run": dry_run, "oldest_week_kept": oldest, "reports": sum(weeks.values()), "weeks": weeks})
         return
     for week, reports in weeks.items() if dry_run else ():
-        console.print(f"{week}: {several(reports, 'report')}")
+        console.print(f"{week}: {quantity(reports, 'report')}")
     total = sum(weeks.values())
     would = "would be" if dry_run else were(total)
-    console.print(f"{several(total, 'raw report')} from before {oldest} {would} deleted.")
+    console.print(f"{quantity(total, 'raw report')} from before {oldest} {would} deleted.")
 
 
 @app.command()
 def forget(identifier: Annotated[str, typer.Argument(help="32 hex digits, from `napari-telemetry id`.")]) -> None:
-    """Delete all raw reports of one identifier, for people who ask by e-mail."""
+    """Delete all raw reports of an identifier, for deletion requests by e-mail."""
     if len(identifier) != 32 or set(identifier) - set("0123456789abcdef"):
-        errors.print("[red]An identifier has 32 digits from 0 to 9 and a to f; `napari-telemetry id` shows it.[/red]")
-        raise typer.Exit(USAGE)
+        errors.print("[red]An identifier has 32 digits from 0 to 9 and a to f. `napari-telemetry id` shows it.[/red]")
+        raise typer.Exit(EXIT_USAGE)
 
     async def work() -> int:
         async with stores() as (raw, _):
             return await raw.delete(identifier)
 
     deleted = run(work)
-    console.print(f"{several(deleted, 'report')} {were(deleted)} deleted.")
+    console.print(f"{quantity(deleted, 'report')} {were(deleted)} deleted.")
 
 
 @app.command()
@@ -76,19 +76,19 @@ def inspect(
 
     The inspection is recorded first: if that fails, nothing is shown.
     """
-    moment = instant(now)
+    moment = effective_time(now)
 
     async def work() -> list[Report]:
-        why = checked_reason(reason)
-        checked_week(week)
+        why = validate_reason(reason)
+        validate_week(week)
         async with stores() as (raw, aggregate):
             weeks = await raw.weeks()
             if week is not None and week not in weeks:
-                raise UsageError(f"There are no raw reports of {week}. There are some of: {', '.join(weeks) or 'no week'}.")
+                raise UsageError(f"There are no raw reports of {week}. Weeks with reports: {', '.join(weeks) or 'none'}.")
             if not weeks:
                 raise UsageError("There are no raw reports. Nothing was recorded.")
             chosen = week or weeks[-1]
-            await Records(aggregate.engine).note_inspection(chosen, limit, why, moment)
+            await Records(aggregate.engine).record_inspection(chosen, limit, why, moment)
             async with aclosing(raw.rows(chosen)) as parts:
                 first: list[RawRow] = await anext(parts, [])  # key order is random
             return [report_of(chosen, row) for row in first[:limit]]
@@ -104,5 +104,5 @@ def inspect(
         for one in shown:
             console.print(Syntax(json.dumps(one, indent=2), "json", background_color="default", word_wrap=True))
         errors.print(
-            f"{several(len(shown), 'report')}, without identifiers. The privacy page now shows this inspection and its reason."
+            f"{quantity(len(shown), 'report')}, without identifiers. The privacy page now shows the inspection and reason."
         )

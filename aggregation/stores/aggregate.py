@@ -1,4 +1,4 @@
-"""The aggregate store: public numbers, the weeks they belong to, what they were made from, and the record of jobs."""
+"""The aggregate store: public numbers, published weeks, and records of aggregations and jobs."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -22,7 +22,7 @@ from aggregation.stores.aggregate_tables import (
 )
 from aggregation.stores.engines import Queries
 
-CELLS_A_STATEMENT = 1000
+CELLS_PER_INSERT = 1000
 
 
 class PublicRow(Struct, frozen=True):
@@ -34,14 +34,16 @@ class PublicRow(Struct, frozen=True):
 
 
 class AggregateStore(Queries):
+    """Queries on public numbers, weeks, aggregations and jobs."""
+
     async def published_weeks(self) -> list[str]:
-        """Return the published weeks, in order. See `public_weeks`."""
+        """Return all published weeks, in order, for internal use; `public_weeks` may be shown to others."""
         return await self.values(sa.select(PUBLISHED_WEEKS.c.week).order_by(PUBLISHED_WEEKS.c.week))
 
     async def public_weeks(self, since: str = "", until: str = "9999") -> list[str]:
         """Return the published weeks that may be named in public: those with a number, or with a retracted one.
 
-        A week without a number is not named: otherwise nine people would differ from none.
+        A week without a number is left out: otherwise nine participants could be told from none.
         """
         week = PUBLISHED_WEEKS.c.week
         has_number = sa.exists().where(CELLS.c.week == week)
@@ -79,7 +81,7 @@ class AggregateStore(Queries):
         ]
 
     async def largest(self, entry: Entry, fixed: Mapping[str, str], *, since: str, until: str) -> list[dict[str, str]]:
-        """Return each combination of values, in the order of the largest number that it had in any of the weeks."""
+        """Return each combination of values, sorted by its largest number in these weeks."""
         columns = _columns_of(entry)
         query = (
             sa.select(*VALUES)
@@ -100,21 +102,22 @@ class AggregateStore(Queries):
         return tuple(str(value) for value in found.values())
 
     async def values_of(self, entry: Entry) -> list[str]:
+        """Return the values of an entry's first dimension, sorted."""
         return await self.values(
             sa.select(CELLS.c.value_1).where(CELLS.c.entry == entry.id).distinct().order_by(CELLS.c.value_1)
         )
 
     async def publish(self, week: str, cells: Sequence[Mapping[str, Any]], run: AggregationRun, published_at: datetime) -> bool:
-        """Publish a week in one transaction. Return whether this call did so, and not an earlier one.
+        """Publish a week in one transaction. Return False if it was already published.
 
-        ``cells``: rows of the table of cells.
+        ``cells``: rows of the table ``cells``.
         """
-        async with self.writing() as connection:
+        async with self.write_transaction() as connection:
             if await connection.scalar(sa.select(PUBLISHED_WEEKS.c.week).where(PUBLISHED_WEEKS.c.week == week)) is not None:
                 return False
             await connection.execute(sa.insert(PUBLISHED_WEEKS).values(week=week, published_at=published_at))
-            for start in range(0, len(cells), CELLS_A_STATEMENT):
-                await connection.execute(sa.insert(CELLS), cells[start : start + CELLS_A_STATEMENT])
+            for start in range(0, len(cells), CELLS_PER_INSERT):
+                await connection.execute(sa.insert(CELLS), cells[start : start + CELLS_PER_INSERT])
             await connection.execute(sa.insert(AGGREGATION_RUNS), run.model_dump(exclude={"id"}))
         return True
 
@@ -124,20 +127,21 @@ class AggregateStore(Queries):
         The caller holds the job's lock, so a run that is still recorded as running was killed.
         """
         open_runs = (JOB_RUNS.c.job == job) & JOB_RUNS.c.ended_at.is_(None)
-        async with self.writing() as connection:
+        async with self.write_transaction() as connection:
             await connection.execute(sa.update(JOB_RUNS).where(open_runs).values(ended_at=now, error="was killed"))
             result = await connection.execute(sa.insert(JOB_RUNS).values(job=job, started_at=now).returning(JOB_RUNS.c.id))
             return int(result.scalar_one())
 
     async def job_ended(self, run: int, now: datetime, error: str | None) -> None:
-        """Record how a run ended."""
+        """Record the end of a run. ``error``: None if it succeeded."""
         await self.write(sa.update(JOB_RUNS).where(JOB_RUNS.c.id == run).values(ended_at=now, error=error))
 
     async def last_job_runs(self) -> list[JobRun]:
+        """Return the last run of each job, sorted by name."""
         return await self._job_runs(sa.true())
 
-    async def last_good_job_runs(self) -> list[JobRun]:
-        """Return the last successful run of each job, by name."""
+    async def last_successful_job_runs(self) -> list[JobRun]:
+        """Return the last successful run of each job, sorted by name."""
         return await self._job_runs(JOB_RUNS.c.ended_at.is_not(None) & JOB_RUNS.c.error.is_(None))
 
     async def failed_job_runs(self) -> list[JobRun]:
@@ -145,8 +149,8 @@ class AggregateStore(Queries):
         query = sa.select(JOB_RUNS).where(JOB_RUNS.c.error.is_not(None)).order_by(JOB_RUNS.c.id.desc()).limit(10)
         return [JobRun(**row) for row in await self.rows(query)]
 
-    async def forget_job_runs(self, before: datetime) -> None:
-        """Delete the record of runs that began before an instant, except the last of each job."""
+    async def delete_job_runs(self, before: datetime) -> None:
+        """Delete records of runs that started before a time, except the last run of each job."""
         last = sa.select(sa.func.max(JOB_RUNS.c.id)).group_by(JOB_RUNS.c.job)
         await self.write(sa.delete(JOB_RUNS).where(JOB_RUNS.c.started_at < before, JOB_RUNS.c.id.not_in(last)))
 

@@ -11,22 +11,22 @@ from aggregation.catalogue import MAX_DIMENSIONS
 
 
 class Instant(sa.TypeDecorator[datetime]):
-    """An instant with its time zone, which SQLite drops: everything is stored in UTC."""
+    """A time in UTC. SQLite drops the time zone, so it is restored when read."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Return what was stored."""
+        """Return the time, with the time zone UTC if it has none."""
         return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
 
 
 class AggregateBase(SQLModel, registry=registry()):
-    """Has its own registry."""
+    """The base of all tables of the aggregate store, with a separate registry."""
 
 
 class Cell(AggregateBase, table=True):
-    """``value_1`` to ``value_3``: values of the entry's dimensions in order; unused ones are empty."""
+    """A public number. ``value_1`` to ``value_3``: values of the entry's dimensions in order; unused ones are empty."""
 
     __tablename__ = "cells"
     __table_args__ = {"sqlite_with_rowid": False}
@@ -40,6 +40,8 @@ class Cell(AggregateBase, table=True):
 
 
 class PublishedWeek(AggregateBase, table=True):
+    """A week that has been published."""
+
     __tablename__ = "published_weeks"
 
     week: str = Field(primary_key=True, max_length=8)
@@ -47,7 +49,7 @@ class PublishedWeek(AggregateBase, table=True):
 
 
 class AggregationRun(AggregateBase, table=True):
-    """For the operator only: the number of reports is not public.
+    """A record of publishing a week, for the operator only: the number of reports is not public.
 
     ``left_out``: unreadable reports. ``cells``, ``hidden``: numbers published and withheld.
     """
@@ -67,7 +69,7 @@ class AggregationRun(AggregateBase, table=True):
 
 
 class JobRun(AggregateBase, table=True):
-    """``ended_at``: empty while it runs. ``error``: empty if it succeeded."""
+    """A run of a job. ``ended_at``: empty while it runs. ``error``: empty if it succeeded."""
 
     __tablename__ = "job_runs"
 
@@ -79,7 +81,7 @@ class JobRun(AggregateBase, table=True):
 
 
 class RetractionRow(AggregateBase, table=True):
-    """``of``: values by dimension; empty for all numbers of the entry."""
+    """Retracted numbers. ``of``: values by dimension; empty for all numbers of the entry."""
 
     __tablename__ = "retractions"
 
@@ -117,7 +119,7 @@ class SigningKey(AggregateBase, table=True):
 
 
 class Certificate(AggregateBase, table=True):
-    """``token``: the signed statement (JWS)."""
+    """An issued certificate. ``token``: the signed statement (JWS)."""
 
     __tablename__ = "certificates"
 

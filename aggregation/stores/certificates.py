@@ -9,7 +9,10 @@ from aggregation.stores.engines import Queries
 
 
 class CertificateStore(Queries):
+    """Certificates and public keys in the aggregate store."""
+
     async def keys(self) -> list[SigningKey]:
+        """Return all keys, oldest first."""
         query = sa.select(SIGNING_KEYS).order_by(SIGNING_KEYS.c.created_at, SIGNING_KEYS.c.kid)
         return [SigningKey(**row) for row in await self.rows(query)]
 
@@ -23,7 +26,7 @@ class CertificateStore(Queries):
         return bool((await self.write(update)).rowcount)
 
     async def add(self, certificate: Certificate) -> None:
-        """Publish a certificate."""
+        """Store a certificate, which publishes it."""
         await self.write(sa.insert(CERTIFICATES).values(**certificate.model_dump()))
 
     async def of_plugin(self, plugin: str) -> list[Certificate]:
@@ -32,5 +35,6 @@ class CertificateStore(Queries):
         return [Certificate(**row) for row in await self.rows(query)]
 
     async def find(self, number: str) -> Certificate | None:
+        """Return the certificate with this id, or None."""
         found = await self.rows(sa.select(CERTIFICATES).where(CERTIFICATES.c.id == number))
         return Certificate(**found[0]) if found else None

@@ -1,7 +1,7 @@
-"""The raw store: one row per week and environment, each week separate.
+"""The raw store: one row per week and environment.
 
-A week is a SQLite file or a PostgreSQL partition, so it can be deleted as a whole. The key is random per week, and no
-column holds the time of arrival.
+Each week is a separate SQLite file or PostgreSQL partition, so it can be deleted as a whole. The key is random each week,
+and no column contains the time of arrival.
 """
 
 from collections.abc import AsyncGenerator, Collection, Sequence
@@ -9,11 +9,11 @@ from typing import Protocol
 
 from sqlalchemy import make_url
 
-from aggregation.stores.reports import RawRow, Report, Stored
+from aggregation.stores.reports import RawRow, Report, StoreResult
 
 
 class RawStore(Protocol):
-    """All methods raise SQLAlchemyError or OSError if the database is unavailable or full."""
+    """The interface of both raw stores. Methods raise SQLAlchemyError or OSError if the database is unavailable or full."""
 
     url: str
     web_lists_weeks: bool
@@ -25,28 +25,28 @@ class RawStore(Protocol):
     async def check(self) -> None:
         """Raise an error if the web process can't use the store."""
 
-    async def put(self, reports: Sequence[Report]) -> list[Stored]:
+    async def put(self, reports: Sequence[Report]) -> list[StoreResult]:
         """Store reports; return the result for each, in order, once they are durable.
 
-        The highest revision of a report is kept. A repeat counts as stored and changes nothing. If this raises, some reports
-        may be stored; sending them again is safe.
+        The highest revision of a report is kept. A repeated report counts as stored and changes nothing. If this raises,
+        some reports may be stored; storing them again is safe.
         """
         ...
 
     async def find(self, identifier: str) -> list[Report]:
-        """Sorted by week and environment."""
+        """Return the reports of an identifier, sorted by week and environment."""
         ...
 
     async def delete(self, identifier: str) -> int:
-        """Return the number of reports. SQLite keeps no trace of them."""
+        """Delete the reports of an identifier; return how many. SQLite overwrites them on disk."""
         ...
 
     async def delete_before(self, week: str) -> int:
-        """Return the number of reports."""
+        """Delete the reports of all weeks before ``week``; return how many."""
         ...
 
     async def scrub_arrival_order(self, week: str) -> None:
-        """Rewrite a week in key order: its files then no longer show the order of arrival."""
+        """Rewrite a week in key order, so that its files no longer reveal the order of arrival."""
         ...
 
     async def weeks(self) -> list[str]:
@@ -63,6 +63,7 @@ class RawStore(Protocol):
 
 
 def open_raw_store(url: str) -> RawStore:
+    """Return the raw store at a URL."""
     if make_url(url).get_backend_name() == "sqlite":
         from aggregation.stores.raw_sqlite import SqliteReports
 

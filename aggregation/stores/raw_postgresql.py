@@ -1,6 +1,6 @@
-"""The raw store on PostgreSQL: a table partitioned by week. The web process may only call functions on it.
+"""The raw store on PostgreSQL: a table partitioned by week. The web process may only call functions.
 
-Deleted rows leave the disk with vacuum and WAL recycling (docs/scaling.md).
+Vacuum and WAL recycling remove deleted rows from the disk (docs/scaling.md).
 """
 
 import asyncio
@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from aggregation.stores.engines import make_engine
-from aggregation.stores.reports import Outcome, RawRow, Report, Stored, report_of
+from aggregation.stores.reports import Outcome, RawRow, Report, StoreResult, report_of
 
-ATTEMPTS, BETWEEN_ATTEMPTS_S = 20, 3.0
-"""Attempts to drop partitions while others read them."""
+ATTEMPTS, RETRY_DELAY_S = 20, 3.0
+"""How often, and how many seconds apart, to try dropping partitions while others read them."""
 LOCK_NOT_AVAILABLE = "55P03"
 ROWS_AT_A_TIME = 2000
 
@@ -31,6 +31,8 @@ _WEEKS = sa.text("SELECT week FROM weeks_of_reports() AS week WHERE EXISTS (SELE
 
 
 class PostgresqlReports:
+    """The raw store on PostgreSQL."""
+
     web_lists_weeks = False
 
     def __init__(self, url: str) -> None:
@@ -46,8 +48,8 @@ class PostgresqlReports:
         async with self.engine.connect() as connection:
             await connection.execute(sa.text("SELECT 1"))
 
-    async def put(self, reports: Sequence[Report]) -> list[Stored]:
-        """Two revisions of a report need two statements: a statement does not see its own changes."""
+    async def put(self, reports: Sequence[Report]) -> list[StoreResult]:
+        """Store reports. Each revision of a report needs its own statement: a statement does not see its own changes."""
         rounds: list[dict[tuple[str, str, str], int]] = []
         for place, report in enumerate(reports):
             key = (report.week, report.identifier, report.environment)
@@ -55,7 +57,7 @@ class PostgresqlReports:
             if mine is None:
                 rounds.append(mine := {})
             mine[key] = place
-        outcomes: dict[int, Stored] = {}
+        outcomes: dict[int, StoreResult] = {}
         async with self._intake.connect() as connection:
             for one in rounds:
                 for week in sorted({week for week, *_ in one}):
@@ -71,7 +73,7 @@ class PostgresqlReports:
                         "documents": [msgspec.json.encode(report.document).decode() for report in chosen],
                     }
                     rows = (await connection.execute(_PUT, values)).all()
-                    stored = [Stored(Outcome(outcome), held) for outcome, held in rows]
+                    stored = [StoreResult(Outcome(outcome), held) for outcome, held in rows]
                     outcomes |= dict(zip(places, stored, strict=True))
         return [outcomes[place] for place in range(len(reports))]
 
@@ -85,7 +87,7 @@ class PostgresqlReports:
             return int(await connection.scalar(sa.text("SELECT delete_reports(:it)"), {"it": identifier}) or 0)
 
     async def delete_before(self, week: str) -> int:
-        """DROP waits for readers, and new reports queue behind it, so give up after a second and retry."""
+        """Drop old partitions. DROP waits for readers and blocks new reports, so give up after a second and retry."""
         for attempt in range(ATTEMPTS):
             try:
                 async with self.engine.begin() as connection:
@@ -94,7 +96,7 @@ class PostgresqlReports:
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) != LOCK_NOT_AVAILABLE or attempt == ATTEMPTS - 1:
                     raise
-                await asyncio.sleep(BETWEEN_ATTEMPTS_S)
+                await asyncio.sleep(RETRY_DELAY_S)
         raise AssertionError("unreachable")
 
     async def scrub_arrival_order(self, week: str) -> None:

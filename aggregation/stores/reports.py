@@ -8,14 +8,14 @@ import msgspec
 from msgspec import Struct
 
 MAX_ENVIRONMENTS = 8
-"""Limit per identifier and week."""
+"""Maximum number of environments per identifier and week."""
 
 RawRow = tuple[str, str, int, str, int, str]
 """A stored report: identifier, environment, revision, level, schema version, document as JSON."""
 
 
 class Report(Struct, frozen=True):
-    """``document``: the fields that are not columns."""
+    """A raw report. ``document``: the fields without a column of their own."""
 
     week: str
     identifier: str
@@ -27,11 +27,14 @@ class Report(Struct, frozen=True):
 
 
 def report_of(week: str, row: Sequence[Any]) -> Report:
+    """Return the report in a row of the raw store."""
     identifier, environment, revision, level, schema_version, document = row
     return Report(week, identifier, environment, revision, level, schema_version, msgspec.json.decode(document))
 
 
 class Outcome(StrEnum):
+    """What happened to a report. ``held``: a newer or different revision is already stored."""
+
     NEW = "new"
     REPLACED = "replaced"
     REPEATED = "repeated"
@@ -39,19 +42,20 @@ class Outcome(StrEnum):
     TOO_MANY = "too_many"
 
 
-class Stored(Struct, frozen=True):
-    """``revision``: the stored one; for ``too_many`` the report's own."""
+class StoreResult(Struct, frozen=True):
+    """The result of storing a report. ``revision``: the stored one; for ``too_many``, the report's own."""
 
     outcome: Outcome
     revision: int
 
     @property
     def stored(self) -> bool:
-        """Whether exactly this report is stored now."""
+        """Return whether exactly this report is stored now."""
         return self.outcome in (Outcome.NEW, Outcome.REPLACED, Outcome.REPEATED)
 
     @property
     def reason(self) -> str | None:
+        """Return why the report was rejected, or None."""
         if self.outcome is Outcome.TOO_MANY:
             return f"this identifier already has {MAX_ENVIRONMENTS} environments"
         return None if self.stored else f"revision {self.revision} of this report is already stored"

@@ -2,7 +2,7 @@
 
     python deploy/conda/make_recipe.py dist/napari_update_hook-0.1.0.tar.gz > recipe.yaml
 
-rattler-build's format ("v1"). Dependencies, minimum Python and commands come from pyproject.toml.
+The recipe has rattler-build's format ("v1"). Dependencies, minimum Python version and commands come from pyproject.toml.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from packaging.utils import parse_sdist_filename
 
 CLIENT = Path(__file__).parents[2] / "client_hook" / "napari-update-hook"
 EXTRAS = {("httpx", "socks"): "socksio 1.*"}
-"""Extras of dependencies that are separate packages on conda-forge."""
+"""Packages on conda-forge that replace extras of dependencies."""
 MAINTAINERS = ["fill-in-your-github-name"]
 
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs once, on an empty database: creates roles, and grants their rights on future tables of the owner.
+# Runs once, on an empty database: creates roles and grants them rights on the owner's future tables.
 # Without containers: POSTGRES_DB=raw ROLE_PASSWORDS_FILE=... sh roles.sh, with PGHOST etc. as for psql; then again with
 # POSTGRES_DB=aggregate.
 set -eu
@@ -28,7 +28,7 @@ role scheduler "$SCHEDULER_PASSWORD"
 echo "GRANT CREATE ON SCHEMA public TO owner;" | run
 
 if [ "$POSTGRES_DB" = raw ]; then
-  # In the raw store, web has no right on tables: "update-server db migrate" grants it the functions it needs.
+  # In the raw store, web has no rights on tables; "update-server db migrate" grants it the functions that it needs.
   exit
 fi
 run <<SQL
@@ -37,8 +37,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT SELECT, INSERT, U
 ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO scheduler;
 SQL
 
-# Anyone can send SQL through Grafana: "update-server db migrate" grants it only public tables. It may not hold locks that
-# jobs wait for, store large objects, or run long queries.
+# Anyone can send SQL through Grafana, so "update-server db migrate" grants its role only public tables. The role must not
+# hold locks that jobs wait for, store large objects, or run long queries.
 role grafana "$GRAFANA_PASSWORD"
 run <<SQL
 ALTER ROLE grafana CONNECTION LIMIT 10;

@@ -7,13 +7,13 @@ from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, MAX_DIMENSIONS, Entry
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
-def test_no_field_is_collected_without_a_question(level: Level) -> None:
+def test_every_collected_field_is_used_by_a_question(level: Level) -> None:
     unasked = [field.name for field in fields_of(level) if field.name not in KEY_FIELDS and not questions_using(field.name)]
     assert unasked == []
 
 
 @pytest.mark.parametrize("entry", CATALOGUE, ids=lambda entry: entry.id)
-def test_no_entry_reads_a_field_above_its_level(entry: Entry) -> None:
+def test_no_entry_uses_a_field_above_its_level(entry: Entry) -> None:
     sent = {field.name for field in fields_of(entry.level)} | {LEVEL_COLUMN}
     assert set(entry.fields) <= sent
 
@@ -26,13 +26,13 @@ def test_every_entry_is_a_question_within_bounds(entry: Entry) -> None:
     assert entry.fixed in (0, 1)
 
 
-def test_ids_are_unique_and_so_are_the_addresses() -> None:
+def test_ids_and_urls_are_unique() -> None:
     assert len({entry.id for entry in CATALOGUE}) == len(CATALOGUE)
     for entries in topics().values():
         assert len({(entry.fixed, entry.by) for entry in entries}) == len(entries)
 
 
-def test_every_subfield_of_a_list_is_read_too() -> None:
+def test_every_subfield_of_a_list_is_used() -> None:
     parts = {(dimension.field, dimension.part) for entry in CATALOGUE for dimension in entry.dimensions if dimension.part}
     assert {("plugins", "name"), ("plugins", "version"), ("command_usage", "@key"), ("command_usage", "@value")} <= parts
     layers = {part for field, part in parts if field == "data_size_info"}

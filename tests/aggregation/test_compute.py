@@ -1,4 +1,4 @@
-"""Counting against a recount in plain Python."""
+"""Counts compared with a recount in plain Python."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from aggregation.stores import raw_postgresql, raw_sqlite
 from aggregation.stores.aggregate import AggregateStore
 from aggregation.stores.raw import RawStore
 from aggregation.stores.reports import RawRow, Report
-from tests.support.reports import WEEK, expected, random_reports, recounted, report
+from tests.support.reports import WEEK, count_people, expected, random_reports, report
 
 LATER = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -44,7 +44,7 @@ async def test_every_cell_of_every_entry_agrees_with_a_recount(
     for store in (raw_sqlite, raw_postgresql):  # small batches, which must not split a person
         monkeypatch.setattr(store, "ROWS_AT_A_TIME", 7)
     if elsewhere:
-        monkeypatch.setattr(compute, "COUNTED_HERE", 0)
+        monkeypatch.setattr(compute, "MAX_COUNTED_IN_PROCESS", 0)
     reports = random_reports(seed, people)
     await raw.put([*reports, *random_reports(seed + 100, 50, week="2026-W41")])
     await publish_week(raw, aggregate, WEEK, LATER)
@@ -53,7 +53,7 @@ async def test_every_cell_of_every_entry_agrees_with_a_recount(
         assert await published(aggregate, entry) == right[entry.id], entry.id
 
 
-async def test_a_new_entry_is_one_declaration(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_a_new_entry_needs_only_a_declaration(raw: RawStore, aggregate: AggregateStore) -> None:
     entry = Entry(
         "plugins-by-system",
         "plugins",
@@ -74,7 +74,7 @@ LEVELS = st.sampled_from(["basic", "middle", "full"])
 
 @st.composite
 def any_report(draw: st.DrawFn) -> Report:
-    """A report of one of thirty people."""
+    """Draw a report of one of thirty people."""
     level = draw(LEVELS)
     fields = ("napari_version", "python_version", "platform", "cpu_architecture", "sys_name")
     document: dict[str, Any] = {name: draw(VALUE) for name in fields} | {"first_report": draw(st.booleans())}
@@ -89,8 +89,8 @@ def any_report(draw: st.DrawFn) -> Report:
 
 
 @given(st.lists(any_report(), max_size=80), st.integers(1, 4))
-def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[Report], parts: int) -> None:
-    """However people are distributed over parts."""
+def test_any_reports_give_the_same_counts_as_a_recount(reports: list[Report], parts: int) -> None:
+    """The distribution of people over parts does not matter."""
     held = {(report.identifier, report.environment): report for report in reports}
     counts = Counts({})
     for part in range(parts):
@@ -102,7 +102,7 @@ def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[Report],
         )
         counts.add(counting.counts())
     for entry in CATALOGUE:
-        assert counts.people[entry.id] == recounted(entry, held.values()), entry.id
+        assert counts.people[entry.id] == count_people(entry, held.values()), entry.id
     assert counts.reports == len(held)
     public, right = list(public_cells(counts, CATALOGUE, WEEK)), expected(held.values())
     for entry in CATALOGUE:
@@ -115,19 +115,19 @@ def test_any_reports_are_counted_as_a_recount_counts_them(reports: list[Report],
         assert mine == right[entry.id]
 
 
-async def test_a_process_that_counts_and_dies_fails_the_whole(
+async def test_a_failed_counting_process_fails_the_publication(
     raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await raw.put(random_reports(7, 100))
-    monkeypatch.setattr(compute, "COUNTED_HERE", 0)
+    monkeypatch.setattr(compute, "MAX_COUNTED_IN_PROCESS", 0)
     monkeypatch.setattr(sys, "executable", shutil.which("false"))
-    with pytest.raises(CountingError, match="ended with code 1"):
+    with pytest.raises(CountingError, match="exited with code 1"):
         await publish_week(raw, aggregate, WEEK, LATER)
     assert await aggregate.published_weeks() == []
 
 
 async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compute, "COUNTED_HERE", 0)
+    monkeypatch.setattr(compute, "MAX_COUNTED_IN_PROCESS", 0)
     await raw.put(random_reports(8, 60))
     started: list[asyncio.subprocess.Process] = []
     real = asyncio.create_subprocess_exec
@@ -146,10 +146,8 @@ async def test_a_failure_leaves_no_process_behind(raw: RawStore, monkeypatch: py
     assert all(process.returncode is not None for process in started)
 
 
-async def test_a_person_who_deletes_during_counting_is_counted_wholly_or_not_at_all(
-    raw: RawStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Some people delete their two environments between two batches."""
+async def test_deletion_during_counting_never_splits_a_person(raw: RawStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some people, each with two environments, delete their reports between two batches."""
     for store in (raw_sqlite, raw_postgresql):
         monkeypatch.setattr(store, "ROWS_AT_A_TIME", 5)
     plugins = [[{"name": name, "version": "1.0"}] for name in ("affinder", "napari-svg")]
@@ -173,15 +171,15 @@ async def test_a_person_who_deletes_during_counting_is_counted_wholly_or_not_at_
     assert of_plugin[("affinder",)] == of_plugin[("napari-svg",)] == people
 
 
-async def test_what_a_level_does_not_send_is_not_counted(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_fields_above_the_level_are_not_counted(raw: RawStore, aggregate: AggregateStore) -> None:
     plugins = [{"name": "affinder", "version": "0.5.0"}]
     await raw.put([report(person, level="basic", plugins=plugins) for person in range(12)])
     await publish_week(raw, aggregate, WEEK, LATER)
     assert {entry.level for entry in CATALOGUE if await published(aggregate, entry)} == {Level.BASIC}
 
 
-def test_reports_of_an_older_schema_are_left_out_only_of_newer_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They still count for all other questions."""
+def test_older_reports_are_excluded_only_from_newer_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older reports still count for all other questions."""
     monkeypatch.setitem(counting_module._SINCE, "channel", 2)
     monkeypatch.setattr(counting_module, "KNOWN_SCHEMA_VERSIONS", frozenset({1, 2}))
     dimensions = (Dimension("channel", "Channel", "channel"),)

@@ -15,16 +15,16 @@ from aggregation.catalogue import CATALOGUE
 from aggregation.publication import LISTED_FROM, ROUNDED_DOWN_TO, Values, public_number, public_total, published, sums_of_rows
 from aggregation.stores.reports import Report
 from tests.support.attack import MAX_ENVIRONMENTS, Attack, Group, Rule, published_view
-from tests.support.reports import random_reports, recounted, report
+from tests.support.reports import count_people, random_reports, report
 
 Cell = tuple[int, str, str]
-OURS = Rule(LISTED_FROM, ROUNDED_DOWN_TO, lowers=True)
-KNOWS_MORE = Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True, lowers=True)
-"""Assumes one row per person and table."""
+OURS = Rule(LISTED_FROM, ROUNDED_DOWN_TO, lowers_totals=True)
+OURS_ONCE = Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True, lowers_totals=True)
+"""Our rule, if an attacker assumes one row per person and table."""
 GREATEST = 9
-"""By design; hard-coded, so that a lower threshold in the code fails."""
+"""Size that each hidden cell may have. Hard-coded, so that a lower threshold in the code fails."""
 K = 5
-"""The guarantee even under that assumption."""
+"""Size that each hidden cell may at least have under that assumption."""
 
 
 UNLISTED = {
@@ -32,12 +32,12 @@ UNLISTED = {
     "platform": [f"{platform}/another" for platform in ("linux", "win32", "darwin")],
     "system": ["another Linux", "Windows another", "macOS another"],
 }
-"""Rows that cannot be ruled out, by dimension."""
+"""Unlisted rows that an attacker cannot rule out, by dimension."""
 
 OF_PLUGINS = [entry for entry in CATALOGUE if entry.id in ("plugins", "plugins-by-version", "plugins-by-python")]
 
 
-def with_a_plugin_of_everybody(reports: list[Report]) -> list[Report]:
+def with_universal_plugin(reports: list[Report]) -> list[Report]:
     for one in reports:
         if "plugins" in one.document:
             one.document["plugins"] = [{"name": "affinder", "version": "0.5.0"}, *one.document["plugins"][1:]]
@@ -46,17 +46,17 @@ def with_a_plugin_of_everybody(reports: list[Report]) -> list[Report]:
 
 POPULATIONS = [
     *((f"sample-{seed}-{people}", random_reports(seed, people)) for seed in range(3) for people in (12, 25, 60, 200)),
-    *((f"dominant-{people}", with_a_plugin_of_everybody(random_reports(5, people))) for people in (25, 60, 120)),
+    *((f"dominant-{people}", with_universal_plugin(random_reports(5, people))) for people in (25, 60, 120)),
     (
         "few-at-basic",
         [report(person, level="middle" if person < 30 else "full" if person < 42 else "basic") for person in range(44)],
     ),
     (
-        "one-row-but-for-three",
+        "three-people-in-a-hidden-row",
         [report(person, python_version="3.11" if person < 21 else "3.12" if person < 41 else "3.13") for person in range(44)],
     ),
 ]
-"""Samples, and weeks in which one plugin has nearly everybody, so that its numbers reveal the others."""
+"""Random weeks, weeks in which nearly everyone has the same plugin, and special cases."""
 
 
 def public_rows(counts: Mapping[Values, int]) -> dict[Values, int]:
@@ -67,7 +67,7 @@ def public_rows(counts: Mapping[Values, int]) -> dict[Values, int]:
 
 def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell], list[Group]]:
     """Return an attack on a week, its hidden cells, and its groups: all people, each plugin, new people."""
-    counts = {entry.id: Counter(recounted(entry, reports)) for entry in CATALOGUE}
+    counts = {entry.id: Counter(count_people(entry, reports)) for entry in CATALOGUE}
     shown = published(counts, CATALOGUE)
     names: list[Values] = [(), *((name,) for (name,) in counts["plugins"]), ("new",)]
     groups = []
@@ -94,12 +94,12 @@ def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell]
         groups.append(Group(shown[total.id].get(name), tables, partial, sums, frozenset({("people-by-level", "basic")})))
     attack = Attack(groups, rule, dict.fromkeys(range(1, len(groups)), 0))
     for number, group in enumerate(groups[1:-1], 1):
-        add_what_plugins_tell(attack, groups[0], number, group)
+        add_plugin_constraints(attack, groups[0], number, group)
     for table in groups[0].partial:
         for row in groups[0].tables[table]:
             attack.add_known_sum({(0, table, row): 1.0, (0, "people-by-level", "full"): -1.0}, (-inf, 0))
     if rule.each_once:
-        add_what_systems_tell(attack, groups[0])
+        add_system_constraints(attack, groups[0])
     hidden = [
         (number, table, row)
         for number, group in enumerate(groups)
@@ -110,8 +110,8 @@ def attack_on(reports: Sequence[Report], rule: Rule) -> tuple[Attack, list[Cell]
     return attack, hidden, groups
 
 
-def add_what_plugins_tell(attack: Attack, everybody: Group, number: int, group: Group) -> None:
-    """Their people send middle or full, and are in the same rows of the tables of all people."""
+def add_plugin_constraints(attack: Attack, everybody: Group, number: int, group: Group) -> None:
+    """Add that users of a plugin send middle or full, and are in the same rows of the tables of all people."""
     above = {(0, "people-by-level", level): -1.0 for level in ("middle", "full")}
     attack.add_known_sum({(number, "", ""): 1.0} | above, (-inf, 0))
     for kind in ("python", "napari", "platform"):
@@ -122,7 +122,7 @@ def add_what_plugins_tell(attack: Attack, everybody: Group, number: int, group: 
             attack.add_known_sum({(number, f"plugins-by-{kind}", row): 1.0} | outer, (-inf, 0))
 
 
-def add_what_systems_tell(attack: Attack, everybody: Group) -> None:
+def add_system_constraints(attack: Attack, everybody: Group) -> None:
     platforms = {row.split("/")[0] for row in everybody.tables["people-by-platform"]}
     of = {
         row: {"Windows": "win32", "macOS": "darwin"}.get(row.split(" ")[0], "linux")
@@ -140,7 +140,7 @@ def add_what_systems_tell(attack: Attack, everybody: Group) -> None:
 
 @pytest.mark.promise("small-groups-stay-hidden")
 @pytest.mark.parametrize("reports", [pytest.param(reports, id=name) for name, reports in POPULATIONS])
-def test_every_hidden_cell_of_every_entry_can_be_nine(reports: list[Report]) -> None:
+def test_every_hidden_cell_could_be_nine(reports: list[Report]) -> None:
     attack, hidden, _ = attack_on(reports, OURS)
     assert hidden
     for cell in hidden:
@@ -149,7 +149,7 @@ def test_every_hidden_cell_of_every_entry_can_be_nine(reports: list[Report]) -> 
         assert least <= greatest
 
 
-def test_the_attack_looks_at_every_entry_with_rows() -> None:
+def test_the_attack_covers_every_entry_with_rows() -> None:
     _, _, groups = attack_on(random_reports(0, 200), OURS)
     looked_at = {table for group in groups for table in group.tables}
     assert looked_at == {entry.id for entry in CATALOGUE if not entry.is_total or entry.topic in ("commands", "layers")}
@@ -157,18 +157,18 @@ def test_the_attack_looks_at_every_entry_with_rows() -> None:
 
 CORNERS: dict[str, tuple[int, dict[str, int]]] = {
     "five rows of four": (20, {f"row-{number}": 4 for number in range(5)}),
-    "one hidden beside one listed that is all": (12, {"a": 12, "b": 1}),
-    "nobody in a row": (30, {"a": 30, "b": 0}),
-    "all rows just below": (27, {"a": 9, "b": 9, "c": 9}),
-    "a total that is just listed": (10, {"a": 9, "b": 1}),
-    "everybody in every row": (10, {"a": 10, "b": 10, "c": 9}),
-    "one person too few to be seen": (14, {"a": 14, "b": 9}),
+    "a hidden row beside a row that equals the total": (12, {"a": 12, "b": 1}),
+    "an empty row": (30, {"a": 30, "b": 0}),
+    "all rows just below the threshold": (27, {"a": 9, "b": 9, "c": 9}),
+    "a total at the threshold": (10, {"a": 9, "b": 1}),
+    "everyone in nearly every row": (10, {"a": 10, "b": 10, "c": 9}),
+    "a hidden row just below the threshold": (14, {"a": 14, "b": 9}),
     "eighty environments of ten people": (10, {f"row-{number}": 9 for number in range(MAX_ENVIRONMENTS)}),
 }
 
 
 @pytest.mark.parametrize("corner", CORNERS)
-def test_no_corner_pins_a_hidden_cell(corner: str) -> None:
+def test_no_corner_case_pins_a_hidden_cell(corner: str) -> None:
     total, rows = CORNERS[corner]
     attack = Attack([published_view(total, {"by": rows}, OURS)], OURS)
     for row, count in rows.items():
@@ -176,7 +176,7 @@ def test_no_corner_pins_a_hidden_cell(corner: str) -> None:
             assert attack.range_of(0, "by", row)[1] >= GREATEST
 
 
-def test_the_rule_of_the_attack_is_the_rule_of_the_code() -> None:
+def test_the_attack_uses_the_rule_of_the_code() -> None:
     for people in range(200):
         assert OURS.published(people) == public_number(people)
         for sums in (({10}, 0), ({40, 45}, 45), ({people // 5 * 5 - 5}, 40), ({40}, 35)):
@@ -186,25 +186,25 @@ def test_the_rule_of_the_attack_is_the_rule_of_the_code() -> None:
 @pytest.mark.promise("small-groups-stay-hidden")
 @pytest.mark.parametrize("reports", [pytest.param(reports, id=name) for name, reports in POPULATIONS])
 def test_assuming_one_row_per_person_reveals_no_more(reports: list[Report]) -> None:
-    """An account is mostly on one platform; here, always."""
-    attack, hidden, groups = attack_on(list({report.identifier: report for report in reports}.values()), KNOWS_MORE)
+    """An identifier mostly belongs to one platform; here, always."""
+    attack, hidden, groups = attack_on(list({report.identifier: report for report in reports}.values()), OURS_ONCE)
     assert hidden
     greatest = {cell: attack.range_of(*cell)[1] for cell in hidden}
     assert min(greatest.values()) >= K, {cell: most for cell, most in greatest.items() if most < K}
     for number, table, row in hidden:
         group = groups[number]
-        alone = Attack([Group(group.total, {table: group.tables[table]}, group.partial, group.sums, group.free)], KNOWS_MORE)
+        alone = Attack([Group(group.total, {table: group.tables[table]}, group.partial, group.sums, group.free)], OURS_ONCE)
         assert alone.range_of(0, table, row)[1] >= GREATEST, (number, table, row)
 
 
-def test_a_total_that_is_not_lowered_shows_which_rows_are_small() -> None:
-    """40 people are listed on one platform: at most four can be on another, if each is on one."""
-    for rule, greatest in ((Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True), 4), (KNOWS_MORE, GREATEST)):
+def test_a_total_that_is_not_lowered_reveals_small_rows() -> None:
+    """If 40 people are listed on one platform and each uses only one, at most four can use another."""
+    for rule, greatest in ((Rule(LISTED_FROM, ROUNDED_DOWN_TO, each_once=True), 4), (OURS_ONCE, GREATEST)):
         seen = published_view(40, {"platform": {"linux": 40, "win32": 0}}, rule)
         assert Attack([seen], rule).range_of(0, "platform", "win32") == (0, greatest)
 
 
-def test_a_plugin_with_one_release_tells_no_more() -> None:
+def test_a_plugin_with_one_release_reveals_no_more() -> None:
     for people in range(40, 50):
         seen = published(
             {
@@ -218,8 +218,8 @@ def test_a_plugin_with_one_release_tells_no_more() -> None:
         assert seen["plugins-by-version"] == {("p", "1.0"): 40}
 
 
-def test_no_number_is_above_the_total_that_it_belongs_to() -> None:
-    """The total is lowered to the only table that adds up to less."""
+def test_no_number_exceeds_its_total() -> None:
+    """The total is lowered to the sum of the only table that adds up to less."""
     counts = {entry.id: dict[Values, int]() for entry in CATALOGUE}
     counts |= {"people": {(): 47}, "new-people": {(): 47}, "people-by-python": {("3.11",): 41, ("3.12",): 6}}
     counts |= {"people-by-level": {("middle",): 26, ("full",): 26}, "plugins": {("p",): 47}}
@@ -229,14 +229,14 @@ def test_no_number_is_above_the_total_that_it_belongs_to() -> None:
 
 
 def test_the_attack_succeeds_against_exact_numbers_without_small_cells() -> None:
-    """A hidden cell beside an exact total is the difference."""
+    """A hidden cell is the difference between an exact total and the other cells."""
     exact = Rule(10, 1, each_once=True)
     attack = Attack([published_view(103, {"by": {"a": 60, "b": 40, "c": 3}}, exact)], exact)
     assert attack.range_of(0, "by", "c") == (3, 3)
 
 
-def test_the_attack_succeeds_against_rounding_down_with_a_threshold_of_five() -> None:
-    """They can't be smaller, because each person is in a row, nor larger."""
+def test_the_attack_succeeds_against_a_threshold_of_five() -> None:
+    """The hidden cells can't be smaller, because each person is in a row, nor larger, because they are hidden."""
     five = Rule(5, 5)
     attack = Attack([published_view(20, {"by": {f"row-{number}": 4 for number in range(5)}}, five)], five)
     for number in range(5):
@@ -244,14 +244,14 @@ def test_the_attack_succeeds_against_rounding_down_with_a_threshold_of_five() ->
 
 
 def test_the_attack_succeeds_against_counted_environments() -> None:
-    """A listed row leaves little for the hidden row."""
+    """A listed row leaves few environments for the hidden row."""
     environments = Rule(10, 5, each_once=True)
     attack = Attack([published_view(12, {"by": {"a": 11, "b": 1}}, environments)], environments)
     assert attack.range_of(0, "by", "b")[1] == 4
 
 
-def test_the_attack_succeeds_against_two_published_states_with_environments_counted() -> None:
-    """The change between them, whose size is public, is pinned."""
+def test_the_attack_succeeds_against_republished_environment_counts() -> None:
+    """The size of the change between them is public and pins the hidden row."""
     environments = Rule(10, 5, each_once=True)
     first = published_view(24, {"by": {"a": 15, "b": 9}}, environments)
     second = published_view(25, {"by": {"a": 15, "b": 10}}, environments)

@@ -29,7 +29,7 @@ def scheduler_on(aggregate: AggregateStore, folder: Path) -> JobScheduler:
     return JobScheduler(aggregate, Clock(), folder)
 
 
-async def test_a_job_runs_once_however_many_processes_schedule_it(aggregate: AggregateStore, tmp_path: Path) -> None:
+async def test_a_job_runs_in_only_one_process_at_a_time(aggregate: AggregateStore, tmp_path: Path) -> None:
     running, release, ran = asyncio.Event(), asyncio.Event(), 0
 
     async def work() -> None:
@@ -64,7 +64,7 @@ async def test_a_job_for_a_folder_runs_once_per_folder(aggregate: AggregateStore
 
 
 async def test_jobs_run_after_the_clock_was_set_back(aggregate: AggregateStore, tmp_path: Path) -> None:
-    """Their next run is then days away."""
+    """Without correction, their next run would be days away."""
     scheduler, ran = scheduler_on(aggregate, tmp_path), []
 
     async def work() -> None:
@@ -78,7 +78,7 @@ async def test_jobs_run_after_the_clock_was_set_back(aggregate: AggregateStore, 
     await scheduler.stop()
 
 
-async def test_every_run_and_failure_is_written_down(aggregate: AggregateStore, tmp_path: Path) -> None:
+async def test_every_run_and_failure_is_recorded(aggregate: AggregateStore, tmp_path: Path) -> None:
     async def fails() -> None:
         raise RuntimeError("no disk")
 
@@ -93,8 +93,8 @@ async def test_every_run_and_failure_is_written_down(aggregate: AggregateStore, 
     assert all(run.ended_at for run in runs.values())
 
 
-async def jobs_ran(raw: RawStore, aggregate: AggregateStore, moment: datetime, folder: Path) -> dict[str, JobRun]:
-    """Return the record after each job has run once."""
+async def run_jobs_once(raw: RawStore, aggregate: AggregateStore, moment: datetime, folder: Path) -> dict[str, JobRun]:
+    """Run each job once and return its record."""
     scheduler = JobScheduler(aggregate, Clock(moment), folder)
     schedule.register(scheduler, raw, aggregate, Clock(moment))
     scheduler.start()
@@ -121,7 +121,7 @@ async def test_a_failed_aggregation_does_not_block_the_purge(
     monkeypatch.setattr(publish, "count_week", fails)
     await raw.put([report(person, week=week) for person in range(12) for week in (WEEK, "2026-W46")])
     later = start_of(WEEK) + RETENTION - timedelta(minutes=30)  # due for purging within the hour
-    runs = await jobs_ran(raw, aggregate, later, tmp_path)
+    runs = await run_jobs_once(raw, aggregate, later, tmp_path)
     assert runs["publish"].error in (f"{WEEK}: CountingError: no memory", None)  # None if the purge was first
     assert runs["purge"].error is None
     assert await raw.weeks() == ["2026-W46"]
@@ -140,12 +140,12 @@ async def test_a_failing_week_does_not_block_other_weeks(
 
     monkeypatch.setattr(publish, "count_week", fails)
     await raw.put([report(person, week=week) for person in range(12) for week in ("2026-W39", WEEK)])
-    runs = await jobs_ran(raw, aggregate, publishable_from(WEEK), tmp_path)
+    runs = await run_jobs_once(raw, aggregate, publishable_from(WEEK), tmp_path)
     assert await aggregate.published_weeks() == [WEEK]
     assert runs["publish"].error == "2026-W39: CountingError: no memory"
 
 
-async def test_a_purge_that_leaves_something_is_a_failure(
+async def test_an_incomplete_purge_is_a_failure(
     raw: RawStore, aggregate: AggregateStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def nothing(_: str) -> int:
@@ -153,11 +153,11 @@ async def test_a_purge_that_leaves_something_is_a_failure(
 
     monkeypatch.setattr(raw, "delete_before", nothing)
     await raw.put([report(person, week="2026-W30") for person in range(12)])
-    runs = await jobs_ran(raw, aggregate, publishable_from(WEEK), tmp_path)
+    runs = await run_jobs_once(raw, aggregate, publishable_from(WEEK), tmp_path)
     assert runs["purge"].error == "raw reports of 2026-W30 are still there"
 
 
-async def test_a_run_that_was_killed_is_known_as_such_by_the_next(aggregate: AggregateStore, tmp_path: Path) -> None:
+async def test_the_next_run_marks_a_killed_run(aggregate: AggregateStore, tmp_path: Path) -> None:
     await aggregate.job_started("publish", now())  # but its end is never recorded
 
     async def work() -> None:
@@ -169,7 +169,7 @@ async def test_a_run_that_was_killed_is_known_as_such_by_the_next(aggregate: Agg
     assert [run.error for run in await aggregate.last_job_runs()] == [None]
 
 
-async def test_a_turn_is_waited_for_and_told_of_once(aggregate: AggregateStore, tmp_path: Path) -> None:
+async def test_waiting_for_a_lock_is_reported_once(aggregate: AggregateStore, tmp_path: Path) -> None:
     told: list[int] = []
     order: list[str] = []
 
@@ -177,7 +177,7 @@ async def test_a_turn_is_waited_for_and_told_of_once(aggregate: AggregateStore, 
         async with wait_for_lock(aggregate.engine, "publish", tmp_path, lambda: told.append(1)):
             order.append("second")
 
-    async with wait_for_lock(aggregate.engine, "publish", tmp_path, lambda: pytest.fail("it was free")):
+    async with wait_for_lock(aggregate.engine, "publish", tmp_path, lambda: pytest.fail("the lock was free")):
         waiting = asyncio.create_task(second())
         await until(lambda: bool(told))
         order.append("first")
@@ -185,7 +185,7 @@ async def test_a_turn_is_waited_for_and_told_of_once(aggregate: AggregateStore, 
     assert (order, told) == (["first", "second"], [1])
 
 
-async def test_a_job_runs_even_if_it_can_not_be_recorded(tmp_path: Path) -> None:
+async def test_a_job_runs_even_if_it_cannot_be_recorded(tmp_path: Path) -> None:
     from aggregation.stores.engines import make_engine
 
     unmigrated = AggregateStore(make_engine(f"sqlite+aiosqlite:///{tmp_path / 'empty.sqlite3'}"))
@@ -200,7 +200,7 @@ async def test_a_job_runs_even_if_it_can_not_be_recorded(tmp_path: Path) -> None
     await unmigrated.engine.dispose()
 
 
-async def test_a_job_whose_lock_cannot_be_had_is_tried_again_soon(tmp_path: Path) -> None:
+async def test_a_job_is_retried_soon_if_its_lock_is_unavailable(tmp_path: Path) -> None:
     from datetime import timedelta
 
     from aggregation.stores.engines import make_engine
@@ -209,7 +209,7 @@ async def test_a_job_whose_lock_cannot_be_had_is_tried_again_soon(tmp_path: Path
     scheduler = scheduler_on(away, tmp_path)
 
     async def work() -> None:
-        pytest.fail("without its lock a job must not run")
+        pytest.fail("a job must not run without its lock")
 
     scheduler.add("refresh", work, 7200)
     scheduler.start()
@@ -218,7 +218,7 @@ async def test_a_job_whose_lock_cannot_be_had_is_tried_again_soon(tmp_path: Path
     await scheduler.stop()
 
 
-async def test_a_scheduler_that_is_stopped_leaves_nothing_behind(aggregate: AggregateStore, tmp_path: Path) -> None:
+async def test_a_stopped_scheduler_leaves_no_tasks_behind(aggregate: AggregateStore, tmp_path: Path) -> None:
     """Connections of aiosqlite may never close if they are cancelled twice."""
     before = asyncio.all_tasks()
     for number in range(20):
@@ -238,19 +238,19 @@ async def test_a_scheduler_that_is_stopped_leaves_nothing_behind(aggregate: Aggr
     assert {run.error for run in await aggregate.last_job_runs()} == {"was stopped"}
 
 
-async def test_the_record_goes_back_some_months_and_keeps_the_last_run(aggregate: AggregateStore) -> None:
+async def test_old_job_runs_are_deleted_except_the_last(aggregate: AggregateStore) -> None:
     for days in (200, 100, 1):
         run = await aggregate.job_started("publish", now() - timedelta(days=days))
         await aggregate.job_ended(run, now() - timedelta(days=days), "failed" if days == 100 else None)
     run = await aggregate.job_started("seldom", now() - timedelta(days=300))
     await aggregate.job_ended(run, now() - timedelta(days=300), None)
     assert len(await aggregate.failed_job_runs()) == 1
-    await aggregate.forget_job_runs(now() - schedule.RECORD_RETENTION)
+    await aggregate.delete_job_runs(now() - schedule.RECORD_RETENTION)
     assert await aggregate.failed_job_runs() == []
     assert [run.job for run in await aggregate.last_job_runs()] == ["publish", "seldom"]
 
 
-async def test_a_week_that_is_about_to_be_lost_is_in_the_log(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
+async def test_a_week_about_to_be_lost_is_logged(raw: RawStore, aggregate: AggregateStore, tmp_path: Path) -> None:
     await raw.put([report(person, plugins="damaged") for person in range(12)])  # can never be published
     for days, expected in ((8, []), (6, ["week_about_to_be_lost"])):
         clock = Clock(start_of(WEEK) + RETENTION - timedelta(days=days))

@@ -16,7 +16,7 @@ def test_small_numbers_are_hidden_and_others_rounded_down(people: int, shown: in
 
 
 @given(st.integers(0, 10**9))
-def test_a_public_number_is_at_least_ten_a_multiple_of_five_and_never_too_high(people: int) -> None:
+def test_public_numbers_are_multiples_of_five_and_never_too_high(people: int) -> None:
     shown = public_number(people)
     if shown is None:
         assert people < 10
@@ -27,7 +27,7 @@ def test_a_public_number_is_at_least_ten_a_multiple_of_five_and_never_too_high(p
 
 
 @pytest.mark.promise("no-setting-lowers-it")
-def test_no_setting_reaches_the_thresholds() -> None:
+def test_no_setting_changes_the_thresholds() -> None:
     from aggregation.settings import AggregationSettings
     from update_server.settings import Settings
 
@@ -35,7 +35,7 @@ def test_no_setting_reaches_the_thresholds() -> None:
     assert not [name for name in names if "listed" in name or "round" in name or "threshold" in name]
 
 
-def test_a_total_is_lowered_to_new_people_even_if_no_table_has_a_listed_row() -> None:
+def test_a_total_is_lowered_to_new_people_without_listed_rows() -> None:
     """Found by Hypothesis: otherwise 15 people, 10 of them new, would be published as such, with everything else hidden."""
     counts: dict[str, dict[tuple[str, ...], int]] = {entry.id: {} for entry in CATALOGUE}
     counts |= {"people": {(): 15}, "new-people": {(): 10}, "people-by-level": {("full",): 9, ("middle",): 6}}

@@ -28,7 +28,7 @@ async def people(aggregate: AggregateStore) -> list[int]:
 
 
 @pytest.mark.promise("published-once")
-async def test_a_week_is_published_once_and_stays(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_a_week_is_published_only_once(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([report(person) for person in range(22)])
     early = await publish_week(raw, aggregate, WEEK, TIME - timedelta(seconds=1))
     assert (early.outcome, early.possible_from) == (Outcome.TOO_EARLY, TIME)
@@ -40,7 +40,7 @@ async def test_a_week_is_published_once_and_stays(raw: RawStore, aggregate: Aggr
     assert await aggregate.published_weeks() == [WEEK]
 
 
-async def test_a_deletion_counts_until_the_week_is_published(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_deletion_before_publication_affects_the_counts(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([report(person) for person in range(15)])
     assert await raw.delete(report(3).identifier) == 1
     await publish_week(raw, aggregate, WEEK, TIME)
@@ -65,20 +65,20 @@ async def test_a_run_is_recorded_for_the_operator(raw: RawStore, aggregate: Aggr
     assert await people(aggregate) == [10]
 
 
-async def test_a_week_that_a_newer_version_took_waits_for_that_version(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_a_week_with_reports_of_a_newer_schema_is_not_published(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([*(report(person) for person in range(12)), msgspec.structs.replace(report(50), schema_version=99)])
     publication = await publish_week(raw, aggregate, WEEK, TIME)
     assert (publication.outcome, publication.reports, publication.left_out) == (Outcome.UNREADABLE, 13, 1)
     assert await aggregate.published_weeks() == []
 
 
-async def test_a_week_of_which_nothing_can_be_read_is_not_published_empty(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_an_unreadable_week_is_not_published(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([report(person, plugins="damaged") for person in range(12)])
     assert (await publish_week(raw, aggregate, WEEK, TIME)).outcome is Outcome.UNREADABLE
     assert await aggregate.published_weeks() == []
 
 
-async def test_weeks_without_a_number_are_not_named_in_public(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_weeks_without_numbers_are_not_public(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([*(report(person, week="2026-W39") for person in range(9)), *(report(person) for person in range(12))])
     for week in ("2026-W39", WEEK):
         await publish_week(raw, aggregate, week, TIME)
@@ -89,7 +89,7 @@ async def test_weeks_without_a_number_are_not_named_in_public(raw: RawStore, agg
     assert await aggregate.public_weeks() == [WEEK]  # it had numbers, and its retractions are public
 
 
-async def test_a_week_in_the_middle_of_a_retraction_is_named_too(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_every_week_of_a_retraction_is_public(raw: RawStore, aggregate: AggregateStore) -> None:
     weeks = ["2026-W38", "2026-W39", WEEK]
     await raw.put([report(person, week=week) for person in range(12) for week in weeks])
     for week in weeks:
@@ -99,7 +99,7 @@ async def test_a_week_in_the_middle_of_a_retraction_is_named_too(raw: RawStore, 
     assert await aggregate.public_weeks() == weeks
 
 
-async def test_a_failure_in_the_middle_leaves_no_half_week(
+async def test_a_failed_publication_is_rolled_back(
     raw: RawStore, aggregate: AggregateStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await raw.put([report(person) for person in range(12)])
@@ -112,7 +112,7 @@ async def test_a_failure_in_the_middle_leaves_no_half_week(
     assert (await publish_week(raw, aggregate, WEEK, TIME)).outcome is Outcome.PUBLISHED
 
 
-async def test_a_week_that_should_be_deleted_is_not_published(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_a_week_past_its_retention_is_not_published(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([report(person) for person in range(12)])
     late = start_of(WEEK) + RETENTION
     assert await due_weeks(raw, aggregate, late) == []
@@ -120,7 +120,7 @@ async def test_a_week_that_should_be_deleted_is_not_published(raw: RawStore, agg
     assert (await publish_week(raw, aggregate, WEEK, late - timedelta(seconds=1))).outcome is Outcome.PUBLISHED
 
 
-async def test_weeks_are_due_once_their_time_has_come(raw: RawStore, aggregate: AggregateStore) -> None:
+async def test_weeks_become_due_at_their_publication_time(raw: RawStore, aggregate: AggregateStore) -> None:
     await raw.put([report(1, week=week) for week in ("2026-W39", WEEK, "2026-W41")])
     assert await due_weeks(raw, aggregate, TIME) == ["2026-W39", WEEK]
     await publish_week(raw, aggregate, "2026-W39", TIME)

@@ -47,7 +47,7 @@ async def test_a_repeat_counts_as_stored_and_changes_nothing(raw: RawStore) -> N
     assert await revisions(raw) == [1]
 
 
-async def test_another_report_of_the_same_revision_is_not_taken(raw: RawStore) -> None:
+async def test_another_report_of_the_same_revision_is_rejected(raw: RawStore) -> None:
     await raw.put([report(1)])
     (stored,) = await raw.put([report(1, python_version="3.12")])
     assert not stored.stored
@@ -55,7 +55,7 @@ async def test_another_report_of_the_same_revision_is_not_taken(raw: RawStore) -
     assert held.document["python_version"] == "3.11"
 
 
-async def test_eight_environments_of_an_identifier_are_kept_for_a_week(raw: RawStore) -> None:
+async def test_a_week_keeps_eight_environments_per_identifier(raw: RawStore) -> None:
     results = await raw.put([report(1, environment) for environment in range(MAX_ENVIRONMENTS + 1)])
     assert [result.stored for result in results] == [True] * MAX_ENVIRONMENTS + [False]
     assert "8 environments" in str(results[-1].reason)
@@ -65,12 +65,12 @@ async def test_eight_environments_of_an_identifier_are_kept_for_a_week(raw: RawS
     assert other_week.stored
 
 
-async def test_at_once_the_highest_revision_wins(raw: RawStore) -> None:
+async def test_the_highest_of_concurrent_revisions_wins(raw: RawStore) -> None:
     await asyncio.gather(*(raw.put([report(1, revision=revision)]) for revision in range(1, 12)))
     assert await revisions(raw) == [11]
 
 
-async def test_deleting_takes_all_weeks_of_one_identifier_alone(raw: RawStore) -> None:
+async def test_deletion_covers_all_weeks_of_one_identifier_only(raw: RawStore) -> None:
     await raw.put([report(1), report(1, 1), report(1, week="2026-W41"), report(2)])
     assert await raw.delete(report(1).identifier) == 3
     assert await raw.find(report(1).identifier) == []
@@ -78,14 +78,14 @@ async def test_deleting_takes_all_weeks_of_one_identifier_alone(raw: RawStore) -
     assert await revisions(raw, 2) == [1]
 
 
-async def test_weeks_are_listed_each_once_in_order(raw: RawStore) -> None:
+async def test_weeks_are_listed_once_and_in_order(raw: RawStore) -> None:
     assert await raw.weeks() == []
     await raw.put([report(person, week=week) for person in range(3) for week in ("2026-W41", "2026-W39", "2026-W40")])
     assert await raw.weeks() == ["2026-W39", "2026-W40", "2026-W41"]
 
 
 @pytest.mark.promise("no-address-no-time")
-async def test_no_column_could_tell_when_a_report_came(raw: RawStore, tmp_path: Path) -> None:
+async def test_no_column_reveals_when_a_report_arrived(raw: RawStore, tmp_path: Path) -> None:
     await raw.put([report(1)])
     kept = {"identifier", "environment", "revision", "level", "schema_version", "document"}
     if isinstance(raw, PostgresqlReports):
@@ -111,7 +111,7 @@ def everything_in(folder: Path) -> bytes:
 
 
 @pytest.mark.promise("deleted-is-gone")
-async def test_deleted_reports_are_in_no_file(tmp_path: Path) -> None:
+async def test_deleted_reports_are_erased_from_all_files(tmp_path: Path) -> None:
     raw = await on_sqlite(tmp_path)
     marked = [report(person, sys_name=f"MARK-{person:04}") for person in range(200)]
     await raw.put(marked)
@@ -121,7 +121,7 @@ async def test_deleted_reports_are_in_no_file(tmp_path: Path) -> None:
     await raw.close()
 
 
-async def test_concurrent_deletions_share_one_rewrite_and_do_not_block_the_intake(
+async def test_concurrent_deletions_share_a_rewrite_and_do_not_block_intake(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = await on_sqlite(tmp_path)
@@ -239,7 +239,7 @@ async def test_deleted_reports_are_not_left_in_free_space_of_shared_pages(tmp_pa
 async def test_a_report_is_durable_before_it_is_acknowledged(tmp_path: Path) -> None:
     raw = await on_sqlite(tmp_path)
     await raw.put([report(1)])
-    (database,) = raw._kept.values()
+    (database,) = raw._open_weeks.values()
     pragmas = [database.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode", "secure_delete")]
     assert pragmas == [2, "wal", 1], "synchronous = FULL"
     other = await on_sqlite(tmp_path)
@@ -268,12 +268,12 @@ async def test_a_reader_delays_deletion_in_its_week_but_not_writes_to_others(tmp
 async def test_a_long_read_of_a_week_does_not_stop_deletion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = await on_sqlite(tmp_path)
     await raw.put([report(1, sys_name="MARK"), report(1, week="2026-W41", sys_name="MARK")])
-    monkeypatch.setattr(raw_sqlite, "WAITS_S", 0.1)
+    monkeypatch.setattr(raw_sqlite, "LOCK_TIMEOUT_S", 0.1)
     monkeypatch.setattr(raw_sqlite, "PAUSE_FACTOR", 0)
     with closing(sqlite3.connect(tmp_path / "raw" / f"{WEEK}.sqlite3", isolation_level=None)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT * FROM reports").fetchall()
-        with pytest.raises(OperationalError, match="older state"):
+        with pytest.raises(OperationalError, match="older snapshot"):
             await raw.delete(report(1).identifier)
         assert await raw.find(report(1).identifier) == []
         reader.execute("COMMIT")

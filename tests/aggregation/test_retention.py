@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from napari_telemetry.weeks import next_week, start_of, week_of
 from sqlalchemy.exc import DBAPIError
 
-from aggregation.status import AHEAD, RETENTION, oldest_kept, overdue, purge
+from aggregation.status import PURGE_AHEAD, RETENTION, oldest_kept, overdue, purge
 from aggregation.stores import raw_postgresql
 from aggregation.stores.raw import RawStore
 from aggregation.stores.raw_postgresql import PostgresqlReports
@@ -20,7 +20,7 @@ from tests.support.waiting import until
 
 @pytest.mark.promise("deleted-after-60-days")
 @given(st.integers(0, 400 * 24 * 3600))
-def test_a_week_is_kept_for_sixty_days_after_it_began_and_no_longer(seconds: int) -> None:
+def test_a_week_is_kept_for_sixty_days_after_its_start(seconds: int) -> None:
     now = start_of("2026-W01") + timedelta(seconds=seconds)
     oldest = oldest_kept(now)
     assert now - start_of(oldest) < RETENTION
@@ -28,20 +28,20 @@ def test_a_week_is_kept_for_sixty_days_after_it_began_and_no_longer(seconds: int
     assert now - start_of(before) >= RETENTION
 
 
-async def test_old_weeks_go_and_others_stay(raw: RawStore) -> None:
+async def test_the_purge_deletes_only_old_weeks(raw: RawStore) -> None:
     """Purging begins an hour early."""
     await raw.put([report(1, week=WEEK), report(1, week=next_week(WEEK))])
     end = start_of(WEEK) + RETENTION
-    assert await purge(raw, end - AHEAD - timedelta(seconds=1)) == 0
+    assert await purge(raw, end - PURGE_AHEAD - timedelta(seconds=1)) == 0
     assert await overdue(raw, end - timedelta(seconds=1)) == []
     assert await overdue(raw, end) == [WEEK]
     assert await raw.count([WEEK]) == {WEEK: 1}
-    assert await purge(raw, end - AHEAD) == 1
+    assert await purge(raw, end - PURGE_AHEAD) == 1
     assert await raw.weeks() == [next_week(WEEK)]
     assert await overdue(raw, end) == []
 
 
-async def test_the_intake_goes_on_while_a_week_is_purged(raw: RawStore) -> None:
+async def test_intake_continues_during_a_purge(raw: RawStore) -> None:
     await raw.put([report(person, week=WEEK) for person in range(2000)])
     purging = asyncio.create_task(purge(raw, start_of(WEEK) + RETENTION))
     (outcome,) = await raw.put([report(1, week=next_week(WEEK))])
@@ -51,11 +51,11 @@ async def test_the_intake_goes_on_while_a_week_is_purged(raw: RawStore) -> None:
 
 
 @pytest.mark.postgresql
-async def test_the_purge_retries_while_a_week_is_read_and_blocks_no_request(
+async def test_the_purge_retries_during_reads_and_blocks_no_request(
     migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that waits for the table's lock blocks all later requests."""
-    monkeypatch.setattr(raw_postgresql, "BETWEEN_ATTEMPTS_S", 0.1)
+    monkeypatch.setattr(raw_postgresql, "RETRY_DELAY_S", 0.1)
     raw = PostgresqlReports(migrated_postgresql_url)
     await raw.put([report(person, week=WEEK) for person in range(10)])
 

@@ -1,4 +1,4 @@
-"""Import rules (design, section 2), read from source so that lazy imports count."""
+"""Import rules (design, section 2), checked in the source so that lazy imports count."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLIENTS = ("napari_telemetry", "napari_update_hook")
 
 
 def imports_of(path: Path) -> set[str]:
-    """Return our modules, lazy imports included."""
+    """Return the modules of this project that a file imports, including lazy imports."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -45,7 +45,7 @@ def violations(package: str, forbidden: set[str]) -> list[str]:
     ]
 
 
-def test_the_client_imports_none_of_the_others() -> None:
+def test_the_client_does_not_import_the_service() -> None:
     assert violations("napari_telemetry", {"update_server", "aggregation", "migrations"}) == []
     strays = violations("napari_update_hook", {"update_server", "aggregation", "migrations", "napari_telemetry"})
     assert strays == ["client_hook/napari-update-hook/src/napari_update_hook/seam.py imports napari_telemetry"]
@@ -56,7 +56,7 @@ def test_the_aggregation_never_imports_the_server() -> None:
 
 
 @pytest.mark.parametrize("package", ["update_server", "aggregation", "migrations"])
-def test_the_service_imports_only_the_wire_types_and_the_table_of_the_client(package: str) -> None:
+def test_the_service_imports_only_wire_types_and_table_of_a_client(package: str) -> None:
     strays = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in modules_of(package)
@@ -66,7 +66,7 @@ def test_the_service_imports_only_the_wire_types_and_the_table_of_the_client(pac
     assert strays == []
 
 
-def test_the_index_knows_nothing_of_telemetry() -> None:
+def test_the_index_does_not_import_telemetry() -> None:
     strays = [
         f"{path.relative_to(ROOT)} imports {name}"
         for path in sorted((PACKAGES["update_server"] / "index").rglob("*.py"))
@@ -76,7 +76,7 @@ def test_the_index_knows_nothing_of_telemetry() -> None:
     assert strays == []
 
 
-def test_importing_the_client_loads_no_library() -> None:
+def test_importing_the_client_loads_no_third_party_library() -> None:
     import subprocess
     import sys
 
@@ -86,7 +86,7 @@ def test_importing_the_client_loads_no_library() -> None:
     assert answer.stdout.strip() == ""
 
 
-def test_no_top_level_folder_but_those_that_the_design_sets() -> None:
+def test_top_level_folders_match_the_design() -> None:
     set_by_design = {
         "update_server",
         "client_hook",
@@ -112,7 +112,7 @@ CLIENT = PACKAGES["napari_telemetry"]
 
 
 def all_imports(path: Path) -> set[str]:
-    """Include lazy imports."""
+    """Return the top-level packages that a file imports, including lazy imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -131,7 +131,7 @@ def test_only_widgets_import_qt() -> None:
     assert strays == []
 
 
-def test_widgets_know_neither_files_nor_the_network() -> None:
+def test_widgets_do_not_import_storage_or_network_code() -> None:
     forbidden = {f"napari_telemetry.{name}" for name in ("store", "transport", "client", "sending")}
     strays = [
         f"{path.name} imports {name}"
@@ -143,7 +143,7 @@ def test_widgets_know_neither_files_nor_the_network() -> None:
     assert not any(all_imports(path) & {"sqlite3", "httpx", "socket"} for path in (CLIENT / "plugin" / "qt").glob("*.py"))
 
 
-def test_attaching_loads_the_client_only_in_the_background() -> None:
+def test_the_plugin_does_not_import_the_client_eagerly() -> None:
     import subprocess
     import sys
 

@@ -1,4 +1,4 @@
-"""docs/how-it-works.md shows who imports whom; it is compared with the source. No modules import each other in a circle."""
+"""The import map in docs/how-it-works.md matches the source, and there are no circular imports."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULES = {name_of(package, path): path for package in PACKAGES for path in modu
 
 
 def imports_of(path: Path, *, nested: bool) -> set[str]:
-    """``nested``: also imports inside functions."""
+    """Return the imported modules of this project. ``nested``: include imports inside functions."""
     tree = ast.parse(path.read_text("utf-8"))
     found = set()
     for node in ast.walk(tree) if nested else tree.body:
@@ -35,7 +35,7 @@ def group_of(module: str) -> str:
     return domain if domain in DOMAINS else module.split(".")[0]
 
 
-def test_the_map_is_true() -> None:
+def test_the_import_map_matches_the_source() -> None:
     page = (ROOT / "docs" / "how-it-works.md").read_text("utf-8")
     lines = page.split("```imports\n")[1].split("```")[0].splitlines()
     shown = {line.split(" -> ")[0]: set(line.split(" -> ")[1].split(", ")) for line in lines}
@@ -47,7 +47,7 @@ def test_the_map_is_true() -> None:
     assert shown == {name: others - {name, "update_server"} for name, others in real.items()}
 
 
-def test_no_modules_import_each_other_in_a_circle() -> None:
+def test_there_are_no_circular_imports() -> None:
     graph = {module: imports_of(path, nested=False) - {module} for module, path in MODULES.items()}
     while free := [module for module, others in graph.items() if not others & graph.keys()]:
         for module in free:

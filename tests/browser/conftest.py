@@ -45,7 +45,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Module scope: while the browser is open, this thread cannot run another event loop."""
+    """Open a browser for a module only: meanwhile this thread cannot run another event loop."""
     path = find_chromium()
     if path is None:
         pytest.skip("needs a browser: run `apt-get install chromium`, or set TEST_BROWSER to the path of one")

@@ -32,14 +32,14 @@ pytestmark = pytest.mark.browser
 
 
 def wait_for(page: Any, expression: str) -> None:
-    """Playwright's own wait evaluates text, which the page's CSP forbids."""
+    """Wait for a JavaScript expression; Playwright's own wait uses ``eval``, which the page's CSP forbids."""
     wait_until(lambda: page.evaluate(expression), expression)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [WIDE, PHONE], ids=["wide", "phone"])
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_complete_quiet_and_accessible(visit: Open, save: Save, name: str, width: int, dark: bool) -> None:
+def test_page_loads_without_errors_and_is_accessible(visit: Open, save: Save, name: str, width: int, dark: bool) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
     person = visit(width, dark=dark)
@@ -48,16 +48,16 @@ def test_a_page_is_complete_quiet_and_accessible(visit: Open, save: Save, name: 
     if name in WITH_CHARTS:
         page.wait_for_selector(".plot.drawn canvas")
     save(page, f"site-{name}-{'phone' if width == PHONE else 'wide'}-{'dark' if dark else 'light'}")
-    expected = ["404"] if name == "missing" else []  # logged by the browser
+    expected = ["404"] if name == "missing" else []  # the browser logs it
     assert [text for text in person.said if not any(code in text for code in expected)] == []
     assert {urlsplit(url).netloc for url in person.asked if not url.startswith("data:")} == {urlsplit(person.site).netloc}
     assert person.context.cookies() == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, "the page must not scroll sideways"
     found = Axe().run(page, options=RULES).response["violations"]
     assert [(one["id"], [node["html"][:120] for node in one["nodes"]][:3]) for one in found] == []
 
 
-def test_a_share_is_of_those_who_take_part(visit: Open) -> None:
+def test_percentages_are_of_all_participants(visit: Open) -> None:
     page = visit().go("/dashboard")
     page.wait_for_selector("#people-by-python .plot.drawn")
     page.click("#people-by-python button:has-text('In percent')")
@@ -82,7 +82,7 @@ def test_a_share_is_of_those_who_take_part(visit: Open) -> None:
     assert all(share == right for share, right in compared)
 
 
-def test_the_numbers_drawn_are_those_of_the_table(visit: Open) -> None:
+def test_chart_shows_the_numbers_of_the_table(visit: Open) -> None:
     page = visit().go("/dashboard")
     page.wait_for_selector("#people-by-python .plot.drawn")
     drawn = page.evaluate(
@@ -103,10 +103,10 @@ def test_the_numbers_drawn_are_those_of_the_table(visit: Open) -> None:
     assert {name: [None if text == "<10" else int(text) for text in texts] for name, texts in table.items()} == drawn
 
 
-def test_the_keyboard_reaches_everything(visit: Open) -> None:
+def test_dashboard_can_be_used_with_the_keyboard(visit: Open) -> None:
     page = visit().go("/dashboard")
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    assert page.evaluate("document.activeElement.textContent") == "Skip to content"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "content"
     switch = page.locator("#people .switch")
@@ -116,13 +116,13 @@ def test_the_keyboard_reaches_everything(visit: Open) -> None:
     assert page.locator("#people-table").is_visible()
     assert switch.get_attribute("aria-expanded") == "true"
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.getAttribute('role')") == "region", "a table is scrolled by keys"
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "region", "tables must be scrollable by keyboard"
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline != "none"
 
 
 @pytest.mark.parametrize("name", WITH_CHARTS)
-def test_without_javascript_the_tables_are_there(visit: Open, save: Save, name: str) -> None:
+def test_tables_are_visible_without_javascript(visit: Open, save: Save, name: str) -> None:
     page = visit(javascript=False).go(PAGES[name])
     tables = page.locator("main table")
     assert tables.count() > 0
@@ -131,7 +131,7 @@ def test_without_javascript_the_tables_are_there(visit: Open, save: Save, name: 
     save(page, f"site-{name}-without-javascript")
 
 
-def test_the_vendored_library_is_the_one_that_was_published(visit: Open) -> None:
+def test_vendored_library_matches_its_published_digest(visit: Open) -> None:
     import hashlib
 
     from update_server.pages.rendering import STATIC, VENDORED
@@ -151,8 +151,8 @@ def test_the_vendored_library_is_the_one_that_was_published(visit: Open) -> None
         ("plugin-phone", "/plugins/affinder", PHONE, True, "#plugins-by-version"),
     ],
 )
-def test_pictures_for_the_readme(visit: Open, save: Save, name: str, path: str, width: int, dark: bool, what: str) -> None:
-    """`make pictures` puts these into docs/pictures."""
+def test_take_readme_screenshots(visit: Open, save: Save, name: str, path: str, width: int, dark: bool, what: str) -> None:
+    """Take the screenshots that `make pictures` saves to docs/pictures."""
     person = visit(width, dark=dark)
     page = person.go(path)
     person.scroll_through()

@@ -1,4 +1,4 @@
-"""Build substitutes for base images from Debian packages if the images cannot be pulled. Needs root, Docker and mmdebstrap."""
+"""Build substitutes for base images from Debian packages if they cannot be pulled. Needs root, Docker and mmdebstrap."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def is_available(image: str) -> bool:
 
 
 def build_missing() -> list[str]:
-    """Return the names of the built images."""
+    """Build each image that is not available; return their names."""
     makers = {PYTHON: _python, POSTGRES: _postgres, CADDY: _caddy}
     made = [image for image in makers if not is_available(image)]
     for image in made:

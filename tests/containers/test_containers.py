@@ -1,6 +1,7 @@
-"""compose.yaml in Docker, with the commands of docs/operations.md.
+"""Run compose.yaml in Docker with the commands of docs/operations.md.
 
-Needs TEST_CONTAINERS (`make test-containers`), root, Docker and ten minutes. Publishes only on 127.0.0.1; only images stay.
+Needs TEST_CONTAINERS (`make test-containers`), root, Docker and ten minutes. Publishes ports only on 127.0.0.1, and leaves
+only images behind.
 """
 
 from __future__ import annotations
@@ -36,25 +37,25 @@ from tests.support.waiting import wait_until
 ROOT = Path(__file__).parents[2]
 SITE = "updates.localhost"
 PROJECT = "napari-updates-test"
-OURS = ("server-1", "server-2", "scheduler")
-GETS_A_SECOND, POSTS_A_SECOND = 4, 2
-CHECKS_A_SECOND, REPORTS_A_SECOND = 116, 50
-"""Average of ten million environments: docs/scaling.md."""
+SERVICES = ("server-1", "server-2", "scheduler")
+GETS_PER_SECOND, POSTS_PER_SECOND = 4, 2
+CHECKS_PER_SECOND, REPORTS_PER_SECOND = 116, 50
+"""Average load of ten million environments: see docs/scaling.md."""
 PEOPLE = itertools.count(10_000)
-OF_THE_MACHINE = "install "
-"""Prefix of the page's commands that are skipped."""
+HOST_SETUP_PREFIX = "install "
+"""Prefix of the documented commands to skip, because they change the host."""
 
 pytestmark = pytest.mark.containers
 
 
-def why_not() -> str | None:
+def missing_requirement() -> str | None:
     if os.geteuid():
         return "needs root: the secrets belong to the users of the containers"
     for program in ("docker", "mmdebstrap"):
         if shutil.which(program) is None:
             return f"needs {program}: apt-get install {'docker.io' if program == 'docker' else program}"
     for command, missing in (
-        (["docker", "info"], "no Docker engine runs: start dockerd"),
+        (["docker", "info"], "Docker is not running: start dockerd"),
         (["docker", "compose", "version"], "needs Compose 2: https://docs.docker.com/compose/install/linux/"),
     ):
         told = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -64,7 +65,7 @@ def why_not() -> str | None:
 
 
 class Deployment:
-    """A copy of the repository in which the page's commands run."""
+    """A copy of the repository in which to run the documented commands."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,7 +75,7 @@ class Deployment:
             if (ROOT / name).exists():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, folder / name)
-        services = "\n".join(f"  {name}: *here" for name in (*OURS, "migrate", "postgres-raw", "postgres-aggregate"))
+        services = "\n".join(f"  {name}: *here" for name in (*SERVICES, "migrate", "postgres-raw", "postgres-aggregate"))
         (folder / "test.yaml").write_text(
             f"""x-here: &here
   logging: !override {{ driver: json-file }}
@@ -102,13 +103,13 @@ services:
         return told.stdout
 
     def run_page(self, block: str) -> None:
-        """Run a block of the page's commands."""
+        """Run the documented commands of a block."""
         for command in commands_of(block):
             self.run(command)
 
     def containers(self) -> dict[str, str]:
-        """Return id and image by service."""
-        ids = self.run(f"docker compose ps --quiet caddy {' '.join(OURS)} postgres-raw postgres-aggregate").split()
+        """Return container id and image by service."""
+        ids = self.run(f"docker compose ps --quiet caddy {' '.join(SERVICES)} postgres-raw postgres-aggregate").split()
         told = subprocess.run(["docker", "inspect", *ids], capture_output=True, text=True, check=True).stdout
         return {
             one["Config"]["Labels"]["com.docker.compose.service"]: f"{one['Id']} of {one['Image']}" for one in json.loads(told)
@@ -125,7 +126,7 @@ services:
         wait_until(healthy, lambda: self.run("docker compose ps --all; docker compose logs --tail 20"), seconds=240)
 
     def client(self) -> httpx.Client:
-        """Return a client that trusts Caddy."""
+        """Return a client that trusts Caddy's root certificate."""
         root = self.folder / "root.crt"
         if not root.exists():
             self.run("docker compose cp caddy:/data/caddy/pki/authorities/local/root.crt root.crt")
@@ -156,12 +157,12 @@ def commands_of(block: str) -> list[str]:
     (found,) = [part for part in blocks if block in part]
     commands = [line.strip().removeprefix("# ") for line in found.splitlines() if line.strip()]
     commands = [command.removeprefix("git pull && ") for command in commands]
-    return [command for command in commands if not command.startswith(OF_THE_MACHINE)]
+    return [command for command in commands if not command.startswith(HOST_SETUP_PREFIX)]
 
 
 @pytest.fixture(scope="module")
 def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
-    if reason := why_not():
+    if reason := missing_requirement():
         pytest.skip(reason)
     made = Deployment(tmp_path_factory.mktemp("deployment"))
     print(f"base images made here: {build_missing()}", flush=True)
@@ -174,14 +175,14 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
         made.run("docker compose down --volumes --remove-orphans", check=False)
 
 
-def test_a_second_up_changes_nothing(deployment: Deployment) -> None:
+def test_second_compose_up_changes_nothing(deployment: Deployment) -> None:
     before = deployment.containers()
-    assert set(before) == {"caddy", *OURS, "postgres-raw", "postgres-aggregate"}
+    assert set(before) == {"caddy", *SERVICES, "postgres-raw", "postgres-aggregate"}
     deployment.run("docker compose up -d")
     assert deployment.containers() == before
 
 
-def test_it_answers_checks_and_takes_a_batch_of_each_level_on_its_own_host(deployment: Deployment) -> None:
+def test_service_answers_checks_and_accepts_each_level_on_its_own_host(deployment: Deployment) -> None:
     with deployment.client() as client:
         table = deployment.ask(client, "GET", SITE, "/api/updates/pypi.json")
         assert "affinder" in table.json()["packages"]
@@ -196,7 +197,7 @@ def test_it_answers_checks_and_takes_a_batch_of_each_level_on_its_own_host(deplo
             assert deleted.json() == {"deleted": 1}
 
 
-def test_networks_keep_the_raw_store_from_the_public(deployment: Deployment) -> None:
+def test_networks_isolate_the_raw_store(deployment: Deployment) -> None:
     reaches = "docker compose exec -T {} getent hosts {}"
     assert deployment.run(reaches.format("server-1", "postgres-raw"))
     assert deployment.run(reaches.format("scheduler", "postgres-raw"))
@@ -210,7 +211,7 @@ def test_networks_keep_the_raw_store_from_the_public(deployment: Deployment) -> 
 
 @contextlib.contextmanager
 def traffic(deployment: Deployment) -> Iterator[dict[str, list[Any]]]:
-    """Send checks and reports; yields status codes and errors by method."""
+    """Send checks and reports in the background; yield status codes and errors by method."""
     outcomes: dict[str, list[Any]] = {"GET": [], "POST": []}
     over = threading.Event()
 
@@ -227,11 +228,11 @@ def traffic(deployment: Deployment) -> Iterator[dict[str, list[Any]]]:
     threads = [
         threading.Thread(
             target=go_on,
-            args=("GET", GETS_A_SECOND, lambda client, _: deployment.ask(client, "GET", SITE, "/api/updates/pypi.json")),
+            args=("GET", GETS_PER_SECOND, lambda client, _: deployment.ask(client, "GET", SITE, "/api/updates/pypi.json")),
         ),
         threading.Thread(
             target=go_on,
-            args=("POST", POSTS_A_SECOND, lambda client, number: deployment.send(client, Level.MIDDLE, 1000 + number)),
+            args=("POST", POSTS_PER_SECOND, lambda client, number: deployment.send(client, Level.MIDDLE, 1000 + number)),
         ),
     ]
     for thread in threads:
@@ -244,7 +245,7 @@ def traffic(deployment: Deployment) -> Iterator[dict[str, list[Any]]]:
             thread.join()
 
 
-def test_the_documented_upgrade_loses_no_request(deployment: Deployment) -> None:
+def test_documented_upgrade_loses_no_request(deployment: Deployment) -> None:
     before = deployment.containers()
     with (deployment.folder / "update_server" / "__init__.py").open("a") as file:
         file.write("\n# another version\n")
@@ -255,7 +256,7 @@ def test_the_documented_upgrade_loses_no_request(deployment: Deployment) -> None
     assert set(outcomes["GET"]) == {200}
     assert set(outcomes["POST"]) == {200}
     after = deployment.containers()
-    assert {service for service in before if before[service] != after[service]} == set(OURS)
+    assert {service for service in before if before[service] != after[service]} == set(SERVICES)
     told = deployment.run(
         "docker compose exec -T postgres-raw psql -h 127.0.0.1 -U postgres raw -Atc 'SELECT count(*) FROM reports'"
     )
@@ -263,7 +264,7 @@ def test_the_documented_upgrade_loses_no_request(deployment: Deployment) -> None
 
 
 async def load(deployment: Deployment, seconds: float) -> Counter[str]:
-    """Return counts by outcome."""
+    """Send checks and reports at the average load; return counts by outcome."""
     context = ssl.create_default_context(cafile=str(deployment.folder / "root.crt"))
     outcomes: Counter[str] = Counter()
     ends = time.monotonic() + seconds
@@ -290,14 +291,14 @@ async def load(deployment: Deployment, seconds: float) -> Counter[str]:
 
     async with httpx.AsyncClient(verify=context, timeout=30, limits=httpx.Limits(max_connections=64)) as client:
         await asyncio.gather(
-            *(go_on(client, "GET", CHECKS_A_SECOND / 32) for _ in range(32)),
-            *(go_on(client, "POST", REPORTS_A_SECOND / 16) for _ in range(16)),
+            *(go_on(client, "GET", CHECKS_PER_SECOND / 32) for _ in range(32)),
+            *(go_on(client, "POST", REPORTS_PER_SECOND / 16) for _ in range(16)),
         )
     return +outcomes
 
 
 def memory(deployment: Deployment) -> dict[str, float]:
-    """Return megabytes by container."""
+    """Return the memory of each container in megabytes."""
     told = deployment.run("docker stats --no-stream --format '{{.Name}} {{.MemUsage}}'")
     sizes = {}
     for name, used, *_ in map(str.split, told.splitlines()):
@@ -306,9 +307,9 @@ def memory(deployment: Deployment) -> dict[str, float]:
     return sizes
 
 
-def test_it_carries_ten_million_environments_over_https(deployment: Deployment) -> None:
-    """TEST_CONTAINERS_LOAD_S: duration. Without rate limits, because all requests come from one address."""
-    deployment.client().close()  # fetch Caddy's certificate
+def test_service_handles_the_load_of_ten_million_environments(deployment: Deployment) -> None:
+    """Run without rate limits, because all requests come from one address. TEST_CONTAINERS_LOAD_S: seconds."""
+    deployment.client().close()  # save Caddy's certificate
     limits = "    environment: { UPDATE_SERVER_REPORTS_PER_MINUTE: 0, UPDATE_SERVER_REPORTS_PER_DAY: 0 }\n"
     override = deployment.folder / "test.yaml"
     text = override.read_text()
@@ -333,7 +334,7 @@ def test_it_carries_ten_million_environments_over_https(deployment: Deployment) 
     assert all(last[name] < 1.5 * first[name] + 50 for name in ours)
 
 
-def test_numbers_and_keys_come_back_from_the_backup(deployment: Deployment) -> None:
+def test_backup_restores_numbers_and_keys(deployment: Deployment) -> None:
     admin = "docker compose exec -T scheduler python -m aggregation"
     deployment.run(f"{admin} keys create")
     count = (

@@ -19,7 +19,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 WEB = ("server-1", "server-2")
 
 
-def test_it_follows_the_compose_specification() -> None:
+def test_compose_yaml_follows_the_specification() -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(ROOT / "compose.yaml")],
         capture_output=True,
@@ -30,19 +30,19 @@ def test_it_follows_the_compose_specification() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_restarted_watched_and_on_a_network(name: str) -> None:
+def test_every_service_has_restart_network_and_health_check(name: str) -> None:
     service = SERVICES[name]
     assert {"restart", "networks", "healthcheck"} <= set(service)
     if service["image"] == SERVICES["migrate"]["image"]:
         assert ("build" in service) == (name == "migrate"), "built once"
-        assert service["pull_policy"] == "never", "never an image of that name from a registry"
+        assert service["pull_policy"] == "never", "never pulled from a registry"
         assert "depends_on" not in service or name == "migrate", "its replacement must not wait for others"
     elif "build" not in service:
-        assert re.fullmatch(r"[a-z0-9./_-]+:[0-9][a-z0-9._-]*", service["image"]), "a version, not latest"
+        assert re.fullmatch(r"[a-z0-9./_-]+:[0-9][a-z0-9._-]*", service["image"]), "pinned to a version, not latest"
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_everything_that_a_service_names_is_declared(name: str) -> None:
+def test_everything_that_a_service_references_is_declared(name: str) -> None:
     service = SERVICES[name]
     assert set(service["networks"]) <= set(COMPOSE["networks"])
     assert set(service.get("secrets", [])) <= set(COMPOSE["secrets"])
@@ -84,17 +84,17 @@ def test_every_setting_exists() -> None:
         assert ours <= known, name
 
 
-def test_the_port_of_the_server_is_the_one_that_caddy_and_the_health_check_use() -> None:
+def test_caddy_and_the_health_check_use_the_servers_port() -> None:
     port = str(SERVICES["server-1"]["environment"]["UPDATE_SERVER_PORT"])
     assert SERVICES["server-1"] == SERVICES["server-2"]
     assert SERVICES["caddy"]["environment"]["SERVERS"].split() == [f"server-1:{port}", f"server-2:{port}"]
-    assert "depends_on" not in SERVICES["caddy"], "or it would be replaced together with the servers"
+    assert "depends_on" not in SERVICES["caddy"], "otherwise it would be replaced together with the servers"
     assert f":{port}/health/live" in " ".join(SERVICES["server-1"]["healthcheck"]["test"])
     inside = {published.split(":")[1] for published in SERVICES["caddy"]["ports"]}
     assert inside == {"80", "443", "443/udp"}
 
 
-def test_grafana_and_the_public_are_kept_from_the_raw_store() -> None:
+def test_grafana_and_caddy_cannot_reach_the_raw_store() -> None:
     of_raw = set(SERVICES["postgres-raw"]["networks"])
     assert not of_raw & set(SERVICES["grafana"]["networks"])
     assert not of_raw & set(SERVICES["caddy"]["networks"])
@@ -103,7 +103,7 @@ def test_grafana_and_the_public_are_kept_from_the_raw_store() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_nothing_runs_as_root_or_writes_but_where_it_must(name: str) -> None:
+def test_services_run_unprivileged_and_read_only(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
@@ -117,21 +117,21 @@ def test_nothing_runs_as_root_or_writes_but_where_it_must(name: str) -> None:
 
 @pytest.mark.promise("no-address-in-logs")
 @pytest.mark.parametrize("name", SERVICES)
-def test_logs_go_where_they_are_deleted_after_14_days(name: str) -> None:
+def test_container_logs_are_deleted_after_14_days(name: str) -> None:
     assert SERVICES[name]["logging"]["driver"] == "journald"
     journal = configparser.ConfigParser()
     journal.read(ROOT / "deploy" / "systemd" / "journald-containers.conf")
     assert (journal["Journal"]["MaxRetentionSec"], journal["Journal"]["MaxFileSec"]) == ("14day", "1day")
 
 
-def test_no_secret_is_written_in_it() -> None:
+def test_compose_yaml_contains_no_secrets() -> None:
     for name, service in SERVICES.items():
         for key, value in service.get("environment", {}).items():
             assert "PASSWORD" not in key or str(value).startswith("/run/secrets/"), (name, key)
             assert not re.search(r"//[a-z]+:", str(value)), (name, key)
 
 
-def test_who_reaches_whom() -> None:
+def test_services_share_only_the_expected_networks() -> None:
     members = {
         network: {name for name, service in SERVICES.items() if network in service["networks"]}
         for network in COMPOSE["networks"]
@@ -152,7 +152,7 @@ def test_who_reaches_whom() -> None:
     assert SERVICES["server-1"]["environment"]["UPDATE_SERVER_TRUSTED_PROXIES"] == subnet["subnet"]
 
 
-def test_the_server_tells_the_hosts_that_caddy_serves() -> None:
+def test_level_hosts_match_the_caddyfile() -> None:
     hosts = json.loads(SERVICES["server-1"]["environment"]["UPDATE_SERVER_LEVEL_HOSTS"])
     site = SERVICES["caddy"]["environment"]["SITE_HOST"]
     assert hosts == {level: f"{level}.{site}" for level in ("basic", "middle", "full")}
@@ -167,7 +167,7 @@ def test_the_raw_store_keeps_no_archive_and_logs_no_statement() -> None:
         assert option in command
 
 
-def test_roles_differ() -> None:
+def test_each_service_has_its_own_database_role() -> None:
     users = {
         name: set(re.findall(r"//([a-z_]+)@", " ".join(str(value) for value in SERVICES[name]["environment"].values())))
         for name in ("server-1", "scheduler", "migrate")

@@ -1,4 +1,4 @@
-"""Grafana's files come from the catalogue; its role can run every panel's SQL."""
+"""Grafana's dashboards are generated from the catalogue; its role can run the SQL of every panel."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ FOLDER = ROOT / "deploy" / "grafana"
 PASSWORD = "for-a-test-alone"
 
 
-def test_the_files_are_those_that_the_catalogue_makes(tmp_path: Path) -> None:
+def test_dashboard_files_match_the_catalogue(tmp_path: Path) -> None:
     for made in write(tmp_path):
-        assert (FOLDER / "dashboards" / made.name).read_text("utf-8") == made.read_text("utf-8"), "make docs"
+        assert (FOLDER / "dashboards" / made.name).read_text("utf-8") == made.read_text("utf-8"), "run make docs"
     assert {path.name for path in (FOLDER / "dashboards").iterdir()} == set(dashboards())
 
 
-def test_one_source_is_provisioned_and_all_panels_use_it() -> None:
+def test_all_panels_use_the_provisioned_data_source() -> None:
     (source,) = yaml.safe_load((FOLDER / "provisioning" / "datasources" / "aggregate.yaml").read_text("utf-8"))["datasources"]
     assert (source["uid"], source["user"], source["jsonData"]["database"]) == ("aggregate", "grafana", "aggregate")
     assert source["secureJsonData"]["password"].startswith("$__file{/run/secrets/")
@@ -63,7 +63,7 @@ def queries() -> Iterator[tuple[str, Entry, str]]:
 
 @pytest.fixture
 async def reader(migrated_postgresql_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
-    """The URL of a filled store for Grafana's role."""
+    """The URL of a filled store, with Grafana's role."""
     name = f"grafana_{uuid.uuid4().hex[:8]}"
     monkeypatch.setattr(rights, "READER", name)
     engine = make_engine(migrated_postgresql_url)
@@ -106,7 +106,7 @@ async def test_every_panel_shows_public_numbers_and_nothing_else(reader: str) ->
 
 
 @pytest.mark.postgresql
-async def test_its_role_is_denied_every_other_table_and_every_change(reader: str) -> None:
+async def test_the_grafana_role_cannot_read_other_tables_or_write(reader: str) -> None:
     engine = make_engine(reader)
     tables: dict[str, Any] = AggregateBase.metadata.tables
     for name in tables:

@@ -1,4 +1,4 @@
-"""compose.yaml without containers: real programs, Caddyfile and role script."""
+"""The setup of compose.yaml without containers, with the real programs, Caddyfile and role script."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import pytest
 from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 from tests.support.batches import batch_json
-from tests.support.installation import LEVELS, ROOT, SITE, Installation, migrating, running_installation
+from tests.support.installation import LEVELS, ROOT, SITE, Installation, migration_env, running_installation
 from tests.support.processes import clean_environment, end
 from tests.support.sample_upstream import FakeUpstream
 from tests.support.waiting import wait_until
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.postgresql]
 
 NOW = "2026-11-18T12:00:00Z"
 HERE, THERE = "127.0.0.77", "127.0.0.78"
-"""Only clients have these addresses."""
+"""Addresses that only clients use."""
 
 
 class _Dashboards(BaseHTTPRequestHandler):
@@ -79,7 +79,7 @@ def test_the_site_serves_pages_index_and_update_check(installation: Installation
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip", "br"])
-def test_prepared_bodies_go_through_as_they_are(installation: Installation, encoding: str) -> None:
+def test_the_proxy_does_not_change_prepared_bodies(installation: Installation, encoding: str) -> None:
     (port, *_) = installation.servers
     asked = {"accept-encoding": encoding}
     path = "/api/updates/pypi.json"
@@ -99,7 +99,7 @@ def test_without_accept_encoding_the_body_is_not_compressed(installation: Instal
     assert not answer.headers["etag"].strip('"').endswith("-gzip")
 
 
-PERSONS_COMPUTER = f"""
+CLIENT_SITECUSTOMIZE = f"""
 import os
 import socket
 from datetime import datetime, timedelta
@@ -111,7 +111,7 @@ def on_this_machine(host, *arguments, **options):
     return resolve("127.0.0.1" if str(host).endswith("{SITE}") else host, *arguments, **options)
 
 
-socket.getaddrinfo = on_this_machine  # not every system knows names below localhost
+socket.getaddrinfo = on_this_machine  # not every system resolves names below localhost
 from napari_update_hook import settings
 
 server, here = datetime.fromisoformat("{NOW.replace("Z", "+00:00")}"), settings.system_now
@@ -120,10 +120,10 @@ settings.system_now = lambda: here() + offset
 """
 
 
-def test_the_client_of_an_installation_sends_each_level_to_its_own_host(installation: Installation, tmp_path: Path) -> None:
-    """The hosts come from an administrator's file."""
+def test_the_client_sends_each_level_to_its_own_host(installation: Installation, tmp_path: Path) -> None:
+    """The hosts come from the administrator's site.json."""
     (tmp_path / "computer").mkdir()
-    (tmp_path / "computer" / "sitecustomize.py").write_text(PERSONS_COMPUTER, "utf-8")
+    (tmp_path / "computer" / "sitecustomize.py").write_text(CLIENT_SITECUSTOMIZE, "utf-8")
     site = tmp_path / "site" / "napari-update-hook" / "site.json"
     site.parent.mkdir(parents=True)
     levels = {level: f"https://{host_of(level)}:{installation.https}" for level in LEVELS}
@@ -200,7 +200,7 @@ def test_the_host_of_a_level_serves_nothing_else(installation: Installation, lev
     assert problem.json()["status"] == 404
 
 
-def test_there_is_no_way_around_a_blocked_level(installation: Installation) -> None:
+def test_a_blocked_level_cannot_be_bypassed(installation: Installation) -> None:
     for level in TELEMETRY_LEVELS:
         answer = installation.client().post(f"/api/updates/{level}?python=3.12", batch_json(level))
         assert answer.status_code == 421
@@ -225,16 +225,16 @@ def test_other_hosts_are_not_served(installation: Installation) -> None:
         installation.client("somewhere.else.localhost").get("/")
 
 
-def test_dashboards_have_a_host(installation: Installation) -> None:
+def test_dashboards_have_a_host_that_hides_client_addresses(installation: Installation) -> None:
     told = installation.client(f"dashboards.{SITE}", HERE).get("/").text
     assert told.startswith("dashboards")
     assert HERE not in told, "Grafana would log it"
 
 
-def test_one_address_cannot_use_up_the_questions_of_another(installation: Installation) -> None:
+def test_one_address_cannot_use_up_the_limit_of_another(installation: Installation) -> None:
     full, body = host_of("full"), {"identifier": "e" * 32}
     statuses = [installation.client(full, "127.0.0.79").post("/api/reports/find", body).status_code for _ in range(100)]
-    assert {200, 429} == set(statuses), "each of two web processes takes 40 a minute"
+    assert {200, 429} == set(statuses), "each of two web processes accepts 40 a minute"
     forged = {"x-forwarded-for": THERE}
     assert 429 in [
         installation.client(full, "127.0.0.79").post("/api/reports/find", body, headers=forged).status_code for _ in range(8)
@@ -260,8 +260,8 @@ def sent_report(installation: Installation) -> httpx.Response:
     return installation.client(host_of("basic")).post("/api/updates/basic?python=3.11", batch_json(Level.BASIC))
 
 
-def test_migrating_disturbs_nobody(installation: Installation) -> None:
-    migrated = installation.run("migrate-again", ["update_server", "db", "migrate"], migrating(installation))
+def test_a_migration_does_not_interrupt_requests(installation: Installation) -> None:
+    migrated = installation.run("migrate-again", ["update_server", "db", "migrate"], migration_env(installation))
     statuses = []
     while migrated.poll() is None:
         statuses.append(sent_report(installation).status_code)
@@ -338,13 +338,13 @@ def test_roles_are_denied_what_they_do_not_need(installation: Installation, stor
         )
 
 
-def test_a_visitor_of_grafana_cannot_take_off_what_bounds_them(installation: Installation) -> None:
+def test_grafana_users_cannot_lift_their_restrictions(installation: Installation) -> None:
     for statement in DENIED["aggregate", "grafana"]:
         told = asked(installation, "aggregate", "grafana", f"SET TRANSACTION READ WRITE; {statement}")
         assert "permission denied" in told.stderr, (statement, told.stderr)
 
 
-def test_roles_may_do_their_work(installation: Installation) -> None:
+def test_roles_can_do_their_work(installation: Installation) -> None:
     for store, role, statement in (
         ("raw", "scheduler", "SELECT count(*) FROM reports"),
         ("raw", "web", "SELECT * FROM find_reports('x')"),
@@ -355,7 +355,7 @@ def test_roles_may_do_their_work(installation: Installation) -> None:
         assert told.returncode == 0, told.stderr
 
 
-def test_grafana_has_no_role_in_the_raw_store_and_nobody_comes_in_without_a_password(installation: Installation) -> None:
+def test_roles_need_passwords_and_grafana_has_no_raw_role(installation: Installation) -> None:
     assert "authentication failed" in asked(installation, "raw", "grafana", "SELECT 1").stderr
     for role in ("owner", "web", "scheduler"):
         for store in ("raw", "aggregate"):
@@ -374,8 +374,8 @@ def lines_of(log: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.promise("no-address-in-logs")
-def test_no_log_of_any_program_holds_an_address(installation: Installation) -> None:
-    """Includes failed requests: cut off, rejected, unanswered."""
+def test_no_log_contains_a_client_address(installation: Installation) -> None:
+    """Failed requests are included: truncated, rejected and unanswered."""
     marked = "a10c0ffee0" + "0" * 22
     installation.client(address=HERE).get("/api/updates?python=3.11&secret=marked-in-query")
     installation.client(host_of("full"), HERE).post("/api/reports/find", {"identifier": marked})

@@ -19,7 +19,7 @@ UNIT = FOLDER / "napari-updates.service"
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
-    """The unit, with a program that exists here."""
+    """A copy of the unit with a program that exists on this machine."""
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze: apt-get install systemd")
     copy = tmp_path / UNIT.name
@@ -27,14 +27,14 @@ def unit(tmp_path: Path) -> Path:
     return copy
 
 
-def test_systemd_can_read_it(unit: Path) -> None:
+def test_systemd_accepts_the_unit(unit: Path) -> None:
     told = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
     assert unit.name not in told.stderr, told.stderr
 
 
 @pytest.mark.parametrize("name", ["napari-updates-backup.service", "napari-updates-backup.timer"])
-def test_systemd_can_read_the_backup(name: str, tmp_path: Path) -> None:
+def test_systemd_accepts_the_backup_units(name: str, tmp_path: Path) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("needs systemd-analyze: apt-get install systemd")
     for file in FOLDER.glob("napari-updates-backup.*"):
@@ -44,15 +44,15 @@ def test_systemd_can_read_the_backup(name: str, tmp_path: Path) -> None:
     assert "napari-updates-backup" not in told.stderr, told.stderr
 
 
-def test_it_is_hardened(unit: Path) -> None:
-    """A plain unit has an exposure of 10; less than 2 is safe."""
+def test_the_unit_is_hardened(unit: Path) -> None:
+    """The exposure level, close to 10 for a plain unit, is at most 2."""
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout[-600:] + told.stderr
 
 
-def test_commands_run_as_the_user_of_the_service_with_its_settings(tmp_path: Path) -> None:
-    """JSON in the settings is quoted for systemd and a shell."""
+def test_the_admin_script_uses_the_services_user_and_settings(tmp_path: Path) -> None:
+    """JSON in the settings file is quoted for both systemd and the shell."""
     user = re.search(r"^User=(.+)$", UNIT.read_text("utf-8"), re.MULTILINE)
     script = (FOLDER / "napari-updates-admin").read_text("utf-8")
     assert user
@@ -71,7 +71,7 @@ def test_commands_run_as_the_user_of_the_service_with_its_settings(tmp_path: Pat
 
 
 @pytest.mark.promise("no-address-in-logs")
-def test_its_logs_are_kept_for_14_days_and_its_data_are_its_own() -> None:
+def test_the_unit_keeps_logs_for_14_days_and_has_its_own_folder() -> None:
     text = UNIT.read_text("utf-8")
     namespace = text.split("LogNamespace=")[1].split()[0]
     journal = configparser.ConfigParser()

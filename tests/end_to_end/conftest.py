@@ -1,4 +1,4 @@
-"""An environment with a real napari, made once and only on request."""
+"""Fixture: an environment with a real napari, created once per test session if TEST_NAPARI is set."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGES = [str(CLIENT / "napari-update-hook"), str(CLIENT / "napari-telemetry")
 
 @pytest.fixture(scope="session")
 def napari_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python with napari, its plugin manager and the client."""
+    """Return a Python interpreter with napari, its plugin manager and the client."""
     if not os.environ.get("TEST_NAPARI"):
         pytest.skip("needs napari (900 MB): set TEST_NAPARI=1 to install it (more tests: make test-napari)")
     folder = tmp_path_factory.mktemp("napari") / "environment"

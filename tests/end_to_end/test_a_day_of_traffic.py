@@ -1,4 +1,4 @@
-"""After a day of traffic, no file or table contains private data, however it was sent."""
+"""Private data from a day of traffic, however it was sent, is in no file or table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def batch(level: Level, person: int, **changes: Any) -> dict[str, Any]:
     return batch_json(level, **(private | changes))
 
 
-def live_a_day(url: str) -> None:
+def send_a_day_of_requests(url: str) -> None:
     with httpx.Client(base_url=url, timeout=20) as client:
         for number, address in enumerate(ADDRESSES * 3, 1):
             headers = {"x-forwarded-for": address, "user-agent": AGENT, "referer": f"https://{PRIVATE[0]}.example/"}
@@ -57,8 +57,8 @@ def live_a_day(url: str) -> None:
                 assert gone.json() == {"deleted": 1}
 
 
-def everything_in(path: Path) -> bytes:
-    """Include a database's tables as text."""
+def content_of(path: Path) -> bytes:
+    """Return a file's bytes, plus a database's tables as text."""
     content = path.read_bytes()
     if path.suffix == ".sqlite3":
         database = sqlite3.connect(path)
@@ -69,7 +69,7 @@ def everything_in(path: Path) -> bytes:
 
 @pytest.mark.promise("no-address-no-time")
 @pytest.mark.parametrize("log_format", ["json", "text"])
-def test_logs_identify_no_one_and_identifiers_are_only_in_the_raw_store(tmp_path: Path, log_format: str) -> None:
+def test_private_data_is_not_written_and_only_raw_store_has_identifiers(tmp_path: Path, log_format: str) -> None:
     data = tmp_path / "data"
     settings = {
         "UPDATE_SERVER_NOW": NOW,
@@ -80,7 +80,7 @@ def test_logs_identify_no_one_and_identifiers_are_only_in_the_raw_store(tmp_path
     }
     with FakeUpstream().served() as upstream, running_server(data, UPDATE_SERVER_UPSTREAM=upstream, **settings) as server:
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
-        live_a_day(server.url)
+        send_a_day_of_requests(server.url)
     published = run("aggregation", "run", "--now", "2026-12-08T00:00:00", UPDATE_SERVER_DATA=str(data))
     assert published.returncode == 0, published.stderr
     log = server.log.read_text()
@@ -92,10 +92,10 @@ def test_logs_identify_no_one_and_identifiers_are_only_in_the_raw_store(tmp_path
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"2026-W47.sqlite3", "aggregate.sqlite3", "index.snapshot", server.log.name} <= {path.name for path in files}
     for path in files:
-        content = everything_in(path)
+        content = content_of(path)
         for text in (*ADDRESSES, AGENT, "somebody-elses-laptop", *PRIVATE, *deleted):
             assert text.encode() not in content, f"{text} is in {path.name}"
         is_raw = path.parent.name == "raw"
         for text in held:
             assert is_raw or text.encode() not in content, f"an identifier is in {path.name}"
-    assert all(text.encode() in everything_in(data / "raw" / "2026-W47.sqlite3") for text in held)
+    assert all(text.encode() in content_of(data / "raw" / "2026-W47.sqlite3") for text in held)

@@ -1,4 +1,4 @@
-"""The client against the real service process: both sides must agree."""
+"""The client with the real service process: both sides must agree."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def collect(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
-def test_what_the_client_sends_is_stored_whole_and_nothing_had_to_be_left_out(machine: Machine, level: Level) -> None:
+def test_service_stores_the_previewed_report_completely(machine: Machine, level: Level) -> None:
     machine.consent(level)
     if level is Level.FULL:
         collect(machine)
@@ -92,7 +92,7 @@ def test_what_the_client_sends_is_stored_whole_and_nothing_had_to_be_left_out(ma
         assert [plugin["name"] for plugin in report["plugins"]] == ["affinder", "some-plugin"]
 
 
-def test_a_second_state_of_the_week_replaces_the_first_and_a_lower_level_takes_back(machine: Machine) -> None:
+def test_later_report_replaces_the_first_and_lower_level_removes_fields(machine: Machine) -> None:
     machine.consent(Level.FULL)
     machine.client.send()
     collect(machine)
@@ -107,7 +107,7 @@ def test_a_second_state_of_the_week_replaces_the_first_and_a_lower_level_takes_b
     assert "plugins" not in stored.report
 
 
-def test_a_state_file_that_was_lost_goes_on_above_what_the_service_holds(machine: Machine) -> None:
+def test_lost_state_resumes_above_the_revision_that_the_service_has(machine: Machine) -> None:
     machine.consent(Level.MIDDLE)
     machine.client.send()
     with machine.store._write() as file:
@@ -128,7 +128,7 @@ def test_a_state_file_that_was_lost_goes_on_above_what_the_service_holds(machine
     assert (accepted.stored, accepted.revision) == (True, 6)
 
 
-def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine) -> None:
+def test_ninth_environment_is_rejected_and_its_draft_is_kept(machine: Machine) -> None:
     shared: dict[str, Any] = {"environment": machine.environment, "clock": machine.clock}
     machines = [Machine(machine.folder, machine.server, name=f"env-{n}", **shared) for n in range(9)]
     for one in machines:
@@ -140,7 +140,7 @@ def test_the_ninth_environment_of_a_person_is_refused_and_kept(machine: Machine)
     assert "8 environments" in str(kept.rejected), "it must not block other weeks"
 
 
-def test_a_level_that_the_service_rejects_ends_consent_but_not_the_check(tmp_path: Path) -> None:
+def test_rejected_level_ends_consent_but_not_update_checks(tmp_path: Path) -> None:
     with (
         FakeUpstream().served() as upstream,
         running_server(
@@ -159,7 +159,7 @@ def test_a_level_that_the_service_rejects_ends_consent_but_not_the_check(tmp_pat
         machine.consent(Level.BASIC)
         assert machine.client.send().receipt is not None
     machine.clock.forward(days=1)
-    assert machine.updates.check().is_from_cache, "the service is down; the cache stays"
+    assert machine.updates.check().is_from_cache, "the service is down, so the cache is used"
     elsewhere = Machine(tmp_path / "fresh", machine.server, clock=machine.clock)
     with pytest.raises(ServerUnreachableError):
         elsewhere.updates.check()

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md says how to add a public number: its steps are carried out on a copy of the source."""
+"""CONTRIBUTING.md's steps for adding a public number, carried out on a copy of the source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("aggregation", "update_server", "migrations", "tests", "deploy")
-LOOK = """
+CODE = """
 import asyncio, json, sys
 from pathlib import Path
 from tests.update_server.conftest import running_client
@@ -30,7 +30,7 @@ print(json.dumps(asyncio.run(look(sys.argv[1]))))
 """
 
 
-def test_a_public_number_is_one_entry(tmp_path: Path) -> None:
+def test_one_catalogue_entry_is_enough_to_add_a_public_number(tmp_path: Path) -> None:
     copy = tmp_path / "source"
     for name in COPIED:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "secrets"))
@@ -53,7 +53,7 @@ def test_a_public_number_is_one_entry(tmp_path: Path) -> None:
     assert question in json.dumps(json.loads(run("-m", "aggregation", "catalogue", "--questions")))
     run("-m", "aggregation", "catalogue", "--grafana", str(tmp_path / "dashboards"))
     assert question in (tmp_path / "dashboards" / "plugin.json").read_text("utf-8")
-    shown = json.loads(run("-c", LOOK, str(tmp_path / "service"), "/api/stats/plugins/affinder?by=system").splitlines()[-1])
+    shown = json.loads(run("-c", CODE, str(tmp_path / "service"), "/api/stats/plugins/affinder?by=system").splitlines()[-1])
     assert question in shown["/api/stats"]
     assert question in shown["/privacy"]
     assert shown["answer"] == 200

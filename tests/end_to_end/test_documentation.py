@@ -19,7 +19,7 @@ PAGES = sorted(page for pattern in ("*.md", "docs/*.md", "deploy/**/*.md", "clie
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built like `make site`."""
+    """Build the site like `make site`; return its folder."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "-q", "-b", "html", "docs", str(folder)]
     built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
@@ -27,13 +27,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Found(HTMLParser):
-    """Collects what a page loads and links to."""
+class LinkParser(HTMLParser):
+    """A parser that collects the resources and hyperlinks of a page."""
 
     def __init__(self) -> None:
         super().__init__()
         self.loaded: set[str] = set()
-        self.led_to: set[str] = set()
+        self.linked: set[str] = set()
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         named = dict(attributes)
@@ -42,10 +42,10 @@ class Found(HTMLParser):
         if tag == "link" and named.get("rel") in ("stylesheet", "icon", "preload") and named.get("href"):
             self.loaded.add(str(named["href"]))
         if tag == "a" and named.get("href"):
-            self.led_to.add(str(named["href"]))
+            self.linked.add(str(named["href"]))
 
 
-def test_the_site_has_a_page_for_everybody_and_loads_nothing_from_elsewhere(site: Path) -> None:
+def test_site_is_complete_and_loads_nothing_from_other_hosts(site: Path) -> None:
     for name in (
         "tutorials/users",
         "tutorials/maintainers",
@@ -59,10 +59,10 @@ def test_the_site_has_a_page_for_everybody_and_loads_nothing_from_elsewhere(site
     assert "/api/updates/{level}" in (site / "reference" / "http.html").read_text("utf-8")
     assert "only_if_due" in (site / "reference" / "client.html").read_text("utf-8")
     for page in site.rglob("*.html"):
-        found = Found()
+        found = LinkParser()
         found.feed(page.read_text("utf-8"))
         assert not [one for one in found.loaded if urlsplit(one).netloc], page
-        for target in found.led_to:
+        for target in found.linked:
             parts = urlsplit(target)
             if parts.scheme or not parts.path:
                 continue
@@ -70,7 +70,7 @@ def test_the_site_has_a_page_for_everybody_and_loads_nothing_from_elsewhere(site
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_between_pages_are_not_broken(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text("utf-8")):
         if not urlsplit(target).scheme:
             assert (page.parent / target).exists(), f"{page.name} leads to {target}"

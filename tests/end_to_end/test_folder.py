@@ -1,4 +1,4 @@
-"""The index as a folder agrees with the service, behind any web server and on a file share."""
+"""The index as a folder of files agrees with the service, on a web server or a file share."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def upstream() -> Iterator[str]:
 
 
 def build(folder: Path, upstream: str, *options: str, now: str = NOW.isoformat()) -> tuple[int, str]:
-    """Return exit code and output."""
+    """Build the folder; return exit code and output."""
     environ = {"UPDATE_SERVER_NOW": now, "UPDATE_SERVER_LOG_LEVEL": "info", "UPDATE_SERVER_REFRESH_TIMEOUT_S": "60"}
     result = invoke("update_server", "index", "build", str(folder), "--upstream", upstream, *options, **environ)
     return result.exit_code, result.stdout + result.stderr
@@ -76,7 +76,7 @@ def service(upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest.fixture(scope="module")
 def addresses(folder: Path, service: Server) -> Iterator[dict[str, str]]:
-    """Base URLs of the same index."""
+    """Yield the base URLs of the same index, by the way it is served."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield {
@@ -95,7 +95,7 @@ def table_rows(machine: Machine) -> tuple[UpdateRow, ...]:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("python", ["3.9.2", "3.10.14", "3.12.1"])
 @pytest.mark.parametrize("channel", ["pypi", "conda-forge"])
-def test_a_check_finds_the_same_everywhere(
+def test_check_gives_the_same_result_with_service_and_folder(
     addresses: dict[str, str], tmp_path: Path, place: str, python: str, channel: str
 ) -> None:
     versions = {"napari": "0.6.1", "affinder": "0.4.0", "some-plugin": "1.1.0", "pinned": "0.9", "micro-sam": "1.0"}
@@ -124,7 +124,7 @@ def test_a_check_finds_the_same_everywhere(
         }
 
 
-def test_a_folder_has_the_notices_of_a_file_or_is_not_written(upstream: str, tmp_path: Path) -> None:
+def test_folder_includes_valid_notices_and_rejects_an_invalid_file(upstream: str, tmp_path: Path) -> None:
     path = tmp_path / "notices.yaml"
     path.write_text("- {name: pinned, specifier: '==1.0', text: It measures wrongly.}", "utf-8")
     code, told = build(tmp_path / "new", upstream, "--notices", str(path))
@@ -135,7 +135,7 @@ def test_a_folder_has_the_notices_of_a_file_or_is_not_written(upstream: str, tmp
     ]
     path.write_text("- {name: nowhere, inactive: true}\n- {name: pinned, inactive: true}", "utf-8")
     code, told = build(tmp_path / "new", upstream, "--notices", str(path))
-    assert (code, "nowhere: a notice names it, but the index doesn't list it" in " ".join(told.split())) == (1, True)
+    assert (code, "nowhere: a notice names this package, but it is not in the index" in " ".join(told.split())) == (1, True)
     table = json.loads((tmp_path / "new" / "api" / "updates" / "pypi.json").read_bytes())
     assert table["packages"]["pinned"]["inactive"], "valid notices are still written"
     path.write_text("- [", "utf-8")
@@ -145,7 +145,7 @@ def test_a_folder_has_the_notices_of_a_file_or_is_not_written(upstream: str, tmp
 
 
 @pytest.mark.parametrize("place", ["http.server", "file"])
-def test_a_folder_takes_no_reports_and_says_so(addresses: dict[str, str], tmp_path: Path, place: str) -> None:
+def test_folder_announces_that_it_accepts_no_reports(addresses: dict[str, str], tmp_path: Path, place: str) -> None:
     machine = Machine(tmp_path, addresses[place], clock=Clock(NOW))
     assert [row.name for row in table_rows(machine)] == ["affinder", "napari-harpy"]
     assert machine.client.takes_reports() is False
@@ -153,7 +153,7 @@ def test_a_folder_takes_no_reports_and_says_so(addresses: dict[str, str], tmp_pa
         machine.consent(Level.FULL)
 
 
-def test_the_service_says_that_it_takes_reports_and_so_can_a_folder_beside_it(
+def test_service_announces_that_it_accepts_reports_and_a_folder_can_too(
     addresses: dict[str, str], upstream: str, tmp_path: Path
 ) -> None:
     machine = Machine(tmp_path / "state", addresses["service"], clock=Clock(NOW))
@@ -165,7 +165,7 @@ def test_the_service_says_that_it_takes_reports_and_so_can_a_folder_beside_it(
     assert beside.client.takes_reports() is True
 
 
-def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service: Server) -> None:
+def test_every_file_of_the_folder_equals_the_response_of_the_service(folder: Path, service: Server) -> None:
     paths = [
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != "index.snapshot"
     ]
@@ -173,19 +173,19 @@ def test_every_file_of_the_folder_is_what_the_service_says(folder: Path, service
     for path in paths:
         answer = service.get(f"/{path}")
         assert answer.status_code == 200, path
-        assert without_instants(answer.content) == without_instants((folder / path).read_bytes()), path
+        assert without_timestamps(answer.content) == without_timestamps((folder / path).read_bytes()), path
 
 
-def without_instants(content: bytes) -> bytes:
-    """Remove read times and ``takes_reports``."""
+def without_timestamps(content: bytes) -> bytes:
+    """Remove timestamps of reading and ``takes_reports``."""
     return re.sub(rb"2026-11-1[0-9]T[0-9:]+Z", b"", content).replace(b'"takes_reports":true,', b"")
 
 
-def test_endpoints_are_there_with_and_without_extension(folder: Path) -> None:
+def test_endpoints_exist_with_and_without_file_extension(folder: Path) -> None:
     for path in ("plugins", "extended_summary", "readers", "conda-map", "pypi/affinder", "manifest/affinder", "conda/affinder"):
         assert (folder / "api" / path).read_bytes() == (folder / "api" / f"{path}.json").read_bytes()
     assert (folder / "api" / "conda.json").is_file()
-    assert (folder / "api" / "conda").is_dir(), "a file can't have the name of a folder"
+    assert (folder / "api" / "conda").is_dir(), "a file and a folder can't have the same name"
     assert "affinder" in (folder / "index.html").read_text("utf-8")
     assert (folder / "feeds" / "pinned.atom").is_file()
 
@@ -198,12 +198,12 @@ def digests(folder: Path) -> dict[str, str]:
     }
 
 
-def test_the_same_input_gives_the_same_bytes(folder: Path, upstream: str, tmp_path: Path) -> None:
+def test_same_input_gives_the_same_bytes(folder: Path, upstream: str, tmp_path: Path) -> None:
     assert build(tmp_path / "again", upstream)[0] == 0
     assert digests(tmp_path / "again") == digests(folder)
 
 
-def test_a_later_build_leaves_the_table_of_the_previous_one_alone(folder: Path, upstream: str, tmp_path: Path) -> None:
+def test_rebuild_with_previous_index_keeps_tables_unchanged(folder: Path, upstream: str, tmp_path: Path) -> None:
     later = (NOW + timedelta(hours=2)).isoformat()
     for previous in ("--previous", str(folder)), ():
         place = tmp_path / f"with-{len(previous)}"
@@ -215,7 +215,7 @@ def test_a_later_build_leaves_the_table_of_the_previous_one_alone(folder: Path, 
 
 
 @pytest.mark.slow
-def test_a_project_that_fails_keeps_its_last_good_files_and_is_named(
+def test_failed_project_keeps_its_last_good_files_and_is_reported(
     folder: Path, addresses: dict[str, str], tmp_path: Path
 ) -> None:
     with FakeUpstream(PROJECTS, broken={"/simple/affinder/"}).served() as upstream:
@@ -230,7 +230,7 @@ def test_a_project_that_fails_keeps_its_last_good_files_and_is_named(
 
 
 @pytest.mark.slow
-def test_without_an_upstream_the_folder_stays_as_it_is(folder: Path, tmp_path: Path) -> None:
+def test_folder_is_unchanged_while_upstream_is_down(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "site")
     code, told = build(tmp_path / "site", "http://127.0.0.1:9")
     assert code == 1
@@ -241,7 +241,7 @@ def test_without_an_upstream_the_folder_stays_as_it_is(folder: Path, tmp_path: P
     assert "Nothing was written" in told
 
 
-def test_files_of_a_project_that_is_gone_go_and_files_of_others_stay(folder: Path, tmp_path: Path) -> None:
+def test_files_of_a_removed_project_are_deleted_and_other_files_kept(folder: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     shutil.copytree(folder, site)
     (site / "CNAME").write_text("example.org")
@@ -252,7 +252,7 @@ def test_files_of_a_project_that_is_gone_go_and_files_of_others_stay(folder: Pat
     with FakeUpstream([*fewer, PINNED]).served() as upstream:
         assert build(site, upstream)[0] == 0
     with FakeUpstream(fewer).served() as upstream:
-        assert build(site, upstream, now=(NOW + timedelta(days=1)).isoformat())[0] == 1, "in grace"
+        assert build(site, upstream, now=(NOW + timedelta(days=1)).isoformat())[0] == 1, "in the grace period"
         assert (site / "feeds" / "pinned.atom").is_file()
         assert build(site, upstream, now=(NOW + timedelta(days=9)).isoformat())[0] == 0
     assert not (site / "feeds" / "pinned.atom").exists()
@@ -260,11 +260,11 @@ def test_files_of_a_project_that_is_gone_go_and_files_of_others_stay(folder: Pat
     assert (site / "CNAME").read_text() == "example.org"
 
 
-def test_a_previous_index_that_is_out_of_reach_is_an_error(upstream: str, tmp_path: Path) -> None:
+def test_unreachable_previous_index_is_an_error(upstream: str, tmp_path: Path) -> None:
     (tmp_path / "index.snapshot").write_bytes(b"of another version")
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "mine.txt").write_text("a file of somebody else")
-    assert build(tmp_path, upstream)[0] == 0, "nothing can be reused, but everything was read"
+    assert build(tmp_path, upstream)[0] == 0, "nothing can be reused, so everything is read again"
     assert (tmp_path / "api" / "mine.txt").is_file()
     code, told = build(tmp_path / "new", upstream, "--previous", "http://127.0.0.1:9")
     assert code == 1

@@ -1,4 +1,4 @@
-"""What happens in a real napari reaches the real service, and nothing else does."""
+"""Telemetry from a real napari to the real service: exactly the actual usage arrives."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
-USE = """
+USAGE_SCRIPT = """
 import os, sys
 if sys.platform == "linux" and not os.environ.get("DISPLAY"):
     from pyvirtualdisplay import Display
@@ -50,7 +50,7 @@ napari.run()
     sys.platform == "linux" and not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None,
     reason="needs a display or Xvfb: apt-get install xvfb and the packages in .ci/run",
 )
-def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tmp_path: Path) -> None:
+def test_service_receives_only_what_was_done_in_napari(napari_python: Path, tmp_path: Path) -> None:
     with FakeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
         wait_until(lambda: server.get("/health/ready").json()["index"]["origin"] == "refresh", server.log.read_text)
         environment = clean_environment() | {
@@ -70,7 +70,7 @@ def test_what_is_done_in_napari_arrives_and_nothing_else(napari_python: Path, tm
         updates, telemetry = ("-m", "napari_update_hook"), ("-m", "napari_telemetry")
         run(*updates, "check")
         run(*telemetry, "consent", "set", "full")
-        run("-c", USE)
+        run("-c", USAGE_SCRIPT)
         run(*updates, "check")
         (copy,) = json.loads(run(*telemetry, "server-copy", "--json"))
         (stored,) = copy["reports"]

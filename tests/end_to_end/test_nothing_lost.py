@@ -40,7 +40,7 @@ RETRIED = (httpx.HTTPError, OSError)
 
 
 class Replica:
-    """A service process on a fixed port and stores."""
+    """A service process with a fixed port and fixed stores."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
         self.port = reserved_port()
@@ -93,7 +93,7 @@ def batch_of(person: int, revision: int) -> bytes:
 
 
 class Senders:
-    """``told``: the highest acknowledged revision of each client."""
+    """``told``: the highest acknowledged revision of each client, by number."""
 
     def __init__(self, urls: Sequence[str], pause: float = 0.0) -> None:
         self.told: dict[int, int] = {}
@@ -103,7 +103,7 @@ class Senders:
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._send, args=(person,), daemon=True) for person in range(CLIENTS)]
 
-    def least(self) -> int:
+    def lowest_revision(self) -> int:
         return min(self.told.get(person, 0) for person in range(CLIENTS))
 
     def __enter__(self) -> Senders:
@@ -138,8 +138,8 @@ class Senders:
                 self._stopped.wait(self._pause)
 
 
-async def held(url: str) -> dict[int, list[int]]:
-    """Return stored revisions by person."""
+async def stored_revisions(url: str) -> dict[int, list[int]]:
+    """Return the revisions in the raw store by person."""
     raw = open_raw_store(url)
     found: dict[int, list[int]] = {}
     for week in await raw.weeks():
@@ -151,14 +151,14 @@ async def held(url: str) -> dict[int, list[int]]:
 
 
 def compare(told: dict[int, int], stored: dict[int, list[int]]) -> None:
-    """A later revision may be stored if its answer was lost."""
+    """Compare; the next revision may be stored, too, if its response was lost."""
     assert len(told) == CLIENTS
     for person, revision in told.items():
-        assert len(stored[person]) == 1, "stored once"
+        assert len(stored[person]) == 1, "stored exactly once"
         assert revision <= stored[person][0] <= revision + 1
 
 
-def test_on_sqlite_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
+def test_reports_survive_repeated_kills_on_sqlite(tmp_path: Path) -> None:
     replica = Replica(tmp_path / "data")
     replica.start()
     replica.wait()
@@ -170,14 +170,14 @@ def test_on_sqlite_the_server_is_killed_again_and_again(tmp_path: Path) -> None:
             replica.start()
             replica.wait()
         assert sum(senders.told.values()) > KILLS, "clients send during the kills"
-        wait_until(lambda: senders.least() > KILLS // 4, "clients do not continue after the last kill")
+        wait_until(lambda: senders.lowest_revision() > KILLS // 4, "clients do not continue after the last kill")
     replica.stop()
-    compare(senders.told, asyncio.run(held(sqlite_urls(tmp_path / "data")[Store.RAW])))
+    compare(senders.told, asyncio.run(stored_revisions(sqlite_urls(tmp_path / "data")[Store.RAW])))
     assert {answer.status_code for answer in senders.refused} <= {503}
 
 
 @pytest.fixture
-def cluster_url(tmp_path: Path) -> Iterator[Any]:
+def migrated_cluster(tmp_path: Path) -> Iterator[Any]:
     with running_cluster() as cluster:
         for store in Store:
             asyncio.run(migrated(store, cluster.url))
@@ -201,9 +201,9 @@ def replicas_on(cluster: Any, folder: Path, count: int) -> Iterator[list[Replica
 
 
 @pytest.mark.postgresql
-def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_restarted(cluster_url: Any, tmp_path: Path) -> None:
+def test_reports_survive_kills_and_database_restarts_on_postgresql(migrated_cluster: Any, tmp_path: Path) -> None:
     dice = random.Random(5)
-    with replicas_on(cluster_url, tmp_path, 2) as replicas, Senders([replica.url for replica in replicas]) as senders:
+    with replicas_on(migrated_cluster, tmp_path, 2) as replicas, Senders([replica.url for replica in replicas]) as senders:
         for number in range(max(2, KILLS // 5)):
             time.sleep(dice.random())
             killed = replicas[number % 2]
@@ -213,18 +213,18 @@ def test_on_postgresql_one_of_two_replicas_is_killed_and_then_the_database_resta
         before = dict(senders.told)
         for mode in ("fast", "immediate"):
             time.sleep(0.5)
-            cluster_url.stop(mode)
+            migrated_cluster.stop(mode)
             time.sleep(1)
-            cluster_url.start()
+            migrated_cluster.start()
         wait_until(lambda: all(senders.told[person] > revision for person, revision in before.items()), "reports do not resume")
-    compare(senders.told, asyncio.run(held(cluster_url.url)))
+    compare(senders.told, asyncio.run(stored_revisions(migrated_cluster.url)))
     assert {answer.status_code for answer in senders.refused} <= {503}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in senders.refused)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit changes a limit of a running process")
-def test_a_full_disk_is_a_503_and_recovery_needs_no_restart(tmp_path: Path) -> None:
-    """A limit of the file size gives SQLite the errors of a full disk."""
+def test_full_disk_gives_503_and_recovery_needs_no_restart(tmp_path: Path) -> None:
+    """Limit the file size, which gives SQLite the errors of a full disk."""
     replica = Replica(tmp_path / "data")
     replica.start()  # with room for the index and the first tables
     replica.wait()
@@ -249,7 +249,7 @@ def test_a_full_disk_is_a_503_and_recovery_needs_no_restart(tmp_path: Path) -> N
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         assert client.post(path, content=batch_of(500, 1), headers=headers).status_code == 200
     replica.stop()
-    stored = asyncio.run(held(sqlite_urls(tmp_path / "data")[Store.RAW]))
+    stored = asyncio.run(stored_revisions(sqlite_urls(tmp_path / "data")[Store.RAW]))
     assert set(stored) >= {1, 500, *(2 + number for number, status in enumerate(statuses) if status == 200)}
 
 

@@ -1,4 +1,4 @@
-"""The unmodified napari-plugin-manager against this index. Needs TEST_NAPARI."""
+"""The unmodified napari-plugin-manager with this index. Needs TEST_NAPARI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ json.dump({"summaries": summaries, "conda": npe2api.conda_map(), "plugins": plug
 """
 
 
-def test_the_plugin_manager_works_and_offers_only_what_fits(napari_python: Path, tmp_path: Path) -> None:
+def test_plugin_manager_offers_only_compatible_plugins(napari_python: Path, tmp_path: Path) -> None:
     version = subprocess.run(
         [napari_python, "-c", "import sys; print(sys.version_info[1])"], capture_output=True, text=True, check=True
     )
@@ -42,7 +42,7 @@ def test_the_plugin_manager_works_and_offers_only_what_fits(napari_python: Path,
         told = json.loads(answer.stdout)
         fits = server.get(f"/api/plugins?python=3.{minor}").json()
         conda = server.get("/api/conda").json()
-    assert {item["name"]: item["version"] for item in told["summaries"]} == fits, "chosen by its User-Agent"
+    assert {item["name"]: item["version"] for item in told["summaries"]} == fits, "the User-Agent names the Python version"
     assert told["conda"] == conda
     plugins = {name: (version, on_conda, extra) for name, version, on_conda, extra in told["plugins"]}
     assert plugins["affinder"][0] == "0.5.0"

@@ -1,4 +1,4 @@
-"""Publishing in a process that is killed at any moment."""
+"""Publishing in a process that is killed at random moments."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups 
 KILLS = int(os.environ.get("TEST_PUBLISHING_KILLS", "6"))
 NOW = f"{publishable_from(WEEK):%Y-%m-%dT%H:%M:%S}"
 PEOPLE = 3000
-"""Enough for worker processes to count."""
+"""Number of people; enough that counting uses worker processes."""
 
 
-def in_stores(urls: dict[Store, str], work: Any) -> Any:
-    """Run ``work`` on migrated stores."""
+def run_on_stores(urls: dict[Store, str], work: Any) -> Any:
+    """Migrate the stores, and run ``work`` on them."""
 
     async def on() -> Any:
         for store, url in urls.items():
@@ -50,7 +50,7 @@ def in_stores(urls: dict[Store, str], work: Any) -> Any:
     return asyncio.run(on())
 
 
-async def public(_: RawStore, aggregate: AggregateStore) -> tuple[list[str], dict[str, dict[tuple[str, ...], int]]]:
+async def read_public(_: RawStore, aggregate: AggregateStore) -> tuple[list[str], dict[str, dict[tuple[str, ...], int]]]:
     """Return published weeks, and numbers by entry."""
     numbers = {}
     for entry in CATALOGUE:
@@ -60,7 +60,7 @@ async def public(_: RawStore, aggregate: AggregateStore) -> tuple[list[str], dic
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_a_week_is_whole_or_not_there(store_urls: dict[Store, str], tmp_path: Path) -> None:
+def test_killed_publishing_leaves_a_complete_week_or_no_week(store_urls: dict[Store, str], tmp_path: Path) -> None:
     reports = random_reports(11, PEOPLE)
     assert len(reports) > PEOPLE
     whole = expected(reports)
@@ -72,20 +72,20 @@ def test_killed_at_any_moment_a_week_is_whole_or_not_there(store_urls: dict[Stor
         for start in range(0, len(reports), 500):
             await raw.put(reports[start : start + 500])
 
-    async def again(_: RawStore, aggregate: AggregateStore) -> None:
+    async def unpublish(_: RawStore, aggregate: AggregateStore) -> None:
         async with aggregate.engine.begin() as connection:
             for table in ("cells", "published_weeks", "aggregation_runs"):
                 await connection.execute(sa.text(f"DELETE FROM {table}"))
 
-    in_stores(store_urls, fill)
+    run_on_stores(store_urls, fill)
     before = time.monotonic()
     subprocess.run(command, env=environment, check=True, capture_output=True)
     takes = time.monotonic() - before
-    assert in_stores(store_urls, public) == ([WEEK], whole)
+    assert run_on_stores(store_urls, read_public) == ([WEEK], whole)
     nothing: dict[str, dict[tuple[str, ...], int]] = {entry.id: {} for entry in CATALOGUE}
     dice, killed = random.Random(4), 0
     while killed < KILLS:
-        in_stores(store_urls, again)
+        run_on_stores(store_urls, unpublish)
         process = subprocess.Popen(
             command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
         )
@@ -95,17 +95,17 @@ def test_killed_at_any_moment_a_week_is_whole_or_not_there(store_urls: dict[Stor
         if process.poll() is None:
             killed += 1
         else:
-            takes *= 0.8  # faster than before: kill earlier
+            takes *= 0.8  # it finished before the kill: kill earlier
         process.kill()
         process.wait()
         wait_until(lambda children=children: not any(map(_runs, children)), "a worker was left behind")  # type: ignore[misc]
-        weeks, numbers = in_stores(store_urls, public)
+        weeks, numbers = run_on_stores(store_urls, read_public)
         assert (weeks, numbers) in [([], nothing), ([WEEK], whole)]
         before = time.monotonic()
         finished = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
         takes = time.monotonic() - before  # the machine's load may have changed
         assert finished.returncode == 0, finished.stderr
-        assert in_stores(store_urls, public) == ([WEEK], whole)
+        assert run_on_stores(store_urls, read_public) == ([WEEK], whole)
 
 
 def _children(pid: int) -> list[int]:

@@ -23,7 +23,7 @@ from aggregation.clock import Clock
 from tests.support.processes import Server, end, reserved_port, run, running_server
 from tests.support.waiting import wait_until
 from update_server.index import snapshot
-from update_server.index.conda import OF_PYTHON, name_of
+from update_server.index.conda import PYTHON_DEPS, name_of
 from update_server.index.model import CondaPackage, Package
 from update_server.index.refresh import build
 from update_server.index.snapshot import Index
@@ -32,8 +32,8 @@ from update_server.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.real_index]
 
-NEWEST_DOES_NOT_FIT = {"3.9": 219, "3.10": 63, "3.11": 16, "3.12": 8, "3.13": 20, "3.14": 31}
-"""Of 660 projects on 2026-08-22, counted with pip."""
+NEWEST_IS_INCOMPATIBLE = {"3.9": 219, "3.10": 63, "3.11": 16, "3.12": 8, "3.13": 20, "3.14": 31}
+"""Projects, of 660, whose newest release pip could not install on 2026-08-22, by Python version."""
 
 
 @contextlib.contextmanager
@@ -75,10 +75,10 @@ def server(replay: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
         yield running
 
 
-@pytest.mark.parametrize(("python", "count"), NEWEST_DOES_NOT_FIT.items())
-def test_for_as_many_projects_as_pip_says_the_newest_does_not_fit(server: Server, python: str, count: int) -> None:
+@pytest.mark.parametrize(("python", "count"), NEWEST_IS_INCOMPATIBLE.items())
+def test_count_of_incompatible_newest_releases_matches_pip(server: Server, python: str, count: int) -> None:
     packages: dict[str, Any] = server.get(f"/api/updates?python={python}").json()["packages"]
-    assert packages.pop("napari-plugin-manager"), "a part of napari that the index does not list"
+    assert packages.pop("napari-plugin-manager"), "part of napari, but not listed in the index"
     assert len(packages) == 660
     assert sum(1 for package in packages.values() if package.get("newest")) == count
     assert all(package["latest"] != package["newest"] for package in packages.values() if "newest" in package)
@@ -89,14 +89,14 @@ def test_for_as_many_projects_as_pip_says_the_newest_does_not_fit(server: Server
     ["/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json",
      "/api/pypi/affinder", "/api/manifest/napari-svg", "/api/conda/affinder"],
 )  # fmt: skip
-def test_the_index_answers_like_todays(server: Server, replay: str, path: str) -> None:
+def test_responses_match_the_current_index(server: Server, replay: str, path: str) -> None:
     ours, theirs = server.get(path).json(), httpx.get(replay + path).json()
     assert ours == theirs
     assert list(ours) == list(theirs)
 
 
-def test_every_project_is_answered_like_todays_index_does(server: Server, replay: str) -> None:
-    """Compare pypi, manifest and conda of all known projects."""
+def test_responses_for_every_project_match_the_current_index(server: Server, replay: str) -> None:
+    """Compare the pypi, manifest and conda responses of all known projects."""
     classifiers = httpx.get(f"{replay}/classifiers.json").json()
     names = {re.sub(r"[-_.]+", "-", name).lower() for state in classifiers.values() for name in state}
     names |= {item["normalized_name"] for item in httpx.get(f"{replay}/api/extended_summary").json()}
@@ -112,12 +112,12 @@ def test_every_project_is_answered_like_todays_index_does(server: Server, replay
         return count
 
     with httpx.Client(headers={"accept-encoding": "identity"}) as client, ThreadPoolExecutor(4) as pool:
-        assert len(names) == 735, "the recording has 11 more, in none of its lists"
+        assert len(names) == 735, "the recording has 11 more, which are in none of its lists"
         assert sum(pool.map(compared, sorted(names))) > 1700
 
 
-def test_the_two_sources_give_the_same_index(replay: str) -> None:
-    """Differences are listed with their reason."""
+def test_both_sources_give_the_same_index(replay: str) -> None:
+    """Compare the indexes; every accepted difference is listed with its reason."""
 
     async def read(source: Literal["napari-index", "pypi"]) -> Index:
         return await build(Settings(upstream=replay, source=source), None, Clock(), lambda *_: None)
@@ -130,16 +130,16 @@ def test_the_two_sources_give_the_same_index(replay: str) -> None:
     assert {errors[key]["error"] for key in no_wheel} == {
         "its newest release has no wheel, and an sdist would have to be built"
     }
-    leftover_notice = set(mine) - set(others)
+    missing_in_recording = set(mine) - set(others)
     active = set(json.loads(theirs.documents["/classifiers.json"].text())["active"])
-    assert leftover_notice == {
+    assert missing_in_recording == {
         "destripe-lsfm", "ebi-oct", "itasc", "napari-dask-ndmeasure", "napari-mesofield", "napari-segtree",
         "napari-tissue-cuboid-analysis", "napari-tomodl", "notochoordinates", "segmentree",
     }, "projects with the classifier that the recorded index omits"  # fmt: skip
-    assert len(leftover_notice & active) <= 1
+    assert len(missing_in_recording & active) <= 1
     names = {*mine, *others, "npe2"}
     for key in set(mine) & set(others):
-        assert decisive(mine[key], names) == decisive(others[key], names), key
+        assert without_unlisted_requirements(mine[key], names) == without_unlisted_requirements(others[key], names), key
     summaries, known = (
         {item["normalized_name"]: item for item in json.loads(index.documents["/api/extended_summary"].text())}
         for index in (ours, theirs)
@@ -148,20 +148,20 @@ def test_the_two_sources_give_the_same_index(replay: str) -> None:
         field for key in set(summaries) & set(known) for field in known[key] if known[key][field] != summaries[key][field]
     )
     assert differing.keys() <= {
-        "license",  # the index folds the text like metadata, and has none beside a license expression
+        "license",  # the index folds the text like metadata, and omits it if there is a license expression
         "project_url",  # order; Homepage and Download may be missing
         "pypi_versions",  # the index omits some releases, such as yanked releases
-        "conda_versions",  # in the order of upload
+        "conda_versions",  # order of upload
         "home_page", "summary", "author",  # the word UNKNOWN, blanks, empty instead of null
     }, differing  # fmt: skip
     assert differing["home_page"] + differing["summary"] + differing["author"] < 10
 
 
-def decisive(package: Package, names: set[str]) -> Package:
-    """Drop conda requirements on packages that the index does not list."""
+def without_unlisted_requirements(package: Package, names: set[str]) -> Package:
+    """Remove conda requirements on packages that the index does not list."""
     if package.conda is None:
         return package
-    kept = {*OF_PYTHON, *names}
+    kept = {*PYTHON_DEPS, *names}
     files = (
         msgspec.structs.replace(
             file,
@@ -174,7 +174,7 @@ def decisive(package: Package, names: set[str]) -> Package:
 
 @pytest.fixture
 def old_environment(tmp_path: Path) -> dict[str, str]:
-    """An environment with old plugins."""
+    """Return environment variables for an installation with old plugins."""
     for name, version in (("affinder", "0.4.0"), ("napari", "0.5.0"), ("napari-svg", "0.2.1")):
         info = tmp_path / "site-packages" / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
@@ -183,15 +183,15 @@ def old_environment(tmp_path: Path) -> dict[str, str]:
     return {"NAPARI_UPDATE_STATE": str(tmp_path / "state"), "PYTHONPATH": str(tmp_path / "site-packages")}
 
 
-def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay: str, old_environment: dict[str, str]) -> None:
-    """Today's index has no /api/updates and accepts no telemetry."""
+def test_check_works_with_the_current_index_and_states_its_limits(replay: str, old_environment: dict[str, str]) -> None:
+    """The current index (api.napari.org) has no /api/updates and accepts no telemetry."""
     here = {"NAPARI_UPDATE_SERVER": replay} | old_environment
     result = run("napari_update_hook", "check", "--json", **here)
     assert result.returncode == 10, result.stderr
     told = json.loads(result.stdout)
     rows = {row["name"]: row for row in told["packages"]}
     assert (rows["affinder"]["status"], rows["affinder"]["latest"]) == ("update", "0.5.0")
-    assert "it may not fit your Python and napari" in rows["affinder"]["note"]
+    assert "it may not work with your Python and napari" in rows["affinder"]["note"]
     assert rows["napari"]["latest"] == "0.8.0", "the newest, though Python 3.10 could not install it"
     assert "withdrawn or are vulnerable" in told["notice"]
     assert told["index_version"] is None
@@ -200,7 +200,7 @@ def test_todays_index_is_enough_for_a_check_that_says_what_it_cannot_know(replay
     assert "accepts no reports" in asked.stderr
 
 
-def test_a_seed_is_made_of_it_by_the_command(replay: str, tmp_path: Path) -> None:
+def test_seed_command_reproduces_the_shipped_seed(replay: str, tmp_path: Path) -> None:
     path = tmp_path / "seed.snapshot"
     made = run(
         "update_server", "index", "seed", "--upstream", replay, "--output", str(path), UPDATE_SERVER_NOW="2026-08-22T22:10:09Z"

@@ -1,4 +1,4 @@
-"""Tables of the recorded index against pip and conda's solver, for all projects."""
+"""Compare the update tables of the recorded index with pip and conda's solver, for all projects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from packaging.utils import canonicalize_name
 from tests.end_to_end.test_real_index import replayed
 from tests.end_to_end.test_references import newest_according_to_the_solver, write_repodata
 from tests.support.real_index import real_index_folder
-from update_server.index.conda import OF_PYTHON
+from update_server.index.conda import PYTHON_DEPS
 from update_server.index.snapshot import Index, read
 from update_server.index.table import encoded, make_tables
 
@@ -50,7 +50,7 @@ def index(folder: Path) -> Index:
 
 @pytest.fixture(scope="module")
 def tables(index: Index) -> Mapping[str, UpdateTable]:
-    """The tables as a client reads them."""
+    """Return the update tables by channel, as a client reads them."""
     made = make_tables(index.facts, {}, 86400)
     return {channel: read_table(encoded(table)) for channel, table in made.tables.items()}
 
@@ -86,10 +86,10 @@ for name, page in questions["pages"].items():
         answers[f"{name} {python}"] = str(max(finals or best)) if best else None
 json.dump(answers, sys.stdout)
 """
-"""pip's own evaluation of project pages; each is parsed once."""
+"""Runs pip's own evaluation of project pages; parses each page once."""
 
 
-def test_the_table_is_at_most_12_kilobytes(tables: Mapping[str, UpdateTable], index: Index) -> None:
+def test_tables_are_at_most_12_kilobytes(tables: Mapping[str, UpdateTable], index: Index) -> None:
     import brotli
 
     made = make_tables(index.facts, {}, 86400)
@@ -98,7 +98,7 @@ def test_the_table_is_at_most_12_kilobytes(tables: Mapping[str, UpdateTable], in
     assert sizes["conda-forge"] <= 12_000, sizes
 
 
-def test_for_every_project_and_python_the_answer_is_that_of_pip(tables: Mapping[str, UpdateTable], replay: str) -> None:
+def test_answers_match_pip_for_every_project_and_python_version(tables: Mapping[str, UpdateTable], replay: str) -> None:
     names = list(tables["pypi"].packages)
     with httpx.Client(timeout=30) as client:
         pages = {name: client.get(f"{replay}/simple/{name}/").text for name in names}
@@ -126,7 +126,7 @@ def wheel_with(name: str, version: str, requires_python: str, requires: list[str
     return archive.getvalue()
 
 
-INSTALLS = """
+RUN_PIP = """
 import contextlib, io, json, sys
 from pip._internal.cli.main import main
 answers = []
@@ -141,10 +141,10 @@ json.dump(answers, sys.stdout)
 
 
 @pytest.mark.parametrize("napari", ["0.4.19", "0.6.1", "0.8.0"])
-def test_beside_a_pinned_napari_the_answer_is_that_of_pip(
+def test_answers_match_pip_with_a_pinned_napari(
     tables: Mapping[str, UpdateTable], index: Index, tmp_path: Path, napari: str
 ) -> None:
-    """On fake wheels with the recorded metadata."""
+    """Run pip on fake wheels with the recorded metadata."""
     python, simple = "3.11.4", tmp_path / "simple"
 
     def offer(name: str, version: str, requires_python: str, requires: list[str]) -> None:
@@ -173,7 +173,7 @@ def test_beside_a_pinned_napari_the_answer_is_that_of_pip(
     options += ["--python-version", python, "--only-binary", ":all:", "--target", str(tmp_path / "target"), "--isolated"]
     commands = [["install", name, f"napari=={napari}", *options] for name in asked]
     run = subprocess.run(
-        [sys.executable, "-c", INSTALLS], input=json.dumps(commands), capture_output=True, text=True, check=True, timeout=900
+        [sys.executable, "-c", RUN_PIP], input=json.dumps(commands), capture_output=True, text=True, check=True, timeout=900
     )
     answers = dict(zip(asked, json.loads(run.stdout), strict=True))
     assert len(asked) > 100
@@ -187,11 +187,11 @@ def test_beside_a_pinned_napari_the_answer_is_that_of_pip(
 
 
 @pytest.mark.parametrize("python", ["3.11.9"])
-def test_for_every_project_of_the_channel_the_answer_is_that_of_condas_solver(
+def test_conda_answers_match_the_solver_for_every_project(
     tables: Mapping[str, UpdateTable], index: Index, tmp_path: Path, python: str
 ) -> None:
     packages = {one.key: one.conda for one in (*index.facts.packages, *index.facts.parts) if one.conda}
-    known = {*OF_PYTHON, "python-gil"}
+    known = {*PYTHON_DEPS, "python-gil"}
     files = {
         on_conda.name: [
             (

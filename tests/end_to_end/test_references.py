@@ -201,7 +201,7 @@ def test_conda_forge_answers_match_the_solver(tmp_path: Path, python: str, napar
 
 
 def test_conda_resolves_the_install_command_to_the_plan(tmp_path: Path) -> None:
-    """conda's solver installs exactly the plan."""
+    """Check that conda's solver chooses exactly the planned versions."""
     files: dict[str, list[tuple[str, list[str], list[str]]]] = {
         "affinder": [("0.4.0", ["napari <0.7"], []), ("0.5.0", ["napari <0.7"], [])],
         "micro_sam": [("1.0", [], []), ("1.5", ["napari >=0.6.6"], [])],

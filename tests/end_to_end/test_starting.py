@@ -1,4 +1,4 @@
-"""First and second start, a missing upstream, a used port."""
+"""First and second start, an unreachable upstream, and a port in use."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def origin(server: Server) -> str | None:
     return told
 
 
-def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path: Path) -> None:
-    """No restart is needed."""
+def test_first_start_offline_serves_the_seed_and_recovers(tmp_path: Path) -> None:
+    """Recover without a restart when upstream becomes reachable."""
     upstream = FakeUpstream()
     port = reserved_port()
     with running_server(
         tmp_path / "data", UPDATE_SERVER_UPSTREAM=f"http://127.0.0.1:{port}", UPDATE_SERVER_REFRESH_RETRY_S="2"
     ) as server:
         table = server.get("/api/updates/pypi.json")
-        assert len(table.json()["packages"]) > 600, "from the first second"
+        assert len(table.json()["packages"]) > 600, "the seed is served immediately"
         assert server.get("/api/updates?python=3.10").status_code == 200
         assert origin(server) == "seed"
 
@@ -44,7 +44,7 @@ def test_the_first_start_offline_serves_the_seed_and_recovers_by_itself(tmp_path
             assert server.get("/health/ready").json()["status"] == "ok"
 
 
-def test_the_second_start_serves_its_own_snapshot_with_the_upstream_down(tmp_path: Path) -> None:
+def test_second_start_serves_the_snapshot_while_upstream_is_down(tmp_path: Path) -> None:
     with FakeUpstream().served() as upstream, running_server(tmp_path / "data", UPDATE_SERVER_UPSTREAM=upstream) as server:
         wait_until(lambda: origin(server) == "refresh", server.log.read_text)
         before = server.get("/api/updates?python=3.12").content
@@ -56,7 +56,7 @@ def test_the_second_start_serves_its_own_snapshot_with_the_upstream_down(tmp_pat
         assert server.get("/api/updates?python=3.12&channel=conda-forge").status_code == 200
 
 
-def test_a_port_that_is_taken_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
+def test_port_in_use_is_an_error_and_not_a_hang(tmp_path: Path) -> None:
     with running_server(tmp_path / "one", UPDATE_SERVER_UPSTREAM=NOWHERE) as server:
         port = server.url.rsplit(":", 1)[1]
         second = run(

@@ -36,7 +36,7 @@ def call(*command: str | Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Each wheel is built from its source distribution."""
+    """Build the wheels, each from its source distribution."""
     folder = tmp_path_factory.mktemp("wheels")
     built = {}
     for name, source in (
@@ -59,13 +59,13 @@ def sources(wheels: dict[str, Path]) -> dict[str, Path]:
     return {name: next(wheel.parent.glob("*.tar.gz")) for name, wheel in wheels.items()}
 
 
-def test_pypi_would_take_what_is_built(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
+def test_built_distributions_pass_twine_check(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
     told = call(sys.executable, "-m", "twine", "check", "--strict", *wheels.values(), *sources.values())
     assert told.count("PASSED") == 6
 
 
-def test_the_version_is_the_same_everywhere(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
-    """`make version` sets it; the changelog has it or an unreleased section."""
+def test_version_is_the_same_everywhere(wheels: dict[str, Path], sources: dict[str, Path]) -> None:
+    """Compare all versions, which `make version` sets; the changelog needs a section for it or an unreleased section."""
     versions = {parse_wheel_filename(wheel.name)[1] for wheel in wheels.values()}
     versions |= {parse_sdist_filename(source.name)[1] for source in sources.values()}
     assert versions == {Version(aggregation.__version__)}
@@ -98,7 +98,7 @@ def empty_environment(folder: Path) -> Path:
     return folder / ("Scripts" if sys.platform == "win32" else "bin")
 
 
-def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
+def test_wheels_contain_the_required_files(wheels: dict[str, Path]) -> None:
     hook = set(zipfile.ZipFile(wheels["hook"]).namelist())
     assert {"napari_update_hook/napari.yaml", "napari_update_hook/py.typed", "napari_update_hook/table.py"} <= hook
     telemetry = set(zipfile.ZipFile(wheels["telemetry"]).namelist())
@@ -117,7 +117,7 @@ def test_the_wheels_hold_what_they_need(wheels: dict[str, Path]) -> None:
     assert not [name for name in service if name.startswith(("tests", "napari_update_hook", "napari_telemetry", "client_hook"))]
 
 
-def test_the_update_check_installs_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_update_check_installs_into_an_empty_environment(wheels: dict[str, Path], tmp_path: Path) -> None:
     programs = empty_environment(tmp_path / "environment")
     call(programs / "python", "-m", "pip", "install", "-q", wheels["hook"])
     assert call(programs / "napari-updates", "--version").strip() == aggregation.__version__
@@ -128,8 +128,8 @@ def test_the_update_check_installs_into_an_empty_environment(wheels: dict[str, P
 
 
 @pytest.mark.promise("off-by-uninstalling")
-def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp_path: Path) -> None:
-    """Only data is left."""
+def test_uninstalling_leaves_nothing_that_could_run(wheels: dict[str, Path], tmp_path: Path) -> None:
+    """Check that only data is left."""
     programs = empty_environment(tmp_path / "environment")
     python = programs / "python"
     before = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*") if path.suffix in (".pth", "")}
@@ -142,7 +142,7 @@ def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp
     status = subprocess.run([programs / "napari-updates", "status"], env=with_state, capture_output=True, text=True, check=True)
     told = " ".join(status.stdout.split())
     assert "napari-telemetry is not installed" in told
-    assert "telemetry.sqlite3" in told, "it names the remaining file"
+    assert "telemetry.sqlite3" in told, "the message must name the remaining file"
     call(python, "-m", "pip", "uninstall", "-q", "-y", "napari-update-hook")
     for package in ("napari_update_hook", "napari_telemetry"):
         gone = subprocess.run([python, "-c", f"import {package}"], capture_output=True, text=True, check=False)
@@ -153,13 +153,13 @@ def test_uninstalled_nothing_is_left_that_could_run(wheels: dict[str, Path], tmp
     ]
     assert left == []
     starting = {path.relative_to(tmp_path) for path in (tmp_path / "environment").rglob("*.pth")}
-    assert starting <= before, "nothing that runs at start-up"
+    assert starting <= before, "nothing may run when Python starts"
     listed = "from importlib.metadata import entry_points; print(*entry_points(group='napari.manifest'))"
     assert call(python, "-c", listed).strip() == ""
     assert {path.suffix for path in (tmp_path / "state").rglob("*") if path.is_file()} <= {".sqlite3", ".json"}
 
 
-ADDED = """
+ADDED_PACKAGES_SCRIPT = """
 from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -177,14 +177,14 @@ def needs(name, extras=frozenset()):
 
 print(*sorted(needs("napari-update-hook") - needs("napari", {"pyqt6"})))
 """
-"""Requirements of napari-update-hook that napari does not have."""
+"""Prints napari-update-hook and those of its requirements that napari does not have."""
 
 
-def test_a_napari_environment_gets_exactly_one_package_more(napari_python: Path) -> None:
-    assert call(napari_python, "-c", ADDED).split() == ["napari-update-hook"]
+def test_update_check_adds_only_one_package_to_a_napari_environment(napari_python: Path) -> None:
+    assert call(napari_python, "-c", ADDED_PACKAGES_SCRIPT).split() == ["napari-update-hook"]
 
 
-def test_the_service_installs_into_an_empty_environment_and_serves(wheels: dict[str, Path], tmp_path: Path) -> None:
+def test_service_installs_into_an_empty_environment_and_runs(wheels: dict[str, Path], tmp_path: Path) -> None:
     programs = empty_environment(tmp_path / "environment")
     call(programs / "python", "-m", "pip", "install", "-q", wheels["hook"], wheels["telemetry"], wheels["service"])
     assert "UPDATE_SERVER_PORT" in call(programs / "update-server", "settings", "--json")

@@ -1,6 +1,6 @@
-"""The whole loop: people with the client, a server with a moved clock, aggregation, and public numbers.
+"""The whole loop: people with the client, a server with a shifted clock, aggregation, and public numbers.
 
-20 people, too few for most numbers; 200 in `make test-all`.
+Uses 20 people, too few for most numbers, or 200 in `make test-all`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from tests.support.client import PLACE
 from tests.support.processes import Server, invoke, running_server
 from tests.support.sample_upstream import PLUGINS, FakeUpstream
 from tests.support.waiting import wait_until
-from update_server.demo.population import people_of
+from update_server.demo.population import generate_people
 
 WEEK = "2026-W47"
 DURING = start_of(WEEK) + timedelta(days=2)
@@ -53,20 +53,20 @@ FINALS = {
     "some-plugin": ["1.1.0", "1.2.0"],
     "napari-harpy": [],
 }
-"""Published finals, which telemetry may name."""
+"""Published final releases, the only versions that telemetry may name."""
 PEOPLE = 200 if os.environ.get("TEST_ALL") else 20
 
 
 @dataclass(frozen=True)
 class Installed:
-    """``minor``: of its Python."""
+    """An environment of a user. ``minor``: minor version of its Python."""
 
     minor: int
     system: tuple[str, str, str]
     installed: Mapping[str, str]
 
-    def as_client_sees_it(self) -> Environment:
-        """Add a private plugin."""
+    def client_environment(self) -> Environment:
+        """Return the environment as the client sees it, with a private plugin."""
         found = {key: Distribution(key, version, installer="pip", is_plugin=True) for key, version in self.installed.items()}
         found["my-secret-plugin"] = Distribution("my-secret-plugin", "1.0", is_plugin=True, is_local=True)
         return Environment(f"3.{self.minor}.4", "pypi", found)
@@ -80,10 +80,12 @@ class User:
 
 
 def users() -> list[User]:
-    """Every sixth has no consent."""
+    """Return the users; every sixth does not consent."""
     dice = random.Random(7)
     found = []
-    for person in people_of(list(FINALS), 1, PEOPLE, python_at=lambda dice, _: str(dice.choice((9, 10, 11, 12, 13))), spread=0):
+    for person in generate_people(
+        list(FINALS), 1, PEOPLE, python_at=lambda dice, _: str(dice.choice((9, 10, 11, 12, 13))), spread=0
+    ):
         level = Level.NONE if person.number % 6 == 5 else Level(person.level)
         environments = [
             Installed(int(one.python), one.system, {name: dice.choice(VERSIONS[name]) for name in ("napari", *one.plugins)})
@@ -131,7 +133,7 @@ def client_settings(server: Server, state: Path, now: datetime = DURING) -> Tele
 
 
 def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, CheckResult, SendResult, SendResult]]:
-    """Live two days: consent, check, use napari, check again."""
+    """Simulate two days of a user: check, consent, send, use napari, send again."""
     state_folder = folder / f"user-{user.number}"
     settings, next_day = (
         client_settings(server, state_folder),
@@ -139,8 +141,8 @@ def use(user: User, server: Server, folder: Path) -> list[tuple[Installed, Check
     )
     results = []
     for number, made in enumerate(user.environments):
-        store, environment = Store(settings.state, f"environment-{number}"), made.as_client_sees_it()
-        client = TelemetryClient(settings, store, environment, 120, made.system)  # 200 at once on a busy machine
+        store, environment = Store(settings.state, f"environment-{number}"), made.client_environment()
+        client = TelemetryClient(settings, store, environment, 120, made.system)  # many clients at once on a busy machine
         state = State(state_folder, f"environment-{number}")
         updates = UpdateClient(Settings(server.url, state_folder), state, environment, PLACE, deadline=120)
         checked = updates.check()
@@ -174,7 +176,7 @@ def loop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Pat
 Loop = tuple[Server, Path, list[Checked]]
 
 
-def newest_fitting(name: str, python: str) -> str | None:
+def newest_compatible(name: str, python: str) -> str | None:
     project = next(project for project in PLUGINS if project.name.lower().replace(".", "-").replace("_", "-") == name)
     fitting = [
         Version(version)
@@ -185,14 +187,14 @@ def newest_fitting(name: str, python: str) -> str | None:
     return str(max(final or fitting)) if fitting else None
 
 
-def every_user_is_told_what_their_own_python_can_install(loop: Loop) -> None:
+def check_updates_for_each_python_version(loop: Loop) -> None:
     _, _, checks = loop
     assert len(checks) > len(USERS), "some people have two environments"
     updates = 0
     for _, environment, result, _, _ in checks:
         assert {row.name for row in result.rows} == set(environment.installed)
         for row in result.rows:
-            expected = newest_fitting(row.name, f"3.{environment.minor}.4")
+            expected = newest_compatible(row.name, f"3.{environment.minor}.4")
             assert row.latest == expected, (row, environment)
             is_update = expected is not None and Version(expected) > Version(row.installed)
             assert (row.status is Status.UPDATE) is is_update
@@ -202,7 +204,7 @@ def every_user_is_told_what_their_own_python_can_install(loop: Loop) -> None:
     assert updates > PEOPLE / 2
 
 
-def batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop: Loop) -> None:
+def check_reports_were_sent_only_with_consent(loop: Loop) -> None:
     _, folder, checks = loop
     for user, _, _, first, second in checks:
         sent = [outcome.receipt for outcome in (first, second)]
@@ -217,7 +219,7 @@ def files_in(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
-def nothing_private_reached_the_server(loop: Loop) -> None:
+def check_server_has_no_private_data(loop: Loop) -> None:
     server, folder, _ = loop
     for path in [*files_in(folder / "data"), server.log]:
         written = path.read_bytes().replace(server.url.encode(), b"")
@@ -232,7 +234,7 @@ def published(server: Server, path: str) -> dict[tuple[str, ...], int]:
     return {tuple(value for name, value in row["values"].items() if name != "plugin"): row["people"] for row in numbers["rows"]}
 
 
-def the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None:
+def check_public_numbers(loop: Loop) -> None:
     server, folder, _ = loop
     data = {"UPDATE_SERVER_DATA": str(folder / "data")}
     early = invoke(
@@ -257,14 +259,14 @@ def the_public_numbers_are_those_of_a_computation_of_its_own(loop: Loop) -> None
 
 
 def total_people(server: Server) -> int:
-    """Return the total, which is lower by five if a table adds up to less."""
+    """Return the published total, which may be lowered by five to the sum of a table."""
     (people,) = published(server, "/api/stats/napari").values()
     everybody = sum(user.level is not Level.NONE for user in USERS)
     assert people in {everybody // 5 * 5, everybody // 5 * 5 - 5}
     return people
 
 
-def a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
+def check_own_reports_can_be_found_and_deleted(loop: Loop) -> None:
     import httpx
 
     server, folder, _ = loop
@@ -277,10 +279,10 @@ def a_person_sees_and_deletes_their_own_reports(loop: Loop) -> None:
     assert deleted == {"deleted": len(user.environments)}
     assert httpx.post(f"{server.url}/api/reports/find", json={"identifier": identifier}).json() == {"reports": []}
     for path in files_in(folder / "data"):
-        assert identifier.encode() not in path.read_bytes(), f"deleted is gone, also from {path.name}"
+        assert identifier.encode() not in path.read_bytes(), f"a deleted identifier is still in {path.name}"
 
 
-def two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
+def check_raw_reports_expire_and_numbers_stay(loop: Loop) -> None:
     _, folder, _ = loop
     later = start_of(WEEK) + timedelta(days=60)
     with running_server(
@@ -300,11 +302,11 @@ def two_months_later_raw_reports_are_gone_and_numbers_stay(loop: Loop) -> None:
 @pytest.mark.promise("nothing-without-consent")
 @pytest.mark.promise("every-text-is-public")
 @pytest.mark.promise("deleted-after-60-days")
-def test_the_whole_loop(loop: Loop) -> None:
-    """One test, because each step builds on the previous."""
-    every_user_is_told_what_their_own_python_can_install(loop)
-    batches_went_out_where_a_consent_record_said_so_and_nowhere_else(loop)
-    nothing_private_reached_the_server(loop)
-    the_public_numbers_are_those_of_a_computation_of_its_own(loop)
-    a_person_sees_and_deletes_their_own_reports(loop)
-    two_months_later_raw_reports_are_gone_and_numbers_stay(loop)
+def test_whole_loop_from_consent_to_public_numbers_and_deletion(loop: Loop) -> None:
+    """Run all steps as one test, because each builds on the previous one."""
+    check_updates_for_each_python_version(loop)
+    check_reports_were_sent_only_with_consent(loop)
+    check_server_has_no_private_data(loop)
+    check_public_numbers(loop)
+    check_own_reports_can_be_found_and_deleted(loop)
+    check_raw_reports_expire_and_numbers_stay(loop)

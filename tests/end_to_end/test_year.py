@@ -1,4 +1,4 @@
-"""Some weeks of the simulated year; `make year` runs all of it."""
+"""A few weeks of the simulated year; `make year` runs the whole year."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.simulation.year import Year
 pytestmark = [pytest.mark.slow, pytest.mark.real_index]
 
 
-def test_some_weeks_of_a_year(tmp_path: Path) -> None:
-    """No raw report or identifier is left."""
+def test_simulated_weeks_match_the_model(tmp_path: Path) -> None:
+    """Simulate five weeks; the simulation itself checks that no raw report or identifier is left."""
     replay = os.environ.get("NAPARI_INDEX_REPLAY")
     if replay is None:
         pytest.skip("needs the replay of the real plugin index: set NAPARI_INDEX_REPLAY to serve_upstream.py")
@@ -30,7 +30,7 @@ def test_some_weeks_of_a_year(tmp_path: Path) -> None:
         "only pre-releases exist",
         "nothing fits",
     }
-    assert set(report.answers) == rules, "each rule decides some answers"
+    assert set(report.answers) == rules, "each rule must decide some answers"
     assert report.numbers_listed > 80
     happened = json.loads(json.dumps(report.as_json()))["happened"]
     for what in (

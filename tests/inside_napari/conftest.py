@@ -19,7 +19,7 @@ import pytest
 
 if not os.environ.get("DISPLAY") and shutil.which("Xvfb") is None and sys.platform == "linux":
     os.environ["QT_QPA_PLATFORM"] = "offscreen"
-# napari's fixtures write settings; keep them away from the user's own
+# napari's fixtures write settings; keep them out of the user's own
 _OWN = tempfile.mkdtemp(prefix="napari-settings-")
 os.environ["NAPARI_CONFIG"] = str(Path(_OWN) / "settings.yaml")
 
@@ -40,11 +40,11 @@ from tests.inside_napari.fake_server import FakeServer
 
 collect_ignore = [] if hasattr(napari.settings, "get_plugin_settings") else ["test_preferences.py"]
 """napari 0.9 added plugin pages to its Preferences."""
-OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY", "DO_NOT_TRACK")
+OWN_PREFIXES = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY", "DO_NOT_TRACK")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _loaded_and_nothing_left() -> Iterator[None]:
+def _preload_client_and_clean_up() -> Iterator[None]:
     current_client()  # load it now, not while a test waits for the first session
     yield
     shutil.rmtree(_OWN, ignore_errors=True)
@@ -60,11 +60,11 @@ def server() -> Iterator[FakeServer]:
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, server: FakeServer) -> Iterator[None]:
     for name in list(os.environ):
-        if name in UNATTENDED_VARIABLES or name.startswith(OURS):
+        if name in UNATTENDED_VARIABLES or name.startswith(OWN_PREFIXES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", server.url)
-    monkeypatch.setattr(counting, "APPLICATION", "test_app")  # napari's name in its test fixtures
+    monkeypatch.setattr(counting, "APPLICATION", "test_app")  # the application name in napari's test fixtures
     monkeypatch.setattr(guis, "ASK_AFTER_MS", 300)
     monkeypatch.setattr(guis, "BUSY_RETRY_MS", 100)
     monkeypatch.setattr("napari_update_hook.plugin.session.FIRST_CHECK_AFTER_S", 0.2)
@@ -99,8 +99,8 @@ def record_level() -> Callable[[str], None]:
 
 @pytest.fixture
 def viewer(request: pytest.FixtureRequest, npe2pm: Any, make_napari_viewer: Any) -> Any:
-    """Both plugins are registered, nothing is attached."""
-    with contextlib.suppress(pytest.FixtureLookupError):  # since 0.9: resets plugin settings
+    """Return a viewer with both plugins registered, but not attached."""
+    with contextlib.suppress(pytest.FixtureLookupError):  # exists since napari 0.9; resets plugin settings
         request.getfixturevalue("plugin_settings")
     for name in ("napari-update-hook", "napari-telemetry"):
         npe2pm.register(PluginManifest.from_distribution(name))
@@ -119,7 +119,7 @@ def attached(viewer: Any) -> Any:
 
 @pytest.fixture
 def many(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Pretend that many plugins are installed, two thirds with an update."""
+    """Return a function that simulates many installed plugins, two thirds with an update."""
 
     def install(number: int) -> None:
         plugins = [Distribution(f"plugin-{one:03}", "1.0", ("napari>=0.4",), "pip", is_plugin=True) for one in range(number)]
@@ -140,17 +140,17 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         PASSED.add(report.nodeid.partition("[")[0].removeprefix("tests/"))
 
 
-def _promised() -> set[str]:
-    """Return the promised tests that this napari can run."""
+def _promised_tests() -> set[str]:
+    """Return the tests of promises that this napari version can run."""
     page = (Path(__file__).parents[2] / "docs" / "promises.md").read_text("utf-8")
     named = set(re.findall(r"`(inside_napari/\w+\.py::\w+)`", page))
     return {name for name in named if name.partition("/")[2].partition("::")[0] not in collect_ignore}
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """With TEST_NOTHING_SKIPPED (CI), fail on a skip or an unverified promise."""
+    """Fail on a skipped test or an unverified promise if TEST_NOTHING_SKIPPED is set (CI)."""
     is_whole = session.config.args == ["tests/inside_napari"]
-    if os.environ.get("TEST_NOTHING_SKIPPED") and is_whole and (missing := _promised() - PASSED):
+    if os.environ.get("TEST_NOTHING_SKIPPED") and is_whole and (missing := _promised_tests() - PASSED):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
         print(f"privacy promises not verified: {', '.join(sorted(missing))} did not pass")
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
@@ -161,10 +161,10 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
-    """Add the sessions' state: tracebacks do not show other threads."""
+    """Add the sessions' state to failure reports: tracebacks do not show other threads."""
     report = yield
     if report.when != "teardown" and report.failed and telemetry._instance is not None:
-        report.sections.append(("The state of the session", state_of(telemetry._instance)))
+        report.sections.append(("Session state", state_of(telemetry._instance)))
     return report
 
 

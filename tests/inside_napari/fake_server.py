@@ -1,4 +1,4 @@
-"""A fake update server. Real sockets, because these tests are about waiting windows.
+"""A fake update server. It uses real sockets, because tests check that windows do not block on them.
 
 ``tests/end_to_end/test_inside_napari.py`` uses the real service.
 """
@@ -22,7 +22,10 @@ ALLOWED: dict[str, Any] = {
 
 
 class FakeServer:
-    """``is_down``: answer 503. ``is_todays_index``: no table, like today's plugin index. ``requests``: (method, path, body)."""
+    """Server on loopback. ``is_down``: answer 503. ``is_todays_index``: serve no table, like today's plugin index.
+
+    ``requests``: (method, path, body).
+    """
 
     def __init__(self) -> None:
         self.packages: dict[str, Any] = {"napari-svg": {"latest": "99.0"}, "napari": {"latest": "0.1.0"}}
@@ -81,7 +84,7 @@ class FakeServer:
         return 200, {**table, "packages": {name: self._rows(told) for name, told in self.packages.items()}}
 
     def _rows(self, told: dict[str, Any]) -> dict[str, Any]:
-        """This Python fits ``latest``, not ``newest``."""
+        """Return a package's rows. ``newest`` may require another Python version; ``latest`` requires none."""
         too_new = {"version": told.get("newest"), "requires_python": told.get("newest_requires_python", "")}
         others: dict[str, Any] = {name: told[name] for name in ("yanked", "vulnerabilities") if name in told}
         return others | {"releases": [*([too_new] if "newest" in told else []), {"version": told["latest"]}]}

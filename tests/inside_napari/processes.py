@@ -22,7 +22,7 @@ UPDATES = "1 update"
 
 @dataclass(frozen=True)
 class FinishedNapari:
-    """``seconds_to_end``: from closing the windows."""
+    """Result of a napari process. ``seconds_to_end``: from closing its windows."""
 
     code: int
     output: str

@@ -33,7 +33,7 @@ def dialogs() -> list[ConsentDialog]:
 
 @pytest.fixture
 def dialog(attached: Any, qtbot: Any) -> ConsentDialog:
-    """Opens by itself after installation and a check."""
+    """Return the dialog, which opens by itself after installation and a check."""
     qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
     return dialogs()[0]
 
@@ -46,13 +46,13 @@ def prompts() -> int:
     return len(current_client().status().view.prompts)
 
 
-def test_it_comes_by_itself_once(dialog: ConsentDialog, qtbot: Any) -> None:
+def test_the_dialog_opens_by_itself_once(dialog: ConsentDialog, qtbot: Any) -> None:
     dialog.reject()
     qtbot.wait(1500)
     assert dialogs() == []
     assert prompts() == 1
     assert records() == [], "closing it is not an answer"
-    assert current_client().hook_state.read_telemetry()["state"] == "ask", "the update check lets it come again"
+    assert current_client().hook_state.read_telemetry()["state"] == "ask", "the update check may load it to ask again"
 
 
 def test_nothing_is_preselected_and_all_answers_look_alike(dialog: ConsentDialog) -> None:
@@ -64,7 +64,7 @@ def test_nothing_is_preselected_and_all_answers_look_alike(dialog: ConsentDialog
     assert not any(button.isDefault() or button.autoDefault() for button in dialog.findChildren(QPushButton))
 
 
-def test_plain_words_come_first_and_the_exact_json_is_one_click_away(dialog: ConsentDialog) -> None:
+def test_levels_are_explained_and_the_json_is_one_click_away(dialog: ConsentDialog) -> None:
     told = {label.text() for label in dialog.findChildren(QLabel) if label.isVisible()}
     assert set(MEANING.values()) <= told
     assert not dialog.example.isVisible()
@@ -85,7 +85,7 @@ def test_plain_words_come_first_and_the_exact_json_is_one_click_away(dialog: Con
     assert not dialog.example.isVisible(), "a second click hides it"
 
 
-def test_it_fits_a_small_screen(dialog: ConsentDialog) -> None:
+def test_the_dialog_fits_a_small_screen(dialog: ConsentDialog) -> None:
     for level in TELEMETRY_LEVELS:
         dialog.show_example(level)
         assert dialog.minimumSizeHint().width() <= 800
@@ -104,7 +104,7 @@ def test_sharing_records_the_chosen_level_until_it_is_changed(dialog: ConsentDia
     assert records()[0].means == "napari dialog"
 
 
-def test_sharing_for_a_time_ends_by_itself(dialog: ConsentDialog, qtbot: Any) -> None:
+def test_sharing_for_90_days_sets_an_expiry_date(dialog: ConsentDialog, qtbot: Any) -> None:
     dialog.levels.button(1).click()
     dialog.duration.setCurrentText("for 90 days")
     dialog.share.click()
@@ -115,7 +115,7 @@ def test_sharing_for_a_time_ends_by_itself(dialog: ConsentDialog, qtbot: Any) ->
 
 
 @pytest.mark.parametrize("removes", [True, False])
-def test_no_is_an_answer_and_the_package_offers_to_be_removed(
+def test_a_refusal_is_recorded_and_removal_is_offered(
     dialog: ConsentDialog, qtbot: Any, monkeypatch: pytest.MonkeyPatch, removes: bool
 ) -> None:
     ran: list[Any] = []
@@ -135,7 +135,7 @@ def test_no_is_an_answer_and_the_package_offers_to_be_removed(
 
 
 @pytest.mark.parametrize("key", [Qt.Key.Key_Escape, Qt.Key.Key_Return])
-def test_neither_escape_nor_enter_agrees(dialog: ConsentDialog, qtbot: Any, key: Qt.Key) -> None:
+def test_neither_escape_nor_enter_gives_consent(dialog: ConsentDialog, qtbot: Any, key: Qt.Key) -> None:
     dialog.levels.button(3).click()
     qtbot.keyClick(dialog, key)
     qtbot.wait(300)
@@ -143,7 +143,7 @@ def test_neither_escape_nor_enter_agrees(dialog: ConsentDialog, qtbot: Any, key:
     assert dialog in dialogs() or key is Qt.Key.Key_Escape
 
 
-def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
+def test_the_dialog_waits_while_another_one_is_open(attached: Any, qtbot: Any) -> None:
     busy = QDialog()
     busy.setModal(True)
     busy.show()
@@ -156,16 +156,14 @@ def test_it_waits_while_a_dialog_is_open(attached: Any, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: len(dialogs()) == 1, timeout=PATIENCE_MS)
 
 
-def test_no_one_is_asked_where_a_variable_says_no(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_dialog_after_an_opt_out_by_variable(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_TELEMETRY", "0")
     attach(viewer)
     qtbot.wait(2500)
     assert dialogs() == []
 
 
-def test_no_one_is_asked_who_has_answered(
-    viewer: Any, qtbot: Any, record_level: Callable[[str], None], server: FakeServer
-) -> None:
+def test_no_dialog_after_an_answer(viewer: Any, qtbot: Any, record_level: Callable[[str], None], server: FakeServer) -> None:
     record_level("none")
     attach(viewer)
     qtbot.waitUntil(lambda: any(path.startswith("/api/updates") for _, path, _ in server.requests), timeout=PATIENCE_MS)
@@ -173,7 +171,7 @@ def test_no_one_is_asked_who_has_answered(
     assert dialogs() == []
 
 
-def test_after_the_end_no_dialog_opens(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_dialog_after_the_instance_has_ended(attached: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Qt delivers queued signals even after a disconnect."""
     monkeypatch.setattr(guis, "BUSY_RETRY_MS", 20)
     gui = get_instance().gui()
@@ -184,7 +182,7 @@ def test_after_the_end_no_dialog_opens(attached: Any, qtbot: Any, monkeypatch: p
     assert not gui._timer.isActive()
 
 
-def test_a_server_that_accepts_no_reports_is_nothing_to_be_asked_about(viewer: Any, qtbot: Any, server: FakeServer) -> None:
+def test_no_automatic_dialog_if_the_server_accepts_no_reports(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     server.is_todays_index = True
     attach(viewer)
     session = get_instance().session
@@ -205,8 +203,8 @@ def test_a_server_that_accepts_no_reports_is_nothing_to_be_asked_about(viewer: A
     assert not any(link.isEnabled() for link in dialog.findChildren(QPushButton) if link.isFlat())
 
 
-def test_after_the_installation_it_comes_at_once(viewer: Any, qtbot: Any) -> None:
-    """As napari-update-hook's button calls it."""
+def test_the_dialog_opens_right_after_installation(viewer: Any, qtbot: Any) -> None:
+    """Call ``ask()`` as napari-update-hook's button does."""
     import napari_update_hook
 
     napari_update_hook.attach(viewer)
@@ -216,7 +214,7 @@ def test_after_the_installation_it_comes_at_once(viewer: Any, qtbot: Any) -> Non
     assert prompts() == 1
 
 
-def test_an_answer_that_could_not_be_saved_is_told(dialog: ConsentDialog, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsaved_answer_is_reported(dialog: ConsentDialog, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari.utils.notifications import notification_manager
 
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", "https://other.example.org")

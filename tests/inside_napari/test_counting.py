@@ -73,17 +73,17 @@ def registry() -> Any:
 ACTIVITY = "napari.window.view.toggle_activity_dock"
 
 
-def test_a_menu_counts(counting: Any, counted: Counter[str]) -> None:
+def test_a_menu_command_is_counted(counting: Any, counted: Counter[str]) -> None:
     counting.window.view_menu.findAction(ACTIVITY).trigger()
     assert counted == {ACTIVITY: 1}
 
 
-def test_the_widget_of_a_plugin_counts_once(counting: Any, counted: Counter[str]) -> None:
+def test_opening_a_plugin_widget_is_counted_once(counting: Any, counted: Counter[str]) -> None:
     registry().execute_command("napari-telemetry.panel").result()
     assert counted == {"napari-telemetry.panel": 1}
 
 
-def test_a_reader_counts_once_where_it_reads_and_not_where_it_declines(
+def test_a_reader_is_counted_once_and_only_if_it_reads(
     counting: Any, plugin: DynamicPlugin, counted: Counter[str], tmp_path: Path
 ) -> None:
     (tmp_path / "a.made").write_bytes(b"")
@@ -95,7 +95,7 @@ def test_a_reader_counts_once_where_it_reads_and_not_where_it_declines(
     assert counted["made-plugin.get_reader"] == 1
 
 
-def test_a_writer_and_sample_data_count_once(
+def test_a_writer_and_sample_data_are_counted_once(
     counting: Any, plugin: DynamicPlugin, counted: Counter[str], tmp_path: Path
 ) -> None:
     layer = counting.add_image(np.zeros((4, 4)))
@@ -105,7 +105,7 @@ def test_a_writer_and_sample_data_count_once(
     assert counted["made-plugin.zeros"] == 1
 
 
-def test_every_kind_of_layer_counts_when_it_is_inserted(counting: Any, counted: Counter[str]) -> None:
+def test_every_layer_type_is_counted_on_insertion(counting: Any, counted: Counter[str]) -> None:
     import dask.array as da
 
     counting.add_image(np.zeros((4, 4)))
@@ -123,7 +123,7 @@ def test_every_kind_of_layer_counts_when_it_is_inserted(counting: Any, counted: 
     assert sum(counted.values()) == 9
 
 
-def test_layers_do_not_count_where_the_consent_may_be_younger_than_they_are(
+def test_layers_added_before_attaching_are_not_counted(
     viewer: Any, qtbot: Any, counted: Counter[str], record_level: Callable[[str], None]
 ) -> None:
     viewer.add_image(np.zeros((4, 4)))
@@ -133,7 +133,7 @@ def test_layers_do_not_count_where_the_consent_may_be_younger_than_they_are(
     assert counted == {}
 
 
-def test_a_layer_that_moves_or_comes_back_counts_once(counting: Any, counted: Counter[str]) -> None:
+def test_a_moved_or_reinserted_layer_is_counted_once(counting: Any, counted: Counter[str]) -> None:
     layer = counting.add_image(np.zeros((4, 4)))
     counting.add_image(np.zeros((4, 4)))
     counting.layers.move(0, 2)
@@ -142,7 +142,7 @@ def test_a_layer_that_moves_or_comes_back_counts_once(counting: Any, counted: Co
     assert counted["image ndarray"] == 2
 
 
-def test_layers_that_were_there_before_a_consent_do_not_count(viewer: Any, qtbot: Any, counted: Counter[str]) -> None:
+def test_layers_added_before_consent_are_not_counted(viewer: Any, qtbot: Any, counted: Counter[str]) -> None:
     viewer.add_image(np.zeros((4, 4)))
     attach(viewer)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.status is not None, timeout=PATIENCE_MS)
@@ -164,9 +164,7 @@ def test_nothing_is_connected_below_full(viewer: Any, qtbot: Any, record_level: 
     assert get_instance().session.collector.consent is None
 
 
-def test_lowering_the_level_disconnects_at_once_and_leaves_napari_as_it_was(
-    counting: Any, qtbot: Any, counted: Counter[str]
-) -> None:
+def test_lowering_the_level_disconnects_and_restores_napari(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
     assert "execute_command" in vars(registry())
     callbacks = len(counting.layers.events.inserted.callbacks)
     consent.record("middle")
@@ -180,7 +178,7 @@ def test_lowering_the_level_disconnects_at_once_and_leaves_napari_as_it_was(
     qtbot.waitUntil(lambda: get_instance().counting.is_connected, timeout=PATIENCE_MS)
 
 
-def test_a_foreign_wrapper_stays_and_ours_stops_counting(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
+def test_counting_stops_even_inside_a_foreign_wrapper(counting: Any, qtbot: Any, counted: Counter[str]) -> None:
     ours = registry().execute_command
     registry().execute_command = lambda *args, **kwargs: ours(*args, **kwargs)
     consent.record("none")
@@ -190,13 +188,13 @@ def test_a_foreign_wrapper_stays_and_ours_stops_counting(counting: Any, qtbot: A
     del registry().__dict__["execute_command"]
 
 
-def test_a_layer_that_refuses_every_look_still_opens(counting: Any) -> None:
+def test_layers_still_open_after_a_counting_error(counting: Any) -> None:
     get_instance().counting._on_inserted(type("Event", (), {"value": object()})())
     counting.add_image(np.zeros((4, 4)))
     assert len(counting.layers) == 1
 
 
-def test_a_subclass_of_a_layer_counts_as_its_base_type() -> None:
+def test_a_layer_subclass_is_counted_as_its_base_type() -> None:
     from napari.layers import Image
 
     class Theirs(Image):  # type: ignore[misc]  # napari is missing when types are checked

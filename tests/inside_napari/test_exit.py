@@ -19,7 +19,7 @@ LAUNCH = (
 )
 
 
-def test_a_server_that_never_answers_holds_up_nothing(tmp_path: Path) -> None:
+def test_a_silent_server_does_not_delay_exit(tmp_path: Path) -> None:
     plain = run_napari([BIN / "napari"], tmp_path, seconds=3)
     listening, url = silent_server()
     consent.record("full", server=url)
@@ -34,7 +34,7 @@ def test_a_server_that_never_answers_holds_up_nothing(tmp_path: Path) -> None:
     assert "Traceback" not in ended.output
 
 
-def test_counts_are_in_the_file_when_napari_is_closed(tmp_path: Path) -> None:
+def test_counts_are_saved_when_napari_closes(tmp_path: Path) -> None:
     consent.record("full")
     code = LAUNCH + (
         "import threading, time\n"

@@ -30,53 +30,53 @@ def indicator(viewer: Any) -> TelemetryButton:
     return found
 
 
-def says(viewer: Any, text: str) -> Callable[[], bool]:
+def shows(viewer: Any, text: str) -> Callable[[], bool]:
     return lambda: indicator(viewer).text().endswith(text)
 
 
-def test_it_says_the_effective_level(attached: Any, qtbot: Any) -> None:
-    qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
-    assert "not agreed" in indicator(attached).toolTip(), "and is quiet about it"
+def test_the_indicator_shows_the_effective_level(attached: Any, qtbot: Any) -> None:
+    qtbot.waitUntil(shows(attached, "telemetry: off"), timeout=PATIENCE_MS)
+    assert "not agreed" in indicator(attached).toolTip(), "the tooltip gives the reason"
     consent.record("basic")
-    qtbot.waitUntil(says(attached, "telemetry: basic"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(attached, "telemetry: basic"), timeout=PATIENCE_MS)
     consent.record("none")
-    qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(attached, "telemetry: off"), timeout=PATIENCE_MS)
     assert "you chose not to share" in indicator(attached).toolTip()
 
 
-def test_it_follows_the_command_line_of_another_process(attached: Any, qtbot: Any) -> None:
-    qtbot.waitUntil(says(attached, "telemetry: off"), timeout=PATIENCE_MS)
+def test_the_indicator_follows_the_command_line(attached: Any, qtbot: Any) -> None:
+    qtbot.waitUntil(shows(attached, "telemetry: off"), timeout=PATIENCE_MS)
     subprocess.run([sys.executable, "-m", "napari_telemetry", "consent", "set", "middle", "--for", "90d"], check=True)
-    assert worker.REREAD_INTERVAL_S * 1000 > PATIENCE_MS, "a change seen by then was noticed, not read by chance"
-    qtbot.waitUntil(says(attached, "telemetry: middle"), timeout=PATIENCE_MS)
+    assert worker.REREAD_INTERVAL_S * 1000 > PATIENCE_MS, "a change seen by then was noticed, not reread by chance"
+    qtbot.waitUntil(shows(attached, "telemetry: middle"), timeout=PATIENCE_MS)
     assert "ends on" in indicator(attached).toolTip()
 
 
-def test_it_says_when_a_consent_for_a_time_has_ended(
+def test_the_indicator_reports_expired_consent(
     viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, record_level: Callable[[str], None]
 ) -> None:
     consent.record("full", lasting=timedelta(days=1))
     attach(viewer)
-    qtbot.waitUntil(says(viewer, "telemetry: full"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(viewer, "telemetry: full"), timeout=PATIENCE_MS)
     monkeypatch.setenv("NAPARI_UPDATE_NOW", "2099-01-01T00:00:00Z")
     get_instance().session.refresh()
-    qtbot.waitUntil(says(viewer, "telemetry: off"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(viewer, "telemetry: off"), timeout=PATIENCE_MS)
     assert "ended" in indicator(viewer).toolTip()
     assert not get_instance().counting.is_connected
 
 
 @pytest.mark.parametrize("variable", ["NAPARI_TELEMETRY", "DO_NOT_TRACK"])
-def test_it_names_the_switch_that_blocks(
+def test_the_indicator_names_the_opt_out_variable(
     viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch, record_level: Callable[[str], None], variable: str
 ) -> None:
     record_level("full")
     monkeypatch.setenv(variable, "0" if variable == "NAPARI_TELEMETRY" else "1")
     attach(viewer)
-    qtbot.waitUntil(says(viewer, "telemetry: off"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(viewer, "telemetry: off"), timeout=PATIENCE_MS)
     assert variable in indicator(viewer).toolTip()
 
 
-def test_it_says_sending_while_a_report_is_on_its_way(
+def test_the_indicator_shows_that_a_report_is_being_sent(
     viewer: Any, qtbot: Any, record_level: Callable[[str], None], server: FakeServer
 ) -> None:
     record_level("basic")
@@ -91,14 +91,14 @@ def test_it_says_sending_while_a_report_is_on_its_way(
 
     server.answer = slowly  # type: ignore[method-assign]
     attach(viewer)
-    qtbot.waitUntil(says(viewer, "telemetry: basic, sending"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(viewer, "telemetry: basic, sending"), timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: len(held) == 1, timeout=PATIENCE_MS)
     assert held[0].startswith("/api/updates/basic")
-    qtbot.waitUntil(says(viewer, "telemetry: basic"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(viewer, "telemetry: basic"), timeout=PATIENCE_MS)
     assert current_client().status().view.sent[0].receipt
 
 
-def test_a_damaged_file_is_off_with_a_warning_and_what_to_do(
+def test_a_damaged_file_means_off_with_a_warning_and_advice(
     viewer: Any, qtbot: Any, record_level: Callable[[str], None], tmp_path: Path
 ) -> None:
     record_level("full")
@@ -126,7 +126,7 @@ def test_a_click_opens_the_panel(attached: Any, qtbot: Any) -> None:
     assert len(attached.window._qt_window.findChildren(Panel)) == 1, "it is brought to the front, not opened twice"
 
 
-def test_nothing_outlives_the_last_viewer_and_a_new_one_starts_again(viewer: Any, make_napari_viewer: Any, qtbot: Any) -> None:
+def test_sessions_end_with_the_last_viewer_and_start_again(viewer: Any, make_napari_viewer: Any, qtbot: Any) -> None:
     attach(viewer)
     first = [hook_instance(), get_instance()]
     qtbot.waitUntil(lambda: all(one.session.is_running for one in first), timeout=PATIENCE_MS)
@@ -137,17 +137,17 @@ def test_nothing_outlives_the_last_viewer_and_a_new_one_starts_again(viewer: Any
         assert not one.session._thread.is_alive()
     second = make_napari_viewer(show=True)
     attach(second)
-    qtbot.waitUntil(says(second, "telemetry: off"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(second, "telemetry: off"), timeout=PATIENCE_MS)
     assert hook_instance() is not first[0]
 
 
-def test_each_window_has_one_and_a_closed_window_takes_its_own_away(attached: Any, make_napari_viewer: Any, qtbot: Any) -> None:
+def test_each_window_has_its_own_indicator(attached: Any, make_napari_viewer: Any, qtbot: Any) -> None:
     second = make_napari_viewer(show=True)
     attach(second)
-    qtbot.waitUntil(says(second, "telemetry: off"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(second, "telemetry: off"), timeout=PATIENCE_MS)
     second.close()
     consent.record("basic")
-    qtbot.waitUntil(says(attached, "telemetry: basic"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(attached, "telemetry: basic"), timeout=PATIENCE_MS)
     third = make_napari_viewer(show=True)
     attach(third)
-    qtbot.waitUntil(says(third, "telemetry: basic"), timeout=PATIENCE_MS)
+    qtbot.waitUntil(shows(third, "telemetry: basic"), timeout=PATIENCE_MS)

@@ -1,4 +1,4 @@
-"""Updates from the panel, by the plugin manager's queue and by a subprocess."""
+"""Updates from the panel, through the plugin manager's queue and a subprocess."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ INSTALLING_MS = 120_000
 
 @pytest.fixture
 def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> Iterator[WheelIndex]:
-    """affinder 0.4.0 installed, 0.5.0 in a package index."""
+    """Install affinder 0.4.0 and serve 0.5.0 from a package index."""
     folder = tmp_path / "wheels"
     for version in ("0.4.0", "0.5.0"):
         make_wheel(folder, "affinder", version)
@@ -46,7 +46,7 @@ def affinder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: FakeServer
     pip("install", "affinder==0.4.0")
     server.packages = {"affinder": {"latest": "0.5.0"}, "napari": {"latest": "0.1.0"}}
     yield index
-    index.sends_files.set()
+    index.allow_downloads.set()
     pip("uninstall", "-y", "affinder")
     index.close()
 
@@ -72,34 +72,34 @@ def task() -> Task:
     return found
 
 
-def ended(qtbot: Any) -> Task:
+def wait_for_task(qtbot: Any) -> Task:
     qtbot.waitUntil(lambda: not task().is_running, timeout=INSTALLING_MS)
     return task()
 
 
 @pytest.mark.parametrize("by", ["queue", "process"])
-def test_a_plugin_is_updated_and_taken_back(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+def test_a_plugin_update_is_done_and_undone(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
     if by == "process":
         monkeypatch.setattr(get_instance().session, "make_runner", Runner)
-    queued = watched_queue(monkeypatch)
+    queued = record_queue(monkeypatch)
     panel.update_one.click()
     assert task().is_running
     assert not panel.update_all.isEnabled()
-    done = ended(qtbot)
+    done = wait_for_task(qtbot)
     assert (done.outcome, done.has_failed) == ("Installed affinder 0.5.0. Restart napari to use it.", False), done.log
     assert metadata.version("affinder") == "0.5.0"
     assert any("Successfully installed affinder-0.5.0" in line for line in done.log)
     qtbot.waitUntil(lambda: panel.undo.isEnabled() and panel.task.undo.isVisible(), timeout=PATIENCE_MS)
-    assert [item.text(1) for item in panel.items() if item.text(0) == "affinder"] == ["0.5.0"], "it is read again"
+    assert [item.text(1) for item in panel.items() if item.text(0) == "affinder"] == ["0.5.0"], "the panel is updated"
     panel.task.undo.click()
-    back = ended(qtbot)
-    assert back.outcome == "Back to affinder 0.4.0. Restart napari to use it.", back
+    back = wait_for_task(qtbot)
+    assert back.outcome == "Restored affinder 0.4.0. Restart napari to use it.", back
     assert metadata.version("affinder") == "0.4.0"
     qtbot.waitUntil(lambda: not panel.undo.isEnabled(), timeout=PATIENCE_MS)
     assert [packages[-1] for packages in queued] == (["affinder==0.5.0", "affinder==0.4.0"] if by == "queue" else [])
 
 
-def watched_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+def record_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Record the queue's packages, affinder last."""
     told: list[tuple[str, ...]] = []
     install = InstallerQueue.install
@@ -112,84 +112,84 @@ def watched_queue(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     return told
 
 
-def test_what_else_changes_is_told_and_nothing_is_installed(panel: Panel, qtbot: Any) -> None:
+def test_a_dry_run_reports_changes_and_installs_nothing(panel: Panel, qtbot: Any) -> None:
     panel.try_one.click()
-    assert ended(qtbot).outcome == "Tried without installing: it works. Nothing else changes."
+    assert wait_for_task(qtbot).outcome == "The dry run succeeded. Nothing else changes."
     assert metadata.version("affinder") == "0.4.0"
 
 
-def test_what_another_process_installed_is_seen(panel: Panel, qtbot: Any) -> None:
+def test_installs_by_another_process_are_noticed(panel: Panel, qtbot: Any) -> None:
     pip("install", "affinder==0.5.0")
     qtbot.waitUntil(lambda: "Up to date (2)" in [item.parent().text(0) for item in panel.items()], timeout=PATIENCE_MS)
 
 
-def begin_and_stall(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, index: WheelIndex) -> None:
+def start_and_stall_update(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch, index: WheelIndex) -> None:
     """Press *Update* and wait until pip's download hangs."""
 
     def then_hold(*arguments: Any, **options: Any) -> Any:
         found = verify(*arguments, **options)
-        index.sends_files.clear()
+        index.allow_downloads.clear()
         return found
 
     monkeypatch.setattr("napari_update_hook.plugin.tasks.verify", then_hold)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit an ignored SIGINT
     panel.update_one.click()
-    qtbot.waitUntil(lambda: index.is_held, timeout=INSTALLING_MS)
+    qtbot.waitUntil(lambda: index.is_waiting, timeout=INSTALLING_MS)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt a tool")
 @pytest.mark.parametrize("by", ["queue", "process"])
-def test_pip_is_cancelled_and_nothing_is_changed(
+def test_cancelling_pip_changes_nothing(
     panel: Panel, qtbot: Any, affinder: WheelIndex, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     if by == "process":
         monkeypatch.setattr(get_instance().session, "make_runner", Runner)
-    begin_and_stall(panel, qtbot, monkeypatch, affinder)
+    start_and_stall_update(panel, qtbot, monkeypatch, affinder)
     panel.task.cancel.click()
     assert not panel.task.cancel.isEnabled()
-    done = ended(qtbot)
+    done = wait_for_task(qtbot)
     assert done.outcome == "The installation failed: it was cancelled.\nNothing was changed."
     assert "Operation cancelled by user" in " ".join(done.log)
     assert metadata.version("affinder") == "0.4.0"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot interrupt a tool")
-def test_a_window_stays_open_while_something_is_installed(
+def test_the_window_stays_open_during_an_installation(
     panel: Panel, viewer: Any, qtbot: Any, affinder: WheelIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     window = viewer.window._qt_window
-    begin_and_stall(panel, qtbot, monkeypatch, affinder)
+    start_and_stall_update(panel, qtbot, monkeypatch, affinder)
     notification_manager.records.clear()
     assert not window.close()
     assert window.isVisible()
-    assert "wait until that is done" in str(notification_manager.records[-1].message)
+    assert "Wait until the update is done" in str(notification_manager.records[-1].message)
     assert window.findChild(IndicatorButton).text() == "Updating…"
     panel.task.cancel.click()
-    ended(qtbot)
+    wait_for_task(qtbot)
     qtbot.waitUntil(lambda: window.findChild(IndicatorButton).text() == "1 update", timeout=PATIENCE_MS)
 
 
-def test_while_the_plugin_manager_installs_nothing_else_is(panel: Panel, viewer: Any, qtbot: Any) -> None:
+def test_no_update_while_the_plugin_manager_is_installing(panel: Panel, viewer: Any, qtbot: Any) -> None:
     """The queue forgets a cancelled job whose tool still runs."""
     queue = InstallerQueue(parent=viewer.window._qt_window)
     theirs = QProcess(queue)
     theirs.start(sys.executable, ["-c", "import time; time.sleep(300)"])
     assert theirs.waitForStarted()
     panel.update_one.click()
-    assert "The plugin manager is installing something. Try again when it has finished." in ended(qtbot).outcome
+    assert "The plugin manager is installing something. Try again when it has finished." in wait_for_task(qtbot).outcome
     assert metadata.version("affinder") == "0.4.0"
     theirs.kill()
     theirs.waitForFinished()
 
 
-def test_a_second_napari_installs_nothing_meanwhile(panel: Panel, qtbot: Any) -> None:
+def test_no_update_while_another_process_is_installing(panel: Panel, qtbot: Any) -> None:
     with current_client().state.installing():
         panel.update_one.click()
-        assert ended(qtbot).outcome.startswith("Another program is installing updates in this environment.")
+        assert wait_for_task(qtbot).outcome.startswith("Another program is installing updates in this environment.")
     assert metadata.version("affinder") == "0.4.0"
 
 
-def test_a_failure_quotes_the_tool_and_says_what_state_the_environment_is_in(
+def test_a_failure_quotes_the_tool_and_describes_the_environment(
     panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def then_offline(*arguments: Any, **options: Any) -> Any:
@@ -201,16 +201,14 @@ def test_a_failure_quotes_the_tool_and_says_what_state_the_environment_is_in(
     monkeypatch.setenv("PIP_RETRIES", "1")
     monkeypatch.setattr("napari_update_hook.plugin.tasks.verify", then_offline)
     panel.update_one.click()
-    done = ended(qtbot)
+    done = wait_for_task(qtbot)
     assert done.has_failed
-    assert "pip ended with exit code 1. It said:" in done.outcome
+    assert "pip ended with exit code 1. Last output:" in done.outcome
     assert "ERROR: No matching distribution found for affinder==0.5.0" in done.outcome
     assert done.outcome.endswith("Nothing was changed.")
 
 
-def test_a_plugin_manager_that_cannot_be_loaded_is_done_without(
-    panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_updates_work_without_the_plugin_manager(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "napari_update_hook.plugin.qt.queue_runner", None)
     panel.update_all.click()
-    assert ended(qtbot).outcome.startswith("Installed affinder 0.5.0.")
+    assert wait_for_task(qtbot).outcome.startswith("Installed affinder 0.5.0.")

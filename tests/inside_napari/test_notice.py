@@ -20,7 +20,7 @@ from tests.inside_napari.waiting import PATIENCE_MS
 
 
 @pytest.fixture(autouse=True)
-def _no_notices_of_before() -> None:
+def _no_earlier_notices() -> None:
     notification_manager.records.clear()
 
 
@@ -36,7 +36,7 @@ def check(qtbot: Any) -> None:
     qtbot.wait(300)
 
 
-def test_it_names_the_updates_and_its_button_opens_the_panel(viewer: Any, qtbot: Any, server: FakeServer) -> None:
+def test_the_notification_names_updates_and_opens_the_panel(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     attach(viewer)
     qtbot.waitUntil(lambda: len(notices()) == 1, timeout=PATIENCE_MS)
     (notice,) = notices()
@@ -49,7 +49,7 @@ def test_it_names_the_updates_and_its_button_opens_the_panel(viewer: Any, qtbot:
     assert panel is not None
 
 
-def test_the_same_updates_are_told_once_and_others_the_next_day(
+def test_updates_are_announced_once_and_new_ones_the_next_day(
     viewer: Any, qtbot: Any, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = datetime(2026, 11, 2, tzinfo=timezone.utc)
@@ -65,27 +65,27 @@ def test_the_same_updates_are_told_once_and_others_the_next_day(
     assert notices()[1].message == "There is 1 update: napari-svg 99.1", "napari-console 99.0 was told before"
 
 
-def test_a_snoozed_update_is_not_told(viewer: Any, qtbot: Any) -> None:
+def test_a_snoozed_update_is_not_announced(viewer: Any, qtbot: Any) -> None:
     current_client().state.snooze(Snooze("napari-svg", "99.0"))
     attach(viewer)
     check(qtbot)
     assert notices() == []
 
 
-def test_a_setting_turns_it_off(viewer: Any, qtbot: Any) -> None:
+def test_a_setting_turns_notifications_off(viewer: Any, qtbot: Any) -> None:
     current_client().state.set_notifications(False)
     attach(viewer)
     check(qtbot)
     assert notices() == []
 
 
-def test_it_does_not_come_while_a_panel_shows_the_updates(viewer: Any, qtbot: Any) -> None:
+def test_no_notification_while_a_panel_shows_the_updates(viewer: Any, qtbot: Any) -> None:
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     check(qtbot)
     assert notices() == []
 
 
-def test_it_waits_while_somebody_works_with_the_mouse(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_notification_waits_during_mouse_use(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("napari_update_hook.plugin.qt.gui.BUSY_RETRY_MS", 50)
     pressed = Qt.MouseButton.LeftButton
     monkeypatch.setattr(QApplication, "mouseButtons", staticmethod(lambda: pressed))

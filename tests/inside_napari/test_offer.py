@@ -21,9 +21,9 @@ from tests.inside_napari.waiting import PATIENCE_MS, shown
 
 @pytest.fixture(autouse=True)
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Record commands, and hide the installed package."""
+    """Record commands instead of running them, and hide the installed package."""
     commands: list[Any] = []
-    monkeypatch.setattr(offer, "IS_OWNED", True)
+    monkeypatch.setattr(offer, "OWNS_PACKAGE_NAME", True)
     monkeypatch.setattr(offer, "is_installed", lambda: False)
     monkeypatch.setattr(offer, "run", commands.append)
     notification_manager.records.clear()
@@ -38,7 +38,7 @@ def said(widget: Any) -> str:
     return " ".join(label.text() for label in widget.findChildren(QLabel))
 
 
-def test_it_comes_once_with_two_buttons_and_no_is_final(viewer: Any, qtbot: Any) -> None:
+def test_the_offer_comes_once_and_declining_is_final(viewer: Any, qtbot: Any) -> None:
     napari_update_hook.attach(viewer)
     qtbot.waitUntil(lambda: len(messages()) == 1, timeout=PATIENCE_MS)
     (what, no) = messages()[0].actions
@@ -51,7 +51,7 @@ def test_it_comes_once_with_two_buttons_and_no_is_final(viewer: Any, qtbot: Any)
     assert shown(OfferDialog) == []
 
 
-def test_it_does_not_come_where_the_server_accepts_no_reports(viewer: Any, qtbot: Any, server: FakeServer) -> None:
+def test_no_offer_if_the_server_accepts_no_reports(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     server.takes_reports = False
     napari_update_hook.attach(viewer)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
@@ -59,12 +59,12 @@ def test_it_does_not_come_where_the_server_accepts_no_reports(viewer: Any, qtbot
     assert messages() == []
 
 
-def test_what_is_this_explains_installs_and_the_new_package_asks(viewer: Any, qtbot: Any, ran: list[Any]) -> None:
+def test_the_dialog_explains_installs_and_then_asks_for_consent(viewer: Any, qtbot: Any, ran: list[Any]) -> None:
     napari_update_hook.attach(viewer)
     qtbot.waitUntil(lambda: len(messages()) == 1, timeout=PATIENCE_MS)
     messages()[0].actions[0][1]()
     (dialog,) = shown(OfferDialog)
-    for paragraph in (*offer.EXPLANATION, offer.INDEX_SEES_IT):
+    for paragraph in (*offer.EXPLANATION, offer.DOWNLOAD_NOTICE):
         assert paragraph in said(dialog)
     assert dialog.width() <= 800
     assert dialog.height() <= 600
@@ -74,7 +74,7 @@ def test_what_is_this_explains_installs_and_the_new_package_asks(viewer: Any, qt
     assert f"napari-telemetry=={offer.VERSION}" in str(ran[0].commands[0])
     qtbot.waitUntil(lambda: len(shown(ConsentDialog)) == 1, timeout=PATIENCE_MS)
     assert shown(OfferDialog) == []
-    assert current_client().status().view.history == [], "nothing is agreed to by installing"
+    assert current_client().status().view.history == [], "installing is not consent"
 
 
 def test_a_failed_installation_says_why(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,8 +92,8 @@ def test_a_failed_installation_says_why(viewer: Any, qtbot: Any, monkeypatch: py
     assert shown(ConsentDialog) == []
 
 
-def test_before_the_project_owns_the_name_there_is_no_button(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offer, "IS_OWNED", False)
+def test_no_install_button_before_the_name_is_owned(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "OWNS_PACKAGE_NAME", False)
     napari_update_hook.attach(viewer)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
     qtbot.wait(500)

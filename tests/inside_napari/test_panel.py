@@ -31,41 +31,39 @@ def panel(viewer: Any, qtbot: Any) -> Panel:
     return found
 
 
-def told(panel: Panel, name: str = NAME) -> tuple[str, str, str]:
+def shown_row(panel: Panel, name: str = NAME) -> tuple[str, str, str]:
     panel.choose(name)
     (item,) = panel.list.selectedItems()
     heading: Any = item.parent()
     return heading.text(0), item.text(1), panel.details.text()
 
 
-def test_it_shows_what_to_update_to_and_why_not_the_newest(panel: Panel, server: FakeServer, qtbot: Any) -> None:
+def test_the_panel_shows_the_update_and_why_it_is_not_the_newest(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     installed = current_client().environment.distributions[NAME].version
     server.packages = {NAME: {"latest": "99.0", "newest": "100.0", "newest_requires_python": ">=3.99"}}
     panel.check.trigger()
-    qtbot.waitUntil(lambda: "100.0 needs Python &gt;=3.99; this is 3." in told(panel)[2], timeout=PATIENCE_MS)
-    heading, versions, details = told(panel)
+    qtbot.waitUntil(lambda: "100.0 needs Python &gt;=3.99; this is 3." in shown_row(panel)[2], timeout=PATIENCE_MS)
+    heading, versions, details = shown_row(panel)
     assert (heading, versions) == ("Update (1)", f"{installed} → 99.0")
     assert f'href="https://pypi.org/project/{NAME}/99.0/"' in details
     assert panel.update_one.isVisible()
     assert panel.list.selectedItems()[0].data(0, ACCESSIBLE) == f"{NAME}, {installed} is installed, update to 99.0, update"
 
 
-def test_withdrawn_and_vulnerable_releases_stand_first_and_the_cure_is_not_marked(
-    panel: Panel, server: FakeServer, qtbot: Any
-) -> None:
+def test_withdrawn_and_vulnerable_releases_come_first(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     installed = current_client().environment.distributions[NAME].version
     server.packages = {
         "napari-console": {"latest": "99.0"},
         NAME: {"latest": "99.0", "yanked": {installed: "it <b>broke</b>"}, "vulnerabilities": {installed: ["PYSEC-2026-1"]}},
     }
     panel.check.trigger()
-    qtbot.waitUntil(lambda: "PYSEC-2026-1" in told(panel)[2], timeout=PATIENCE_MS)
-    assert told(panel)[1] == f"\N{WARNING SIGN} {installed} → 99.0"
+    qtbot.waitUntil(lambda: "PYSEC-2026-1" in shown_row(panel)[2], timeout=PATIENCE_MS)
+    assert shown_row(panel)[1] == f"\N{WARNING SIGN} {installed} → 99.0"
     assert [item.data(0, ROW).name for item in panel.items()] == [NAME, "napari-console"]
-    assert "it &lt;b&gt;broke&lt;/b&gt;" in panel.details.text(), "what others write is shown as text"
+    assert "it &lt;b&gt;broke&lt;/b&gt;" in panel.details.text(), "text from others is escaped"
 
 
-def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
+def test_an_update_can_be_snoozed_unsnoozed_and_ignored(panel: Panel, qtbot: Any) -> None:
     panel.choose(NAME)
     menu: Any = panel.snooze.menu()
     texts = [action.text() for action in menu.actions()]
@@ -73,7 +71,7 @@ def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
     menu.actions()[1].trigger()
     qtbot.waitUntil(lambda: panel.unsnooze.isVisible(), timeout=PATIENCE_MS)
     assert panel.chosen is not None
-    assert panel.chosen.name == NAME, "the line stays chosen"
+    assert panel.chosen.name == NAME, "the row stays selected"
     assert "snoozed until" in panel.details.text()
     panel.unsnooze.click()
     qtbot.waitUntil(lambda: panel.snooze.isVisible(), timeout=PATIENCE_MS)
@@ -83,7 +81,7 @@ def test_snoozed_ignored_and_heard_of_again(panel: Panel, qtbot: Any) -> None:
     assert (snooze.version, snooze.until) == ("*", None)
 
 
-def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Panel, server: FakeServer, qtbot: Any) -> None:
+def test_a_check_shows_progress_without_blocking_the_window(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     server.hold.clear()
     panel.check.trigger()
     assert panel.progress.isVisible()
@@ -94,14 +92,14 @@ def test_a_check_shows_that_it_is_under_way_and_never_stops_the_window(panel: Pa
     assert not panel.progress.isVisible()
 
 
-def test_offline_the_last_answer_stays_with_its_age(panel: Panel, server: FakeServer, qtbot: Any) -> None:
+def test_the_last_result_and_its_age_stay_visible_offline(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     server.close()
     panel.check.trigger()
     qtbot.waitUntil(lambda: "Showing the result of" in panel.summary.text(), timeout=PATIENCE_MS)
-    assert told(panel)[1].endswith("→ 99.0")
+    assert shown_row(panel)[1].endswith("→ 99.0")
 
 
-def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, server: FakeServer) -> None:
+def test_without_a_first_result_the_panel_shows_the_error(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     server.close()
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     found: Panel = viewer.window._qt_window.findChild(Panel)
@@ -109,7 +107,7 @@ def test_before_the_first_answer_it_says_what_to_do(viewer: Any, qtbot: Any, ser
     assert not found.list.isVisible()
 
 
-def test_where_the_check_is_switched_off_it_says_by_whom(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_panel_names_the_setting_that_disables_checks(viewer: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_CHECK", "0")
     viewer.window.add_plugin_dock_widget("napari-update-hook", "Plugin updates")
     found: Panel = viewer.window._qt_window.findChild(Panel)
@@ -117,20 +115,20 @@ def test_where_the_check_is_switched_off_it_says_by_whom(viewer: Any, qtbot: Any
     assert not found.check.isEnabled()
 
 
-def test_what_a_new_napari_would_break_stands_beside_it(panel: Panel, server: FakeServer, qtbot: Any) -> None:
+def test_the_panel_shows_the_impact_of_a_napari_update(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     server.packages = {NAME: {"latest": "0.1.0"}, "napari": {"latest": "99.0"}}
     panel.check.trigger()
-    qtbot.waitUntil(lambda: "With napari 99.0" in told(panel, "napari")[2], timeout=PATIENCE_MS)
-    heading, versions, details = told(panel, "napari")
+    qtbot.waitUntil(lambda: "With napari 99.0" in shown_row(panel, "napari")[2], timeout=PATIENCE_MS)
+    heading, versions, details = shown_row(panel, "napari")
     assert heading == "Held back (1)"
     assert versions.endswith("→ 99.0")
     assert "Close it, and run in its environment: napari-updates update" in details
-    assert "Work as they are:" in details
+    assert "Work without an update:" in details
     assert not panel.update_one.isVisible()
 
 
 @pytest.mark.parametrize("number", [150])
-def test_many_plugins_are_searched(panel: Panel, server: FakeServer, qtbot: Any, number: int, many: Any) -> None:
+def test_many_plugins_can_be_searched(panel: Panel, server: FakeServer, qtbot: Any, number: int, many: Any) -> None:
     many(number)
     qtbot.waitUntil(lambda: len(panel.items()) == number, timeout=PATIENCE_MS)
     assert panel.search.isVisible()
@@ -145,7 +143,7 @@ def test_many_plugins_are_searched(panel: Panel, server: FakeServer, qtbot: Any,
     assert len(panel.items()) == 3
 
 
-def test_it_fits_beside_a_canvas(panel: Panel, viewer: Any, qtbot: Any) -> None:
+def test_the_panel_fits_beside_a_canvas(panel: Panel, viewer: Any, qtbot: Any) -> None:
     window = viewer.window._qt_window
     window.resize(1090, 800)
     window.resizeDocks([dock_of(panel)], [320], Qt.Orientation.Horizontal)
@@ -158,7 +156,7 @@ def test_it_fits_beside_a_canvas(panel: Panel, viewer: Any, qtbot: Any) -> None:
         assert all(panel.rect().contains(QRect(one.mapTo(panel, QPoint(0, 0)), one.size())) for one in shown)
 
 
-def test_every_way_to_open_it_shows_the_same_panel(viewer: Any, qtbot: Any) -> None:
+def test_indicator_and_menu_open_the_same_panel(viewer: Any, qtbot: Any) -> None:
     attach(viewer)
     bar = viewer.window._qt_window.statusBar()
     qtbot.waitUntil(lambda: bar.findChild(IndicatorButton).text() == "1 update", timeout=PATIENCE_MS)
@@ -180,7 +178,7 @@ def dock_of(panel: Panel) -> Any:
     return dock
 
 
-def test_nothing_of_it_touches_the_network_on_the_gui_thread(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_panel_does_no_io_on_the_gui_thread(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import requests
     from napari_update_hook.state import State
 
@@ -207,7 +205,7 @@ def test_nothing_of_it_touches_the_network_on_the_gui_thread(panel: Panel, qtbot
     assert strays == []
 
 
-def test_attaching_from_another_thread_is_done_on_the_right_one(viewer: Any, qtbot: Any) -> None:
+def test_attaching_works_from_another_thread(viewer: Any, qtbot: Any) -> None:
     thread = threading.Thread(target=attach, args=(viewer,))
     thread.start()
     thread.join()
@@ -215,7 +213,7 @@ def test_attaching_from_another_thread_is_done_on_the_right_one(viewer: Any, qtb
     qtbot.waitUntil(lambda: get_instance().session.snapshot.result is not None, timeout=PATIENCE_MS)
 
 
-def test_without_a_file_that_says_so_no_telemetry_is_loaded(viewer: Any, qtbot: Any) -> None:
+def test_telemetry_is_not_loaded_without_a_seam_file(viewer: Any, qtbot: Any) -> None:
     from napari_telemetry.plugin import instance
 
     attach(viewer)
@@ -223,9 +221,7 @@ def test_without_a_file_that_says_so_no_telemetry_is_loaded(viewer: Any, qtbot: 
     assert instance._instance is None
 
 
-def test_with_consent_telemetry_is_attached_and_its_report_goes_with_the_check(
-    viewer: Any, qtbot: Any, server: FakeServer
-) -> None:
+def test_with_consent_telemetry_attaches_and_sends_its_report(viewer: Any, qtbot: Any, server: FakeServer) -> None:
     from napari_telemetry.plugin.instance import running_session
 
     from tests.support import consent

@@ -47,7 +47,7 @@ def save(tmp_path: Path) -> Callable[..., None]:
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_dialog_indicator_and_panel(
+def test_pictures_of_dialog_indicator_and_panel(
     viewer: Any, qtbot: Any, server: FakeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")  # this path appears in published pictures
@@ -92,7 +92,7 @@ def test_dialog_indicator_and_panel(
     labels = [label for label in window.findChildren(QLabel) if label.isVisible() and label.text() and label.window() is window]
     ours = [label for label in labels if panel.isAncestorOf(label) or page.isAncestorOf(label)]
     assert ours
-    assert all(label.height() >= label.fontMetrics().height() for label in ours), "none is cut off"
+    assert all(label.height() >= label.fontMetrics().height() for label in ours), "no label is cut off"
 
 
 SAMPLE = {
@@ -110,13 +110,13 @@ LOG = (
 DONE = Task("", is_running=False, can_undo=True, outcome="Installed affinder 0.5.0. Restart napari to use it.", log=LOG)
 FAILED = Task(
     "", is_running=False, has_failed=True, log=LOG,
-    outcome="The installation failed: pip ended with exit code 1. It said:\nERROR: Could not install packages due to an "
-    "OSError: [Errno 28] No space left on device\nNothing was changed.",
+    outcome="The installation failed: pip ended with exit code 1. Last output:\nERROR: Could not install packages due to "
+    "an OSError: [Errno 28] No space left on device\nNothing was changed.",
 )  # fmt: skip
 UNDONE = Task(
-    "", is_running=False, can_undo=True, outcome="Back to affinder 0.4.0. Restart napari to use it.", has_changed=True
+    "", is_running=False, can_undo=True, outcome="Restored affinder 0.4.0. Restart napari to use it.", has_changed=True
 )
-PREVIEW = Task("", is_running=False, outcome="Also changes: numpy 2.1.0 -> 2.2.0\nTried without installing: it works.")
+PREVIEW = Task("", is_running=False, outcome="Also changes: numpy 2.1.0 -> 2.2.0\nThe dry run succeeded.")
 TOGETHER = Task("", is_running=False, question="affinder works only with helper 2.0. Install them together?")
 ASKED = Task("", is_running=False, question="This would also downgrade numpy 2.1.0 → 1.26.4. Install it anyway?")
 STATES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -136,14 +136,14 @@ STATES: dict[str, tuple[str, dict[str, Any]]] = {
     "off": ("", {"problem": "The update check is off: NAPARI_UPDATE_CHECK=0 is set.", "result": None}),
     "first": ("", {"result": None}),
 }
-"""The selected row, and changes of the snapshot."""
+"""By name: the selected row, and changes to the snapshot."""
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_panel_in_every_state_and_width(
+def test_the_panel_fits_in_every_state_and_width(
     viewer: Any, qtbot: Any, server: FakeServer, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``TEST_INDEX``: folder of an index to show, see `make pictures`."""
+    """Show the index in the folder ``TEST_INDEX`` if it is set, see `make pictures`."""
     monkeypatch.setattr("sys.executable", "/home/me/napari/bin/python")
     installed = {name: Distribution(name, version, needs, "pip", is_plugin=True) for name, (version, needs) in SAMPLE.items()}
     sample = Environment("3.11.9", "pypi", installed)
@@ -197,10 +197,10 @@ def test_the_panel_in_every_state_and_width(
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-def test_the_explanation_of_usage_reports(
+def test_pictures_of_the_explanation_of_usage_reports(
     viewer: Any, qtbot: Any, theme: str, save: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(offer, "IS_OWNED", True)
+    monkeypatch.setattr(offer, "OWNS_PACKAGE_NAME", True)
     viewer.theme = theme
     attach(viewer)
     get_instance().gui().explain_telemetry()

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.inside_napari.processes import apply_patch
 
 
-def test_it_asks_for_what_fits_and_gives_up_on_a_silent_server(tmp_path: Path) -> None:
+def test_the_patched_plugin_manager_passes_its_new_tests(tmp_path: Path) -> None:
     import napari_plugin_manager
 
     subprocess.run(["cp", "-r", Path(napari_plugin_manager.__file__).parent, tmp_path], check=True)

@@ -1,4 +1,4 @@
-"""The maximum level in napari's Preferences only lowers, and we never write it."""
+"""The maximum level in napari's Preferences: it only lowers the level, and telemetry never writes it."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def settings_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("viewer")
-def test_by_default_there_is_no_limit_and_a_chosen_one_is_written(settings_file: Path) -> None:
+def test_there_is_no_limit_by_default_and_a_chosen_one_is_saved(settings_file: Path) -> None:
     assert maximum_level() == Maximum()
     assert str(getattr(page().maximum_level, "value", page().maximum_level)) == NO_LIMIT
     for level in (Level.MIDDLE, Level.BASIC, Level.NONE):
         page().maximum_level = level.value
-        assert maximum_level() == Maximum(level, is_chosen=True), "none is written, too, and differs from never touched"
+        assert maximum_level() == Maximum(level, is_chosen=True), "a chosen level is saved, even none"
     page().maximum_level = NO_LIMIT
     assert maximum_level() == Maximum()
 
 
-def test_a_person_finds_it_in_the_preferences(viewer: Any, settings_file: Path, qtbot: Any) -> None:
+def test_the_limit_can_be_set_in_the_preferences_dialog(viewer: Any, settings_file: Path, qtbot: Any) -> None:
     from napari._qt.dialogs.preferences_dialog import PreferencesDialog
 
     dialog = PreferencesDialog(viewer.window._qt_window)
@@ -59,7 +59,7 @@ def test_a_person_finds_it_in_the_preferences(viewer: Any, settings_file: Path, 
 
 
 @pytest.mark.promise("off-in-napari")
-def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
+def test_lowering_the_maximum_lowers_consent_but_raising_it_does_not(
     viewer: Any, settings_file: Path, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker, "REREAD_INTERVAL_S", 0.2)
@@ -74,7 +74,7 @@ def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
     qtbot.waitUntil(lambda: level() == "full", timeout=PATIENCE_MS)
     page().maximum_level = "basic"
     qtbot.waitUntil(lambda: level() == "basic", timeout=PATIENCE_MS)
-    qtbot.waitUntil(lambda: not get_instance().counting.is_connected, timeout=PATIENCE_MS)  # by the GUI thread
+    qtbot.waitUntil(lambda: not get_instance().counting.is_connected, timeout=PATIENCE_MS)  # done by the GUI thread
     session.send(10)
     current = current_client().status().view.consent
     assert current is not None
@@ -86,8 +86,8 @@ def test_a_lower_maximum_lowers_what_is_sent_and_raising_it_raises_nothing(
 
 
 @pytest.mark.usefixtures("viewer")
-def test_what_is_changed_in_plain_napari_counts_in_a_terminal(settings_file: Path) -> None:
-    """Plain napari runs none of our code; the next check reads the file."""
+def test_a_limit_set_in_plain_napari_applies_in_a_terminal(settings_file: Path) -> None:
+    """Plain napari does not load telemetry; the next check reads the file."""
     consent.record("full")
     page().maximum_level = "none"
     decision = current_client().status().decision
@@ -96,13 +96,13 @@ def test_what_is_changed_in_plain_napari_counts_in_a_terminal(settings_file: Pat
 
 
 @pytest.mark.parametrize("text", ["sharing: [", "sharing:\n  maximum_level: everything\n", "sharing: 5\n", "[]"])
-def test_while_the_file_cannot_be_read_nothing_may_be_sent(settings_file: Path, text: str) -> None:
+def test_an_unreadable_settings_file_forbids_sending(settings_file: Path, text: str) -> None:
     settings_file.write_text(text)
     assert maximum_level() == Maximum(Level.NONE)
     settings_file.unlink()
 
 
-def test_nothing_of_ours_writes_it(viewer: Any, settings_file: Path, qtbot: Any) -> None:
+def test_telemetry_never_writes_the_settings_file(viewer: Any, settings_file: Path, qtbot: Any) -> None:
     consent.record("basic")
     attach(viewer)
     qtbot.waitUntil(lambda: get_instance().session.snapshot.status is not None, timeout=PATIENCE_MS)
@@ -111,7 +111,7 @@ def test_nothing_of_ours_writes_it(viewer: Any, settings_file: Path, qtbot: Any)
     assert not settings_file.exists()
 
 
-def test_the_folder_is_found_without_importing_napari(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_folder_is_found_without_importing_napari(monkeypatch: pytest.MonkeyPatch) -> None:
     import subprocess
     import sys
 

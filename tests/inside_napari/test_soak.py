@@ -19,7 +19,7 @@ from tests.inside_napari.waiting import PATIENCE_MS
 
 SECONDS = float(os.environ.get("TEST_SOAK_S") or 30)
 MAX_GROWTH_MB = 12.0
-"""From half time; one leaked layer per round would add some 100 MB."""
+"""Allowed growth in the second half; one leaked layer per round would add some 100 MB."""
 
 
 def resident_mb() -> float:
@@ -28,8 +28,8 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory from /proc, as Linux has it")
-def test_counting_does_not_let_memory_grow(viewer: Any, qtbot: Any, record_level: Callable[[str], None]) -> None:
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads memory use from /proc, which needs Linux")
+def test_memory_does_not_grow_while_counting(viewer: Any, qtbot: Any, record_level: Callable[[str], None]) -> None:
     from napari._app_model import get_app_model
 
     record_level("full")

@@ -31,7 +31,7 @@ def panel(viewer: Any, qtbot: Any, record_level: Callable[[str], None]) -> Panel
     return found
 
 
-def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel: Panel, qtbot: Any) -> None:
+def test_the_page_shows_the_answer_and_the_next_report(panel: Panel, qtbot: Any) -> None:
     consent.record("middle", lasting=timedelta(days=90))
     qtbot.waitUntil(lambda: '"level": "middle"' in panel.preview.toPlainText(), timeout=PATIENCE_MS)
     facts = dict(panel.lines)
@@ -40,7 +40,7 @@ def test_the_telemetry_page_says_what_was_answered_and_shows_what_goes_out(panel
     qtbot.waitUntil(lambda: '"level": "full"' in panel.preview.toPlainText(), timeout=PATIENCE_MS)
 
 
-def test_what_was_sent_is_shown_whole_with_the_receipt(panel: Panel, server: FakeServer, qtbot: Any) -> None:
+def test_sent_reports_are_shown_in_full_with_the_receipt(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     import json
 
     consent.record("basic")
@@ -62,7 +62,7 @@ def test_withdrawing_takes_one_click(panel: Panel, qtbot: Any) -> None:
     qtbot.waitUntil(lambda: not panel.off.isEnabled(), timeout=PATIENCE_MS)
 
 
-def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: FakeServer, qtbot: Any) -> None:
+def test_reports_on_servers_can_be_found_and_deleted(panel: Panel, server: FakeServer, qtbot: Any) -> None:
     consent.record("basic")
     get_instance().session.check()
     qtbot.waitUntil(lambda: len(current_client().status().view.sent) == 1, timeout=PATIENCE_MS)
@@ -79,9 +79,7 @@ def test_servers_are_asked_and_everything_is_forgotten(panel: Panel, server: Fak
     assert any(path == "/api/reports/delete" for _, path, _ in server.requests)
 
 
-def test_nothing_of_it_touches_files_or_the_network_on_the_gui_thread(
-    panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_page_does_no_io_on_the_gui_thread(panel: Panel, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     gui_thread = threading.current_thread()
     strays: list[str] = []
     connect, send = sqlite3.connect, httpx.Client.send

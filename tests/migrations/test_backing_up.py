@@ -16,7 +16,7 @@ from tests.support.processes import invoke
 from tests.support.reports import WEEK, report
 from tests.update_server.conftest import MakeClient, make_client, services_of
 
-__all__ = ["make_client"]  # the fixture
+__all__ = ["make_client"]  # re-exported fixture
 NOW = datetime(2026, 11, 18, 12, tzinfo=UTC)
 PATHS = (
     "/api/stats/napari?by=python",
@@ -27,7 +27,7 @@ PATHS = (
 )
 
 
-async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_client: MakeClient, tmp_path: Path) -> None:
+async def test_a_restored_service_answers_the_same_without_raw_reports(make_client: MakeClient, tmp_path: Path) -> None:
     data, saved, restored = tmp_path / "data", tmp_path / "saved", tmp_path / "restored"
     async with make_client() as client:
         services = services_of(client)
@@ -41,7 +41,7 @@ async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_clien
     identifiers = [report(person).identifier.encode() for person in range(40)]
     assert not [path for path in files if any(one in path.read_bytes() for one in identifiers)]
     assert not [path for path in saved.rglob("*") if "raw" in path.name]
-    assert all(path.stat().st_mode & 0o077 == 0 for path in files), "only for the service's user"
+    assert all(path.stat().st_mode & 0o077 == 0 for path in files), "accessible only to the service's user"
     saved.rename(restored)
     async with make_client(data=restored, snapshot=False) as client:
         assert {path: (await client.get(path)).json() for path in PATHS} == before
@@ -52,11 +52,11 @@ async def test_a_restored_service_says_the_same_and_has_no_raw_report(make_clien
         assert certificate.token
 
 
-def test_the_command(tmp_path: Path) -> None:
+def test_the_backup_command_lists_files_and_does_not_overwrite(tmp_path: Path) -> None:
     data = tmp_path / "data"
     assert invoke("update_server", "db", "migrate", UPDATE_SERVER_DATA=str(data)).exit_code == 0
     told = invoke("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
     assert told.exit_code == 0, told.stderr
     assert "aggregate.sqlite3" in told.stdout
     again = invoke("update_server", "db", "backup", str(tmp_path / "saved"), UPDATE_SERVER_DATA=str(data))
-    assert (again.exit_code, "exists already" in again.stderr) == (1, True)
+    assert (again.exit_code, "already exists" in again.stderr) == (1, True)

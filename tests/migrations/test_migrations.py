@@ -1,4 +1,4 @@
-"""Migrations create what the models declare, and leave newer stores alone."""
+"""Migrations create the tables that the models declare, and do not touch newer stores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from migrations import StoreError, is_current, upgrade, version_table
 from tests.support.stores import sqlite_urls
 
 
-async def test_the_migrations_make_what_the_models_declare(empty_urls: dict[Store, str]) -> None:
+async def test_migrations_match_the_models(empty_urls: dict[Store, str]) -> None:
     store = Store.AGGREGATE
     assert not await is_current(store, empty_urls[store])
     await upgrade(store, empty_urls[store])
@@ -43,7 +43,7 @@ async def test_a_store_of_a_newer_version_is_left_alone(empty_urls: dict[Store, 
         await upgrade(store, empty_urls[store])
 
 
-async def test_a_percent_sign_in_a_path_is_no_trouble(tmp_path: object) -> None:
+async def test_a_path_may_contain_a_percent_sign(tmp_path: object) -> None:
     from pathlib import Path
 
     folder = Path(str(tmp_path)) / "100% mine"

@@ -44,7 +44,7 @@ async def urls(postgresql_url: str) -> AsyncIterator[dict[str, str]]:
         kind: sa.make_url(postgresql_url).set(username=name, password=PASSWORD).render_as_string(hide_password=False)
         for kind, name in names.items()
     }
-    # A careless operator may have opened all tables of the owner to the web process.
+    # A careless operator may have granted the web role access to all tables of the owner.
     owner = make_engine(made["owner"])
     await run(owner, f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO {names['web']}")
     await run(owner, "ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO PUBLIC")
@@ -61,7 +61,7 @@ async def urls(postgresql_url: str) -> AsyncIterator[dict[str, str]]:
     assert database
 
 
-async def test_the_web_process_does_its_work(urls: dict[str, str]) -> None:
+async def test_the_web_role_can_do_its_work(urls: dict[str, str]) -> None:
     web = PostgresqlReports(urls["web"])
     (stored,) = await web.put([report(1)])
     assert (stored.stored, stored.outcome) == (True, Outcome.NEW)
@@ -99,7 +99,7 @@ FORBIDDEN = [
 
 
 @pytest.mark.parametrize("statement", FORBIDDEN)
-async def test_the_web_process_is_denied_everything_else(urls: dict[str, str], statement: str) -> None:
+async def test_the_web_role_is_denied_everything_else(urls: dict[str, str], statement: str) -> None:
     web = PostgresqlReports(urls["web"])
     await web.put([report(1)])
     with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
@@ -108,8 +108,8 @@ async def test_the_web_process_is_denied_everything_else(urls: dict[str, str], s
     await web.close()
 
 
-async def test_a_temporary_object_does_not_fool_the_owners_functions(urls: dict[str, str]) -> None:
-    """An attack on SECURITY DEFINER: the caller's own table or function is found first."""
+async def test_functions_ignore_temporary_objects_of_the_caller(urls: dict[str, str]) -> None:
+    """Attack on SECURITY DEFINER: temporary objects of the caller come first in the search path."""
     store = PostgresqlReports(urls["web"])
     await store.put([report(1)])
     await store.close()
@@ -124,7 +124,7 @@ async def test_a_temporary_object_does_not_fool_the_owners_functions(urls: dict[
     await web.dispose()
 
 
-async def test_the_scheduler_reads_and_purges_and_stores_nothing(urls: dict[str, str]) -> None:
+async def test_the_scheduler_can_read_and_purge_but_not_store(urls: dict[str, str]) -> None:
     web, scheduler = PostgresqlReports(urls["web"]), PostgresqlReports(urls["scheduler"])
     await web.put([report(1), report(2, week="2026-W30")])
     assert await scheduler.weeks() == ["2026-W30", WEEK]
@@ -147,8 +147,8 @@ async def test_a_purged_week_leaves_no_table_behind(urls: dict[str, str]) -> Non
     await asyncio.gather(web.close(), owner.close())
 
 
-async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str]) -> None:
-    """Neither position nor transaction reveals a row's arrival."""
+async def test_arrival_order_is_scrubbed_after_the_week(urls: dict[str, str]) -> None:
+    """Neither the position of a row nor its transaction ID reveals when it arrived."""
     web, scheduler, owner = (PostgresqlReports(urls[role]) for role in ("web", "scheduler", "owner"))
     for person in (9, 2, 7, 4, 1):
         await web.put([report(person)])
@@ -169,7 +169,7 @@ async def test_the_order_of_arrival_goes_when_a_week_is_over(urls: dict[str, str
     await asyncio.gather(web.close(), scheduler.close(), owner.close())
 
 
-async def test_a_role_that_is_replaced_loses_its_rights(urls: dict[str, str]) -> None:
+async def test_a_replaced_role_loses_its_rights(urls: dict[str, str]) -> None:
     web, former = PostgresqlReports(urls["web"]), PostgresqlReports(urls["scheduler"])
     await web.put([report(1)])
     await grant_raw(urls["owner"], urls["web role"], None)
@@ -180,7 +180,7 @@ async def test_a_role_that_is_replaced_loses_its_rights(urls: dict[str, str]) ->
     await asyncio.gather(web.close(), former.close())
 
 
-async def test_one_role_for_web_and_jobs_may_do_the_work_of_both(urls: dict[str, str]) -> None:
+async def test_one_role_can_do_the_work_of_web_and_scheduler(urls: dict[str, str]) -> None:
     role = urls["web role"]
     assert await grant_raw(urls["owner"], role, role) == [role]
     both = PostgresqlReports(urls["web"])

@@ -97,22 +97,22 @@ def server() -> Iterator[RecordingServer]:
     running.close()
 
 
-def checked(
+def run_check(
     capsys: pytest.CaptureFixture[str], server: RecordingServer | None, *arguments: object, code: int = 0
 ) -> dict[str, Any]:
-    """Return the JSON, with findings by code."""
+    """Run the check; return its JSON report with findings by code."""
     where = ["--upstream", server.url, "--server", server.url] if server else ["--offline"]
     assert main([*where, "--json", *map(str, arguments)]) == code
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     return report | {"findings": {finding["code"]: finding for finding in report["findings"]}}
 
 
-def test_a_good_release_has_nothing_to_say(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_good_releases_have_no_findings(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
     built = [
         wheel(tmp_path, "0.6.0", ">=3.9", "napari>=0.7", "napari[all]<0.8; extra == 'dev'"),
         source(tmp_path, "0.6.0", ">=3.9"),
     ]
-    report = checked(capsys, server, *built)
+    report = run_check(capsys, server, *built)
     assert (report["name"], report["version"], report["compared_with"]) == ("affinder", "0.6.0", "0.5.0")
     assert report["napari"] == ">=0.7"
     assert report["pythons"][0] == "3.9"
@@ -121,17 +121,17 @@ def test_a_good_release_has_nothing_to_say(tmp_path: Path, server: RecordingServ
     assert "No problems found." in capsys.readouterr().out
 
 
-def test_what_is_dropped_is_named_with_people_and_downloads(
+def test_dropped_python_versions_are_named_with_people_and_downloads(
     tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    report = checked(capsys, server, wheel(tmp_path))
+    report = run_check(capsys, server, wheel(tmp_path))
     assert report["dropped"] == [
         {"python": "3.9", "people": None, "downloads": 10.0},
         {"python": "3.10", "people": 45, "downloads": None},
     ]
     text = report["findings"]["drops-python"]["text"]
     assert "3.9 (10 % of downloads), 3.10 (at least 45 people)" in text
-    assert "People there keep 0.5.0" in text
+    assert "Users there stay on 0.5.0" in text
     assert main(["--upstream", server.url, "--strict", str(wheel(tmp_path))]) == 1
 
 
@@ -147,46 +147,46 @@ def test_what_is_dropped_is_named_with_people_and_downloads(
 def test_a_version_must_be_new(
     tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str], version: str, code: str, level: str
 ) -> None:
-    report = checked(capsys, server, wheel(tmp_path, version, ">=3.9"), code=1 if level == "error" else 0)
+    report = run_check(capsys, server, wheel(tmp_path, version, ">=3.9"), code=1 if level == "error" else 0)
     assert report["findings"][code]["level"] == level
 
 
-def test_upper_bounds_missing_files_and_napari(
+def test_upper_bounds_and_missing_files_are_reported(
     tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     newest = newest_python(datetime.now(UTC).date())
     bound = wheel(tmp_path, "0.6.0", f">=3.9,<3.{newest + 1}", "napari>=0.6,<0.8")
-    found = checked(capsys, server, bound)["findings"]
+    found = run_check(capsys, server, bound)["findings"]
     assert f"excludes Python 3.{newest + 1}" in found["upper-bound"]["text"]
     assert "napari 0.8.0, the newest" in found["excludes-napari"]["text"]
     compiled = wheel(tmp_path, "0.6.1", ">=3.11", tag="cp312-cp312-manylinux_2_17_x86_64")
-    report = checked(capsys, server, compiled)
+    report = run_check(capsys, server, compiled)
     assert report["pythons"] == ["3.12"]
     assert "Python 3.11, 3.13" in report["findings"]["no-file"]["text"]
-    assert "no-file" not in checked(capsys, server, compiled, source(tmp_path, "0.6.1"))["findings"]
-    assert "no-python" in checked(capsys, server, wheel(tmp_path, "0.7.0", "<3"), code=1)["findings"]
-    assert "several-releases" in checked(capsys, server, compiled, bound, code=1)["findings"]
-    assert "no-wheel" in checked(capsys, server, source(tmp_path, "0.8.0"))["findings"]
+    assert "no-file" not in run_check(capsys, server, compiled, source(tmp_path, "0.6.1"))["findings"]
+    assert "no-python" in run_check(capsys, server, wheel(tmp_path, "0.7.0", "<3"), code=1)["findings"]
+    assert "several-releases" in run_check(capsys, server, compiled, bound, code=1)["findings"]
+    assert "no-wheel" in run_check(capsys, server, source(tmp_path, "0.8.0"))["findings"]
 
 
-def test_a_python_that_is_out_can_be_kept_out_too(
+def test_excluding_released_python_versions_is_reported(
     tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     newest = newest_python(datetime.now(UTC).date())
-    found = checked(capsys, server, wheel(tmp_path, "0.6.0", f">=3.8,<3.{newest - 1}"))["findings"]
-    assert f"excludes Python 3.{newest - 1}, 3.{newest}, 3.{newest + 1}: people there" in found["upper-bound"]["text"]
+    found = run_check(capsys, server, wheel(tmp_path, "0.6.0", f">=3.8,<3.{newest - 1}"))["findings"]
+    assert f"excludes Python 3.{newest - 1}, 3.{newest}, 3.{newest + 1}: users there" in found["upper-bound"]["text"]
 
 
 def test_a_requirement_on_napari_may_depend_on_python_or_platform(
     tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     split = ["napari<0.7; python_version<'3.11'", "napari>=0.7; python_version>='3.11'", "napari<0.5; sys_platform=='win32'"]
-    assert "excludes-napari" not in checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", *split))["findings"]
+    assert "excludes-napari" not in run_check(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", *split))["findings"]
     split[1] = "napari>=0.7,<0.8; python_version>='3.11'"
-    assert "excludes-napari" in checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", *split))["findings"]
+    assert "excludes-napari" in run_check(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", *split))["findings"]
 
 
-def test_the_metadata_is_that_of_the_wheel_and_not_of_what_it_brings(tmp_path: Path) -> None:
+def test_metadata_of_vendored_packages_is_ignored(tmp_path: Path) -> None:
     path = wheel(tmp_path)
     with zipfile.ZipFile(path, "a") as archive:
         for name in ("a/other-2.0.dist-info/METADATA", "src/vendored/affinder/napari.yaml"):
@@ -216,31 +216,29 @@ def test_an_invalid_answer_is_ignored(
     tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str], path: str, answer: Any
 ) -> None:
     server.answer(path, answer)
-    report = checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9"))
+    report = run_check(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9"))
     assert set(report["findings"]) <= {"offline"}
     if "manifest" not in path:
         assert "unreadable" in report["findings"]["offline"]["text"]
 
 
-def test_commands_that_are_gone_are_named(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_removed_commands_are_named(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
     renamed = {"contributions": {"commands": [{"id": "affinder.start"}, {"id": "affinder.end"}]}}
-    found = checked(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", manifest=renamed))["findings"]
-    assert "gone or renamed: affinder.stop." in found["commands"]["text"]
+    found = run_check(capsys, server, wheel(tmp_path, "0.6.0", ">=3.9", manifest=renamed))["findings"]
+    assert "removed or renamed: affinder.stop." in found["commands"]["text"]
     broken: Any
     for broken in ([], {"contributions": None}, {"contributions": {"commands": "x"}}, {"contributions": {"commands": [1]}}):
         assert command_ids(broken) == frozenset()
 
 
-def test_a_new_plugin_has_nothing_to_be_compared_with(
-    tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_new_plugin_is_not_compared(tmp_path: Path, server: RecordingServer, capsys: pytest.CaptureFixture[str]) -> None:
     del server.answers["/simple/affinder/"]
-    report = checked(capsys, server, wheel(tmp_path))
+    report = run_check(capsys, server, wheel(tmp_path))
     assert (report["compared_with"], report["findings"]) == (None, {})
 
 
-def test_offline_it_says_so_and_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "offline" in checked(capsys, None, wheel(tmp_path))["findings"]
+def test_the_check_passes_offline_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "offline" in run_check(capsys, None, wheel(tmp_path))["findings"]
     assert main(["--upstream", "http://127.0.0.1:9", "--json", str(wheel(tmp_path))]) == 0
     (finding,) = json.loads(capsys.readouterr().out)["findings"]
     assert "127.0.0.1:9 can't be reached" in finding["text"]
@@ -254,10 +252,10 @@ def test_annotations_are_escaped(
     (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("::")]
     assert line.startswith("::warning title=napari release check::0.5.0 supports Python")
     assert "10 %25 of downloads" in line
-    checked(capsys, server, wheel(tmp_path))  # still pure JSON
+    run_check(capsys, server, wheel(tmp_path))  # the output is still pure JSON
 
 
-def test_what_can_not_be_read_is_said(
+def test_unreadable_files_are_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = tmp_path / "affinder-1-py3-none-any.whl"
@@ -274,7 +272,7 @@ def test_what_can_not_be_read_is_said(
     with pytest.raises(UnreadableFileError, match="no metadata"):
         read(broken)
     monkeypatch.setattr(files, "MAX_METADATA", 10)
-    with pytest.raises(UnreadableFileError, match="too long"):
+    with pytest.raises(UnreadableFileError, match="too large"):
         read(source(tmp_path))
     assert main([str(tmp_path / "notes.txt")]) == 2
     assert "Build first" in capsys.readouterr().err
@@ -294,22 +292,22 @@ def test_what_can_not_be_read_is_said(
         ("x-1.zip.exe", "", set()),
     ],
 )
-def test_pythons_are_those_on_which_pip_would_take_the_file(filename: str, requires_python: str, expected: set[int]) -> None:
+def test_compatible_python_versions_match_those_of_pip(filename: str, requires_python: str, expected: set[int]) -> None:
     assert compatible_minors(filename, requires_python, range(8, 13)) == expected
 
 
-def test_a_wheel_fits_where_the_index_says_that_it_does() -> None:
+def test_compatible_tags_match_those_of_the_index() -> None:
     for minor in range(8, 17):
-        assert {"-".join(pair) for pair in files._pairs(minor)} == supported_pairs(minor)
+        assert {"-".join(pair) for pair in files._compatible_pairs(minor)} == supported_pairs(minor)
 
 
-def test_a_python_comes_out_each_october() -> None:
+def test_a_python_version_is_released_each_october() -> None:
     assert [newest_python(date(2025, month, 15)) for month in (9, 10)] == [13, 14]
     assert newest_python(date(2026, 12, 1)) == 15
 
 
 @pytest.mark.slow
-def test_the_action_runs_its_steps(tmp_path: Path, server: RecordingServer) -> None:
+def test_the_action_fails_on_warnings_only_if_strict(tmp_path: Path, server: RecordingServer) -> None:
     action = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
     inputs = {name: one["default"] for name, one in action["inputs"].items()}
     wheel(tmp_path, "0.6.0")

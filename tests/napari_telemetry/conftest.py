@@ -16,27 +16,27 @@ from tests.support.client import SERVER, Machine, accepting_server
 # no deadline: the machine may be busy
 hypothesis.settings.register_profile("ours", parent=hypothesis.settings.default, deadline=None)
 hypothesis.settings.load_profile("ours")
-OURS = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY")
+OWN_PREFIXES = ("NAPARI_UPDATE_", "NAPARI_TELEMETRY")
 
 
 @pytest.fixture(autouse=True)
 def _isolated_from_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """CI variables and local settings must not affect results."""
+    """Remove CI variables and local settings that could change a result."""
     for name in list(os.environ):
-        if name in UNATTENDED_VARIABLES or name in ("DO_NOT_TRACK", "CONDA_PREFIX") or name.startswith(OURS):
+        if name in UNATTENDED_VARIABLES or name in ("DO_NOT_TRACK", "CONDA_PREFIX") or name.startswith(OWN_PREFIXES):
             monkeypatch.delenv(name)
     monkeypatch.setenv("NAPARI_UPDATE_STATE", str(tmp_path / "client-state"))
 
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """A computer without answers or reports."""
+    """Return a machine without consent or reports."""
     return Machine(tmp_path / "state")
 
 
 @pytest.fixture
 def server() -> Iterator[respx.MockRouter]:
-    """A service that accepts every report and records every request."""
+    """Mock a service that accepts every report and records every request."""
     with respx.mock(base_url=SERVER, assert_all_called=False) as router:
         accepting_server(router)
         yield router

@@ -37,7 +37,7 @@ class CommandOutput:
 def run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: str, width: int = 200
 ) -> CommandOutput:
-    """Run in this process, so that requests reach the recorded server."""
+    """Run in this process, so that requests reach the mocked server."""
     from napari_update_hook import terminal
     from rich.console import Console
 
@@ -73,7 +73,7 @@ def test_exit_codes(command: Any, server: respx.MockRouter) -> None:
 
 
 @pytest.mark.promise("off-in-a-terminal")
-def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter) -> None:
+def test_consent_preview_sending_and_deletion_work_in_a_terminal(command: Any, server: respx.MockRouter) -> None:
     assert "not agreed" in command("preview").err
     assert "Recorded: middle" in command("consent", "set", "middle", "--for", "90d").out
     previewed = command("preview", "--json").json
@@ -87,11 +87,11 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     server.post("/api/reports/find").respond(200, json={"reports": []})
     assert "0 reports" in command("server-copy").out
     withdrawn = command("consent", "set", "none")
-    assert "napari-telemetry forget" in withdrawn.out, "the offer to delete"
-    removal = " ".join(withdrawn.out.split()).partition(words.REMOVE)[2]  # names this environment's installer
-    assert "napari-telemetry" in removal, "the offer to remove the package"
+    assert "napari-telemetry forget" in withdrawn.out, "it offers to delete"
+    removal = " ".join(withdrawn.out.split()).partition(words.REMOVE)[2]  # contains this environment's installer
+    assert "napari-telemetry" in removal, "it offers to remove the package"
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
-    assert command("forget").code == 1, "there is no terminal to confirm"
+    assert command("forget").code == 1, "there is no terminal in which to confirm"
     assert not any(call.request.url.path == "/api/reports/delete" for call in server.calls)
     forgotten = command("forget", "--yes")
     assert forgotten.code == 0
@@ -102,7 +102,7 @@ def test_consent_preview_send_see_forget(command: Any, server: respx.MockRouter)
     assert [record["level"] for record in command("consent", "show", "--json").json["history"]] == ["middle", "none"]
 
 
-def test_asking_shows_every_level_and_records_nothing_by_itself(command: Any) -> None:
+def test_ask_shows_every_level_and_records_nothing(command: Any) -> None:
     told = command("consent", "ask")
     for word in ("none", "basic", "middle", "full", '"first_report"', '"command_usage"', "never below ten"):
         assert word in told.out
@@ -110,7 +110,7 @@ def test_asking_shows_every_level_and_records_nothing_by_itself(command: Any) ->
 
 
 @pytest.mark.parametrize(("typed", "level"), [("full\n", "full"), ("None\n", "none"), ("\n", None), ("yes\n", None)])
-def test_a_person_who_is_asked_answers_or_does_not(
+def test_only_a_valid_typed_answer_is_recorded(
     monkeypatch: pytest.MonkeyPatch, server: respx.MockRouter, typed: str, level: str | None
 ) -> None:
     monkeypatch.setattr(cli, "is_interactive", lambda: True)
@@ -121,15 +121,15 @@ def test_a_person_who_is_asked_answers_or_does_not(
     assert (result.exit_code == 0) is (typed != "yes\n")
 
 
-def test_the_difference_in_words_and_as_json(command: Any) -> None:
+def test_difference_prints_text_and_json(command: Any) -> None:
     command("consent", "set", "basic")
-    assert "what you agreed to, and nothing else" in command("consent", "difference").out
+    assert "No fields were added" in command("consent", "difference").out
     everything = command("consent", "difference", "--since", "0", "--json").json
     assert {change["name"] for change in everything["changes"]} >= {"week", "plugins", "command_usage"}
     assert "Level middle now also sends plugins" in command("consent", "difference", "--since", "0").out
 
 
-def test_status_in_words_and_as_json(command: Any, server: respx.MockRouter) -> None:
+def test_status_prints_text_and_json(command: Any, server: respx.MockRouter) -> None:
     assert "not agreed" in command("status").out
     command("consent", "set", "full")
     napari_telemetry.send_if_due(60)
@@ -139,7 +139,7 @@ def test_status_in_words_and_as_json(command: Any, server: respx.MockRouter) -> 
     assert command("status", "--json").json["level"] == "full"
 
 
-def test_status_says_what_is_wrong_and_exits_with_1(command: Any) -> None:
+def test_status_reports_a_problem_and_exits_with_1(command: Any) -> None:
     command("consent", "set", "full")
     store = current_client().store
     store.close()
@@ -151,7 +151,7 @@ def test_status_says_what_is_wrong_and_exits_with_1(command: Any) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii", "utf-8"])
-def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> None:
+def test_output_works_with_any_console_encoding(encoding: str) -> None:
     import subprocess
     import sys
 
@@ -171,7 +171,7 @@ def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> Non
     assert b"name" in answer.stdout
 
 
-def test_one_truth_after_each_step(command: Any, server: respx.MockRouter) -> None:
+def test_status_is_consistent_after_each_step(command: Any, server: respx.MockRouter) -> None:
     server.post("/api/reports/delete").respond(200, json={"deleted": 1})
     command("consent", "set", "full")
     assert "with the next update check" in command("status").out
@@ -180,15 +180,15 @@ def test_one_truth_after_each_step(command: Any, server: respx.MockRouter) -> No
     assert "the server has everything of" in told
     assert "not sent" not in told
     command("forget", "--yes")
-    assert "is not sent any more" in command("status").out
-    assert "not sent any more" in command("preview").err
+    assert "is no longer sent" in command("status").out
+    assert "no longer sent" in command("preview").err
     command("off")
     told = command("status").out
     assert "Next report: none" in told
     assert "not before" not in told
 
 
-def test_off_is_one_word(command: Any) -> None:
+def test_off_ends_consent(command: Any) -> None:
     command("consent", "set", "full", "--for", "90d")
     assert "until 20" in command("consent", "show").out
     assert command("off").code == 0

@@ -39,7 +39,7 @@ from tests.support.client import (
 )
 
 
-def done(steps: Generator[Any, Any, Any]) -> Any:
+def run_steps(steps: Generator[Any, Any, Any]) -> Any:
     with Transport(60) as transport:
         return run(steps, transport.exchange)
 
@@ -75,7 +75,7 @@ def fake_server() -> Iterator[FakeServer]:
 
 
 def forget(machine: Machine) -> Forgotten:
-    result: Forgotten = done(machine.client.forget())
+    result: Forgotten = run_steps(machine.client.forget())
     return result
 
 
@@ -88,14 +88,14 @@ def two_weeks(machine: Machine, fake_server: FakeServer) -> None:
 
 
 @pytest.mark.promise("nothing-without-consent")
-def test_without_consent_nothing_goes_out(machine: Machine, server: respx.MockRouter) -> None:
+def test_without_consent_nothing_is_sent(machine: Machine, server: respx.MockRouter) -> None:
     result = machine.client.send()
     assert not server.calls
     assert (result.level, result.receipt) == (Level.NONE, None)
     assert not machine.folder.exists(), "and nothing is written"
 
 
-def test_state_that_cannot_be_read_is_no_consent(machine: Machine, server: respx.MockRouter) -> None:
+def test_unreadable_state_means_no_consent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     machine.store.close()
     (machine.folder / FILE).write_bytes(b"no database, but longer than its header would have to be" * 40)
@@ -105,7 +105,7 @@ def test_state_that_cannot_be_read_is_no_consent(machine: Machine, server: respx
     assert "damaged" in str(machine.client.status().problem)
 
 
-def test_bytes_that_flipped_are_told_as_damage_and_end_nothing(machine: Machine, server: respx.MockRouter) -> None:
+def test_invalid_rows_are_reported_as_damage(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.MIDDLE)
     machine.client.send()
     with machine.store._write() as file:
@@ -117,7 +117,7 @@ def test_bytes_that_flipped_are_told_as_damage_and_end_nothing(machine: Machine,
 
 
 @pytest.mark.promise("identifier-changes")
-def test_an_identifier_is_the_same_all_week_and_another_for_every_week_service_and_account() -> None:
+def test_identifiers_differ_by_week_service_and_account() -> None:
     one, other = new_secret(), new_secret()
     known = identifier(one, SERVER, WEEK)
     assert known == identifier(one, SERVER, WEEK)
@@ -131,9 +131,9 @@ def test_an_identifier_is_the_same_all_week_and_another_for_every_week_service_a
     assert (len(known), len(environment_pseudonym(one, WEEK))) == (32, 8)
 
 
-def test_the_servers_copy_is_asked_for_one_identifier_a_request(machine: Machine, fake_server: FakeServer) -> None:
+def test_server_copies_are_requested_one_identifier_at_a_time(machine: Machine, fake_server: FakeServer) -> None:
     two_weeks(machine, fake_server)
-    copies: list[ServerCopy] = done(machine.client.server_copies())
+    copies: list[ServerCopy] = run_steps(machine.client.server_copies())
     assert [copy.asked.week for copy in copies] == ["2026-W47", "2026-W48"]
     assert [copy.reports[0].report["week"] for copy in copies] == ["2026-W47", "2026-W48"]
     asked = [body_of(call.request) for call in fake_server.router.calls if call.request.url.path == "/api/reports/find"]
@@ -142,7 +142,7 @@ def test_the_servers_copy_is_asked_for_one_identifier_a_request(machine: Machine
 
 
 @pytest.mark.promise("deleted-is-gone")
-def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machine: Machine, fake_server: FakeServer) -> None:
+def test_forget_deletes_on_the_server_and_here_and_stops_sending(machine: Machine, fake_server: FakeServer) -> None:
     two_weeks(machine, fake_server)
     consent = machine.view.consent
     assert consent is not None
@@ -154,18 +154,18 @@ def test_forgetting_deletes_on_the_server_and_here_and_sends_nothing_more(machin
     view = machine.view
     assert (view.sent, view.identifiers, view.drafts, view.counts) == ([], [], [], {})
     machine.client.add_counts(consent.number, {"2026-W48": Counts({"a.b": 1})})
-    assert machine.view.counts == {}, "nothing is counted for a week that is forgotten"
+    assert machine.view.counts == {}, "nothing is counted for a forgotten week"
     sent = len(reports_of(fake_server.router))
     machine.clock.forward(days=2)
     machine.client.send()
     assert len(reports_of(fake_server.router)) == sent
     machine.clock.forward(days=5)
     machine.client.send()
-    assert [report["week"] for report in reports_of(fake_server.router)[sent:]] == ["2026-W49"], "later weeks follow consent"
+    assert [report["week"] for report in reports_of(fake_server.router)[sent:]] == ["2026-W49"], "later weeks are sent"
 
 
 @pytest.mark.promise("deleted-is-gone")
-def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, fake_server: FakeServer) -> None:
+def test_forgotten_identifiers_are_in_no_file(machine: Machine, fake_server: FakeServer) -> None:
     two_weeks(machine, fake_server)
     names = [report["identifier"].encode() for report in reports_of(fake_server.router)]
     before = (machine.folder / FILE).read_bytes()
@@ -176,7 +176,7 @@ def test_what_is_forgotten_is_in_no_file_any_more(machine: Machine, fake_server:
 
 
 @pytest.mark.promise("delete-after-withdrawal")
-def test_forgetting_works_after_consent_was_withdrawn(machine: Machine, fake_server: FakeServer) -> None:
+def test_forget_works_after_consent_was_withdrawn(machine: Machine, fake_server: FakeServer) -> None:
     two_weeks(machine, fake_server)
     machine.consent(Level.NONE)
     assert machine.view.secrets is None
@@ -184,7 +184,7 @@ def test_forgetting_works_after_consent_was_withdrawn(machine: Machine, fake_ser
     assert fake_server.reports == {}
 
 
-def test_every_environment_of_the_account_forgets(machine: Machine, fake_server: FakeServer) -> None:
+def test_forget_covers_every_environment_of_the_account(machine: Machine, fake_server: FakeServer) -> None:
     there = Machine(machine.folder, name="there", clock=machine.clock)
     for one in (machine, there):
         one.consent(Level.BASIC)
@@ -199,7 +199,7 @@ def test_every_environment_of_the_account_forgets(machine: Machine, fake_server:
     assert len(reports_of(fake_server.router)) == sent
 
 
-def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Machine, fake_server: FakeServer) -> None:
+def test_forget_covers_unsent_weeks_of_other_environments(machine: Machine, fake_server: FakeServer) -> None:
     there = Machine(machine.folder, name="there", clock=machine.clock)
     fake_server.router.get(f"{SERVER}/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
     there.consent(Level.BASIC)
@@ -212,7 +212,7 @@ def test_a_week_that_waits_in_another_environment_is_forgotten_too(machine: Mach
     assert reports_of(fake_server.router) == []
 
 
-def test_what_a_server_could_not_delete_is_tried_again(machine: Machine, fake_server: FakeServer) -> None:
+def test_a_failed_deletion_is_retried(machine: Machine, fake_server: FakeServer) -> None:
     two_weeks(machine, fake_server)
     fake_server.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
     result = forget(machine)
@@ -224,7 +224,7 @@ def test_what_a_server_could_not_delete_is_tried_again(machine: Machine, fake_se
     assert machine.view.identifiers == []
 
 
-def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine, fake_server: FakeServer) -> None:
+def test_a_deletion_is_repeated_if_a_report_was_in_transit(machine: Machine, fake_server: FakeServer) -> None:
     """Another process is sending: its report may arrive after the deletion."""
     other = Machine(machine.folder, clock=machine.clock)
     forgotten: list[Forgotten] = []
@@ -237,13 +237,13 @@ def test_a_deletion_that_found_a_report_on_its_way_is_repeated(machine: Machine,
     machine.consent(Level.BASIC)
     result = machine.client.send()
     deletions = [call for call in fake_server.router.calls if call.request.url.path == "/api/reports/delete"]
-    assert len(deletions) == 2, "at once, and once the report has arrived"
-    assert "on its way" in forgotten[0].problems[0]
+    assert len(deletions) == 2, "immediately, and again after the report has arrived"
+    assert "still being sent" in forgotten[0].problems[0]
     assert result.problems == ()
     assert machine.view.identifiers == []
 
 
-def test_a_dead_server_holds_up_no_deletion_at_another(machine: Machine) -> None:
+def test_a_dead_server_does_not_block_deletion_elsewhere(machine: Machine) -> None:
     with respx.mock(assert_all_called=False) as router:
         for server in ("https://dead.example", "https://alive.example"):
             accepting_server(router, server)
@@ -258,7 +258,7 @@ def test_a_dead_server_holds_up_no_deletion_at_another(machine: Machine) -> None
         assert (result.on_servers, len(result.problems)) == (1, 1)
 
 
-def test_the_host_that_took_a_report_is_asked_also_when_the_settings_changed(machine: Machine) -> None:
+def test_deletion_goes_to_the_host_that_received_the_report(machine: Machine) -> None:
     with respx.mock(assert_all_called=False) as router:
         accepting_server(router, SERVER)
         fake_server = FakeServer(router, "https://full.example")
@@ -270,14 +270,14 @@ def test_the_host_that_took_a_report_is_asked_also_when_the_settings_changed(mac
         assert forget(machine).on_servers == 1
 
 
-def test_after_60_days_nothing_is_left_to_forget(machine: Machine, fake_server: FakeServer) -> None:
+def test_identifiers_are_deleted_after_60_days(machine: Machine, fake_server: FakeServer) -> None:
     two_weeks(machine, fake_server)
     machine.clock.forward(days=61)
     machine.client.send()
     assert [one.week for one in machine.view.identifiers] == ["2027-W04"]
 
 
-def test_a_clock_that_was_ahead_for_a_day_does_not_undo_forgetting(machine: Machine, fake_server: FakeServer) -> None:
+def test_a_clock_that_was_briefly_ahead_does_not_undo_forget(machine: Machine, fake_server: FakeServer) -> None:
     two_weeks(machine, fake_server)
     forget(machine)
     sent = len(reports_of(fake_server.router))
@@ -293,7 +293,7 @@ def test_a_clock_that_was_ahead_for_a_day_does_not_undo_forgetting(machine: Mach
 # The seam file
 
 
-def test_the_update_check_loads_this_package_only_while_there_is_consent(machine: Machine, server: respx.MockRouter) -> None:
+def test_the_update_check_loads_telemetry_only_with_consent(machine: Machine, server: respx.MockRouter) -> None:
     state = machine.state
     assert not seam.may_send(state)
     machine.consent(Level.BASIC, lasting=timedelta(days=30))
@@ -304,7 +304,7 @@ def test_the_update_check_loads_this_package_only_while_there_is_consent(machine
     assert state.read_telemetry() == {}
     machine.consent(Level.FULL, lasting=timedelta(days=1))
     machine.clock.forward(days=2)
-    assert seam.may_send(state), "once, to clear up after an expired consent"
+    assert seam.may_send(state), "once, to clean up after expired consent"
     machine.client.send()
     assert not server.calls
     assert machine.view.secrets is None
@@ -313,7 +313,7 @@ def test_the_update_check_loads_this_package_only_while_there_is_consent(machine
 
 
 @pytest.mark.parametrize("ends", ["expires", "is withdrawn", "is removed", "is renewed"])
-def test_a_deletion_that_is_due_leaves_however_consent_ends(machine: Machine, fake_server: FakeServer, ends: str) -> None:
+def test_a_pending_deletion_is_sent_however_consent_ends(machine: Machine, fake_server: FakeServer, ends: str) -> None:
     fake_server.router.post(f"{SERVER}/api/reports/delete").mock(side_effect=httpx.ConnectError)
     machine.consent(Level.BASIC, lasting=timedelta(days=1))
     machine.client.send()
@@ -334,7 +334,7 @@ def test_a_deletion_that_is_due_leaves_however_consent_ends(machine: Machine, fa
     assert (machine.state.read_telemetry().get("state") == "ask") is (ends in ("expires", "is removed"))
 
 
-def test_installed_again_nothing_from_before_is_sent(machine: Machine, server: respx.MockRouter) -> None:
+def test_after_reinstallation_no_earlier_data_is_sent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     consent = machine.view.consent
     assert consent is not None
@@ -345,7 +345,7 @@ def test_installed_again_nothing_from_before_is_sent(machine: Machine, server: r
     assert [report["command_usage"] for report in reports_of(server)] == [{}]
 
 
-def test_being_asked_about_another_server_does_not_end_the_consent_for_this_one(machine: Machine) -> None:
+def test_a_prompt_for_another_server_does_not_end_consent(machine: Machine) -> None:
     machine.consent(Level.FULL)
     elsewhere = Machine(machine.folder, "https://other.example", clock=machine.clock)
     elsewhere.note_check()
@@ -353,7 +353,7 @@ def test_being_asked_about_another_server_does_not_end_the_consent_for_this_one(
     assert machine.client.status().decision.level is Level.FULL
 
 
-def test_a_consent_whose_seam_file_cannot_be_written_is_not_given(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_consent_needs_a_writable_seam_file(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine.note_check()
     monkeypatch.setattr("napari_update_hook.state.State.write_telemetry", lambda *_: None)
     with pytest.raises(StateError, match="nothing is sent"):
@@ -361,7 +361,7 @@ def test_a_consent_whose_seam_file_cannot_be_written_is_not_given(machine: Machi
     assert machine.client.status().decision.level is Level.NONE
 
 
-def test_where_the_server_accepts_no_reports_there_is_nothing_to_agree_to(machine: Machine) -> None:
+def test_consent_is_impossible_if_the_server_accepts_no_reports(machine: Machine) -> None:
     assert machine.client.takes_reports() is None
     for path, body in ((TABLE_PATH, TABLE_BODY.replace(b"true", b"false")), ("/api/extended_summary", b"[]")):
         machine.note_check(path, body)
@@ -374,23 +374,23 @@ def test_where_the_server_accepts_no_reports_there_is_nothing_to_agree_to(machin
     assert machine.client.status().is_prompt_due
 
 
-def test_unanswered_the_update_check_is_told_when_to_let_it_ask_again(machine: Machine, fake_server: FakeServer) -> None:
+def test_the_seam_file_says_when_to_prompt_again(machine: Machine, fake_server: FakeServer) -> None:
     machine.note_check()
     for number in range(MAX_PROMPTS):
         assert machine.client.claim_prompt()
-        assert not machine.client.claim_prompt(), "once"
-        forget(machine)  # changes nothing about that
+        assert not machine.client.claim_prompt(), "not twice in a row"
+        forget(machine)  # does not affect prompts
         assert not seam.may_send(machine.state)
         machine.clock.now += PROMPT_INTERVAL
         assert seam.may_attach(machine.state, machine.clock()) is (number + 1 < MAX_PROMPTS)
     assert not machine.client.claim_prompt()
 
 
-def test_an_example_before_anyone_agreed_makes_no_secret_and_asks_no_one(machine: Machine, server: respx.MockRouter) -> None:
+def test_an_example_creates_no_secret_and_sends_no_request(machine: Machine, server: respx.MockRouter) -> None:
     machine.note_check()
     example = json.loads(machine.client.example(Level.FULL))
     assert [plugin["name"] for plugin in example["report"]["plugins"]] == ["affinder", "napari-harpy"]
-    assert example["report"]["napari_version"] == "development", "as it would be sent: the table does not list this napari"
+    assert example["report"]["napari_version"] == "development", "as sent: the table does not list this napari version"
     assert not server.calls
     assert not machine.store.exists
     assert example["report"]["identifier"] != json.loads(machine.client.example(Level.FULL))["report"]["identifier"]
@@ -399,11 +399,11 @@ def test_an_example_before_anyone_agreed_makes_no_secret_and_asks_no_one(machine
 # The Python API
 
 
-def test_status_is_what_it_says(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_api_follows_consent(server: respx.MockRouter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", SERVER)
     assert napari_telemetry.status().decision.level is Level.NONE
     napari_telemetry.send_if_due(5)
-    assert not server.calls, "no one agreed"
+    assert not server.calls, "there is no consent"
     answer = consent.record("basic", lasting=timedelta(days=90))
     assert answer.until is not None
     assert answer.until - answer.at == timedelta(days=90)
@@ -417,7 +417,7 @@ def test_status_is_what_it_says(server: respx.MockRouter, monkeypatch: pytest.Mo
     assert [record.level for record in napari_telemetry.status().view.history] == [Level.BASIC, Level.NONE]
 
 
-def test_importing_it_loads_neither_network_nor_gui() -> None:
+def test_importing_the_package_loads_no_network_or_gui_modules() -> None:
     heavy = "httpx npe2 qtpy typer rich numpy sqlite3 msgspec"
     code = f"import sys, napari_telemetry; print(*[name for name in {heavy.split()!r} if name in sys.modules])"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from napari_telemetry import consent_rules
-from napari_telemetry.consent_rules import ConsentRecord, PromptReason, decide, open_prompt, prompt_due
+from napari_telemetry.consent_rules import ConsentRecord, PromptReason, decide, pending_prompt, prompt_due
 from napari_telemetry.settings import Maximum, SiteRules, TelemetrySettings
 from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, WireField, fields_of
 
@@ -23,20 +23,20 @@ def settings(environ: dict[str, str] | None = None, site: SiteRules | None = Non
     return TelemetrySettings(server, servers, Path("unused"), site or SiteRules(), environ or {})
 
 
-def answered(level: Level, *, schema: int = SCHEMA_VERSION, until: datetime | None = None) -> ConsentRecord:
+def make_record(level: Level, *, schema: int = SCHEMA_VERSION, until: datetime | None = None) -> ConsentRecord:
     return ConsentRecord(NOON - 100 * DAY, level, schema, SERVER, until, "test")
 
 
 @pytest.mark.promise("consent-has-limits")
 def test_consent_applies_to_one_service_only() -> None:
-    decision = decide(answered(Level.MIDDLE), settings(server=OTHER), NOON)
+    decision = decide(make_record(Level.MIDDLE), settings(server=OTHER), NOON)
     assert decision.level is Level.NONE
     assert SERVER in str(decision.reason)
 
 
 @pytest.mark.promise("consent-has-limits")
-def test_consent_for_a_time_ends() -> None:
-    record = answered(Level.MIDDLE, until=NOON)
+def test_time_limited_consent_expires() -> None:
+    record = make_record(Level.MIDDLE, until=NOON)
     assert decide(record, settings(), NOON - timedelta(seconds=1)).level is Level.MIDDLE
     assert decide(record, settings(), NOON).level is Level.NONE
 
@@ -44,10 +44,10 @@ def test_consent_for_a_time_ends() -> None:
 @pytest.mark.parametrize("maximum", Level)
 def test_the_preferences_limit_the_level_and_never_raise_it(maximum: Level) -> None:
     limited = replace(settings(), preferences=lambda: Maximum(maximum, is_chosen=True))
-    decision = decide(answered(Level.MIDDLE), limited, NOON)
+    decision = decide(make_record(Level.MIDDLE), limited, NOON)
     assert decision.level is (maximum if Level.MIDDLE.includes(maximum) else Level.MIDDLE)
     assert ("Preferences" in str(decision.reason)) is (decision.level is not Level.MIDDLE)
-    assert decide(answered(Level.NONE), limited, NOON).level is Level.NONE
+    assert decide(make_record(Level.NONE), limited, NOON).level is Level.NONE
 
 
 @pytest.mark.promise("asked-three-times")
@@ -63,9 +63,9 @@ def test_the_preferences_limit_the_level_and_never_raise_it(maximum: Level) -> N
         ([300, 200, 100], False),
     ],
 )
-def test_unanswered_it_is_asked_again_after_30_days_three_times_in_all(asked_days_ago: list[int], is_due: bool) -> None:
+def test_unanswered_prompts_are_30_days_apart_and_at_most_three(asked_days_ago: list[int], is_due: bool) -> None:
     assert prompt_due([NOON - days * DAY for days in asked_days_ago], None, NOON) is is_due
-    prompt = open_prompt(None, settings(), NOON)
+    prompt = pending_prompt(None, settings(), NOON)
     assert prompt is not None
     assert prompt.reason is PromptReason.FIRST
 
@@ -73,43 +73,43 @@ def test_unanswered_it_is_asked_again_after_30_days_three_times_in_all(asked_day
 @pytest.mark.parametrize(
     ("record", "server", "is_installed", "reason"),
     [
-        (answered(Level.BASIC, until=NOON), SERVER, True, PromptReason.ENDED),
-        (answered(Level.BASIC, schema=SCHEMA_VERSION - 1), SERVER, True, PromptReason.GROWN),
-        (answered(Level.BASIC), OTHER, True, PromptReason.ELSEWHERE),
-        (answered(Level.BASIC), SERVER, False, PromptReason.REMOVED),
+        (make_record(Level.BASIC, until=NOON), SERVER, True, PromptReason.ENDED),
+        (make_record(Level.BASIC, schema=SCHEMA_VERSION - 1), SERVER, True, PromptReason.GROWN),
+        (make_record(Level.BASIC), OTHER, True, PromptReason.ELSEWHERE),
+        (make_record(Level.BASIC), SERVER, False, PromptReason.REMOVED),
     ],
 )
-def test_it_comes_back_when_consent_no_longer_fits(
+def test_the_prompt_returns_when_consent_no_longer_applies(
     record: ConsentRecord, server: str, is_installed: bool, reason: PromptReason
 ) -> None:
-    prompt = open_prompt(record, settings(server=server), NOON, is_installed=is_installed)
+    prompt = pending_prompt(record, settings(server=server), NOON, is_installed=is_installed)
     assert prompt is not None
     assert (prompt.reason, prompt.previous) == (reason, record)
     assert prompt_due([NOON - 200 * DAY] * 3, record, NOON), "prompts before the answer do not count"
-    assert not prompt_due([NOON - 90 * DAY, NOON - 60 * DAY, NOON - 30 * DAY], record, NOON), "three after it do"
+    assert not prompt_due([NOON - 90 * DAY, NOON - 60 * DAY, NOON - 30 * DAY], record, NOON), "prompts after it do"
 
 
 @pytest.mark.promise("asked-three-times")
 @pytest.mark.parametrize("level", [Level.NONE])
-def test_no_stays_no_also_elsewhere_and_for_a_larger_schema(level: Level) -> None:
-    record = answered(level, schema=SCHEMA_VERSION - 1)
-    assert open_prompt(record, settings(server=OTHER), NOON) is None
+def test_a_refusal_also_covers_other_servers_and_larger_schemas(level: Level) -> None:
+    record = make_record(level, schema=SCHEMA_VERSION - 1)
+    assert pending_prompt(record, settings(server=OTHER), NOON) is None
 
 
-def test_no_one_is_asked_where_telemetry_is_switched_off() -> None:
+def test_no_prompt_if_telemetry_is_switched_off() -> None:
     for off in (settings({"NAPARI_TELEMETRY": "0"}), settings({"CI": "true"}), settings(site=SiteRules(telemetry=False))):
-        assert open_prompt(None, off, NOON) is None
+        assert pending_prompt(None, off, NOON) is None
 
 
 @pytest.mark.promise("consent-has-limits")
-def test_a_grown_schema_stops_everything_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the next release collected another field."""
-    record = answered(Level.FULL)
+def test_a_larger_schema_stops_sending_until_a_new_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate a release that collects another field."""
+    record = make_record(Level.FULL)
     assert decide(record, settings(), NOON).level is Level.FULL
     monkeypatch.setattr(consent_rules, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
     assert decide(record, settings(), NOON).level is Level.NONE
     grown = [*fields_of(Level.FULL), WireField("gpu", "text", "make of the GPU", "x", SCHEMA_VERSION + 1)]
     monkeypatch.setattr(consent_rules, "fields_of", lambda level: grown if level is Level.FULL else fields_of(level))
-    prompt = open_prompt(record, settings(), NOON)
+    prompt = pending_prompt(record, settings(), NOON)
     assert prompt is not None
     assert [change.name for change in prompt.changes] == ["gpu"]

@@ -21,13 +21,21 @@ from napari_telemetry.records import Counts
 from napari_telemetry.wire import Level
 
 from tests.support.client import ALLOWED, NOON, TABLE_BODY, WEEK, Machine
-from tests.support.crashing import EVENT, context, count_for_ever, count_some, killed_after, live_for_ever, retry_while_locked
+from tests.support.crashing import (
+    EVENT,
+    context,
+    count_some,
+    count_until_killed,
+    kill_after,
+    retry_while_locked,
+    send_until_killed,
+)
 
 KILLS = int(os.environ.get("TEST_KILLS", "210"))
 
 
 def integrity(folder: Path) -> None:
-    """Opening the file first replays a journal that a kill left."""
+    """Check every database; opening it first replays a journal that a kill left."""
     for path in folder.rglob("*.sqlite3"):
         database = sqlite3.connect(path)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",), path
@@ -35,13 +43,13 @@ def integrity(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_twice(machine: Machine) -> None:
+def test_kills_while_counting_lose_and_duplicate_no_counts(machine: Machine) -> None:
     machine.consent(Level.FULL)
     dice = random.Random(13)
     begun = done = kills = 0
     while kills < KILLS // 2 or (done <= KILLS and kills < 3 * KILLS):  # a busy machine writes less between kills
         kills += 1
-        told = killed_after(count_for_ever, (str(machine.folder),), dice.random() / 30)
+        told = kill_after(count_until_killed, (str(machine.folder),), dice.random() / 30)
         begun, done = begun + told.count("counting"), done + told.count("counted")
         integrity(machine.folder)
         counted = machine.view.counts.get(WEEK, Counts()).commands.get(EVENT, 0)
@@ -52,7 +60,7 @@ def test_kills_while_counting_lose_nothing_that_was_written_and_count_nothing_tw
 
 @pytest.fixture
 def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
-    """A server on loopback, and the reports that it accepted."""
+    """Yield the URL of a loopback server, and the reports that it accepted."""
     reports: list[dict[str, Any]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -82,7 +90,7 @@ def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign] # killed clients
+    server.handle_error = lambda *_: None  # type: ignore[method-assign] # killed clients cause errors
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", reports
     server.shutdown()
@@ -90,7 +98,7 @@ def recording() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 @pytest.mark.slow
-def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[str, list[dict[str, Any]]]) -> None:
+def test_kills_while_sending_keep_records_consistent(machine: Machine, recording: tuple[str, list[dict[str, Any]]]) -> None:
     url, reports = recording
     machine.server = url
     machine.consent(Level.FULL)
@@ -100,7 +108,7 @@ def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[s
     kills = 0
     while kills < KILLS // 2 or (len({report["week"] for report in reports}) < 5 and kills < 3 * KILLS):
         kills += 1
-        told = killed_after(live_for_ever, (str(machine.folder), url, now.isoformat()), dice.random() / 8)
+        told = kill_after(send_until_killed, (str(machine.folder), url, now.isoformat()), dice.random() / 8)
         integrity(machine.folder)
         for week, at in told:
             events[week] += 1
@@ -119,11 +127,11 @@ def test_kills_while_weeks_end_and_are_sent(machine: Machine, recording: tuple[s
     for report in reports:
         if report["week"] in identifiers:
             assert report["identifier"] == identifiers[report["week"]]
-            assert any(json.loads(request)["report"] == report for request in kept), "what a server has is kept here"
+            assert any(json.loads(request)["report"] == report for request in kept), "every sent report is recorded here"
 
 
 @pytest.mark.slow
-def test_eight_processes_that_count_at_once_lose_nothing(machine: Machine) -> None:
+def test_eight_concurrent_processes_lose_no_counts(machine: Machine) -> None:
     machine.consent(Level.FULL)
     processes = [context().Process(target=count_some, args=(str(machine.folder), 50)) for _ in range(8)]
     for process in processes:
@@ -183,11 +191,11 @@ needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX li
 
 
 @needs_posix
-def test_a_full_disk_ends_nothing_and_is_named(machine: Machine) -> None:
-    """To SQLite, a full disk is a file that cannot grow."""
+def test_a_full_disk_is_reported_and_nothing_is_sent(machine: Machine) -> None:
+    """Limit the file size: to SQLite, a full disk is a file that cannot grow."""
     machine.consent(Level.FULL)
     said = run_client_script(machine.folder, "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))")
-    assert said.startswith("0"), "nothing leaves that could not be saved first"
+    assert said.startswith("0"), "a report that cannot be saved first is not sent"
     assert "status:" in said
     assert "Free some space" in said or "disk I/O error" in said
     integrity(machine.folder)
@@ -195,7 +203,7 @@ def test_a_full_disk_ends_nothing_and_is_named(machine: Machine) -> None:
 
 
 @needs_posix
-def test_a_home_that_cannot_be_written_ends_nothing_and_is_named(machine: Machine) -> None:
+def test_a_read_only_home_is_reported_and_nothing_is_sent(machine: Machine) -> None:
     machine.consent(Level.FULL)
     for path in [*machine.folder.rglob("*"), machine.folder]:
         path.chmod(0o555 if path.is_dir() else 0o444)
@@ -206,11 +214,11 @@ def test_a_home_that_cannot_be_written_ends_nothing_and_is_named(machine: Machin
         for path in [machine.folder, *machine.folder.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
     assert said.startswith("0")
-    assert said.split("status:")[1].count("NAPARI_UPDATE_STATE") == 2, "what to do, in status and with an answer"
+    assert said.split("status:")[1].count("NAPARI_UPDATE_STATE") == 2, "status and the failed answer say what to do"
 
 
 def _reachable(folder: Path) -> Path:
-    """Let all users enter the folders above: pytest closes its own."""
+    """Let all users enter the parent folders: pytest restricts its own. Return the folder."""
     for parent in folder.parents:
         mode = parent.stat().st_mode
         if parent.stat().st_uid == os.getuid() and not mode & 0o005 and "pytest" in str(parent):
@@ -218,7 +226,7 @@ def _reachable(folder: Path) -> Path:
     return folder
 
 
-def test_what_was_counted_last_is_written_when_the_process_ends(machine: Machine) -> None:
+def test_the_last_counts_are_saved_at_exit(machine: Machine) -> None:
     machine.consent(Level.FULL)
     code = """
 import sys, time

@@ -24,7 +24,7 @@ from napari_telemetry.environment import architecture, sys_name
         ("FreeBSD", {}, "", "14", "", "other"),
     ],
 )
-def test_the_system_is_named_as_the_public_list_spells_it(
+def test_systems_are_named_as_on_the_public_list(
     system: str, os_release: dict[str, str], mac: str, release: str, version: str, name: str
 ) -> None:
     assert sys_name(system, os_release, mac, release, version) == name
@@ -37,12 +37,12 @@ def test_a_processor_has_one_name_on_every_system(machine: str, family: str) -> 
     assert architecture(machine) == family
 
 
-def test_a_server_on_an_older_python_is_known_by_its_edition() -> None:
+def test_windows_server_is_recognized_on_older_python_versions() -> None:
     assert sys_name("Windows", {}, "", "10", "10.0.20348", "ServerStandard") == "Windows Server 2022"
     assert sys_name("Windows", {}, "", "10", "10.0.26100", "ServerDatacenter") == "Windows Server 2025"
 
 
-def test_every_system_that_is_named_is_on_the_public_list() -> None:
+def test_system_names_are_on_the_public_list() -> None:
     vocabulary = pytest.importorskip("update_server.intake.vocabulary", reason="needs the service")
     for name in ("Windows Server 2022", "macOS 14", "macOS 26", "Debian 12", "Ubuntu 22.04"):
         assert name in vocabulary.SYS_NAMES

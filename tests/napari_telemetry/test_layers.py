@@ -26,7 +26,7 @@ class Lazy:
         return self.shape[0]
 
 
-def test_numpy() -> None:
+def test_numpy_arrays_are_described() -> None:
     kind = layer_kind("image", np.zeros((10, 512, 512), "uint8"))
     assert kind == LayerKind("image", "MEDIUM", 3, "ndarray", "uint8")
     assert layer_kind("labels", np.zeros((4, 4), ">i2")) == LayerKind("labels", "SMALL", 2, "ndarray", "int16")
@@ -55,7 +55,7 @@ def test_zarr_is_not_read(tmp_path: Any) -> None:
     assert layer_kind("image", data) == LayerKind("image", "LARGE", 3, "zarr.Array", "float32")
 
 
-def test_tensorstore(tmp_path: Any) -> None:
+def test_tensorstore_arrays_are_described(tmp_path: Any) -> None:
     ts = pytest.importorskip("tensorstore", reason="needs tensorstore: pip install tensorstore")
     store = {"driver": "n5", "kvstore": {"driver": "file", "path": str(tmp_path)}}
     metadata = {"dimensions": [30000, 30000], "blockSize": [100, 100], "dataType": "uint16", "compression": {"type": "raw"}}
@@ -63,7 +63,7 @@ def test_tensorstore(tmp_path: Any) -> None:
     assert layer_kind("image", data) == LayerKind("image", "LARGE", 2, "TensorStore", "uint16")
 
 
-def test_multiscale_counts_its_largest_scale() -> None:
+def test_multiscale_data_is_described_by_its_largest_scale() -> None:
     scales = [Lazy((30000, 30000), "uint16"), Lazy((15000, 15000), "uint16")]
     assert layer_kind("image", scales) == LayerKind("image", "LARGE", 2, "list", "uint16")
     multiscale = type("MultiScaleData", (list,), {"__module__": "napari.layers._multiscale_data"})
@@ -82,7 +82,7 @@ def test_shapes_are_a_list_of_arrays() -> None:
     assert layer_kind("shapes", []) == LayerKind("shapes", "SMALL", 0, "list", "other")
 
 
-def test_tracks_vectors_and_surfaces() -> None:
+def test_tracks_vectors_and_surfaces_are_described() -> None:
     assert layer_kind("tracks", np.zeros((2000, 4))) == LayerKind("tracks", "MEDIUM", 3, "ndarray", "float64")
     assert layer_kind("vectors", np.zeros((10, 2, 3), "float32")) == LayerKind("vectors", "SMALL", 3, "ndarray", "float32")
     surface = (np.zeros((100_000, 3)), np.zeros((10, 3), int), np.zeros(100_000))
@@ -93,7 +93,7 @@ def test_tracks_vectors_and_surfaces() -> None:
     ("shape", "size"),
     [((999_999,), "SMALL"), ((10**6,), "MEDIUM"), ((10**8,), "LARGE"), ((10**10,), "VERY_LARGE"), ((10**6,) * 4, "VERY_LARGE")],
 )
-def test_sizes_are_categories(shape: tuple[int, ...], size: str) -> None:
+def test_sizes_are_reported_as_categories(shape: tuple[int, ...], size: str) -> None:
     kind = layer_kind("image", Lazy(shape, "uint8"))
     assert kind is not None
     assert kind.size_category == size
@@ -105,6 +105,6 @@ def test_a_private_class_is_reported_as_other() -> None:
     assert class_name(Lazy((1,), "uint8")) == "other"
 
 
-def test_dtypes_of_other_libraries_are_named_alike() -> None:
+def test_dtypes_of_other_libraries_get_short_names() -> None:
     torch_dtype = type("dtype", (), {"__str__": lambda _: "torch.float32"})()
     assert dtype_name(torch_dtype) == "float32"

@@ -1,6 +1,6 @@
-"""Three processes share a state file, in any order of events, against a model of what people said.
+"""Three processes share a state file: any order of events is checked against a model of people's answers.
 
-Processes advance by one request, lose requests and answers, and are killed.
+Processes advance request by request, lose requests and answers, and are killed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 from napari_telemetry.environment import environment_pseudonym
 from napari_telemetry.records import Counts
-from napari_telemetry.report import rounded_down
+from napari_telemetry.report import round_down
 from napari_telemetry.settings import Maximum, lowest
 from napari_telemetry.store import SENDING_TIMEOUT
 from napari_telemetry.transport import Request
@@ -40,7 +40,7 @@ EXAMPLES, STEPS = (300, 60) if os.environ.get("TEST_ALL") else (40, 40)
 
 @dataclass
 class ExpectedState:
-    """``counts``: of the event, by week."""
+    """Model of an environment. ``counts``: how often the event occurred, by week."""
 
     level: Level = Level.NONE
     until: Any = None
@@ -48,7 +48,7 @@ class ExpectedState:
 
 
 class Processes(RuleBasedStateMachine):
-    """Two of one environment, and one of another environment of the account."""
+    """Two processes of one environment, and one of another environment of the account."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,13 +61,13 @@ class Processes(RuleBasedStateMachine):
         self.forgotten: set[str] = set()
         self.running: dict[int, tuple[Any, Request]] = {}
         self.stored: dict[str, dict[str, dict[str, Any]]] = {}
-        """By identifier and environment."""
+        """Reports on the server, by identifier and environment."""
         self.unwanted: set[tuple[str, str, int]] = set()
-        """In transit when consent ended."""
+        """Reports in transit when consent ended."""
         self.left: set[tuple[str, str, int]] = set()
 
     def teardown(self) -> None:
-        self.everything_comes_to_rest()
+        self.finish_everything()
         for machine in self.machines:
             machine.store.close()
         shutil.rmtree(self.folder)
@@ -75,8 +75,8 @@ class Processes(RuleBasedStateMachine):
     # People
 
     @initialize(level=st.sampled_from([Level.BASIC, Level.FULL]), prepared=st.sets(WHO))
-    def most_agree(self, level: Level, prepared: set[int]) -> None:
-        """So that most examples have races."""
+    def agree_initially(self, level: Level, prepared: set[int]) -> None:
+        """Give consent first, so that most examples have races."""
         for who in (0, 2):
             self.agree(who, level, None)
         for who in sorted(prepared):
@@ -98,7 +98,7 @@ class Processes(RuleBasedStateMachine):
         said.level, said.until = level, self.clock.now + lasting if lasting else None
 
     @rule(who=WHO)
-    def say_no(self, who: int) -> None:
+    def refuse(self, who: int) -> None:
         machine = self.machines[who]
         machine.client.set_consent(Level.NONE, means="test")
         self.said[machine.name] = ExpectedState()
@@ -106,7 +106,7 @@ class Processes(RuleBasedStateMachine):
 
     @rule(who=WHO, level=st.sampled_from([Level.NONE, Level.BASIC, Level.MIDDLE]))
     def lower_in_preferences(self, who: int, level: Level) -> None:
-        """Restoring the defaults must raise nothing."""
+        """Lower the maximum, then restore the default, which must not raise the level."""
         machine = self.machines[who]
         said = self.said[machine.name]
         if who in self.running or not seam.may_send(machine.state) or self.effective(said).includes(level) is False:
@@ -122,8 +122,8 @@ class Processes(RuleBasedStateMachine):
         machine.maximum = Maximum()
 
     @rule(who=WHO, level=st.sampled_from([Level.BASIC, Level.FULL]))
-    def change_their_mind(self, who: int, level: Level) -> None:
-        self.say_no(who)
+    def refuse_and_agree_again(self, who: int, level: Level) -> None:
+        self.refuse(who)
         self.agree(who, level, None)
 
     @rule(who=WHO, rarely=st.integers(0, 3))
@@ -149,7 +149,7 @@ class Processes(RuleBasedStateMachine):
     # Processes
 
     @rule(who=WHO, outcome=OUTCOMES)
-    def go_on(self, who: int, outcome: str) -> None:
+    def advance_process(self, who: int, outcome: str) -> None:
         if who in self.running:
             self.network(who, outcome)
         else:
@@ -160,7 +160,7 @@ class Processes(RuleBasedStateMachine):
         """Advance until a report is in transit."""
         for _ in range(2):
             if who not in self.running or "/api/updates/" not in self.running[who][1].url:
-                self.go_on(who, "arrives")
+                self.advance_process(who, "arrives")
 
     @rule(who=WHO)
     def prepare_to_send(self, who: int) -> None:
@@ -168,8 +168,8 @@ class Processes(RuleBasedStateMachine):
             self.check(who)
 
     @rule(who=WHO, event=st.integers(0, 6), lasts=st.sampled_from([None, 2]))
-    def something_happens_meanwhile(self, who: int, event: int, lasts: int | None) -> None:
-        """An event that may forbid a prepared report."""
+    def event_before_sending(self, who: int, event: int, lasts: int | None) -> None:
+        """Trigger an event that may forbid a prepared report."""
         other = {0: 1, 1: 0, 2: 2}[who]  # of the same environment, if any
         if self.running:
             return
@@ -178,8 +178,8 @@ class Processes(RuleBasedStateMachine):
         self.prepare_to_send(who)
         events: list[Callable[[], None]] = [
             lambda: self.forget((who + 1) % 3, 0),
-            lambda: self.say_no(other),
-            lambda: self.change_their_mind(other, Level.FULL),
+            lambda: self.refuse(other),
+            lambda: self.refuse_and_agree_again(other, Level.FULL),
             lambda: self.agree(other, Level.BASIC, None),
             lambda: self.lower_in_preferences(other, Level.BASIC),
             lambda: self.begin_to_send(other),
@@ -189,10 +189,10 @@ class Processes(RuleBasedStateMachine):
         if lasts:
             self.time_passes(27)
             self.time_passes(27)
-        self.go_on(who, "arrives")
+        self.advance_process(who, "arrives")
 
     def check(self, who: int) -> None:
-        """Begin a check if the seam file allows. A day has passed, and Python has changed."""
+        """Begin a check if the seam file allows it, as if after a day and a Python update."""
         machine = self.machines[who]
         python = "3.11.0" if machine.environment.python == "3.10.2" else "3.10.2"
         machine.environment = replace(machine.environment, python=python)
@@ -218,7 +218,7 @@ class Processes(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([0.02, 1, 27, 24 * 7, 24 * 7, 24 * 30, -5, -24 * 8]))
     def time_passes(self, hours: float) -> None:
-        """Requests end within two minutes; a process between requests may be suspended."""
+        """Advance the clock. Requests end within two minutes; a process between requests may be suspended."""
         for who in list(self.running):
             while who in self.running and self.running[who][1].method == "POST":
                 self.network(who, "answer is lost")
@@ -251,35 +251,35 @@ class Processes(RuleBasedStateMachine):
             except StopIteration:
                 return
             if "/api/updates/" in request.url:
-                self.a_report_leaves(machine, json.loads(request.body))
+                self.check_outgoing_report(machine, json.loads(request.body))
             self.running[who] = (steps, request)
             return
 
-    def a_report_leaves(self, machine: Machine, batch: dict[str, Any]) -> None:
+    def check_outgoing_report(self, machine: Machine, batch: dict[str, Any]) -> None:
         report, said = batch["report"], self.said[machine.name]
         level = Level(batch["consent"]["level"])
-        assert self.effective(said).includes(level), "no report leaves after a recorded no"
-        assert is_open(report["week"], self.clock.now), "nothing of a closed week leaves"
-        assert report["week"] not in self.forgotten, "nothing of a forgotten week leaves"
+        assert self.effective(said).includes(level), "no report is sent after a recorded refusal"
+        assert is_open(report["week"], self.clock.now), "no report of a closed week is sent"
+        assert report["week"] not in self.forgotten, "no report of a forgotten week is sent"
         key = (report["identifier"], report["environment"], report["revision"])
-        assert key not in self.left, "one revision leaves once"
+        assert key not in self.left, "each revision is sent once"
         self.left.add(key)
         secrets = machine.view.secrets
         assert secrets is not None
         assert report["environment"] == environment_pseudonym(secrets[1], report["week"]), (
-            "nothing made before a consent leaves"
+            "nothing from before the consent is sent"
         )
         others = [request for one, (_, request) in self.running.items() if self.machines[one].name == machine.name]
         pending = [json.loads(one.body)["report"]["week"] for one in others if "/api/updates/" in one.url]
         assert report["week"] not in pending, "no other process is sending it"
-        assert any(json.loads(one.request) == batch for one in machine.view.sent), "the record has every report that leaves"
+        assert any(json.loads(one.request) == batch for one in machine.view.sent), "every sent report is recorded"
         if not hasattr(said, "is_unknown"):
             counted = report.get("command_usage", {}).get(EVENT, 0)
             most = said.counts[report["week"]]
-            assert counted <= (rounded_down(most) if most else 0), "nothing from before a consent, and nothing twice"
+            assert counted <= (round_down(most) if most else 0), "no counts from before a consent, and none twice"
 
-    def everything_comes_to_rest(self) -> None:
-        """Afterwards, every deletion is done."""
+    def finish_everything(self) -> None:
+        """Finish all requests; afterwards, every deletion is done."""
         for who in list(self.running):
             while who in self.running:
                 self.network(who, "answer is lost")
@@ -293,7 +293,7 @@ class Processes(RuleBasedStateMachine):
         held = {
             (name, environment, report["revision"]) for name, by in self.stored.items() for environment, report in by.items()
         }
-        assert not held & self.unwanted, "due deletions leave, even without consent"
+        assert not held & self.unwanted, "pending deletions are sent, even without consent"
         assert not {report["week"] for by in self.stored.values() for report in by.values()} & self.forgotten
 
     def effective(self, said: ExpectedState) -> Level:
@@ -301,7 +301,7 @@ class Processes(RuleBasedStateMachine):
         return Level.NONE if has_ended else lowest(said.level, Level.FULL)
 
     def note_unwanted(self, name: str) -> None:
-        """Reports in transit may arrive after consent ended."""
+        """Note the reports in transit, which may arrive after consent ended."""
         for who, (_, request) in self.running.items():
             if self.machines[who].name == name and "/api/updates/" in request.url:
                 report = json.loads(request.body)["report"]
@@ -314,7 +314,7 @@ class Processes(RuleBasedStateMachine):
 @pytest.mark.promise("nothing-without-consent")
 @pytest.mark.promise("nothing-from-before")
 @pytest.mark.promise("off-in-napari")
-def test_no_order_of_events_lets_a_report_leave_that_may_not() -> None:
+def test_no_order_of_events_sends_a_forbidden_report() -> None:
     profile = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
     run_state_machine_as_test(Processes, settings=profile)
 
@@ -322,9 +322,9 @@ def test_no_order_of_events_lets_a_report_leave_that_may_not() -> None:
 @pytest.mark.parametrize("lasts", [None, 2])
 @pytest.mark.parametrize("event", range(7))
 @pytest.mark.parametrize("who", range(3))
-def test_what_happens_before_a_report_leaves_forbids_it(who: int, event: int, lasts: int | None) -> None:
-    """Deterministic: each event by itself."""
+def test_every_single_event_keeps_the_invariants(who: int, event: int, lasts: int | None) -> None:
+    """Run each event by itself, deterministically."""
     processes = Processes()
-    processes.most_agree(Level.FULL, set())
-    processes.something_happens_meanwhile(who, event, lasts)
+    processes.agree_initially(Level.FULL, set())
+    processes.event_before_sending(who, event, lasts)
     processes.teardown()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from napari_telemetry.environment import EnvironmentInfo, environment_info
 from napari_telemetry.layers import LayerKind
-from napari_telemetry.report import ReportKey, build_batch, estimated_allow_list, public_commands, rounded_down
+from napari_telemetry.report import ReportKey, build_batch, estimate_allow_list, public_commands, round_down
 from napari_telemetry.wire import TELEMETRY_LEVELS, AllowList, Level, batch_decoder
 from napari_update_hook import environment as hook
 from napari_update_hook.environment import Environment
@@ -46,7 +46,7 @@ def facts_of(here: Environment, level: Level) -> EnvironmentInfo:
     return environment_info(here, level, SYSTEM)
 
 
-def test_a_report_names_what_the_public_list_has() -> None:
+def test_a_report_contains_publicly_listed_names() -> None:
     here = environment(napari=Distribution("napari", "0.6.1"), a=Distribution("affinder", "0.5.0"))
     report = msgspec.to_builtins(
         build_batch(Level.MIDDLE, KEY, facts_of(here, Level.MIDDLE), ALLOWED, LISTED, first_report=True).report
@@ -57,7 +57,7 @@ def test_a_report_names_what_the_public_list_has() -> None:
     assert report["first_report"] is True
 
 
-def test_a_lower_level_has_less() -> None:
+def test_a_lower_level_has_fewer_fields() -> None:
     here = environment(a=Distribution("affinder", "0.5.0"))
     texts = [
         msgspec.json.encode(build_batch(level, KEY, facts_of(here, level), ALLOWED, LISTED, first_report=False))
@@ -90,7 +90,7 @@ KINDS = st.builds(
     layers=st.dictionaries(KINDS, st.integers(0, 5000)),
     level=st.sampled_from(TELEMETRY_LEVELS),
 )
-def test_nothing_private_ever_appears(
+def test_reports_contain_nothing_private(
     found: dict[str, tuple[str, bool]],
     system: str,
     machine: str,
@@ -122,17 +122,17 @@ def test_nothing_private_ever_appears(
     ("count", "told"), [(1, 1), (9, 1), (10, 10), (99, 10), (100, 100), (999, 100), (1000, 1000), (10**9, 1000)]
 )
 def test_counts_are_rounded_down(count: int, told: int) -> None:
-    assert rounded_down(count) == told
+    assert round_down(count) == told
 
 
-def test_kinds_that_are_on_no_list_count_together_as_other() -> None:
+def test_unlisted_kinds_are_merged_as_other() -> None:
     kinds = {LayerKind("image", "SMALL", 2, name, "uint8"): 5 for name in ("Mine", "Yours")}
     facts = facts_of(environment(), Level.FULL)
     report: Any = build_batch(Level.FULL, KEY, facts, ALLOWED, LISTED, first_report=False, layers=kinds).report
     assert [(use.class_, use.count) for use in report.data_size_info] == [("other", 10)]
 
 
-def test_of_too_many_commands_the_most_used_are_named() -> None:
+def test_only_the_most_used_commands_are_reported() -> None:
     many = AllowList(1, [], [], [], [], [], commands={"a": [f"a.{number}" for number in range(6000)]})
     used = {f"a.{number}": 1 + (number >= 1000) * 10 for number in range(6000)}
     named = public_commands(used, many, frozenset({"a"}))
@@ -140,28 +140,28 @@ def test_of_too_many_commands_the_most_used_are_named() -> None:
     assert set(named.values()) == {10}
 
 
-def test_without_a_list_nothing_that_needs_it_is_named() -> None:
+def test_without_a_list_its_names_are_left_out() -> None:
     facts = facts_of(environment(a=Distribution("affinder", "0.5.0")), Level.FULL)
     bare = AllowList(1, [], [], [], [], [])
     report: Any = build_batch(Level.FULL, KEY, facts, bare, LISTED, first_report=False, commands={"affinder.start": 1}).report
     assert (report.plugins, report.command_usage, report.python_version) == ([], {}, "other")
 
 
-def test_an_example_has_what_would_probably_be_sent() -> None:
+def test_an_example_estimates_what_would_be_sent() -> None:
     here = environment(a=Distribution("affinder", "0.5.0"), b=Distribution("private-plugin", "1.0"))
     facts = facts_of(here, Level.MIDDLE)
-    allowed = estimated_allow_list(facts, {"affinder": ["0.5.0"], "napari": ["0.6.1"]})
+    allowed = estimate_allow_list(facts, {"affinder": ["0.5.0"], "napari": ["0.6.1"]})
     report: Any = build_batch(Level.MIDDLE, KEY, facts, allowed, LISTED, first_report=True).report
     assert [plugin.name for plugin in report.plugins] == ["affinder"]
 
 
-def test_what_is_known_is_no_more_than_their_level_needs() -> None:
+def test_no_more_is_collected_than_the_level_needs() -> None:
     here = environment(a=Distribution("affinder", "0.5.0"), b=Distribution("mine", "1.0", is_local=True))
     assert facts_of(here, Level.BASIC).plugins == {}
     assert facts_of(here, Level.MIDDLE).plugins == {"affinder": "0.5.0"}
 
 
-def test_a_napari_from_a_folder_is_a_development_version() -> None:
+def test_a_local_napari_is_reported_as_development() -> None:
     here = environment(napari=Distribution("napari", "0.6.1", is_local=True))
     assert (
         build_batch(Level.BASIC, KEY, facts_of(here, Level.BASIC), ALLOWED, LISTED, first_report=False).report.napari_version

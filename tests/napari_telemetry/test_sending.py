@@ -1,4 +1,4 @@
-"""Which reports leave, and when: against a recorded server, with a simulated clock."""
+"""Which reports are sent, and when: with a mocked server and a simulated clock."""
 
 from __future__ import annotations
 
@@ -56,9 +56,7 @@ def test_consent_for_one_server_sends_nothing_to_another(machine: Machine, serve
 
 @pytest.mark.promise("preview-is-what-is-sent")
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
-def test_with_consent_the_report_goes_with_the_check_exactly_as_previewed(
-    machine: Machine, server: respx.MockRouter, level: Level
-) -> None:
+def test_a_report_is_sent_exactly_as_previewed(machine: Machine, server: respx.MockRouter, level: Level) -> None:
     machine.consent(level)
     previewed = preview(machine)
     assert previewed is not None
@@ -76,7 +74,7 @@ def test_with_consent_the_report_goes_with_the_check_exactly_as_previewed(
     assert [batch.request.encode() for batch in machine.view.sent] == [previewed.body]
 
 
-def test_preview_sends_nothing(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_preview_sends_no_report(machine: Machine, server: respx.MockRouter) -> None:
     assert preview(machine) is None
     machine.consent(Level.MIDDLE)
     first, second = preview(machine), preview(machine)
@@ -86,7 +84,7 @@ def test_preview_sends_nothing(machine: Machine, server: respx.MockRouter) -> No
     assert machine.view.sent == []
 
 
-def test_one_report_a_day_at_most_and_only_if_something_is_new(machine: Machine, server: respx.MockRouter) -> None:
+def test_at_most_one_report_a_day_and_only_if_something_is_new(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     machine.client.send()
     count(machine, affinder__start=1)
@@ -103,9 +101,7 @@ def test_one_report_a_day_at_most_and_only_if_something_is_new(machine: Machine,
 
 
 @pytest.mark.parametrize("status", [400, 404, 413, 415, 422, 429, 500, 503])
-def test_updates_never_depend_on_telemetry_and_nothing_is_dropped_silently(
-    machine: Machine, server: respx.MockRouter, status: int
-) -> None:
+def test_a_failed_report_is_kept_and_its_status_recorded(machine: Machine, server: respx.MockRouter, status: int) -> None:
     server.post("/api/updates/middle").respond(status, json={"detail": "no such thing"})
     machine.consent(Level.MIDDLE)
     result = machine.client.send()
@@ -117,7 +113,7 @@ def test_updates_never_depend_on_telemetry_and_nothing_is_dropped_silently(
     assert str(status) in kept.receipt
 
 
-def test_a_refused_week_holds_up_no_other(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_rejected_week_does_not_block_other_weeks(machine: Machine, server: respx.MockRouter) -> None:
     server.post("/api/updates/basic").respond(422, json={"detail": "no"})
     machine.consent(Level.BASIC)
     machine.client.send()
@@ -128,7 +124,7 @@ def test_a_refused_week_holds_up_no_other(machine: Machine, server: respx.MockRo
     assert [report["week"] for report in reports_of(server)] == ["2026-W47", "2026-W48", "2026-W47"]
 
 
-def test_a_pause_that_the_server_asks_for_is_kept_also_by_a_new_consent(machine: Machine, server: respx.MockRouter) -> None:
+def test_retry_after_applies_even_after_a_new_consent(machine: Machine, server: respx.MockRouter) -> None:
     server.post("/api/updates/basic").respond(429, json={"detail": "slower"}, headers={"retry-after": "172800"})
     machine.consent(Level.BASIC)
     machine.client.send()
@@ -142,7 +138,7 @@ def test_a_pause_that_the_server_asks_for_is_kept_also_by_a_new_consent(machine:
 
 
 @pytest.mark.promise("off-by-firewall")
-def test_a_blocked_level_host_leaves_the_check_alone_and_the_week_waits_until_it_closes(machine: Machine) -> None:
+def test_reports_wait_while_a_level_host_is_blocked(machine: Machine) -> None:
     machine.level_servers = {Level.MIDDLE: "https://middle.example"}
     with respx.mock(assert_all_called=False) as router:
         accepting_server(router, SERVER)
@@ -162,7 +158,7 @@ def test_a_blocked_level_host_leaves_the_check_alone_and_the_week_waits_until_it
         assert {call.request.url.host for call in router.calls if call.request.method == "POST"} == {"middle.example"}
 
 
-def test_a_week_that_closed_is_never_sent(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_closed_week_is_never_sent(machine: Machine, server: respx.MockRouter) -> None:
     server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
     machine.consent(Level.BASIC)
     machine.client.send()
@@ -172,7 +168,7 @@ def test_a_week_that_closed_is_never_sent(machine: Machine, server: respx.MockRo
 
 
 @pytest.mark.promise("one-week-a-request")
-def test_one_request_tells_of_one_week_and_the_one_that_is_over_goes_first(machine: Machine, server: respx.MockRouter) -> None:
+def test_one_request_covers_one_week_and_finished_weeks_go_first(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     machine.client.send()
     count(machine, affinder__start=12)
@@ -203,10 +199,10 @@ def test_an_older_week_is_reduced_to_the_effective_level(machine: Machine, serve
     machine.clock.forward(days=1, hours=3)
     machine.consent(Level.FULL)
     machine.client.send()
-    assert [report.get("command_usage") for report in reports_of(server)] == [None, {}], "what was cut is gone"
+    assert [report.get("command_usage") for report in reports_of(server)] == [None, {}], "removed data does not come back"
 
 
-def test_a_higher_level_adds_nothing_to_a_week_that_is_over(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_higher_level_adds_nothing_to_a_finished_week(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.BASIC)
     server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
     machine.client.send()
@@ -228,13 +224,11 @@ def test_nothing_from_before_a_consent_is_ever_sent(machine: Machine, server: re
     assert [report["command_usage"] for report in reports_of(server)] == [{}]
 
 
-def test_a_schema_that_a_server_retired_is_kept_and_the_person_told_to_update(
-    machine: Machine, server: respx.MockRouter
-) -> None:
+def test_a_retired_schema_keeps_the_draft_and_advises_updating(machine: Machine, server: respx.MockRouter) -> None:
     problem = {"type": "https://updates.example/problems/schema-retired", "detail": "no"}
     server.post("/api/updates/basic").respond(422, json=problem)
     machine.consent(Level.BASIC)
-    assert "update napari-telemetry" in str(machine.client.send().reason)
+    assert "Update napari-telemetry" in str(machine.client.send().reason)
     assert machine.view.drafts[0].is_unsent
 
 
@@ -253,7 +247,7 @@ def test_a_first_report_stays_first_for_the_whole_week(machine: Machine, server:
     ]
 
 
-def test_a_level_host_that_swallows_everything_leaves_the_check_its_time(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_silent_level_host_ends_in_a_timeout(machine: Machine, server: respx.MockRouter) -> None:
     """A firewall that drops packets: telemetry uses only its own share of the deadline."""
 
     is_over = threading.Event()
@@ -283,7 +277,7 @@ def test_without_the_public_lists_nothing_is_sent(machine: Machine, server: resp
     assert len(reports_of(server)) == 1
 
 
-def test_several_processes_that_start_together_send_one_report(machine: Machine, server: respx.MockRouter) -> None:
+def test_concurrent_clients_send_one_report(machine: Machine, server: respx.MockRouter) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     machine.consent(Level.BASIC)
@@ -292,7 +286,7 @@ def test_several_processes_that_start_together_send_one_report(machine: Machine,
     assert len(reports_of(server)) == 1
 
 
-def test_a_changed_environment_is_a_changed_report(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_changed_environment_is_reported(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.MIDDLE)
     machine.client.send()
     newer = {**HERE.distributions, "affinder": Distribution("affinder", "0.5.0", installer="pip", is_plugin=True)}
@@ -304,9 +298,7 @@ def test_a_changed_environment_is_a_changed_report(machine: Machine, server: res
 
 
 @pytest.mark.parametrize("days", [-400, -8, -1, 0])
-def test_a_clock_that_jumps_back_sends_no_week_twice_and_loses_none(
-    machine: Machine, server: respx.MockRouter, days: int
-) -> None:
+def test_a_clock_set_back_sends_no_revision_twice(machine: Machine, server: respx.MockRouter, days: int) -> None:
     machine.consent(Level.BASIC)
     machine.client.send()
     machine.clock.forward(days=days)
@@ -328,14 +320,14 @@ def test_answering_again_does_not_send_twice_a_day(machine: Machine, server: res
     assert len(reports_of(server)) == 1
 
 
-def test_a_410_that_the_service_did_not_write_is_no_end_of_consent(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_410_from_anything_but_the_service_does_not_end_consent(machine: Machine, server: respx.MockRouter) -> None:
     server.post("/api/updates/full").respond(410, html="<h1>Gone</h1>")
     machine.consent(Level.FULL)
     machine.client.send()
     assert machine.client.status().decision.level is Level.FULL
 
 
-def test_what_an_administrator_no_longer_allows_leaves_this_computer_too(machine: Machine, server: respx.MockRouter) -> None:
+def test_data_above_the_administrators_maximum_is_deleted(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     count(machine, affinder__start=1)
     machine.site = SiteRules(maximum_level=Level.BASIC, sources=("site.json",))
@@ -346,7 +338,7 @@ def test_what_an_administrator_no_longer_allows_leaves_this_computer_too(machine
     assert machine.view.counts.get(WEEK, Counts()) == Counts()
 
 
-def test_a_lost_state_file_is_no_consent(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_lost_state_file_ends_consent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     machine.client.send()
     before = len(server.calls)
@@ -358,7 +350,7 @@ def test_a_lost_state_file_is_no_consent(machine: Machine, server: respx.MockRou
     assert machine.client.send().receipt is not None
 
 
-def test_lowering_the_level_takes_back_what_was_sent_this_week(machine: Machine, server: respx.MockRouter) -> None:
+def test_lowering_the_level_replaces_the_report_of_this_week(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL)
     machine.client.send()
     machine.consent(Level.BASIC)
@@ -374,9 +366,7 @@ def test_lowering_the_level_takes_back_what_was_sent_this_week(machine: Machine,
     assert "plugins" not in second
 
 
-def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
-    machine: Machine, server: respx.MockRouter
-) -> None:
+def test_a_level_switched_off_by_the_server_ends_consent(machine: Machine, server: respx.MockRouter) -> None:
     server.post("/api/updates/full").respond(
         410,
         content=b'{"detail": "This server does not take the level full any more."}',
@@ -394,7 +384,7 @@ def test_a_level_that_is_switched_off_stops_the_client_and_drops_what_it_holds(
 
 
 @pytest.mark.promise("every-text-is-public")
-def test_whatever_a_server_lists_only_plugins_of_the_public_table_are_named(machine: Machine, server: respx.MockRouter) -> None:
+def test_only_plugins_in_the_public_table_are_reported(machine: Machine, server: respx.MockRouter) -> None:
     """A server could list a package to find out who has it."""
     secret = Distribution("acme-secret", "1.0", installer="pip", is_plugin=True)
     machine.environment = replace(HERE, distributions={**HERE.distributions, "acme-secret": secret})
@@ -409,7 +399,7 @@ def test_whatever_a_server_lists_only_plugins_of_the_public_table_are_named(mach
     assert list(report["command_usage"]) == ["affinder.start"]
 
 
-def test_numpy_is_not_named_even_if_the_table_lists_it(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_listed_package_that_is_not_a_plugin_is_not_reported(machine: Machine, server: respx.MockRouter) -> None:
     body = TABLE_BODY.replace(b'"packages": {', b'"packages": {"numpy": {"releases": [{"version": "2.0.0"}]}, ')
     machine.note_check(body=body)
     server.get("/api/telemetry/allowed/middle").respond(200, json=ALLOWED | {"plugins": {"numpy": ["2.0.0"]}})
@@ -418,11 +408,9 @@ def test_numpy_is_not_named_even_if_the_table_lists_it(machine: Machine, server:
     assert reports_of(server)[0]["plugins"] == [], "it is not a plugin"
 
 
-def test_a_check_with_a_report_takes_six_transactions_at_most_and_none_without_consent(
-    machine: Machine, server: respx.MockRouter
-) -> None:
+def test_a_report_takes_five_transactions_and_none_without_consent(machine: Machine, server: respx.MockRouter) -> None:
     machine.client.send()
-    assert not machine.store.exists, "the file is not even made"
+    assert not machine.store.exists, "the file is not even created"
     machine.consent(Level.FULL)
     count(machine, affinder__start=1)
     statements: list[str] = []
@@ -431,10 +419,10 @@ def test_a_check_with_a_report_takes_six_transactions_at_most_and_none_without_c
     assert machine.client.send().receipt is not None
     machine.client.status()
     begun = [statement for statement in statements if statement.startswith("BEGIN")]
-    assert len(begun) == 5, "prepare, may it leave, its receipt, what is to be deleted, and the status of the windows"
+    assert len(begun) == 5, "prepare, begin sending, store the receipt, read pending deletions, read the status"
 
 
-def test_a_lower_maximum_in_the_preferences_becomes_a_lowered_consent(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_lower_maximum_in_the_preferences_lowers_consent(machine: Machine, server: respx.MockRouter) -> None:
     machine.consent(Level.FULL, lasting=timedelta(days=90))
     machine.maximum = Maximum(Level.BASIC, is_chosen=True)
     machine.client.send()
@@ -442,7 +430,7 @@ def test_a_lower_maximum_in_the_preferences_becomes_a_lowered_consent(machine: M
     consent = machine.view.consent
     assert consent is not None
     assert (consent.level, consent.means) == (Level.BASIC, "napari Preferences")
-    assert consent.until == machine.view.history[0].until, "it ends when the higher one would have"
+    assert consent.until == machine.view.history[0].until, "the expiry date is kept"
     machine.maximum = Maximum()  # "Restore defaults"
     machine.clock.forward(**NEXT_DAY)
     machine.client.send()
@@ -458,14 +446,14 @@ def test_a_lower_maximum_in_the_preferences_becomes_a_lowered_consent(machine: M
     assert machine.view.consent.level is Level.NONE
 
 
-def test_a_no_while_a_report_is_on_its_way_is_followed_by_its_deletion(machine: Machine, server: respx.MockRouter) -> None:
-    """Another process says no; the report may arrive after it."""
+def test_a_refusal_deletes_a_report_in_transit(machine: Machine, server: respx.MockRouter) -> None:
+    """Another process withdraws consent; the report may arrive afterwards."""
     other = Machine(machine.folder, clock=machine.clock)
     deleted = server.post("/api/reports/delete").respond(200, json={"deleted": 1})
 
     def says_no(request: httpx.Request) -> httpx.Response:
         other.consent(Level.NONE)
-        assert other.state.read_telemetry() == {"deleting": True}, "the update check loads the package for it"
+        assert other.state.read_telemetry() == {"deleting": True}, "the update check loads telemetry to delete"
         return accept_batch(request)
 
     server.post("/api/updates/basic").mock(side_effect=says_no)
@@ -473,11 +461,11 @@ def test_a_no_while_a_report_is_on_its_way_is_followed_by_its_deletion(machine: 
     machine.client.send()
     assert deleted.call_count == 1
     (kept,) = machine.view.sent
-    assert kept.state == "answered", "what was sent is in the record"
+    assert kept.state == "answered", "the sent report is in the record"
     assert machine.state.read_telemetry() == {}
 
 
-def test_a_deletion_that_is_due_leaves_days_later_without_any_consent(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_pending_deletion_is_sent_without_consent(machine: Machine, server: respx.MockRouter) -> None:
     route = server.post("/api/reports/delete").mock(side_effect=httpx.ConnectError)
     machine.consent(Level.BASIC)
     machine.client.send()
@@ -491,8 +479,8 @@ def test_a_deletion_that_is_due_leaves_days_later_without_any_consent(machine: M
     assert machine.view.identifiers == []
 
 
-def test_another_environments_report_that_was_deleted_with_it_is_sent_again(machine: Machine, server: respx.MockRouter) -> None:
-    """Environments of an account share the identifier that is deleted."""
+def test_a_report_deleted_for_another_environment_is_sent_again(machine: Machine, server: respx.MockRouter) -> None:
+    """A deletion covers an identifier, which the environments of an account share."""
     there = Machine(machine.folder, name="there", clock=machine.clock)
     server.post("/api/reports/delete").respond(200, json={"deleted": 2})
     there.consent(Level.BASIC)
@@ -522,7 +510,7 @@ def test_removing_the_package_ends_consent(machine: Machine, server: respx.MockR
     assert decide(status.view.consent, machine.settings, machine.clock.now, is_installed=True).level is Level.FULL
 
 
-def test_a_draft_of_a_clock_that_was_ahead_is_dropped(machine: Machine, server: respx.MockRouter) -> None:
+def test_a_draft_dated_in_the_future_is_dropped(machine: Machine, server: respx.MockRouter) -> None:
     server.get("/api/telemetry/allowed/basic").mock(side_effect=httpx.ConnectError)
     machine.consent(Level.BASIC)
     machine.clock.forward(days=365 * 70)

@@ -19,13 +19,13 @@ from napari_update_hook.settings import UNATTENDED_VARIABLES
         ("https://b.example", {"NAPARI_UPDATE_SERVER": "https://a.example"}, "https://b.example"),
     ],
 )
-def test_the_option_goes_before_the_variable(option: str | None, environ: dict[str, str], server: str) -> None:
+def test_the_option_overrides_the_variable(option: str | None, environ: dict[str, str], server: str) -> None:
     settings = settings_from(environ, option, SiteRules())
     assert settings.server == server
     assert set(settings.level_servers.values()) == {server}
 
 
-def test_a_level_may_have_a_host_of_its_own() -> None:
+def test_a_level_can_have_its_own_host() -> None:
     settings = settings_from({"NAPARI_UPDATE_SERVER_FULL": "https://full.example"}, "https://a.example", SiteRules())
     assert settings.level_servers[Level.FULL] == "https://full.example"
     assert settings.level_servers[Level.BASIC] == "https://a.example"
@@ -44,7 +44,7 @@ def test_consent_is_given_to_an_origin(url: str, origin: str) -> None:
     assert origin_of(url) == origin
 
 
-def test_the_clock_moves_only_against_a_server_on_this_machine() -> None:
+def test_a_simulated_clock_needs_a_local_server() -> None:
     moved = settings_from({"NAPARI_UPDATE_NOW": "2026-11-24T12:00:00Z"}, "http://127.0.0.1:8000", SiteRules())
     assert (moved.now() - datetime(2026, 11, 24, 12, tzinfo=timezone.utc)).total_seconds() < 60
     with pytest.raises(SettingsError, match="NAPARI_UPDATE_NOW"):
@@ -89,7 +89,7 @@ def test_the_strictest_site_file_wins(tmp_path: Path) -> None:
         '{"telemetry": null}',
     ],
 )
-def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, text: str) -> None:
+def test_an_invalid_site_file_switches_telemetry_off(tmp_path: Path, text: str) -> None:
     path = tmp_path / "site.json"
     path.write_text(text)
     rules = read_site_rules([path])
@@ -97,7 +97,7 @@ def test_a_site_file_that_cannot_be_read_switches_telemetry_off(tmp_path: Path, 
     assert settings_from({}, site=rules).opt_out() is not None
 
 
-def test_an_administrator_names_the_hosts_of_a_services_levels_and_of_no_other_service(tmp_path: Path) -> None:
+def test_level_hosts_apply_only_to_the_server_of_the_site_file(tmp_path: Path) -> None:
     path = tmp_path / "site.json"
     levels = {"middle": "https://middle.site.example/", "full": "https://full.site.example"}
     path.write_text(json.dumps({"server": "https://site.example/", "level_servers": levels}))
@@ -116,10 +116,10 @@ def test_an_administrator_names_the_hosts_of_a_services_levels_and_of_no_other_s
         settings_from({"NAPARI_UPDATE_SERVER": "https://other.example"}, site=site),
     ]
     for settings in others:
-        assert set(settings.level_servers.values()) == {"https://other.example"}, "consent names whom reports go to"
+        assert set(settings.level_servers.values()) == {"https://other.example"}, "consent names the recipients of reports"
 
 
-def test_hosts_of_levels_go_with_the_server_that_a_file_names(tmp_path: Path) -> None:
+def test_level_hosts_belong_to_the_server_named_with_them(tmp_path: Path) -> None:
     first, second = tmp_path / "first.json", tmp_path / "second.json"
     first.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "https://full.a.example"}}))
     second.write_text(json.dumps({"server": "https://b.example"}))
@@ -131,18 +131,18 @@ def test_hosts_of_levels_go_with_the_server_that_a_file_names(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("spelled", ["https://a.example/", "https://A.example", "https://a.example:443"])
-def test_one_server_spelled_otherwise_keeps_the_hosts_of_its_levels(tmp_path: Path, spelled: str) -> None:
+def test_level_hosts_apply_to_every_spelling_of_their_server(tmp_path: Path, spelled: str) -> None:
     path = tmp_path / "site.json"
     path.write_text(json.dumps({"server": "https://a.example", "level_servers": {"full": "https://full.a.example"}}))
     settings = settings_from({"NAPARI_UPDATE_SERVER": spelled}, site=read_site_rules([path]))
-    assert settings.level_servers[Level.FULL] == "https://full.a.example", "whoever blocks that host has blocked the level"
+    assert settings.level_servers[Level.FULL] == "https://full.a.example", "blocking that host must block the level"
     again = tmp_path / "again.json"
     again.write_text(json.dumps({"server": "https://a.example/"}))
     settings = settings_from({}, site=read_site_rules([path, again]))
     assert settings.level_servers[Level.FULL] == "https://full.a.example"
 
 
-def test_a_site_file_as_editors_on_windows_write_it_is_read(tmp_path: Path) -> None:
+def test_a_site_file_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "site.json"
     path.write_text('{"maximum_level": "basic"}', encoding="utf-8-sig")
     assert read_site_rules([path]).maximum_level is Level.BASIC
@@ -168,7 +168,7 @@ def test_each_variable_switches_telemetry_off_and_is_named(environ: dict[str, st
     "environ",
     [{}, {"NAPARI_TELEMETRY": "1"}, {"NAPARI_TELEMETRY": ""}, {"DO_NOT_TRACK": "0"}, {"DO_NOT_TRACK": ""}, {"CI": "false"}],
 )
-def test_nothing_else_does(environ: dict[str, str]) -> None:
+def test_other_values_do_not_switch_telemetry_off(environ: dict[str, str]) -> None:
     assert opt_out(environ) is None
 
 

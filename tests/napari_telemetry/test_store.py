@@ -58,11 +58,11 @@ def tables_with_rows(path: Path) -> set[str]:
         return {name for name in names if database.execute(f"SELECT 1 FROM {name}").fetchone()}
 
 
-def test_one_file_has_eight_tables_at_most() -> None:
+def test_the_file_has_at_most_eight_tables() -> None:
     assert SCHEMA.count("CREATE TABLE") <= 8
 
 
-def test_level_none_writes_nothing_but_the_answer(store: Store, tmp_path: Path) -> None:
+def test_level_none_stores_only_the_answer(store: Store, tmp_path: Path) -> None:
     record = store.record(answer(Level.NONE))
     prepare(store)
     assert store.add(record.number, INFO, {WEEK: Counts({"a.b": 1})}) is False
@@ -70,7 +70,7 @@ def test_level_none_writes_nothing_but_the_answer(store: Store, tmp_path: Path) 
     assert tables_with_rows(path) == {"consents"}
 
 
-def test_secrets_come_with_consent_and_go_with_the_last_environment_that_consents(tmp_path: Path) -> None:
+def test_secrets_exist_only_while_there_is_consent(tmp_path: Path) -> None:
     first, second = Store(tmp_path, "first"), Store(tmp_path, "second")
     first.record(answer(Level.NONE))
     assert first.view(SERVICE).secrets is None
@@ -79,8 +79,8 @@ def test_secrets_come_with_consent_and_go_with_the_last_environment_that_consent
     of_first, of_second = first.view(SERVICE).secrets, second.view(SERVICE).secrets
     assert of_first is not None
     assert of_second is not None
-    assert of_first[0] == of_second[0], "one account"
-    assert of_first[1] != of_second[1], "two environments"
+    assert of_first[0] == of_second[0], "same account"
+    assert of_first[1] != of_second[1], "different environments"
     first.record(answer(Level.NONE))
     assert first.view(SERVICE).secrets is None
     assert second.view(SERVICE).secrets == of_second
@@ -93,7 +93,7 @@ def test_secrets_come_with_consent_and_go_with_the_last_environment_that_consent
     assert renewed[0] != of_first[0], "a new secret after all consent had ended"
 
 
-def test_a_consent_that_expired_is_cleared_up(store: Store) -> None:
+def test_expired_consent_is_cleaned_up(store: Store) -> None:
     store.record(answer(Level.FULL, until=NOW + timedelta(days=1)))
     prepare(store)
     assert store.view(SERVICE).drafts != []
@@ -115,7 +115,7 @@ def test_a_consent_that_expired_is_cleared_up(store: Store) -> None:
         (msgspec.structs.replace(answer(Level.FULL), schema_version=0), answer(Level.FULL), None),
     ],
 )
-def test_what_a_new_answer_leaves_of_what_was_collected(
+def test_a_new_answer_keeps_only_the_data_it_covers(
     store: Store, before: ConsentRecord, after: ConsentRecord, left: Level | None
 ) -> None:
     record = store.record(before)
@@ -134,7 +134,7 @@ def test_what_a_new_answer_leaves_of_what_was_collected(
     assert view.counts.get(WEEK, Counts()).commands == ({"a.b": 3} if left is Level.FULL else {})
 
 
-def test_the_kinds_that_are_counted_are_bounded(store: Store) -> None:
+def test_the_number_of_counted_kinds_is_limited(store: Store) -> None:
     number = store.record(answer(Level.FULL)).number
     store.add(number, INFO, {WEEK: Counts({f"a.{one}": 1 for one in range(MAX_KINDS + 10)})})
     store.add(number, INFO, {WEEK: Counts({"a.0": 1, "b.new": 1})})
@@ -150,15 +150,15 @@ def test_two_processes_see_each_others_changes(tmp_path: Path) -> None:
     assert one.has_changed()
     assert not one.has_changed()
     one.record(answer(Level.NONE))
-    assert one.has_changed(), "also its own"
+    assert one.has_changed(), "its own change is seen, too"
     (tmp_path / FILE).unlink()
     assert one.has_changed()
     assert one.view(SERVICE).history == []
     one.record(answer(Level.BASIC))
-    assert len(one.view(SERVICE).history) == 1, "the file is made again"
+    assert len(one.view(SERVICE).history) == 1, "the file is created again"
 
 
-def test_asked_by_two_processes_at_once_a_person_is_asked_once(tmp_path: Path) -> None:
+def test_two_processes_show_one_prompt(tmp_path: Path) -> None:
     one, other = Store(tmp_path, "abc"), Store(tmp_path, "abc")
     assert one.claim_prompt(NOW)
     assert not other.claim_prompt(NOW + timedelta(seconds=5))
@@ -166,7 +166,7 @@ def test_asked_by_two_processes_at_once_a_person_is_asked_once(tmp_path: Path) -
     assert len(one.view(SERVICE).prompts) == 2
 
 
-def test_a_report_that_was_being_sent_when_its_process_was_killed_is_lost_after_two_minutes(store: Store) -> None:
+def test_an_interrupted_report_counts_as_lost_after_two_minutes(store: Store) -> None:
     number = store.record(answer(Level.FULL)).number
     prepare(store)
     assert store.begin_sending(batch(number), allow, NOW) is not None
@@ -197,7 +197,7 @@ def being_sent_by_another(store: Store) -> None:
 
 @pytest.mark.parametrize("meanwhile", [None, other_consent, forgotten_week, sent_by_another, being_sent_by_another])
 @pytest.mark.parametrize("revision", [1, 2])
-def test_a_report_does_not_leave_after_what_was_said_or_done_meanwhile(
+def test_a_prepared_report_is_not_sent_after_a_conflicting_event(
     store: Store, meanwhile: Callable[[Store], None] | None, revision: int
 ) -> None:
     store.record(answer(Level.FULL))
@@ -209,14 +209,14 @@ def test_a_report_does_not_leave_after_what_was_said_or_done_meanwhile(
 
 
 @pytest.mark.parametrize(("level", "days"), [(Level.MIDDLE, 0), (Level.NONE, 0), (Level.FULL, 30), (Level.FULL, -30)])
-def test_a_report_does_not_leave_below_its_level_or_when_its_week_is_not_open(store: Store, level: Level, days: int) -> None:
-    """The level is the effective one at this moment."""
+def test_a_report_needs_its_level_and_an_open_week(store: Store, level: Level, days: int) -> None:
+    """Use the effective level at the moment of sending."""
     store.record(answer(Level.FULL))
     prepare(store)
     assert store.begin_sending(batch(1), lambda _: Decision(level), NOW + timedelta(days=days)) is None
 
 
-def test_a_no_by_a_process_whose_clock_is_a_second_behind_has_the_report_deleted(store: Store) -> None:
+def test_a_refusal_from_a_clock_behind_still_deletes_the_report(store: Store) -> None:
     number = store.record(answer(Level.FULL)).number
     prepare(store)
     store.begin_sending(batch(number), allow, NOW)
@@ -224,7 +224,7 @@ def test_a_no_by_a_process_whose_clock_is_a_second_behind_has_the_report_deleted
     assert len(store.view(SERVICE).deletions) == 1
 
 
-def test_a_clock_that_is_ahead_for_a_day_loses_no_deletion(store: Store) -> None:
+def test_a_clock_that_is_briefly_ahead_loses_no_deletion(store: Store) -> None:
     number = store.record(answer(Level.FULL)).number
     prepare(store)
     store.begin_sending(batch(number), allow, NOW)
@@ -235,7 +235,7 @@ def test_a_clock_that_is_ahead_for_a_day_loses_no_deletion(store: Store) -> None
     assert store.view(SERVICE).deletions == [], "a server that is gone is not asked forever"
 
 
-def test_a_late_answer_changes_no_other_report(store: Store) -> None:
+def test_a_late_receipt_changes_no_other_report(store: Store) -> None:
     number = store.record(answer(Level.FULL)).number
     prepare(store)
     first = store.begin_sending(batch(number), allow, NOW)
@@ -250,7 +250,7 @@ def test_a_late_answer_changes_no_other_report(store: Store) -> None:
 
 
 @pytest.mark.parametrize("content", [b"not a database, and longer than a page header would be" * 50, None])
-def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path: Path, content: bytes | None) -> None:
+def test_an_unusable_file_is_reported_with_advice(tmp_path: Path, content: bytes | None) -> None:
     store = Store(tmp_path, "abc")
     store.record(answer(Level.BASIC))
     store.close()
@@ -264,8 +264,8 @@ def test_a_file_that_cannot_be_used_says_what_to_do(tmp_path: Path, content: byt
             use()
 
 
-def test_a_damaged_page_is_found(tmp_path: Path) -> None:
-    """The header is fine; only a check of all pages finds it."""
+def test_the_health_check_finds_a_damaged_page(tmp_path: Path) -> None:
+    """The header is intact; only a check of all pages finds the damage."""
     store = Store(tmp_path, "abc")
     store.record(answer(Level.BASIC))
     store.close()
@@ -276,7 +276,7 @@ def test_a_damaged_page_is_found(tmp_path: Path) -> None:
         store.check_health()
 
 
-def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_of_another_program_is_not_changed(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as database:
         database.execute("PRAGMA application_id = 42")
         database.execute("CREATE TABLE mine (x)")
@@ -287,7 +287,7 @@ def test_another_programs_file_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / FILE).read_bytes() == before
 
 
-def test_a_locked_file_is_busy_and_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_file_is_reported_as_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "LOCK_TIMEOUT_S", 0.1)
     store = Store(tmp_path, "abc")
     store.record(answer(Level.BASIC))
@@ -299,7 +299,7 @@ def test_a_locked_file_is_busy_and_not_damaged(tmp_path: Path, monkeypatch: pyte
     assert len(store.view(SERVICE).history) == 1
 
 
-def test_without_a_home_folder_nothing_is_kept_and_that_is_said() -> None:
+def test_without_a_home_folder_an_answer_cannot_be_saved() -> None:
     store = Store(None, "abc")
     assert store.view(SERVICE).history == []
     with pytest.raises(StateError, match="NAPARI_UPDATE_STATE"):
@@ -307,6 +307,6 @@ def test_without_a_home_folder_nothing_is_kept_and_that_is_said() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows protects the folder, not the file")
-def test_no_one_else_on_the_computer_can_read_the_secret(store: Store, tmp_path: Path) -> None:
+def test_other_users_cannot_read_the_secret(store: Store, tmp_path: Path) -> None:
     store.record(answer(Level.BASIC))
     assert (tmp_path / "state" / FILE).stat().st_mode & 0o077 == 0

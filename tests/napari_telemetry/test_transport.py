@@ -50,7 +50,7 @@ def say_nothing(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("talk", [drip_headers, drip_body, say_nothing])
-def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.socket], None]) -> None:
+def test_no_server_delays_a_check_beyond_its_deadline(talk: Callable[[socket.socket], None]) -> None:
     talked_out = threading.Event()
 
     def talk_for_a_minute(connection: socket.socket) -> None:
@@ -64,7 +64,7 @@ def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.s
 
 
 @pytest.mark.promise("no-tracking")
-def test_a_cookie_is_not_even_kept_from_one_request_to_the_next() -> None:
+def test_cookies_are_not_kept_between_requests() -> None:
     asked: list[bytes] = []
 
     def hand_out_a_cookie(connection: socket.socket) -> None:
@@ -82,7 +82,7 @@ def test_a_cookie_is_not_even_kept_from_one_request_to_the_next() -> None:
     assert b"cookie" not in b"".join(asked).lower()
 
 
-def test_a_thread_that_still_waits_does_not_delay_the_end_of_the_process() -> None:
+def test_a_waiting_thread_does_not_delay_process_exit() -> None:
     import subprocess
     import sys
 
@@ -100,7 +100,7 @@ with Transport(deadline=0.3) as transport:
     assert answer.stdout.strip() == "ServerUnreachableError"
 
 
-def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
+def respond(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
         connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + head + b"\r\n" + body)
@@ -115,16 +115,16 @@ def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]
         (b"content-encoding: gzip\r\n", gzip.compress(b'{"a": 1}' * 1000)[:-20], "cut off"),
         (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "unsupported encoding"),
     ],
-    ids=["bomb", "cut off", "brotli"],
+    ids=["bomb", "truncated", "brotli"],
 )
 def test_decompression_is_bounded(head: bytes, body: bytes, said: str) -> None:
     head += f"content-length: {len(body)}\r\n".encode()
-    with raw_server(answering(head, body)) as url, transport_of() as transport, pytest.raises(ServerAnswerError, match=said):
+    with raw_server(respond(head, body)) as url, transport_of() as transport, pytest.raises(ServerAnswerError, match=said):
         get(transport, url)
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "application/octet-stream", ""])
-def test_any_type_but_that_of_a_login_page_is_accepted(content_type: str) -> None:
+def test_any_content_type_except_html_is_accepted(content_type: str) -> None:
     """File servers label files without an extension arbitrarily."""
 
     def talk(connection: socket.socket) -> None:
@@ -145,8 +145,8 @@ def test_a_folder_accepts_no_reports(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("no_proxy", ["localhost,::1,fd07:b51a:cc66:f0::/64", "10.0.0.0/8, .example", "]", "http://[", "*"])
-def test_odd_entries_of_no_proxy_are_ignored(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
-    """As curl, urllib and pip do; Docker sets the first."""
+def test_unusual_no_proxy_entries_are_harmless(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+    """curl, urllib and pip accept them, too; Docker sets the first."""
 
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
@@ -158,7 +158,7 @@ def test_odd_entries_of_no_proxy_are_ignored(monkeypatch: pytest.MonkeyPatch, no
         assert get(transport, url) == b"{}"
 
 
-def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_from_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
     def proxy(connection: socket.socket) -> None:
@@ -174,7 +174,7 @@ def test_a_proxy_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> 
     assert asked[0].startswith(b"GET http://updates.example/api/updates HTTP/1.1")
 
 
-def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusing_proxy_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(connection: socket.socket) -> None:
         connection.recv(100_000)
         connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n")
@@ -185,8 +185,8 @@ def test_a_proxy_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             get(transport, "https://updates.example/api/updates")
 
 
-def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """An organisation's own certificate is trusted only where the system trusts it."""
+def test_tls_trusts_the_systems_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A private CA is trusted only if the system trusts it."""
     trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -201,14 +201,14 @@ def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_pa
         url = plain_url.replace("http://127.0.0.1", "https://localhost")
         with transport_of() as transport, pytest.raises(ServerUnreachableError, match="does not trust its certificate"):
             get(transport, url)
-        if sys.platform == "linux":  # elsewhere the system's store is not a file
+        if sys.platform == "linux":  # other systems have no such file
             authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
             monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
             with transport_of() as transport:
                 assert get(transport, url) == b"{}"
 
 
-def test_a_body_is_sent_packed_and_without_a_time() -> None:
+def test_a_body_is_gzipped_without_a_timestamp() -> None:
     asked: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:
@@ -228,7 +228,7 @@ def test_a_body_is_sent_packed_and_without_a_time() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("ALL_PROXY", "gopher://proxy.example"), ("HTTPS_PROXY", "http://[half"), ("HTTPS_PROXY", "nonsense")]
 )
-def test_a_proxy_setting_that_makes_no_sense_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_proxy_setting_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ServerUnreachableError), Transport(1) as transport:
         get(transport, "https://updates.example/api/updates")
@@ -247,20 +247,20 @@ def test_a_socks_proxy_can_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked[0].startswith(b"\x05"), "the greeting of SOCKS 5"
 
 
-def test_what_is_not_encrypted_never_leaves_this_machine_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_requests_never_use_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     def proxy(connection: socket.socket) -> None:
         raise AssertionError("the proxy was asked")
 
     body = b"{}"
-    with raw_server(answering(b"content-length: 2\r\n", body)) as url, raw_server(proxy) as proxy_url:
+    with raw_server(respond(b"content-length: 2\r\n", body)) as url, raw_server(proxy) as proxy_url:
         monkeypatch.setenv("HTTP_PROXY", proxy_url)
         monkeypatch.setenv("NO_PROXY", "")
         with transport_of() as transport:
             assert get(transport, url) == body
 
 
-def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow DNS lookup: the caller has gone on, and may have asked to delete everything."""
+def test_nothing_is_sent_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate a slow DNS lookup: meanwhile, the user may have deleted everything."""
     asked: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:
@@ -283,7 +283,7 @@ def test_nothing_leaves_after_the_deadline(monkeypatch: pytest.MonkeyPatch) -> N
     assert [body for body in asked if body] == []
 
 
-def test_a_request_tells_nothing_of_the_machine() -> None:
+def test_a_request_reveals_nothing_about_the_machine() -> None:
     asked: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Every opt-out, against everything that sends or counts.
+"""Every opt-out stops everything that sends or counts.
 
 Blocked hosts: test_sending.py. Uninstallation: end_to_end/test_wheels.py.
 """
@@ -46,7 +46,7 @@ def preferences(machine: Machine, _: Path) -> None:
     machine.maximum = Maximum(Level.NONE, is_chosen=True)
 
 
-WAYS: dict[str, tuple[Way, str]] = {
+OPT_OUTS: dict[str, tuple[Way, str]] = {
     "the answer none": (withdraw, "you chose not to share"),
     "Preferences": (preferences, ""),
     "NAPARI_TELEMETRY=0": (variable("NAPARI_TELEMETRY", "0"), "NAPARI_TELEMETRY=0"),
@@ -62,9 +62,9 @@ WAYS: dict[str, tuple[Way, str]] = {
 
 
 @pytest.mark.promise("off-by-variable")
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_leaves_and_nothing_is_counted(machine: Machine, server: respx.MockRouter, tmp_path: Path, way: str) -> None:
-    switch, named = WAYS[way]
+@pytest.mark.parametrize("way", OPT_OUTS)
+def test_opt_outs_stop_sending_and_counting(machine: Machine, server: respx.MockRouter, tmp_path: Path, way: str) -> None:
+    switch, named = OPT_OUTS[way]
     machine.consent(Level.FULL)
     switch(machine, tmp_path)
     session = Session(lambda: machine.client)
@@ -79,7 +79,7 @@ def test_nothing_leaves_and_nothing_is_counted(machine: Machine, server: respx.M
     assert (view.drafts, view.counts, view.sent) == ([], {}, [])
     status = machine.client.status()
     assert status.decision.level is Level.NONE
-    assert named in str(status.decision.reason), "status names the way that is in effect"
+    assert named in str(status.decision.reason), "status names the effective opt-out"
 
 
 @pytest.mark.promise("off-by-administrator")
@@ -91,7 +91,7 @@ def test_an_administrator_can_set_the_server_and_the_highest_level(machine: Mach
     assert "site.json" in str(decision.reason)
 
 
-def test_the_file_of_this_system_is_really_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_site_file_of_this_system_is_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from napari_telemetry import settings
 
     (tmp_path / "site.json").write_text(json.dumps({"telemetry": False}))

@@ -19,17 +19,17 @@ from napari_telemetry import weeks
         ("2026-11-22T12:30:00-12:00", "2026-W48"),  # Monday in UTC already
     ],
 )
-def test_the_week_is_that_of_the_iso_calendar_in_utc(instant: str, week: str) -> None:
+def test_weeks_are_iso_weeks_in_utc(instant: str, week: str) -> None:
     assert weeks.week_of(datetime.fromisoformat(instant)) == week
 
 
-def test_an_instant_without_a_time_zone_is_refused() -> None:
+def test_an_instant_without_a_time_zone_is_rejected() -> None:
     with pytest.raises(ValueError, match="time zone"):
         weeks.week_of(datetime(2026, 1, 1))  # noqa: DTZ001
 
 
 @pytest.mark.parametrize("text", ["2025-W53", "2026-W00", "2026-W54", "2026W47", "٢٠٢٦-W47", "2026-W47\n", "", "0000-W01"])
-def test_what_is_no_week_is_refused(text: str) -> None:
+def test_an_invalid_week_is_rejected(text: str) -> None:
     with pytest.raises(weeks.InvalidWeekError):
         weeks.start_of(text)
 

@@ -37,6 +37,6 @@ def server() -> Iterator[RecordingServer]:
 
 @pytest.fixture
 def machine(tmp_path: Path, server: RecordingServer) -> Machine:
-    """A machine before its first check."""
+    """Return a machine before its first check."""
     found = environment(affinder="0.4.0", napari_harpy="0.1.2", private_plugin="1.0")
     return Machine(tmp_path / "state", server.url, found)

@@ -59,7 +59,7 @@ def test_check_shows_what_to_install_and_how(command: Any) -> None:
     assert "private-plugin" in command("check", "--all").out
 
 
-def test_check_as_json_is_ascii_whatever_a_server_says(command: Any, server: RecordingServer) -> None:
+def test_check_prints_ascii_json_for_any_server_text(command: Any, server: RecordingServer) -> None:
     server.answer(PYPI, table({"affinder": {"releases": [{"version": "0.5.0"}], "yanked": {"0.4.0": "\x9b2J\u202e β"}}}))
     told = command("check", "--json")
     assert told.raw.isascii()
@@ -90,7 +90,7 @@ def test_exit_codes(command: Any, server: RecordingServer) -> None:
     assert "127.0.0.1:9 could not be reached" in lost.err
 
 
-def test_plan_as_json(command: Any) -> None:
+def test_plan_prints_updates_and_held_back_packages_as_json(command: Any) -> None:
     told = command("plan", "--json")
     assert told.code == 10
     assert told.json["updates"] == [{"name": "affinder", "installed": "0.4.0", "target": "0.5.0"}]
@@ -101,7 +101,7 @@ def test_plan_as_json(command: Any) -> None:
     assert told.json["commands"][0][-2:] == ["affinder==0.5.0", "napari-harpy==0.1.2"]
 
 
-def test_plan_for_another_napari_says_what_it_would_break(command: Any, server: RecordingServer) -> None:
+def test_plan_for_another_napari_version_lists_the_impact(command: Any, server: RecordingServer) -> None:
     assert "does not list napari, so" in command("plan", "--napari", "0.9.2").err
     rows = [{"version": "0.9.3", "requires_python": ">=3.12"}, {"version": "0.9.2"}]
     server.answer(PYPI, table({"affinder": "0.5.0", "napari-harpy": "0.1.2", "napari": rows}))
@@ -114,7 +114,7 @@ def test_plan_for_another_napari_says_what_it_would_break(command: Any, server: 
     }  # fmt: skip
 
 
-def test_snoozing(command: Any) -> None:
+def test_snoozed_and_ignored_updates_are_hidden_until_unsnoozed(command: Any) -> None:
     assert command("check").code == 10
     assert "is skipped until" in command("snooze", "affinder", "0.5.0", "--for", "21d").out
     told = command("check")
@@ -127,13 +127,13 @@ def test_snoozing(command: Any) -> None:
     assert "is skipped." in command("ignore", "affinder").out
     assert command("check").code == 0
     assert command("snooze", "affinder", "--for", "soon").code == 2
-    assert "--for 21d" in command("snooze", "affinder", "21d").err, "a length of time is not a version"
+    assert "--for 21d" in command("snooze", "affinder", "21d").err, "a duration is not a version"
     assert command("ignore", "affinder", "0.5.0", "--json").json == {"name": "affinder", "version": "0.5.0", "until": None}
     assert command("unsnooze", "affinder", "--json").json == {"removed": 2}
     assert "is not installed" in command("ignore", "not-here").err
 
 
-def test_status(command: Any, server: RecordingServer) -> None:
+def test_status_shows_the_state_without_a_request(command: Any, server: RecordingServer) -> None:
     assert "none yet" in command("status").out
     command("check")
     told = command("status")
@@ -143,22 +143,22 @@ def test_status(command: Any, server: RecordingServer) -> None:
     assert len(server.requests) == 1, "it sends nothing"
 
 
-def test_todays_index_is_not_said_to_know_what_fits(command: Any, server: RecordingServer) -> None:
+def test_todays_index_is_not_said_to_know_compatibility(command: Any, server: RecordingServer) -> None:
     server.answer(PYPI, b"", 404)
     server.answer("/api/extended_summary", [{"name": "affinder", "version": "0.5.0"}])
     told = command("check")
-    assert "There is 1 newer version; they may not fit here." in told.out
+    assert "There is 1 newer version, which may not work here." in told.out
     assert "work together" not in told.out
 
 
-def test_status_names_a_file_that_telemetry_left_behind(command: Any, tmp_path: Path) -> None:
+def test_status_names_files_left_by_telemetry(command: Any, tmp_path: Path) -> None:
     command("check")
     (folder,) = (tmp_path / "client-state" / "environments").iterdir()
     (folder / "telemetry.json").write_text('{"state": "on", "until": null}')
     assert "usage reports" in command("status").out
 
 
-def test_startup_says_how_and_whether_it_is_in_effect(command: Any) -> None:
+def test_startup_explains_the_setup_and_whether_it_is_active(command: Any) -> None:
     told = command("startup")
     assert told.code == 0
     assert "napari-hooked" in told.out
@@ -167,7 +167,7 @@ def test_startup_says_how_and_whether_it_is_in_effect(command: Any) -> None:
     assert command("startup", "--json").json["is_active"] is False
 
 
-def test_help_reads_right(command: Any) -> None:
+def test_every_help_text_is_printed(command: Any) -> None:
     for name in ("", "check", "status", "plan", "update", "undo", "snooze", "ignore", "unsnooze", "startup"):
         told = command(*filter(None, (name,)), "--help")
         assert told.code == 0
@@ -176,7 +176,7 @@ def test_help_reads_right(command: Any) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "cp850", "ascii", "utf-8"])
-def test_a_console_that_knows_fewer_characters_is_no_error(encoding: str) -> None:
+def test_output_works_with_any_console_encoding(encoding: str) -> None:
     """Windows consoles cannot encode arrows, Greek or emoji."""
     code = (
         "import sys; from napari_update_hook import cli, terminal; from rich.table import Table\n"

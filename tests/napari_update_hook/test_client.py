@@ -29,17 +29,17 @@ def test_a_check_is_one_request_that_names_only_this_package(machine: Machine, s
     for _ in range(2):
         machine.client.check()
     for method, path, headers in server.requests:
-        assert (method, path) == ("GET", PYPI), "no Python, napari or plugins"
+        assert (method, path) == ("GET", PYPI), "no Python version, napari version or plugin"
         assert headers.pop("host")
         assert headers == {
             "user-agent": f"napari-update-hook/{__version__}",
             "accept": "application/json",
             "accept-encoding": "gzip",
-        }, "no cookie, and no ETag that could act as one"
+        }, "no cookie, and no ETag that could serve as one"
     assert len(server.requests) == 2
 
 
-def test_what_fits_and_why_not_the_newest(machine: Machine) -> None:
+def test_compatible_updates_are_found_and_held_back_ones_explained(machine: Machine) -> None:
     result = machine.client.check()
     rows = {row.name: row for row in result.rows}
     assert rows.keys() == {"affinder", "napari-harpy"}
@@ -48,10 +48,10 @@ def test_what_fits_and_why_not_the_newest(machine: Machine) -> None:
     assert result.unlisted == ("private-plugin",)
     assert [str(one) for one in result.how.commands] == [
         "/home/me/venv/bin/python -m pip install affinder==0.5.0 napari-harpy==0.1.2"
-    ], "one command, which names what is listed and never what is not"
+    ], "one command, which names listed packages only"
 
 
-def test_at_most_one_file_is_written_by_a_check(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_check_writes_one_file(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_update_hook.state import State
 
     written: list[str] = []
@@ -66,17 +66,17 @@ def test_at_most_one_file_is_written_by_a_check(machine: Machine, monkeypatch: p
     assert written == ["check.json"]
 
 
-def test_todays_index_is_used_for_what_it_knows(machine: Machine, server: RecordingServer) -> None:
+def test_todays_index_is_used_without_compatibility_data(machine: Machine, server: RecordingServer) -> None:
     server.answer(PYPI, b"", 404)
     server.answer("/api/extended_summary", SUMMARY, content_type="application/octet-stream")
     result = machine.client.check()
-    assert "affinder: it may not fit" not in result.rows[0].note
-    assert result.rows[0].note == "it may not fit your Python and napari"
-    assert "It cannot know what fits your Python and your napari" in str(result.notice)
+    assert "affinder: it may not work" not in result.rows[0].note
+    assert result.rows[0].note == "it may not work with your Python and napari"
+    assert "It does not know which versions work with your Python and napari" in str(result.notice)
     assert machine.client.known() == result.__class__(**{**vars(result), "is_from_cache": True})
 
 
-def test_todays_index_knows_the_conda_versions_and_names_too(machine: Machine, server: RecordingServer) -> None:
+def test_todays_index_provides_conda_versions_and_names(machine: Machine, server: RecordingServer) -> None:
     machine.environment = environment(channel="conda-forge", micro_sam=Distribution("micro-sam", "1.0", (), "conda"))
     server.answer("/api/extended_summary", [{"name": "micro-sam", "version": "2", "conda_versions": ["1.5", "1.6rc1"]}])
     server.answer("/api/conda-map", {"micro-sam": "conda-forge/micro_sam", "other": None})
@@ -92,11 +92,11 @@ ANSWERS: list[dict[str, Any]] = [
     {"content": b" " * (9 * 2**20)},
     {"content": b"\xff\xfe"},
 ]
-IDS = ["captive portal", "redirect", "cut off", "another form", "too long", "not UTF-8"]
+IDS = ["captive portal", "redirect", "truncated", "wrong type", "too long", "not UTF-8"]
 
 
 @pytest.mark.parametrize("answer", ANSWERS, ids=IDS)
-def test_an_unusable_answer_is_refused(machine: Machine, server: RecordingServer, answer: dict[str, Any]) -> None:
+def test_an_unusable_answer_is_rejected(machine: Machine, server: RecordingServer, answer: dict[str, Any]) -> None:
     server.answer(PYPI, **answer)
     with pytest.raises(ServerAnswerError):
         machine.client.check()
@@ -104,9 +104,7 @@ def test_an_unusable_answer_is_refused(machine: Machine, server: RecordingServer
 
 
 @pytest.mark.parametrize("answer", [*ANSWERS, {"content": b"", "status": 403}, {"content": b"", "status": 500}])
-def test_with_an_earlier_answer_no_bad_answer_ends_a_check(
-    machine: Machine, server: RecordingServer, answer: dict[str, Any]
-) -> None:
+def test_a_cached_answer_replaces_an_unusable_one(machine: Machine, server: RecordingServer, answer: dict[str, Any]) -> None:
     rows = machine.client.check().rows
     server.answer(PYPI, **answer)
     result = machine.client.check()
@@ -122,7 +120,7 @@ def test_the_check_can_be_switched_off(machine: Machine, server: RecordingServer
     assert not server.requests
 
 
-def test_a_check_that_no_one_asked_for_waits_until_the_server_says(machine: Machine, server: RecordingServer) -> None:
+def test_an_automatic_check_waits_for_the_servers_interval(machine: Machine, server: RecordingServer) -> None:
     first = machine.client.check(only_if_due=True)
     machine.clock.forward(hours=23)
     again = machine.client.check(only_if_due=True)
@@ -146,7 +144,7 @@ def test_the_server_can_only_lengthen_the_interval_in_whole_days(
     assert len(server.requests) == 2
 
 
-def test_failures_are_tried_again_less_and_less_often_also_after_a_restart(machine: Machine, server: RecordingServer) -> None:
+def test_retries_back_off_even_across_restarts(machine: Machine, server: RecordingServer) -> None:
     server.answer(PYPI, b"", 500)
     tries = []
     for minute in range(0, 24 * 60, 5):
@@ -174,7 +172,7 @@ def test_retry_after_also_delays_a_manual_check(machine: Machine, server: Record
     assert len(server.requests) == 3
 
 
-def test_a_server_out_of_reach_is_an_error_only_without_an_earlier_answer(machine: Machine, server: RecordingServer) -> None:
+def test_an_unreachable_server_is_an_error_only_without_a_cached_answer(machine: Machine, server: RecordingServer) -> None:
     machine.client.check()
     server.close()
     assert machine.client.check().is_from_cache
@@ -183,7 +181,7 @@ def test_a_server_out_of_reach_is_an_error_only_without_an_earlier_answer(machin
         machine.client.check()
 
 
-def test_snoozed_updates_are_left_out_until_the_time_is_over(machine: Machine) -> None:
+def test_snoozed_updates_need_no_attention_until_the_snooze_ends(machine: Machine) -> None:
     machine.state.snooze(Snooze("affinder", "0.5", machine.clock.now.replace(day=25)))
     snoozed = machine.client.check().rows[0]
     assert (snoozed.status, snoozed.note) == (Status.SNOOZED, "snoozed until 2026-11-25")
@@ -191,7 +189,7 @@ def test_snoozed_updates_are_left_out_until_the_time_is_over(machine: Machine) -
     machine.clock.forward(days=8)
     assert machine.client.check().rows[0].status is Status.UPDATE
     machine.state.snooze(Snooze("affinder", "0.4.9"))
-    assert machine.client.check().rows[0].status is Status.UPDATE, "another version is ignored"
+    assert machine.client.check().rows[0].status is Status.UPDATE, "only another version is snoozed"
 
 
 def test_a_snooze_does_not_silence_a_vulnerability(machine: Machine, server: RecordingServer) -> None:
@@ -204,7 +202,7 @@ def test_a_snooze_does_not_silence_a_vulnerability(machine: Machine, server: Rec
     assert "0.4.0 has a known vulnerability: PYSEC-2026-1" in row.note
 
 
-def test_in_a_conda_environment_what_pip_installed_is_looked_up_on_pypi(machine: Machine, server: RecordingServer) -> None:
+def test_pip_packages_in_a_conda_environment_are_looked_up_on_pypi(machine: Machine, server: RecordingServer) -> None:
     tools = {"affinder": "conda", "micro-sam": "pip", "only-on-pypi": "uv"}
     found = {name: Distribution(name, "1.0", (), tool, is_plugin=True) for name, tool in tools.items()}
     machine.environment = Environment("3.10.2", "conda-forge", found)
@@ -218,9 +216,7 @@ def test_in_a_conda_environment_what_pip_installed_is_looked_up_on_pypi(machine:
 
 
 @pytest.mark.parametrize("version", ["0.9.0.dev12+gabc", "0.8.0rc1"])
-def test_a_development_napari_is_shown_for_its_base_without_a_command(
-    machine: Machine, server: RecordingServer, version: str
-) -> None:
+def test_a_development_napari_version_gets_no_command(machine: Machine, server: RecordingServer, version: str) -> None:
     machine.environment = environment(napari=version, affinder="0.4.0")
     rows = [{"version": "0.6", "requires_napari": ">=0.8"}, {"version": "0.5", "requires_napari": "<0.8"}]
     server.answer(PYPI, table({"affinder": rows, "napari": "0.9.2"}))
@@ -231,7 +227,7 @@ def test_a_development_napari_is_shown_for_its_base_without_a_command(
     assert "development version" in str(result.notice)
 
 
-def test_an_account_without_a_home_is_told_and_goes_on(machine: Machine, server: RecordingServer) -> None:
+def test_a_missing_home_folder_is_reported_and_the_check_works(machine: Machine, server: RecordingServer) -> None:
     from napari_update_hook.client import UpdateClient
     from napari_update_hook.settings import Settings
     from napari_update_hook.state import State
@@ -242,7 +238,7 @@ def test_an_account_without_a_home_is_told_and_goes_on(machine: Machine, server:
     assert "no home folder" in str(result.notice)
 
 
-def test_a_state_folder_that_cannot_be_written_is_told_and_ends_nothing(machine: Machine) -> None:
+def test_an_unwritable_state_folder_is_reported_and_the_check_works(machine: Machine) -> None:
     machine.folder.write_text("in the way")
     result = machine.client.check()
     assert result.rows[0].status is Status.UPDATE
@@ -250,26 +246,26 @@ def test_a_state_folder_that_cannot_be_written_is_told_and_ends_nothing(machine:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"answers": 3, "pause": [1]}', b"\xff\xfe\x00"])
-def test_damaged_state_costs_only_its_content(machine: Machine, server: RecordingServer, content: bytes) -> None:
+def test_damaged_state_is_ignored(machine: Machine, server: RecordingServer, content: bytes) -> None:
     machine.client.check()
     assert machine.state.folder is not None
     (machine.state.folder / "check.json").write_bytes(content)
     assert not machine.client.check().is_from_cache
 
 
-def test_an_address_without_an_index_is_named(machine: Machine, server: RecordingServer) -> None:
+def test_a_server_without_an_index_is_named_in_the_error(machine: Machine, server: RecordingServer) -> None:
     server.answers.clear()
     with pytest.raises(ServerAnswerError, match="There is no plugin index at http://127"):
         machine.client.check()
 
 
-def test_updates_are_notified_once_and_once_a_day_at_most(machine: Machine, server: RecordingServer) -> None:
+def test_updates_are_announced_once_and_at_most_once_a_day(machine: Machine, server: RecordingServer) -> None:
     rows = machine.client.check().rows
     assert [row.name for row in machine.client.claim_notification(rows)] == ["affinder"]
     assert machine.client.claim_notification(rows) == []
     server.answer(PYPI, table({"affinder": "0.6.0"}))
     newer = machine.client.check().rows
-    assert machine.client.claim_notification(newer) == [], "once a day"
+    assert machine.client.claim_notification(newer) == [], "at most once a day"
     machine.clock.forward(days=2)
     machine.state.set_notifications(False)
     assert machine.client.claim_notification(newer) == []
@@ -277,7 +273,7 @@ def test_updates_are_notified_once_and_once_a_day_at_most(machine: Machine, serv
     assert len(machine.client.claim_notification(newer)) == 1
 
 
-def test_a_free_threaded_python_is_told_what_is_not_known(machine: Machine) -> None:
+def test_a_free_threaded_python_gets_a_notice(machine: Machine) -> None:
     from dataclasses import replace
 
     machine.environment = replace(machine.environment, is_free_threaded=True)
@@ -285,20 +281,18 @@ def test_a_free_threaded_python_is_told_what_is_not_known(machine: Machine) -> N
 
 
 @pytest.mark.parametrize("written", ["2022.01.05", "2022.1.5"])
-def test_a_withdrawn_release_is_known_however_its_version_is_written(
-    machine: Machine, server: RecordingServer, written: str
-) -> None:
+def test_withdrawn_versions_are_compared_in_normalized_form(machine: Machine, server: RecordingServer, written: str) -> None:
     machine.environment = environment(affinder=written)
     server.answer(PYPI, table({"affinder": {"releases": [{"version": "2022.1.6"}], "yanked": {"2022.1.5": "broken"}}}))
     (row,) = machine.client.check().rows
     assert row.withdrawn == "broken"
 
 
-def test_a_notice_is_told_to_those_who_have_the_release(machine: Machine, server: RecordingServer) -> None:
+def test_notices_apply_only_to_matching_releases(machine: Machine, server: RecordingServer) -> None:
     machine.environment = environment(affinder="1.2.0")
     wrong = {"text": "1.2.0 measures wrongly.", "specifier": "==1.2.0", "severity": "warning", "link": "https://e.org/1"}
     package = {"releases": [{"version": "1.3.0"}], "inactive": True, "notices": [
-        wrong, wrong | {"text": "Of old.", "specifier": "<1"}, wrong | {"text": "It is over.", "until": "2001-01-01"},
+        wrong, wrong | {"text": "Outdated.", "specifier": "<1"}, wrong | {"text": "Expired.", "until": "2001-01-01"},
         {"text": "A tutorial.", "severity": "info"}, {"text": "Slow.", "specifier": "==1.3.0", "severity": "info"},
     ]}  # fmt: skip
     server.answer(PYPI, table({"affinder": package}))
@@ -310,7 +304,7 @@ def test_a_notice_is_told_to_those_who_have_the_release(machine: Machine, server
     assert (row.warnings, row.is_unsafe) == ((), False)
 
 
-def test_beside_a_napari_of_pip_a_plugin_of_conda_is_updated_by_conda(machine: Machine, server: RecordingServer) -> None:
+def test_a_conda_plugin_beside_a_pip_napari_gets_conda_versions(machine: Machine, server: RecordingServer) -> None:
     found = {"napari": Distribution("napari", "0.6.1", (), "pip"), "affinder": Distribution("affinder", "1.0", (), "conda")}
     machine.environment = Environment("3.10.2", "pypi", {**found, "numpy": Distribution("numpy", "1", (), "conda")})
     server.answer(PYPI, table({"affinder": "9.0", "napari": "0.6.1"}))
@@ -318,7 +312,7 @@ def test_beside_a_napari_of_pip_a_plugin_of_conda_is_updated_by_conda(machine: M
     assert {row.name: row.target for row in machine.client.check().rows} == {"napari": None, "affinder": "1.1"}
 
 
-def test_a_version_of_thousands_of_digits_is_not_a_version(machine: Machine, server: RecordingServer) -> None:
+def test_a_version_with_thousands_of_digits_is_ignored(machine: Machine, server: RecordingServer) -> None:
     server.answer(PYPI, table({"affinder": "9" * 5000, "napari-harpy": "1" + ".0" * 5000}))
     result = machine.client.check()
     assert not any(row.target == "9" * 5000 for row in result.rows)

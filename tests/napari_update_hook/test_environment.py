@@ -1,4 +1,4 @@
-"""Installed packages, read from folders as tools leave them."""
+"""Installed packages, read from folders as installers leave them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from napari_update_hook.environment import Distribution, channel_of, installed
 
 
 def dist_info(folder: Path, name: str, version: str, more: str = "", **files: str | bytes) -> metadata.Distribution:
-    """``files``: contents by name (``__`` for a dot)."""
+    """Write a ``.dist-info`` folder. ``files``: contents by name (``__`` for a dot)."""
     info = folder / f"{name}-{version}.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{more}")
@@ -26,7 +26,7 @@ def test_requirements_installer_and_kind_are_read(tmp_path: Path) -> None:
     assert installed([found]) == {"affinder": Distribution("Affinder", "0.5.0", ("napari<0.7", "numpy"), "pip", is_plugin=True)}
 
 
-def test_what_came_from_a_folder_or_repository_is_local(tmp_path: Path) -> None:
+def test_packages_from_a_folder_or_repository_are_local(tmp_path: Path) -> None:
     found = installed(
         [
             dist_info(
@@ -40,7 +40,7 @@ def test_what_came_from_a_folder_or_repository_is_local(tmp_path: Path) -> None:
     assert found["odd"].is_local
 
 
-def test_condas_own_record_counts_and_not_a_left_over_direct_url(tmp_path: Path) -> None:
+def test_a_stale_direct_url_of_a_conda_package_is_ignored(tmp_path: Path) -> None:
     url = '{"dir_info": {}, "url": "file:///home/conda/feedstock_root/build_artifacts/x/work"}'
     found = installed([dist_info(tmp_path, "affinder", "0.5.0", INSTALLER="conda", direct_url__json=url)])
     assert not found["affinder"].is_local
@@ -58,7 +58,7 @@ def test_a_checkout_on_the_path_is_local(tmp_path: Path) -> None:
     assert installed([metadata.Distribution.at(info)])["old"].is_editable
 
 
-def test_what_cannot_be_read_is_skipped(tmp_path: Path) -> None:
+def test_unreadable_metadata_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "broken-1.dist-info").mkdir()
     found = installed(
         [
@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_skipped(tmp_path: Path) -> None:
         (True, {"numpy": "conda", "affinder": "conda", "x": "pip"}, "conda-forge"),
     ],
 )
-def test_the_channel_is_where_napari_came_from(
+def test_the_channel_is_the_one_napari_was_installed_from(
     tmp_path: Path, is_conda: bool, installers: dict[str, str], channel: str
 ) -> None:
     if is_conda:

@@ -85,7 +85,7 @@ def test_each_package_is_updated_by_its_own_tool() -> None:
 
 
 @pytest.mark.parametrize("folder", [r"C:\Users\My Name\venv", r"C:\R&D\venv", r"C:\O'Hara & Co\venv"])
-def test_a_path_quoted_differently_by_cmd_and_powershell_gets_a_command_for_each(folder: str) -> None:
+def test_a_path_with_special_characters_gets_a_command_per_shell(folder: str) -> None:
     (only,) = how(windows(folder), "pip").commands
     texts = only.texts()
     assert texts["cmd"] == rf'"{folder}\Scripts\python.exe" -m pip install affinder==0.6.0 napari==0.6.1'

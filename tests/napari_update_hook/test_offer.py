@@ -29,8 +29,8 @@ HERE = environment(napari="0.6.1", napari_update_hook="0.1.0")
 
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """The name is owned, the server accepts reports, and the package is missing."""
-    monkeypatch.setattr(offer, "IS_OWNED", True)
+    """Return a machine without telemetry. The project owns the name, and the server accepts reports."""
+    monkeypatch.setattr(offer, "OWNS_PACKAGE_NAME", True)
     monkeypatch.setattr(offer, "is_installed", lambda: False)
     monkeypatch.setattr(settings, "site_files", lambda _: (tmp_path / "site.json",))
     made = Machine(tmp_path / "state", SERVER, HERE)
@@ -42,23 +42,23 @@ def note_check(machine: Machine, path: str = PYPI, **more: Any) -> None:
     machine.state.write_check(CheckState({f"{SERVER}{path}": (NOON, json.dumps(table({"napari": "0.6.1"}) | more))}))
 
 
-def test_it_is_shown_once(machine: Machine) -> None:
+def test_the_offer_is_not_shown_after_it_was_declined(machine: Machine) -> None:
     assert offer.should_offer(machine.client)
     offer.decline(machine.state)
     assert not offer.should_offer(machine.client)
 
 
-def test_it_is_not_shown_where_the_server_accepts_no_reports(machine: Machine) -> None:
+def test_no_offer_if_the_server_accepts_no_reports(machine: Machine) -> None:
     note_check(machine)
     assert not offer.should_offer(machine.client)
     note_check(machine, "/api/extended_summary")
     assert not offer.should_offer(machine.client)
     machine.state.write_check(CheckState())
-    assert not offer.should_offer(machine.client), "nor before the first check"
+    assert not offer.should_offer(machine.client), "not before the first check"
 
 
 @pytest.mark.parametrize("name", ["NAPARI_TELEMETRY", "DO_NOT_TRACK", *UNATTENDED_VARIABLES])
-def test_it_is_not_shown_where_a_variable_says_no_or_no_one_is_there(
+def test_no_offer_after_an_opt_out_or_in_unattended_sessions(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     client = machine.client
@@ -67,17 +67,15 @@ def test_it_is_not_shown_where_a_variable_says_no_or_no_one_is_there(
 
 
 @pytest.mark.parametrize("said", ['{"telemetry": true}', '{"telemetry": false}', '{"maximum_level": "basic"}', "{", "[]"])
-def test_it_is_not_shown_where_an_administrator_decided(machine: Machine, tmp_path: Path, said: str) -> None:
+def test_no_offer_if_an_administrator_has_decided(machine: Machine, tmp_path: Path, said: str) -> None:
     (tmp_path / "site.json").write_text('{"server": "https://updates.example"}')
-    assert offer.should_offer(machine.client), "a server is no decision"
+    assert offer.should_offer(machine.client), "naming a server is not a decision"
     (tmp_path / "site.json").write_text(said)
     assert not offer.should_offer(machine.client)
 
 
-def test_before_the_project_owns_the_name_nothing_is_asked_or_installed(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(offer, "IS_OWNED", False)
+def test_no_offer_before_the_project_owns_the_package_name(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(offer, "OWNS_PACKAGE_NAME", False)
     assert not offer.should_offer(machine.client)
     assert offer.how_to_install(VENV, HERE).reason == offer.NOT_YET
 
@@ -105,8 +103,8 @@ def test_the_environments_own_tool_installs_exactly_the_named_version(
 
 @pytest.mark.parametrize("tool", ["pip", "uv"])
 @pytest.mark.skipif(find_spec("uv") is None, reason="needs uv: pip install uv")
-def test_it_is_really_installed_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
-    monkeypatch.setattr(offer, "IS_OWNED", True)
+def test_telemetry_can_be_installed_and_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tool: str) -> None:
+    monkeypatch.setattr(offer, "OWNS_PACKAGE_NAME", True)
     for version in (offer.VERSION, "9.9"):
         make_wheel(tmp_path / "wheels", "napari-telemetry", version)
     make_wheel(tmp_path / "wheels", "napari-update-hook", offer.VERSION)
@@ -127,9 +125,7 @@ def test_it_is_really_installed_and_removed(tmp_path: Path, monkeypatch: pytest.
         index.close()
 
 
-def test_in_a_session_the_message_comes_with_the_check_and_installing_says_how_it_goes(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_session_shows_the_offer_and_reports_the_installation(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     session = Session(lambda: machine.client, first_check_after=3600)
     session.start()
     wait_until(lambda: session.snapshot.offers_telemetry)
@@ -153,7 +149,7 @@ def test_in_a_session_the_message_comes_with_the_check_and_installing_says_how_i
     session.stop()
 
 
-def test_a_full_disk_does_not_make_it_come_again_and_again(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_offer_is_not_repeated_if_the_disk_is_full(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: object) -> None:
         raise StateError("The disk is full.")
 
@@ -169,7 +165,7 @@ def test_a_full_disk_does_not_make_it_come_again_and_again(machine: Machine, mon
 
 
 @pytest.mark.parametrize("answer", ["y", "n"])
-def test_in_a_terminal_the_same_is_explained_asked_and_installed(
+def test_the_terminal_command_explains_asks_and_installs(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], answer: str
 ) -> None:
     ran: list[Any] = []
@@ -188,7 +184,7 @@ def test_in_a_terminal_the_same_is_explained_asked_and_installed(
         cli.main()
     assert not ended.value.code
     told = capsys.readouterr().out
-    for paragraph in (*offer.EXPLANATION, offer.INDEX_SEES_IT):
+    for paragraph in (*offer.EXPLANATION, offer.DOWNLOAD_NOTICE):
         assert paragraph.split(".")[0] in " ".join(told.split())
     if answer == "y":
         assert ran[1][1:] == ["-m", "napari_telemetry", "consent", "ask"], "the new package asks"
@@ -197,7 +193,7 @@ def test_in_a_terminal_the_same_is_explained_asked_and_installed(
         assert not offer.should_offer(machine.client)
 
 
-def test_it_is_in_no_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_telemetry_is_hidden_from_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["napari-updates", "--help"])
     with pytest.raises(SystemExit):
         cli.main()

@@ -21,7 +21,7 @@ NOW = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
 
 
 def imports_of(path: Path) -> set[str]:
-    """Include lazy imports."""
+    """Return the top-level modules that a file imports, including lazy imports."""
     names = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
@@ -32,7 +32,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 @pytest.mark.promise("no-telemetry-without-install")
-def test_the_update_check_has_no_code_of_telemetry() -> None:
+def test_the_update_check_has_no_telemetry_code() -> None:
     for path in PACKAGE.rglob("*.py"):
         imported = imports_of(path)
         assert not imported & {"sqlite3", "httpx", "msgspec", "hmac", "secrets", "uuid"}, path
@@ -40,7 +40,7 @@ def test_the_update_check_has_no_code_of_telemetry() -> None:
         assert ".post(" not in path.read_text("utf-8"), path
 
 
-def test_only_what_napari_brings_is_imported() -> None:
+def test_only_dependencies_of_napari_are_imported() -> None:
     allowed = {"packaging", "platformdirs", "requests", "certifi", "rich", "typer"}  # outside napari
     inside = {"qtpy", "superqt", "napari", "napari_plugin_manager", "napari_telemetry"}
     for path in PACKAGE.rglob("*.py"):
@@ -49,7 +49,7 @@ def test_only_what_napari_brings_is_imported() -> None:
 
 
 @pytest.mark.parametrize("name", ["napari-update-hook", "napari-telemetry"])
-def test_everything_that_a_package_requires_is_imported(name: str) -> None:
+def test_every_declared_dependency_is_imported(name: str) -> None:
     imported = set().union(*(imports_of(path) for path in (CLIENT / name / "src").rglob("*.py")))
     project = (CLIENT / name / "pyproject.toml").read_text("utf-8")
     listed = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)
@@ -65,7 +65,7 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert answer.stdout.split() == ["__future__", "napari_update_hook"]
 
 
-def test_attaching_loads_the_client_in_the_background_only() -> None:
+def test_importing_the_plugin_does_not_load_heavy_modules() -> None:
     heavy = "requests rich typer packaging napari_update_hook.client qtpy"
     code = (
         "import sys; from napari_update_hook.plugin import instance, session, view\n"
@@ -75,8 +75,8 @@ def test_attaching_loads_the_client_in_the_background_only() -> None:
     assert answer.stdout.strip() == ""
 
 
-def test_it_works_without_sqlite(tmp_path: Path) -> None:
-    """Some builds of Python lack it."""
+def test_the_command_line_works_without_sqlite(tmp_path: Path) -> None:
+    """Some Python builds lack it."""
     code = (
         "import sys; sys.modules['sqlite3'] = None; from napari_update_hook import cli; sys.argv[1:] = ['status']; cli.main()"
     )
@@ -84,12 +84,12 @@ def test_it_works_without_sqlite(tmp_path: Path) -> None:
     assert answer.returncode == 0, answer.stderr
 
 
-def test_qt_is_known_only_to_widgets() -> None:
+def test_only_widgets_import_qt() -> None:
     strays = {path.name for path in PACKAGE.rglob("*.py") if imports_of(path) & {"qtpy", "PyQt6"} and path.parent.name != "qt"}
     assert strays == {"instance.py"}, "it checks for a running Qt application"
 
 
-def test_widgets_know_neither_files_nor_the_network() -> None:
+def test_widgets_do_not_import_storage_or_network_code() -> None:
     for path in (PACKAGE / "plugin" / "qt").glob("*.py"):
         text = path.read_text("utf-8")
         for module in ("state", "transport", "client", "index", "install", "settings"):
@@ -116,7 +116,7 @@ def telemetry(monkeypatch: pytest.MonkeyPatch) -> list[object]:
         {"state": "ask"},
     ],
 )
-def test_telemetry_is_not_called_unless_its_file_says_so(
+def test_telemetry_is_not_called_unless_its_seam_file_allows_it(
     tmp_path: Path, telemetry: list[object], said: dict[str, object] | None
 ) -> None:
     state = State(tmp_path, "here")
@@ -135,7 +135,7 @@ def test_telemetry_is_not_called_unless_its_file_says_so(
         ({"state": "ask", "after": NOW.isoformat()}, ["viewer"]),
     ],
 )
-def test_telemetry_is_called_for_what_its_file_says(
+def test_telemetry_is_called_as_its_seam_file_allows(
     tmp_path: Path, telemetry: list[object], said: dict[str, object], called: list[object]
 ) -> None:
     state = State(tmp_path, "here")
@@ -145,7 +145,7 @@ def test_telemetry_is_called_for_what_its_file_says(
     assert telemetry == called
 
 
-def test_a_telemetry_that_fails_or_is_gone_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_broken_or_missing_telemetry_does_not_break_the_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(tmp_path, "here")
     state.write_telemetry({"state": "on"})
 
@@ -160,7 +160,7 @@ def test_a_telemetry_that_fails_or_is_gone_ends_nothing(tmp_path: Path, monkeypa
 
 
 @pytest.mark.promise("off-by-uninstalling")
-def test_a_package_that_was_removed_has_no_consent_when_it_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reinstalled_telemetry_has_no_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(tmp_path, "here")
     state.write_telemetry({"state": "on"})
     monkeypatch.setattr(seam, "find_spec", lambda _: object())
@@ -170,12 +170,12 @@ def test_a_package_that_was_removed_has_no_consent_when_it_comes_back(tmp_path: 
     monkeypatch.setattr(seam, "find_spec", lambda _: None)
     said = seam.reset_if_uninstalled(state, NOW)
     assert "was removed" in str(said)
-    assert str(tmp_path / "telemetry.sqlite3") in str(said), "what is left, and how to delete it"
+    assert str(tmp_path / "telemetry.sqlite3") in str(said), "the message names the leftover file"
     assert state.read_telemetry()["state"] == "ask"
-    assert seam.may_attach(state, NOW), "it asks again"
+    assert seam.may_attach(state, NOW), "the user is asked again"
     assert not seam.may_send(state)
-    assert seam.reset_if_uninstalled(state, NOW) is None, "it is told once"
+    assert seam.reset_if_uninstalled(state, NOW) is None, "reported once"
     state.write_telemetry({"state": "on", "deleting": True})
     assert seam.reset_if_uninstalled(state, NOW) is not None
-    assert seam.may_send(state), "what is to be deleted still is if it comes back"
-    assert seam.leftover_notice(state) is not None, "and shown by status"
+    assert seam.may_send(state), "a pending deletion is sent after reinstallation"
+    assert seam.leftover_notice(state) is not None, "status shows the leftover file"

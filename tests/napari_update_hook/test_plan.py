@@ -1,4 +1,4 @@
-"""Plans: updating a set never breaks installed packages."""
+"""Plans: a set of updates never breaks installed packages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.hook import environment
 
 
 def packages(**rows: Any) -> dict[str, TablePackage]:
-    """By name (``_`` for ``-``): a version, or rows."""
+    """Return packages by name (``_`` for ``-``), each from a version or from rows."""
     found = {}
     for key, value in rows.items():
         releases = [Release(value)] if isinstance(value, str) else [Release(**one) for one in value]
@@ -24,7 +24,7 @@ def packages(**rows: Any) -> dict[str, TablePackage]:
     return found
 
 
-def needing(name: str, version: str, *requires: str) -> Distribution:
+def plugin_requiring(name: str, version: str, *requires: str) -> Distribution:
     return Distribution(name, version, requires, "pip", is_plugin=True)
 
 
@@ -33,19 +33,19 @@ def updates_of(plan: Plan) -> dict[str, str]:
 
 
 NAPARIS = [{"version": version} for version in ("0.8.0", "0.6.6", "0.6.1", "0.5.6")]
-HELD = environment(
+BLOCKED = environment(
     "3.11.4",
     napari="0.5.6",
-    axondeepseg=needing("axondeepseg", "5.5.0", "napari<0.7.0"),
-    empanada_napari=needing("empanada-napari", "1.2.4", "napari<=0.6.6"),
-    mmv_regionseg=needing("mmv-regionseg", "0.4.0", "napari<0.6.0"),
+    axondeepseg=plugin_requiring("axondeepseg", "5.5.0", "napari<0.7.0"),
+    empanada_napari=plugin_requiring("empanada-napari", "1.2.4", "napari<=0.6.6"),
+    mmv_regionseg=plugin_requiring("mmv-regionseg", "0.4.0", "napari<0.6.0"),
     affinder="0.4.0",
 )
 INDEX = packages(napari=NAPARIS, affinder="0.5.0", axondeepseg="5.5.0", empanada_napari="1.2.4", mmv_regionseg="0.4.0")
 
 
-def test_the_newest_napari_that_all_plugins_admit_and_who_holds_it_back() -> None:
-    plan = make_plan(INDEX, HELD)
+def test_plugins_that_hold_napari_back_are_named() -> None:
+    plan = make_plan(INDEX, BLOCKED)
     assert updates_of(plan) == {"affinder": "0.5.0"}
     (held,) = plan.held_back
     assert (held.name, held.newest) == ("napari", "0.8.0")
@@ -54,20 +54,20 @@ def test_the_newest_napari_that_all_plugins_admit_and_who_holds_it_back() -> Non
     assert plan.pins == {
         "affinder": "0.5.0", "axondeepseg": "5.5.0", "empanada-napari": "1.2.4", "mmv-regionseg": "0.4.0", "napari": "0.5.6",
     }  # fmt: skip
-    without = {name: one for name, one in HELD.distributions.items() if name != "mmv-regionseg"}
+    without = {name: one for name, one in BLOCKED.distributions.items() if name != "mmv-regionseg"}
     assert updates_of(make_plan(INDEX, Environment("3.11.4", "pypi", without))) == {"napari": "0.6.6", "affinder": "0.5.0"}
 
 
 def test_a_plugin_and_napari_are_updated_together() -> None:
-    here = environment("3.11.4", napari="0.6.1", plugin=needing("plugin", "1.0", "napari<0.7"))
+    here = environment("3.11.4", napari="0.6.1", plugin=plugin_requiring("plugin", "1.0", "napari<0.7"))
     index = packages(napari=NAPARIS, plugin=[{"version": "2.0", "requires_napari": ">=0.7"}, {"version": "1.0"}])
     assert updates_of(make_plan(index, here)) == {"napari": "0.8.0", "plugin": "2.0"}
     assert updates_of(make_plan(index, here, keep_napari=True)) == {}
     kept = {one.name: one.reason for one in make_plan(index, here, keep_napari=True).held_back}
-    assert kept == {"napari": "0.8.0 is out; this plan keeps napari 0.6.1", "plugin": "2.0 needs napari >=0.7"}
+    assert kept == {"napari": "0.8.0 is available; this plan keeps napari 0.6.1", "plugin": "2.0 needs napari >=0.7"}
 
 
-def test_a_newest_napari_that_costs_a_newer_plugin_says_so() -> None:
+def test_a_napari_update_that_prevents_a_plugin_update_is_noted() -> None:
     here = environment("3.11.4", napari="0.6.1", plugin="1.0")
     index = packages(napari=NAPARIS, plugin=[{"version": "2.0", "requires_napari": "<0.7"}, {"version": "1.5"}])
     plan = make_plan(index, here)
@@ -75,8 +75,8 @@ def test_a_newest_napari_that_costs_a_newer_plugin_says_so() -> None:
     assert plan.notes == ("With napari 0.8.0, plugin stays at 1.5. With the installed napari it could be 2.0 (--keep-napari).",)
 
 
-def test_requirements_among_plugins_count() -> None:
-    here = environment("3.11.4", one=needing("one", "1.0", "two<2"), two="1.0", three="1.0")
+def test_requirements_between_plugins_are_respected() -> None:
+    here = environment("3.11.4", one=plugin_requiring("one", "1.0", "two<2"), two="1.0", three="1.0")
     index = packages(one="1.0", two="2.0", three=[{"version": "2.0", "requires": {"two": ">=2"}}])
     plan = make_plan(index, here)
     assert updates_of(plan) == {}
@@ -84,16 +84,16 @@ def test_requirements_among_plugins_count() -> None:
     assert reasons == {"two": "2.0 would break one (needs two <2)", "three": "2.0 needs two >=2; 1.0 is installed"}
 
 
-def test_a_plugin_that_the_index_does_not_list_counts_and_is_never_named() -> None:
-    here = environment("3.11.4", affinder="0.4.0", private=needing("private", "1.0", "affinder<0.5"))
+def test_unlisted_plugins_hold_updates_back_but_are_never_pinned() -> None:
+    here = environment("3.11.4", affinder="0.4.0", private=plugin_requiring("private", "1.0", "affinder<0.5"))
     plan = make_plan(packages(affinder="0.5.0"), here)
     assert updates_of(plan) == {}
     assert plan.held_back[0].by == ("private",)
     assert "private" not in plan.pins
 
 
-def test_what_was_broken_before_is_reported_and_holds_nothing_back() -> None:
-    here = environment("3.11.4", affinder="0.4.0", other=needing("other", "1.0", "affinder<0.4", "missing>=1"))
+def test_existing_conflicts_are_reported_and_hold_nothing_back() -> None:
+    here = environment("3.11.4", affinder="0.4.0", other=plugin_requiring("other", "1.0", "affinder<0.4", "missing>=1"))
     plan = make_plan(packages(affinder="0.5.0"), here)
     assert updates_of(plan) == {"affinder": "0.5.0"}
     assert [str(one) for one in plan.broken_before] == [
@@ -110,12 +110,12 @@ def test_what_was_broken_before_is_reported_and_holds_nothing_back() -> None:
         Distribution("affinder", "not a version", (), "pip"),
     ],
 )
-def test_what_was_built_here_is_not_replaced(found: Distribution) -> None:
+def test_local_builds_are_not_replaced(found: Distribution) -> None:
     plan = make_plan(packages(affinder="0.5.0"), environment(affinder=found))
     assert (plan.updates, plan.pins) == ((), {})
 
 
-def test_an_installed_napari_is_always_named_so_that_no_resolver_replaces_it() -> None:
+def test_an_installed_napari_release_is_always_pinned() -> None:
     """Today's index does not list napari."""
     here = environment(napari="0.6.1", affinder="0.4.0")
     assert make_plan(packages(affinder="0.5.0"), here).pins == {"affinder": "0.5.0", "napari": "0.6.1"}
@@ -123,34 +123,34 @@ def test_an_installed_napari_is_always_named_so_that_no_resolver_replaces_it() -
     assert "napari" not in make_plan(packages(affinder="0.5.0"), development).pins
 
 
-def test_markers_and_extras_are_those_of_this_environment() -> None:
+def test_markers_are_evaluated_for_this_environment() -> None:
     lines = ("affinder<0.5; python_version < '3.9'", "affinder<0.5; extra == 'old'", "affinder<0.5; nonsense", "][")
-    here = environment("3.11.4", affinder="0.4.0", other=needing("other", "1.0", *lines))
+    here = environment("3.11.4", affinder="0.4.0", other=plugin_requiring("other", "1.0", *lines))
     assert updates_of(make_plan(packages(affinder="0.5.0"), here)) == {"affinder": "0.5.0"}
-    old = environment("3.8.4", affinder="0.4.0", other=needing("other", "1.0", *lines))
+    old = environment("3.8.4", affinder="0.4.0", other=plugin_requiring("other", "1.0", *lines))
     assert updates_of(make_plan(packages(affinder="0.5.0"), old)) == {}
 
 
-def test_only_what_is_named_is_updated() -> None:
+def test_only_the_named_packages_are_updated() -> None:
     here = environment("3.11.4", napari="0.6.1", affinder="0.4.0", other="1.0")
     index = packages(napari=NAPARIS, affinder="0.5.0", other="2.0")
     assert updates_of(make_plan(index, here, only=["Affinder"])) == {"affinder": "0.5.0"}
     assert make_plan(index, here, only=["affinder"]).pins["other"] == "1.0"
 
 
-def test_what_another_napari_would_break() -> None:
+def test_the_impact_of_another_napari_version_is_reported() -> None:
     index = packages(
         napari=NAPARIS, affinder="0.5.0", plugin=[{"version": "2.0"}, {"version": "1.0", "requires_napari": "<0.7"}],
         stuck=[{"version": "1.0", "requires_napari": "<0.7"}],
     )  # fmt: skip
     here = environment(
-        "3.11.4", napari="0.6.1", affinder="0.4.0", plugin=needing("plugin", "1.0", "napari<0.7"),
-        stuck=needing("stuck", "1.0", "napari<0.7"), private=needing("private", "1.0", "napari<0.7"),
+        "3.11.4", napari="0.6.1", affinder="0.4.0", plugin=plugin_requiring("plugin", "1.0", "napari<0.7"),
+        stuck=plugin_requiring("stuck", "1.0", "napari<0.7"), private=plugin_requiring("private", "1.0", "napari<0.7"),
     )  # fmt: skip
     answers = {one.name: one.answer for one in napari_impact(index, here, "0.8.0")}
     assert answers == {"affinder": "fine", "plugin": "update to 2.0", "private": "excludes it", "stuck": "no release yet"}
     plan = make_plan(index, here, napari="0.8.0")
-    assert "napari" not in updates_of(plan), "it would break two"
+    assert "napari" not in updates_of(plan), "it would break two plugins"
     assert updates_of(plan) == {"affinder": "0.5.0", "plugin": "2.0"}
     fine = make_plan(index, here, napari="0.6.6")
     assert updates_of(fine)["napari"] == "0.6.6"
@@ -180,7 +180,7 @@ def worlds(draw: st.DrawFn) -> tuple[dict[str, TablePackage], Environment]:
 
 
 def after(index: dict[str, TablePackage], here: Environment, plan: Plan, **more: str) -> Environment:
-    """Apply a plan; updated packages get the requirements of their rows."""
+    """Return the environment after a plan; updated packages get the requirements of their rows."""
     found = dict(here.distributions)
     for name, version in {**updates_of(plan), **more}.items():
         napari = plan.napari
@@ -196,7 +196,7 @@ def after(index: dict[str, TablePackage], here: Environment, plan: Plan, **more:
 
 
 @given(worlds())
-def test_no_plan_adds_a_violation_and_whatever_is_left_out_would_add_one(
+def test_a_plan_adds_no_conflict_and_omits_only_conflicting_updates(
     world: tuple[dict[str, TablePackage], Environment],
 ) -> None:
     index, here = world
@@ -210,12 +210,12 @@ def test_no_plan_adds_a_violation_and_whatever_is_left_out_would_add_one(
         if row is None or here.distributions[name].is_local or not is_newer(row.version, here.distributions[name].version):
             continue
         more = violations_of(after(index, here, plan, **{name: row.version}))
-        assert [one for one in more if one.key not in before], f"{name} {row.version} would fit"
-        assert name in {held.name for held in plan.held_back}, "with a reason"
+        assert [one for one in more if one.key not in before], f"{name} {row.version} is compatible"
+        assert name in {held.name for held in plan.held_back}, "it is reported as held back"
 
 
 @given(worlds(), st.randoms())
-def test_the_result_does_not_depend_on_the_order_of_anything(
+def test_a_plan_does_not_depend_on_the_order_of_its_input(
     world: tuple[dict[str, TablePackage], Environment], dice: Any
 ) -> None:
     index, here = world

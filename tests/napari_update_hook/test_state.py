@@ -22,7 +22,7 @@ from napari_update_hook.settings import (
 from napari_update_hook.state import Snooze, State
 
 NOW = datetime(2026, 11, 18, 12, tzinfo=timezone.utc)
-SAY = """
+WRITER_SCRIPT = """
 import sys
 from pathlib import Path
 from napari_update_hook.state import Snooze, State
@@ -33,13 +33,13 @@ for number in range(40):
 """
 
 
-def test_several_processes_at_once_lose_nothing_that_a_person_said(tmp_path: Path) -> None:
-    running = [subprocess.Popen([sys.executable, "-c", SAY, str(tmp_path), name]) for name in ("a", "b", "c")]
+def test_concurrent_processes_lose_no_snooze(tmp_path: Path) -> None:
+    running = [subprocess.Popen([sys.executable, "-c", WRITER_SCRIPT, str(tmp_path), name]) for name in ("a", "b", "c")]
     assert [one.wait(60) for one in running] == [0, 0, 0]
     assert len(State(tmp_path, "here").snoozes()) == 120
 
 
-def test_snoozes_come_back_as_they_were_said(tmp_path: Path) -> None:
+def test_snoozes_survive_a_round_trip(tmp_path: Path) -> None:
     state = State(tmp_path, "here")
     said = [Snooze("affinder", "*"), Snooze("affinder", "1!0.5.0", NOW), Snooze("other", "2.0")]
     for one in said:
@@ -63,7 +63,7 @@ def test_a_damaged_restore_point_is_skipped(tmp_path: Path) -> None:
     assert state.restore_points() == []
 
 
-def test_without_a_home_there_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_there_is_no_state_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     import platformdirs
 
     def no_home(*_: object, **__: object) -> Path:
@@ -83,7 +83,7 @@ def test_without_a_home_there_is_no_folder(monkeypatch: pytest.MonkeyPatch) -> N
         ("file:///srv/index/", "file:///srv/index"),
     ],
 )
-def test_addresses(url: str, kept: str) -> None:
+def test_server_addresses_are_normalized(url: str, kept: str) -> None:
     assert checked_server(url) == kept
 
 
@@ -91,12 +91,12 @@ def test_addresses(url: str, kept: str) -> None:
     "url",
     ["http://updates.example", "http://127.example.org", "ftp://x", "nonsense", "https://me@x", "https://x?y", "https://[half"],
 )
-def test_addresses_that_are_refused(url: str) -> None:
+def test_invalid_server_addresses_are_rejected(url: str) -> None:
     with pytest.raises(SettingsError):
         checked_server(url)
 
 
-def test_the_server_and_the_switch_are_read_from_the_environment() -> None:
+def test_server_and_opt_out_are_read_from_the_environment() -> None:
     assert settings_from({}, site=SiteRules()).server == DEFAULT_SERVER
     environ = {"NAPARI_UPDATE_SERVER": "https://a.example", "NAPARI_UPDATE_CHECK": "0"}
     settings = settings_from(environ, site=SiteRules("https://b.example"))
@@ -117,7 +117,7 @@ def test_administrators_can_set_the_server_and_switch_the_check_off(tmp_path: Pa
         rules = read_site_rules(files)
         assert rules.server == "https://site.example"
         assert "b.json" in str(rules.disabled_by)
-    assert "c.json cannot be read" in str(read_site_rules([damaged]).disabled_by), "it may have been written to switch it off"
+    assert "c.json cannot be read" in str(read_site_rules([damaged]).disabled_by), "an unreadable file disables the check"
 
 
 @pytest.mark.parametrize(
@@ -130,5 +130,5 @@ def test_administrators_can_set_the_server_and_switch_the_check_off(tmp_path: Pa
         ("win32", {"PROGRAMDATA": r"D:\Shared"}, r"D:\Shared\napari-update-hook\site.json"),
     ],
 )
-def test_where_administrators_put_their_file(platform: str, environ: dict[str, str], fixed: str) -> None:
+def test_the_site_file_path_depends_on_the_platform(platform: str, environ: dict[str, str], fixed: str) -> None:
     assert str(fixed_site_file(environ, platform)) == fixed

@@ -1,4 +1,4 @@
-"""Servers that drip, hang, set cookies, or send control characters."""
+"""Servers that are slow, hang, or send oversized or malformed answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def drip_body(connection: socket.socket) -> None:
         time.sleep(0.1)
 
 
-def go_on_forever(connection: socket.socket) -> None:
+def continue_forever(connection: socket.socket) -> None:
     for _ in range(600):
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         time.sleep(0.1)
@@ -51,8 +51,8 @@ def say_nothing(connection: socket.socket) -> None:
     time.sleep(60)
 
 
-@pytest.mark.parametrize("talk", [drip_headers, drip_body, go_on_forever, say_nothing])
-def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.socket], None]) -> None:
+@pytest.mark.parametrize("talk", [drip_headers, drip_body, continue_forever, say_nothing])
+def test_no_server_delays_a_check_beyond_its_deadline(talk: Callable[[socket.socket], None]) -> None:
     talked_out = threading.Event()
 
     def talk_for_a_minute(connection: socket.socket) -> None:
@@ -65,7 +65,7 @@ def test_no_server_can_hold_a_check_beyond_its_deadline(talk: Callable[[socket.s
         assert not talked_out.is_set()
 
 
-def test_a_thread_that_still_waits_does_not_delay_the_end_of_the_process() -> None:
+def test_a_waiting_thread_does_not_delay_process_exit() -> None:
     code = """
 import sys, time
 from napari_update_hook.transport import get
@@ -89,11 +89,11 @@ except Exception as error:
         ("right\u202eleft", "rightleft"),
     ],
 )
-def test_what_a_server_says_is_shown_as_text(said: str, shown: str) -> None:
+def test_server_text_is_shown_without_markup_or_control_characters(said: str, shown: str) -> None:
     assert plain(said).plain == shown
 
 
-def answering(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
+def respond(head: bytes, body: bytes = b"") -> Callable[[socket.socket], None]:
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
         connection.sendall(OK + head + b"\r\n" + body)
@@ -108,7 +108,7 @@ def send_200_megabytes(connection: socket.socket) -> None:
         connection.sendall(b" " * 2**20)
 
 
-def test_an_answer_of_200_megabytes_is_refused_before_it_is_read() -> None:
+def test_an_oversized_answer_is_rejected_before_it_is_read() -> None:
     import tracemalloc
 
     with raw_server(send_200_megabytes) as url:
@@ -128,29 +128,29 @@ def test_an_answer_of_200_megabytes_is_refused_before_it_is_read() -> None:
         (b"content-encoding: gzip\r\n", b"no gzip at all", "cannot be unpacked"),
         (b"content-encoding: br\r\n", b"\x0b\x02\x80{}\x03", "unsupported encoding"),
     ],
-    ids=["bomb", "cut off", "no gzip", "brotli"],
+    ids=["bomb", "truncated", "not gzip", "brotli"],
 )
 def test_decompression_is_bounded(head: bytes, body: bytes, said: str) -> None:
     head += f"content-length: {len(body)}\r\n".encode()
-    with raw_server(answering(head, body)) as url, pytest.raises(ServerAnswerError, match=said):
+    with raw_server(respond(head, body)) as url, pytest.raises(ServerAnswerError, match=said):
         ask(url)
 
 
-def test_what_is_packed_is_unpacked() -> None:
+def test_a_gzipped_answer_is_decompressed() -> None:
     body = gzip.compress(b"{}")
     head = f"content-encoding: gzip\r\ncontent-length: {len(body)}\r\n".encode()
-    with raw_server(answering(head, body)) as url:
+    with raw_server(respond(head, body)) as url:
         assert ask(url) == b"{}"
 
 
-def test_a_body_that_is_shorter_than_it_says_is_refused() -> None:
-    with raw_server(answering(b"content-length: 200\r\n", b"{}")) as url, pytest.raises(ServerUnreachableError):
+def test_a_body_shorter_than_its_content_length_is_rejected() -> None:
+    with raw_server(respond(b"content-length: 200\r\n", b"{}")) as url, pytest.raises(ServerUnreachableError):
         ask(url)
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/html; charset=utf-8", "application/octet-stream", ""])
-def test_any_type_but_that_of_a_login_page_is_accepted(content_type: str) -> None:
-    """File servers label files without an extension as they like."""
+def test_any_content_type_except_html_is_accepted(content_type: str) -> None:
+    """File servers label files without an extension arbitrarily."""
 
     def talk(connection: socket.socket) -> None:
         connection.recv(100_000)
@@ -176,14 +176,14 @@ def test_an_index_can_be_a_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("no_proxy", ["localhost,::1,fd07:b51a:cc66:f0::/64", "10.0.0.0/8, .example", "]", "http://[", "*"])
-def test_odd_entries_of_no_proxy_are_ignored(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
+def test_unusual_no_proxy_entries_are_harmless(monkeypatch: pytest.MonkeyPatch, no_proxy: str) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("NO_PROXY", no_proxy)
-    with raw_server(answering(b"content-length: 2\r\n", b"{}")) as url:
+    with raw_server(respond(b"content-length: 2\r\n", b"{}")) as url:
         assert ask(url) == b"{}"
 
 
-def test_a_proxy_of_the_environment_is_used_and_named_if_it_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_from_the_environment_is_used_and_named_in_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bytes] = []
 
     def proxy(connection: socket.socket) -> None:
@@ -208,16 +208,16 @@ def test_a_proxy_of_the_environment_is_used_and_named_if_it_fails(monkeypatch: p
         ("ALL_PROXY", "socks5://127.0.0.1:9"),
     ],
 )
-def test_a_proxy_that_cannot_be_used_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_unusable_proxy_is_an_error(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ServerUnreachableError):
         ask("https://updates.example/api/updates", 3)
 
 
-def test_what_is_not_encrypted_never_leaves_this_machine_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loopback_requests_never_use_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = threading.Event()
     with (
-        raw_server(answering(b"content-length: 2\r\n", b"{}")) as url,
+        raw_server(respond(b"content-length: 2\r\n", b"{}")) as url,
         raw_server(lambda _: asked.set()) as proxy_url,
     ):
         monkeypatch.setenv("HTTP_PROXY", proxy_url)
@@ -226,7 +226,7 @@ def test_what_is_not_encrypted_never_leaves_this_machine_through_a_proxy(monkeyp
     assert not asked.is_set()
 
 
-def test_no_password_of_a_netrc_file_is_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_netrc_passwords_are_never_sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[bytes] = []
 
     def talk(connection: socket.socket) -> None:
@@ -242,8 +242,8 @@ def test_no_password_of_a_netrc_file_is_sent(monkeypatch: pytest.MonkeyPatch, tm
     assert b"authorization" not in asked[0].lower()
 
 
-def test_the_systems_certificates_decide(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A private CA is trusted only where the computer trusts it."""
+def test_tls_trusts_the_systems_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A private CA is trusted only if the system trusts it."""
     trustme = pytest.importorskip("trustme", reason="needs trustme: pip install trustme")
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -1,4 +1,4 @@
-"""Undo by each tool, and failures that are not conflicts."""
+"""Undo with each tool, and failures that are not conflicts."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from napari_update_hook.install import restore_point, undo_commands
 from napari_update_hook.installers import InstallCommands, InstallEnvironment
 
 
-def taken_back(place: InstallEnvironment, installer: str) -> InstallCommands:
-    """Undo an update that also installed a new package."""
+def undo_of_update(place: InstallEnvironment, installer: str) -> InstallCommands:
+    """Return the commands that undo an update which also installed a new package."""
 
     def here(**versions: str) -> Environment:
         return Environment("3.11.4", "pypi", {name: Distribution(name, one, (), installer) for name, one in versions.items()})
 
     changes = [Change("affinder", "0.4.0", "0.5.0"), Change("extra", None, "1.0")]
     point = restore_point(here(affinder="0.4.0", other="1.0"), place, changes, "2026-11-29T12:00:00+00:00")
-    assert undo_commands(point, here(affinder="0.4.0", other="2.0"), place) == InstallCommands(), "everything is as it was"
+    assert undo_commands(point, here(affinder="0.4.0", other="2.0"), place) == InstallCommands(), "there is nothing to undo"
     return undo_commands(point, here(affinder="0.5.0", other="2.0", extra="1.0"), place)
 
 
@@ -28,29 +28,29 @@ def environment_of(prefix: Path | PurePosixPath, *markers: str, pixi: PurePosixP
     return InstallEnvironment(prefix, prefix / "bin/python", markers=frozenset({"pip", *markers}), pixi_manifest=pixi)
 
 
-def test_pip_and_pipx_install_what_was_there_and_remove_what_is_new() -> None:
+def test_pip_and_pipx_restore_old_versions_and_remove_new_packages() -> None:
     prefix = PurePosixPath("/p/napari")
-    assert [str(one) for one in taken_back(environment_of(prefix), "pip").commands] == [
+    assert [str(one) for one in undo_of_update(environment_of(prefix), "pip").commands] == [
         "/p/napari/bin/python -m pip install --no-deps affinder==0.4.0",
         "/p/napari/bin/python -m pip uninstall -y extra",
     ]
-    assert [str(one) for one in taken_back(environment_of(prefix, "pipx"), "pip").commands] == [
+    assert [str(one) for one in undo_of_update(environment_of(prefix, "pipx"), "pip").commands] == [
         "pipx runpip napari install --no-deps affinder==0.4.0",
         "pipx runpip napari uninstall -y extra",
     ]
 
 
-def test_conda_goes_back_to_its_revision(tmp_path: Path) -> None:
+def test_conda_restores_its_previous_revision(tmp_path: Path) -> None:
     (tmp_path / "conda-meta").mkdir()
     (tmp_path / "conda-meta" / "history").write_text("==> 2026-01-01 <==\n# cmd: create\n==> 2026-02-01 <==\n+x\n")
-    (command,) = taken_back(environment_of(tmp_path, "conda"), "conda").commands
+    (command,) = undo_of_update(environment_of(tmp_path, "conda"), "conda").commands
     assert command.argv == ("conda", "install", "-p", str(tmp_path), "--revision", "1")
 
 
-def test_a_project_goes_back_by_its_own_files() -> None:
+def test_a_project_is_restored_with_its_lock_file() -> None:
     pixi = environment_of(PurePosixPath("/lab/.pixi/envs/default"), "conda", pixi=PurePosixPath("/lab/pixi.toml"))
     for place, installer in ((pixi, "conda"), (environment_of(PurePosixPath("/lab/.venv"), "uv-project"), "uv")):
-        how = taken_back(place, installer)
+        how = undo_of_update(place, installer)
         assert how.commands == ()
         assert "lock file" in str(how.reason)
 
@@ -62,12 +62,12 @@ def test_a_project_goes_back_by_its_own_files() -> None:
         ("NewConnectionError('…')\nERROR: No matching distribution found for a", "network"),
     ],
 )
-def test_what_is_not_a_conflict_ends_the_search(said: str, told: str) -> None:
+def test_errors_other_than_conflicts_are_raised(said: str, told: str) -> None:
     with pytest.raises(InstallError, match=told):
         _pip_problem(said, build=False)
 
 
-def test_what_may_have_to_be_built_is_named() -> None:
+def test_a_release_that_may_need_a_build_is_named() -> None:
     told = _pip_problem("ERROR: No matching distribution found for built==2.0", build=False)
-    assert "If built==2.0 exists only as source code, --build allows building it" in told
+    assert "If there is no wheel for built==2.0, pass --build to build from source" in told
     assert "--build" not in _pip_problem("ERROR: No matching distribution found for built==2.0", build=True)

@@ -1,4 +1,4 @@
-"""A simulated year: does the service keep its promises, and what does a year cost?
+"""Simulate a year: check that the service keeps its promises, and measure what a year costs.
 
     python -m tests.simulation --replay serve_upstream.py [--people N] [--weeks N] [--first DAY] [--keep FOLDER]
 
@@ -36,10 +36,10 @@ def main() -> int:
         "--first", type=date.fromisoformat, default=FIRST, help="the first day, a Monday (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, help="keep data and state in this folder, which must not exist")
+    parser.add_argument("--keep", type=Path, help="keep data and state in this folder, which must not exist yet")
     arguments = parser.parse_args()
     if arguments.replay is None:
-        parser.error("--replay names the program that replays the real plugin index")
+        parser.error("set --replay or NAPARI_INDEX_REPLAY to the program that replays the real plugin index")
     if arguments.first.weekday() != 0:
         parser.error(f"--first {arguments.first} is not a Monday")
     with tempfile.TemporaryDirectory() as temporary:
@@ -48,7 +48,7 @@ def main() -> int:
         year = Year(
             folder, arguments.replay, people=arguments.people, weeks=arguments.weeks, seed=arguments.seed, first=arguments.first
         )
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that child processes are ended
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # run the cleanup that stops child processes
         try:
             with Progress(console=Console(stderr=True)) as bar:
                 task = bar.add_task("starting")
@@ -57,7 +57,7 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 1
     if not report.numbers_listed or not report.reports or not report.rows:
-        print("Nothing was published: use more people or more weeks.", file=sys.stderr)
+        print("Nothing was published: raise --people or --weeks.", file=sys.stderr)
         return 1
     print(json.dumps(report.as_json(), indent=2))
     return 0

@@ -1,4 +1,4 @@
-"""Compare what the service and clients say with pip's rules."""
+"""Compare the answers of the service and its clients with pip's rules."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ OLDER_NAPARIS = ("0.4.19", "0.5.6")
 
 
 def compare_answers(offers: Offers, ask: Callable[[str], Any], day: date) -> Counter[str]:
-    """Compare answers for each project; count them by deciding rule.
+    """Compare the answer for each project; return counts by the rule that decided.
 
     ``ask``: returns the service's JSON for a path. Raises SimulationError.
     """
     decided: Counter[str] = Counter()
     newest_napari = offers.newest("napari", PYTHON, None, day)
-    projects = offers.out_on(day)
+    projects = offers.released_by(day)
     for minor, napari in product(PYTHONS, (None, *OLDER_NAPARIS, newest_napari)):
         python = f"{minor}.4"
         query = f"python={python}" + (f"&napari={napari}" if napari else "")
@@ -43,10 +43,13 @@ def compare_answers(offers: Offers, ask: Callable[[str], Any], day: date) -> Cou
 def compare_rows(
     offers: Offers, seen: Mapping[str, Any], rows: Mapping[str, tuple[str | None, str]], day: date
 ) -> tuple[int, int]:
-    """Return the number of rows and of updates. ``seen``: Python and packages. Raises SimulationError."""
+    """Compare a client's rows; return the number of rows and of updates.
+
+    ``seen``: Python and installed packages. Raises SimulationError.
+    """
     installed: Mapping[str, str] = seen["installed"]
     updates = 0
-    out = offers.out_on(day)  # the service's seed of 2026 has later projects
+    out = offers.released_by(day)  # the service's seed, from 2026, has later projects
     if differ := (set(installed) ^ set(rows)) & out:
         raise SimulationError(f"rows and installed packages differ: {sorted(differ)}")
     compared = set(rows) & out

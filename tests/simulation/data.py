@@ -1,4 +1,4 @@
-"""The service's files, as anyone with its disk could read them."""
+"""The service's files, read directly from disk."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 Numbers = dict[str, dict[tuple[str, ...], int]]
-"""By catalogue entry and row values."""
+"""Numbers of people by catalogue entry and row values."""
 
 
 @dataclass(frozen=True)
 class ServiceData:
-    """``folder``: contains the data folder and the log."""
+    """Data and logs of the service. ``folder``: contains both."""
 
     folder: Path
 
@@ -34,7 +34,7 @@ class ServiceData:
         return self.folder / "server.log"
 
     def raw(self, query: str) -> dict[str, list[tuple[Any, ...]]]:
-        """Query each week; leave out weeks without rows."""
+        """Return each week's rows for a query; leave out weeks without rows."""
         answers = {path.stem: self._ask(path, query) for path in sorted((self.data / "raw").glob("*.sqlite3"))}
         return {week: rows for week, rows in answers.items() if rows}
 
@@ -43,22 +43,22 @@ class ServiceData:
             return connection.execute(query).fetchall()
 
     def raw_weeks(self) -> set[str]:
-        """By name: the service may be deleting one."""
+        """Return weeks by file name, because the service may be deleting a file."""
         return {path.stem for path in (self.data / "raw").glob("*.sqlite3")}
 
     def raw_rows(self) -> int:
-        """Only while the service deletes no week."""
+        """Count raw reports; call only while the service deletes no week."""
         return sum(len(rows) for rows in self.raw("SELECT 1 FROM reports").values())
 
     def published_weeks(self) -> set[str]:
         return {week for (week,) in self._ask(self.data / "aggregate.sqlite3", "SELECT week FROM published_weeks")}
 
     def size_of(self, store: str) -> int:
-        """Return bytes on disk."""
+        """Return the size of a store on disk, in bytes."""
         return sum(path.stat().st_size for pattern in (f"{store}.sqlite3*", f"{store}/*") for path in self.data.glob(pattern))
 
     def identifiers(self) -> set[str]:
-        """Return every possible identifier in any file."""
+        """Return every string in the data or log that could be an identifier."""
         found: set[str] = set()
         for path in self._files(self.data, self.log):
             for run in re.findall(rb"[0-9a-f]{32,}", path.read_bytes()):
@@ -66,7 +66,7 @@ class ServiceData:
         return found
 
     def export(self, code: Path) -> dict[str, list[dict[str, Any]]]:
-        """Return public numbers by entry. ``code``: of the release that exports."""
+        """Return public numbers by entry. ``code``: source folder of the release that exports."""
         command = [sys.executable, "-m", "aggregation", "export", str(self._exported), "--format", "json"]
         known = environ | {"UPDATE_SERVER_DATA": str(self.data), "PYTHONPATH": str(code)}
         subprocess.run(command, env=known, cwd=code, check=True, capture_output=True)

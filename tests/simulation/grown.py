@@ -1,4 +1,4 @@
-"""A later release with one more field: a copy of this code, changed where a new field needs it."""
+"""Create a later release with one more field: a patched copy of this code."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MiddleReport(""",
 
 
 def write_later_release(folder: Path) -> Path:
-    """Return the entry for PYTHONPATH."""
+    """Write the release to ``folder``; return the folder to add to PYTHONPATH."""
     for name in (*CLIENT, "update_server", "aggregation", "migrations"):
         shutil.copytree(ROOT / name, folder / Path(name).name, ignore=shutil.ignore_patterns("__pycache__"))
     for name, changes in _CHANGES.items():

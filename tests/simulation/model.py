@@ -1,4 +1,4 @@
-"""A model of consent, collection, sending and deletion, by the design and without the client's code."""
+"""A model of consent, collection, sending and deletion, written from the design without the client's code."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RANK = {"none": 0, "basic": 1, "middle": 2, "full": 3}
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 
 Key = tuple[int, int, str, int]
-"""Account, number of its earlier secrets, environment, number of its earlier secrets."""
+"""Source of a report: account, number of its earlier secrets, environment, number of its earlier secrets."""
 
 
 def week_of(at: datetime) -> str:
@@ -28,7 +28,7 @@ def monday_of(week: str) -> datetime:
 
 
 def is_accepted(week: str, at: datetime) -> bool:
-    """Whether a report is accepted: from a day before its week until 14 days after it."""
+    """Return whether a report is accepted: from a day before its week until 14 days after it."""
     return monday_of(week) - DAY <= at < monday_of(week) + 3 * WEEK
 
 
@@ -39,7 +39,7 @@ def rounded(count: int) -> int:
 
 @dataclass
 class Draft:
-    """A collected week. ``is_unsent``: the server lacks it in this form."""
+    """Collected data of a week. ``is_unsent``: the server does not have the current version."""
 
     level: str
     facts: dict[str, Any]
@@ -60,7 +60,7 @@ class AccountModel:
     environments: dict[str, EnvironmentModel] = field(default_factory=dict)
 
     def leave(self, name: str) -> None:
-        """The account's secret goes with the last consent."""
+        """End an environment's consent; the account's secret is deleted with the last consent."""
         if name in self.consenting:
             self.consenting.discard(name)
             self.secrets += not self.consenting
@@ -86,7 +86,7 @@ class EnvironmentModel:
         return one is None or one.level == "none" or (one.until is not None and at >= one.until)
 
     def level(self, at: datetime, schema: int) -> str | None:
-        """Return the effective level of a client."""
+        """Return the effective level of a client, or None without valid consent."""
         if self.consent is None or self.has_ended(at) or self.consent.schema < schema:
             return None
         return self.consent.level
@@ -115,7 +115,7 @@ class EnvironmentModel:
                 draft.commands, draft.layers = Counter(), Counter()
 
     def forget(self, at: datetime) -> set[str]:
-        """Return the weeks that must be gone."""
+        """Delete all drafts; return the weeks whose reports must be deleted."""
         account = self.account
         weeks = set(account.begun) | {week_of(at)}
         for one in account.environments.values():
@@ -126,7 +126,7 @@ class EnvironmentModel:
         return weeks
 
     def note(self, week: str, level: str, facts: dict[str, Any]) -> None:
-        """Record how the environment looks, if that changed."""
+        """Record the environment's data, if it changed."""
         mine = facts if RANK[level] >= RANK["middle"] else facts | {"plugins": {}}
         draft = self.drafts.get(week)
         if draft is None:
@@ -155,14 +155,14 @@ class EnvironmentModel:
 
 @dataclass
 class Outcome:
-    """The week stored or refused; neither if nothing was due."""
+    """The week that was stored or rejected; neither is set if nothing was due."""
 
     stored: str | None = None
     refused: str | None = None
 
 
 class Model:
-    """``stored``: the reports that the server must have, with level, by week and source."""
+    """A model of all accounts and the server. ``stored``: expected reports with their levels, by week and source."""
 
     def __init__(self) -> None:
         self.accounts: dict[int, AccountModel] = {}
@@ -173,7 +173,7 @@ class Model:
         return account.environments.setdefault(name, EnvironmentModel(name, account))
 
     def act(self, one: EnvironmentModel, acts: Acts, at: datetime, schema: int) -> None:
-        """``at``: by the person's clock."""
+        """Apply a consent change and a deletion request. ``at``: by the person's clock."""
         if acts.consent is not None:
             level, days = acts.consent
             one.answer(level, at + timedelta(days=days) if days else None, schema, at)
@@ -194,7 +194,10 @@ class Model:
         *,
         reached: bool,
     ) -> Outcome:
-        """``at``, ``server_at``: client and server clock. ``reached``: the server responded completely."""
+        """Simulate an update check with sending. ``at``, ``server_at``: client and server clock.
+
+        ``reached``: the server sent a complete response.
+        """
         one.purge_expired(at)
         level = one.level(at, schema)
         if level is None:
@@ -247,7 +250,7 @@ def report_of(level: str, draft: Draft, is_first: bool, listed: Mapping[str, fro
 
 
 def document_of(report: dict[str, Any]) -> dict[str, Any]:
-    """Return a report as the raw store must have it."""
+    """Return a report as the raw store should contain it."""
     names = {"napari": "napari_version", "python": "python_version", "platform": "platform", "architecture": "cpu_architecture",
              "system": "sys_name", "first": "first_report", "channel": "channel"}  # fmt: skip
     document: dict[str, Any] = {stored: report[name] for name, stored in names.items() if name in report}
@@ -263,8 +266,8 @@ def document_of(report: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def in_order(document: dict[str, Any]) -> str:
-    """Return text that does not depend on any order."""
+def ordered(document: dict[str, Any]) -> str:
+    """Return JSON that does not depend on the order of keys or list items."""
     plain = {
         name: sorted(value, key=lambda one: json.dumps(one, sort_keys=True)) if isinstance(value, list) else value
         for name, value in document.items()

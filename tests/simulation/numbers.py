@@ -1,4 +1,4 @@
-"""Count the expected public numbers in the simplest possible way."""
+"""Compute the expected public numbers in the simplest possible way."""
 
 from __future__ import annotations
 

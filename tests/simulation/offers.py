@@ -1,4 +1,4 @@
-"""What upstream offers by pip's rules, without the service's code."""
+"""The releases that pip would choose from upstream, computed without the service's code."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PLATFORMS = (("linux", "Linux"), ("darwin", "Darwin"), ("win32", "Windows"))
 
 @dataclass(frozen=True)
 class File:
-    """``tags``: of a wheel; an sdist, without any, runs anywhere."""
+    """A file on PyPI. ``tags``: wheel tags; empty for an sdist, which runs anywhere."""
 
     version: Version
     day: date
@@ -37,39 +37,39 @@ class File:
     is_yanked: bool
 
     def fits(self, python: str) -> bool:
-        """Whether a CPython such as ``3.12.4`` can install it on some platform."""
+        """Return whether a CPython version such as ``3.12.4`` can install the file on some platform."""
         try:
             if not SpecifierSet(self.requires_python).contains(python):
                 return False
         except InvalidSpecifier:
             pass  # pip ignores it
-        return not self.tags or bool(self.tags & _running(python, frozenset(tag.platform for tag in self.tags)))
+        return not self.tags or bool(self.tags & _supported_tags(python, frozenset(tag.platform for tag in self.tags)))
 
 
 @dataclass(eq=False)
 class Offers:
-    """``needs``: napari requirements of a project's newest release."""
+    """Files of all projects. ``needs``: napari requirements of each project's newest release."""
 
     files: Mapping[str, Sequence[File]]
     needs: Mapping[tuple[str, Version], Sequence[Requirement]]
     _known: dict[tuple[str, str], Sequence[tuple[Version, date]]] = field(default_factory=dict)
 
-    def out_on(self, day: date) -> set[str]:
+    def released_by(self, day: date) -> set[str]:
         return {name for name, files in self.files.items() if any(file.day <= day for file in files)}
 
     def newest_final(self, name: str, day: date) -> str | None:
-        """For any Python."""
+        """Return the newest final version, whatever Python it requires."""
         out = {file.version for file in self.files[name] if file.day <= day and not file.version.is_prerelease}
         return str(max(out)) if out else None
 
     def newest(self, name: str, python: str, napari: str | None, day: date) -> str | None:
-        """Return what ``pip install NAME`` takes on a day, beside a napari.
+        """Return the version that ``pip install NAME`` would choose on a day with a given napari version.
 
-        The newest final release that fits, or pre-release if no final one fits the Python. None if nothing fits.
+        This is the newest compatible final release, a pre-release if no final release supports the Python, or None.
         """
-        out = [version for version, since in self._fitting(name, python) if since <= day]
+        out = [version for version, since in self._compatible_versions(name, python) if since <= day]
         candidates = [version for version in out if not version.is_prerelease] or out
-        return next((str(version) for version in candidates if self._admits(name, version, python, napari)), None)
+        return next((str(version) for version in candidates if self._allows_napari(name, version, python, napari)), None)
 
     def decided_by(self, name: str, python: str, napari: str | None, day: date) -> str:
         out = [file for file in self.files[name] if file.day <= day]
@@ -86,8 +86,8 @@ class Offers:
             return "withdrawn"
         return "needs another napari" if any(file.fits(python) for file in files) else "needs another Python"
 
-    def _fitting(self, name: str, python: str) -> Sequence[tuple[Version, date]]:
-        """Best first, with the first day of each."""
+    def _compatible_versions(self, name: str, python: str) -> Sequence[tuple[Version, date]]:
+        """Return compatible versions with their release dates, best first."""
         if (name, python) not in self._known:
             days: dict[Version, date] = {}
             for file in self.files.get(name, ()):
@@ -96,15 +96,15 @@ class Offers:
             self._known[name, python] = sorted(days.items(), key=lambda one: (not one[0].is_prerelease, one[0]), reverse=True)
         return self._known[name, python]
 
-    def _admits(self, name: str, version: Version, python: str, napari: str | None) -> bool:
+    def _allows_napari(self, name: str, version: Version, python: str, napari: str | None) -> bool:
         needs = self.needs.get((name, version), ())
         if name == "napari" or napari is None or not needs:
             return True
-        return any(_all_admit(needs, napari, python, platform) for platform in PLATFORMS)
+        return any(_all_allow(needs, napari, python, platform) for platform in PLATFORMS)
 
 
 def read_offers(upstream: str, names: Iterable[str]) -> Offers:
-    """Raises HTTPError for an unknown project."""
+    """Read the files of projects from upstream. Raises HTTPError for an unknown project."""
     files: dict[str, list[File]] = {}
     needs = {}
     for name in names:
@@ -131,7 +131,7 @@ def _file(told: dict[str, Any]) -> File | None:
 
 
 @lru_cache(maxsize=1000)
-def _running(python: str, platforms: frozenset[str]) -> frozenset[Tag]:
+def _supported_tags(python: str, platforms: frozenset[str]) -> frozenset[Tag]:
     major, minor = (int(part) for part in python.split(".")[:2])
     asked = sorted(platforms)
     return frozenset(cpython_tags((major, minor), platforms=asked)) | frozenset(
@@ -139,7 +139,7 @@ def _running(python: str, platforms: frozenset[str]) -> frozenset[Tag]:
     )
 
 
-def _all_admit(needs: Sequence[Requirement], napari: str, python: str, platform: tuple[str, str]) -> bool:
+def _all_allow(needs: Sequence[Requirement], napari: str, python: str, platform: tuple[str, str]) -> bool:
     sys_platform, platform_system = platform
     known = {
         **default_environment(), "python_version": ".".join(python.split(".")[:2]), "python_full_version": python,

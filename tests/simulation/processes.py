@@ -26,7 +26,7 @@ PATIENCE_S = 180.0
 
 
 class SimulationError(Exception):
-    """The service or a client is wrong; the message says how."""
+    """The service or a client misbehaved; the message describes how."""
 
 
 def wait_until(condition: Callable[[], bool], otherwise: Callable[[], str]) -> None:
@@ -47,7 +47,7 @@ class Upstream:
         return f"http://127.0.0.1:{self.port}"
 
     def show(self, day: date | None, **faults: float) -> None:
-        """Restart as of ``day``, None for everything. ``faults``: fail_rate and truncate_rate."""
+        """Restart with the releases up to ``day``, or all if None. ``faults``: fail_rate and truncate_rate."""
         self.stop()
         options = ["--as-of", day.isoformat()] if day else []
         options += [part for name, value in faults.items() for part in (f"--{name.replace('_', '-')}", str(value))]
@@ -73,7 +73,7 @@ class Upstream:
 
 @dataclass
 class ServerProcess:
-    """``cpu_s``: of all runs, with children."""
+    """The service as a process. ``cpu_s``: CPU seconds of all runs, including children."""
 
     data: Path
     log: Path
@@ -86,10 +86,10 @@ class ServerProcess:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self, code: Path | None, now: datetime, upstream: str) -> None:
-        """``code``: of a later release."""
+        """Start the server. ``code``: source folder of a later release, or None for this one."""
         unlimited = dict.fromkeys(
             ("UPDATE_SERVER_REPORTS_PER_MINUTE", "UPDATE_SERVER_REPORTS_PER_DAY", "UPDATE_SERVER_QUESTIONS_PER_MINUTE"), "0"
-        )  # all clients share an address
+        )  # all clients use the same IP address
         environment = os.environ | unlimited
         environment |= {
             "UPDATE_SERVER_DATA": str(self.data), "UPDATE_SERVER_PORT": str(self.port), "UPDATE_SERVER_UPSTREAM": upstream,
@@ -109,7 +109,7 @@ class ServerProcess:
         wait_until(lambda: self.ask("/health/live") is not None, lambda: f"the server did not start: {self._end_of_log()}")
 
     def ask(self, path: str) -> Any:
-        """Return JSON of any status, None without a response."""
+        """Return the JSON of a response with any status, or None without a response."""
         try:
             with urllib.request.urlopen(self.url + path, timeout=20) as answer:
                 return json.load(answer)
@@ -119,7 +119,7 @@ class ServerProcess:
             return None
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
-        """Stop the server, or kill it with its children; add its CPU time."""
+        """Stop the server, or kill it and its children; add its CPU time."""
         if self.process is None:
             return
         if how is signal.SIGKILL:

@@ -1,4 +1,4 @@
-"""Run sessions of the real client: JSON lines in and out.
+"""Run sessions of the real client, with JSON lines as input and output.
 
     PYTHONPATH=... python -m tests.simulation.worker
 
@@ -30,8 +30,8 @@ from napari_update_hook.installers import InstallEnvironment
 from napari_update_hook.settings import Settings
 from napari_update_hook.state import State
 
-AT_ONCE = 3
-"""Persons at the same time in a process."""
+PEOPLE_AT_ONCE = 3
+"""Number of people to simulate concurrently in a process."""
 PLACE = InstallEnvironment(PurePosixPath("/made/up"), PurePosixPath("/made/up/bin/python"))
 DEADLINE_S = 60.0
 
@@ -69,7 +69,7 @@ def run_session(asked: dict[str, Any]) -> dict[str, Any]:
         with Transport(DEADLINE_S) as transport:
             problems = run(client.forget(), transport.exchange).problems
     outcome = client.send()
-    if outcome.reason is not None and outcome.reason.endswith("later."):  # the service was killed in between
+    if outcome.reason is not None and outcome.reason.endswith("later."):  # the service was killed after the check
         failure = failure or outcome.reason
     if asked["commands"] or asked["layers"]:
         session = Session(lambda: client)
@@ -100,7 +100,7 @@ def run_session(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def person(sessions: list[dict[str, Any]]) -> None:
+def run_person(sessions: list[dict[str, Any]]) -> None:
     for asked in sessions:
         try:
             told = run_session(asked)
@@ -111,10 +111,10 @@ def person(sessions: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    """Read persons, one per line."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    """Read a person's sessions from each line, and run them."""
+    with ThreadPoolExecutor(PEOPLE_AT_ONCE) as pool:
         for line in sys.stdin:
-            pool.submit(person, json.loads(line))
+            pool.submit(run_person, json.loads(line))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 from tests.simulation.offers import Offers
-from update_server.demo.population import SampleEnvironment, people_of, season
+from update_server.demo.population import SampleEnvironment, generate_people, season
 
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 NAMES = (
@@ -21,14 +21,14 @@ NAMES = (
     "cellfinder", "domb-napari", "epicure", "napari-cellseg3d", "napari-nninteractive",
     "napari-data-preview", "napari-dmc-brainmap", "napari-vipp", "poser-napari",
 )  # fmt: skip
-"""Most common first. The last three groups have napari requirements, withdrawn releases and pre-releases."""
+"""Plugins, most common first. The last three groups: with napari requirements, withdrawn releases, pre-releases."""
 
 COMMANDS = (
     "napari.window.file.open_files_dialog", "napari.window.file.save_layers_dialog", "napari.canvas.toggle_axes",
     "napari.canvas.toggle_scale_bar", "napari.layer.duplicate", "napari.layer.convert_to_labels",
 )  # fmt: skip
-SECRET_COMMAND = "my-unpublished-plugin.analyse_patients"
-SECRET_PLUGIN = "my-unpublished-plugin"
+PRIVATE_COMMAND = "my-unpublished-plugin.analyse_patients"
+PRIVATE_PLUGIN = "my-unpublished-plugin"
 
 LAYERS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
     ("image", "uint8", (512, 512), "SMALL"),
@@ -36,16 +36,16 @@ LAYERS: tuple[tuple[str, str, tuple[int, ...], str], ...] = (
     ("labels", "int32", (200, 2048, 2048), "LARGE"),
     ("points", "float64", (5_000, 3), "MEDIUM"),
 )
-"""With the size category to report."""
+"""Layer types, dtypes, shapes and expected size categories."""
 
 SKEWS = {timedelta(): 90, timedelta(hours=20): 3, timedelta(hours=-20): 3, timedelta(days=-3): 2,
          timedelta(days=-40): 1, timedelta(days=40): 1}  # fmt: skip
-"""Clock errors, and the percentage of people with each."""
+"""Percentage of people with each clock error."""
 
 
 @dataclass(frozen=True)
 class Person:
-    """``joins``: first week. ``upgrades``: weeks until they install a client release. ``skew``: clock error."""
+    """``joins``: first week. ``upgrades``: weeks until they install a new client release. ``skew``: clock error."""
 
     number: int
     joins: int
@@ -67,21 +67,21 @@ def sample_people(count: int, weeks: int, seed: int) -> list[Person]:
             activity=person.activity,
             environments=person.environments,
         )
-        for person in people_of(NAMES, weeks, count, seed, python_at=lambda dice, _: dice.choice(PYTHONS), spread=0.5)
+        for person in generate_people(NAMES, weeks, count, seed, python_at=lambda dice, _: dice.choice(PYTHONS), spread=0.5)
     ]
 
 
 def installed(environment: SampleEnvironment, offers: Offers, day: date) -> dict[str, str]:
-    """Return what pip took some days before ``day``."""
+    """Return the versions that pip would have installed some days before ``day``."""
     since, python = day - timedelta(days=environment.patience // 5), f"{environment.python}.4"
     napari = offers.newest("napari", python, None, since)
     had = {"napari": napari} | {name: offers.newest(name, python, napari, since) for name in environment.plugins}
-    return {name: version for name, version in had.items() if version is not None} | {SECRET_PLUGIN: "1.0"}
+    return {name: version for name, version in had.items() if version is not None} | {PRIVATE_PLUGIN: "1.0"}
 
 
 @dataclass
 class Acts:
-    """``consent``: level, and days or None. ``layers``: counts by index into `LAYERS`."""
+    """A person's actions. ``consent``: level, and days or None. ``layers``: counts by index into `LAYERS`."""
 
     consent: tuple[str, int | None] | None = None
     forget: bool = False
@@ -89,16 +89,16 @@ class Acts:
     layers: dict[int, int] = field(default_factory=dict)
 
 
-def uses(dice: random.Random) -> Acts:
-    commands = {one: dice.choice((1, 3, 12, 150)) for one in COMMANDS if dice.random() < 0.4} | {SECRET_COMMAND: 2}
+def sample_usage(dice: random.Random) -> Acts:
+    commands = {one: dice.choice((1, 3, 12, 150)) for one in COMMANDS if dice.random() < 0.4} | {PRIVATE_COMMAND: 2}
     layers = {place: dice.choice((1, 4, 25)) for place in range(len(LAYERS)) if dice.random() < 0.4}
     return Acts(commands=commands, layers=layers)
 
 
-def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None, is_over: bool, restless: float) -> Acts:
-    """``is_over``: consent expired, or a newer client collects more.
+def decide(dice: random.Random, *, was_asked_before: bool, level: str | None, is_over: bool, restless: float) -> Acts:
+    """Return a random decision. ``is_over``: consent expired, or a newer client collects more.
 
-    ``restless``: factor on how often people change their minds.
+    ``restless``: a factor for how often people change their minds.
     """
     chosen = dice.choices(("basic", "middle", "full"), (25, 40, 35))[0]
     days = dice.choices((None, 30, 90), (7, 1, 2))[0]
@@ -117,7 +117,7 @@ def answer_of(dice: random.Random, *, was_asked_before: bool, level: str | None,
 
 
 def is_active(person: Person, week: int, monday: datetime) -> bool:
-    """Fewer do in August and around New Year."""
+    """Return whether a person uses napari this week; fewer do in August and around New Year."""
     if week < person.joins:
         return False
     share = person.activity * season(monday.date())

@@ -1,4 +1,4 @@
-"""Run a simulated year, and check it throughout."""
+"""Run a simulated year and check every session."""
 
 from __future__ import annotations
 
@@ -17,40 +17,40 @@ from packaging.version import Version
 from tests.simulation.answers import compare_answers, compare_rows
 from tests.simulation.data import ServiceData, by_week
 from tests.simulation.grown import ENTRY, write_later_release
-from tests.simulation.model import EnvironmentModel, Model, Outcome, document_of, in_order, monday_of, week_of
+from tests.simulation.model import EnvironmentModel, Model, Outcome, document_of, monday_of, ordered, week_of
 from tests.simulation.numbers import CELLS, public_numbers
 from tests.simulation.offers import read_offers
 from tests.simulation.processes import ROOT, Clients, ServerProcess, SimulationError, Upstream, wait_until
 from tests.simulation.world import (
     LAYERS,
     NAMES,
-    SECRET_COMMAND,
-    SECRET_PLUGIN,
+    PRIVATE_COMMAND,
+    PRIVATE_PLUGIN,
     Acts,
     Person,
-    answer_of,
+    decide,
     installed,
     is_active,
     sample_people,
-    uses,
+    sample_usage,
 )
 from update_server.demo.population import SampleEnvironment
 
 FIRST = date(2025, 7, 21)
-"""The replayed snapshot is of August 2026."""
+"""First day of the year; the replayed snapshot is from August 2026."""
 SESSION_TIMES = ((timedelta(days=1, hours=10), 0.75), (timedelta(days=3, hours=16), 0.65), (timedelta(days=6, hours=12), 0.2))
-"""When sessions take place, and for which share of active people."""
+"""Times of sessions in a week, each with the share of active people."""
 RETENTION = timedelta(days=60)
 PUBLICATION_DELAY = timedelta(days=21, hours=1)
 RETRY_AFTER = timedelta(hours=3)
-AWAY = "http://127.0.0.1:9"
-TAIL = (0, 2, 4, 9)
-"""Weeks after the end until all raw data must be gone."""
+UNREACHABLE = "http://127.0.0.1:9"
+FINAL_WEEKS = (0, 2, 4, 9)
+"""Weeks after the year in which to run the service, until all raw data must be deleted."""
 
 
 @dataclass
 class Report:
-    """``rows``: package rows shown. ``answers``: by deciding rule."""
+    """Counts of a run. ``rows``: compared package rows. ``answers``: counts by the rule that decided."""
 
     people: int = 0
     environments: int = 0
@@ -87,7 +87,7 @@ Progress = Callable[[str, int, int], None]
 
 
 class Year:
-    """``script``: replay of the real index. ``restless``: see `answer_of`."""
+    """``script``: replay of the real index. ``restless``: see `decide`."""
 
     def __init__(
         self, folder: Path, script: Path, *, people: int, weeks: int, seed: int = 1, restless: float = 1.0, first: date = FIRST
@@ -95,7 +95,7 @@ class Year:
         self._restless = restless
         self._first = datetime.combine(first, time(), UTC)
         self._folder, self._weeks, self._seed = folder, weeks, seed
-        self._grows_in = weeks // 2
+        self._upgrade_week = weeks // 2
         self._upstream = Upstream(script)
         self._data = ServiceData(folder)
         self._server = ServerProcess(self._data.data, self._data.log)
@@ -107,8 +107,8 @@ class Year:
         self._week_of: dict[str, str] = {}
         self._asked = 0
         self._shown: date | None = None
-        """Day that the index shows; None if upstream failed for some projects."""
-        self._grown: Path | None = None
+        """Day of the data in the index; None if upstream failed for some projects."""
+        self._later_release: Path | None = None
         self.report = Report(people=people, environments=sum(len(person.environments) for person in self._people), weeks=weeks)
 
     def live(self, progress: Progress = lambda *_: None) -> Report:
@@ -121,16 +121,16 @@ class Year:
             self._upstream.show(self._first.date())
             steps = list(self._steps())
             for step in steps:
-                if step.is_first_of_week and step.week == self._grows_in:
-                    self._grown = grown
+                if step.is_first_of_week and step.week == self._upgrade_week:
+                    self._later_release = grown
                     self.report.happened["service releases with one more field"] += 1
                 self._step(step, clients)
-                progress(f"{week_of(step.at)}", step.number + 1, len(steps) + len(TAIL))
-            for number, weeks_later in enumerate(TAIL):
+                progress(f"{week_of(step.at)}", step.number + 1, len(steps) + len(FINAL_WEEKS))
+            for number, weeks_later in enumerate(FINAL_WEEKS):
                 self._quiet_week(self._first + timedelta(weeks=self._weeks + weeks_later, days=1))
-                progress("afterwards", len(steps) + number + 1, len(steps) + len(TAIL))
-            self._compare()
-            self._nothing_is_left()
+                progress("afterwards", len(steps) + number + 1, len(steps) + len(FINAL_WEEKS))
+            self._compare_published()
+            self._check_nothing_is_left()
         finally:
             self._server.stop(signal.SIGKILL)
             self._upstream.stop()
@@ -149,7 +149,7 @@ class Year:
     def _step(self, step: Step, clients: dict[int, Clients]) -> None:
         """Start the service, run everyone's sessions, check, and stop it."""
         if step.is_first_of_week:
-            self._change_upstream(step)
+            self._update_upstream(step)
         is_down = step.number % 23 == 11
         killed_after = 0.4 if step.number % 17 == 8 and not is_down else None
         if is_down:
@@ -162,14 +162,14 @@ class Year:
         told = self._run_sessions(
             persons, clients, kill_when=int(total * killed_after) if killed_after and total else None, step=step
         )
-        self._account_for(persons, told, step, clients, is_down=is_down, was_killed=killed_after is not None)
+        self._compare_sessions(persons, told, step, clients, is_down=is_down, was_killed=killed_after is not None)
         if not is_down:
-            self._look(step.at)
+            self._check_retention(step.at)
             self._compare_stored()
             self._server.stop()
-            self._deleted_is_gone()
+            self._check_deleted_identifiers()
 
-    def _change_upstream(self, step: Step) -> None:
+    def _update_upstream(self, step: Step) -> None:
         day = step.at.date()
         self._shown = None if step.week % 9 == 7 else self._shown if step.week % 9 == 4 else day
         if step.week % 9 == 4:
@@ -182,8 +182,8 @@ class Year:
             self._upstream.show(day)
 
     def _start(self, at: datetime, *, refreshes: bool = False) -> None:
-        """Refresh once a week, as often as upstream changes here."""
-        self._server.start(self._grown, at, self._upstream.url if refreshes else AWAY)
+        """Start the service and wait for due weeks to be published. ``refreshes``: whether upstream is reachable."""
+        self._server.start(self._later_release, at, self._upstream.url if refreshes else UNREACHABLE)
         due = [week for week in self._model.stored if monday_of(week) + PUBLICATION_DELAY <= at and self._model.stored[week]]
         for week in sorted(set(due) - set(self._due)):
             self._due[week] = public_numbers(self._model.stored[week])
@@ -192,7 +192,7 @@ class Year:
         )
 
     def _read_lists(self, step: Step) -> None:
-        """Wait for the refresh; the lists must include every release out that day."""
+        """Wait for the refresh; the allow-lists must include every release of that day."""
         if step.is_first_of_week and self._upstream.process is not None:
             wait_until(
                 lambda: (self._server.ask("/health/ready")["index"]["last_refresh_at"] or "") >= f"{step.at:%Y-%m-%dT%H:%M}",
@@ -224,14 +224,14 @@ class Year:
                 )
 
     def _schema(self, person: Person, step: Step) -> int:
-        return 2 if step.week >= self._grows_in + 1 + person.upgrades else 1
+        return 2 if step.week >= self._upgrade_week + 1 + person.upgrades else 1
 
     def _session(
         self, person: Person, made: SampleEnvironment, step: Step, dice: random.Random, *, may_forget: bool
     ) -> dict[str, Any]:
         own, at = self._model.environment(person.number, f"environment-{made.number}"), step.at + person.skew
         schema = self._schema(person, step)
-        decided = answer_of(
+        decided = decide(
             dice,
             was_asked_before=own.consent is not None,
             level=own.level(at, schema),
@@ -240,7 +240,7 @@ class Year:
             and (own.has_ended(at) or own.consent.schema < schema),
             restless=self._restless,
         )
-        used = uses(dice)
+        used = sample_usage(dice)
         self._asked += 1
         return {
             "number": self._asked,
@@ -282,10 +282,10 @@ class Year:
                     self.report.happened["service kills"] += 1
         if kill_when is not None:
             self._server.stop(signal.SIGKILL)
-            self._server.start(self._grown, step.at + RETRY_AFTER, AWAY)
+            self._server.start(self._later_release, step.at + RETRY_AFTER, UNREACHABLE)
         return told
 
-    def _account_for(
+    def _compare_sessions(
         self,
         persons: list[tuple[Person, list[dict[str, Any]]]],
         told: dict[int, dict[str, Any]],
@@ -302,7 +302,7 @@ class Year:
                 answer = told[asked["number"]]
                 got_through = answer.get("failure") is None or answer.get("stored") is not None or answer.get("refused", False)
                 reached = not is_down and (got_through or not was_killed)
-                expected = self._lived(person, asked, step, reached=reached)
+                expected = self._expected_outcome(person, asked, step, reached=reached)
                 self._compare_session(person, asked, answer, expected, may_fail=is_down or was_killed)
                 if was_killed and not reached:
                     self._asked += 1
@@ -313,10 +313,10 @@ class Year:
                 again.append((person, repeated))
         if again:
             self.report.happened["sessions repeated after a kill"] += sum(len(one) for _, one in again)
-            self._account_for(again, self._run_sessions(again, clients, kill_when=None, step=step), step, clients,
+            self._compare_sessions(again, self._run_sessions(again, clients, kill_when=None, step=step), step, clients,
                               is_down=False, was_killed=False)  # fmt: skip
 
-    def _lived(self, person: Person, asked: dict[str, Any], step: Step, *, reached: bool) -> Outcome:
+    def _expected_outcome(self, person: Person, asked: dict[str, Any], step: Step, *, reached: bool) -> Outcome:
         own: EnvironmentModel = self._model.environment(person.number, asked["environment"])
         at, schema = datetime.fromisoformat(asked["now"]), self._schema(person, step)
         acts = Acts(asked["consent"], asked["forget"], asked["commands"], asked["used"])
@@ -324,19 +324,19 @@ class Year:
         plugins = {
             name: version
             for name, version in seen["installed"].items()
-            if name != "napari" and not Version(version).is_prerelease  # reports name no other plugin
+            if name != "napari" and not Version(version).is_prerelease  # reports name only final releases
         }
         facts = {
             "napari": seen["installed"].get("napari"), "python": seen["python"], "system": seen["system"],
             "channel": seen["channel"], "plugins": plugins,
         }  # fmt: skip
-        self._count(acts, own, at)
+        self._count_events(acts, own, at)
         self._model.act(own, acts, at, schema)
         outcome = self._model.check(own, facts, at, at - person.skew, schema, self._listed, reached=reached)
         self._model.use(own, acts, facts, at, schema)
         return outcome
 
-    def _count(self, acts: Acts, own: EnvironmentModel, at: datetime) -> None:
+    def _count_events(self, acts: Acts, own: EnvironmentModel, at: datetime) -> None:
         happened = self.report.happened
         if acts.forget:
             happened["deletions"] += 1
@@ -387,7 +387,7 @@ class Year:
         self.report.rows += compared
         self.report.happened["updates shown to people"] += updates
 
-    def _look(self, at: datetime) -> None:
+    def _check_retention(self, at: datetime) -> None:
         """Check that no raw week is older than 60 days, and record sizes."""
         weeks = self._data.raw_weeks
         wait_until(lambda: all(monday_of(week) + RETENTION > at for week in weeks()), lambda: f"still there at {at}: {weeks()}")
@@ -395,32 +395,32 @@ class Year:
         self.report.most_raw_bytes = max(self.report.most_raw_bytes, self._data.size_of("raw"))
 
     def _compare_stored(self) -> None:
-        """Compare every raw report, and the number of people."""
+        """Compare every raw report and the number of people with the model."""
         found: dict[str, list[tuple[str, int, str]]] = defaultdict(list)
         people: dict[str, set[str]] = defaultdict(set)
         for week, rows in self._data.raw("SELECT identifier, level, schema_version, document FROM reports").items():
             for identifier, level, schema, document in rows:
-                found[week].append((level, schema, in_order(json.loads(document))))
+                found[week].append((level, schema, ordered(json.loads(document))))
                 people[week].add(identifier)
         for week, reports in found.items():
             expected = self._model.stored.get(week, {})
-            wanted = [(level, 2 if "channel" in one else 1, in_order(document_of(one))) for level, one in expected.values()]
+            wanted = [(level, 2 if "channel" in one else 1, ordered(document_of(one))) for level, one in expected.values()]
             if sorted(reports) != sorted(wanted) or len(people[week]) != len({key[:2] for key in expected}):
                 extra = [one for one in reports if one not in wanted][:2], [one for one in wanted if one not in reports][:2]
                 raise SimulationError(f"{week}: stored and expected reports differ, such as {extra}")
 
-    def _deleted_is_gone(self) -> None:
+    def _check_deleted_identifiers(self) -> None:
         if self._gone and (left := self._gone & self._data.identifiers()):
             raise SimulationError(f"deleted, and still on disk: {sorted(left)[:3]}")
         self._gone.clear()
 
     def _quiet_week(self, at: datetime) -> None:
         self._start(at)
-        self._look(at)
+        self._check_retention(at)
         self._server.stop()
 
-    def _compare(self) -> None:
-        exported = self._data.export(self._grown or ROOT)
+    def _compare_published(self) -> None:
+        exported = self._data.export(self._later_release or ROOT)
         if set(exported) - set(CELLS) or set(CELLS) - set(exported) - {ENTRY}:
             raise SimulationError(f"the model and the catalogue have other entries: {sorted(set(exported) ^ set(CELLS))}")
         found = by_week(exported)
@@ -432,13 +432,13 @@ class Year:
                     raise SimulationError(f"{week}, {entry}: expected and found differ: {differ}")
                 self.report.numbers_listed += len(cells)
 
-    def _nothing_is_left(self) -> None:
+    def _check_nothing_is_left(self) -> None:
         """Check that no raw data, past identifier or private name is left."""
         ever = set().union(*self._identifiers.values())
         self.report.identifiers = len(ever)
         if left := ever & self._data.identifiers():
             raise SimulationError(f"{len(left)} identifiers are still on disk, such as {sorted(left)[0]}")
-        if named := self._data.files_with(SECRET_COMMAND, SECRET_PLUGIN):
+        if named := self._data.files_with(PRIVATE_COMMAND, PRIVATE_PLUGIN):
             raise SimulationError(f"private names in {', '.join(named)}")
         self.report.aggregate_bytes = self._data.size_of("aggregate")
         self.report.log_bytes = self._data.log.stat().st_size

@@ -22,16 +22,18 @@ MAX_ENVIRONMENTS = 8
 
 @dataclass(frozen=True)
 class Rule:
-    """``listed_from``: the smallest published number. ``rounded_to``: numbers are rounded down to a multiple of this.
+    """A publication rule.
+
+    ``listed_from``: the smallest published number. ``rounded_to``: numbers are rounded down to a multiple of this.
 
     ``each_once``: assume that each member is in exactly one row, as if environments were counted instead of people.
-    ``lowers``: a total one step above the sum of its rows is lowered to that sum.
+    ``lowers_totals``: a total one step above the sum of its rows is lowered to that sum.
     """
 
     listed_from: int
     rounded_to: int
     each_once: bool = False
-    lowers: bool = False
+    lowers_totals: bool = False
 
     def published(self, count: int) -> int | None:
         """Return the published number, or None if it is hidden."""
@@ -44,7 +46,7 @@ class Rule:
         """
         number, (of_tables, of_versions) = self.published(count), sums
         known = {of_versions, max((one for one in of_tables if one <= count), default=0)}
-        while self.lowers and number is not None and number - self.rounded_to in known:
+        while self.lowers_totals and number is not None and number - self.rounded_to in known:
             number -= self.rounded_to
         return number
 
@@ -58,7 +60,7 @@ class Rule:
 
 @dataclass
 class Group:
-    """The published values of a group; None if hidden. ``partial``: tables in which some members have no row, such as commands.
+    """The published values of a group; None if hidden. ``partial``: tables where some people have no row.
 
     ``sums``: see `Rule.published_total`. ``free``: rows that are never published, whatever their count.
     """
@@ -119,7 +121,7 @@ class Attack:
         seen = group.tables[table][row]
         if (table, row) in group.free:
             return 0, np.inf
-        if rule.lowers and seen is not None and seen == group.total and table not in group.partial:
+        if rule.lowers_totals and seen is not None and seen == group.total and table not in group.partial:
             return rule.possible(seen, group.sums)  # no row exceeds its total
         return rule.possible(seen)
 

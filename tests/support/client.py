@@ -1,4 +1,4 @@
-"""A fake machine for client tests, with servers and a manual clock."""
+"""A fake machine with a manual clock, and mocked servers, for client tests."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Clock:
         return self.now
 
     def forward(self, **length: float) -> None:
-        """Negative lengths set the clock back."""
+        """Advance the clock; negative values set it back."""
         self.now += timedelta(**length)
 
 
@@ -93,7 +93,7 @@ class Machine:
     clock: Clock = field(default_factory=Clock)
     deadline: float = 60
     maximum: Maximum = field(default_factory=Maximum)
-    """From napari's Preferences."""
+    """The maximum level set in napari's Preferences."""
     system: tuple[str, str, str] = SYSTEM
     _store: Store | None = None
 
@@ -131,7 +131,7 @@ class Machine:
         self.state.write_check(CheckState({f"{self.server}{path}": (self.clock(), body.decode())}))
 
     def consent(self, level: Level, lasting: timedelta | None = None) -> None:
-        """Consent after an update check."""
+        """Consent, after an update check if there was none."""
         if not self.state.read_check().answers:
             self.note_check()
         self.client.set_consent(level, lasting=lasting, means="test")
@@ -157,7 +157,7 @@ def body_of(request: httpx.Request) -> bytes:
 
 
 def table_of(**versions: str) -> dict[str, Any]:
-    """Every package has one release without requirements."""
+    """Return an update table with one release of each package, without requirements."""
     packages = {name.replace("_", "-"): {"releases": [{"version": version}]} for name, version in versions.items()}
     return TABLE | {"packages": packages}
 

@@ -1,4 +1,4 @@
-"""Record consent in tests. The package has no such function: a person consents, not a program."""
+"""Record consent in tests. The package has no function for it, because only a person can consent."""
 
 from __future__ import annotations
 

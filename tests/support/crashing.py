@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def context() -> Any:
-    """Fork from a preloaded helper, where forking exists."""
+    """Return a multiprocessing context: a preloaded fork server, or spawn on Windows."""
     if sys.platform == "win32":
         return multiprocessing.get_context("spawn")
     found = multiprocessing.get_context("forkserver")
@@ -37,7 +37,7 @@ def add(machine: Machine, week: str, counts: Counts) -> None:
     retry_while_locked(lambda: machine.client.add_counts(consent.number, {week: counts}))
 
 
-def count_for_ever(folder: str, told: Connection) -> None:
+def count_until_killed(folder: str, told: Connection) -> None:
     machine = Machine(Path(folder))
     while True:
         told.send("counting")
@@ -45,8 +45,8 @@ def count_for_ever(folder: str, told: Connection) -> None:
         told.send("counted")
 
 
-def live_for_ever(folder: str, server: str, start: str, told: Connection) -> None:
-    """Weeks end, are sent, close and are purged."""
+def send_until_killed(folder: str, server: str, start: str, told: Connection) -> None:
+    """Count and send while the clock advances, so that weeks end, are sent, close and are purged."""
     clock = Clock(datetime.fromisoformat(start))
     machine = Machine(Path(folder), server, clock=clock)
     while True:
@@ -72,7 +72,7 @@ def retry_while_locked(work: Callable[[], T]) -> T:
             time.sleep(random.random() / 50)
 
 
-def killed_after(worker: Any, arguments: tuple[Any, ...], seconds: float) -> list[Any]:
+def kill_after(worker: Any, arguments: tuple[Any, ...], seconds: float) -> list[Any]:
     """Kill ``worker`` ``seconds`` after its first message; return all its messages."""
     receiver, sender = context().Pipe(duplex=False)
     process = context().Process(target=worker, args=(*arguments, sender))

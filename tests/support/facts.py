@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from aggregation.clock import Clock
 from aggregation.status import ServiceStatus
 from tests.support.sample_upstream import PLUGINS, FakeUpstream, SampleProject
-from update_server.index.model import CondaFile, CondaPackage, Facts, File, Package, Release, in_descending_order
+from update_server.index.model import CondaFile, CondaPackage, Facts, File, Package, Release, sort_newest_first
 from update_server.index.snapshot import Document, Index, Origin
 from update_server.index.store import IndexStore
 from update_server.operations.metrics import Metrics
@@ -47,7 +47,7 @@ def package_of(project: SampleProject) -> Package:
             ),
         )
     key = canonicalize_name(project.name)
-    return Package(key, project.name, project.newest, in_descending_order(releases), tuple(project.commands), conda)
+    return Package(key, project.name, project.newest, sort_newest_first(releases), tuple(project.commands), conda)
 
 
 def index_of(projects: Sequence[SampleProject] = PLUGINS, as_of: datetime = AS_OF) -> Index:

@@ -1,4 +1,4 @@
-"""A fake machine for update check tests, with a manual clock."""
+"""A fake machine with a manual clock, for tests of the update check."""
 
 from __future__ import annotations
 

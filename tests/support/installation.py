@@ -42,7 +42,7 @@ class Secrets:
         return lines[f"{role.upper()}_PASSWORD"]
 
     def pgpass(self, role: str) -> str:
-        """PostgreSQL's clients reject a password file that others can read."""
+        """Return the path of a private copy, because PostgreSQL's clients reject a file that others can read."""
         copy = self.folder / f"{role}-pgpass.here"
         copy.write_text((self.folder / f"{role}-pgpass").read_text("utf-8"), "utf-8")
         copy.chmod(0o600)
@@ -51,7 +51,7 @@ class Secrets:
 
 @dataclass
 class Installation:
-    """``https``: Caddy's port.
+    """A running deployment. ``https``: Caddy's port.
 
     ``servers``: processes by port. ``logs``: log files by program. ``caddy``: Caddy's process id.
     """
@@ -112,7 +112,7 @@ class Installation:
 
 @dataclass
 class LoopbackClient:
-    """A client with a loopback address of its own."""
+    """An HTTPS client with its own loopback address."""
 
     installation: Installation
     host: str
@@ -174,9 +174,9 @@ def running_installation(folder: Path, upstream: str, *, servers: int = 2, **set
         set_up_roles(raw, "raw", secrets)
         set_up_roles(aggregate, "aggregate", secrets)
         installation = Installation(folder, secrets, raw, aggregate, reserved_port(), settings=settings)
-        migrated = installation.run("migrate", ["update_server", "db", "migrate"], migrating(installation))
+        migrated = installation.run("migrate", ["update_server", "db", "migrate"], migration_env(installation))
         assert migrated.wait(120) == 0, installation.logs["migrate"].read_text()
-        scheduler = installation.run("scheduler", ["update_server", "scheduler"], scheduling(installation, upstream))
+        scheduler = installation.run("scheduler", ["update_server", "scheduler"], scheduler_env(installation, upstream))
         stack.callback(end, scheduler)
         wait_until(
             (folder / "data" / "index.snapshot").exists,
@@ -191,7 +191,7 @@ def running_installation(folder: Path, upstream: str, *, servers: int = 2, **set
         yield installation
 
 
-def migrating(installation: Installation) -> dict[str, str]:
+def migration_env(installation: Installation) -> dict[str, str]:
     return {
         "AGGREGATION_RAW_URL": installation.url("raw", "web"),
         "AGGREGATION_RAW_SCHEDULER_URL": installation.url("raw", "scheduler"),
@@ -201,7 +201,7 @@ def migrating(installation: Installation) -> dict[str, str]:
     }
 
 
-def scheduling(installation: Installation, upstream: str) -> dict[str, str]:
+def scheduler_env(installation: Installation, upstream: str) -> dict[str, str]:
     return {
         "UPDATE_SERVER_DATA": str(installation.folder / "data"),
         "UPDATE_SERVER_UPSTREAM": upstream,

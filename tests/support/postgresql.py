@@ -32,7 +32,7 @@ class Cluster:
         return f"postgresql+asyncpg://postgres@127.0.0.1:{self.port}/postgres"
 
     def call(self, *command: str) -> None:
-        """PostgreSQL refuses to run as root."""
+        """Run a PostgreSQL program, as user postgres if this process is root."""
         full = [str(self.programs / command[0]), *command[1:]]
         if os.geteuid() == 0:
             full = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", *full]
@@ -46,16 +46,16 @@ class Cluster:
         self.call("pg_ctl", "-D", str(self.folder / "data"), "-l", str(self.folder / "log"), "-o", options, "-w", "start")
 
     def stop(self, mode: str = "fast") -> None:
-        """``mode``: fast, or immediate (a crash)."""
+        """Stop the server. ``mode``: fast, or immediate (like a crash)."""
         self.call("pg_ctl", "-D", str(self.folder / "data"), "-m", mode, "-w", "stop")
 
 
 @contextlib.contextmanager
 def running_cluster(password: str | None = None) -> Iterator[Cluster]:
-    """Run a new server; skip the test without PostgreSQL's programs.
+    """Run a new server; skip the test if PostgreSQL is not installed.
 
-    ``password``: of the superuser; if set, every user needs one, as in production. The folder is not pytest's: a new pytest
-    closes its temporary folders to other users.
+    ``password``: of the superuser; if set, every user needs a password, as in production. Uses its own temporary folder,
+    because user postgres cannot read pytest's.
     """
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     programs = found[-1].parent if found else Path(shutil.which("initdb") or "/nowhere/initdb").parent

@@ -35,7 +35,7 @@ _RESERVED: list[socket.socket] = []
 def reserved_port() -> int:
     """Return a port reserved for this process.
 
-    A bound socket that does not listen holds it; servers set SO_REUSEADDR, so they can still bind.
+    A socket that is bound but not listening reserves it; servers set SO_REUSEADDR, so they can still bind.
     """
     holder = socket.socket()
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -47,7 +47,7 @@ def reserved_port() -> int:
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
-    """Drop the CI variables that disable telemetry."""
+    """Return the environment without the CI variables that disable telemetry."""
     return {name: value for name, value in os.environ.items() if name not in UNATTENDED_VARIABLES} | settings
 
 
@@ -57,7 +57,7 @@ def running_server(data: Path, **settings: str) -> Iterator[Server]:
     data.parent.mkdir(parents=True, exist_ok=True)
     log = data.parent / f"server-{port}.log"
     unlimited = dict.fromkeys(("UPDATE_SERVER_REPORTS_PER_MINUTE", "UPDATE_SERVER_REPORTS_PER_DAY"), "0")
-    unlimited["UPDATE_SERVER_QUESTIONS_PER_MINUTE"] = "0"  # all tests share an address
+    unlimited["UPDATE_SERVER_QUESTIONS_PER_MINUTE"] = "0"  # all tests use the same IP address
     own = {"UPDATE_SERVER_DATA": str(data), "UPDATE_SERVER_PORT": str(port)}
     environment = clean_environment(**(unlimited | own | settings))
     with log.open("wb") as output:
@@ -96,7 +96,7 @@ def end(process: subprocess.Popen[bytes], seconds: float = 15) -> int:
 
 
 def invoke(*command: str, **settings: str) -> Result:
-    """Run a command in this process, which saves the imports."""
+    """Run a command in this process, to save the time of the imports."""
     from aggregation.cli import app as aggregation_app
     from update_server.__main__ import app as server_app
 

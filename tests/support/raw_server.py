@@ -1,4 +1,4 @@
-"""Servers that send any bytes, and a server that records requests."""
+"""A server that sends arbitrary bytes, and a server that records requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Pass each connection to ``talk``."""
+    """Run a server that passes each connection to ``talk``; yield its URL."""
     listener = socket.create_server(("127.0.0.1", 0))
     ended = threading.Event()
 
@@ -36,7 +36,7 @@ def raw_server(talk: Callable[[socket.socket], None]) -> Iterator[str]:
 
 
 class RecordingServer:
-    """``requests``: (method, path with query, headers)."""
+    """A server with configured answers. ``requests``: (method, path with query, headers)."""
 
     def __init__(self) -> None:
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
@@ -65,7 +65,7 @@ class RecordingServer:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def answer(self, path: str, content: Any, status: int = 200, **headers: str) -> None:
-        """``content``: bytes, or a JSON value."""
+        """Set the answer for a path. ``content``: bytes, or a JSON value."""
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
         self.answers[path] = (status, {name.replace("_", "-"): value for name, value in headers.items()}, body)
 

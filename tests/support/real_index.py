@@ -1,4 +1,4 @@
-"""The real plugin index, built once per test run."""
+"""The real plugin index as a folder, built once per test run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Raw reports, and their expected numbers in plain Python."""
+"""Sample reports, and their expected public numbers computed in plain Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_telemetry.wire import KEY_FIELDS, SCHEMA_VERSION
 from aggregation.catalogue import CATALOGUE, LEVEL_COLUMN, Dimension, Entry
 from aggregation.stores.reports import Report
 from tests.support.rule import public
-from update_server.demo.population import World, batch_of, people_of
+from update_server.demo.population import World, generate_batch, generate_people
 
 WEEK = "2026-W40"
 PLUGINS = ("affinder", "napari-svg", "napari-harpy", "rare-plugin")
@@ -45,25 +45,27 @@ def report(
 
 
 def random_reports(seed: int, people: int, *, week: str = WEEK) -> list[Report]:
-    """Some people have several environments or a lower level."""
+    """Return reports of people, some of whom have several environments or a lower level."""
     dice = random.Random(seed)
-    crowd = people_of(PLUGINS, 1, people, seed, python_at=lambda dice, _: dice.choice(("3.10", "3.11", "3.12")), spread=0.5)
+    crowd = generate_people(
+        PLUGINS, 1, people, seed, python_at=lambda dice, _: dice.choice(("3.10", "3.11", "3.12")), spread=0.5
+    )
     found = []
     for person in crowd:
         for environment in person.environments:
-            batch = batch_of(WORLD, person, environment, week, dice, is_first=dice.random() < 0.3)
+            batch = generate_batch(WORLD, person, environment, week, dice, is_first=dice.random() < 0.3)
             key = {name: batch["report"].pop(name) for name in KEY_FIELDS}
             found.append(Report(**key, level=person.level, schema_version=SCHEMA_VERSION, document=batch["report"]))
     return found
 
 
 def expected(reports: Iterable[Report]) -> dict[str, dict[tuple[str, ...], int]]:
-    """Compute what must be published without the program's code."""
+    """Compute the expected public numbers without the program's code."""
     reports = list(reports)
-    return public({entry.id: recounted(entry, reports) for entry in CATALOGUE})
+    return public({entry.id: count_people(entry, reports) for entry in CATALOGUE})
 
 
-def recounted(entry: Entry, reports: Iterable[Report]) -> dict[tuple[str, ...], int]:
+def count_people(entry: Entry, reports: Iterable[Report]) -> dict[tuple[str, ...], int]:
     """Count people per cell of an entry."""
     people: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for item in reports:
@@ -75,10 +77,10 @@ def recounted(entry: Entry, reports: Iterable[Report]) -> dict[tuple[str, ...], 
 
 
 def _values(item: Report, dimensions: tuple[Dimension, ...]) -> list[tuple[str, ...]]:
-    laid_out = [dimension.field for dimension in dimensions if dimension.part is not None]
-    if not laid_out:
+    exploded = [dimension.field for dimension in dimensions if dimension.part is not None]
+    if not exploded:
         return [tuple(_value(item, dimension, None) for dimension in dimensions)]
-    field = item.document.get(laid_out[0], ())
+    field = item.document.get(exploded[0], ())
     items = list(field.items()) if isinstance(field, dict) else list(field)
     return [tuple(_value(item, dimension, one) for dimension in dimensions) for one in items]
 

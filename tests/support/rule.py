@@ -1,4 +1,4 @@
-"""The publication rule in plain Python, without the program's code."""
+"""The publication rule, reimplemented in plain Python without the program's code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OF_FULL = ("commands", "layers", "layers-by-size", "layers-by-ndim", "layers-by-
 
 
 def public(people: Mapping[str, Mapping[Values, int]]) -> Numbers:
-    """Publish at least ten people, rounded down to a multiple of five.
+    """Return the public numbers: counts of at least ten people, rounded down to a multiple of five.
 
     A total five above the sum of a table's rows is lowered to that sum, unless another table adds up to more. Versions of a
     plugin are checked separately. No number exceeds its total. The lowest level has no row.
@@ -30,7 +30,7 @@ def public(people: Mapping[str, Mapping[Values, int]]) -> Numbers:
             _cap(shown[entry], plugin, shown["plugins"][plugin,])
     if shown["people"]:
         sums = [sum(shown[entry].values()) for entry in OF_PEOPLE]
-        sums += [_of_levels(shown), _of_platforms(shown)]
+        sums += [_sum_of_levels(shown), _sum_of_platforms(shown)]
         shown["people"][()] = _lowered(shown["people"][()], sums)
         for entry, cells in shown.items():
             if entry != "people":
@@ -51,8 +51,8 @@ def _lowered(number: int, sums: Iterable[int], of_versions: int = 0) -> int:
     return number
 
 
-def _of_levels(shown: Numbers) -> int:
-    """Basic plus higher levels; a plugin may have more people than the rows of middle and full add up to."""
+def _sum_of_levels(shown: Numbers) -> int:
+    """Return basic plus higher levels; a plugin may have more people than the rows of middle and full together."""
     level = {name: people for (name,), people in shown["people-by-level"].items()}
     full = max([level.get("full", 0), *(number for entry in OF_FULL for number in shown[entry].values())])
     plugins = [number for entry in ("plugins", *OF_PLUGINS) for number in shown[entry].values()]
@@ -62,8 +62,8 @@ def _of_levels(shown: Numbers) -> int:
     )
 
 
-def _of_platforms(shown: Numbers) -> int:
-    """Each platform's largest count: processors, systems, or a plugin."""
+def _sum_of_platforms(shown: Numbers) -> int:
+    """Return the sum of each platform's largest count: by processor, by system, or of a plugin."""
     found: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
     for (platform, _), people in shown["people-by-platform"].items():
         found[platform]["processors"] += people

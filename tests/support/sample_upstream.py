@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 
 
 class RawTransport(httpx.MockTransport):
-    """Response bodies are streams, as on a network."""
+    """A mock transport whose response bodies are streams, as on a network."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         response = await super().handle_async_request(request)
@@ -26,7 +26,7 @@ class RawTransport(httpx.MockTransport):
 
 @dataclass(frozen=True)
 class SampleFile:
-    """``tag``: of a wheel, None for an sdist."""
+    """A file on PyPI. ``tag``: the wheel tag, or None for an sdist."""
 
     requires_python: str | None = None
     tag: str | None = "py3-none-any"
@@ -43,9 +43,9 @@ class SampleCondaFile:
 
 @dataclass(frozen=True)
 class SampleProject:
-    """``releases``: files by version. ``uploaded``: days by version. ``advisories``: affected versions by id.
+    """``releases``: files by version. ``uploaded``: upload dates by version. ``advisories``: affected versions by id.
 
-    ``requires_dist``: by version, served as metadata beside the wheel.
+    ``requires_dist``: requirements by version, served as JSON metadata.
     """
 
     name: str
@@ -60,7 +60,7 @@ class SampleProject:
 
     @property
     def newest(self) -> str:
-        """``version`` if set, else the last of ``releases``."""
+        """Return ``version`` if it is set, else the last of ``releases``."""
         return self.version or next(reversed(list(self.releases)), "0")
 
 
@@ -101,7 +101,7 @@ PLUGINS = (
 
 @dataclass
 class FakeUpstream:
-    """``broken``: paths that answer 500. ``parts``: projects on PyPI that the index does not list."""
+    """A fake upstream. ``broken``: paths that return 500. ``parts``: PyPI projects that the index does not list."""
 
     projects: Sequence[SampleProject] = PLUGINS
     broken: set[str] = field(default_factory=set)
@@ -202,7 +202,7 @@ class FakeUpstream:
         }
 
     def transport(self) -> RawTransport:
-        """Answer in memory, with an ETag."""
+        """Return a transport that answers in memory, with ETags."""
 
         def handle(request: httpx.Request) -> httpx.Response:
             path = request.url.path

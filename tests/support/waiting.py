@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-EVERY_S = 0.02
+POLL_INTERVAL_S = 0.02
 Otherwise = str | Callable[[], str]
 
 
@@ -20,25 +20,25 @@ def wait_until(
     seconds: float = 60,
     not_yet: tuple[type[Exception], ...] = (),
 ) -> None:
-    """Fail after ``seconds``, or when ``process`` has ended. ``not_yet``: exceptions to ignore."""
+    """Wait; fail after ``seconds``, or when ``process`` ends. ``not_yet``: exceptions to ignore while waiting."""
     for _ in _attempts(otherwise, process, seconds):
         try:
             if condition():
                 return
         except not_yet:
             pass
-        time.sleep(EVERY_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
 async def until(
     condition: Callable[[], bool | Awaitable[bool]], otherwise: Otherwise = "it did not happen in time", seconds: float = 60
 ) -> None:
-    """`wait_until` for the event loop."""
+    """Wait like `wait_until`, without blocking the event loop."""
     for _ in _attempts(otherwise, None, seconds):
         holds = condition()
         if await holds if inspect.isawaitable(holds) else holds:
             return
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
 def _attempts(otherwise: Otherwise, process: subprocess.Popen[Any] | None, seconds: float) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""Tiny wheels, and environments into which real pip and uv install them."""
+"""Minimal wheels, and environments into which the real pip and uv install them."""
 
 from __future__ import annotations
 
@@ -45,24 +45,24 @@ def make_wheel(folder: Path, name: str, version: str, requires: Iterable[str] = 
 
 
 class WheelIndex:
-    """A package index (PEP 503) of a folder. ``asked``: normalized names.
+    """A package index (PEP 503) that serves a folder. ``asked``: the normalized names that were requested.
 
-    ``sends_files``: while cleared, downloads wait. ``is_held``: whether one waits.
+    ``allow_downloads``: an event; downloads wait until it is set. ``is_waiting``: whether a download is waiting.
     """
 
     def __init__(self, folder: Path) -> None:
         self.asked: list[str] = []
-        self.sends_files = threading.Event()
-        self.sends_files.set()
-        self.is_held = False
+        self.allow_downloads = threading.Event()
+        self.allow_downloads.set()
+        self.is_waiting = False
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 parts = unquote(self.path).strip("/").split("/")
                 if parts[0] == "files" and (folder / parts[1]).is_file():
-                    outer.is_held = not outer.sends_files.is_set()
-                    outer.sends_files.wait(60)
+                    outer.is_waiting = not outer.allow_downloads.is_set()
+                    outer.allow_downloads.wait(60)
                     self._answer(200, (folder / parts[1]).read_bytes(), "application/octet-stream")
                     return
                 outer.asked.append(parts[-1])
@@ -97,7 +97,7 @@ def _project_of(name: str) -> str:
 
 
 class ToolEnvironment:
-    """A virtual environment that knows only one package index."""
+    """A virtual environment that installs only from one package index."""
 
     def __init__(self, folder: Path, index: str, tool: str, template: Path | None = None) -> None:
         """``template``: an environment to copy, which is faster."""
@@ -126,7 +126,7 @@ class ToolEnvironment:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Without pip itself."""
+        """Return installed versions, without pip and setuptools."""
         return {name: one.version for name, one in self.read().distributions.items() if name not in ("pip", "setuptools")}
 
     @property

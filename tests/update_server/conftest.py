@@ -1,4 +1,4 @@
-"""An application in memory with a fixed clock."""
+"""Fixtures: an application in memory with a fixed clock."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ MakeClient = Callable[..., contextlib.AbstractAsyncContextManager[Client]]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quick_starts() -> Iterator[None]:
-    """Skip strong compression and garbage collection."""
+def _fast_startup() -> Iterator[None]:
+    """Use fast compression and do not freeze the garbage collector."""
     with pytest.MonkeyPatch.context() as patch:
         best = representations._COMPRESS
         quick = {name: lambda text, _, compress=compress: compress(text, True) for name, compress in best.items()}
@@ -41,7 +41,7 @@ def _quick_starts() -> Iterator[None]:
 
 @contextlib.asynccontextmanager
 async def running_client(folder: Path, *, snapshot: bool = True, wait: bool = True, **changes: Any) -> AsyncIterator[Client]:
-    """``changes`` are settings. ``snapshot=False``: no index on disk."""
+    """Run an application and yield its client. ``changes``: settings. ``snapshot=False``: no index on disk."""
     if snapshot and not (folder / "index.snapshot").exists():
         write_snapshot(folder)
     options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "log_level": "error"} | changes
@@ -55,13 +55,13 @@ async def running_client(folder: Path, *, snapshot: bool = True, wait: bool = Tr
 
 @pytest.fixture
 def make_client(tmp_path: Path) -> MakeClient:
-    """See `running_client`."""
+    """Return `running_client` for a temporary folder."""
     return partial(running_client, tmp_path / "data")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Client]:
-    """For read-only tests with ``asyncio(loop_scope="module")``."""
+    """A client for read-only tests with ``asyncio(loop_scope="module")``."""
     async with running_client(tmp_path_factory.mktemp("shared") / "data") as made:
         yield made
 

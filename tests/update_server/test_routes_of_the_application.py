@@ -1,4 +1,4 @@
-"""All routes of the application: a framework may add some by default."""
+"""All routes of the application, including any that the framework adds by default."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROUTES = """
 """
 
 
-async def test_there_are_these_routes_and_no_others(client: Client) -> None:
+async def test_the_application_has_exactly_these_routes(client: Client) -> None:
     assert {route.path for route in client.app.routes} == set(ROUTES.split())
     for path in ("/schema", "/schema/swagger", "/schema/redoc", "/schema/openapi.json"):
         assert (await client.get(path)).status_code == 404

@@ -19,7 +19,7 @@ runner = CliRunner()
 ROOT = Path(__file__).parents[2]
 
 
-def test_they_are_environment_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_settings_come_from_environment_variables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name, value in {
         "UPDATE_SERVER_HOST": "0.0.0.0",
         "UPDATE_SERVER_PORT": "9000",
@@ -51,7 +51,7 @@ def test_they_are_environment_variables(monkeypatch: pytest.MonkeyPatch, tmp_pat
         ("LOG_FORMAT", "xml"),
     ],
 )
-def test_a_wrong_value_is_named_at_start(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+def test_an_invalid_setting_is_named_at_startup(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(f"UPDATE_SERVER_{name}", value)
     with pytest.raises(ValidationError):
         Settings()
@@ -61,7 +61,7 @@ def test_a_wrong_value_is_named_at_start(monkeypatch: pytest.MonkeyPatch, name: 
     assert "Traceback" not in result.output
 
 
-def test_the_clock_moves_on_loopback_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_can_be_set_only_on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UPDATE_SERVER_NOW", "2026-11-24T12:00:00Z")
     assert Settings().now is not None
     assert Settings(host="::1").now is not None
@@ -69,7 +69,7 @@ def test_the_clock_moves_on_loopback_alone(monkeypatch: pytest.MonkeyPatch) -> N
         Settings(host="0.0.0.0")
 
 
-def test_every_setting_is_described_and_the_page_is_that_of_the_program() -> None:
+def test_every_setting_is_described_and_the_docs_are_current() -> None:
     items = list(described())
     assert all(item.meaning for item in items)
     assert {"UPDATE_SERVER_HOST", "AGGREGATION_RAW_URL", "AGGREGATION_AGGREGATE_OWNER_URL"} <= {item.name for item in items}

@@ -1,6 +1,6 @@
-"""All public output: counts of people are multiples of five from ten on, and hidden counts leave no trace.
+"""All public output: counts of people are at least ten and multiples of five, and hidden counts leave no trace.
 
-A second population lacks what fewer than ten people have; its public output must be identical.
+A second population lacks the values that fewer than ten people have; its public output must be identical.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Seen = dict[str, str | bytes]
 
 
 def population(*, with_hidden: bool) -> Iterator[Report]:
-    """Up to nine people have another environment, in which everything is rare."""
+    """Yield reports. ``with_hidden``: up to nine people have a second environment with only rare values."""
     layer = {"layer": "tracks", "size_category": "HUGE", "ndim": 5, "class": "Odd", "dtype": "float16", "count": 1000}
     rare: dict[str, Any] = {
         "napari_version": "0.7.9",
@@ -51,14 +51,14 @@ def population(*, with_hidden: bool) -> Iterator[Report]:
         "data_size_info": [layer],
         "first_report": True,
     }
-    if with_hidden:  # a week of so few people that it must stay unknown
+    if with_hidden:  # a week with so few people that it must stay hidden
         yield from (report(person, week=next_week(SECOND)) for person in range(9))
     for week, people in PEOPLE.items():
         for person in range(people):
             python = "3.11" if person % 3 else "3.12"
             yield report(person, week=week, python_version=python, level="full" if person % 2 else "middle")
             if with_hidden and person < (9 if week == WEEK else 4):
-                # another level would raise the number of people who send that much
+                # a higher level would raise the number of people at that level
                 mine = {
                     name: value for name, value in rare.items() if person % 2 or name not in ("command_usage", "data_size_info")
                 }
@@ -66,7 +66,7 @@ def population(*, with_hidden: bool) -> Iterator[Report]:
 
 
 async def everything(folder: Path, key_folder: Path, key: SigningKey, *, with_hidden: bool) -> Seen:
-    """Return the public output of a population, by place."""
+    """Publish a population and return its public output, by path, certificate or exported file."""
     seen: Seen = {}
     async with running_client(folder / "data") as client:
         services = services_of(client)
@@ -96,7 +96,7 @@ async def everything(folder: Path, key_folder: Path, key: SigningKey, *, with_hi
 
 
 async def _paths(client: Client) -> list[str]:
-    """Return all addresses that may show numbers."""
+    """Return all paths that may show numbers."""
     names = sorted((await client.get("/api/plugins")).json())
     paths = ["/", "/dashboard", "/plugins", "/pythons", "/privacy", "/api/stats", "/api/retractions", "/api/telemetry/levels"]
     paths += ["/.well-known/jwks.json", *(f"/plugins/{name}" for name in names)]
@@ -115,7 +115,7 @@ async def _paths(client: Client) -> list[str]:
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Seen, Seen]:
-    """Both populations get the same key and certificate numbers."""
+    """The output of both populations, which share the key and certificate numbers."""
     found = []
     key_folder = tmp_path_factory.mktemp("keys")
     key = new_key(key_folder, NOW)
@@ -137,7 +137,7 @@ def test_hidden_people_leave_no_trace_in_public_output(both: tuple[Seen, Seen]) 
 
 
 @pytest.mark.promise("ten-people-multiples-of-five")
-def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_five(both: tuple[Seen, Seen]) -> None:
+def test_public_counts_are_at_least_ten_and_multiples_of_five(both: tuple[Seen, Seen]) -> None:
     counts = {place: list(_counts(place, content)) for place, content in both[0].items()}
     for place, numbers in counts.items():
         assert all(number >= 10 and number % 5 == 0 for number in numbers), (place, numbers)
@@ -145,12 +145,12 @@ def test_every_public_count_of_people_is_ten_or_more_and_a_multiple_of_five(both
     answers = ("/api/stats/napari", "/api/stats/plugins/affinder/badge")
     files = ("export csv", "export json", "certificate", "/certificates/")
     kinds = (*pages, *answers, *files)
-    for kind in kinds:  # the check would pass on empty output, too
+    for kind in kinds:  # the check above would also pass on empty output
         assert any(place.startswith(kind) and numbers for place, numbers in counts.items()), kind
 
 
-def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, Seen]) -> None:
-    """The index and the allow-lists name them always."""
+def test_hidden_names_are_only_in_the_index_and_allow_lists(both: tuple[Seen, Seen]) -> None:
+    """Check statistics, exports and certificates; the index and allow-lists always contain these names."""
     for place, content in both[0].items():
         text = content if isinstance(content, str) else content.decode("latin-1")
         if "/stats/" in place and place.endswith("format=csv"):
@@ -161,8 +161,8 @@ def test_no_hidden_name_is_anywhere_but_where_it_is_always(both: tuple[Seen, See
             assert not any(re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) for name in HIDDEN), place
 
 
-def test_how_many_reports_there_were_is_nowhere(both: tuple[Seen, Seen]) -> None:
-    """Run records are only for the operator."""
+def test_the_number_of_reports_is_not_public(both: tuple[Seen, Seen]) -> None:
+    """Check that run records, which are only for the operator, are not public."""
     for place, content in both[0].items():
         text = content if isinstance(content, str) else content.decode("latin-1")
         for word in ("left_out", "duration_s", "catalogue_hash", "code_version", "reports_read"):
@@ -184,7 +184,7 @@ def _only_known_numbers(value: Any, place: str, name: str = "") -> None:
 
 
 class _Figures(HTMLParser):
-    """Cells and figures that contain only a number."""
+    """Collects the numbers of cells and figures that contain nothing else."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -246,11 +246,11 @@ def _payload(token: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def test_every_entry_has_something_hidden_in_the_population() -> None:
-    """Otherwise the comparison would prove little."""
-    from tests.support.reports import recounted
+def test_the_population_has_hidden_cells_for_every_entry() -> None:
+    """Without hidden cells, the comparison would prove little."""
+    from tests.support.reports import count_people
 
     reports = [one for one in population(with_hidden=True) if one.week == WEEK]
     for entry in CATALOGUE:
         if entry.dimensions and "level" not in {dimension.name for dimension in entry.dimensions}:
-            assert any(people < 10 for people in recounted(entry, reports).values()), entry.id
+            assert any(people < 10 for people in count_people(entry, reports).values()), entry.id

@@ -1,4 +1,4 @@
-"""The additions to npe2api, on a public copy of its data."""
+"""The additions to npe2api, tested with a copy of its public data."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ PYTHONS = [f"3.{minor}.{patch}" for minor in range(8, 20) for patch in (0, 1, 30
 
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The recorded public folder, with the tables."""
+    """A copy of npe2api's public folder, with the update tables."""
     folder = tmp_path_factory.mktemp("npe2api") / "public"
     replay = os.environ.get("NAPARI_INDEX_REPLAY")
     archive = next(iter(Path(replay).parent.glob("npe2api-*.tar.xz")), None) if replay else None
     if archive is None:
-        pytest.skip("needs a public copy of npe2api: NAPARI_INDEX_REPLAY=path/to/serve_upstream.py, which has one beside it")
+        pytest.skip("needs npe2api's data: set NAPARI_INDEX_REPLAY to a serve_upstream.py with npe2api-*.tar.xz beside it")
     with tarfile.open(archive) as packed:
         packed.extractall(folder, filter="data")
     subprocess.run([sys.executable, FOLDER / "scripts" / "update_tables.py", folder], check=True, timeout=300)
@@ -52,7 +52,7 @@ def table(path: Path) -> UpdateTable:
 
 
 @pytest.mark.parametrize("channel", ["pypi", "conda-forge"])
-def test_its_tables_answer_as_ours_do(public: Path, ours: Path, channel: str) -> None:
+def test_tables_pick_the_same_releases_as_our_index(public: Path, ours: Path, channel: str) -> None:
     theirs, mine = table(public / "updates" / f"{channel}.json"), table(ours / "api" / "updates" / f"{channel}.json")
     assert set(mine.packages) - set(theirs.packages) <= {"napari-plugin-manager"}, "a part of napari that it does not list"
     assert set(theirs.packages) <= set(mine.packages)
@@ -92,7 +92,7 @@ NAPARI = "napari/0.5.6 runtime/python CPython/3.11.4"
 
 
 @pytest.mark.parametrize("kind", ["plugins", "extended_summary"])
-def test_an_unmodified_napari_gets_what_fits_it(function: str, public: Path, ours: Path, kind: str) -> None:
+def test_unmodified_napari_versions_get_compatible_releases(function: str, public: Path, ours: Path, kind: str) -> None:
     def ask(agent: str = "", **query: str) -> Any:
         return httpx.get(function, params={"list": kind} | query, headers={"user-agent": agent}, timeout=60)
 

@@ -1,1 +1,1 @@
-"""Public certificates: pages, files, verification, keys."""
+"""Public certificates: pages, files, keys and verification."""

@@ -1,1 +1,1 @@
-"""Sample data for a demo: two years of fictional people, sent through the real intake and publication rule."""
+"""Sample data for a demo: two years of reports from fictional people, passed through the real intake and publication."""

@@ -1,4 +1,4 @@
-"""Fills a data folder with sample weeks through the real intake, in this process, on a manual clock."""
+"""Fills a data folder with weeks of sample data, through the real intake in this process, with a manual clock."""
 
 import asyncio
 import shutil
@@ -15,27 +15,27 @@ from aggregation.settings import AggregationSettings, Store
 from aggregation.status import purge
 from migrations import upgrade
 from update_server.app import create_app, running
-from update_server.demo.population import World, by_popularity, people_of, python_of, reports_of
+from update_server.demo.population import World, by_popularity, choose_python, generate_batches, generate_people
 from update_server.index.model import is_prerelease
 from update_server.services import Services
-from update_server.settings import DEMO_MARK, Settings
+from update_server.settings import DEMO_MARKER, Settings
 
 WEEKS = 104
 PEOPLE = 900
-AT_ONCE = 200
-"""Concurrent requests; they share commits, as in production."""
+MAX_CONCURRENT_REQUESTS = 200
+"""Maximum number of concurrent requests; they share commits, as in production."""
 LONG_AGO = date(2020, 1, 1)
-"""Date of releases without an upload date in the index."""
+"""Assumed upload date of releases that have none in the index."""
 
-MARKED = "The numbers in this folder are made up: every page says so as long as this file is here."
-WHOLE = "All weeks are there."
-"""If this is missing, the demo was interrupted, and `make demo` starts over."""
+DEMO_NOTICE = "The numbers in this folder are sample data. Every page says so as long as this file exists."
+COMPLETE_NOTICE = "All weeks are there."
+"""Added to the file at the end; without it, `make demo` starts over."""
 
 Progress = Callable[[int, int], None]
 
 
 class NotADemoError(Exception):
-    """The folder holds numbers that may be real."""
+    """The numbers in the folder may be real."""
 
 
 class ManualClock(Clock):
@@ -48,16 +48,16 @@ class ManualClock(Clock):
 
 
 async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people: int = PEOPLE, progress: Progress) -> int:
-    """Return the number of reports. Raises NotADemoError for stores without the mark of a demo."""
-    mark = settings.data / DEMO_MARK
+    """Fill the data folder; return the number of reports. Raises NotADemoError if its stores are not marked as a demo."""
+    mark = settings.data / DEMO_MARKER
     stores = [settings.data / name for name in ("raw", "aggregate.sqlite3")]
     if any(store.exists() for store in stores) and not mark.exists():
-        raise NotADemoError(f"{settings.data} holds numbers that may be real. Name another folder in UPDATE_SERVER_DATA.")
+        raise NotADemoError(f"The numbers in {settings.data} may be real. Set UPDATE_SERVER_DATA to another folder.")
     settings.data.mkdir(parents=True, exist_ok=True)
     for store in stores:
         for path in settings.data.glob(f"{store.name}*"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    mark.write_text(f"{MARKED}\n", "utf-8")
+    mark.write_text(f"{DEMO_NOTICE}\n", "utf-8")
     changes = {"jobs": False, "now": None, "reports_per_minute": 0, "reports_per_day": 0, "metrics_port": None}
     own = settings.model_copy(update=changes | {"aggregation": AggregationSettings(data=settings.data)})
     for kind in Store:
@@ -67,23 +67,25 @@ async def fill(settings: Settings, now: datetime, *, weeks: int = WEEKS, people:
     app = create_app(own)
     services: Services = app.state.services
     async with running(services), httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://demo") as client:
-        sent = await _walk(services, client, list(_last_weeks(now, weeks)), people, progress)
-    mark.write_text(f"{MARKED} {WHOLE}\n", "utf-8")
+        sent = await _generate_weeks(services, client, list(_last_weeks(now, weeks)), people, progress)
+    mark.write_text(f"{DEMO_NOTICE} {COMPLETE_NOTICE}\n", "utf-8")
     return sent
 
 
-async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str], people: int, progress: Progress) -> int:
-    world = _world(services)
+async def _generate_weeks(
+    services: Services, client: httpx.AsyncClient, weeks: list[str], people: int, progress: Progress
+) -> int:
+    world = _build_world(services)
     first = start_of(weeks[0]).date()
-    crowd = people_of(
+    crowd = generate_people(
         by_popularity(world.plugins),
         len(weeks),
         people,
-        python_at=lambda dice, joined: python_of(dice, first + timedelta(weeks=joined)),
+        python_at=lambda dice, joined: choose_python(dice, first + timedelta(weeks=joined)),
     )
     clock = services.clock = ManualClock(start_of(weeks[0]))
     assert services.raw is not None
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
     sent = 0
 
     async def post(body: dict[str, object], level: str) -> None:
@@ -94,11 +96,11 @@ async def _walk(services: Services, client: httpx.AsyncClient, weeks: list[str],
                 headers={"content-type": "application/json"},
             )
         if answer.status_code != 200:
-            raise RuntimeError(f"the intake refused a made-up report: {answer.text}")
+            raise RuntimeError(f"the intake refused a sample report: {answer.text}")
 
     for number, week in enumerate(weeks):
         clock.instant = start_of(week) + timedelta(days=6)
-        batches = list(reports_of(world, crowd, week, number))
+        batches = list(generate_batches(world, crowd, week, number))
         await asyncio.gather(*(post(batch, str(batch["consent"]["level"])) for batch in batches))
         sent += len(batches)
         clock.instant = publishable_from(week)
@@ -120,7 +122,7 @@ def _last_weeks(now: datetime, weeks: int) -> Iterator[str]:
         week = next_week(week)
 
 
-def _world(services: Services) -> World:
+def _build_world(services: Services) -> World:
     packages = services.loaded().packages
     allowed = services.allowed()
 

@@ -1,4 +1,4 @@
-"""Sample people with realistic habits, for the demo and for tests (pure)."""
+"""Fictional people with realistic habits, for the demo and for tests. Pure functions."""
 
 import hashlib
 import random
@@ -15,11 +15,11 @@ SYSTEMS = (
     ("darwin", "arm64", ("macOS 14", "macOS 15"), 22),
     ("darwin", "x86_64", ("macOS 13",), 4),
 )
-"""Platform, processor, system names, and share in percent."""
+"""Platform, processor, system names, and share of people in percent."""
 
 PYTHONS = (("3.9", date(2020, 10, 5)), ("3.10", date(2021, 10, 4)), ("3.11", date(2022, 10, 24)), ("3.12", date(2023, 10, 2)),
            ("3.13", date(2024, 10, 7)), ("3.14", date(2025, 10, 7)))  # fmt: skip
-"""Minor versions with their release dates."""
+"""Minor versions of Python with their release dates."""
 
 WELL_KNOWN = (
     "napari-svg", "napari-console", "affinder", "napari-animation", "cellpose-napari", "stardist-napari", "napari-ome-zarr",
@@ -38,7 +38,7 @@ LAYERS = (
 
 
 class World(Struct, frozen=True):
-    """Versions with their dates, oldest first, and commands by plugin."""
+    """Releases of napari and of plugins with their dates, oldest first, and commands by plugin."""
 
     napari: Sequence[tuple[str, date]]
     plugins: Mapping[str, Sequence[tuple[str, date]]]
@@ -57,7 +57,7 @@ class SampleEnvironment(Struct, frozen=True):
 
 
 class SamplePerson(Struct, frozen=True):
-    """A participant. ``joined``: index of the week. ``activity``: share of weeks with napari."""
+    """A participant. ``joined``: index of the first week. ``activity``: share of weeks in which they use napari."""
 
     number: int
     joined: int
@@ -66,7 +66,7 @@ class SamplePerson(Struct, frozen=True):
     activity: float
 
 
-def people_of(
+def generate_people(
     plugins: Sequence[str],
     weeks: int,
     count: int,
@@ -77,7 +77,8 @@ def people_of(
 ) -> list[SamplePerson]:
     """Return people who join over ``weeks``, most of them later.
 
-    ``plugins``: by popularity, which decreases with ``spread``. ``python_at``: Python of someone who joined in a week.
+    ``plugins``: most popular first; ``spread``: how fast popularity falls. ``python_at``: returns the Python version of
+    someone who joined in a week.
     """
     dice = random.Random(seed)
     chances = [0.55 / (place + 1) ** spread for place in range(len(plugins))]
@@ -108,7 +109,7 @@ def by_popularity(plugins: Iterable[str]) -> list[str]:
     return [name for name in WELL_KNOWN if name in known] + others
 
 
-def python_of(dice: random.Random, joined: date) -> str:
+def choose_python(dice: random.Random, joined: date) -> str:
     return _newest(PYTHONS, joined - timedelta(weeks=26 + dice.randrange(90)))
 
 
@@ -118,17 +119,17 @@ def season(monday: date) -> float:
     return 0.85 if monday.month == 8 else 1.0
 
 
-def reports_of(world: World, people: Sequence[SamplePerson], week: str, number: int) -> Iterator[dict[str, Any]]:
+def generate_batches(world: World, people: Sequence[SamplePerson], week: str, number: int) -> Iterator[dict[str, Any]]:
     """Yield the batches of a week as JSON values. ``number``: index of the week."""
     monday = start_of(week).date()
     for person in people:
         dice = random.Random(f"{person.number} {week}")
         if person.joined <= number and (person.joined == number or dice.random() < person.activity * season(monday)):
             for environment in person.environments:
-                yield batch_of(world, person, environment, week, dice, is_first=person.joined == number)
+                yield generate_batch(world, person, environment, week, dice, is_first=person.joined == number)
 
 
-def batch_of(
+def generate_batch(
     world: World, person: SamplePerson, environment: SampleEnvironment, week: str, dice: random.Random, *, is_first: bool
 ) -> dict[str, Any]:
     monday = start_of(week).date()

@@ -1,7 +1,7 @@
-"""Answers for one Python and one napari, for clients that do not read the table.
+"""Answers for one Python and one napari version, for clients that do not read the update table.
 
-Most versions are equivalent to the plugins, so requests map to few classes. Each answer is made once per index, one at a time
-in a thread, with a timeout.
+Plugins distinguish few versions, so most requests share an answer. Each answer is built once per index, one at a time in a
+thread, with a timeout.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from update_server.index.files import HEADERS
-from update_server.index.model import parsed_version
+from update_server.index.model import parse_version
 from update_server.index.pythons import PythonVersion, UnknownPythonError
 from update_server.index.snapshot import Index
 from update_server.index.table import Tables
@@ -27,9 +27,10 @@ from update_server.problems import Problem
 from update_server.representations import Body
 
 MAX_BYTES = 64 * 2**20
-"""All encodings together."""
+"""Memory limit of the cache, for all encodings together."""
 
 MAX_PENDING = 32
+"""Maximum number of answers waiting to be built."""
 
 WAIT_TIMEOUT_S = 10
 RETRY_AFTER_S = 10
@@ -42,7 +43,7 @@ _USER_AGENT = re.compile(r"\bnapari/([0-9][0-9A-Za-z.!]*)\S*.*?\bCPython/(3\.[0-
 class PackageUpdate(Struct, frozen=True, omit_defaults=True):
     """The answer for one package; fields as in `table.Choice`."""
 
-    latest: str | None = field()  # always present, null if nothing fits
+    latest: str | None = field()  # always present, null if no release is compatible
     newest: str | None = None
     newest_requires_python: str | None = None
     newest_requires_napari: str | None = None
@@ -54,7 +55,7 @@ class PackageUpdate(Struct, frozen=True, omit_defaults=True):
 
 
 def package_update(package: TablePackage, python: str, napari: str | None) -> PackageUpdate:
-    """Arguments as for `table.pick`."""
+    """Return what an environment can install of a package. Arguments as for `table.choose`."""
     choice = choose(package, python, napari)
     return PackageUpdate(
         choice.latest,
@@ -70,6 +71,8 @@ def package_update(package: TablePackage, python: str, napari: str | None) -> Pa
 
 
 class Updates(Struct, frozen=True):
+    """The answer of ``GET /api/updates``."""
+
     schema_version: int
     python: str
     channel: str
@@ -79,7 +82,7 @@ class Updates(Struct, frozen=True):
 
 
 class Question(Struct, frozen=True):
-    """``python``, ``napari`` (PEP 440): None if irrelevant."""
+    """A request for compatible versions. ``python``, ``napari`` (PEP 440): None for any version."""
 
     kind: Kind
     python: PythonVersion | None = None
@@ -98,6 +101,8 @@ def versions_of_user_agent(user_agent: str) -> tuple[PythonVersion, str] | None:
 
 
 class Answers:
+    """Builds and caches the answers of one index."""
+
     def __init__(self, index: Index, tables: Tables) -> None:
         self._index = index
         self._tables = tables
@@ -113,11 +118,11 @@ class Answers:
             }
         )
         self._ready: LRUCache[tuple[object, ...], Body] = LRUCache(MAX_BYTES, getsizeof=lambda body: body.size)
-        self._making = asyncio.Lock()
+        self._build_lock = asyncio.Lock()
         self._pending: dict[tuple[object, ...], asyncio.Task[Body]] = {}
 
     async def get(self, question: Question) -> Body:
-        """Raises Problem 503 if too many are pending, or the channel is missing."""
+        """Return the answer, built if needed. Raises Problem 503 if too many are pending or the channel has no data."""
         if question.channel not in self._tables.tables:
             raise Problem(503, f"The index has no data on {question.channel} yet. Try again later.", retry_after=60)
         key = self.key(question)
@@ -135,14 +140,14 @@ class Answers:
 
     async def _make_and_cache(self, key: tuple[object, ...], question: Question) -> Body:
         try:
-            async with self._making:
+            async with self._build_lock:
                 body = self._ready[key] = await asyncio.to_thread(self.make, question)
                 return body
         finally:
             del self._pending[key]
 
     def key(self, question: Question) -> tuple[object, ...]:
-        """Questions with the same key have the same answer."""
+        """Return the cache key: questions with the same key have the same answer."""
         python, napari = question.python, question.napari
         return (
             question.kind,
@@ -152,7 +157,7 @@ class Answers:
         )
 
     def make(self, question: Question) -> Body:
-        """Takes a fraction of a second: call it in a thread."""
+        """Build an answer. This takes a fraction of a second: call it in a thread."""
         if question.kind == "updates":
             content: Any = self._updates(question)
         elif question.kind == "plugins":
@@ -178,7 +183,7 @@ class Answers:
         return {name: version for name, version in found.items() if version is not None}
 
     def _summaries(self, question: Question) -> list[dict[str, Any]]:
-        """Limit versions in the summaries to those that fit."""
+        """Return the summaries, limited to compatible versions."""
         on_pypi, on_conda = (self._tables.compatibility.get(channel, {}) for channel in ("pypi", "conda-forge"))
         python, napari = question.python, question.napari
         text = self._index.documents["/api/extended_summary"].text()
@@ -191,7 +196,7 @@ class Answers:
                 conda = set(on_conda[key].fitting(python, napari)) if key in on_conda else set()
                 summary["version"] = version
                 summary["pypi_versions"] = [
-                    one for one in summary.get("pypi_versions") or () if str(parsed_version(one) or one) in fitting
+                    one for one in summary.get("pypi_versions") or () if str(parse_version(one) or one) in fitting
                 ]
                 summary["conda_versions"] = [one for one in summary.get("conda_versions") or () if one in conda]
                 cut.append(summary)

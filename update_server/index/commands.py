@@ -12,7 +12,7 @@ from aggregation.clock import Clock
 from update_server.index import folder, snapshot
 from update_server.index.model import Facts, Package
 from update_server.index.notices import NoticesError, read_notices
-from update_server.index.progress import shown_progress
+from update_server.index.progress import show_progress
 from update_server.index.refresh import build
 from update_server.index.snapshot import Index, Origin
 from update_server.index.sources.fetching import UpstreamError
@@ -21,7 +21,7 @@ from update_server.settings import Settings
 from update_server.terminal import console, errors, fail, read_settings
 
 MAX_REASONS = 20
-"""Stale projects to print."""
+"""Maximum number of reasons to print."""
 
 index_app = typer.Typer(help="Build the plugin index.", no_args_is_help=True)
 
@@ -35,7 +35,7 @@ def build_folder(
         str | None,
         typer.Option(
             "--previous",
-            help="Folder or URL of an earlier build, in case an upstream fails. Default: the folder itself.",
+            help="Folder or URL of an earlier build, used if an upstream fails. Default: the folder itself.",
         ),
     ] = None,
     takes_reports: Annotated[
@@ -48,7 +48,7 @@ def build_folder(
 ) -> None:
     """Write the index as static files for any web server, without a database or running service.
 
-    Exits with 1 and the reasons if a part is stale; the last good entries are still written.
+    If some data is stale, write the last good entries, print the reasons, and exit with 1.
     """
     settings = _settings(upstream)
     reasons: list[str] = []
@@ -56,9 +56,9 @@ def build_folder(
     try:
         earlier = folder.previous(previous or str(directory))
         if earlier is None and previous:
-            errors.print(f"[yellow]{previous} has no usable index: everything is read again.[/yellow]")
+            errors.print(f"[yellow]{previous} has no usable index, so everything is read again.[/yellow]")
         try:
-            with shown_progress() as progress:
+            with show_progress() as progress:
                 index = asyncio.run(build(settings, earlier, Clock(settings.now), progress))
         except (UpstreamError, OSError) as error:
             if earlier is None:
@@ -75,10 +75,10 @@ def build_folder(
     console.print(
         f"{directory}: {count:,} files, {len(index.facts.packages)} packages, as of {instant_text(index.facts.as_of)}"
     )
-    reasons += [f"{name}: a notice names it, but the index doesn't list it" for name in unlisted]
+    reasons += [f"{name}: a notice names this package, but it is not in the index" for name in unlisted]
     reasons += [f"{key}: {entry.error}" for key, entry in sorted(index.stale.items())]
     if reasons:
-        errors.print(f"[yellow]Faults; the last good entries were kept ({len(reasons)}):[/yellow]")
+        errors.print(f"[yellow]{len(reasons)} problems; the last good entries were kept:[/yellow]")
         for line in reasons[:MAX_REASONS]:
             errors.print(f"  {line}", markup=False, highlight=False)
         if len(reasons) > MAX_REASONS:
@@ -91,14 +91,14 @@ def make_seed(
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("update_server/index/seed.snapshot"),
     upstream: Upstream = None,
 ) -> None:
-    """Make the seed index, which a service uses before its first refresh: names, versions and what they need."""
+    """Build the seed index, which a service uses before its first refresh: names, versions and requirements."""
     settings = _settings(upstream)
     try:
-        with shown_progress() as progress:
+        with show_progress() as progress:
             index = asyncio.run(build(settings, None, Clock(settings.now), progress))
         snapshot.write(bare(index), output)
     except (UpstreamError, OSError) as error:
-        fail(f"No seed was made: {error}")
+        fail(f"The seed was not written: {error}")
     size, as_of = output.stat().st_size, index.facts.as_of
     console.print(f"{output}: {len(index.facts.packages)} packages, {size:,} bytes, as of {as_of:%Y-%m-%d %H:%M} UTC")
     if index.stale:
@@ -106,7 +106,7 @@ def make_seed(
 
 
 def bare(index: Index) -> Index:
-    """Return an index without texts, conda-forge and advisories, as a seed."""
+    """Return a seed: the index without texts, conda-forge data and advisories."""
 
     def of(package: Package) -> Package:
         releases = (msgspec.structs.replace(release, files=tuple(dict.fromkeys(release.files))) for release in package.releases)

@@ -1,7 +1,7 @@
-"""Which Pythons and naparis can install a release?
+"""Compatibility of releases with Python and napari versions.
 
-pip and conda's solver answer this for one environment, and are the references. Here each release becomes a `Candidate` with
-sets of Pythons; `table_rows` keeps those that are the answer for some environment.
+pip and conda's solver decide this for one environment, and are the references. Here each release becomes a `Candidate` with
+sets of Python versions; `table_rows` keeps the candidates that some environment would install.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,13 +30,13 @@ CPYTHON = {
     "platform_version": "",
     "extra": "",
 }
-"""Fixed, so that answers do not depend on this machine."""
+"""Values of environment markers; fixed, so that results do not depend on this machine."""
 
 Requires = tuple[tuple[str, str], ...]
 
 
 class Alternative(Struct, frozen=True):
-    """What a release requires on a set of Pythons."""
+    """Requirements of a release on a set of Python versions."""
 
     pythons: int
     requires_napari: str = ""
@@ -44,7 +44,7 @@ class Alternative(Struct, frozen=True):
 
 
 class Candidate(Struct, frozen=True):
-    """``texts``: published specifiers by the set of Pythons that they admit."""
+    """An installable release. ``texts``: published specifiers by the set of Python versions that they allow."""
 
     version: str
     is_prerelease: bool
@@ -53,7 +53,7 @@ class Candidate(Struct, frozen=True):
 
     @property
     def pythons(self) -> int:
-        """Pythons that can install it, ignoring napari."""
+        """Python versions that can install it, whatever the napari version."""
         found = 0
         for alternative in self.alternatives:
             found |= alternative.pythons
@@ -67,17 +67,17 @@ class Candidate(Struct, frozen=True):
 
 
 class Compatibility(Struct, frozen=True):
-    """One package on one channel. ``candidates``: newest first."""
+    """Compatibility of one package on one channel. ``candidates``: newest first."""
 
     domain: PythonDomain
     candidates: tuple[Candidate, ...]
 
     def fitting(self, python: PythonVersion | None, napari: str | None = None) -> list[str]:
-        """Newest first; None stands for any Python or napari."""
+        """Return compatible versions, newest first. None stands for any Python or napari version."""
         return [candidate.version for candidate in self.candidates if candidate.fits(self._point(python), napari)]
 
     def best(self, python: PythonVersion | None, napari: str | None = None) -> str | None:
-        """The version that an installation takes."""
+        """Return the version that an installer would choose."""
         point = self._point(python)
         on_python = [candidate for candidate in self.candidates if candidate.pythons & point]
         finals = [candidate for candidate in on_python if not candidate.is_prerelease]
@@ -88,10 +88,10 @@ class Compatibility(Struct, frozen=True):
 
 
 def table_rows(compatibility: Compatibility, naparis: Sequence[str], *, all_finals: bool = False) -> list[Row]:
-    """Return the releases that are the answer for some Python and napari (or no napari).
+    """Return the releases that some environment would install, with or without napari.
 
-    ``all_finals``: keep every final release, because update plans need those of napari. Pre-releases count only for Pythons
-    without a fitting final (PEP 440).
+    ``all_finals``: keep every final release, because update plans need all of napari's. Pre-releases count only on Python
+    versions without a compatible final release (PEP 440).
     """
     domain, candidates = compatibility.domain, compatibility.candidates
     unanswered = [domain.all] * (len(naparis) + 1)
@@ -117,8 +117,8 @@ def table_rows(compatibility: Compatibility, naparis: Sequence[str], *, all_fina
 def merge_alternatives(alternatives: Iterable[Alternative]) -> tuple[Alternative, ...]:
     """Merge the alternatives of a release (its files or platforms).
 
-    A requirement on another package stays only if all alternatives with the same napari requirement have it. Where one
-    alternative admits every napari, the others are ignored.
+    A requirement on another package stays only if all alternatives with the same napari requirement have it. If one
+    alternative allows every napari version, the others are ignored.
     """
     given = [one for one in alternatives if one.pythons]
     found: dict[tuple[str, Requires], int] = {}
@@ -134,16 +134,16 @@ def merge_alternatives(alternatives: Iterable[Alternative]) -> tuple[Alternative
 
 
 def pypi_compatibility(package: Package, last_minor: int, names: frozenset[str]) -> Compatibility:
-    """Requirements on packages outside ``names`` are ignored."""
+    """Return a package's compatibility on PyPI. Requirements on packages outside ``names`` are ignored."""
     texts = {file.requires_python for release in package.releases for file in release.files if file.requires_python}
     markers = {text.partition(";")[2] for release in package.releases for text in release.requires or ()}
     domain = PythonDomain(texts | markers, last_minor)
-    found = (candidate_of(release, domain, names - {package.key}) for release in package.releases if not release.is_invalid)
+    found = (make_candidate(release, domain, names - {package.key}) for release in package.releases if not release.is_invalid)
     return Compatibility(domain, tuple(candidate for candidate in found if candidate is not None))
 
 
-def candidate_of(release: Release, domain: PythonDomain, names: frozenset[str]) -> Candidate | None:
-    """Return None if no file is installable."""
+def make_candidate(release: Release, domain: PythonDomain, names: frozenset[str]) -> Candidate | None:
+    """Return the release as a candidate, or None if it has no installable file."""
     files = installable_files(release)
     if not files:
         return None
@@ -161,7 +161,7 @@ def installable_files(release: Release) -> list[File]:
 
 
 def yanked_releases(releases: Iterable[Release]) -> dict[str, str]:
-    """Return fully yanked releases with the first reason given."""
+    """Return the releases whose files are all yanked, with the first reason given."""
     return {
         release.version: next(filter(None, (file.yanked for file in release.files)), "")
         for release in releases
@@ -170,7 +170,7 @@ def yanked_releases(releases: Iterable[Release]) -> dict[str, str]:
 
 
 def _alternatives(release: Release, pythons: int, domain: PythonDomain, names: frozenset[str]) -> tuple[Alternative, ...]:
-    requirements = [one for text in release.requires or () if (one := parsed_requirement(text)) and one[0] in names]
+    requirements = [one for text in release.requires or () if (one := parse_requirement(text)) and one[0] in names]
     if not any(requirement.marker for _, requirement in requirements):
         return (_combine_requirements(pythons, requirements),) if pythons else ()
     return merge_alternatives(
@@ -190,8 +190,8 @@ def _combine_requirements(pythons: int, requirements: Iterable[tuple[str, Requir
 
 
 @lru_cache(maxsize=65536)
-def parsed_requirement(text: str) -> tuple[str, Requirement] | None:
-    """Return None if it is unreadable or names no version."""
+def parse_requirement(text: str) -> tuple[str, Requirement] | None:
+    """Return the normalized name and the requirement, or None if it is invalid or has no version specifier."""
     try:
         requirement = Requirement(text)
     except InvalidRequirement:
@@ -211,8 +211,8 @@ def _applies(requirement: Requirement, python: PythonVersion, platform: dict[str
 
 
 def applies_without_extra(text: str, minors: Iterable[int]) -> bool:
-    """Whether a requirement applies without an extra on some platform and Python."""
-    parsed = parsed_requirement(text)
+    """Return whether a requirement applies without an extra on some platform and Python version."""
+    parsed = parse_requirement(text)
     named = {version for python in named_pythons(text.partition(";")[2]) for version in (python, python.next_patch)}
     pythons = {*map(PythonVersion, minors), *named}
     return parsed is not None and any(_applies(parsed[1], python, platform) for python in pythons for platform in PLATFORMS)

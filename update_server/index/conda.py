@@ -1,7 +1,7 @@
-"""Compatibility on conda-forge, by conda's match specifications and version order (py-rattler's).
+"""Compatibility on conda-forge, by conda's match specifications and version order (as in py-rattler).
 
-conda-forge builds for certain Pythons regardless of Requires-Python, so this channel has its own answers, as PEP 440
-specifiers.
+conda-forge builds for certain Python versions regardless of Requires-Python, so this channel is evaluated separately. The
+results are PEP 440 specifiers.
 """
 
 import re
@@ -18,8 +18,8 @@ from update_server.index.compatibility import Alternative, Candidate, Compatibil
 from update_server.index.model import CondaFile, CondaPackage
 from update_server.index.pythons import PythonDomain, PythonVersion
 
-OF_PYTHON = ("python", "python_abi", "cpython", "_python_abi3_support")
-"""Dependencies that decide about Pythons (the last two: conda/ceps#86)."""
+PYTHON_DEPS = ("python", "python_abi", "cpython", "_python_abi3_support")
+"""Dependencies that restrict Python versions (the last two: conda/ceps#86)."""
 
 BROKEN = "marked as broken on conda-forge"
 
@@ -38,11 +38,11 @@ def name_of(specification: str) -> str:
 def conda_compatibility(
     on_conda: CondaPackage, last_minor: int, naparis: Sequence[str], names: Mapping[str, str]
 ) -> Compatibility:
-    """``names``: normalized names of the table's packages by conda-forge name."""
-    texts = {text for file in on_conda.files for text in (*file.depends, *file.constrains) if name_of(text) in OF_PYTHON}
+    """Return a package's compatibility. ``names``: normalized names of the table's packages by conda-forge name."""
+    texts = {text for file in on_conda.files for text in (*file.depends, *file.constrains) if name_of(text) in PYTHON_DEPS}
     domain = PythonDomain(texts, last_minor)
     candidates = tuple(
-        # Conda has no pre-release rule: its solver takes anything with the main label.
+        # Conda has no rule for pre-releases: its solver accepts anything with the main label.
         Candidate(version, False, merge_alternatives(_alternative(file, domain, naparis, names) for file in sound))
         for version, files in by_version(on_conda.files)
         if (sound := [file for file in files if not file.broken])
@@ -51,12 +51,12 @@ def conda_compatibility(
 
 
 def broken_releases(on_conda: CondaPackage) -> dict[str, str]:
-    """Return the versions of which every file is broken."""
+    """Return the versions whose files are all marked as broken."""
     return {version: BROKEN for version, files in by_version(on_conda.files) if all(file.broken for file in files)}
 
 
 def by_version(files: Sequence[CondaFile]) -> list[tuple[str, list[CondaFile]]]:
-    """Newest first, without versions that conda cannot read."""
+    """Group files by version, newest first, without versions that conda cannot parse."""
     readable = [(parsed, file) for file in files if (parsed := _parsed(file.version)) is not None]
     readable.sort(key=lambda pair: pair[0], reverse=True)
     return [(version, [file for _, file in group]) for version, group in groupby(readable, lambda pair: pair[1].version)]
@@ -73,8 +73,8 @@ def _alternative(file: CondaFile, domain: PythonDomain, naparis: Sequence[str], 
     pythons, requires_napari, requires = domain.all, [], {}
     for text in (*file.depends, *file.constrains):
         name = name_of(text)
-        if name in OF_PYTHON:
-            pythons &= _admitted(text, domain)
+        if name in PYTHON_DEPS:
+            pythons &= _allowed_pythons(text, domain)
         elif name == "napari":
             requires_napari.append(napari_specifier(text, tuple(naparis)))
         elif name in names and (specifier := as_specifier(text)) and text in file.depends:
@@ -83,13 +83,13 @@ def _alternative(file: CondaFile, domain: PythonDomain, naparis: Sequence[str], 
     return Alternative(pythons, ",".join(dict.fromkeys(filter(None, requires_napari))), of_others)
 
 
-def _admitted(text: str, domain: PythonDomain) -> int:
-    return domain.where(lambda python: _admits_python(text, python))
+def _allowed_pythons(text: str, domain: PythonDomain) -> int:
+    return domain.where(lambda python: _allows_python(text, python))
 
 
 @lru_cache(maxsize=65536)
-def _admits_python(text: str, python: PythonVersion) -> bool:
-    """An unreadable specification admits everything."""
+def _allows_python(text: str, python: PythonVersion) -> bool:
+    """Return whether a specification allows a Python version; an invalid one allows all."""
     specification = _match_spec(text)
     return specification is None or any(specification.matches(record) for record in _records(name_of(text), python))
 
@@ -104,13 +104,13 @@ def _match_spec(text: str) -> MatchSpec | None:
 
 @lru_cache(maxsize=4096)
 def _records(name: str, python: PythonVersion) -> list[PackageRecord]:
-    """The packages of that name for CPython with the GIL, as conda-forge names its builds."""
+    """Return the packages of that name for CPython with the GIL, with build strings as on conda-forge."""
     minor, full = python.minor, python.full
     if name == "python_abi":
         return [_record(name, python.feature_release, f"0_cp3{minor}" + ("m" if minor < 8 else ""))]
     if name == "cpython":
         return [_record(name, full, f"py3{minor}hd8ed1ab_0")]
-    if name == "python":  # ``h1_0_cpython`` up to 3.12, ``h1_0_cp313`` since
+    if name == "python":  # ``h1_0_cpython`` up to 3.12, ``h1_0_cp313`` from 3.13
         return [_record(name, full, f"h0_0_{kind}") for kind in ("cpython", f"cp3{minor}")]
     return [_record(name, "1.0", "hd8ed1ab_2")]
 
@@ -121,7 +121,7 @@ def _record(name: str, version: str, build: str) -> PackageRecord:
 
 @lru_cache(maxsize=65536)
 def allows_napari(text: str, napari: str) -> bool:
-    """An unreadable specification admits everything."""
+    """Return whether a specification allows a napari version; an invalid one allows all."""
     specification = _match_spec(text)
     try:
         return specification is None or bool(specification.matches(_record("napari", napari, "pyhd8ed1ab_0")))
@@ -131,7 +131,7 @@ def allows_napari(text: str, napari: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def napari_specifier(text: str, naparis: tuple[str, ...]) -> str:
-    """Return a PEP 440 specifier that admits the same of the published ``naparis``."""
+    """Return a PEP 440 specifier that allows the same published napari versions (``naparis``)."""
     admitted = {napari for napari in naparis if allows_napari(text, napari)}
     translated = as_specifier(text)
     if translated is not None and {napari for napari in naparis if admits(translated, napari)} == admitted:
@@ -151,7 +151,7 @@ _CLAUSE = re.compile(r"(==|!=|>=|<=|>|<|~=|=)?([0-9][0-9A-Za-z.!+]*?)(\.?\*)?\Z"
 
 
 def as_specifier(text: str) -> str | None:
-    """Convert ``napari 0.7.*`` to ``==0.7.*``; "" without a version, None if PEP 440 cannot express it."""
+    """Convert ``napari 0.7.*`` to ``==0.7.*``. Return "" if it has no version, None if PEP 440 cannot express it."""
     rest = re.sub(r"^[^\s<>=!~\[]+", "", text.strip()).strip()
     version = re.sub(r"([<>=!~,])\s+", r"\1", rest).partition(" ")[0]
     clauses = []

@@ -1,4 +1,4 @@
-"""Which Pythons do packages support, and how many packages support a Python? Pure."""
+"""Python versions that packages support, and counts of packages by Python version. Pure functions."""
 
 import csv
 import io
@@ -17,8 +17,10 @@ MONTHS_SHOWN = 36
 
 
 class ReleaseSupport(Struct, frozen=True):
-    """``pythons``: such as ``3.10 to 3.13``. ``requires_napari``: alternatives, empty for any; None if the metadata was never
-    read.
+    """Compatibility of one release, for a plugin's page.
+
+    ``pythons``: such as ``3.10 to 3.13``. ``requires_napari``: alternative specifiers, empty if any version is allowed,
+    None if the metadata was never read.
     """
 
     version: str
@@ -30,7 +32,7 @@ class ReleaseSupport(Struct, frozen=True):
 
 
 class PythonSupport(Struct, frozen=True):
-    """Packages by what a Python (``"3.11"``) can install."""
+    """Names of packages by the release that a Python version (``"3.11"``) can install: newest, only older ones, or none."""
 
     python: str
     newest: tuple[str, ...]
@@ -39,7 +41,10 @@ class PythonSupport(Struct, frozen=True):
 
 
 class MonthSupport(Struct, frozen=True):
-    """``fits``: number of packages whose newest final fitted, by Python."""
+    """Support on the first day of a month.
+
+    ``fits``: by Python version, the number of packages whose newest final release supported it.
+    """
 
     day: str
     packages: int
@@ -47,8 +52,9 @@ class MonthSupport(Struct, frozen=True):
 
 
 class Coverage(Struct, frozen=True):
-    """Which Pythons the plugins of the index support. ``packages``: how many there are; ``months``: in the order of
-    ``pythons``.
+    """Python versions that the plugins of the index support.
+
+    ``packages``: number of plugins. ``months``: with ``fits`` in the order of ``pythons``.
     """
 
     as_of: str
@@ -89,7 +95,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> str:
 
 
 def shown_pythons(tables: Tables) -> list[str]:
-    """Return 3.8 to the newest Python that any release names."""
+    """Return the minor versions from 3.8 to the newest that a release names."""
     return [f"3.{minor}" for minor in range(OLDEST_MINOR, tables.last_minor - MINORS_AHEAD + 1)]
 
 
@@ -112,7 +118,7 @@ def release_support(package: Package, compatibility: Compatibility, pythons: Seq
 
 
 def newest_pythons(compatibility: Compatibility, pythons: Sequence[str]) -> str:
-    """Such as ``3.10 to 3.13``, for the newest final release."""
+    """Return the Python versions of the newest final release, such as ``3.10 to 3.13``."""
     finals = [one for one in compatibility.candidates if not one.is_prerelease] or list(compatibility.candidates)
     return _range(compatibility, finals[0] if finals else None, pythons)
 
@@ -128,7 +134,7 @@ def _range(compatibility: Compatibility, candidate: Candidate | None, pythons: S
 
 
 def _naparis(candidate: Candidate) -> tuple[str, ...]:
-    """Return alternative requirements on napari, empty if any fits."""
+    """Return alternative requirements on napari, empty if any version is allowed."""
     found = tuple(dict.fromkeys(str(one.requires_napari or "") for one in candidate.alternatives))
     return () if "" in found else found
 
@@ -152,7 +158,7 @@ def _supports(python: str, packages: Sequence[Package], on_pypi: Mapping[str, Co
 def _by_month(
     packages: Sequence[Package], on_pypi: Mapping[str, Compatibility], pythons: Sequence[str], until: date
 ) -> list[MonthSupport]:
-    """Ignore releases without a day, and yanked ones: PyPI does not give the day of a yank."""
+    """Return support by month. Releases without a date and yanked releases are ignored: PyPI does not date yanks."""
     days = _firsts_of_months(until, MONTHS_SHOWN)
     totals = [0] * len(days)
     counts = [[0] * len(pythons) for _ in days]

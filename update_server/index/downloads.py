@@ -1,4 +1,4 @@
-"""Downloads of plugins by Python in 30 days, from pypistats.org, for their pages."""
+"""Downloads of plugins in 30 days by Python version, from pypistats.org, for the plugins' pages."""
 
 import asyncio
 import re
@@ -17,16 +17,16 @@ from update_server.index.store import IndexStore
 from update_server.settings import Settings
 
 NAME = "downloads.json"
-EVERY_S = 3600
+REFRESH_INTERVAL_S = 3600
 MAX_AGE = timedelta(hours=20)
-"""Age at which they are read again."""
+"""Age at which downloads are fetched again."""
 PAUSE_S = 2.5
-"""Pause between requests: pypistats.org allows 30 a minute."""
+"""Seconds between requests: pypistats.org allows 30 per minute."""
 SAVE_INTERVAL_PACKAGES = 50
-"""Packages between saves."""
+"""Number of packages between saves."""
 DAYS = 30
-HIDE_AFTER = timedelta(days=14)
-"""Older numbers are hidden."""
+MAX_SHOWN_AGE = timedelta(days=14)
+"""Age at which downloads are no longer shown."""
 MAX_BYTES = 2**20
 _PYTHON = re.compile(r"[23]\.[0-9]{1,2}")
 
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Downloads(Struct, frozen=True):
-    """``by_python``: newest first, keys such as ``3.12``."""
+    """Downloads of one package. ``until``: the last day. ``by_python``: newest version first, keys such as ``3.12``."""
 
     until: date
     by_python: dict[str, int]
@@ -51,7 +51,7 @@ class _Answer(Struct):
 
 
 class _SavedDownloads(Struct, frozen=True):
-    """``as_of``: last complete run."""
+    """Content of the file. ``as_of``: time of the last complete run."""
 
     as_of: datetime
     packages: dict[str, Downloads]
@@ -61,9 +61,9 @@ _decode = msgspec.json.Decoder(_SavedDownloads).decode
 
 
 async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime) -> None:
-    """Save every plugin's downloads, oldest first.
+    """Fetch and save the downloads of every plugin, starting with the oldest data.
 
-    It takes half an hour and resumes after a restart; failures are retried by the next run.
+    This takes half an hour and resumes after a restart. The next run retries failed requests.
     """
     path = settings.data / NAME
     kept = _kept(path)
@@ -99,7 +99,7 @@ async def refresh_downloads(settings: Settings, index: IndexStore, now: datetime
 
 
 def read_downloads(folder: Path) -> Mapping[str, Downloads]:
-    """Empty if the file is missing or unreadable."""
+    """Return the saved downloads by package, empty if the file is missing or unreadable."""
     return _kept(folder / NAME).packages
 
 
@@ -111,12 +111,12 @@ def _kept(path: Path) -> _SavedDownloads:
 
 
 def current(found: Downloads | None, now: datetime) -> Downloads | None:
-    """None if outdated, or from the future."""
-    return found if found is not None and abs(now.date() - found.until) <= HIDE_AFTER else None
+    """Return the downloads unless they are outdated or from the future."""
+    return found if found is not None and abs(now.date() - found.until) <= MAX_SHOWN_AGE else None
 
 
 def _sum_by_python(text: bytes) -> Downloads | None:
-    """None if empty or invalid."""
+    """Return the sums of a response, or None if it is empty or invalid."""
     try:
         rows = msgspec.json.decode(text, type=_Answer).data
     except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""Atom feeds (RFC 4287) of new releases. Pure."""
+"""Atom feeds (RFC 4287) of new releases. Pure functions."""
 
 import uuid
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ _ENTRY = """<entry>
 
 
 class NewRelease(Struct, frozen=True):
-    """``day``: of its first file, UTC. ``pythons``, ``naparis``: specifiers, or "any"."""
+    """An entry of a feed. ``day``: upload of its first file, UTC. ``pythons``, ``naparis``: specifiers, or "any"."""
 
     name: str
     version: str
@@ -53,7 +53,7 @@ def releases_of(package: Package, compatibility: Compatibility) -> list[NewRelea
 
 
 def feed(title: str, address: str, releases: Iterable[NewRelease], as_of: str) -> bytes:
-    """``address``: path of the feed. ``as_of``: instant of the index."""
+    """Return a feed as XML. ``address``: path of the feed. ``as_of``: time of the index."""
     newest = list(releases)[:MAX_ENTRIES]
     entries = []
     for one in newest:

@@ -1,7 +1,7 @@
-"""The index as files for any web server. Pure.
+"""The index as files for any web server. Pure functions.
 
-Endpoints exist with and without extension, because web servers and GitHub Pages resolve names differently. Where a folder has
-the same name (``/api/conda``), only the file with extension exists.
+Each endpoint exists with and without a file extension, because web servers and GitHub Pages resolve names differently. If a
+folder has the same name (``/api/conda``), only the file with the extension exists.
 """
 
 import re
@@ -38,7 +38,7 @@ HEADERS = {
     "access-control-allow-origin": "*",
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
 }
-"""The page has inline styles and no scripts."""
+"""Headers of every file. The index page has inline styles and no scripts."""
 
 _OF_PROJECT = re.compile(r"/api/(pypi|manifest|conda)/[a-z0-9]+(-[a-z0-9]+)*\Z")
 
@@ -55,7 +55,7 @@ def _text(document: Document) -> Body:
 
 
 def files_of(index: Index, tables: Tables) -> dict[str, Body]:
-    """Return every file by path (``/api/updates/pypi.json``); a seed has no texts."""
+    """Return every file by path (``/api/updates/pypi.json``). A seed has no files from upstream."""
     found = {TABLES[channel]: _file(encoded(table)) for channel, table in tables.tables.items()}
     plugins = _file(msgspec.json.encode({package.name: package.version for package in index.facts.packages}))
     found |= dict.fromkeys(PLUGINS, plugins)
@@ -84,7 +84,7 @@ def files_of(index: Index, tables: Tables) -> dict[str, Body]:
 
 
 def badge_of(key: str | None) -> dict[str, Any]:
-    """Today's shields.io badge. ``key``: None for an unknown plugin."""
+    """Return the shields.io badge as today's index does. ``key``: None for an unknown plugin."""
     return {
         "color": BLUE if key else RED,
         "label": "napari hub",
@@ -96,7 +96,7 @@ def badge_of(key: str | None) -> dict[str, Any]:
 
 
 def errors_of(index: Index, tables: Tables) -> dict[str, Any]:
-    """Return unread projects and omissions, with reasons."""
+    """Return projects that could not be read and omitted data, with reasons."""
     known: dict[str, Any] = {}
     if (document := index.documents.get("/errors.json")) is not None:
         known = msgspec.json.decode(document.text(), type=dict[str, Any])

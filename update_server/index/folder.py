@@ -1,6 +1,6 @@
 """The index as a folder on disk, safe to serve while it is written.
 
-Its snapshot gives the next build unchanged entries, and those that an upstream fails to deliver.
+The next build takes unchanged entries from its snapshot, and those that an upstream fails to deliver.
 """
 
 import http.client
@@ -37,9 +37,9 @@ def write(index: Index, tables: Tables, folder: Path) -> int:
 
 
 def previous(place: str) -> Index | None:
-    """Return the index of an earlier build, by folder or URL, or None if there is no readable one.
+    """Return the index of an earlier build from a folder or URL, or None if it is missing or unreadable.
 
-    Raises UpstreamError if the site fails: its entries must not be lost.
+    Raises UpstreamError if the site cannot be reached, because its entries must not be lost.
     """
     if not place.startswith(("http://", "https://")):
         return _read(Path(place) / snapshot.NAME)

@@ -1,6 +1,7 @@
 """Packages, releases and files of the index.
 
-The structs are also the format of seed and snapshot (as arrays, half the size): if their order changes, raise `FACTS_FORMAT`.
+The structs also define the format of seed and snapshot, as arrays, which halves the size. If the order of fields changes,
+change the version in `snapshot.MAGIC`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,10 @@ from packaging.version import InvalidVersion, Version
 
 
 class File(Struct, frozen=True, array_like=True):
-    """``yanked``: None if not yanked, else the reason, which may be empty (PEP 592). ``tags``: interpreter-ABI pairs of a wheel
-    (``"cp311-abi3"``), None for an sdist.
+    """A file of a release on PyPI.
+
+    ``yanked``: the reason, which may be empty (PEP 592), or None if not yanked. ``tags``: interpreter-ABI pairs of a wheel
+    (``"cp311-abi3"``), or None for an sdist.
     """
 
     requires_python: str | None = None
@@ -23,10 +26,10 @@ class File(Struct, frozen=True, array_like=True):
 
 
 class Release(Struct, frozen=True, array_like=True):
-    """A version on PyPI; it parses by PEP 440.
+    """A release on PyPI, with a valid version (PEP 440).
 
     ``requires``: Requires-Dist entries with a version; None if never read. ``uploaded``: UTC day (``"2026-08-22"``).
-    ``is_invalid``: a requirement is unreadable, so pip (24.1 and later) ignores the release. ``note``: omissions, with reasons.
+    ``is_invalid``: a requirement is invalid, so pip since 24.1 ignores the release. ``note``: omitted data, with reasons.
     """
 
     version: str
@@ -38,8 +41,10 @@ class Release(Struct, frozen=True, array_like=True):
 
 
 class CondaFile(Struct, frozen=True, array_like=True):
-    """``depends``, ``constrains``: match specifications for Python and napari, and those of other packages with a version.
-    ``broken``: conda-forge's yank.
+    """A file on conda-forge.
+
+    ``depends``, ``constrains``: match specifications for Python and napari, and for other packages if they name a version.
+    ``broken``: conda-forge's equivalent of yanked.
     """
 
     version: str
@@ -54,8 +59,11 @@ class CondaPackage(Struct, frozen=True, array_like=True):
 
 
 class Package(Struct, frozen=True, array_like=True, dict=True):
-    """``key``: normalized name (PEP 503). ``version``: today's newest. ``releases``: newest first. ``commands``: ids from the
-    newest manifest. ``conda``: None if not on conda-forge, or unknown. ``vulnerabilities``: advisory ids by version.
+    """A package of the index.
+
+    ``key``: normalized name (PEP 503). ``version``: the newest, as the index lists it. ``releases``: newest first.
+    ``commands``: ids from the newest manifest. ``conda``: None if not on conda-forge, or unknown. ``vulnerabilities``:
+    advisory ids by version.
     """
 
     key: NormalizedName
@@ -68,12 +76,12 @@ class Package(Struct, frozen=True, array_like=True, dict=True):
 
     @cached_property
     def published_finals(self) -> tuple[str, ...]:
-        """Final versions with a file, newest first; telemetry may name them."""
+        """Final versions with a file, newest first. Telemetry reports may name them."""
         return tuple(release.version for release in self.releases if release.files and not is_prerelease(release.version))
 
 
 class Facts(Struct, frozen=True):
-    """``as_of``: UTC. ``packages``: listed in the index; ``parts``: unlisted ones of `NAPARI_PARTS`."""
+    """All packages at one time. ``packages``: listed in the index. ``parts``: those of `NAPARI_PARTS` that are not."""
 
     as_of: datetime
     has_conda: bool
@@ -93,11 +101,11 @@ NAPARI_PARTS = (
     "napari-console",
     "napari-svg",
 )
-"""Always in the update table, even if not listed as plugins."""
+"""Packages that are always in the update table, even if the index does not list them."""
 
 
-def parsed_version(text: object) -> Version | None:
-    """None for anything but a PEP 440 version."""
+def parse_version(text: object) -> Version | None:
+    """Return the version, or None if it is not a PEP 440 version."""
     try:
         return Version(text) if isinstance(text, str) else None
     except InvalidVersion:
@@ -105,9 +113,9 @@ def parsed_version(text: object) -> Version | None:
 
 
 def is_prerelease(version: str) -> bool:
-    """Development releases count, too."""
+    """Return whether a version is a pre-release or development release."""
     return Version(version).is_prerelease
 
 
-def in_descending_order(releases: Iterable[Release]) -> tuple[Release, ...]:
+def sort_newest_first(releases: Iterable[Release]) -> tuple[Release, ...]:
     return tuple(sorted(releases, key=lambda release: Version(release.version), reverse=True))

@@ -27,11 +27,11 @@ from packaging.utils import canonicalize_name
 
 
 class NoticesError(Exception):
-    """The message names the entry and the reason."""
+    """An invalid file of notices; the message names the entry and the reason."""
 
 
 class PackageNotices(Struct, frozen=True):
-    """``inactive``: no longer maintained."""
+    """The notices about a package. ``inactive``: no longer maintained."""
 
     notices: tuple[Notice, ...] = ()
     inactive: bool = False
@@ -48,9 +48,9 @@ class _Entry(Struct, forbid_unknown_fields=True):
 
 
 def read_notices(path: Path, names: Collection[str], today: date) -> tuple[Mapping[str, PackageNotices], list[str]]:
-    """Return unexpired notices by normalized name, and unlisted names.
+    """Return current notices by normalized name, and the names that the index does not list.
 
-    An unlisted name is no error: one removed package must not suppress all notices. Raises NoticesError.
+    Such a name is not an error: a removed package must not suppress all notices. Raises NoticesError.
     """
     try:
         entries = msgspec.convert(yaml.safe_load(path.read_text("utf-8")) or [], list[_Entry])
@@ -80,13 +80,13 @@ def read_notices(path: Path, names: Collection[str], today: date) -> tuple[Mappi
 
 def _find_error(entry: _Entry) -> str | None:
     if bool(entry.text.strip()) == entry.inactive:
-        return "give a text, or `inactive: true`"
+        return "give a text or `inactive: true`"
     if entry.text and entry.severity == "warning" and not entry.specifier:
-        return "a warning needs a specifier: it would be shown to everyone, whatever they update to"
+        return "a warning needs a specifier, or it would be shown for every version"
     if len(entry.text) > MAX_NOTICE or not entry.text.isprintable():
         return f"the text must be one line of at most {MAX_NOTICE} characters"
     if len(entry.link) > MAX_NOTICE or not re.fullmatch(r"(https://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-~]*)?)?", entry.link):
-        return f"the link must be an address that begins with https://, of at most {MAX_NOTICE} characters"
+        return f"the link must begin with https:// and have at most {MAX_NOTICE} characters"
     try:
         SpecifierSet(entry.specifier)
     except InvalidSpecifier:

@@ -1,7 +1,7 @@
-"""The Pythons that a package distinguishes.
+"""Sets of Python versions.
 
-Specifiers treat most patch releases alike, so a few *points* represent all Pythons: each is the first version of a range that
-no specifier splits. A set of points is an integer, one bit per point.
+Specifiers treat most patch releases alike, so a few *points* represent all versions: each is the first version of a range
+that no specifier splits. A set of points is an integer with one bit per point.
 """
 
 import re
@@ -18,10 +18,10 @@ from packaging.version import InvalidVersion, Version
 OLDEST_MINOR = 8
 
 MINORS_AHEAD = 4
-"""Future minors that the update table covers."""
+"""Number of future minor versions that the update table covers."""
 
 NEWEST_PLAUSIBLE_MINOR = 40
-"""Higher bounds, such as ``<3.99``, mean "any"."""
+"""Highest minor version that counts as named: higher bounds, such as ``<3.99``, mean "any"."""
 
 MAX_MINOR = 99
 MAX_VERSION_LENGTH = 32
@@ -31,10 +31,12 @@ _NAMED = re.compile(r"(?<![\w.])3\.([0-9]{1,2})(?:\.([0-9]{1,4}))?")
 
 
 class UnknownPythonError(ValueError):
-    """Not a version of CPython 3."""
+    """The text is not a version of CPython 3."""
 
 
 class PythonVersion(Struct, frozen=True, order=True, dict=True):
+    """A version of CPython 3."""
+
     minor: int
     patch: int = 0
 
@@ -76,7 +78,7 @@ def newest_named_minor(texts: Iterable[str]) -> int:
 
 
 class PythonDomain:
-    """The points that some texts distinguish, from 3.8 to ``last_minor``."""
+    """The points that the specifiers in some texts distinguish, from 3.8 to ``last_minor``."""
 
     def __init__(self, texts: Iterable[str], last_minor: int) -> None:
         starts = {(minor, 0) for minor in range(OLDEST_MINOR, last_minor + 1)}
@@ -87,23 +89,24 @@ class PythonDomain:
         self.all = (1 << len(self.points)) - 1
 
     def bit(self, python: PythonVersion) -> int:
-        """Return the set with the version's point, or the nearest one."""
+        """Return the set of the point that represents a version; outside the domain, the nearest point."""
         return 1 << max(0, bisect_right(self.points, python) - 1)
 
     def where(self, is_in: Callable[[PythonVersion], bool]) -> int:
         return sum(1 << number for number, python in enumerate(self.points) if is_in(python))
 
     def admitted(self, requires_python: str | None) -> int:
+        """Return the points that Requires-Python allows."""
         if not requires_python or not is_specifier(requires_python):
             return self.all
         return self.where(lambda python: admits(requires_python, python.full))
 
     def running(self, tags: tuple[str, ...] | None) -> int:
-        """Points that can run a wheel; all for None."""
+        """Return the points that can run a wheel with these tags; all if None."""
         return self.all if tags is None else self.where(lambda python: runs(tags, python.minor))
 
     def specifiers(self, pythons: int) -> list[tuple[int, str]]:
-        """Return each contiguous part with its specifier."""
+        """Split a set into contiguous parts, each with its specifier."""
         found, start = [], None
         for number in range(len(self.points) + 1):
             is_in = bool(pythons >> number & 1)
@@ -115,7 +118,7 @@ class PythonDomain:
         return found
 
     def _specifier(self, start: int, end: int) -> str:
-        """``end`` is excluded."""
+        """Return the specifier for the points from ``start`` up to, but not including, ``end``."""
         lower = self.points[start]
         upper = self.points[end] if end < len(self.points) else None
         if lower.patch == 0 and upper == PythonVersion(lower.minor + 1):
@@ -129,7 +132,7 @@ def _short(python: PythonVersion) -> str:
 
 
 def is_specifier(text: str) -> bool:
-    """Whether a specifier is valid and not too long. Otherwise it admits every Python, as in pip."""
+    """Return whether a specifier is valid and not too long. Otherwise every Python version is allowed, as in pip."""
     return len(text) <= MAX_SPECIFIER_LENGTH and parsed_specifier(text) is not None
 
 
@@ -140,7 +143,10 @@ def runs(tags: tuple[str, ...], minor: int) -> bool:
 
 @lru_cache(maxsize=128)
 def supported_pairs(minor: int) -> frozenset[str]:
-    """Interpreter-ABI pairs (``"cp311-abi3"``) of CPython with the GIL; before 3.8 its ABI had an ``m`` (PEP 3149)."""
+    """Return the interpreter-ABI pairs (``"cp311-abi3"``) of CPython with the GIL.
+
+    Before 3.8, ABI tags ended in ``m`` (PEP 3149).
+    """
     python = (3, minor)
     abi = f"cp3{minor}" + ("m" if minor < 8 else "")
     tags = (*cpython_tags(python, abis=[abi], platforms=["any"]), *compatible_tags(python, f"cp3{minor}", ["any"]))

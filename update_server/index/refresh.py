@@ -1,6 +1,6 @@
-"""One refresh: read everything, check plausibility, replace the index.
+"""Refresh of the index: read everything, check plausibility, replace the index.
 
-Upstream failures never raise: the last good index stays.
+If an upstream fails, the last good index stays.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from update_server.index.sources.projects import Progress
 from update_server.index.store import IndexStore, RefreshOutcome
 from update_server.settings import Settings
 
-AT_ONCE = 16
-"""Concurrent requests."""
+MAX_CONCURRENT_REQUESTS = 16
+"""Maximum number of concurrent requests."""
 MAX_LOST_SHARE = 0.05
-"""Share of projects; a larger loss means a broken upstream."""
+"""Share of projects that may disappear in one refresh; more means that the upstream is broken."""
 
 SOURCES = {"napari-index": napari_index.read_index, "pypi": pypi.read_index}
 
@@ -30,7 +30,7 @@ async def build(settings: Settings, previous: Index | None, clock: Clock, progre
     origins = settings.upstreams.origins
     try:
         async with asyncio.timeout(settings.refresh_timeout_s), new_client(origins) as client:
-            fetcher = Fetcher(client, origins, AT_ONCE)
+            fetcher = Fetcher(client, origins, MAX_CONCURRENT_REQUESTS)
             now = clock.now().replace(microsecond=0)  # reproducible output within a second
             index = await SOURCES[settings.source](fetcher, settings.upstreams, previous, now, progress)
     except TimeoutError as error:
@@ -40,6 +40,7 @@ async def build(settings: Settings, previous: Index | None, clock: Clock, progre
 
 
 async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress: Progress) -> RefreshOutcome:
+    """Refresh the index of ``store``. Never raises: the outcome has the error."""
     previous = store.loaded.index if store.loaded else None
     try:
         index = await build(settings, previous, clock, progress)
@@ -48,7 +49,7 @@ async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress:
         store.last_refresh = RefreshOutcome(clock.now(), str(error))
         log.warning("refresh_failed", error=str(error))
     except Exception as error:
-        # A bug must not end the scheduler's job.
+        # A bug must not stop the scheduled job.
         store.last_refresh = RefreshOutcome(clock.now(), f"{type(error).__name__}: {error}")
         log.exception("refresh_failed")
     else:
@@ -58,7 +59,7 @@ async def refresh(settings: Settings, store: IndexStore, clock: Clock, progress:
 
 
 def check_plausible(index: Index, previous: Index | None) -> None:
-    """Raise UpstreamError if too many projects are lost. A seed is too old to compare with."""
+    """Raise UpstreamError if too many projects disappeared. A seed is too old for a comparison."""
     kept = {package.key for package in index.facts.packages}
     if not kept:
         raise UpstreamError("The upstream lists no readable project. The previous index stays.")

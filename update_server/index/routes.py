@@ -1,4 +1,4 @@
-"""The index over HTTP: `FilesFirst` for files, handlers for queries and missing files."""
+"""The index over HTTP: `FilesFirst` serves files; handlers answer queries and requests for missing files."""
 
 from functools import lru_cache
 from typing import Annotated, Any
@@ -22,12 +22,12 @@ from update_server.problems import Problem, bad_query
 from update_server.representations import Body, matches, respond
 from update_server.services import RETRY_AFTER_S, Services
 
-READ = [HttpMethod.GET, HttpMethod.HEAD]
+READ_METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 HUB_HOST = b"api.napari-hub.org"
-"""napari's plugin template links ``/shields/affinder`` there: ``/api/shields/affinder`` here."""
+"""Host that napari's plugin template links to: its ``/shields/affinder`` is ``/api/shields/affinder`` here."""
 
 FILTERABLE = {"/api/plugins", "/index.json", "/api/extended_summary", "/extended_summary.json"}
-"""Files with filtered variants."""
+"""Paths whose answer can be filtered by version."""
 
 _NO_BODY: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
 
@@ -35,31 +35,31 @@ Name = Annotated[str, PathParameter(description="name of a package, in any spell
 Python = Annotated[str | None, QueryParameter(name="python", description="version of CPython 3, such as 3.11 or 3.11.4")]
 Napari = Annotated[str | None, QueryParameter(name="napari", description="napari version that must be supported")]
 Channel = Annotated[str, QueryParameter(name="channel", description="where packages come from: pypi or conda-forge")]
-Form = Annotated[str, QueryParameter(name="format", description="json; csv: today's counts; months-csv: the counts by month")]
-Asked = Request[Any, Any, Any]
+Form = Annotated[str, QueryParameter(name="format", description="json; csv: current counts; months-csv: counts by month")]
+AnyRequest = Request[Any, Any, Any]
 
 LIST_ROUTES = (
-    (list(TABLES.values()), "Update table of a channel", "One table for every Python and every napari."),
+    (list(TABLES.values()), "Update table of a channel", "One table for all Python and napari versions."),
     (["/api/conda", "/api/conda-map", "/conda.json"], "Names on conda-forge", "The conda-forge name of each plugin, or null."),
     (["/api/readers", "/readers.json"], "Plugins by file pattern", "The plugins that read each file pattern."),
     (["/classifiers.json"], "Projects with the napari classifier", "Active, withdrawn and deleted projects."),
     (
         ["/errors.json"],
         "Projects that could not be read",
-        "Projects without a usable manifest, and what was left out, with reasons.",
+        "Projects without a usable manifest and omitted data, with reasons.",
     ),
     (["/feeds/all.atom"], "New releases", "An Atom feed of all plugins' releases."),
 )
 PROJECT_ROUTES = (
-    ("/api/pypi", "", "One project as PyPI describes it", "PyPI's JSON of a project."),
+    ("/api/pypi", "", "One project as PyPI describes it", "PyPI's JSON description of a project."),
     ("/api/manifest", "", "The npe2 manifest of a plugin", "The manifest of a plugin's newest release."),
-    ("/api/conda", "", "One project as conda-forge has it", "What anaconda.org knows of a package on conda-forge."),
+    ("/api/conda", "", "One project on conda-forge", "anaconda.org's JSON description of a package on conda-forge."),
     ("/feeds", ".atom", "New releases of one plugin", "An Atom feed (`/feeds/affinder.atom`)."),
 )
 
 
 class FilesFirst:
-    """Serves index files before the framework, whose routing and middleware cost twice as much."""
+    """ASGI application that serves index files itself: the framework's routing and middleware would double the time."""
 
     def __init__(self, services: Services, app: ASGIApp) -> None:
         self._index = services.index
@@ -68,7 +68,7 @@ class FilesFirst:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         loaded = self._index.loaded
-        if scope["type"] != "http" or loaded is None:  # type: ignore[comparison-overlap]  # the framework's types are enums
+        if scope["type"] != "http" or loaded is None:  # type: ignore[comparison-overlap]  # Litestar types it as an enum
             await self._app(scope, receive, send)
             return
         accept_encoding = if_none_match = b""
@@ -102,35 +102,35 @@ def _is_same_on_every_host(path: str) -> bool:
 
 def index_handlers(services: Services) -> list[BaseRouteHandler]:
     def file_at(path: str) -> Body:
-        """Raises Problem 404, or 503 if the first refresh will bring the file."""
+        """Return a file. Raises Problem 404, or 503 if the first refresh may add the file."""
         loaded = services.loaded()
         if (body := loaded.files.get(path)) is not None:
             return body
         if loaded.index.origin is Origin.SEED:
             raise Problem(
                 503,
-                f"Only the shipped index of {instant_text(loaded.index.facts.as_of)} is loaded, which has no texts. The first "
-                "refresh brings them: try again in a minute.",
+                f"Only the seed index of {instant_text(loaded.index.facts.as_of)} is loaded, which has no texts. The first "
+                "refresh adds them: try again in a minute.",
                 retry_after=RETRY_AFTER_S,
             )
-        raise Problem(404, "The index has nothing under that name.", pointer="name")
+        raise Problem(404, "The index has no such project.", pointer="name")
 
     def fixed(paths: list[str], summary: str, description: str) -> BaseRouteHandler:
-        @route(paths, http_method=READ, summary=summary, description=description)
-        async def answer_file(request: Asked) -> Response[bytes]:
+        @route(paths, http_method=READ_METHODS, summary=summary, description=description)
+        async def answer_file(request: AnyRequest) -> Response[bytes]:
             return respond(request, file_at(request.url.path))
 
         return answer_file
 
     def of_project(folder: str, ending: str, summary: str, description: str) -> BaseRouteHandler:
-        @route(f"{folder}/{{name:str}}", http_method=READ, summary=summary, description=description)
-        async def answer_project(request: Asked, name: Name) -> Response[bytes]:
+        @route(f"{folder}/{{name:str}}", http_method=READ_METHODS, summary=summary, description=description)
+        async def answer_project(request: AnyRequest, name: Name) -> Response[bytes]:
             return respond(request, file_at(f"{folder}/{canonicalize_name(name.removesuffix(ending))}{ending}"))
 
         return answer_project
 
-    async def listed(request: Asked, question: Question | None, path: str) -> Response[bytes]:
-        """Filter a list by the versions in the query or in napari's User-Agent."""
+    async def listed(request: AnyRequest, question: Question | None, path: str) -> Response[bytes]:
+        """Return a list, filtered by the versions in the query or in napari's User-Agent."""
         vary = "accept-encoding"
         if services.settings.versions_from_user_agent and request.url.path.startswith("/api/"):
             vary = VARY
@@ -144,14 +144,16 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
         response.headers["vary"] = vary
         return response
 
-    @route(["/api/plugins", "/index.json"], http_method=READ, summary="Newest version of each plugin")
-    async def plugins(request: Asked, python: Python = None, napari: Napari = None) -> Response[bytes]:
-        """Return the newest version of each plugin by name; with ``python`` and ``napari``, the newest that fits them."""
+    @route(["/api/plugins", "/index.json"], http_method=READ_METHODS, summary="Newest version of each plugin")
+    async def plugins(request: AnyRequest, python: Python = None, napari: Napari = None) -> Response[bytes]:
+        """Return the newest version of each plugin by name; with ``python`` and ``napari``, the newest compatible one."""
         return await listed(request, _question("plugins", python, napari), PLUGINS[0])
 
-    @route(["/api/extended_summary", "/extended_summary.json"], http_method=READ, summary="All plugins with their texts")
-    async def extended_summary(request: Asked, python: Python = None, napari: Napari = None) -> Response[bytes]:
-        """Return name, texts and versions of each plugin; with ``python`` and ``napari``, only what fits them.
+    @route(
+        ["/api/extended_summary", "/extended_summary.json"], http_method=READ_METHODS, summary="All plugins with their texts"
+    )
+    async def extended_summary(request: AnyRequest, python: Python = None, napari: Napari = None) -> Response[bytes]:
+        """Return name, texts and versions of each plugin; with ``python`` and ``napari``, only compatible ones.
 
         An unmodified napari sends both in its User-Agent and gets the filtered answer.
         """
@@ -159,34 +161,34 @@ def index_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @route(
         "/api/updates",
-        http_method=READ,
+        http_method=READ_METHODS,
         summary="What your Python can install",
-        responses={200: ResponseSpec(Updates, description="the newest version of each package that fits")},
+        responses={200: ResponseSpec(Updates, description="the newest compatible version of each package")},
     )
     async def updates(
-        request: Asked, python: Python = None, channel: Channel = "pypi", napari: Napari = None
+        request: AnyRequest, python: Python = None, channel: Channel = "pypi", napari: Napari = None
     ) -> Response[bytes]:
-        """Return the newest version of every package that a Python can install, and why newer ones do not fit.
+        """Return the newest version of every package that a Python version can install, and why newer ones cannot.
 
-        It is computed from the update table, which covers every Python.
+        The answer is computed from the update table, which covers every Python version.
         """
         if not python:
-            raise bad_query("python", "Give your Python version: python=3.11 or python=3.11.4.")
+            raise bad_query("python", "Give your Python version, such as python=3.11 or python=3.11.4.")
         if channel not in CHANNELS:
             raise bad_query("channel", f"{channel[:32]!r} is not a channel: choose {' or '.join(CHANNELS)}.")
         question = Question("updates", _python(python), _napari(napari), channel)
         return respond(request, await services.loaded().answers.get(question))
 
-    @route(["/api/shields/{name:str}", "/shields/{name:str}"], http_method=READ, summary="Badge data for shields.io")
-    async def shields(request: Asked, name: Name) -> Response[bytes]:
-        """Return the data of a shields.io endpoint badge; for an unknown plugin it says "unavailable"."""
+    @route(["/api/shields/{name:str}", "/shields/{name:str}"], http_method=READ_METHODS, summary="Badge data for shields.io")
+    async def shields(request: AnyRequest, name: Name) -> Response[bytes]:
+        """Return the data of a shields.io endpoint badge. For an unknown plugin, it says "unavailable"."""
         key = canonicalize_name(name)
         badge = badge_of(key if key in services.loaded().packages else None)
         return respond(request, Body(msgspec.json.encode(badge), headers=HEADERS))
 
-    @route("/api/pythons", http_method=READ, summary="How many plugins each Python can install")
-    async def pythons(request: Asked, form: Form = "json") -> Response[bytes]:
-        """Return which plugins each Python can install, and how many newest releases fitted it each month."""
+    @route("/api/pythons", http_method=READ_METHODS, summary="How many plugins each Python version can install")
+    async def pythons(request: AnyRequest, form: Form = "json") -> Response[bytes]:
+        """Return what each Python version can install, and how many newest releases supported it each month."""
         if form not in COVERAGE:
             raise bad_query("format", f"{form[:16]!r} is not a format: choose {', '.join(COVERAGE)}.")
         return respond(request, file_at(COVERAGE[form]))

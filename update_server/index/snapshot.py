@@ -22,17 +22,19 @@ MAGIC = b"napari index 4\n"
 """First bytes of the file, with the format version; the CRC-32 of the rest follows."""
 CRC_BYTES = 4
 LEFTOVER_AGE_S = 3600
-"""Temporary files this old belong to killed processes."""
+"""Age in seconds after which a temporary file must belong to a killed process."""
 
 
 class Origin(StrEnum):
+    """Where an index comes from."""
+
     SEED = "seed"
     SNAPSHOT = "snapshot"
     REFRESH = "refresh"
 
 
 class Document(Struct, frozen=True):
-    """A JSON text from upstream: gzip-compressed, with its ETag."""
+    """A JSON text from upstream, compressed with gzip, with its ETag."""
 
     body: bytes
     etag: str | None = None
@@ -46,7 +48,7 @@ class Document(Struct, frozen=True):
 
 
 class Stale(Struct, frozen=True):
-    """``since``: None without an earlier entry. ``has_vanished``: unlisted, not unreadable."""
+    """Why an entry is out of date. ``since``: None if there is no earlier entry. ``has_vanished``: no longer listed."""
 
     since: datetime | None
     error: str
@@ -54,8 +56,10 @@ class Stale(Struct, frozen=True):
 
 
 class Index(Struct, frozen=True):
-    """``documents``: by path (``/api/manifest/affinder``). ``fact_etags``: of release lists, by key. ``changed``: see `Tables`.
-    ``stale``, ``skipped``: by key. ``refused_wheels``: reasons by digest.
+    """The plugin index.
+
+    ``documents``: texts by path (``/api/manifest/affinder``). ``fact_etags``: ETags of release lists by key. ``changed``:
+    see `Tables`. ``stale``, ``skipped``: reasons by key. ``refused_wheels``: reasons by digest.
     """
 
     facts: Facts
@@ -73,17 +77,17 @@ class _File(Struct):
     documents: Mapping[str, Document]
 
 
-# Created at import, not in threads: see sources/parsing.py.
+# Created at import because threads must not create them: see sources/parsing.py.
 _decode_file = msgspec.msgpack.Decoder(_File).decode
 _decode_index = msgspec.json.Decoder(Index).decode
 
 
 class BrokenSnapshotError(Exception):
-    """An unreadable snapshot."""
+    """The snapshot is unreadable."""
 
 
 def write(index: Index, path: Path) -> None:
-    """Raises OSError."""
+    """Write a snapshot atomically. Raises OSError."""
     origin = Origin.SEED if index.origin is Origin.SEED else Origin.SNAPSHOT
     bare = msgspec.json.encode(msgspec.structs.replace(index, documents={}, origin=origin))
     file = _File(gzip.compress(bare, 9, mtime=0), index.documents)
@@ -96,7 +100,7 @@ def write(index: Index, path: Path) -> None:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write atomically: readers, and a crash, see the old or the new file. Raises OSError."""
+    """Write a file atomically: readers see the old or the new content, even after a crash. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
     temporary = Path(name)
@@ -123,10 +127,10 @@ def read(path: Path) -> Index | None:
 
 
 def decode(content: bytes, name: str) -> Index:
-    """Raises BrokenSnapshotError, which contains ``name``."""
+    """Return the index in ``content``. Raises BrokenSnapshotError, which mentions ``name``."""
     try:
         if not content.startswith(MAGIC):
-            raise ValueError("it is not a snapshot of this version")
+            raise ValueError("it is not a snapshot in this version's format")
         start = len(MAGIC) + CRC_BYTES
         rest = memoryview(content)[start:]
         if zlib.crc32(rest) != int.from_bytes(content[len(MAGIC) : start], "big"):

@@ -1,4 +1,4 @@
-"""The index in memory; replacing it is one assignment, so readers see a whole index."""
+"""The index in memory. It is replaced by one assignment, so readers always see a complete index."""
 
 import asyncio
 import gc
@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 
 class LoadedIndex(Struct, frozen=True):
-    """``files``: by path. ``packages``: by normalized name."""
+    """An index with everything that is derived from it. ``files``: by path. ``packages``: by normalized name."""
 
     index: Index
     tables: Tables
@@ -37,14 +37,14 @@ class LoadedIndex(Struct, frozen=True):
 
     @classmethod
     def of(cls, index: Index, tables: Tables) -> Self:
-        """Takes a second: call it in a thread."""
+        """Derive everything from an index. This takes a second: call it in a thread."""
         found = files_of(index, tables)
         if (path := "/api/conda.json") in found:
             found["/api/conda"] = found[path]
         return cls(index, tables, index.facts.by_key(), found, Answers(index, tables))
 
     def compress(self) -> None:
-        """Takes seconds: call it in a thread."""
+        """Compress all files. This takes seconds: call it in a thread."""
         for path in (*TABLES.values(), PLUGINS[0], SUMMARY[0], "/api/conda", "/index.html"):
             if path in self.files:
                 self.files[path].encode()
@@ -54,15 +54,17 @@ class LoadedIndex(Struct, frozen=True):
 
 
 class RefreshOutcome(Struct, frozen=True):
-    """``error``: None on success."""
+    """Result of a refresh. ``error``: None on success."""
 
     ended_at: datetime
     error: str | None = None
 
 
 class IndexStore:
-    """``seed_path``: None for the shipped seed. ``takes_reports``: stated in the tables. ``notices``: file, read again with
-    each index.
+    """Loads, serves and saves the index.
+
+    ``seed_path``: None for the seed in the package. ``takes_reports``: stated in the tables. ``notices``: path of the file,
+    which is reread for each index.
     """
 
     def __init__(
@@ -85,20 +87,19 @@ class IndexStore:
         self.loaded: LoadedIndex | None = None
         self.last_refresh: RefreshOutcome | None = None
         self.error: str | None = None
-        """Why nothing is served, or why the snapshot was not written."""
+        """Why there is no index, or why the snapshot was not saved."""
 
     def load(self, *, compress: bool = False) -> None:
         """Serve the snapshot, or the seed on the first start.
 
-        A broken snapshot is not replaced by the older seed, which would silently revert answers: serve nothing until a refresh
-        succeeds.
+        If the snapshot is broken, serve nothing until a refresh succeeds: the older seed would silently revert answers.
         """
-        file = self._stat()  # before reading: a file that is replaced meanwhile is read again
+        file = self._stat()  # before reading, so that a file that is replaced meanwhile is read again
         try:
             index = snapshot.read(self._snapshot_path) or snapshot.decode(self._seed_path.read_bytes(), self._seed_path.name)
         except (BrokenSnapshotError, OSError) as error:
             message = f"{error}. The next refresh builds a new index."
-            if message != self.error:  # else logged on an earlier look
+            if message != self.error:  # otherwise already logged
                 log.error("index_unreadable", message=message)
             self.error = message
         else:
@@ -137,8 +138,8 @@ class IndexStore:
             self._loaded_file = self._stat()
         except OSError as error:
             reason = error.strerror or error
-            name = self._snapshot_path.name  # without folder: shown publicly
-            self.error = f"The index can't be written to {name} ({reason}): the next start will serve an older one."
+            name = self._snapshot_path.name  # without the folder, because the message is public
+            self.error = f"The index can't be saved to {name} ({reason}), so the next start will serve an older one."
             log.error("snapshot_not_written", message=self.error)
         self._serve(index, tables, compress=True)
 
@@ -167,7 +168,7 @@ class IndexStore:
 def _freeze_gc() -> None:
     """Exclude the index from garbage collection, which would block requests for tens of milliseconds.
 
-    The previous index is collected first.
+    Collect the previous index first.
     """
     gc.unfreeze()
     gc.collect()

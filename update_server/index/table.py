@@ -1,4 +1,4 @@
-"""The update tables, one per channel, valid for every Python and napari. Pure."""
+"""The update tables, one per channel, valid for all Python and napari versions. Pure functions."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,15 +20,17 @@ from update_server.index.notices import PackageNotices
 from update_server.index.pythons import MINORS_AHEAD, newest_named_minor
 
 MAX_ENTRY = 2**14
-"""Bytes of a package's rows, ten times the largest but napari's: everyone downloads the table."""
+"""Maximum bytes of a package's rows, because everyone downloads the table. Ten times the largest, except napari's."""
 
 MAX_WITHDRAWN = 100
-"""Yanked or vulnerable releases of a package, newest first."""
+"""Maximum number of yanked or vulnerable releases of a package; the newest are kept."""
 
 
 class Tables(Struct, frozen=True):
-    """``compatibility``: by channel and normalized name. ``naparis``: published finals. ``changed``: by content digest, since
-    when it is unchanged. ``cut``: packages truncated for size.
+    """The update tables by channel.
+
+    ``compatibility``: by channel and normalized name. ``naparis``: napari's published final versions. ``changed``: when the
+    content last changed, by digest. ``cut``: packages truncated because of their size.
     """
 
     last_minor: int
@@ -47,7 +49,9 @@ def make_tables(
     takes_reports: bool = False,
     notices: Mapping[str, PackageNotices] = {},
 ) -> Tables:
-    """``changed``: of the previous index, so that an unchanged table keeps its ``index_version`` and bytes. ``notices``: by
+    """Make the tables of all channels.
+
+    ``changed``: from the previous index, so that an unchanged table keeps its ``index_version`` and bytes. ``notices``: by
     normalized name.
     """
     packages = (*facts.packages, *facts.parts)
@@ -80,6 +84,7 @@ def make_tables(
 
 
 def newest_minor(facts: Facts) -> int:
+    """Return the newest minor version of Python that a release names."""
     releases = (release for package in facts.packages for release in package.releases)
     return newest_named_minor({file.requires_python for release in releases for file in release.files if file.requires_python})
 
@@ -106,7 +111,7 @@ def _table_package(
 
 
 def _within_bounds(rows: list[Row]) -> list[Row]:
-    """Keep the first rows up to `MAX_ENTRY`; drop requirements on others first."""
+    """Keep the first rows within `MAX_ENTRY`; to keep more, first drop requirements on other packages."""
     for candidates in (rows, [replace(row, requires={}) for row in rows]):
         sizes = accumulate(len(msgspec.json.encode(_filled(row))) for row in candidates)
         kept = [row for row, size in zip(candidates, sizes, strict=True) if size <= MAX_ENTRY]
@@ -139,5 +144,5 @@ def _filled(value: Any, *left_out: str) -> dict[str, Any]:
 
 
 def instant_text(instant: datetime) -> str:
-    """``2026-08-22T22:10:09Z``"""
+    """Format an instant as ``2026-08-22T22:10:09Z``."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

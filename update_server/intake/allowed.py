@@ -1,6 +1,6 @@
-"""Allow-lists: the strings that reports of each level may contain.
+"""Allow-lists of the strings that reports of each level may contain.
 
-Every string comes from a public list, on both sides. Otherwise ten forged reports could publish any text.
+Clients and server both check every string against a public list. Otherwise ten forged reports could publish any text.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,8 @@ from update_server.intake import vocabulary
 from update_server.representations import Body
 
 
-class Allowed:
-    """The allow-lists of an index: encoded bodies, and sets for look-ups."""
+class AllowLists:
+    """The allow-lists of an index, as response bodies and as sets."""
 
     def __init__(self, facts: Facts) -> None:
         packages = facts.by_key()

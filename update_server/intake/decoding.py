@@ -1,4 +1,4 @@
-"""Reads request bodies: content type, encoding, size limits. The declared length is not trusted."""
+"""Reads request bodies and checks type, encoding and size. The declared length is not trusted."""
 
 import asyncio
 import zlib
@@ -11,11 +11,11 @@ from update_server.problems import Problem
 
 MAX_BYTES_SENT = 64 * 1024
 MAX_BYTES_UNPACKED = 512 * 1024
-SECONDS_TO_SEND = 10.0
+SEND_TIMEOUT_S = 10.0
 
 
 async def json_text(request: Request[Any, Any, Any]) -> bytes:
-    """Raises Problem: 400, 408, 413 or 415."""
+    """Return the body of a JSON request, decompressed. Raises Problem: 400, 408, 413 or 415."""
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type != "application/json":
         raise Problem(415, "Send JSON, with the header Content-Type: application/json.", pointer="content-type")
@@ -29,13 +29,13 @@ async def json_text(request: Request[Any, Any, Any]) -> bytes:
 async def _read(chunks: AsyncIterator[bytes]) -> bytes:
     body = bytearray()
     try:
-        async with asyncio.timeout(SECONDS_TO_SEND):
+        async with asyncio.timeout(SEND_TIMEOUT_S):
             async for chunk in chunks:
                 body += chunk
                 if len(body) > MAX_BYTES_SENT:
                     raise Problem(413, f"The body is longer than {MAX_BYTES_SENT} bytes.")
     except TimeoutError as error:
-        raise Problem(408, f"The body did not arrive within {SECONDS_TO_SEND:.0f} seconds.") from error
+        raise Problem(408, f"The body did not arrive within {SEND_TIMEOUT_S:.0f} seconds.") from error
     return bytes(body)
 
 

@@ -1,7 +1,7 @@
-"""Rate limits per address: high enough for an institute behind one address, too low to fake a crowd within an hour.
+"""Rate limits per address: high enough for an institute behind one address, too low to fake many people within an hour.
 
-Addresses are not stored. Counters are keyed by an HMAC with a daily in-memory key, so a memory dump reveals nothing about
-yesterday. An IPv6 /64 counts as one address, because it belongs to one subscriber.
+Addresses are not stored. Counters are keyed by an HMAC whose key changes daily and is kept in memory only, so a memory dump
+reveals nothing about yesterday. An IPv6 /64 counts as one address, because it belongs to one subscriber.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class AddressLimits:
-    """Count requests per address. ``per_minute``, ``per_day``: limits per address; 0 means no limit."""
+    """Counts and limits requests per address. ``per_minute``, ``per_day``: 0 means no limit."""
 
     def __init__(self, kind: str, per_minute: int, per_day: int, clock: Clock) -> None:
         self._kind = kind
@@ -78,7 +78,7 @@ class AddressLimits:
 def rate_limit_keys(address: str) -> list[tuple[str, int]]:
     """Return the rate-limit keys of an address, each with a multiplier for the limit.
 
-    An IPv6 address has two keys: its /64, and its /48 with ten multiplier the limit. A /48 is the largest block that a customer
+    An IPv6 address has two keys: its /64, and its /48 with ten times the limit. A /48 is the largest block that a customer
     usually gets.
     """
     try:

@@ -1,4 +1,4 @@
-"""HTTP API of telemetry: send batches, find and delete reports, describe the levels."""
+"""HTTP API for telemetry: send batches, find and delete reports, describe the levels."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ from update_server.problems import Problem, ProblemBody
 from update_server.representations import respond
 from update_server.services import RETRY_AFTER_S, Services
 
-Asked = Request[Any, Any, Any]
+AnyRequest = Request[Any, Any, Any]
 T = TypeVar("T")
 log = structlog.get_logger()
 _PROBLEM = ResponseSpec(ProblemBody, description="what is wrong, as problem+json", media_type=MediaType.JSON)
@@ -56,6 +56,8 @@ class FieldDescription(Struct, frozen=True):
 
 
 class LevelDescription(Struct, frozen=True):
+    """A level, and where its reports are sent."""
+
     name: Level
     enabled: bool
     host: str | None
@@ -77,13 +79,14 @@ class Levels(Struct, frozen=True):
 def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     proxies = services.settings.trusted_proxies
 
-    def on_own_host(request: Asked, *levels: Level) -> None:
-        """Refuse requests to other hosts than a level's own, so that a firewall can block it. Raises Problem 421."""
+    def on_own_host(request: AnyRequest, *levels: Level) -> None:
+        """Refuse a request to a host other than the levels' own, so that a firewall can block these. Raises Problem 421."""
         own = [services.settings.level_hosts.get(level) for level in levels]
         if None not in own and _host_name(request.headers.get("host", "")) not in {_host_name(str(one)) for one in own}:
-            raise Problem(421, f"This is served only at {' and '.join(map(str, own))}, so that a firewall can block it.")
+            raise Problem(421, f"This is available only at {' and '.join(map(str, own))}, so that a firewall can block it.")
 
-    def require_level(request: Asked, text: str) -> Level:
+    def require_level(request: AnyRequest, text: str) -> Level:
+        """Return the level that the path names. Raises Problem: 404, 410 or 421."""
         try:
             level = Level(text)
         except ValueError:
@@ -95,7 +98,7 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
         on_own_host(request, level)
         return level
 
-    def limited(request: Asked, limits: AddressLimits) -> None:
+    def limited(request: AnyRequest, limits: AddressLimits) -> None:
         """Count a request before reading its body. Raises Problem 429."""
         peer = request.client.host if request.client else "unknown"
         try:
@@ -106,12 +109,12 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
 
     async def in_raw_store(work: Callable[[RawStore], Awaitable[T]]) -> T:
         if services.raw is None:
-            raise Problem(503, "This server holds no telemetry.", retry_after=86400)
+            raise Problem(503, "This server does not store telemetry.", retry_after=86400)
         try:
             return await work(services.raw)
         except (SQLAlchemyError, OSError) as error:
             log.error("raw_store_away", error=type(error).__name__)
-            raise Problem(503, "The reports can't be reached right now. Try again later.", retry_after=RETRY_AFTER_S) from error
+            raise Problem(503, "The reports are unavailable now. Try again later.", retry_after=RETRY_AFTER_S) from error
 
     @post(
         "/api/updates/{level:str}",
@@ -125,14 +128,14 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
             503: _PROBLEM,
         },
     )
-    async def send_batch(request: Asked, level: FromPath[str]) -> Response[bytes]:
-        """Store one report. The answer is sent once the report is durable."""
+    async def send_batch(request: AnyRequest, level: FromPath[str]) -> Response[bytes]:
+        """Store one report. The server answers once the report is durable."""
         checked = require_level(request, level)
         limited(request, services.report_limits)
         text = await json_text(request)
         batch = accepted(text, checked, services.allowed(), services.clock.now())
         if services.writer is None:
-            raise Problem(503, "This server takes no telemetry.", retry_after=86400)
+            raise Problem(503, "This server does not accept telemetry.", retry_after=86400)
         stored = await services.writer.put(batch.report)
         services.metrics.reports.labels(checked.value, stored.outcome.value).inc()
         services.metrics.left_out.labels("plugins").inc(batch.left_out.plugins)
@@ -143,13 +146,13 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     @post(
         "/api/reports/find",
         status_code=200,
-        summary="What is stored for an identifier",
+        summary="Reports stored for an identifier",
         responses={
-            200: ResponseSpec(FoundReports, description="the reports of that identifier, an empty list where there are none")
+            200: ResponseSpec(FoundReports, description="the reports of that identifier; an empty list if there are none")
         },
     )
-    async def find(request: Asked) -> Response[bytes]:
-        """Return the raw reports of an identifier. It is in the body, because URLs end up in logs."""
+    async def find(request: AnyRequest) -> Response[bytes]:
+        """Return the raw reports of an identifier. Send the identifier in the body, because URLs end up in logs."""
         on_own_host(request, *TELEMETRY_LEVELS)
         limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
@@ -168,35 +171,35 @@ def intake_handlers(services: Services) -> list[BaseRouteHandler]:
     @post(
         "/api/reports/delete",
         status_code=200,
-        summary="Delete what is stored for an identifier",
+        summary="Delete the reports stored for an identifier",
         responses={200: ResponseSpec(DeletedReports, description="how many reports were deleted")},
     )
-    async def delete(request: Asked) -> Response[bytes]:
-        """Delete the raw reports of an identifier. There is no copy."""
+    async def delete(request: AnyRequest) -> Response[bytes]:
+        """Delete the raw reports of an identifier. No copies exist."""
         on_own_host(request, *TELEMETRY_LEVELS)
         limited(request, services.question_limits)
         identifier = _identifier(await json_text(request))
         deleted = DeletedReports(await in_raw_store(lambda raw: raw.delete(identifier)))
         return Response(msgspec.json.encode(deleted), status_code=200, media_type=MediaType.JSON, headers=_NO_STORE)
 
-    @get("/api/telemetry/levels", summary="Levels, endpoints, hosts, fields")
+    @get("/api/telemetry/levels", summary="Telemetry levels with endpoints, hosts and fields")
     async def levels() -> Levels:
-        """Return each level's fields, endpoint and questions, and how long data are kept."""
-        return described_levels(services.settings.levels, services.settings.level_hosts)
+        """Return each level's endpoint, host, fields and the questions they answer, and how long reports are kept."""
+        return describe_levels(services.settings.levels, services.settings.level_hosts)
 
     @get(
         "/api/telemetry/allowed/{level:str}",
         summary="Strings that a report may contain",
         responses={200: ResponseSpec(AllowList, description="the public lists for this level")},
     )
-    async def allowed(request: Asked, level: FromPath[str]) -> Response[bytes]:
+    async def allowed(request: AnyRequest, level: FromPath[str]) -> Response[bytes]:
         """Return the public lists of strings that reports of this level may contain."""
         return respond(request, services.allowed().bodies[require_level(request, level)])
 
     return [send_batch, find, delete, levels, allowed]
 
 
-def described_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Levels:
+def describe_levels(enabled: tuple[Level, ...], hosts: dict[Level, str]) -> Levels:
     return Levels(
         schema_versions=list(SCHEMA_VERSIONS),
         listed_from=LISTED_FROM,

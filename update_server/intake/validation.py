@@ -1,4 +1,4 @@
-"""Validation that needs the clock, the endpoint or the index; the wire structs check the rest (pure)."""
+"""Validation that needs the clock, the endpoint or the index. The wire structs check the rest. Pure functions."""
 
 import re
 from datetime import datetime
@@ -25,24 +25,26 @@ from packaging.utils import canonicalize_name
 
 from aggregation.stores.reports import Report
 from update_server.intake import vocabulary
-from update_server.intake.allowed import Allowed
+from update_server.intake.allowed import AllowLists
 from update_server.problems import Problem
 
 SCHEMA_VERSIONS = tuple(range(1, SCHEMA_VERSION + 1))
-"""Accepted versions, including old ones: old clients keep working."""
+"""Accepted schema versions, including old ones so that old clients keep working."""
 
 
 class AcceptedBatch(Struct, frozen=True):
+    """A valid report, and the number of entries that are on no public list."""
+
     report: Report
     left_out: LeftOut
 
 
-def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> AcceptedBatch:
-    """Raises Problem: 400 for invalid JSON, 422 with a pointer to the field for an invalid batch."""
+def accepted(text: bytes, level: Level, allowed: AllowLists, now: datetime) -> AcceptedBatch:
+    """Validate a batch. Raises Problem: 400 for invalid JSON, 422 with a pointer to the field for an invalid batch."""
     batch = _decoded(text, level)
     if batch.schema_version not in SCHEMA_VERSIONS or batch.consent.schema_version != batch.schema_version:
         if batch.schema_version > max(SCHEMA_VERSIONS):
-            raise Problem(422, "This server does not know that schema version yet.", pointer="/schema_version")
+            raise Problem(422, "This server does not know this schema version yet.", pointer="/schema_version")
         if batch.schema_version not in SCHEMA_VERSIONS:
             raise Problem(
                 422,
@@ -52,14 +54,12 @@ def accepted(text: bytes, level: Level, allowed: Allowed, now: datetime) -> Acce
             )
         raise Problem(422, "The consent was given for another schema version.", pointer="/consent/schema_version")
     if batch.consent.level is not level:
-        raise Problem(
-            422, f"The consent is for another level than this endpoint's, which is {level}.", pointer="/consent/level"
-        )
+        raise Problem(422, f"The consent is not for the level of this endpoint, which is {level}.", pointer="/consent/level")
     if (misplaced := misplaced_field(batch.report, level, batch.schema_version)) is not None:
         name, detail = misplaced
         raise Problem(422, detail, pointer=f"/report/{name}")
     _check_week(batch.report.week, now)
-    report, left_out = _on_public_lists(batch.report, allowed)
+    report, left_out = _apply_allow_lists(batch.report, allowed)
     document = {name: value for name, value in _plain(report).items() if name not in KEY_FIELDS}
     stored = Report(
         report.week, report.identifier, report.environment, report.revision, str(level), batch.schema_version, document
@@ -98,7 +98,7 @@ def _check_week(week: str, now: datetime) -> None:
     raise Problem(422, detail, pointer="/report/week")
 
 
-def _on_public_lists(report: BasicReport, allowed: Allowed) -> tuple[BasicReport, LeftOut]:
+def _apply_allow_lists(report: BasicReport, allowed: AllowLists) -> tuple[BasicReport, LeftOut]:
     changes: dict[str, Any] = {
         "napari_version": _listed(report.napari_version, allowed.napari_versions, vocabulary.DEVELOPMENT),
         "python_version": _listed(report.python_version, vocabulary.PYTHON_VERSIONS),
@@ -121,7 +121,7 @@ def _listed(value: str, values: frozenset[str] | tuple[str, ...], instead: str =
     return value if value in values else instead
 
 
-def _listed_plugins(plugins: list[PluginInstall], allowed: Allowed) -> list[PluginInstall]:
+def _listed_plugins(plugins: list[PluginInstall], allowed: AllowLists) -> list[PluginInstall]:
     named = {canonicalize_name(plugin.name): plugin.version for plugin in plugins}
     return [PluginInstall(key, version) for key, version in named.items() if version in allowed.plugins.get(key, ())]
 
@@ -142,7 +142,7 @@ def _plain(report: BasicReport) -> dict[str, Any]:
 
 
 def misplaced_field(report: BasicReport, level: Level, schema_version: int) -> tuple[str, str] | None:
-    """Return a field that this schema version must not have or lacks, with the error."""
+    """Return the name of a field that this schema version forbids or requires, with the error."""
     for described in fields_of(level):
         is_there = getattr(report, described.name) is not UNSET
         if is_there and described.since > schema_version:

@@ -1,4 +1,4 @@
-"""Public allow-lists of reported strings, applied by clients and again by the server. Any other string becomes ``other``."""
+"""Public allow-lists of strings in reports. Clients and the server apply them; any other string becomes ``other``."""
 
 from importlib.resources import files
 
@@ -42,5 +42,6 @@ DTYPES = (
 
 
 def napari_commands() -> tuple[str, ...]:
+    """Return the ids of napari's own commands."""
     text = (files("update_server.intake") / "napari_commands.txt").read_text("utf-8")
     return tuple(line for line in text.splitlines() if line and not line.startswith("#"))

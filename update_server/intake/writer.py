@@ -1,4 +1,4 @@
-"""Group commit: one durable transaction for reports that arrive together, behind a bounded queue."""
+"""Group commit: a bounded queue, and one durable transaction for reports that arrive together."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from aggregation.stores.raw import RawStore
-from aggregation.stores.reports import Report, Stored
+from aggregation.stores.reports import Report, StoreResult
 from update_server.problems import Problem
 
 MAX_GROUP_SIZE = 200
@@ -17,19 +17,20 @@ log = structlog.get_logger()
 
 
 class ReportWriter:
-    """`run` must be running during `put`."""
+    """Writes reports in groups. `put` waits until `run`, a background task, has stored the report."""
 
-    def __init__(self, store: RawStore, most_waiting: int = 2000) -> None:
+    def __init__(self, store: RawStore, max_waiting: int = 2000) -> None:
         self._store = store
-        self._queue: asyncio.Queue[tuple[Report, asyncio.Future[Stored]]] = asyncio.Queue(most_waiting)
+        self._queue: asyncio.Queue[tuple[Report, asyncio.Future[StoreResult]]] = asyncio.Queue(max_waiting)
 
     @property
     def waiting(self) -> int:
+        """Number of reports in the queue."""
         return self._queue.qsize()
 
-    async def put(self, report: Report) -> Stored:
-        """Return once the report is durable. Raises Problem 503."""
-        future: asyncio.Future[Stored] = asyncio.get_running_loop().create_future()
+    async def put(self, report: Report) -> StoreResult:
+        """Store a report; return once it is durable. Raises Problem 503 if that fails or the queue is full."""
+        future: asyncio.Future[StoreResult] = asyncio.get_running_loop().create_future()
         try:
             self._queue.put_nowait((report, future))
         except asyncio.QueueFull:
@@ -44,23 +45,23 @@ class ReportWriter:
                     group.append(self._queue.get_nowait())
             await self._write(group)
 
-    async def _write(self, group: list[tuple[Report, asyncio.Future[Stored]]]) -> None:
+    async def _write(self, group: list[tuple[Report, asyncio.Future[StoreResult]]]) -> None:
         try:
             results = await self._store.put([report for report, _ in group])
         except (SQLAlchemyError, OSError) as error:
             log.error("reports_not_stored", reports=len(group), error=type(error).__name__)
             for _, future in group:
-                _settle(future, _unavailable())
+                _resolve(future, _unavailable())
         except BaseException:
             for _, future in group:
-                _settle(future, _unavailable())
+                _resolve(future, _unavailable())
             raise
         else:
             for (_, future), result in zip(group, results, strict=True):
-                _settle(future, result)
+                _resolve(future, result)
 
 
-def _settle(future: asyncio.Future[Stored], outcome: Stored | Problem) -> None:
+def _resolve(future: asyncio.Future[StoreResult], outcome: StoreResult | Problem) -> None:
     if future.done():  # the client disconnected
         return
     if isinstance(outcome, Problem):

@@ -1,4 +1,4 @@
-"""Liveness and readiness, with reasons, for people and load balancers."""
+"""Liveness and readiness of the service, with reasons, for people and load balancers."""
 
 from collections.abc import Awaitable
 from datetime import datetime
@@ -18,12 +18,14 @@ from update_server.services import Services
 
 
 class Alive(Struct):
+    """The answer of ``GET /health/live``."""
+
     status: str = "ok"
     version: str = __version__
 
 
 class IndexHealth(Struct):
-    """State of the loaded index: origin, age, result of the last refresh, projects that could not be read."""
+    """State of the loaded index: origin, age, result of the last refresh, and unreadable projects."""
 
     origin: str | None
     as_of: str | None
@@ -35,10 +37,10 @@ class IndexHealth(Struct):
 
 
 class Ready(Struct):
-    """``ok``; ``degraded``: works, but needs attention; ``unavailable``: no index.
+    """State of the service.
 
-    ``preparing``: works, but still compresses answers. ``overdue``: works, but keeps raw reports longer than promised, so
-    someone must act now.
+    ``status``: ``ok``; ``degraded``: it works, but needs attention; ``unavailable``: it has no index; ``preparing``: it
+    works, but is still compressing responses; ``overdue``: it works, but keeps raw reports too long, so act now.
     """
 
     status: str
@@ -50,14 +52,14 @@ class Ready(Struct):
 def health_handlers(services: Services) -> list[BaseRouteHandler]:
     @get("/health/live", summary="Is the process alive?")
     async def live() -> Alive:
-        """Return ok."""
+        """Return the status ok and the version."""
         return Alive()
 
-    @get("/health/ready", summary="Is the service fit to serve?")
+    @get("/health/ready", summary="Is the service ready?")
     async def ready() -> Response[Any]:
         """Return the state of index, stores and jobs: 503 while starting, without an index, or if a promise is broken.
 
-        For alerts. Load balancers should use `/health/live`: update checks are answered from memory in any case.
+        Use it for alerts. Load balancers should use `/health/live`, because update checks are answered from memory.
         """
         state = await readiness(services)
         headers = {"cache-control": "no-store"}
@@ -69,9 +71,10 @@ def health_handlers(services: Services) -> list[BaseRouteHandler]:
 
 
 async def readiness(services: Services) -> Ready:
-    """Update checks work without the stores, so only a missing index means unavailable.
+    """Return the state of the service.
 
-    Expired raw reports still raise an alert.
+    Update checks work without the stores, so the status is unavailable only without an index. Expired raw reports still
+    raise an alert.
     """
     index, reasons, serves = index_health(services)
     reasons += [services.index.notices_error] if services.index.notices_error else []
@@ -79,7 +82,7 @@ async def readiness(services: Services) -> Ready:
     stores["raw"] = await _state(services.raw.check()) if services.raw else "switched off"
     for name, state in stores.items():
         if state not in ("ok", "switched off"):
-            reasons.append(f"The {name} store can't be used: {state}.")
+            reasons.append(f"The {name} store is unavailable: {state}.")
     broken: list[str] = []
     try:
         weeks_and_jobs = await status_of(services)
@@ -89,18 +92,18 @@ async def readiness(services: Services) -> Ready:
         if not any(state not in ("ok", "switched off") for state in stores.values()):
             reasons.append(f"The status of the jobs can't be read: {type(error).__name__}.")
     if serves and not services.is_prepared:
-        preparing = "Starting: answers are being compressed, which takes some seconds."
+        preparing = "The service is starting: it compresses its responses, which takes some seconds."
         return Ready("preparing", [preparing, *broken, *reasons], index, stores)
     status = "unavailable" if not serves else "overdue" if broken else "degraded" if reasons else "ok"
     return Ready(status, broken + reasons, index, stores)
 
 
 async def status_of(services: Services) -> ServiceStatus:
-    return await service_status(raw_that_lists_weeks(services), services.aggregate, services.clock.now())
+    return await service_status(raw_store_with_weeks(services), services.aggregate, services.clock.now())
 
 
-def raw_that_lists_weeks(services: Services) -> RawStore | None:
-    """On PostgreSQL only where the jobs run."""
+def raw_store_with_weeks(services: Services) -> RawStore | None:
+    """Return the raw store if this process may list its weeks: on PostgreSQL, only the process that runs the jobs may."""
     if services.settings.jobs:
         return services.raw
     return services.raw if services.raw is not None and services.raw.web_lists_weeks else None
@@ -120,9 +123,9 @@ def index_health(services: Services) -> tuple[IndexHealth, list[str], bool]:
     index = store.loaded.index
     as_of = index.facts.as_of
     if index.origin is Origin.SEED:
-        reasons.append(f"The index is the shipped one of {instant_text(as_of)}, without texts, until a refresh succeeds.")
+        reasons.append(f"Until a refresh succeeds, the seed index of {instant_text(as_of)} is served, which has no texts.")
     if index.stale:
-        reasons.append(f"{len(index.stale)} projects could not be read and are those of an earlier refresh, or missing.")
+        reasons.append(f"{len(index.stale)} projects could not be read: their entries are old or missing.")
     health = IndexHealth(
         origin=index.origin,
         as_of=instant_text(as_of),

@@ -1,4 +1,4 @@
-"""Log configuration. Logs must not hold addresses, identifiers or bodies, so tracebacks omit local variables."""
+"""Log configuration. Logs must not contain addresses, identifiers or bodies, so tracebacks omit local variables."""
 
 import logging
 import sys
@@ -9,6 +9,7 @@ from structlog.tracebacks import ExceptionDictTransformer
 
 
 def configure(form: Literal["auto", "json", "text"], level: str) -> None:
+    """Configure structlog to write to stderr. ``form``: auto for text on a terminal, otherwise JSON."""
     as_json = form == "json" or (form == "auto" and not sys.stderr.isatty())
     processors: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,

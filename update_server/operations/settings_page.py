@@ -1,4 +1,4 @@
-"""The table of settings, generated from their declarations."""
+"""The table of settings for docs/settings.md, generated from their declarations."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -26,7 +26,7 @@ def described() -> Iterator[DescribedSetting]:
 
 
 def page() -> str:
-    """Return docs/settings.md."""
+    """Return the text of docs/settings.md."""
     rows = [f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |" for name, default, meaning in described()]
     head = """# Settings
 

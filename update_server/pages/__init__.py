@@ -1,1 +1,1 @@
-"""Pages for people, rendered on the server, without a request to any third party."""
+"""Web pages, rendered on the server. They send no requests to third parties."""

@@ -1,7 +1,7 @@
-"""Charts: a question and the table of its answer.
+"""Charts: a question, and a table that answers it.
 
-At most one free dimension: a line per value over the weeks. More: a bar per combination in the last week. The browser draws
-from the table, so they cannot differ, and JavaScript is optional.
+With at most one free dimension, a chart has a line per value over the weeks; with more, a bar per combination in the last
+week. The browser draws charts from their tables, so they cannot differ, and JavaScript is optional.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,18 +14,18 @@ from aggregation.stores.aggregate import AggregateStore, PublicRow
 from aggregation.stores.records import Retraction
 from update_server.index.coverage import Coverage
 from update_server.index.downloads import Downloads
-from update_server.index.model import parsed_version
+from update_server.index.model import parse_version
 from update_server.statistics.routes import url_of
 
 MAX_LINES = 8
-"""Distinguishable colours."""
+"""Maximum number of lines: as many as there are distinguishable colours."""
 MAX_BARS, MAX_ROWS = 15, 50
-"""The CSV has all."""
+"""Maximum number of bars drawn and of rows listed; the CSV file has all rows."""
 HIDDEN, RETRACTED = f"<{LISTED_FROM}", "retracted"
 
 
 class Row(Struct, frozen=True):
-    """``head``: week or values. ``links``: targets by position in ``head``."""
+    """A row of a table. ``head``: the week or values. ``links``: URLs by position in ``head``."""
 
     head: tuple[str, ...]
     cells: tuple[str, ...]
@@ -33,7 +33,9 @@ class Row(Struct, frozen=True):
 
 
 class Chart(Struct, frozen=True, kw_only=True):
-    """``kind``: lines (a row per week), bars, stack, or table (not drawn). ``totals``: people per week, the base of
+    """A chart and its table.
+
+    ``kind``: lines (a row per week), bars, stack, or table (not drawn). ``totals``: people per week, the base of
     percentages; None if hidden. ``figure``: the last week's number and its label. ``drawn``: number of bars.
     """
 
@@ -63,8 +65,10 @@ async def chart_of(
     subject: str | None,
     newest_first: Mapping[Dimension, Sequence[str]] = {},
 ) -> Chart:
-    """``subject``: value of the fixed dimension. ``newest_first``: known versions, so that a version has the same colour in all
-    charts.
+    """Return the chart of an entry.
+
+    ``subject``: value of the fixed dimension. ``newest_first``: known versions, so that a version has the same colour in
+    all charts.
     """
     fixed = {dimension.name: subject for dimension in entry.dimensions[: entry.fixed] if subject is not None}
     free = [dimension for dimension in entry.dimensions if dimension.name not in fixed]
@@ -119,7 +123,8 @@ async def chart_of(
 
 
 def support_charts(coverage: Coverage) -> list[Chart]:
-    columns = ("Newest release fits", "Only an older one", "None")
+    """Return the charts of supported Python versions, today and by month."""
+    columns = ("Newest release", "Only an older release", "No release")
     supports = [
         Row(
             (one.python,),
@@ -131,18 +136,18 @@ def support_charts(coverage: Coverage) -> list[Chart]:
     months = [Row((one.day,), tuple(str(round(100 * fits / one.packages)) for fits in one.fits)) for one in coverage.months]
     return [
         Chart(
-            id="supported", question="How many plugins can each Python install?", kind="stack", heads=("Python",),
-            columns=columns, colours=(1, 5, 8), rows=supports, caption="Plugins by what each Python can install of them",
+            id="supported", question="How many plugins can each Python version install?", kind="stack", heads=("Python",),
+            columns=columns, colours=(1, 5, 8), rows=supports, caption="Plugins by release that each Python can install",
             links={"CSV": "/api/pythons?format=csv", "JSON": "/api/pythons"},
-            note="A release fits where pip would install it: it admits the Python, and has a source archive or a wheel for it "
-            "on some platform. A missing upper bound counts as support.",
+            note="A release counts if pip would install it: it allows the Python version, and has a source archive or a "
+            "wheel for it on some platform. A missing upper bound counts as support.",
         ),
         Chart(
-            id="trend", question="How did support change?", kind="lines", heads=("Day",), columns=tuple(coverage.pythons),
+            id="trend", question="How has support changed?", kind="lines", heads=("Day",), columns=tuple(coverage.pythons),
             colours=colours_of(coverage.pythons, coverage.pythons[::-1]), rows=months if len(months) > 1 else (), unit="%",
-            caption="Percent of that day's plugins whose newest final release fitted",
+            caption="Percentage of that day's plugins whose newest final release supported each Python version",
             links={"CSV": "/api/pythons?format=months-csv", "JSON": "/api/pythons"},
-            note="" if len(months) > 1 else "The next refresh of the index brings release dates.",
+            note="" if len(months) > 1 else "Release dates are missing until the next refresh of the index.",
         ),
     ]  # fmt: skip
 
@@ -158,12 +163,12 @@ async def downloads_chart(aggregate: AggregateStore, key: str, downloads: Downlo
         beside = people.get(python, HIDDEN if week else "–")
         rows.append(Row((python,), (f"{number:,}", f"{100 * number / total:.0f} %", beside)))
     return Chart(
-        id="downloads", question="Which Pythons is it downloaded for?", kind="table", heads=("Python",),
+        id="downloads", question="Which Python versions is it downloaded for?", kind="table", heads=("Python",),
         columns=("Downloads", "Share", f"People{f', {week}' if week else ''}"), rows=rows,
-        caption=f"Downloads in the 30 days to {downloads.until}, without those that name no Python",
+        caption=f"Downloads in the 30 days to {downloads.until}, except those without a Python version",
         links={"pypistats.org": f"https://pypistats.org/packages/{key}"},
-        note="Downloads are not people: each update, test machine and mirror counts again. People are those who chose to take "
-        "part, each counted once a week.",
+        note="Downloads are not people: every update, test run and mirror counts. People are those who chose to take part, "
+        "each counted once a week.",
     )  # fmt: skip
 
 
@@ -175,7 +180,7 @@ async def _lines(
     weeks: Sequence[str],
     retractions: Sequence[Retraction],
 ) -> tuple[list[str], list[Row], int]:
-    """Return the largest values of any week, their rows, and the number of values left out."""
+    """Return the values with the largest numbers in any week, their rows, and the number of values left out."""
     since, until = (weeks[0], weeks[-1]) if weeks else ("9999", "")
     largest = await aggregate.largest(entry, fixed, since=since, until=until) if free else []
     drawn = [values[free[0].name] for values in largest[:MAX_LINES]] if free else []
@@ -198,7 +203,7 @@ async def _lines(
 async def _totals(
     aggregate: AggregateStore, entry: Entry, fixed: Mapping[str, str], weeks: Sequence[str]
 ) -> tuple[int | None, ...]:
-    """The base of percentages: all who take part, or have the plugin."""
+    """Return the base of percentages by week: all participants, or all who have the plugin."""
     wholes = [one for one in CATALOGUE if one.topic == entry.topic and {part.name for part in one.dimensions} <= set(fixed)]
     if not wholes or not weeks:
         return ()
@@ -208,7 +213,7 @@ async def _totals(
 
 
 def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int, ...]:
-    """Unique from 1 to `MAX_LINES`; versions by their position among all."""
+    """Return a colour, from 1 to `MAX_LINES`, for each column; a version's depends on its position in ``newest_first``."""
     taken: dict[str, int] = {}
     known = [name for name in newest_first if name in columns]
     for name in (*known, *(name for name in columns if name not in known)):
@@ -219,7 +224,7 @@ def colours_of(columns: Sequence[str], newest_first: Sequence[str]) -> tuple[int
 
 
 def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
-    """Largest first."""
+    """Return the rows of a bar chart, largest first."""
     rows = []
     for row in sorted(found, key=lambda row: (-row.people, tuple(row.values.values())))[:MAX_ROWS]:
         values = [row.values[dimension.name] for dimension in free]
@@ -230,9 +235,9 @@ def _bars(free: Sequence[Dimension], found: Sequence[PublicRow]) -> list[Row]:
 
 
 def sort_versions(values: Iterable[str]) -> list[str]:
-    """By PEP 440, others last; unchanged with fewer than two versions."""
+    """Sort by PEP 440, with other values last. Fewer than two versions leave the order unchanged."""
     listed = list(values)
-    keys = {value: version for value in listed if (version := parsed_version(value))}
+    keys = {value: version for value in listed if (version := parse_version(value))}
     if len(keys) < 2:
         return listed
     return sorted(keys, key=lambda value: keys[value]) + [value for value in listed if value not in keys]

@@ -1,4 +1,4 @@
-"""The list of plugins, searched and sorted. Pure."""
+"""The list of plugins, searched and sorted. Pure functions."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -18,7 +18,7 @@ _SEARCHED = ("display_name", "summary", "author")
 
 
 class Order(StrEnum):
-    """How the list is sorted."""
+    """Sort order of the list."""
 
     INSTALLS = "installs"
     NAME = "name"
@@ -26,7 +26,10 @@ class Order(StrEnum):
 
 
 class Plugin(Struct, frozen=True):
-    """``people``: of the last week, None if hidden. ``released``, ``pythons``: of the newest release."""
+    """A row of the list.
+
+    ``people``: the number in the last week, None if hidden. ``released``, ``pythons``: of the newest release.
+    """
 
     key: str
     name: str
@@ -39,7 +42,7 @@ class Plugin(Struct, frozen=True):
 
 
 def listing(index: Index, tables: Tables, people: Mapping[str, int], search: str, order: Order) -> list[Plugin]:
-    """Return plugins whose name, summary or author has all words of ``search``."""
+    """Return the plugins whose name, summary or author contain all words of ``search``."""
     texts = _texts(index.documents.get("/api/extended_summary"))
     words = search.lower().split()
     found = []
@@ -72,7 +75,7 @@ def plugin_of(index: Index, tables: Tables, package: Package, people: int | None
 
 @lru_cache(maxsize=2)
 def _texts(document: Document | None) -> dict[str, dict[str, Any]]:
-    """Summaries by normalized name; empty while the seed is served."""
+    """Return the summaries by normalized name; empty while the seed is served."""
     if document is None:
         return {}
     summaries = msgspec.json.decode(document.text(), type=list[dict[str, Any]])

@@ -1,4 +1,4 @@
-"""Pages and static files, made once and sent from memory."""
+"""Pages and static files, rendered or compressed once and sent from memory."""
 
 import asyncio
 import hashlib
@@ -27,7 +27,7 @@ from update_server.services import Services
 FOLDER = Path(str(files("update_server.pages")))
 STATIC = FOLDER / "static"
 VENDORED = {"vendor/echarts-6.1.0.common.min.js": "61f13280aba3161f77fc801bf5f9c786f55f10432153a0683fc5cc0700b013d5"}
-"""SHA-256 of third-party files."""
+"""Third-party files with their SHA-256."""
 FOR_EVER = "public, max-age=31536000, immutable"
 ONE_MINUTE = "public, max-age=60"
 
@@ -41,17 +41,17 @@ SECURITY_HEADERS = {
 }
 
 Context = dict[str, Any]
-Asked = Request[Any, Any, Any]
+AnyRequest = Request[Any, Any, Any]
 
 
 @cache
 def asset_url(name: str) -> str:
-    """The version in the URL changes with the content."""
+    """Return the URL of a static file; its version changes with the content."""
     return f"/static/{name}?v={hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:12]}"
 
 
 class Pages:
-    """``config``: template folder for the framework."""
+    """Renders pages and serves static files. ``config``: the template configuration for Litestar."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -71,9 +71,9 @@ class Pages:
         self.config: TemplateConfig[JinjaTemplateEngine] = TemplateConfig(instance=engine)
 
     async def answer(
-        self, request: Asked, key: Hashable, template: str, context: Callable[[], Awaitable[Context]]
+        self, request: AnyRequest, key: Hashable, template: str, context: Callable[[], Awaitable[Context]]
     ) -> Response[bytes]:
-        """``key``: everything that the page depends on."""
+        """Return a page, cached by ``key``: all values that it depends on besides the index and the public numbers."""
 
         async def make() -> Body:
             loaded = self._services.index.loaded
@@ -83,37 +83,38 @@ class Pages:
 
         return respond(request, await self._services.page_cache.body((template, key), make))
 
-    def site(self, request: Asked) -> str:
-        """The public address, without trailing slash."""
+    def site(self, request: AnyRequest) -> str:
+        """Return the public URL of the site, without trailing slash."""
         named = self._services.settings.aggregation.public_url
         return str(request.base_url).rstrip("/") if is_loopback(urlsplit(named).hostname) else named
 
-    async def asset(self, request: Asked, name: str) -> Response[bytes] | None:
+    async def asset(self, request: AnyRequest, name: str) -> Response[bytes] | None:
+        """Return a static file, or None if it does not exist."""
         if "\0" in name:
             return None
         path = (STATIC / name).resolve()
         if not path.is_relative_to(STATIC.resolve()) or not path.is_file():
             return None
         if name not in self._assets:
-            body = await asyncio.to_thread(_loaded, path)
+            body = await asyncio.to_thread(_load_asset, path)
             await asyncio.to_thread(body.encode, quickly=True)
             self._assets.setdefault(name, body)
         response = respond(request, self._assets[name])
-        if request.query_params.get("v") != asset_url(name).partition("?v=")[2]:  # other version, or none
+        if request.query_params.get("v") != asset_url(name).partition("?v=")[2]:  # a different version, or no version
             response.headers["cache-control"] = "no-cache"
         return response
 
     async def compress_assets(self) -> None:
-        """Takes seconds, in a thread."""
+        """Compress all static files; this takes seconds, in a thread."""
         for path in sorted(STATIC.rglob("*")):
             if path.is_file():
-                self._assets[path.relative_to(STATIC).as_posix()] = await asyncio.to_thread(_packed, path)
+                self._assets[path.relative_to(STATIC).as_posix()] = await asyncio.to_thread(_load_compressed, path)
 
     def rendered(self, template: str, context: Context) -> bytes:
         return self._templates.get_template(template).render(**context).encode()
 
-    def answer_error(self, request: Asked, error: Exception) -> Response[bytes]:
-        """A page for browsers, else JSON."""
+    def answer_error(self, request: AnyRequest, error: Exception) -> Response[bytes]:
+        """Return an error as a page for browsers, otherwise as JSON."""
         wants_page = "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(("/api/", "/health/"))
         if wants_page:
             problem = as_problem(error)
@@ -126,17 +127,17 @@ class Pages:
 
 
 def inline_markup(text: str) -> Markup:
-    """Escape text; backticks become code, asterisks emphasis."""
+    """Escape text and convert backticks to code, asterisks to emphasis."""
     marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", marked))  # noqa: S704 - escaped above
 
 
-def _loaded(path: Path) -> Body:
+def _load_asset(path: Path) -> Body:
     return Body(path.read_bytes(), mimetypes.guess_type(path.name)[0] or "text/plain", FOR_EVER)
 
 
 @cache
-def _packed(path: Path) -> Body:
-    body = _loaded(path)
+def _load_compressed(path: Path) -> Body:
+    body = _load_asset(path)
     body.encode()
     return body

@@ -1,4 +1,4 @@
-"""The pages, cached until index or public numbers change."""
+"""HTTP routes for pages, which are cached until the index or the public numbers change."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from aggregation.stores.certificates import CertificateStore
 from aggregation.stores.records import Records
 from update_server.index.coverage import coverage_of, release_support, shown_pythons
 from update_server.index.downloads import current, read_downloads
-from update_server.intake.routes import described_levels
+from update_server.intake.routes import describe_levels
 from update_server.openapi import description
 from update_server.operations.health import index_health
 from update_server.pages.charts import Chart, chart_of, downloads_chart, support_charts
@@ -31,11 +31,11 @@ from update_server.services import Services
 from update_server.statistics.answers import badge_markdown, badge_of
 from update_server.statistics.routes import url_of
 
-READ = [HttpMethod.GET, HttpMethod.HEAD]
+READ_METHODS = [HttpMethod.GET, HttpMethod.HEAD]
 WEEKS_SHOWN = 52
 RELEASES_SHOWN = 25
 
-Asked = Request[Any, Any, Any]
+AnyRequest = Request[Any, Any, Any]
 From = Annotated[str | None, QueryParameter(name="from")]
 To = Annotated[str | None, QueryParameter(name="to")]
 Search = Annotated[str, QueryParameter(name="q", max_length=100)]
@@ -44,7 +44,7 @@ Sort = Annotated[str, QueryParameter(name="sort")]
 
 def page_handlers(services: Services, pages: Pages) -> list[Any]:
     async def people(entries: list[Entry], first: str | None, last: str | None, subject: str | None = None) -> Context:
-        """Weeks and charts; by default the last year. Raises Problem 400."""
+        """Return the weeks, by default of the last year, and the charts. Raises Problem 400."""
         weeks = await services.aggregate.public_weeks()
         for name, week in (("from", first), ("to", last)):
             if week and week not in weeks:
@@ -69,8 +69,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
                 newest_first[VERSION] = loaded.packages[subject].published_finals
         return [await chart_of(services.aggregate, entry, weeks, taken_back, subject, newest_first) for entry in entries]
 
-    @route("/", http_method=READ, include_in_schema=False)
-    async def home(request: Asked) -> Response[bytes]:
+    @route("/", http_method=READ_METHODS, include_in_schema=False)
+    async def home(request: AnyRequest) -> Response[bytes]:
         here = pages.site(request)
 
         async def context() -> Context:
@@ -89,8 +89,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
         return await pages.answer(request, here, "home.html", context)
 
-    @route("/dashboard", http_method=READ, include_in_schema=False)
-    async def dashboard(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
+    @route("/dashboard", http_method=READ_METHODS, include_in_schema=False)
+    async def dashboard(request: AnyRequest, first: From = None, last: To = None) -> Response[bytes]:
         async def context() -> Context:
             shown = [entry for entry in CATALOGUE if not entry.fixed or not entry.by]
             about_each = [(entry.question, url_of(entry)) for entry in CATALOGUE if entry not in shown]
@@ -98,8 +98,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
         return await pages.answer(request, (first, last), "dashboard.html", context)
 
-    @route("/plugins", http_method=READ, include_in_schema=False)
-    async def plugins(request: Asked, q: Search = "", sort: Sort = Order.INSTALLS.value) -> Response[bytes]:
+    @route("/plugins", http_method=READ_METHODS, include_in_schema=False)
+    async def plugins(request: AnyRequest, q: Search = "", sort: Sort = Order.INSTALLS.value) -> Response[bytes]:
         if sort not in list(Order):
             raise bad_query("sort", f"{sort[:16]!r} is not an order: choose {', '.join(Order)}.")
         order = Order(sort)
@@ -113,10 +113,10 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
         return await pages.answer(request, (q.strip().lower(), sort), "plugins.html", context)
 
-    @route("/plugins/{name:str}", http_method=READ, include_in_schema=False)
-    async def plugin(request: Asked, name: FromPath[str], first: From = None, last: To = None) -> Response[bytes]:
+    @route("/plugins/{name:str}", http_method=READ_METHODS, include_in_schema=False)
+    async def plugin(request: AnyRequest, name: FromPath[str], first: From = None, last: To = None) -> Response[bytes]:
         key, here = services.package_key(name), pages.site(request)
-        if key == "napari":  # indexed, but not a plugin
+        if key == "napari":  # listed in the index, but not a plugin
             return Response(b"", status_code=302, headers={"location": "/dashboard"})
 
         async def context() -> Context:
@@ -144,8 +144,8 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
         return await pages.answer(request, (key, here, first, last), "plugin.html", context)
 
-    @route("/pythons", http_method=READ, include_in_schema=False)
-    async def pythons(request: Asked, first: From = None, last: To = None) -> Response[bytes]:
+    @route("/pythons", http_method=READ_METHODS, include_in_schema=False)
+    async def pythons(request: AnyRequest, first: From = None, last: To = None) -> Response[bytes]:
         async def context() -> Context:
             coverage = await asyncio.to_thread(coverage_of, services.loaded().index.facts, services.loaded().tables)
             of_people = await people([_by(PYTHON)], first, last)
@@ -153,12 +153,12 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
 
         return await pages.answer(request, (first, last), "pythons.html", context)
 
-    @route("/privacy", http_method=READ, include_in_schema=False)
-    async def privacy(request: Asked) -> Response[bytes]:
+    @route("/privacy", http_method=READ_METHODS, include_in_schema=False)
+    async def privacy(request: AnyRequest) -> Response[bytes]:
         def context() -> Context:
             settings = services.settings
             return {
-                "levels": described_levels(settings.levels, settings.level_hosts).levels,
+                "levels": describe_levels(settings.levels, settings.level_hosts).levels,
                 "examples": {str(level): example_batch(level) for level in TELEMETRY_LEVELS},
                 "field_examples": {
                     str(level): {field.name: json.dumps(field.example) for field in fields_of(level)}
@@ -182,21 +182,21 @@ def page_handlers(services: Services, pages: Pages) -> list[Any]:
             return respond(request, Body(page, "text/html", "no-store"))
 
     @get("/api/docs", include_in_schema=False)
-    async def api_description(request: Asked) -> Response[bytes]:
+    async def api_description(request: AnyRequest) -> Response[bytes]:
         async def context() -> Context:
             return {"operations": _operations(request.app)}
 
         return await pages.answer(request, None, "api.html", context)
 
     @get("/api/openapi.json", include_in_schema=False)
-    async def openapi(request: Asked) -> dict[str, Any]:
+    async def openapi(request: AnyRequest) -> dict[str, Any]:
         return description(request.app)
 
-    @route("/static/{path:path}", http_method=READ, include_in_schema=False)
-    async def asset(request: Asked, path: FromPath[str]) -> Response[bytes]:
+    @route("/static/{path:path}", http_method=READ_METHODS, include_in_schema=False)
+    async def asset(request: AnyRequest, path: FromPath[str]) -> Response[bytes]:
         found = await pages.asset(request, str(path).lstrip("/"))
         if found is None:
-            raise Problem(404, "There is no such file.")
+            raise Problem(404, "This file does not exist.")
         return found
 
     return [home, dashboard, plugins, plugin, pythons, privacy, api_description, openapi, asset]
@@ -211,7 +211,7 @@ def _installs() -> Entry:
 
 
 def _operations(app: Litestar) -> list[dict[str, Any]]:
-    """For the template, by path."""
+    """Return the operations for the template, sorted by path."""
     return [
         {"method": method.upper(), "path": path, "examples": _examples(operation), **operation}
         for path, item in sorted(description(app)["paths"].items())

@@ -1,1 +1,1 @@
-"""Public numbers, from the aggregate store only."""
+"""Statistics API: public numbers, read only from the aggregate store."""

@@ -1,4 +1,4 @@
-"""Answers of the statistics API and the badge of shields.io, with examples for OpenAPI."""
+"""Answers of the statistics API and the shields.io badge, with examples for OpenAPI."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -24,7 +24,7 @@ EXAMPLES = {
 
 
 class Badge(Struct, rename="camel"):
-    """The JSON of https://shields.io/badges/endpoint-badge."""
+    """A badge as defined by https://shields.io/badges/endpoint-badge."""
 
     schema_version: int
     label: str
@@ -35,22 +35,22 @@ class Badge(Struct, rename="camel"):
 
 
 def badge_of(people: int | None) -> Badge:
-    """``people``: rounded down, hence the plus; None if hidden."""
+    """Return the badge of a plugin. ``people``: the published number, rounded down (hence the plus); None if hidden."""
     message = f"{people:,}+" if people is not None else f"fewer than {LISTED_FROM}"
     return Badge(1, BADGE_LABEL, message, "#00629b" if people is not None else "lightgrey", False, 86400)
 
 
 def badge_markdown(site: str, name: str) -> str:
-    """``site``: without trailing slash."""
+    """Return Markdown that shows the badge. ``site``: URL without trailing slash."""
     image = f"https://img.shields.io/endpoint?{urlencode({'url': f'{site}/api/stats/plugins/{name}/badge'})}"
     return f"[![{BADGE_LABEL}]({image})]({site}/plugins/{name})"
 
 
 class Numbers(Struct):
-    """Cells below ``listed_from`` have no row.
+    """Published numbers. A number below ``listed_from`` has no row.
 
-    ``weeks``: oldest first. ``retractions``: those that affect these numbers. ``next``: address of the next page, null at the
-    end.
+    ``weeks``: oldest first. ``retractions``: those that affect these numbers. ``next``: path of the next page, null on the
+    last.
     """
 
     entry: str
@@ -64,6 +64,8 @@ class Numbers(Struct):
 
 
 class EntryDescription(Struct):
+    """A question of the catalogue, with the path of its numbers."""
+
     entry: str
     question: str
     level: str
@@ -72,6 +74,8 @@ class EntryDescription(Struct):
 
 
 class Offer(Struct):
+    """The answer of ``GET /api/stats``."""
+
     listed_from: int
     rounded_down_to: int
     formats: list[str]

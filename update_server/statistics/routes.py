@@ -1,6 +1,6 @@
-"""The statistics API, from the catalogue: one path per topic, ``by=`` for dimensions.
+"""The statistics API, generated from the catalogue: one path per topic, and ``by=`` for dimensions.
 
-Any site may read it (CORS): the numbers are public and the same for everyone.
+CORS allows every site to read it, because the numbers are public and the same for everyone.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ from update_server.statistics.answers import EntryDescription, Numbers, Offer, b
 PAGE_SIZE = 1000
 MAX_ROWS = 10_000
 
-READ = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS]
+READ_METHODS = [HttpMethod.GET, HttpMethod.HEAD, HttpMethod.OPTIONS]
 CROSS_ORIGIN = {"access-control-allow-origin": "*", "access-control-expose-headers": "etag, link"}
 PREFLIGHT = CROSS_ORIGIN | {
     "access-control-allow-methods": "GET, HEAD",
@@ -37,24 +37,24 @@ PREFLIGHT = CROSS_ORIGIN | {
     "access-control-max-age": "86400",
 }
 
-Asked = Request[Any, Any, Any]
+AnyRequest = Request[Any, Any, Any]
 By = Annotated[str | None, QueryParameter(name="by", description="dimensions, comma-separated")]
 From = Annotated[str | None, QueryParameter(name="from", description="first week, such as 2026-W40")]
 To = Annotated[str | None, QueryParameter(name="to", description="last week, such as 2026-W47")]
 Offset = Annotated[int, QueryParameter(name="offset", ge=0, le=10_000_000, description="rows to skip, as in `next`")]
 Limit = Annotated[
     int | None,
-    QueryParameter(name="limit", ge=1, le=MAX_ROWS, description=f"rows of a page. Default: {PAGE_SIZE} as JSON, else all"),
+    QueryParameter(name="limit", ge=1, le=MAX_ROWS, description=f"rows per page. Default: {PAGE_SIZE} as JSON, all as CSV"),
 ]
 Form = Annotated[str, QueryParameter(name="format", description="json or csv")]
 
 
 def _operation(name: str) -> OperationIDCreator:
-    """OpenAPI needs unique ids; GET, the only one shown, gets the plain name."""
+    """Return a creator of unique operation ids. GET, the only documented method, gets the plain name."""
     return lambda _, method, __: name if method == HttpMethod.GET else f"{name}{method.title()}"
 
 
-async def _preflight(request: Asked) -> Response[None] | None:
+async def _preflight(request: AnyRequest) -> Response[None] | None:
     """Answer a CORS preflight."""
     return Response(None, status_code=204, headers=PREFLIGHT) if request.method == HttpMethod.OPTIONS else None
 
@@ -69,11 +69,11 @@ class _Query(Struct, frozen=True):
 
     @property
     def rows(self) -> int | None:
-        """CSV has all rows unless ``limit`` is given."""
+        """Number of rows per page; None for all, the default for CSV."""
         return self.limit or (PAGE_SIZE if self.form is Format.JSON else None)
 
     def next(self, path: str) -> str:
-        """Address of the next page."""
+        """Return the path and query of the next page."""
         values = {
             "by": self.by,
             "from": self.since,
@@ -85,17 +85,17 @@ class _Query(Struct, frozen=True):
         return f"{path}?{urlencode({name: value for name, value in values.items() if value is not None})}"
 
 
-async def _checked(
+async def _parse_query(
     by: By = None, first: From = None, last: To = None, form: Form = "json", offset: Offset = 0, limit: Limit = None
 ) -> _Query:
-    """Raises Problem 400."""
+    """Validate the query. Raises Problem 400."""
     for name, week in (("from", first), ("to", last)):
         try:
             start_of(week) if week is not None else None
         except InvalidWeekError as error:
             raise bad_query(name, f"{error}.") from error
     if first is not None and last is not None and first > last:
-        raise bad_query("from", f"The first week, {first[:8]}, is after the last, {last[:8]}.")
+        raise bad_query("from", f"The first week, {first[:8]}, is later than the last, {last[:8]}.")
     if form not in list(Format):
         raise bad_query("format", f"{form[:16]!r} is not a format: choose {', '.join(MEDIA_TYPES)}.")
     return _Query(by, first, last, Format(form), offset, limit)
@@ -104,13 +104,13 @@ async def _checked(
 def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
     @route(
         "/api/stats",
-        http_method=READ,
+        http_method=READ_METHODS,
         before_request=_preflight,
         summary="Available numbers",
         responses={200: answers.OFFER},
     )
-    async def offer(request: Asked) -> Response[bytes]:
-        """Return every question of the catalogue, with the address of its numbers."""
+    async def offer(request: AnyRequest) -> Response[bytes]:
+        """Return every question of the catalogue, with the path of its numbers."""
 
         async def make() -> Body:
             entries = [
@@ -125,12 +125,12 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
 
     @route(
         "/api/retractions",
-        http_method=READ,
+        http_method=READ_METHODS,
         before_request=_preflight,
         summary="Which numbers were retracted, and why?",
         responses={200: answers.RETRACTIONS},
     )
-    async def all_retractions(request: Asked) -> Response[bytes]:
+    async def all_retractions(request: AnyRequest) -> Response[bytes]:
         """Return all retractions, oldest first."""
 
         async def make() -> Body:
@@ -140,7 +140,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
 
     handlers: list[BaseRouteHandler] = [offer, all_retractions]
     for topic, entries in topics().items():
-        # For all subjects: entries without a subject, and the plain count by subject.
+        # About all packages: entries that are not about one package, and the count by package.
         handlers.append(_numbers(services, topic, [entry for entry in entries if not entry.fixed or not entry.by]))
         if subjects := [entry for entry in entries if entry.fixed]:
             handlers.append(_numbers(services, topic, subjects, of_one=True))
@@ -150,7 +150,7 @@ def statistics_handlers(services: Services) -> list[BaseRouteHandler]:
 
 
 def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str:
-    """``subject``: value of the fixed dimension; None for a placeholder, empty for all."""
+    """Return the URL of an entry's numbers. ``subject``: the fixed dimension; None for a placeholder, "" for all."""
     places = [f"/{{{dimension.name}}}" if subject is None else f"/{subject}" for dimension in entry.dimensions[: entry.fixed]]
     fixed = "".join(places) if subject != "" else ""
     asked = {"by": ",".join(entry.by) or None, **query}
@@ -159,38 +159,38 @@ def url_of(entry: Entry, subject: str | None = None, **query: str | None) -> str
 
 
 def _numbers(services: Services, topic: str, entries: Sequence[Entry], *, of_one: bool = False) -> BaseRouteHandler:
-    """``of_one``: for one package, named in the path."""
+    """Return the handler of a topic. ``of_one``: whether the path names a package."""
 
-    async def numbers(request: Asked, asked: NamedDependency[_Query]) -> Response[bytes]:
+    async def numbers(request: AnyRequest, asked: NamedDependency[_Query]) -> Response[bytes]:
         """Return the numbers of a topic by the requested dimensions."""
         return await _answer(services, request, _entry_by(entries, asked.by), f"/api/stats/{topic}", {}, asked)
 
-    async def numbers_of_one(request: Asked, name: FromPath[str], asked: NamedDependency[_Query]) -> Response[bytes]:
+    async def numbers_of_one(request: AnyRequest, name: FromPath[str], asked: NamedDependency[_Query]) -> Response[bytes]:
         """Return the numbers of one package by the requested dimensions."""
         key, entry = services.package_key(name), _entry_by(entries, asked.by)
         return await _answer(services, request, entry, f"/api/stats/{topic}/{key}", {entry.dimensions[0].name: key}, asked)
 
     return route(
         f"/api/stats/{topic}" + ("/{name:str}" if of_one else ""),
-        http_method=READ,
+        http_method=READ_METHODS,
         before_request=_preflight,
         summary=entries[0].question + (" (one)" if of_one else ""),
         operation_id=_operation(f"Stats{topic.title()}" + ("One" if of_one else "")),
         responses={200: answers.numbers_of(entries[-1] if of_one else entries[0])},
-        dependencies={"asked": Provide(_checked)},
+        dependencies={"asked": Provide(_parse_query)},
     )(numbers_of_one if of_one else numbers)
 
 
 def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
     @route(
         f"/api/stats/{topic}/{{name:str}}/badge",
-        http_method=READ,
+        http_method=READ_METHODS,
         before_request=_preflight,
         summary="Badge with the number of people, for shields.io",
         operation_id=_operation(f"Stats{topic.title()}Badge"),
         responses={200: answers.BADGE},
     )
-    async def badge(request: Asked, name: FromPath[str]) -> Response[bytes]:
+    async def badge(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
         """Return the number of the last published week, for a shields.io endpoint badge."""
         key = services.package_key(name)
 
@@ -206,7 +206,7 @@ def _badge(services: Services, topic: str, entry: Entry) -> BaseRouteHandler:
 
 
 def _entry_by(entries: Sequence[Entry], by: str | None) -> Entry:
-    """Match dimensions in any order; without ``by`` the plain count, or else the first entry."""
+    """Return the entry with these dimensions, in any order; without ``by``, the plain count or else the first entry."""
     wanted = {name.strip() for name in (by or "").split(",") if name.strip()}
     for entry in entries:
         if set(entry.by) == wanted:
@@ -214,14 +214,14 @@ def _entry_by(entries: Sequence[Entry], by: str | None) -> Entry:
     if by is None:
         return entries[0]
     offered = sorted({",".join(entry.by) for entry in entries} - {""})
-    hint = f"choose by={' or by='.join(offered)}" if offered else "leave `by` out"
+    hint = f"choose by={' or by='.join(offered)}" if offered else "omit `by`"
     raise bad_query("by", f"There are no numbers by {by[:64]!r}: {hint}.")
 
 
 async def _answer(
-    services: Services, request: Asked, entry: Entry, path: str, fixed: dict[str, str], asked: _Query
+    services: Services, request: AnyRequest, entry: Entry, path: str, fixed: dict[str, str], asked: _Query
 ) -> Response[bytes]:
-    """``fixed``: values in the path."""
+    """Return the response for an entry. ``fixed``: dimensions given in the path."""
 
     async def make() -> Body:
         since, until, most = asked.since or "", asked.until or "9999", asked.rows

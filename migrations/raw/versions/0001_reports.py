@@ -1,10 +1,10 @@
-"""The partitioned table of raw reports on PostgreSQL, with the functions that roles without rights call.
+"""The partitioned table of raw reports on PostgreSQL, and the functions for roles without rights on it.
 
 The functions are SECURITY DEFINER: the web process can store reports, and find and delete those of a given identifier, but
-can't list any.
+can't list reports.
 
-``CREATE TABLE ... PARTITION OF`` would lock the whole table: the first report of a week would wait for a count of another
-week, and all reports would queue behind it. So `make_partition` creates a table and attaches it.
+``CREATE TABLE ... PARTITION OF`` locks the whole table: the first report of a week would wait until a count of another week
+is done, and all later reports would queue behind it. So `make_partition` creates a table and attaches it.
 """
 
 from alembic import op
@@ -28,7 +28,7 @@ SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     grantee record;
 BEGIN
-    -- Revoke default privileges: a partition is reached only through the table.
+    -- Revoke default privileges: partitions are only accessed through the parent table.
     EXECUTE format('REVOKE ALL ON SCHEMA.%I FROM PUBLIC', name);
     FOR grantee IN
         SELECT DISTINCT pg_get_userbyid(entry.grantee) AS role
@@ -47,7 +47,7 @@ DECLARE
     name text := 'reports_' || lower(replace(of_week, '-', '_'));
 BEGIN
     IF of_week !~ '^[0-9]{4}-W[0-9]{2}$' THEN
-        RAISE EXCEPTION 'no ISO week: %', of_week;
+        RAISE EXCEPTION 'not an ISO week: %', of_week;
     END IF;
     IF to_regclass('SCHEMA.' || name) IS NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext('SCHEMA.reports'));
@@ -68,7 +68,7 @@ SET search_path = pg_catalog, pg_temp
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$  -- a new week has no statistics
 BEGIN
     PERFORM SCHEMA.make_partition(of_week);
-    -- In one order for all, so that two processes which store the same reports can't wait for each other in a circle.
+    -- Lock in a fixed order, so that two processes that store the same reports cannot deadlock.
     PERFORM pg_advisory_xact_lock(key) FROM (
         SELECT DISTINCT hashtextextended(of_week || identifier, 0) AS key FROM unnest(identifiers) AS identifier ORDER BY 1
     ) AS keys;
@@ -171,10 +171,11 @@ BEGIN
     EXECUTE format('SELECT count(*) FROM (SELECT DISTINCT xmin::text FROM SCHEMA.%I LIMIT 2) AS different', name)
         INTO transactions;
     IF transactions < 2 THEN
-        RETURN;  -- nothing came since the last time
+        RETURN;  -- no new reports since the last rewrite
     END IF;
-    -- A table keeps rows in the order of arrival, with their transaction. Rewritten, all have one transaction and the order of
-    -- their key; all of them, or the new ones would be known as late. Readers see the older state; writers of this week wait.
+    -- A table keeps rows in the order of arrival, with their transaction ids. Rewrite all rows in key order and in one
+    -- transaction; if only new rows were rewritten, their ids would show that they are late. Readers see the old state;
+    -- writers of this week wait.
     EXECUTE format('LOCK TABLE SCHEMA.%I IN SHARE ROW EXCLUSIVE MODE', name);
     EXECUTE format('CREATE TEMPORARY TABLE in_order ON COMMIT DROP AS SELECT * FROM SCHEMA.%I', name);
     EXECUTE format('DELETE FROM SCHEMA.%I', name);

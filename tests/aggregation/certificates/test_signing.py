@@ -20,7 +20,7 @@ KEYS = {KEY.thumbprint(): SigningKey(kid=KEY.thumbprint(), public=KEY.as_dict(pr
 TOKEN = sign(statement(), KEY)
 
 
-def test_it_is_an_ordinary_jws() -> None:
+def test_a_certificate_is_an_ordinary_jws() -> None:
     assert part(TOKEN, 0) == {"alg": "Ed25519", "kid": KEY.thumbprint(), "typ": TYPE}
     assert part(TOKEN, 1)["installs"] == {"median": 20, "peak": 35, "peak_week": "2026-W39", "listed": 2}
 
@@ -37,14 +37,14 @@ def test_it_is_an_ordinary_jws() -> None:
         altered(sign(statement(), OTHER), 0, kid=KEY.thumbprint()),
     ],
 )
-def test_an_altered_certificate_says_so(token: str) -> None:
+def test_an_altered_certificate_is_detected(token: str) -> None:
     verdict = verify(token, KEYS, [])
     assert (verdict.outcome, verdict.statement) == (Outcome.ALTERED, None)
     assert "altered" in verdict.explanation
 
 
 @pytest.mark.parametrize("place", range(0, len(TOKEN), 37))
-def test_not_one_letter_can_be_changed(place: int) -> None:
+def test_any_changed_character_is_detected(place: int) -> None:
     letter = "A" if TOKEN[place] != "A" else "B"
     verdict = verify(TOKEN[:place] + letter + TOKEN[place + 1 :], KEYS, [])
     assert verdict.outcome in (Outcome.ALTERED, Outcome.UNKNOWN_KEY, Outcome.UNREADABLE)
@@ -61,11 +61,11 @@ def test_not_one_letter_can_be_changed(place: int) -> None:
         (retraction("people", ISSUED + timedelta(days=3)), Outcome.VALID),
         (retraction(when=ISSUED + timedelta(days=3), week="2026-W50"), Outcome.VALID),
         (retraction(when=ISSUED), Outcome.RETRACTED),
-        # newer whatever its date: the certificate does not name it
+        # counts as newer despite its date, because the certificate does not name it
         (retraction(when=ISSUED - timedelta(days=3)), Outcome.RETRACTED),
     ],
 )
-def test_a_number_that_was_retracted_since_says_so(one: object, outcome: Outcome) -> None:
+def test_a_later_retraction_of_a_certified_number_is_detected(one: object, outcome: Outcome) -> None:
     verdict = verify(TOKEN, KEYS, [one])  # type: ignore[list-item]
     assert verdict.outcome is outcome
     if outcome is Outcome.RETRACTED:
@@ -80,7 +80,7 @@ def test_a_retraction_named_in_the_certificate_keeps_it_valid() -> None:
     assert verify(token, KEYS, [one, retraction(when=ISSUED, week="2026-W38")]).outcome is Outcome.RETRACTED
 
 
-def test_a_certificate_that_could_not_be_checked_is_not_signed() -> None:
+def test_a_certificate_too_large_to_verify_is_not_signed() -> None:
     many = tuple(retraction(when=ISSUED - timedelta(days=number), plugin="affinder") for number in range(1, 600))
     with pytest.raises(CertificateError, match="fewer weeks"):
         sign(statement(retractions=many), KEY)
@@ -106,7 +106,7 @@ def test_other_texts_are_unreadable(text: str) -> None:
     assert (verdict.outcome, verdict.statement) == (Outcome.UNREADABLE, None)
 
 
-def test_something_else_that_the_key_signed_is_no_certificate() -> None:
+def test_other_signed_documents_are_not_certificates() -> None:
     token = jws.serialize_compact(
         {"alg": ALGORITHM, "kid": KEY.thumbprint(), "typ": TYPE}, b'{"sub": "affinder"}', KEY, algorithms=[ALGORITHM]
     )
@@ -115,7 +115,7 @@ def test_something_else_that_the_key_signed_is_no_certificate() -> None:
     assert "another version" in verdict.explanation
 
 
-def test_keys_are_made_kept_and_published(tmp_path: Path) -> None:
+def test_keys_are_stored_privately_and_published(tmp_path: Path) -> None:
     folder = tmp_path / "keys"
     made = new_key(folder, ISSUED)
     (file,) = folder.iterdir()
@@ -138,7 +138,7 @@ def test_a_missing_or_wrong_private_key_is_reported(tmp_path: Path) -> None:
         signing_key(tmp_path, [made])
 
 
-def test_a_key_set_can_not_give_a_key_another_name() -> None:
+def test_a_key_set_cannot_change_a_key_id() -> None:
     forged = {"keys": [{**OTHER.as_dict(private=False), "kid": KEY.thumbprint()}]}
     assert verify(TOKEN, parse_key_set(forged), []).outcome is Outcome.UNKNOWN_KEY
     assert verify(altered(sign(statement(), OTHER), 0, kid=KEY.thumbprint()), parse_key_set(forged), []).statement is None

@@ -9,7 +9,7 @@ from aggregation.certificates.statement import CertificateError, State
 from tests.support.certificates import retraction, statement
 
 
-def test_it_has_the_weeks_their_median_and_their_peak() -> None:
+def test_a_statement_has_weeks_median_and_peak() -> None:
     one = statement()
     assert [(week.week, week.state, week.people) for week in one.weeks] == [
         ("2026-W38", "listed", 20),
@@ -33,7 +33,7 @@ def test_a_median_is_a_published_number_or_fewer_than_ten(numbers: dict[str, int
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=60))
-def test_no_figure_of_it_is_anything_but_a_published_number(counts: list[int]) -> None:
+def test_every_figure_is_a_published_number(counts: list[int]) -> None:
     weeks = ["2026-W01"]
     while len(weeks) < len(counts):
         weeks.append(next_week(weeks[-1]))
@@ -46,18 +46,18 @@ def test_no_figure_of_it_is_anything_but_a_published_number(counts: list[int]) -
     for summary in (one.installs, *(row.summary for breakdown in one.breakdowns for row in breakdown.rows)):
         assert summary.median in {None, *numbers.values()}
         assert summary.peak == max(numbers.values())
-    # half of all weeks have at most the median
+    # at least half of all weeks have at most the median
     at_most = sum(numbers.get(week, 0) <= (one.installs.median or 9) for week in weeks)
     assert at_most * 2 >= len(weeks)
 
 
-def test_what_fewer_than_ten_share_is_not_in_it() -> None:
+def test_breakdowns_omit_rows_of_fewer_than_ten() -> None:
     one = statement(by_python={"3.11": {"2026-W39": 10}})
     assert [(row.value, row.summary.median, row.summary.peak) for row in one.breakdowns[0].rows] == [("3.11", None, 10)]
     assert one.breakdowns[1].rows == []
 
 
-def test_a_retracted_week_is_named_and_counts_for_nothing() -> None:
+def test_a_retracted_week_is_marked_and_not_counted() -> None:
     one = statement({"2026-W38": 20}, published=("2026-W38", "2026-W39"), retractions=(retraction(plugin="affinder"),))
     states: dict[str, State] = {week.week: week.state for week in one.weeks}
     assert states["2026-W39"] == "retracted"
@@ -65,12 +65,12 @@ def test_a_retracted_week_is_named_and_counts_for_nothing() -> None:
     assert one.retractions[0].reason == "Forged reports"
 
 
-def test_a_breakdown_that_was_retracted_is_no_empty_one() -> None:
+def test_a_retracted_breakdown_is_marked_as_retracted() -> None:
     gone = retraction("plugins-by-platform", plugin="affinder")
     assert [one.retracted for one in statement(retractions=(gone,)).breakdowns] == [False, True]
 
 
-def test_where_all_of_it_was_retracted_that_is_said() -> None:
+def test_a_statement_without_unretracted_numbers_is_an_error() -> None:
     gone = tuple(retraction(plugin="affinder", week=week) for week in ("2026-W38", "2026-W39"))
     with pytest.raises(CertificateError, match="they were retracted"):
         statement({}, retractions=gone)

@@ -1,4 +1,4 @@
-"""The command line on stores in a folder."""
+"""Fixtures: the command line, with stores in a temporary folder."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LATER = "2026-11-01T00:00:00"
 
 
 class Command:
-    """Runs the command, or works on its stores."""
+    """Runs the command line and accesses its stores."""
 
     def __call__(self, *arguments: str, code: int = 0) -> Result:
         result = CliRunner().invoke(app, list(arguments))

@@ -1,4 +1,4 @@
-"""Bad input: a helpful message, exit code 2, and nothing written."""
+"""Bad input gives a helpful message and exit code 2, and nothing is written."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         (["nonsense"], "nonsense"),
     ],
 )
-def test_it_says_what_to_do_and_writes_nothing(command: Command, folder: Path, arguments: list[str], says: str) -> None:
+def test_bad_input_is_explained_and_changes_nothing(command: Command, folder: Path, arguments: list[str], says: str) -> None:
     command.prepare([report(1, week="2026-W39")])
     command.publish(W40=25)
     command("keys", "create")
@@ -63,14 +63,14 @@ def test_it_says_what_to_do_and_writes_nothing(command: Command, folder: Path, a
     assert state_of(folder) == before
 
 
-READING: list[list[str]] = [
+COMMANDS_ON_STORES: list[list[str]] = [
     ["run"], ["status"], ["purge"], ["forget", "0" * 32], CERTIFY, ["keys", "list"], ["keys", "create"],
     ["inspect", "--reason", "Something looks wrong"], ["retract", "people", "--from", WEEK, "--reason", "Something was wrong"],
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("arguments", READING, ids=lambda arguments: " ".join(arguments[:2]))
-def test_where_there_is_no_store_none_is_made(command: Command, folder: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", COMMANDS_ON_STORES, ids=lambda arguments: " ".join(arguments[:2]))
+def test_commands_do_not_create_missing_stores(command: Command, folder: Path, arguments: list[str]) -> None:
     result = command(*arguments, code=2)
     assert "store at" in result.output
     assert list(folder.iterdir()) == []
@@ -83,7 +83,7 @@ def test_where_there_is_no_store_none_is_made(command: Command, folder: Path, ar
         (f"raw/{WEEK}.sqlite3", "PRAGMA user_version = 9999", 1),
     ],
 )
-def test_a_store_of_another_version(command: Command, folder: Path, file: str, change: str, code: int) -> None:
+def test_a_store_of_a_newer_version_is_rejected(command: Command, folder: Path, file: str, change: str, code: int) -> None:
     command.publish(W40=25)
     with sqlite3.connect(folder / file) as database:
         database.execute(change)
@@ -93,21 +93,21 @@ def test_a_store_of_another_version(command: Command, folder: Path, file: str, c
     assert state_of(folder) == before
 
 
-def test_a_store_that_is_switched_off_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disabled_store_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     command.publish(W40=25)
     monkeypatch.setenv("AGGREGATION_RAW_URL", "")
     assert "AGGREGATION_RAW_URL" in command("status", code=2).output
     assert command.json("keys", "list") == {"keys": []}, "commands on the aggregate store still work"
 
 
-def test_the_clock_moves_for_stores_on_this_machine_alone(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_can_be_set_only_for_local_stores(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGGREGATION_RAW_URL", "postgresql+asyncpg://scheduler@db.example.org/raw")
     assert "on this machine" in command("run", "--now", "2030-01-01T00:00:00", code=2).output
 
 
 @pytest.mark.parametrize("url", ["nonsense", "mysql://x:geheim@y/z", "sqlite:///raw", "postgresql://x:geheim@y/z"])
 @pytest.mark.parametrize("moved", [[], ["--now", LATER]])
-def test_a_url_of_another_kind_says_which_kinds_there_are(
+def test_an_unsupported_url_lists_the_supported_kinds(
     command: Command, monkeypatch: pytest.MonkeyPatch, url: str, moved: list[str]
 ) -> None:
     monkeypatch.setenv("AGGREGATION_RAW_URL", url)
@@ -127,19 +127,19 @@ def test_a_url_of_another_kind_says_which_kinds_there_are(
         ("sqlite+aiosqlite:////proc/version", 2, "no raw store at /proc/version"),
     ],
 )
-def test_a_store_that_cannot_be_used_is_a_sentence(
+def test_an_unusable_store_gives_a_readable_error(
     command: Command, monkeypatch: pytest.MonkeyPatch, url: str, code: int, says: str
 ) -> None:
     monkeypatch.setenv("AGGREGATION_RAW_URL", url)
     assert says in command("status", code=code).output
 
 
-def test_a_setting_that_is_wrong_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_setting_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGGREGATION_PUBLIC_URL", "our site")
     assert "AGGREGATION_PUBLIC_URL" in command("status", code=2).output
 
 
-def test_each_role_may_have_a_url_of_its_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_role_may_have_its_own_url(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AGGREGATION_RAW_URL", "postgresql+asyncpg://web@db/raw")
     monkeypatch.setenv("AGGREGATION_RAW_OWNER_URL", "postgresql+asyncpg://owner@db/raw")
     settings = AggregationSettings()

@@ -39,7 +39,7 @@ def saved_keys(command: Command, tmp_path: Path) -> str:
     return str(file)
 
 
-def test_it_is_checked_offline_against_a_saved_list_of_keys(
+def test_a_certificate_is_verified_offline_with_saved_keys(
     command: Command, issued: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = saved_keys(command, tmp_path)
@@ -53,7 +53,7 @@ def test_it_is_checked_offline_against_a_saved_list_of_keys(
     assert "jwks.json" in command("verify", str(issued), "--keys", str(tmp_path / "other.json"), code=2).output
 
 
-def test_each_trouble_has_its_own_answer(command: Command, issued: Path, tmp_path: Path) -> None:
+def test_each_problem_has_its_own_outcome(command: Command, issued: Path, tmp_path: Path) -> None:
     genuine = issued.read_text()
     issued.write_text(altered(genuine.strip(), 1, sub="napari-svg"))
     assert command.json("verify", str(issued), code=1)["outcome"] == "altered"
@@ -72,7 +72,7 @@ def test_each_trouble_has_its_own_answer(command: Command, issued: Path, tmp_pat
     assert REASON in told["explanation"]
 
 
-def test_a_rotated_key_goes_on_being_believed(command: Command, issued: Path, tmp_path: Path) -> None:
+def test_certificates_stay_valid_after_key_rotation(command: Command, issued: Path, tmp_path: Path) -> None:
     command("keys", "create")
     assert command.json("verify", str(issued))["outcome"] == "valid"
     command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", str(tmp_path))
@@ -82,13 +82,13 @@ def test_a_rotated_key_goes_on_being_believed(command: Command, issued: Path, tm
 
 
 @pytest.mark.usefixtures("issued")
-def test_a_private_key_on_another_machine_is_not_here(command: Command, folder: Path) -> None:
+def test_the_key_list_shows_missing_private_keys(command: Command, folder: Path) -> None:
     (private_half,) = (folder / "keys").iterdir()
     private_half.unlink()
     assert "not here" in command("keys", "list").output
 
 
-def test_a_revoked_key_signs_no_more(command: Command, issued: Path, folder: Path, tmp_path: Path) -> None:
+def test_a_revoked_key_cannot_sign(command: Command, issued: Path, folder: Path, tmp_path: Path) -> None:
     kid = command.json("verify", str(issued))["kid"]
     assert "--yes" in command("keys", "revoke", kid, "--reason", REASON, code=2).output
     assert len(list((folder / "keys").iterdir())) == 1
@@ -100,7 +100,7 @@ def test_a_revoked_key_signs_no_more(command: Command, issued: Path, folder: Pat
     command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", str(tmp_path))
 
 
-def test_a_certificate_that_can_not_be_written_is_not_published(command: Command, issued: Path, folder: Path) -> None:
+def test_an_unwritable_certificate_is_not_published(command: Command, issued: Path, folder: Path) -> None:
     result = command("certify", "affinder", "--from", WEEK, "--to", WEEK, "-o", "/proc/nowhere", code=1)
     assert "/proc/nowhere" in result.output
     with sqlite3.connect(folder / "aggregate.sqlite3") as database:

@@ -14,7 +14,7 @@ from tests.support.reports import WEEK
 REASON = "A script had forged reports"
 
 
-def test_an_export_has_every_number_in_each_format_and_says_what_it_is(command: Command, tmp_path: Path) -> None:
+def test_an_export_has_every_number_in_each_format(command: Command, tmp_path: Path) -> None:
     command.publish(W39=40, W40=25)
     command("retract", "people-by-system", "--from", "2026-W39", "--reason", REASON, "--yes")
     out = tmp_path / "export"
@@ -42,7 +42,7 @@ def test_an_export_has_every_number_in_each_format_and_says_what_it_is(command: 
     assert "rounded down" in (out / "README.md").read_text()
 
 
-def test_an_export_in_one_format_and_into_a_folder_that_is_not_empty(command: Command, tmp_path: Path) -> None:
+def test_an_export_may_use_one_format_and_needs_force_to_overwrite(command: Command, tmp_path: Path) -> None:
     command.publish(W40=25)
     out = tmp_path / "export"
     command("export", str(out), "--format", "csv")
@@ -52,7 +52,7 @@ def test_an_export_in_one_format_and_into_a_folder_that_is_not_empty(command: Co
     assert (out / "json").exists()
 
 
-def test_a_retracted_number_is_gone_and_its_reason_stays(command: Command) -> None:
+def test_a_retraction_removes_the_number_and_keeps_the_reason(command: Command) -> None:
     command.publish(W39=40, W40=25)
     asked = command("retract", "plugins-by-python", "--plugin", "affinder", "--from", WEEK, "--reason", REASON, code=2)
     assert "--yes" in asked.output
@@ -82,14 +82,14 @@ def test_only_published_weeks_are_retracted(command: Command) -> None:
 
 
 def test_a_retraction_skips_weeks_without_listed_numbers(command: Command) -> None:
-    """It would distinguish a week of nine people from an empty week."""
+    """Such a retraction would distinguish a week of nine people from an empty week."""
     command.publish(W38=40, W39=9, W40=25)
     command("retract", "people", "--from", "2026-W38", "--to", WEEK, "--reason", REASON, "--yes")
     assert command.on_stores(lambda _, aggregate: aggregate.public_weeks()) == ["2026-W38", WEEK]
     assert [(one.first_week, one.last_week) for one in command.retractions()] == [("2026-W38", "2026-W38"), (WEEK, WEEK)]
 
 
-def test_an_export_over_an_older_one_leaves_nothing_of_it(command: Command, tmp_path: Path) -> None:
+def test_a_forced_export_removes_older_files(command: Command, tmp_path: Path) -> None:
     command.publish(W40=25)
     command("export", str(tmp_path / "export"))
     command("retract", "people", "--from", WEEK, "--reason", REASON, "--yes")
@@ -107,7 +107,7 @@ def test_one_value_can_be_retracted(command: Command) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["people", "--from", WEEK, "--reason", "no"], "at least 10 letters"),
+        (["people", "--from", WEEK, "--reason", "no"], "at least 10 characters"),
         (["people", "--reason", REASON], "--from"),
         (["--from", WEEK, "--reason", REASON], "--plugin"),
         (["peeple", "--from", WEEK, "--reason", REASON], "Did you mean people"),
@@ -119,7 +119,7 @@ def test_one_value_can_be_retracted(command: Command) -> None:
         (["--plugin", "unknown", "--from", WEEK, "--reason", REASON], "no published number"),
     ],
 )
-def test_what_can_not_be_retracted_changes_nothing(command: Command, arguments: list[str], says: str) -> None:
+def test_an_invalid_retraction_changes_nothing(command: Command, arguments: list[str], says: str) -> None:
     command.publish(W40=25)
     assert says in command("retract", *arguments, "--yes", code=2).output
     assert command.retractions() == []

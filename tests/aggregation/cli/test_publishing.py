@@ -9,7 +9,7 @@ from tests.aggregation.cli.conftest import LATER, Command
 from tests.support.reports import WEEK, report
 
 
-def test_run_publishes_what_is_due(command: Command) -> None:
+def test_run_publishes_due_weeks(command: Command) -> None:
     command.prepare(report(person) for person in range(25))
     (publication,) = command.json("run", "--now", LATER)
     assert publication | {"cells": 0} == {
@@ -19,14 +19,14 @@ def test_run_publishes_what_is_due(command: Command) -> None:
     assert "Nothing to do" in command("run", "--now", LATER).output
 
 
-def test_since_a_week_means_those_that_are_due_from_there_on(command: Command) -> None:
+def test_since_limits_the_run_to_later_due_weeks(command: Command) -> None:
     command.prepare(report(person, week=week) for person in range(12) for week in ("2026-W38", "2026-W39", "2026-W40"))
     publications = command.json("run", "--since", "2026-W39", "--now", LATER)
     assert [publication["week"] for publication in publications] == ["2026-W39", "2026-W40"]
     assert command.json("status", "--now", LATER)["due"] == ["2026-W38"]
 
 
-def test_status_tells_where_things_stand(command: Command) -> None:
+def test_status_shows_published_and_overdue_weeks(command: Command) -> None:
     command.prepare(report(person) for person in range(12))
     told = command.json("status", "--now", "2026-12-24T00:00:00", code=1)
     assert (told["raw_weeks"], told["published_weeks"], told["overdue_for_deletion"]) == ([WEEK], [], [WEEK])
@@ -35,7 +35,7 @@ def test_status_tells_where_things_stand(command: Command) -> None:
     assert WEEK not in command("status", "--now", "2026-12-24T00:00:00").output
 
 
-def test_two_runs_at_once_publish_once(command: Command, folder: Path) -> None:
+def test_concurrent_runs_publish_only_once(command: Command, folder: Path) -> None:
     command.prepare(report(person) for person in range(40))
     run = [sys.executable, "-m", "aggregation", "run", "--now", LATER]
     processes = [subprocess.Popen(run, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]

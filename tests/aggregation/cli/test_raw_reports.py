@@ -57,7 +57,7 @@ def test_reports_are_not_shown_if_the_inspection_cannot_be_recorded(command: Com
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--reason", "because"], "at least 10 letters"),
+        (["--reason", "because"], "at least 10 characters"),
         (["--reason", "x" * 501], "at most 500"),
         (["--reason", f"To look at {report(1).identifier.upper()} again"], "identifier"),
         (["--reason", f"To look at {'0000-' * 8} again"], "identifier"),

@@ -1,4 +1,4 @@
-"""Run inside a napari under test: report on it, then close it. Imports nothing of the package."""
+"""Run inside a napari process under test: report on it, then close it. Import neither package."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def _application() -> Any:
 
 
 def _look_of_gui_thread() -> Callable[[], dict[str, Any]]:
-    """Only the GUI thread may touch a widget."""
-    from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # qtpy makes it at run time
+    """Return a function that inspects widgets on the GUI thread; no other thread may."""
+    from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]  # qtpy defines it at run time
 
     class Look(QObject):
         asked = Signal()

@@ -45,7 +45,7 @@ def test_events_are_counted_by_week_and_kind() -> None:
     assert counting.pop_all() == []
 
 
-def test_what_was_counted_under_another_consent_is_dropped() -> None:
+def test_events_of_another_consent_are_dropped() -> None:
     counting = collector(Clock())
     counting.command("before")
     counting.count_under(2)
@@ -72,7 +72,7 @@ def test_below_level_full_nothing_is_counted_or_written(machine: Machine, level:
     assert before is None or (machine.folder / FILE).read_bytes() == before
 
 
-def test_consent_that_is_withdrawn_while_counting_keeps_nothing_from_before(machine: Machine) -> None:
+def test_withdrawing_while_counting_drops_earlier_events(machine: Machine) -> None:
     machine.consent(Level.FULL)
     session = Session(lambda: machine.client)
     session._read()
@@ -80,7 +80,7 @@ def test_consent_that_is_withdrawn_while_counting_keeps_nothing_from_before(mach
     machine.consent(Level.NONE)
     machine.consent(Level.FULL)
     session._flush()
-    assert machine.view.counts == {}, "also if the session has not noticed yet"
+    assert machine.view.counts == {}, "even if the session has not noticed yet"
     session._read()
     session.collector.command("after")
     session._flush()
@@ -102,7 +102,7 @@ ODD: list[Callable[[], Any]] = [Hostile, object, type(None), dict, list, lambda:
 
 
 @pytest.mark.parametrize("make_odd", ODD)
-def test_whatever_is_handed_over_nothing_is_raised(make_odd: Callable[[], Any]) -> None:
+def test_unexpected_values_raise_no_exception(make_odd: Callable[[], Any]) -> None:
     odd, counting = make_odd(), collector(Clock())
     counting.command(odd)
     counting.layer(odd, odd)

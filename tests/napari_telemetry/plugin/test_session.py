@@ -1,4 +1,4 @@
-"""Sessions without napari: snapshots stay current, and a "no" never waits for a server."""
+"""Sessions without napari: snapshots stay current, and a refusal never waits for a server."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def level(session: Session) -> Level | None:
     return status.decision.level if status is not None else None
 
 
-def test_it_says_how_it_stands_without_a_request(session: Session, respx_mock: respx.MockRouter) -> None:
+def test_the_status_is_known_without_a_request(session: Session, respx_mock: respx.MockRouter) -> None:
     session.start()
     wait_until(lambda: level(session) is Level.NONE)
     assert not respx_mock.calls
 
 
-def test_it_follows_what_another_process_writes(session: Session, machine: Machine) -> None:
+def test_changes_by_another_process_are_noticed(session: Session, machine: Machine) -> None:
     other = Machine(machine.folder, clock=machine.clock)
     heard: list[Snapshot] = []
     session.subscribe(heard.append)
@@ -53,7 +53,7 @@ def test_it_follows_what_another_process_writes(session: Session, machine: Machi
     assert heard[-1].status.decision.level is Level.NONE
 
 
-def test_a_consent_that_expires_is_noticed_without_a_change_of_the_file(
+def test_expired_consent_is_noticed_without_a_file_change(
     session: Session, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from datetime import timedelta
@@ -64,12 +64,12 @@ def test_a_consent_that_expires_is_noticed_without_a_change_of_the_file(
     wait_until(lambda: level(session) is Level.FULL)
     machine.clock.forward(days=2)
     wait_until(lambda: level(session) is Level.NONE)
-    assert session.collector.consent is None, "nothing is counted any more"
+    assert session.collector.consent is None, "counting has stopped"
 
 
 @pytest.mark.promise("off-in-napari")
 @pytest.mark.parametrize("wish", ["withdraw", "forget"])
-def test_a_no_waits_for_no_server_and_what_was_prepared_does_not_leave(
+def test_withdrawing_and_deleting_do_not_wait_for_a_server(
     session: Session, machine: Machine, respx_mock: respx.MockRouter, wish: str
 ) -> None:
     accepting_server(respx_mock, SERVER)
@@ -100,7 +100,7 @@ def test_a_no_waits_for_no_server_and_what_was_prepared_does_not_leave(
 
 
 @pytest.mark.promise("off-in-napari")
-def test_a_no_while_a_report_is_on_its_way_deletes_it(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
+def test_a_refusal_deletes_a_report_in_transit(session: Session, machine: Machine, respx_mock: respx.MockRouter) -> None:
     accepting_server(respx_mock, SERVER)
     deletion = respx_mock.post(f"{SERVER}/api/reports/delete").respond(200, json={"deleted": 1})
     leaving, is_free = threading.Event(), threading.Event()
@@ -124,10 +124,10 @@ def test_a_no_while_a_report_is_on_its_way_deletes_it(session: Session, machine:
     assert deletion.call_count == 1
 
 
-def test_a_no_that_cannot_be_saved_is_told_and_nothing_leaves(
+def test_an_unsaved_refusal_is_reported_and_nothing_is_sent(
     session: Session, machine: Machine, respx_mock: respx.MockRouter
 ) -> None:
-    """Recording a no and sending a report both need to write the file."""
+    """Recording a refusal and sending a report both write the file."""
     accepting_server(respx_mock, SERVER)
     machine.consent(Level.BASIC)
     with machine.store._read() as file:
@@ -145,7 +145,7 @@ def test_a_no_that_cannot_be_saved_is_told_and_nothing_leaves(
     assert machine.view.history[-1].level is Level.NONE
 
 
-def test_an_answer_for_another_server_than_the_one_that_was_named_is_not_recorded(session: Session, machine: Machine) -> None:
+def test_an_answer_for_another_server_is_not_recorded(session: Session, machine: Machine) -> None:
     session.start()
     session.answer("full", means="test", service="https://named.example.org")
     wait_until(lambda: "answer" in session.snapshot.failures)
@@ -153,7 +153,7 @@ def test_an_answer_for_another_server_than_the_one_that_was_named_is_not_recorde
     assert not machine.store.exists
 
 
-def test_an_answer_and_the_last_counts_are_saved_as_napari_ends(session: Session, machine: Machine) -> None:
+def test_stop_saves_a_pending_answer_and_the_last_counts(session: Session, machine: Machine) -> None:
     machine.consent(Level.FULL)
     session.start()
     wait_until(lambda: session.collector.consent is not None)
@@ -187,7 +187,7 @@ def test_the_preview_is_what_is_sent(session: Session, machine: Machine, respx_m
     accepting_server(respx_mock, SERVER)
     machine.consent(Level.MIDDLE)
     session.start()
-    session.show_preview()
+    session.fetch_preview()
     wait_until(lambda: session.snapshot.preview is not None)
     session.send(60)
     (report,) = reports_of(respx_mock)
@@ -195,7 +195,7 @@ def test_the_preview_is_what_is_sent(session: Session, machine: Machine, respx_m
     assert [one.state for one in machine.view.sent] == ["answered"]
 
 
-def test_a_person_is_asked_once_and_whenever_they_want_to(session: Session, machine: Machine) -> None:
+def test_the_dialog_opens_once_and_whenever_requested(session: Session, machine: Machine) -> None:
     machine.note_check()
     session.start()
     shown: list[int] = []
@@ -209,7 +209,7 @@ def test_a_person_is_asked_once_and_whenever_they_want_to(session: Session, mach
     assert shown == [1, 0]
 
 
-def test_also_the_third_prompt_says_what_has_changed(session: Session, machine: Machine) -> None:
+def test_every_prompt_lists_the_changes(session: Session, machine: Machine) -> None:
     machine.note_check()
     machine.store.record(ConsentRecord(machine.clock(), Level.BASIC, 0, SERVER, None, "test"))
     for _ in range(3):
@@ -224,7 +224,7 @@ def test_also_the_third_prompt_says_what_has_changed(session: Session, machine: 
     assert not machine.client.status().is_prompt_due
 
 
-def test_settings_that_cannot_be_used_are_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_invalid_settings_are_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NAPARI_UPDATE_SERVER", "nonsense")
     session = Session(clients.current_client)
     session.start()

@@ -34,7 +34,7 @@ from tests.support.waiting import wait_until
 @pytest.fixture
 def session(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
     monkeypatch.setattr(worker, "POLL_INTERVAL_S", 0.02)
-    monkeypatch.setattr(sessions, "_state_here", lambda: (machine.state, machine.clock()))
+    monkeypatch.setattr(sessions, "_state_and_time", lambda: (machine.state, machine.clock()))
     made = Session(lambda: machine.client, first_check_after=3600)
     yield made
     made.stop()
@@ -45,7 +45,7 @@ def statuses(session: Session) -> dict[str, Status]:
     return {row.name: row.status for row in result.rows} if result is not None else {}
 
 
-def test_it_starts_with_the_last_answer_and_asks_no_one(session: Session, machine: Machine, server: RecordingServer) -> None:
+def test_start_shows_the_cached_result_offline(session: Session, machine: Machine, server: RecordingServer) -> None:
     machine.client.check()
     session.start()
     wait_until(lambda: session.snapshot.result is not None)
@@ -53,7 +53,7 @@ def test_it_starts_with_the_last_answer_and_asks_no_one(session: Session, machin
     assert len(server.requests) == 1
 
 
-def test_the_first_check_comes_by_itself_and_tells_of_updates_once(machine: Machine, server: RecordingServer) -> None:
+def test_the_first_check_is_automatic_and_updates_are_announced_once(machine: Machine, server: RecordingServer) -> None:
     told: list[Any] = []
     session = Session(lambda: machine.client, first_check_after=0)
     session.on_updates(told.append)
@@ -65,7 +65,7 @@ def test_the_first_check_comes_by_itself_and_tells_of_updates_once(machine: Mach
     assert [[row.name for row in rows] for rows in told] == [["affinder"]]
 
 
-def test_what_a_person_wants_is_saved_before_what_comes_after(session: Session, machine: Machine) -> None:
+def test_snoozes_and_settings_apply_before_the_next_check(session: Session, machine: Machine) -> None:
     told: list[Any] = []
     session.on_updates(told.append)
     session.start()
@@ -79,7 +79,7 @@ def test_what_a_person_wants_is_saved_before_what_comes_after(session: Session, 
     assert told == []
 
 
-def test_it_follows_what_another_process_says(session: Session, machine: Machine) -> None:
+def test_snoozes_of_another_process_are_noticed(session: Session, machine: Machine) -> None:
     machine.client.check()
     session.start()
     wait_until(lambda: session.snapshot.result is not None)
@@ -89,7 +89,7 @@ def test_it_follows_what_another_process_says(session: Session, machine: Machine
     wait_until(lambda: statuses(session)["affinder"] is Status.UPDATE)
 
 
-def test_why_an_answer_is_old_stays_until_there_is_a_newer_one(
+def test_the_reason_for_a_stale_result_stays_until_a_newer_result(
     session: Session, machine: Machine, server: RecordingServer
 ) -> None:
     session.start()
@@ -109,7 +109,7 @@ def drained(session: Session) -> None:
     assert done.wait(60)
 
 
-def test_a_failure_is_told_and_the_next_job_runs(session: Session, machine: Machine, server: RecordingServer) -> None:
+def test_a_failure_is_reported_and_the_next_job_runs(session: Session, machine: Machine, server: RecordingServer) -> None:
     server.answer(PYPI, b"", 500)
     session.start()
     session.check()
@@ -121,7 +121,7 @@ def test_a_failure_is_told_and_the_next_job_runs(session: Session, machine: Mach
     wait_until(lambda: "cannot be written" in str(session.snapshot.failure))
 
 
-def test_a_check_that_is_switched_off_says_why_and_asks_no_one(machine: Machine, server: RecordingServer) -> None:
+def test_a_disabled_check_says_why_and_sends_no_request(machine: Machine, server: RecordingServer) -> None:
     machine.disabled_by = "NAPARI_UPDATE_CHECK=0 is set"
     session = Session(lambda: machine.client, first_check_after=0)
     session.start()
@@ -132,7 +132,7 @@ def test_a_check_that_is_switched_off_says_why_and_asks_no_one(machine: Machine,
     assert not server.requests
 
 
-def test_listeners_hear_the_newest_last_and_nothing_after_the_end(session: Session) -> None:
+def test_listeners_get_the_newest_snapshot_last_and_none_after_stop(session: Session) -> None:
     heard: list[Snapshot] = []
     session.subscribe(heard.append)
     session.subscribe(raising)
@@ -154,7 +154,7 @@ def snapshot_of(machine: Machine) -> Snapshot:
     return Snapshot(result=machine.client.check(keep_napari=True))
 
 
-def test_the_words_of_the_windows(machine: Machine, server: RecordingServer) -> None:
+def test_panel_and_indicator_texts_match_the_snapshot(machine: Machine, server: RecordingServer) -> None:
     assert indicator_of(Snapshot()) is None
     assert summary_text(Snapshot()) == "No check yet. Press Check now."
     assert summary_text(Snapshot(is_checking=True)) == "Asking for updates…"
@@ -176,7 +176,7 @@ def test_the_words_of_the_windows(machine: Machine, server: RecordingServer) -> 
     assert indicator.text == "Plugins up to date"
 
 
-def test_the_bundle_says_what_to_do_instead_of_updating(machine: Machine) -> None:
+def test_the_bundle_points_to_the_plugin_manager(machine: Machine) -> None:
     machine.install = replace(machine.client.install, markers=frozenset({"bundle"}))
     shown = snapshot_of(machine)
     assert "This is the bundled napari. Update plugins in Plugins > Install/Uninstall Plugins" in summary_text(shown)
@@ -184,7 +184,7 @@ def test_the_bundle_says_what_to_do_instead_of_updating(machine: Machine) -> Non
     assert not can_update(shown, groups_of(shown)[0][1][0])
 
 
-def test_what_a_new_napari_would_break_is_a_short_list() -> None:
+def test_the_impact_of_a_napari_update_is_summarized() -> None:
     verdicts = [
         Verdict("affinder", "0.4.0", "update to 0.5.0", "0.4.0 needs napari <0.9"), Verdict("napari-svg", "0.2.1", "fine"),
         Verdict("empanada", "1.2.4", "no release yet", "1.2.4 needs napari <=0.6.6"),
@@ -192,13 +192,11 @@ def test_what_a_new_napari_would_break_is_a_short_list() -> None:
     assert verdict_lines(verdicts) == [
         "No release for it yet: empanada (1.2.4 needs napari <=0.6.6)",
         "Need an update: affinder (0.4.0 needs napari <0.9)",
-        "Work as they are: 1 of 3 plugins",
+        "Work without an update: 1 of 3 plugins",
     ]
 
 
-def test_a_withdrawn_release_stands_first_and_alerts_and_its_cure_is_no_alert(
-    machine: Machine, server: RecordingServer
-) -> None:
+def test_withdrawn_releases_come_first_and_alert_only_if_installed(machine: Machine, server: RecordingServer) -> None:
     machine.environment = environment(affinder="0.4.0", zebra="1.0")
     server.answer(PYPI, table({"affinder": "0.5.0", "zebra": {"releases": [{"version": "0.9"}], "yanked": {"1.0": "broken"}}}))
     shown = snapshot_of(machine)
@@ -219,6 +217,6 @@ def test_a_withdrawn_release_stands_first_and_alerts_and_its_cure_is_no_alert(
     ("number", "text"),
     [(1, "There is 1 update: p0 1"), (6, "There are 6 updates: p0 1, p1 1, p2 1, p3 1 and 2 more")],
 )
-def test_a_notification_names_a_few(machine: Machine, number: int, text: str) -> None:
+def test_a_notification_names_at_most_four_updates(machine: Machine, number: int, text: str) -> None:
     row = snapshot_of(machine).result.rows[0]  # type: ignore[union-attr]
     assert notice_text([replace(row, name=f"p{place}", target="1") for place in range(number)]) == text

@@ -49,7 +49,7 @@ async def issued(make_client: MakeClient, tmp_path: Path) -> AsyncIterator[tuple
         yield client, certificate
 
 
-async def test_everybody_can_see_it_and_that_it_is_valid(issued: tuple[Client, Certificate]) -> None:
+async def test_anyone_can_see_a_certificate_and_its_validity(issued: tuple[Client, Certificate]) -> None:
     client, certificate = issued
     page = await client.get(f"/certificates/{certificate.id}")
     assert page.status_code == 200
@@ -69,7 +69,7 @@ async def test_everybody_can_see_it_and_that_it_is_valid(issued: tuple[Client, C
     assert f"affinder-{WEEK}-{WEEK}.jws" in signed.headers["content-disposition"]
 
 
-async def test_the_page_says_all_of_it_and_no_reason_becomes_markup(issued: tuple[Client, Certificate], tmp_path: Path) -> None:
+async def test_the_page_shows_everything_and_escapes_reasons(issued: tuple[Client, Certificate], tmp_path: Path) -> None:
     client, _ = issued
     aggregate = services_of(client).aggregate
     (by_platform,) = [entry for entry in topics()["plugins"] if entry.dimensions == (PLUGIN, PLATFORM)]
@@ -89,7 +89,7 @@ async def test_the_page_says_all_of_it_and_no_reason_becomes_markup(issued: tupl
     assert "&lt;script&gt;alert(1)" in page
 
 
-async def test_the_keys_are_published_for_any_program(issued: tuple[Client, Certificate]) -> None:
+async def test_public_keys_are_served_as_a_jwk_set(issued: tuple[Client, Certificate]) -> None:
     client, certificate = issued
     answer = await client.get("/.well-known/jwks.json")
     assert answer.headers["content-type"] == "application/jwk-set+json"
@@ -97,7 +97,7 @@ async def test_the_keys_are_published_for_any_program(issued: tuple[Client, Cert
     assert verify(certificate.token, parse_key_set(answer.json()), None).outcome == "valid"
 
 
-async def test_one_can_be_brought_as_text_or_as_a_file(issued: tuple[Client, Certificate]) -> None:
+async def test_a_certificate_can_be_pasted_or_uploaded(issued: tuple[Client, Certificate]) -> None:
     client, certificate = issued
     assert "Check a certificate" in (await client.get("/verify")).text
     pasted = await client.post("/verify", data={"certificate": certificate.token})
@@ -109,7 +109,7 @@ async def test_one_can_be_brought_as_text_or_as_a_file(issued: tuple[Client, Cer
     assert (nothing.status_code, "Unreadable." in nothing.text) == (200, True)
 
 
-async def test_an_altered_one_shows_nothing_of_what_it_says(issued: tuple[Client, Certificate]) -> None:
+async def test_the_content_of_an_altered_certificate_is_not_shown(issued: tuple[Client, Certificate]) -> None:
     client, certificate = issued
     forged = altered(certificate.token, 1, sub="<b>a forged name</b>")
     page = await client.post("/verify", data={"certificate": forged})
@@ -117,7 +117,7 @@ async def test_an_altered_one_shows_nothing_of_what_it_says(issued: tuple[Client
     assert "forged name" not in page.text
 
 
-async def test_a_retraction_since_is_told_with_its_reason(issued: tuple[Client, Certificate]) -> None:
+async def test_a_later_retraction_is_shown_with_its_reason(issued: tuple[Client, Certificate]) -> None:
     client, certificate = issued
     (plain,) = [entry for entry in topics()["plugins"] if entry.dimensions == (PLUGIN,)]
     records = Records(services_of(client).aggregate.engine)
@@ -142,7 +142,7 @@ async def test_a_retraction_since_is_told_with_its_reason(issued: tuple[Client, 
     assert "Forged reports" in (await client.get("/dashboard")).text
 
 
-async def test_a_revoked_key_ends_its_certificates(issued: tuple[Client, Certificate]) -> None:
+async def test_revoking_a_key_invalidates_its_certificates(issued: tuple[Client, Certificate]) -> None:
     client, certificate = issued
     await CertificateStore(services_of(client).aggregate.engine).revoke(certificate.kid, REASON, NOW)
     page = await client.get(f"/certificates/{certificate.id}")
@@ -153,26 +153,26 @@ async def test_a_revoked_key_ends_its_certificates(issued: tuple[Client, Certifi
 
 
 @pytest.mark.parametrize("number", ["0" * 32, "nonsense", "..%2f..", "A" * 500])
-async def test_a_number_that_was_never_issued_is_a_404(client: Client, number: str) -> None:
+async def test_an_unknown_certificate_number_is_a_404(client: Client, number: str) -> None:
     for path in ("", "/certificate.jws"):
         assert (await client.get(f"/certificates/{number}{path}")).status_code == 404
 
 
-async def test_a_text_that_is_too_large_is_refused(client: Client) -> None:
+async def test_an_oversized_certificate_is_rejected(client: Client) -> None:
     assert (await client.post("/verify", data={"certificate": "A" * 1_000_000})).status_code == 413
 
 
 async def test_inspections_are_shown_on_the_privacy_page(client: Client) -> None:
     assert "No one has done so yet" in (await client.get("/privacy")).text
-    await Records(services_of(client).aggregate.engine).note_inspection(WEEK, 10, "A <forged> name was reported", NOW)
-    services_of(client).page_cache._looked_at = 0  # skip the wait of a second
+    await Records(services_of(client).aggregate.engine).record_inspection(WEEK, 10, "A <forged> name was reported", NOW)
+    services_of(client).page_cache._checked_at = 0  # skip the one-second cache
     page = (await client.get("/privacy")).text
     assert "A &lt;forged&gt; name was reported" in page
     assert "2026-11-18 12:00 UTC" in page
     assert f"at most 10 reports of {WEEK}" in page
 
 
-async def test_an_unknown_charset_is_the_senders_fault(client: Client) -> None:
+async def test_an_unknown_charset_is_not_a_server_error(client: Client) -> None:
     as_form = {"content-type": "application/x-www-form-urlencoded; charset=nonsense"}
     assert (await client.post("/verify", content=b"certificate=%FF", headers=as_form)).status_code in (200, 400)
     multipart = {"content-type": "multipart/form-data; boundary=x; charset=nonsense"}
@@ -182,9 +182,9 @@ async def test_an_unknown_charset_is_the_senders_fault(client: Client) -> None:
 
 
 @pytest.mark.parametrize("path", ["/verify", "/api/reports/find"])
-async def test_a_body_that_never_ends_is_given_up(client: Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+async def test_a_body_that_never_ends_times_out(client: Client, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     for module in (decoding, routes):
-        monkeypatch.setattr(module, "SECONDS_TO_SEND", 0.2)
+        monkeypatch.setattr(module, "SEND_TIMEOUT_S", 0.2)
     never = asyncio.Event()
 
     async def dripping() -> AsyncIterator[bytes]:

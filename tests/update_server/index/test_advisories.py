@@ -41,7 +41,7 @@ def ranges(*events: dict[str, str], kind: str = "ECOSYSTEM") -> list[dict[str, A
         (advisory(versions=["1.0"], withdrawn="2026-01-01T00:00:00Z"), []),
     ],
 )
-def test_which_releases_an_advisory_affects(found: Advisory, versions: list[str]) -> None:
+def test_an_advisory_affects_the_expected_releases(found: Advisory, versions: list[str]) -> None:
     assert list(affected_versions(PACKAGE, [found])) == versions
 
 

@@ -1,4 +1,4 @@
-"""Cases, and random indexes against a simple search with `packaging`."""
+"""Fixed cases, and random indexes compared with a simple search that uses `packaging`."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def rows(releases: dict[str, Sequence[SampleFile]], requires: dict[str, Sequence
 
 
 CASES: list[tuple[str, dict[str, Sequence[SampleFile]], Choice]] = [
-    ("the newest fits", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.9")]}, Choice("1.1")),
-    ("the newest needs more", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.12")]}, Choice("1.0", "1.1", ">=3.12")),
-    ("nothing fits", {"0.1.3": [SampleFile(">=3.12")]}, Choice(None, "0.1.3", ">=3.12")),
+    ("the newest is compatible", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.9")]}, Choice("1.1")),
+    ("the newest is incompatible", {"1.0": [SampleFile()], "1.1": [SampleFile(">=3.12")]}, Choice("1.0", "1.1", ">=3.12")),
+    ("no release is compatible", {"0.1.3": [SampleFile(">=3.12")]}, Choice(None, "0.1.3", ">=3.12")),
     ("a yanked release is never offered", {"1.0": [SampleFile()], "1.1": [SampleFile(yanked="broken wheel")]}, Choice("1.0")),
     ("one file of two yanked", {"1.1": [SampleFile(yanked="bad wheel"), SampleFile(tag=SDIST)]}, Choice("1.1")),
     ("all yanked", {"1.1": [SampleFile(yanked="no")]}, Choice(None)),
-    ("a final release goes before a newer pre-release", {"1.0": [SampleFile()], "2.0rc1": [SampleFile()]}, Choice("1.0")),
+    ("a final release precedes a newer pre-release", {"1.0": [SampleFile()], "2.0rc1": [SampleFile()]}, Choice("1.0")),
     ("only pre-releases", {"0.1.dev1": [SampleFile()], "0.2a1": [SampleFile()]}, Choice("0.2a1")),
     (
-        "a pre-release where no final release fits",
+        "a pre-release if no final release is compatible",
         {"1.0": [SampleFile(">=3.12")], "0.9rc1": [SampleFile()]},
         Choice("0.9rc1", "1.0", ">=3.12"),
     ),
     (
-        "a pre-release newer than a final that does not fit",
+        "a pre-release newer than an incompatible final release",
         {"1.0": [SampleFile(">=3.12")], "2.0rc1": [SampleFile()]},
         Choice("2.0rc1"),
     ),
@@ -70,7 +70,7 @@ CASES: list[tuple[str, dict[str, Sequence[SampleFile]], Choice]] = [
     ),
     ("the stable ABI", {"2.0": [SampleFile(">=3.8", "cp38-abi3-win_amd64")]}, Choice("2.0")),
     (
-        "files that ask for different things",
+        "files with different requirements",
         {"1.0": [SampleFile(">=3.12"), SampleFile("<3.9", SDIST)]},
         Choice(None, "1.0", "==3.8.* or >=3.12"),
     ),
@@ -78,14 +78,14 @@ CASES: list[tuple[str, dict[str, Sequence[SampleFile]], Choice]] = [
     ("local versions", {"1.0": [SampleFile()], "1.0+patched": [SampleFile()]}, Choice("1.0+patched")),
     ("order is not alphabetical", {"0.9": [SampleFile()], "0.10": [SampleFile()]}, Choice("0.10")),
     ("a release without files", {"1.0": [SampleFile()], "1.1": []}, Choice("1.0")),
-    ("no release at all", {}, Choice(None)),
+    ("no releases", {}, Choice(None)),
     ("an empty specifier", {"1.0": [SampleFile("")]}, Choice("1.0")),
-    ("a text that is not a specifier is ignored, as pip does", {"1.0": [SampleFile("3.6 or later")]}, Choice("1.0")),
+    ("an invalid specifier is ignored, as in pip", {"1.0": [SampleFile("3.6 or later")]}, Choice("1.0")),
 ]
 
 
 @pytest.mark.parametrize(("releases", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_what_python_310_gets(releases: dict[str, Sequence[SampleFile]], expected: Choice) -> None:
+def test_python_310_gets_the_expected_release(releases: dict[str, Sequence[SampleFile]], expected: Choice) -> None:
     assert choose(TablePackage(rows(releases)), "3.10.0", None) == expected
 
 
@@ -113,12 +113,12 @@ def test_what_python_310_gets(releases: dict[str, Sequence[SampleFile]], expecte
         ({"2.0": ["napari<0.6; platform_release > 'x'"]}, [Release("2.0")]),
     ],
 )
-def test_which_rows_a_requirement_makes(requires: dict[str, Sequence[str]], expected: list[Release]) -> None:
+def test_requirements_become_the_expected_rows(requires: dict[str, Sequence[str]], expected: list[Release]) -> None:
     """A release is excluded only if it is excluded on every platform; an unknown requirement excludes nothing."""
     assert rows({"1.0": [SampleFile()], "2.0": [SampleFile()]}, requires) == expected
 
 
-def test_of_napari_itself_every_final_release_is_in_the_table() -> None:
+def test_every_final_release_of_napari_is_in_the_table() -> None:
     releases: dict[str, Sequence[SampleFile]] = {"0.5.0": [SampleFile()], "0.6.0rc1": [SampleFile()], "0.6.0": [SampleFile()]}
     found = table_rows(compatibility_of(releases), NAPARIS, all_finals=True)
     assert [row.version for row in found] == ["0.6.0", "0.5.0"]
@@ -173,7 +173,7 @@ def allows(requires: list[str], python: PythonVersion, napari: str | None) -> bo
 
 
 @given(INDEXES)
-def test_picking_from_the_table_is_picking_from_all_releases(
+def test_the_table_gives_the_same_choice_as_all_releases(
     index: dict[str, tuple[list[SampleFile], list[str]]],
 ) -> None:
     table = rows({version: files for version, (files, _) in index.items()}, {version: one[1] for version, one in index.items()})
@@ -189,11 +189,11 @@ def test_picking_from_the_table_is_picking_from_all_releases(
             picked = pick(table, python.full, napari)
             assert (picked.version if picked else None) == (str(fitting[0]) if fitting else None), (python, napari)
             answers |= {number for number, row in enumerate(table) if row is picked}
-    assert answers == set(range(len(table))), "every row is an answer"
+    assert answers == set(range(len(table))), "every row is chosen in some environment"
 
 
 @given(st.sets(st.integers(0, 20)))
-def test_a_set_of_pythons_is_said_in_specifiers(chosen: set[int]) -> None:
+def test_a_set_of_python_versions_becomes_specifiers(chosen: set[int]) -> None:
     domain = PythonDomain([">=3.9.7", "!=3.10.1", "<=3.11.2", "3.12.50"], 14)
     pythons = sum(1 << number for number in chosen if number < len(domain.points))
     parts = domain.specifiers(pythons)

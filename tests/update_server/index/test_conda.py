@@ -39,7 +39,7 @@ def file(version: str, *depends: str, constrains: tuple[str, ...] = (), broken: 
         ),
     ],
 )
-def test_what_python_311_gets_from_conda_forge(files: list[CondaFile], expected: Choice) -> None:
+def test_python_311_gets_the_expected_conda_forge_release(files: list[CondaFile], expected: Choice) -> None:
     assert choose(TablePackage(rows(files)), "3.11.0", None) == expected
 
 
@@ -48,7 +48,7 @@ def test_patch_releases_are_distinguished() -> None:
     assert rows(files) == [Release("1.0", ">=3.9.2")]
 
 
-def test_builds_with_different_requirements_are_rows_of_their_own() -> None:
+def test_builds_with_different_requirements_get_separate_rows() -> None:
     files = [
         file("1.1", "python >=3.9", "napari 0.7.*", "npe2 >=0.8,<1.0a0"),
         file("1.0", "napari >=0.4.18,<0.5.0a0"),
@@ -61,7 +61,7 @@ def test_builds_with_different_requirements_are_rows_of_their_own() -> None:
     ]
 
 
-def test_what_only_some_builds_require_is_not_required() -> None:
+def test_requirements_of_only_some_builds_are_dropped() -> None:
     assert rows([file("1.0", "npe2 >=0.8"), file("1.0")]) == [Release("1.0")]
 
 
@@ -86,7 +86,7 @@ def test_a_version_is_withdrawn_if_all_its_files_are_broken() -> None:
         ("napari ^0.7.[01]$", None),
     ],
 )
-def test_a_match_specification_in_pep_440(text: str, specifier: str | None) -> None:
+def test_conda_match_specs_become_pep_440_specifiers(text: str, specifier: str | None) -> None:
     assert as_specifier(text) == specifier
 
 
@@ -99,11 +99,11 @@ def test_a_match_specification_in_pep_440(text: str, specifier: str | None) -> N
         ("napari ???", ""),
     ],
 )
-def test_a_requirement_on_napari_that_pep_440_cannot_say(text: str, specifier: str) -> None:
+def test_other_napari_match_specs_exclude_known_versions(text: str, specifier: str) -> None:
     assert napari_specifier(text, NAPARIS) == specifier
 
 
 @pytest.mark.parametrize("name", ["micro sam", "conda-forge::micro", "https://x", "a&b", "", "A", "../x", "x\n"])
-def test_a_name_that_conda_does_not_allow(name: str) -> None:
+def test_invalid_conda_package_names_are_rejected(name: str) -> None:
     assert not is_package_name(name)
     assert is_package_name("micro_sam")

@@ -22,7 +22,7 @@ BASE = "http://127.0.0.1:9"
 
 
 def answer(**by_python: int) -> Response:
-    """The same number for each of forty days."""
+    """Return a response with the same number for each of forty days."""
     days = [date(2026, 11, 19) - timedelta(days=number) for number in range(40)]
     names = {"null": "null", **{name: name.replace("py", "").replace("_", ".") for name in by_python}}
     rows = [
@@ -42,7 +42,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Settings, Ind
     return settings, index
 
 
-async def test_thirty_days_are_added_up_by_python_the_newest_first(
+async def test_thirty_days_are_summed_by_python_newest_first(
     made: tuple[Settings, IndexStore], respx_mock: respx.MockRouter
 ) -> None:
     settings, index = made
@@ -56,7 +56,7 @@ async def test_thirty_days_are_added_up_by_python_the_newest_first(
     assert len(respx_mock.calls) == asked, "once a day"
 
 
-async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
+async def test_a_failing_upstream_ends_the_run_and_known_numbers_stay(
     made: tuple[Settings, IndexStore], respx_mock: respx.MockRouter
 ) -> None:
     settings, index = made
@@ -79,7 +79,7 @@ async def test_an_upstream_that_fails_is_asked_no_more_and_what_is_known_stays(
     assert everything.call_count == 2 * len(known) + 2, "the next start continues without waiting for a day"
 
 
-async def test_a_package_that_is_refused_keeps_no_other_from_being_read(
+async def test_a_refused_package_does_not_stop_the_others(
     made: tuple[Settings, IndexStore], respx_mock: respx.MockRouter
 ) -> None:
     settings, index = made
@@ -90,17 +90,17 @@ async def test_a_package_that_is_refused_keeps_no_other_from_being_read(
     assert set(read_downloads(settings.data)) == set(index.loaded.packages) - {"napari", "affinder"}
 
 
-def test_an_unreadable_file_is_as_good_as_none(tmp_path: Path) -> None:
+def test_an_unreadable_downloads_file_is_ignored(tmp_path: Path) -> None:
     (tmp_path / downloads.NAME).write_bytes(b"[]")
     assert read_downloads(tmp_path) == {}
 
 
 @pytest.mark.parametrize("text", [b"", b"[]", b'{"data": []}', b'{"data": [{"category": 1}]}', b'{"data": [{}]}'])
-def test_a_malformed_answer_gives_none(text: bytes) -> None:
+def test_a_malformed_response_gives_none(text: bytes) -> None:
     assert downloads._sum_by_python(text) is None
 
 
-def test_what_is_too_old_is_not_shown() -> None:
+def test_outdated_downloads_are_not_shown() -> None:
     found = Downloads(NOW.date() - timedelta(days=14), {"3.12": 1})
     assert current(found, NOW) == found
     assert current(found, NOW + timedelta(days=1)) is None

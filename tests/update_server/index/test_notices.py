@@ -1,4 +1,4 @@
-"""Notices: a reviewed file, validated as a whole, in the tables of every channel."""
+"""Notices come from a reviewed file, are validated as a whole and appear in the table of every channel."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read(tmp_path: Path, text: str) -> dict[str, PackageNotices]:
     return dict(found)
 
 
-def test_a_file_is_read_by_package_without_what_is_over(tmp_path: Path) -> None:
+def test_notices_are_read_by_package_without_expired_ones(tmp_path: Path) -> None:
     assert read(tmp_path, "") == {}
     found = read(tmp_path, GOOD)
     assert found["affinder"].notices == (
@@ -70,12 +70,12 @@ def test_a_file_is_read_by_package_without_what_is_over(tmp_path: Path) -> None:
         ("[" * 3000, "not a list of notices"),
     ],
 )
-def test_a_file_with_a_fault_is_refused_as_a_whole(tmp_path: Path, text: str, reason: str) -> None:
+def test_a_faulty_notices_file_is_rejected_as_a_whole(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(NoticesError, match=reason):
         read(tmp_path, text)
 
 
-def test_a_package_that_is_no_longer_listed_takes_no_other_with_it(tmp_path: Path) -> None:
+def test_an_unlisted_package_does_not_affect_other_notices(tmp_path: Path) -> None:
     path = tmp_path / "notices.yaml"
     path.write_text(
         "- {name: gone, inactive: true}\n- {name: gone, text: x, severity: info, until: 2001-01-01}\n" + GOOD, "utf-8"
@@ -84,7 +84,7 @@ def test_a_package_that_is_no_longer_listed_takes_no_other_with_it(tmp_path: Pat
     assert (set(found), unlisted) == (NAMES, ["gone"])
 
 
-def test_they_are_in_the_table_of_each_channel(tmp_path: Path) -> None:
+def test_notices_are_in_the_table_of_each_channel(tmp_path: Path) -> None:
     facts = facts_of()
     tables = make_tables(facts, {}, 86400, notices=read(tmp_path, GOOD))
     for table in tables.tables.values():
@@ -93,7 +93,7 @@ def test_they_are_in_the_table_of_each_channel(tmp_path: Path) -> None:
         assert [key for key, package in again.items() if package.inactive] == ["napari-harpy"] * ("napari-harpy" in again)
 
 
-def test_a_service_keeps_the_last_good_ones_and_says_so(tmp_path: Path) -> None:
+def test_the_last_valid_notices_are_kept_and_the_error_is_logged(tmp_path: Path) -> None:
     write_snapshot(tmp_path)
     path = tmp_path / "notices.yaml"
     path.write_text("- {name: affinder, text: Not in use., severity: info, until: 2099-01-01}", "utf-8")
@@ -109,7 +109,7 @@ def test_a_service_keeps_the_last_good_ones_and_says_so(tmp_path: Path) -> None:
     assert [one.text for one in store.loaded.tables.tables["pypi"].packages["affinder"].notices] == ["Not in use."]
 
 
-def test_a_client_shows_little_of_a_hostile_notice() -> None:
+def test_a_client_sanitizes_and_truncates_hostile_notices() -> None:
     notices = [{"text": "a\u202e\x1b[31m" + "b" * 10**6, "link": "javascript:alert(1)"}] * 1000
     package = {"releases": [], "notices": notices}
     table = {

@@ -54,7 +54,7 @@ def test_a_release_is_as_old_as_its_first_file() -> None:
     assert [release.uploaded for release in project_page(page, ADDRESS, KEY).releases] == [None, "2026-03-01"]
 
 
-def test_another_form_is_refused() -> None:
+def test_an_invalid_project_page_is_rejected() -> None:
     with pytest.raises(msgspec.MsgspecError):
         project_page(b'{"files": "none"}', ADDRESS, KEY)
 
@@ -68,11 +68,11 @@ def test_another_form_is_refused() -> None:
         ({}, ()),
     ],
 )
-def test_the_commands_of_a_manifest(manifest: object, commands: tuple[str, ...]) -> None:
+def test_commands_are_read_from_a_manifest(manifest: object, commands: tuple[str, ...]) -> None:
     assert commands_of(json.dumps(manifest).encode()) == commands
 
 
-def test_of_a_conda_package_only_what_decides_is_kept() -> None:
+def test_only_relevant_data_of_a_conda_package_is_kept() -> None:
     def made(version: str, labels: list[str], **attributes: object) -> dict[str, object]:
         return {"version": version, "labels": labels, "attrs": attributes}
 
@@ -90,7 +90,7 @@ def test_of_a_conda_package_only_what_decides_is_kept() -> None:
     assert conda_package(text, frozenset({"napari"})) == CondaPackage("made_up", files)
 
 
-def test_metadata_is_found_where_the_index_offers_it_by_either_name_and_by_relative_addresses() -> None:
+def test_metadata_urls_support_both_keys_and_relative_urls() -> None:
     page = simple(
         {
             "filename": "made-1.0-py3-none-any.whl",
@@ -106,7 +106,7 @@ def test_metadata_is_found_where_the_index_offers_it_by_either_name_and_by_relat
     }
 
 
-def test_what_is_passed_over_is_told_with_the_reason() -> None:
+def test_skipped_files_are_reported_with_the_reason() -> None:
     page = simple(
         {"filename": "made-1.0-py3-none-any.whl", "requires-python": "3.6 or later"},
         {"filename": "made-one-py3-none-any.whl"},
@@ -115,7 +115,7 @@ def test_what_is_passed_over_is_told_with_the_reason() -> None:
     told = project_page(page, ADDRESS, KEY)
     assert [release.version for release in told.releases] == ["1.0"]
     assert "Requires-Python '3.6 or later' of 1.0 is not a specifier" in told.skipped
-    assert "made-one-py3-none-any.whl: not a name of a wheel" in told.skipped
+    assert "made-one-py3-none-any.whl: not a valid wheel name" in told.skipped
     assert "egg" not in told.skipped, "pip skips those silently, too"
 
 
@@ -131,8 +131,8 @@ def test_what_is_passed_over_is_told_with_the_reason() -> None:
         ("my_plugin-1.0-py3-none-any.whl", "1.0"),
     ],
 )
-def test_a_file_name_is_read_as_pip_reads_it(filename: str, version: str | None) -> None:
-    """Versions as in pip 26; `test_references.py` asks pip itself."""
+def test_file_names_are_parsed_as_in_pip(filename: str, version: str | None) -> None:
+    """Expect the versions of pip 26; `test_references.py` compares with pip itself."""
     found = version_and_tags(filename, canonicalize_name("my-plugin"))
     assert (found[0] if found else None) == version
 
@@ -140,17 +140,17 @@ def test_a_file_name_is_read_as_pip_reads_it(filename: str, version: str | None)
 @pytest.mark.parametrize(
     "filename", ["other-1.0.tar.gz", "made-one.tar.gz", "made.tar.gz", "other-1.0-py3-none-any.whl", f"made-1.0{'0' * 300}.zip"]
 )
-def test_a_file_of_another_project_is_not_of_this_one(filename: str) -> None:
+def test_file_names_of_other_projects_are_rejected(filename: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         version_and_tags(filename, KEY)
 
 
-def test_null_is_as_good_as_nothing() -> None:
+def test_null_counts_as_missing() -> None:
     page = simple({"filename": "made-1.0-py3-none-any.whl", "yanked": None, "upload-time": None, "core-metadata": None})
     assert project_page(page, ADDRESS, KEY).releases == (Release("1.0", (File(None, None, ("py3-none",)),)),)
 
 
-def test_tags_are_counted_before_they_are_multiplied() -> None:
+def test_wheel_tags_are_limited_before_expansion() -> None:
     many = ".".join(f"p{number}" for number in range(18))
     page = simple(*({"filename": f"made-1.{number}-{many}-{many}-{many}.whl"} for number in range(300)))
     found = project_page(page, ADDRESS, KEY)
@@ -158,7 +158,7 @@ def test_tags_are_counted_before_they_are_multiplied() -> None:
     assert "more than 64 tags" in found.skipped
 
 
-def test_a_project_may_name_only_so_many_versions_of_python() -> None:
+def test_the_python_versions_of_a_project_are_limited() -> None:
     def excluding(number: int) -> str:
         return ",".join(f"!=3.9.{20 * number + patch}" for patch in range(20))
 
@@ -171,7 +171,7 @@ def test_a_project_may_name_only_so_many_versions_of_python() -> None:
     assert "170 releases: more than 30 versions of Python are named" in found.skipped
 
 
-def test_a_project_may_have_only_so_many_files() -> None:
+def test_the_files_of_a_project_are_limited() -> None:
     page = simple(*({"filename": f"made-{number}.tar.gz"} for number in range(MAX_FILES + 10)))
     found = project_page(page, ADDRESS, KEY)
     assert len(found.releases) == MAX_FILES
@@ -181,7 +181,7 @@ def test_a_project_may_have_only_so_many_files() -> None:
 MINORS = range(8, 20)
 
 
-def test_requirements_that_name_a_version_and_apply_without_an_extra_are_kept() -> None:
+def test_only_applicable_versioned_requirements_are_kept() -> None:
     metadata = b"""Metadata-Version: 2.1
 Name: made
 Version: 1.0
@@ -197,13 +197,13 @@ Requires-Dist: evil>=1
     assert requirements_of_metadata(metadata, MINORS).requires == ("napari>=0.5", "npe2 >=0.8; python_version < '3.12'")
 
 
-def test_pip_ignores_a_release_with_a_requirement_that_cannot_be_read() -> None:
+def test_an_invalid_requirement_invalidates_the_release() -> None:
     found = requirements_of(["napari>=0.5", "numpy (>=1.19.*)"], MINORS)
     assert (found.requires, found.is_invalid) == ((), True)
     assert "numpy (>=1.19.*)" in found.note
 
 
-def test_a_requirement_of_some_patch_releases_is_kept() -> None:
+def test_requirements_for_single_patch_releases_are_kept() -> None:
     texts = (
         "napari<0.5; python_full_version >= '3.8.1' and python_version < '3.9'",
         "napari>1; python_full_version == '3.11.4'",
@@ -221,12 +221,12 @@ def test_a_requirement_of_some_patch_releases_is_kept() -> None:
     ],
     ids=["lines", "length", "kept", "markers"],
 )
-def test_requirements_are_bounded(requires: list[str]) -> None:
+def test_requirements_are_limited(requires: list[str]) -> None:
     with pytest.raises(TooLargeError):
         requirements_of(requires, MINORS)
 
 
-def test_a_conda_package_is_bounded_and_has_a_name_that_conda_allows() -> None:
+def test_the_size_and_name_of_a_conda_package_are_checked() -> None:
     def text(name: str, files: int = 1, depends: int = 1) -> bytes:
         made = {"version": "1.0", "labels": ["main"], "attrs": {"depends": ["python >=3.9"] * depends}}
         return json.dumps({"name": name, "files": [made] * files}).encode()
@@ -238,7 +238,7 @@ def test_a_conda_package_is_bounded_and_has_a_name_that_conda_allows() -> None:
             conda_package(too_large, frozenset())
 
 
-def test_names_and_versions_of_an_upstream() -> None:
+def test_invalid_names_and_versions_are_rejected() -> None:
     for name in ("<script>alert(1)</script>", "../../etc/passwd", "a b", "a\u202eb", "a\n", "-a", "", 7, "x" * 200):
         assert not is_project_name(name), name
     for version in ("latest", "<b>", "1.0 ", "1" * 200, None):

@@ -1,4 +1,4 @@
-"""The standalone source, on a small fake PyPI."""
+"""The standalone source, tested with a small fake PyPI."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class SmallPyPI:
-    """Wheels by project name (None: only an sdist). ``requests``: requested paths."""
+    """A fake PyPI with one wheel per project (None: only an sdist). ``requests``: requested paths."""
 
     def __init__(self, **wheels: bytes | None) -> None:
         self.wheels = {name.replace("_", "-"): content for name, content in wheels.items()}
@@ -84,7 +84,7 @@ def text(index: Index, path: str) -> Any:
 HIDDEN = wheel(manifest=MANIFEST.replace("made-plugin", "hidden-one") + "visibility: hidden\n")
 
 
-async def test_plugins_are_found_and_described_without_another_index() -> None:
+async def test_plugins_are_found_without_another_index() -> None:
     index = await SmallPyPI(made_plugin=wheel(), no_plugin=wheel(entry=None), hidden_one=HIDDEN, only_source=None).read()
     assert listed(index) == ["made-plugin"]
     (package,) = index.facts.packages
@@ -99,14 +99,14 @@ async def test_plugins_are_found_and_described_without_another_index() -> None:
     )
     assert summary["pypi_versions"] == ["1.0"]
     assert text(index, "/api/manifest/made-plugin")["name"] == "made-plugin"
-    assert "/api/manifest/hidden-one" in index.documents, "known by name, and not listed"
+    assert "/api/manifest/hidden-one" in index.documents, "available by name, but not listed"
     errors = text(index, "/errors.json")
     assert set(errors) == {"no-plugin", "only-source"}
     assert "sdist would have to be built" in errors["only-source"]["error"]
     assert set(text(index, "/classifiers.json")["active"]) == {"made-plugin", "no-plugin", "hidden-one", "only-source"}
 
 
-async def test_a_wheel_is_read_once_for_each_digest() -> None:
+async def test_a_wheel_is_read_once_per_digest() -> None:
     upstream = SmallPyPI(made_plugin=wheel())
     first = await upstream.read()
     upstream.requests.clear()
@@ -118,7 +118,7 @@ async def test_a_wheel_is_read_once_for_each_digest() -> None:
     assert (await upstream.read(second)).facts.packages[0].commands == ("made-plugin.open",)
 
 
-async def test_a_project_that_fails_stays_in_every_list_with_its_age() -> None:
+async def test_a_failing_project_stays_in_every_list() -> None:
     other = wheel(manifest=MANIFEST.replace("made-plugin", "other-plugin"))
     upstream = SmallPyPI(made_plugin=wheel(), other_plugin=other)
     first = await upstream.read()
@@ -130,14 +130,14 @@ async def test_a_project_that_fails_stays_in_every_list_with_its_age() -> None:
         assert text(second, path) == text(first, path), path
 
 
-async def test_a_hostile_wheel_costs_its_own_project_alone() -> None:
+async def test_a_hostile_wheel_affects_only_its_own_project() -> None:
     bomb = wheel(manifest="name: x\n" + " " * 3_000_000)
     index = await SmallPyPI(made_plugin=wheel(), bomb=bomb, garbage=b"PK\x03\x04 no zip").read()
     assert listed(index) == ["made-plugin"]
     assert set(text(index, "/errors.json")) == {"bomb", "garbage"}
 
 
-async def test_a_refused_wheel_is_remembered_by_its_digest() -> None:
+async def test_a_rejected_wheel_is_remembered_by_its_digest() -> None:
     upstream = SmallPyPI(made_plugin=wheel(), garbage=b"PK\x03\x04 no zip")
     first = await upstream.read()
     upstream.requests.clear()
@@ -151,7 +151,7 @@ async def test_a_refused_wheel_is_remembered_by_its_digest() -> None:
 @pytest.mark.parametrize(
     "answer", ["no xml", xmlrpc.dumps(([],), methodresponse=True), xmlrpc.dumps((7,), methodresponse=True)]
 )
-async def test_without_a_list_of_projects_there_is_no_index(answer: str) -> None:
+async def test_an_invalid_project_list_is_an_error(answer: str) -> None:
     transport = RawTransport(lambda _: httpx.Response(200, text=answer))
     async with httpx.AsyncClient(transport=transport) as client:
         with pytest.raises(UpstreamError, match=r"pypi\.example/pypi"):

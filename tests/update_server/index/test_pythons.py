@@ -10,7 +10,7 @@ from update_server.index.pythons import PythonVersion, UnknownPythonError, suppo
     ("text", "minor", "patch"),
     [("3.11", 11, 0), ("3.11.4", 11, 4), ("3.14.0rc1", 14, 0), ("3.13.0a1", 13, 0), ("3.9.18", 9, 18)],
 )
-def test_a_python_is_read_as_pip_reads_it(text: str, minor: int, patch: int) -> None:
+def test_python_versions_are_parsed(text: str, minor: int, patch: int) -> None:
     assert PythonVersion.parse(text) == PythonVersion(minor, patch)
 
 
@@ -18,7 +18,7 @@ def test_a_python_is_read_as_pip_reads_it(text: str, minor: int, patch: int) -> 
     "text",
     ["2.7", "abc", "", "3", "4.0", "3.11.4.1", "1!3.11", "3.11+local", "3.11.post1", "3.400", "٣.١١ x", "3." + "1" * 5000],
 )
-def test_what_is_no_cpython_3_is_refused(text: str) -> None:
+def test_versions_other_than_cpython_3_are_rejected(text: str) -> None:
     with pytest.raises(UnknownPythonError):
         PythonVersion.parse(text)
 
@@ -38,6 +38,6 @@ def test_what_is_no_cpython_3_is_refused(text: str) -> None:
         ("py38-none-any", range(8, 15)),
     ],
 )
-def test_a_wheel_runs_on_these_minors(tag: str, minors: range | list[int]) -> None:
+def test_a_wheel_supports_the_expected_minor_versions(tag: str, minors: range | list[int]) -> None:
     pairs = {f"{parsed.interpreter}-{parsed.abi}" for parsed in parse_tag(tag)}
     assert [minor for minor in range(6, 15) if pairs & supported_pairs(minor)] == list(minors)

@@ -1,4 +1,4 @@
-"""A refresh against the small upstream, in memory, with all its failures."""
+"""Refreshes from a fake upstream in memory, including its failures."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def refresher(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refresher:
     return Refresher(tmp_path, monkeypatch)
 
 
-async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: Refresher) -> None:
+async def test_a_refresh_reads_and_saves_the_whole_index(refresher: Refresher) -> None:
     assert await refresher(FakeUpstream()) is None
     served = refresher.store.loaded
     assert served is not None
@@ -83,7 +83,7 @@ async def test_a_refresh_reads_the_whole_index_and_keeps_it_on_disk(refresher: R
     assert again.loaded.index.documents == served.index.documents
 
 
-async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresher: Refresher) -> None:
+async def test_a_second_refresh_transfers_only_changes(refresher: Refresher) -> None:
     upstream = FakeUpstream()
     await refresher(upstream)
     first = refresher.store.loaded
@@ -111,7 +111,7 @@ async def test_the_second_refresh_transfers_nothing_that_has_not_changed(refresh
     assert refresher.store.loaded.index.facts.packages == first.index.facts.packages
 
 
-async def test_without_an_upstream_the_last_good_index_stays(refresher: Refresher) -> None:
+async def test_the_last_index_stays_while_the_upstream_is_down(refresher: Refresher) -> None:
     await refresher(FakeUpstream())
     before = refresher.store.loaded
     error = await refresher(FakeUpstream(is_down=True), day=21)
@@ -122,7 +122,7 @@ async def test_without_an_upstream_the_last_good_index_stays(refresher: Refreshe
     assert await refresher(FakeUpstream(), day=22) is None
 
 
-async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(refresher: Refresher) -> None:
+async def test_a_failing_project_keeps_its_last_entry_and_its_age(refresher: Refresher) -> None:
     await refresher(FakeUpstream(), day=20)
     for day in (21, 22):
         assert await refresher(FakeUpstream(broken={"/simple/affinder/"}), day=day) is None
@@ -138,7 +138,7 @@ async def test_one_project_that_fails_keeps_its_last_good_entry_with_its_age(ref
     assert not refresher.store.loaded.index.stale
 
 
-async def test_a_new_project_that_fails_is_named_and_left_out(refresher: Refresher) -> None:
+async def test_a_failing_new_project_is_reported_and_left_out(refresher: Refresher) -> None:
     assert await refresher(FakeUpstream(broken={"/simple/napari-harpy/"})) is None
     served = refresher.store.loaded
     assert served is not None
@@ -146,7 +146,7 @@ async def test_a_new_project_that_fails_is_named_and_left_out(refresher: Refresh
     assert served.index.stale["napari-harpy"].since is None
 
 
-async def test_a_body_that_breaks_off_is_asked_for_again() -> None:
+async def test_a_truncated_response_is_retried() -> None:
     answers = iter(
         [
             httpx.Response(503, headers={"retry-after": "0"}),
@@ -171,14 +171,14 @@ PINNED = SampleProject(
 )
 
 
-async def test_only_releases_that_can_be_an_answer_are_looked_into_and_each_once_ever(refresher: Refresher) -> None:
+async def test_metadata_is_read_once_and_only_for_candidate_releases(refresher: Refresher) -> None:
     upstream = FakeUpstream([*PLUGINS, PINNED])
     await refresher(upstream)
     served = refresher.store.loaded
     assert served is not None
     needs = {release.version: release.requires for release in served.packages["pinned"].releases}
-    assert needs == {"1.3": ("napari<0.7",), "1.2": ("napari!=0.8.0",), "1.1": (), "1.0": None}, "1.1 admits every napari"
-    assert {release.requires for release in served.packages["napari"].releases} == {()}, "all releases of napari are"
+    assert needs == {"1.3": ("napari<0.7",), "1.2": ("napari!=0.8.0",), "1.1": (), "1.0": None}, "1.1 allows every napari"
+    assert {release.requires for release in served.packages["napari"].releases} == {()}, "every release of napari is read"
     asked = [path for path in upstream.requests if path.startswith("/pypi/pinned/")]
     assert sorted(asked) == ["/pypi/pinned/1.1/json", "/pypi/pinned/1.2/json", "/pypi/pinned/1.3/json"]
     upstream.requests.clear()
@@ -186,7 +186,7 @@ async def test_only_releases_that_can_be_an_answer_are_looked_into_and_each_once
     assert not [path for path in upstream.requests if path.startswith("/pypi/")]
 
 
-async def test_metadata_that_cannot_be_read_excludes_nothing_and_is_asked_for_again(refresher: Refresher) -> None:
+async def test_unreadable_metadata_excludes_nothing_and_is_retried(refresher: Refresher) -> None:
     await refresher(FakeUpstream([*PLUGINS, PINNED], broken={"/pypi/pinned/1.3/json"}))
     served = refresher.store.loaded
     assert served is not None
@@ -197,7 +197,7 @@ async def test_metadata_that_cannot_be_read_excludes_nothing_and_is_asked_for_ag
     assert refresher.store.loaded.packages["pinned"].releases[0].requires == ("napari<0.7",)
 
 
-async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refresher: Refresher) -> None:
+async def test_vulnerabilities_are_kept_while_osv_is_unavailable(refresher: Refresher) -> None:
     weak = SampleProject("weak", {"1.0": [SampleFile()], "1.1": [SampleFile()]}, advisories={"PYSEC-2026-1": ["1.0"]})
     await refresher(FakeUpstream([*PLUGINS, weak]), day=20)
     for upstream in (FakeUpstream([*PLUGINS, weak]), FakeUpstream([*PLUGINS, weak], broken={"/v1/querybatch"})):
@@ -212,7 +212,7 @@ async def test_known_vulnerabilities_are_named_and_stay_while_osv_is_away(refres
 MANY = [*PLUGINS, *(SampleProject(f"plugin-{number}", {"1.0": [SampleFile()]}) for number in range(40))]
 
 
-async def test_a_project_that_vanishes_is_kept_for_a_grace_time_and_marked(refresher: Refresher) -> None:
+async def test_a_vanished_project_is_marked_and_kept_for_a_grace_period(refresher: Refresher) -> None:
     await refresher(FakeUpstream(MANY), day=1)
     for day in (2, 7):
         assert await refresher(FakeUpstream(MANY[:-1]), day=day) is None
@@ -230,13 +230,13 @@ async def test_a_project_that_vanishes_is_kept_for_a_grace_time_and_marked(refre
     assert not refresher.store.loaded.index.stale
 
 
-async def test_more_than_a_twentieth_may_not_vanish_at_once_not_even_into_grace(refresher: Refresher) -> None:
+async def test_a_refresh_fails_if_too_many_projects_vanish_at_once(refresher: Refresher) -> None:
     await refresher(FakeUpstream(MANY), day=1)
     assert await refresher(FakeUpstream(MANY[:-2]), day=2) is None
     assert "of 46 projects" in str(await refresher(FakeUpstream(MANY[:-6]), day=3))
 
 
-async def test_a_project_that_loses_all_its_releases_keeps_the_last_ones(refresher: Refresher) -> None:
+async def test_a_project_without_files_keeps_its_last_releases(refresher: Refresher) -> None:
     await refresher(FakeUpstream(MANY), day=1)
     await refresher(FakeUpstream([*MANY[:-1], SampleProject("plugin-39", {}, "1.0")]), day=2)
     served = refresher.store.loaded
@@ -245,8 +245,8 @@ async def test_a_project_that_loses_all_its_releases_keeps_the_last_ones(refresh
     assert "no file" in served.index.stale["plugin-39"].error
 
 
-async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
-    """Index, answers and allow-list always match."""
+async def test_readers_never_see_a_partial_index(refresher: Refresher) -> None:
+    """The update table, facts and packages always match."""
     import asyncio
 
     await refresher(FakeUpstream(MANY))
@@ -274,8 +274,8 @@ async def test_a_reader_never_sees_half_an_index(refresher: Refresher) -> None:
 @pytest.mark.parametrize(
     "offered", [b"<html>log in first</html>", b"Metadata-Version: 2.1\nName: x\nRequires-Dist: napari<0.1\n"]
 )
-async def test_metadata_that_is_not_what_the_index_offers_is_not_believed(offered: bytes) -> None:
-    """The JSON API is asked instead."""
+async def test_metadata_with_a_wrong_hash_is_not_used(offered: bytes) -> None:
+    """The JSON API is used instead."""
     from update_server.index.sources.metadata import _Reader
     from update_server.settings import Upstreams
 
@@ -292,7 +292,7 @@ async def test_metadata_that_is_not_what_the_index_offers_is_not_believed(offere
         assert found.requires == ("napari>=0.6",)
 
 
-async def test_an_answer_that_makes_no_sense_leaves_requirements_unknown() -> None:
+async def test_an_invalid_response_leaves_requirements_unknown() -> None:
     from update_server.index.sources.metadata import _Reader
     from update_server.settings import Upstreams
 
@@ -302,7 +302,7 @@ async def test_an_answer_that_makes_no_sense_leaves_requirements_unknown() -> No
         assert await reader.requirements("made", "1.0") is None
 
 
-async def test_napari_and_its_parts_are_in_the_table_listed_or_not(refresher: Refresher) -> None:
+async def test_unlisted_parts_of_napari_are_in_the_table(refresher: Refresher) -> None:
     upstream = FakeUpstream(PLUGINS, parts=[SampleProject("npe2", {"0.8.0": [SampleFile()]})])
     await refresher(upstream)
     loaded = refresher.store.loaded
@@ -325,7 +325,7 @@ async def test_napari_and_its_parts_are_in_the_table_listed_or_not(refresher: Re
     ],
     ids=["unpacks to more", "another encoding", "too long"],
 )
-async def test_an_answer_is_unpacked_in_bounds(headers: dict[str, str], content: bytes) -> None:
+async def test_the_size_and_encoding_of_responses_are_limited(headers: dict[str, str], content: bytes) -> None:
     transport = RawTransport(lambda _: httpx.Response(200, headers=headers, stream=httpx.ByteStream(content)))
     async with httpx.AsyncClient(transport=transport) as client:
         with pytest.raises(fetching.UpstreamError, match=r"longer than|unexpected content encoding"):
@@ -336,8 +336,8 @@ async def test_an_answer_is_unpacked_in_bounds(headers: dict[str, str], content:
     "target",
     ["http://127.0.0.1/secret", "http://upstream.example:81/", "ftp://upstream.example/", "https://elsewhere.example/"],
 )
-async def test_only_the_configured_services_are_asked(target: str) -> None:
-    """Whatever an upstream redirects or links to."""
+async def test_only_the_configured_services_are_contacted(target: str) -> None:
+    """Redirects and links to other hosts are not followed."""
     asked: list[str] = []
 
     def handle(request: httpx.Request) -> httpx.Response:
@@ -352,7 +352,7 @@ async def test_only_the_configured_services_are_asked(target: str) -> None:
     assert asked == [f"{UPSTREAM}/x"]
 
 
-async def test_a_redirect_among_the_configured_services_is_followed() -> None:
+async def test_a_redirect_to_a_configured_service_is_followed() -> None:
     def handle(request: httpx.Request) -> httpx.Response:
         if request.url.path == "/simple/A.B/":
             return httpx.Response(301, headers={"location": "/simple/a-b/"})
@@ -364,19 +364,19 @@ async def test_a_redirect_among_the_configured_services_is_followed() -> None:
     assert answer.text == b"{}"
 
 
-async def test_an_upstream_that_suddenly_lists_everything_is_not_believed(refresher: Refresher) -> None:
+async def test_a_sudden_flood_of_projects_is_rejected(refresher: Refresher) -> None:
     await refresher(FakeUpstream(MANY))
     flood = {f"project-{number}": "1.0" for number in range(200)}
     upstream = FakeUpstream(MANY)
     upstream.overrides["/api/plugins"] = json.dumps(flood).encode()
     upstream.requests.clear()
-    assert "200 projects, more than" in str(await refresher(upstream))
+    assert "200 projects; more than" in str(await refresher(upstream))
     assert not [path for path in upstream.requests if path.startswith("/simple/")], "none of them was read"
     assert refresher.store.loaded is not None
     assert len(refresher.store.loaded.packages) == len(MANY)
 
 
-async def test_names_that_are_not_names_are_left_out_and_reported(refresher: Refresher) -> None:
+async def test_invalid_project_names_are_left_out_and_reported(refresher: Refresher) -> None:
     upstream = FakeUpstream()
     bad = {"<script>alert(1)</script>": "1.0", "../../etc/passwd": "1.0", "affinder": "0.5.0", "a\u202eb": "1"}
     upstream.overrides["/api/plugins"] = json.dumps(bad).encode()
@@ -386,12 +386,12 @@ async def test_names_that_are_not_names_are_left_out_and_reported(refresher: Ref
     assert list(loaded.packages) == ["affinder"]
     assert b"script" not in b"".join(body.identity for body in loaded.files.values())
     assert (
-        "3 invalid project names were left out"
+        "3 invalid project names were omitted"
         in msgspec.json.decode(loaded.files["/errors.json"].identity)["list of projects"]["error"]
     )
 
 
-async def test_one_odd_advisory_does_not_cost_the_others(refresher: Refresher) -> None:
+async def test_an_invalid_advisory_does_not_affect_the_others(refresher: Refresher) -> None:
     weak = SampleProject(
         "weak", {"1.0": [SampleFile()]}, advisories={"PYSEC-1": ["1.0"], "../../../etc": ["1.0"], "PYSEC-2": ["1.0"]}
     )
@@ -404,7 +404,7 @@ async def test_one_odd_advisory_does_not_cost_the_others(refresher: Refresher) -
     assert not loaded.index.stale
 
 
-async def test_metadata_that_exceeds_a_bound_is_named_in_errors_and_read_once(refresher: Refresher) -> None:
+async def test_unusable_metadata_is_reported_and_read_only_once(refresher: Refresher) -> None:
     lines = [f"napari>=0.4.{number}; python_version < '3.0'" for number in range(5_000)]
     large = SampleProject("large", {"1.0": [SampleFile()]}, requires_dist={"1.0": lines})
     broken = SampleProject(
@@ -421,11 +421,11 @@ async def test_metadata_that_exceeds_a_bound_is_named_in_errors_and_read_once(re
         assert "'numpy (>=1.19.*)' is not a requirement" in errors["broken"]["error"]
         table = msgspec.json.decode(loaded.files["/api/updates/pypi.json"].identity)["packages"]
         assert table["large"]["releases"] == [{"version": "1.0"}]
-        assert table["broken"]["releases"] == [{"version": "1.0"}], "pip ignores 1.1"
+        assert table["broken"]["releases"] == [{"version": "1.0"}], "1.1 is left out, because pip ignores it"
     assert not [path for path in upstream.requests if path.startswith("/pypi/large/")]
 
 
-async def test_no_package_makes_the_table_large_for_everybody(refresher: Refresher) -> None:
+async def test_a_single_package_cannot_bloat_the_table(refresher: Refresher) -> None:
     naparis = SampleProject("napari", {f"0.{minor}.{patch}": [SampleFile()] for minor in range(10) for patch in range(10)})
     releases = {f"{major}.0": [SampleFile(yanked="y" * 5_000), SampleFile(tag=None)] for major in range(90)}
     withdrawn = {f"0.{minor}": [SampleFile(yanked="w" * 5_000)] for minor in range(400)}

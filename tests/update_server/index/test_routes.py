@@ -20,7 +20,7 @@ from update_server.index.pythons import PythonVersion
 TABLE = "/api/updates/pypi.json"
 
 
-async def test_the_table_is_the_same_bytes_for_everybody(client: Client) -> None:
+async def test_the_table_is_identical_for_all_clients(client: Client) -> None:
     asked = [
         await client.get(TABLE),
         await client.get(f"{TABLE}?python=3.10&napari=0.6.1"),
@@ -37,7 +37,7 @@ async def test_the_table_is_the_same_bytes_for_everybody(client: Client) -> None
         assert "set-cookie" not in response.headers
 
 
-async def test_the_table_holds_what_is_the_answer_for_somebody(client: Client) -> None:
+async def test_the_table_lists_every_release_that_may_be_chosen(client: Client) -> None:
     table = (await client.get(TABLE)).json()
     assert {name: table[name] for name in table if name != "packages"} == {
         "schema_version": 2,
@@ -74,7 +74,7 @@ async def test_the_table_holds_what_is_the_answer_for_somebody(client: Client) -
     }
 
 
-async def test_updates_are_those_that_this_python_can_install(client: Client) -> None:
+async def test_updates_are_compatible_with_the_python_version(client: Client) -> None:
     response = await client.get("/api/updates", params={"python": "3.10"})
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"
@@ -94,7 +94,7 @@ async def test_updates_are_those_that_this_python_can_install(client: Client) ->
     assert on_conda["affinder"] == {"latest": "0.4.0", "newest": "0.5.0", "newest_requires_python": ">=3.10"}
 
 
-async def test_the_etag_is_computed_from_the_body_and_answers_304_in_every_encoding(client: Client) -> None:
+async def test_the_etag_hashes_the_body_and_gives_304_in_every_encoding(client: Client) -> None:
     identity = await client.get(TABLE, headers={"accept-encoding": "identity"})
     etag = hashlib.sha256(identity.content).hexdigest()[:32]
     assert identity.headers["etag"] == f'"{etag}"'
@@ -108,7 +108,7 @@ async def test_the_etag_is_computed_from_the_body_and_answers_304_in_every_encod
     assert (await client.get(TABLE, headers={"if-none-match": '"other"'})).status_code == 200
 
 
-async def test_the_smallest_encoding_that_is_accepted_is_sent(client: Client) -> None:
+async def test_the_smallest_accepted_encoding_is_sent(client: Client) -> None:
     accepted = {"accept-encoding": "gzip, br;q=0.5"}
     response = await client.send(client.build_request("GET", TABLE, headers=accepted), stream=True)
     raw = b"".join([chunk async for chunk in response.aiter_raw()])
@@ -119,7 +119,7 @@ async def test_the_smallest_encoding_that_is_accepted_is_sent(client: Client) ->
 @pytest.mark.parametrize(
     "path", [TABLE, "/api/updates?python=3.10", "/api/plugins", "/api/extended_summary", "/api/pypi/affinder"]
 )
-async def test_head_has_the_headers_and_no_body(client: Client, path: str) -> None:
+async def test_head_returns_headers_without_a_body(client: Client, path: str) -> None:
     response = await client.head(path)
     assert (response.status_code, response.content) == (200, b"")
     assert int(response.headers["content-length"]) > 0
@@ -138,7 +138,7 @@ async def test_head_has_the_headers_and_no_body(client: Client, path: str) -> No
         ("python=3." + "1" * 200, "python"),
     ],
 )
-async def test_a_bad_question_is_a_problem_that_says_what_is_wrong(client: Client, query: str, pointer: str | None) -> None:
+async def test_a_bad_query_is_a_problem_that_names_the_parameter(client: Client, query: str, pointer: str | None) -> None:
     response = await client.get(f"/api/updates?{query}")
     assert response.status_code == 400
     assert response.headers["content-type"] == "application/problem+json"
@@ -150,11 +150,11 @@ async def test_a_bad_question_is_a_problem_that_says_what_is_wrong(client: Clien
     assert (await client.get("/api/updates?python=3.10")).status_code == 200
 
 
-async def test_a_python_that_does_not_exist_yet_gets_an_answer(client: Client) -> None:
+async def test_a_future_python_version_gets_an_answer(client: Client) -> None:
     assert (await client.get("/api/updates?python=3.57")).json()["python"] == "3.57"
 
 
-async def test_plugins_and_summary_answer_like_todays_index(client: Client) -> None:
+async def test_endpoints_answer_like_the_existing_index(client: Client) -> None:
     upstream = FakeUpstream()
     for paths in (
         ("/api/plugins", "/index.json"),
@@ -173,10 +173,10 @@ async def test_plugins_and_summary_answer_like_todays_index(client: Client) -> N
             assert response.status_code == 200, path
             assert response.headers["content-type"] == "application/json"
             assert response.json() == expected
-            assert list(response.json()) == list(expected), "the order too"
+            assert list(response.json()) == list(expected), "in the same order"
 
 
-async def test_names_are_normalized_on_the_way_in(client: Client) -> None:
+async def test_plugin_names_in_urls_are_normalized(client: Client) -> None:
     assert (await client.get("/api/pypi/SOME_plugin")).json()["info"]["name"] == "Some.Plugin"
 
 
@@ -184,12 +184,12 @@ async def test_names_are_normalized_on_the_way_in(client: Client) -> None:
     "path",
     ["/api/pypi/nope", "/api/manifest/nope", "/api/conda/napari-harpy", "/feeds/nope.atom", "/nope"],
 )
-async def test_what_is_not_there_is_a_404(client: Client, path: str) -> None:
+async def test_unknown_names_and_paths_are_a_404(client: Client, path: str) -> None:
     response = await client.get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, "application/problem+json")
 
 
-async def test_texts_are_compressed_and_not_sent_again(client: Client) -> None:
+async def test_texts_are_compressed_and_support_304(client: Client) -> None:
     response = await client.get("/api/extended_summary", headers={"accept-encoding": "gzip"})
     assert response.headers["content-encoding"] == "gzip"
     again = await client.get("/api/extended_summary", headers={"if-none-match": response.headers["etag"]})
@@ -199,7 +199,7 @@ async def test_texts_are_compressed_and_not_sent_again(client: Client) -> None:
     assert (await client.head("/api/plugins")).status_code == 200
 
 
-async def test_a_badge_is_that_of_the_present_index(client: Client) -> None:
+async def test_badges_are_those_of_the_existing_index(client: Client) -> None:
     for path in ("/api/shields/affinder", "/shields/affinder", "/api/shields/Affinder"):
         badge = (await client.get(path)).json()
         assert {name: badge[name] for name in badge if name != "logoSvg"} == {
@@ -214,7 +214,7 @@ async def test_a_badge_is_that_of_the_present_index(client: Client) -> None:
     assert (unknown.status_code, unknown.json()["message"], unknown.json()["color"]) == (200, "unavailable", "#82001A")
 
 
-async def test_the_paths_of_the_hub_go_by_its_host_name(client: Client) -> None:
+async def test_hub_paths_are_served_on_its_host_name(client: Client) -> None:
     hub = {"host": "api.napari-hub.org"}
     for path in ("/shields/affinder", "/plugins", "/extended_summary", "/manifest/affinder", "/conda/affinder"):
         assert (await client.get(path, headers=hub)).json() == (await client.get(f"/api{path}")).json(), path
@@ -240,11 +240,11 @@ NAPARI = "napari/0.6.1 runtime/python CPython/3.10.4 Linux/6.1"
         ("", None),
     ],
 )
-def test_a_napari_names_its_versions(user_agent: str, versions: tuple[PythonVersion, str] | None) -> None:
+def test_versions_are_read_from_the_user_agent(user_agent: str, versions: tuple[PythonVersion, str] | None) -> None:
     assert versions_of_user_agent(user_agent) == versions
 
 
-async def test_plugins_for_a_python_are_those_that_it_can_install(client: Client) -> None:
+async def test_plugins_are_compatible_with_the_python_version(client: Client) -> None:
     for path in ("/api/plugins", "/index.json"):
         assert (await client.get(path, params={"python": "3.10"})).json() == {
             "napari": "0.7.1",
@@ -258,11 +258,11 @@ async def test_plugins_for_a_python_are_those_that_it_can_install(client: Client
     assert len((await client.get("/api/plugins")).json()) == 6
 
 
-async def test_the_summary_for_a_python_names_only_versions_that_fit(client: Client) -> None:
+async def test_the_summary_lists_only_compatible_versions(client: Client) -> None:
     whole = {item["name"]: item for item in (await client.get("/api/extended_summary")).json()}
     cut = {item["name"]: item for item in (await client.get("/api/extended_summary?python=3.9")).json()}
     assert "napari-harpy" in whole
-    assert "napari-harpy" not in cut, "no version of it fits"
+    assert "napari-harpy" not in cut, "no version of it is compatible"
     assert cut["napari"]["version"] == "0.6.1"
     assert cut["napari"]["pypi_versions"] == ["0.6.1", "0.5.6"]
     assert cut["affinder"]["pypi_versions"] == ["0.5.0", "0.5.0rc1", "0.4.0"]
@@ -271,7 +271,7 @@ async def test_the_summary_for_a_python_names_only_versions_that_fit(client: Cli
     for name, item in cut.items():
         same = ("normalized_name", "display_name", "summary", "author", "license", "home_page", "project_url")
         assert {key: item[key] for key in same} == {key: whole[name][key] for key in same}
-        assert list(item) == list(whole[name]), "keys, types and order are today's"
+        assert list(item) == list(whole[name]), "keys and their order do not change"
 
 
 PINNED = SampleProject(
@@ -282,7 +282,7 @@ PINNED = SampleProject(
 
 
 async def with_pinned(client: Client) -> None:
-    """Its newest release needs napari 0.7."""
+    """Add a plugin whose newest release needs napari 0.7."""
     index = index_of([*PLUGINS, PINNED])
     *others, pinned = index.facts.packages
     newest, older = pinned.releases
@@ -292,7 +292,7 @@ async def with_pinned(client: Client) -> None:
     services_of(client).index.replace(msgspec.structs.replace(index, facts=facts))
 
 
-async def test_an_unmodified_napari_gets_what_fits_its_python_and_itself(client: Client) -> None:
+async def test_unmodified_napari_gets_compatible_versions(client: Client) -> None:
     await with_pinned(client)
     for path in ("/api/extended_summary", "/api/plugins"):
         asked = await client.get(f"{path}?python=3.10.4&napari=0.6.1")
@@ -301,7 +301,7 @@ async def test_an_unmodified_napari_gets_what_fits_its_python_and_itself(client:
         assert "user-agent" in unasked.headers["vary"]
         other = await client.get(path, headers={"user-agent": "curl/8.0"})
         assert len(other.json()) == 7
-        assert "user-agent" in other.headers["vary"], "a cache must keep them apart"
+        assert "user-agent" in other.headers["vary"], "a cache must distinguish them"
     assert unasked.json()["pinned"] == "1.0"
     cut = {item["name"]: item for item in (await client.get("/api/extended_summary", headers={"user-agent": NAPARI})).json()}
     assert (cut["pinned"]["version"], cut["pinned"]["pypi_versions"], cut["pinned"]["conda_versions"]) == (
@@ -317,14 +317,14 @@ async def test_an_unmodified_napari_gets_what_fits_its_python_and_itself(client:
     assert told == {"latest": "1.0", "newest": "1.1", "newest_requires_napari": ">=0.7"}
 
 
-async def test_versions_from_the_user_agent_can_be_switched_off(make_client: MakeClient) -> None:
+async def test_versions_from_the_user_agent_can_be_disabled(make_client: MakeClient) -> None:
     async with make_client(versions_from_user_agent=False) as client:
         response = await client.get("/api/extended_summary", headers={"user-agent": NAPARI})
         assert len(response.json()) == 6
         assert response.headers["vary"] == "accept-encoding"
 
 
-async def test_each_different_answer_is_made_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_each_distinct_answer_is_built_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     await with_pinned(client)
     answers, made = services_of(client).loaded().answers, list[Question]()
     make = Answers.make
@@ -335,15 +335,15 @@ async def test_each_different_answer_is_made_once(client: Client, monkeypatch: p
     )
     asked = [Question("updates", PythonVersion(11, patch), f"0.7.{patch}") for patch in range(1, 151)]
     bodies = await asyncio.gather(*(answers.get(question) for question in asked[:20]), return_exceptions=True)
-    assert len({id(body) for body in bodies}) == 1, "one answer for naparis that no release distinguishes"
+    assert len({id(body) for body in bodies}) == 1, "one answer for napari versions that no release distinguishes"
     assert [await answers.get(question) for question in asked] == [bodies[0]] * 150
     assert len(made) == 1
 
 
-async def test_waiting_for_an_answer_is_bounded_and_ready_ones_wait_for_nothing(client: Client) -> None:
+async def test_waiting_is_limited_and_cached_answers_do_not_wait(client: Client) -> None:
     answers = services_of(client).loaded().answers
     ready = await answers.get(Question("plugins", PythonVersion(11)))
-    await answers._making.acquire()  # block the creation of answers
+    await answers._build_lock.acquire()  # block the creation of answers
     same = [asyncio.create_task(answers.get(Question("updates", PythonVersion(11)))) for _ in range(100)]
     others = [asyncio.create_task(answers.get(Question("updates", PythonVersion(minor)))) for minor in range(40, 71)]
     await asyncio.sleep(0)
@@ -351,12 +351,12 @@ async def test_waiting_for_an_answer_is_bounded_and_ready_ones_wait_for_nothing(
     assert (busy.status_code, int(busy.headers["retry-after"]) > 0) == (503, True)
     assert await answers.get(Question("plugins", PythonVersion(11))) is ready
     assert (await client.get(TABLE)).status_code == 200
-    answers._making.release()
+    answers._build_lock.release()
     assert len(set(map(id, await asyncio.gather(*same)))) == 1, "waiting clients share an answer"
     assert len(await asyncio.gather(*others)) == 31
 
 
-async def test_from_the_seed_facts_are_served_and_texts_are_503(make_client: MakeClient) -> None:
+async def test_the_seed_serves_facts_and_a_503_for_texts(make_client: MakeClient) -> None:
     async with make_client(snapshot=False) as client:
         updates = await client.get(TABLE)
         assert updates.status_code == 200
@@ -379,7 +379,7 @@ async def test_from_the_seed_facts_are_served_and_texts_are_503(make_client: Mak
         assert "2026-08-22" in (await client.get("/")).text
 
 
-async def test_without_any_index_updates_are_503_until_one_comes(make_client: MakeClient, tmp_path: Path) -> None:
+async def test_updates_are_a_503_until_there_is_an_index(make_client: MakeClient, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "index.snapshot").write_bytes(b"broken")
     async with make_client() as client:
@@ -396,7 +396,7 @@ async def test_without_any_index_updates_are_503_until_one_comes(make_client: Ma
         assert (await client.get("/health/ready")).json()["status"] == "ok"
 
 
-async def test_projects_that_could_not_be_read_are_in_errors_with_the_reason(client: Client) -> None:
+async def test_unreadable_projects_are_in_errors_with_the_reason(client: Client) -> None:
     from update_server.index.snapshot import Index, Origin, Stale
 
     made = index_of()
@@ -410,7 +410,7 @@ async def test_projects_that_could_not_be_read_are_in_errors_with_the_reason(cli
     assert "affinder" in ready["index"]["stale"]
 
 
-async def test_a_new_index_has_new_answers(client: Client) -> None:
+async def test_a_new_index_replaces_cached_answers(client: Client) -> None:
     services = services_of(client)
     for path in ("/api/updates?python=3.11", TABLE, "/api/plugins?python=3.11"):
         assert "newcomer" not in (await client.get(path)).text
@@ -419,7 +419,7 @@ async def test_a_new_index_has_new_answers(client: Client) -> None:
         assert "newcomer" in (await client.get(path)).text
 
 
-async def test_a_refresh_that_changes_nothing_leaves_the_table_as_it_is(client: Client) -> None:
+async def test_a_refresh_without_changes_keeps_the_table(client: Client) -> None:
     before = await client.get(TABLE)
     services = services_of(client)
     services.index.replace(index_of(as_of=AS_OF + timedelta(hours=2)))
@@ -429,7 +429,7 @@ async def test_a_refresh_that_changes_nothing_leaves_the_table_as_it_is(client: 
     assert (await client.get(TABLE)).json()["index_version"] == "2026-11-20T12:00:00Z"
 
 
-async def test_a_feed_names_releases_and_for_whom_they_are(client: Client) -> None:
+async def test_a_feed_lists_releases_and_their_requirements(client: Client) -> None:
     atom = "{http://www.w3.org/2005/Atom}"
     for path, count in (("/feeds/affinder.atom", 3), ("/feeds/Affinder.atom", 3), ("/feeds/all.atom", 8)):
         response = await client.get(path)
@@ -449,7 +449,7 @@ async def test_a_feed_names_releases_and_for_whom_they_are(client: Client) -> No
     assert link.get("href") == "https://pypi.org/project/affinder/0.5.0/"
 
 
-async def test_vulnerable_releases_are_named_on_both_channels(client: Client) -> None:
+async def test_vulnerable_releases_are_listed_on_both_channels(client: Client) -> None:
     index = index_of()
     packages = tuple(
         msgspec.structs.replace(package, vulnerabilities={"0.4.0": ("PYSEC-2026-1",)}) if package.key == "affinder" else package

@@ -23,7 +23,7 @@ def truncate(path: Path) -> None:
 
 
 def flip_a_bit(path: Path) -> None:
-    """In the last document, which only its readers decompress."""
+    """Flip a bit in the last document, which is decompressed only when it is read."""
     content = bytearray(path.read_bytes())
     content[-40] ^= 1
     path.write_bytes(content)
@@ -65,7 +65,7 @@ def test_temporary_files_of_killed_processes_are_deleted(tmp_path: Path) -> None
     assert {path.name for path in tmp_path.iterdir()} == {snapshot.NAME, recent.name}
 
 
-def test_a_snapshot_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_snapshot_replaced_during_loading_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, other, read = store_on(tmp_path), store_on(tmp_path), snapshot.read
     other.replace(index_of())
 
@@ -90,7 +90,7 @@ def test_nothing_is_served_from_a_broken_seed(tmp_path: Path) -> None:
     assert "my-seed.snapshot" in str(store.error)
 
 
-def test_the_shipped_seed_is_good_and_small() -> None:
+def test_the_shipped_seed_is_valid_and_small() -> None:
     index = snapshot.read(SEED)
     assert index is not None
     assert index.origin is Origin.SEED
@@ -99,7 +99,7 @@ def test_the_shipped_seed_is_good_and_small() -> None:
     assert SEED.stat().st_size < 85_000
 
 
-def test_a_full_disk_costs_the_file_and_not_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_affect_the_index_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     store = store_on(folder)

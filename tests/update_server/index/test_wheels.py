@@ -1,4 +1,4 @@
-"""Wheels are zip files from strangers."""
+"""Wheels are untrusted zip files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from update_server.index.sources import wheels
-from update_server.index.sources.wheels import UnusableWheelError, WheelReader, parsed_wheel
+from update_server.index.sources.wheels import UnusableWheelError, WheelReader, parse_wheel
 
 MANIFEST = """
 name: made-plugin
@@ -27,7 +27,7 @@ ENTRY = "[console_scripts]\nx = y:z\n\n[napari.manifest]\nmade-plugin = made_plu
 def wheel(
     members: dict[str, str | bytes] | None = None, compression: int = zipfile.ZIP_DEFLATED, **changes: str | bytes | None
 ) -> bytes:
-    """``changes`` replace ``manifest``, ``entry`` or ``metadata``; None omits it."""
+    """Return a wheel. ``changes`` replace ``manifest``, ``entry`` or ``metadata``; None omits the file."""
     parts = {"manifest": MANIFEST, "entry": ENTRY, "metadata": METADATA} | changes
     paths = {
         "manifest": "made_plugin/napari.yaml",
@@ -44,18 +44,18 @@ def wheel(
     return archive.getvalue()
 
 
-def test_nothing_of_the_wheel_is_run_or_written(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wheel_is_neither_executed_nor_extracted(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
     from pathlib import Path
 
     monkeypatch.chdir(Path(str(tmp_path)))
     bad = "open('run', 'w').close()"
-    parsed_wheel(wheel({"made_plugin/__init__.py": bad, "setup.py": bad, "../outside.txt": "x", "/absolute.txt": "x"}))
+    parse_wheel(wheel({"made_plugin/__init__.py": bad, "setup.py": bad, "../outside.txt": "x", "/absolute.txt": "x"}))
     assert list(Path(str(tmp_path)).iterdir()) == []
 
 
-def test_a_manifest_may_be_json_or_toml_and_lie_deeper() -> None:
+def test_a_manifest_may_be_toml_in_a_subpackage() -> None:
     entry = "[napari.manifest]\nmade-plugin = made_plugin.inner:napari.toml\n"
-    found = parsed_wheel(wheel({"made_plugin/inner/napari.toml": 'name = "made-plugin"\n'}, manifest=None, entry=entry))
+    found = parse_wheel(wheel({"made_plugin/inner/napari.toml": 'name = "made-plugin"\n'}, manifest=None, entry=entry))
     assert json.loads(found.manifest)["name"] == "made-plugin"
 
 
@@ -70,7 +70,7 @@ def test_a_manifest_may_be_json_or_toml_and_lie_deeper() -> None:
         (wheel(manifest=None), "does not exist"),
         (wheel(manifest="[1, 2"), "can't be read"),
         (wheel(manifest="- a\n- b\n"), "not a mapping"),
-        (wheel(manifest="name: made-plugin\ncontributions: {commands: 7}\n"), "breaks a rule"),
+        (wheel(manifest="name: made-plugin\ncontributions: {commands: 7}\n"), "is not valid for npe2"),
         (wheel(manifest=b"\xff\xfe"), "not text"),
         (wheel(manifest="!!python/object/apply:os.system ['touch run']"), "can't be read"),
         (wheel(manifest="[" * 50_000), "can't be read"),
@@ -79,15 +79,15 @@ def test_a_manifest_may_be_json_or_toml_and_lie_deeper() -> None:
         (wheel(manifest=" " * (wheels.MAX_BYTES + 1)), "longer than"),
         (wheel(metadata=None), "can't be read"),
         (wheel(manifest="name: !!int ''\n"), "can't be read"),
-        (wheel(manifest="name: made-plugin\ncontributions: [1]\n"), "can't be read|breaks a rule"),
+        (wheel(manifest="name: made-plugin\ncontributions: [1]\n"), "can't be read|is not valid for npe2"),
         (wheel(entry="[napari.manifest]\n"), "No npe2"),
         (wheel(compression=zipfile.ZIP_BZIP2), "unsupported compression"),
         (wheel(compression=zipfile.ZIP_LZMA), "unsupported compression"),
     ],
 )
-def test_a_wheel_that_is_no_use_says_why(content: bytes, told: str) -> None:
+def test_an_unusable_wheel_is_rejected_with_a_reason(content: bytes, told: str) -> None:
     with pytest.raises(UnusableWheelError, match=told):
-        parsed_wheel(content)
+        parse_wheel(content)
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,15 @@ def test_a_wheel_that_is_no_use_says_why(content: bytes, told: str) -> None:
     ],
     ids=["scripts that differ in case", "an option twice", "an extra", "a byte order mark"],
 )
-def test_entry_points_are_read_as_importlib_reads_them(entry: str, manifest: str) -> None:
-    assert parsed_wheel(wheel(entry=entry, manifest=manifest)).display_name == "Made Plugin"
+def test_entry_points_are_parsed_as_in_importlib(entry: str, manifest: str) -> None:
+    assert parse_wheel(wheel(entry=entry, manifest=manifest)).display_name == "Made Plugin"
 
 
 DOTTED = "a." * 16_000 + "b = 1\n"
 SEXAGESIMAL = "name: made-plugin\nversion: 1" + ":59" * 66_000 + "\n"
 
 
-async def test_a_wheel_that_takes_too_long_or_too_much_memory_costs_itself_only() -> None:
+async def test_a_wheel_over_its_time_or_memory_limit_fails_alone() -> None:
     toml = "[napari.manifest]\nmade-plugin = made_plugin:napari.toml\n"
     async with WheelReader(time_limit_s=1) as reader:
         assert (await reader.read(wheel())).is_public

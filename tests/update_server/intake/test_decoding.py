@@ -9,8 +9,8 @@ from update_server.intake import decoding
 from update_server.problems import Problem
 
 
-async def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "SECONDS_TO_SEND", 0.05)
+async def test_a_slow_body_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "SEND_TIMEOUT_S", 0.05)
 
     async def dripping() -> AsyncIterator[bytes]:
         while True:
@@ -22,7 +22,7 @@ async def test_a_body_that_does_not_arrive_is_given_up(monkeypatch: pytest.Monke
     assert refused.value.status == 408
 
 
-async def test_a_body_is_no_longer_read_once_it_is_too_long() -> None:
+async def test_reading_stops_once_the_body_is_too_long() -> None:
     given = 0
 
     async def endless() -> AsyncIterator[bytes]:

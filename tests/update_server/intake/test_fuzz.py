@@ -1,4 +1,4 @@
-"""Hostile requests without sockets: never a 5xx, a hang or more memory. ``TEST_FUZZ``: number of cases, 100,000 in CI."""
+"""Hostile requests without sockets never cause a 5xx or a hang. ``TEST_FUZZ``: number of cases (100,000 in CI)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from update_server.settings import Settings
 
 CASES = int(os.environ.get("TEST_FUZZ", "3000"))
 VARIANTS = 10
-"""Cases per hypothesis example."""
+"""Number of cases per Hypothesis example."""
 
 
 class Harness:
@@ -119,7 +119,7 @@ def mutated(body: bytes, dice: random.Random) -> bytes:
 
 
 def packed(body: bytes, dice: random.Random) -> tuple[bytes, bytes | None]:
-    """The returned content encoding may be wrong."""
+    """Return the body, perhaps compressed or damaged, and a content encoding, which may be wrong."""
     encoding = dice.choice([b"gzip", b"identity", None, None])
     content = body
     if encoding == b"gzip":
@@ -146,7 +146,7 @@ def packed(body: bytes, dice: random.Random) -> tuple[bytes, bytes | None]:
     query=st.one_of(st.just(b"python=3.11"), st.binary(max_size=60)),
     odd_header=st.tuples(st.binary(max_size=20), st.binary(max_size=60)),
 )
-def test_no_body_is_a_server_error(
+def test_no_request_body_causes_a_server_error(
     harness: Harness, level: Level, changes: dict[str, Any], seed: int, query: bytes, odd_header: tuple[bytes, bytes]
 ) -> None:
     dice = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Rate limits per address, and which address counts."""
+"""Rate limits per client address, and how that address is determined."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from update_server.problems import Problem
 PROXIES = tuple(ipaddress.ip_network(text) for text in ("127.0.0.1/32", "10.0.0.0/8"))
 
 
-class MovedClock(Clock):
+class AdjustableClock(Clock):
     def __init__(self, now: datetime) -> None:
         self.moment = now
 
@@ -29,7 +29,7 @@ class MovedClock(Clock):
 
 
 def allowed(limits: AddressLimits, address: str, tries: int) -> int:
-    """Return how many requests pass; the others must get a Retry-After."""
+    """Return how many requests pass; check that the others get a Retry-After."""
     refused: list[Problem] = []
     for _ in range(tries):
         try:
@@ -46,14 +46,14 @@ def allowed(limits: AddressLimits, address: str, tries: int) -> int:
         ("203.0.113.7", "", "203.0.113.7"),
         ("203.0.113.7", "198.51.100.1", "203.0.113.7"),  # not a trusted proxy
         ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
-        ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),  # written by the client
+        ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),  # the first address is written by the client
         ("127.0.0.1", "203.0.113.7, 10.1.2.3", "203.0.113.7"),  # two trusted proxies
         ("127.0.0.1", "", "127.0.0.1"),
         ("127.0.0.1", "nonsense", "nonsense"),
         ("unknown", "203.0.113.7", "unknown"),
     ],
 )
-def test_whose_address_it_is(peer: str, forwarded: str, address: str) -> None:
+def test_forwarded_addresses_count_only_from_trusted_proxies(peer: str, forwarded: str, address: str) -> None:
     assert client_address(peer, [forwarded], PROXIES) == address
 
 
@@ -67,29 +67,29 @@ def test_whose_address_it_is(peer: str, forwarded: str, address: str) -> None:
         ([], "127.0.0.1"),
     ],
 )
-def test_every_form_that_proxies_write_is_read(lines: list[str], address: str) -> None:
+def test_every_x_forwarded_for_form_is_parsed(lines: list[str], address: str) -> None:
     assert client_address("127.0.0.1", lines, PROXIES) == address
 
 
-def test_a_customer_with_many_networks_is_bounded_too() -> None:
+def test_the_networks_of_an_ipv6_prefix_share_a_limit() -> None:
     limits = AddressLimits("reports", 0, 5, Clock(None))
     assert sum(allowed(limits, f"2001:db8:1:{number:x}::1", 5) for number in range(30)) == 50
 
 
-def test_what_one_address_can_add_in_a_day_is_bounded() -> None:
+def test_requests_per_address_and_day_are_limited() -> None:
     limits = AddressLimits("reports", 0, 50, Clock(None))
     assert allowed(limits, "203.0.113.7", 200) == 50
     assert allowed(limits, "203.0.113.8", 10) == 10
     assert allowed(limits, "2001:db8:1:2::1", 30) + allowed(limits, "2001:db8:1:2::2", 30) == 50
 
 
-def test_zero_means_any_number() -> None:
+def test_zero_means_no_limit() -> None:
     assert allowed(AddressLimits("reports", 0, 0, Clock(None)), "203.0.113.7", 10_000) == 10_000
 
 
 @pytest.mark.promise("no-address-no-time")
-def test_no_address_is_kept_and_the_key_changes_every_day() -> None:
-    clock = MovedClock(datetime(2026, 11, 24, 23, 59, tzinfo=UTC))
+def test_no_address_is_stored_and_the_key_changes_daily() -> None:
+    clock = AdjustableClock(datetime(2026, 11, 24, 23, 59, tzinfo=UTC))
     limits = AddressLimits("reports", 0, 5, clock)
     limits.check("203.0.113.7")
     kept = " ".join(limits._storage.storage)
@@ -99,7 +99,7 @@ def test_no_address_is_kept_and_the_key_changes_every_day() -> None:
     assert len(set(limits._storage.storage)) == 2, "the same address has another key on the next day"
 
 
-def test_the_counters_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_counters_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limiting, "MAX_COUNTERS", 100)
     limits = AddressLimits("reports", 0, 5, Clock(None))
     assert allowed(limits, "203.0.113.7", 3) == 3
@@ -115,7 +115,7 @@ async def send(client: Client, address: str = "", **headers: str) -> Any:
     return await client.post("/api/updates/basic?python=3.11", content=content, headers=sent)
 
 
-async def test_past_the_limit_a_report_is_refused_and_the_check_is_not(make_client: MakeClient) -> None:
+async def test_the_limit_rejects_reports_but_not_update_checks(make_client: MakeClient) -> None:
     async with make_client(reports_per_minute=3) as client:
         statuses = [(await send(client)).status_code for _ in range(5)]
         assert statuses == [200, 200, 200, 429, 429]
@@ -127,7 +127,7 @@ async def test_past_the_limit_a_report_is_refused_and_the_check_is_not(make_clie
         assert services_of(client).metrics.registry.get_sample_value("requests_limited_total") == 3
 
 
-async def test_a_header_of_two_lines_gives_no_new_address(make_client: MakeClient) -> None:
+async def test_repeated_forwarded_headers_do_not_evade_the_limit(make_client: MakeClient) -> None:
     import httpx
 
     async with make_client(reports_per_minute=2, trusted_proxies="127.0.0.1") as client:
@@ -140,14 +140,14 @@ async def test_a_header_of_two_lines_gives_no_new_address(make_client: MakeClien
     assert statuses == [200, 200, 429, 429]
 
 
-async def test_a_refused_request_is_not_read(make_client: MakeClient) -> None:
+async def test_the_body_of_a_limited_request_is_not_read(make_client: MakeClient) -> None:
     async with make_client(reports_per_minute=1) as client:
         await send(client)
         bomb = await client.post("/api/updates/basic?python=3.11", content=b"x" * 100_000)
         assert bomb.status_code == 429
 
 
-async def test_questions_have_a_limit_of_their_own(make_client: MakeClient) -> None:
+async def test_find_and_delete_have_a_separate_limit(make_client: MakeClient) -> None:
     async with make_client(questions_per_minute=2, reports_per_minute=1) as client:
         await send(client)
         asked = [(await client.post("/api/reports/find", json={"identifier": "0" * 32})).status_code for _ in range(3)]
@@ -156,7 +156,7 @@ async def test_questions_have_a_limit_of_their_own(make_client: MakeClient) -> N
 
 
 @pytest.mark.promise("no-address-no-time")
-def test_two_processes_have_two_keys_on_the_same_day() -> None:
+def test_two_processes_use_different_keys() -> None:
     names = []
     for _ in range(2):
         limits = AddressLimits("reports", 0, 5, Clock(None))

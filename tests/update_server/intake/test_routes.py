@@ -41,7 +41,7 @@ async def test_a_batch_is_stored_and_answered_with_a_receipt(client: Client, lev
 
 
 @pytest.mark.promise("every-text-is-public")
-async def test_what_is_on_no_public_list_reaches_no_store(client: Client) -> None:
+async def test_values_outside_the_allow_lists_are_not_stored(client: Client) -> None:
     private = batch_json(
         Level.FULL,
         napari_version="0.6.1.dev5+gsecret",
@@ -83,27 +83,27 @@ def consent_for(level: str, schema_version: int = 1) -> dict[str, Any]:
 
 
 BAD: list[tuple[str, Any, str, int, str | None]] = [
-    ("no JSON", b"hello", "full", 400, None),
-    ("cut off", b'{"schema_version": 1', "full", 400, None),
-    ("nothing", b"", "full", 400, None),
+    ("not JSON", b"hello", "full", 400, None),
+    ("truncated JSON", b'{"schema_version": 1', "full", 400, None),
+    ("an empty body", b"", "full", 400, None),
     ("invalid UTF-8", json.dumps(batch_json(Level.FULL)).encode().replace(b"x86_64", b"\xff\xfe"), "full", 400, None),
     ("deep nesting", b'{"me": ' * 8_000 + b"1" + b"}" * 8_000, "full", 422, ""),
     ("a list", b"[]", "full", 422, ""),
     ("an unknown field", batch_json(Level.FULL, hostname="x"), "full", 422, "/report/hostname"),
     ("a missing field", without(batch_json(Level.FULL), "platform"), "full", 422, "/report/platform"),
-    ("an unknown field above", batch_json(Level.FULL) | {"me": 1}, "full", 422, "/me"),
+    ("an unknown top-level field", batch_json(Level.FULL) | {"me": 1}, "full", 422, "/me"),
     ("a field above the level", batch_json(Level.MIDDLE), "basic", 422, "/report/plugins"),
     ("consent for another level", batch_json(Level.BASIC) | consent_for("full"), "basic", 422, "/consent/level"),
     ("consent for none", batch_json(Level.BASIC) | consent_for("none"), "basic", 422, "/consent/level"),
     ("an unknown level", batch_json(Level.FULL), "everything", 404, "level"),
     ("level none", batch_json(Level.FULL), "none", 404, "level"),
-    ("a schema of the future", batch_json(Level.FULL) | {"schema_version": 2}, "full", 422, "/schema_version"),
+    ("a future schema version", batch_json(Level.FULL) | {"schema_version": 2}, "full", 422, "/schema_version"),
     ("consent for another schema", batch_json(Level.FULL) | consent_for("full", 2), "full", 422, "/consent/schema_version"),
     ("a future week", batch_json(Level.FULL, week="2026-W49"), "full", 422, "/report/week"),
     ("a closed week", batch_json(Level.FULL, week="2026-W44"), "full", 422, "/report/week"),
-    ("no such week", batch_json(Level.FULL, week="2025-W53"), "full", 422, "/report/week"),
+    ("a nonexistent week", batch_json(Level.FULL, week="2025-W53"), "full", 422, "/report/week"),
     ("a week of year zero", batch_json(Level.FULL, week="0000-W01"), "full", 422, "/report/week"),
-    ("10,000 plugins", batch_json(Level.FULL, plugins=[{"name": "a", "version": "1"}] * 1001), "full", 422, "/report/plugins"),
+    ("1001 plugins", batch_json(Level.FULL, plugins=[{"name": "a", "version": "1"}] * 1001), "full", 422, "/report/plugins"),
     ("a bad plugin", batch_json(Level.FULL, plugins=[{"name": "a"}]), "full", 422, "/report/plugins/..."),
     ("a huge number", batch_json(Level.FULL, revision=10**300), "full", 422, "/report/revision"),
     ("NaN", b'{"schema_version": NaN}', "full", 400, None),
@@ -114,7 +114,7 @@ BAD: list[tuple[str, Any, str, int, str | None]] = [
 
 @pytest.mark.promise("fields-above-refused")
 @pytest.mark.parametrize(("batch", "level", "status", "pointer"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
-async def test_a_bad_batch_is_a_problem_and_nothing_is_stored(
+async def test_a_bad_batch_is_rejected_and_nothing_is_stored(
     client: Client, batch: Any, level: str, status: int, pointer: str | None
 ) -> None:
     response = await send(client, batch, level)
@@ -126,7 +126,7 @@ async def test_a_bad_batch_is_a_problem_and_nothing_is_stored(
     raw = services_of(client).raw
     assert raw is not None
     assert await raw.weeks() == []
-    assert (await send(client, batch_json(Level.FULL))).status_code == 200, "the server goes on"
+    assert (await send(client, batch_json(Level.FULL))).status_code == 200, "the server still works"
 
 
 @pytest.mark.parametrize(
@@ -142,20 +142,20 @@ async def test_a_bad_batch_is_a_problem_and_nothing_is_stored(
         (b" " * 70_000, {}, 413),
     ],
     ids=[
-        "plain text", "a form", "brotli", "not gzip", "a gzip bomb", "cut gzip", "more after gzip", "too long",
+        "plain text", "a form", "brotli", "not gzip", "a gzip bomb", "truncated gzip", "data after gzip", "too long",
     ],
 )  # fmt: skip
-async def test_encodings_and_sizes_are_bounded(client: Client, content: bytes, headers: dict[str, str], status: int) -> None:
+async def test_bad_encodings_and_sizes_fail(client: Client, content: bytes, headers: dict[str, str], status: int) -> None:
     response = await send(client, content, **headers)
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
 
 
-async def test_a_compressed_batch_is_taken(client: Client) -> None:
+async def test_a_compressed_batch_is_accepted(client: Client) -> None:
     packed = gzip.compress(json.dumps(batch_json(Level.FULL)).encode())
     assert (await send(client, packed, content_encoding="gzip")).json()["receipt"]["stored"]
 
 
-async def test_a_level_that_is_switched_off_is_gone(make_client: MakeClient) -> None:
+async def test_a_disabled_level_is_a_410(make_client: MakeClient) -> None:
     async with make_client(levels="basic,middle") as client:
         response = await send(client, batch_json(Level.FULL))
         assert (response.status_code, response.headers["content-type"]) == (410, "application/problem+json")
@@ -181,13 +181,13 @@ async def test_own_reports_are_found_and_deleted(client: Client) -> None:
 @pytest.mark.parametrize(
     ("content", "status"), [(b"{}", 422), (b'{"identifier": "%"}', 422), (b'{"identifier": ["a"]}', 422), (b"x", 400)]
 )
-async def test_what_is_no_identifier_is_refused(client: Client, path: str, content: bytes, status: int) -> None:
+async def test_an_invalid_identifier_is_rejected(client: Client, path: str, content: bytes, status: int) -> None:
     response = await client.post(path, content=content, headers={"content-type": "application/json"})
     assert (response.status_code, response.headers["content-type"]) == (status, "application/problem+json")
 
 
 @pytest.mark.parametrize("level", TELEMETRY_LEVELS)
-async def test_the_public_lists_of_a_level(client: Client, level: Level) -> None:
+async def test_the_allow_list_matches_the_level(client: Client, level: Level) -> None:
     import msgspec
 
     response = await client.get(f"/api/telemetry/allowed/{level}")
@@ -205,7 +205,7 @@ async def test_the_public_lists_of_a_level(client: Client, level: Level) -> None
     assert again.status_code == 304
 
 
-async def test_levels_tell_what_an_organisation_needs(make_client: MakeClient) -> None:
+async def test_the_levels_endpoint_has_rules_hosts_and_fields(make_client: MakeClient) -> None:
     import msgspec
 
     async with make_client(level_hosts={"full": "full.example.org"}) as client:
@@ -221,7 +221,7 @@ async def test_levels_tell_what_an_organisation_needs(make_client: MakeClient) -
 
 
 async def test_a_level_with_a_host_is_served_only_there(make_client: MakeClient) -> None:
-    """Blocking the host of a level blocks the level, whatever a proxy lets through."""
+    """If the host of a level is blocked, no other host accepts that level."""
     hosts = {str(level): f"{level}.example.org" for level in TELEMETRY_LEVELS}
     async with make_client(level_hosts=hosts) as client:
         for host, status in (("example.org", 421), ("full.example.org", 421), ("Basic.Example.org:443", 200), ("[::1", 421)):
@@ -237,7 +237,7 @@ async def test_a_level_with_a_host_is_served_only_there(make_client: MakeClient)
         assert (await client.get(f"/api/updates?{QUERY}", headers={"host": "example.org"})).status_code == 200
 
 
-async def test_without_a_raw_store_everything_is_served_but_intake(make_client: MakeClient) -> None:
+async def test_without_a_raw_store_everything_except_intake_works(make_client: MakeClient) -> None:
     async with make_client(aggregation=without_raw_store()) as client:
         assert (await send(client, batch_json(Level.FULL))).status_code == 503
         assert (await client.post("/api/reports/find", json={"identifier": IDENTIFIER})).status_code == 503
@@ -248,7 +248,7 @@ async def test_without_a_raw_store_everything_is_served_but_intake(make_client: 
         assert (ready.status_code, ready.json()["stores"]["raw"]) == (200, "switched off")
 
 
-async def test_a_store_that_is_away_is_503_and_comes_back(client: Client) -> None:
+async def test_an_unavailable_raw_store_is_a_503_until_it_returns(client: Client) -> None:
     folder = services_of(client).settings.data / "raw"
     folder.rename(folder.with_name("elsewhere"))
     response = await send(client, batch_json(Level.FULL))
@@ -258,9 +258,7 @@ async def test_a_store_that_is_away_is_503_and_comes_back(client: Client) -> Non
     assert (await send(client, batch_json(Level.FULL))).status_code == 200
 
 
-async def test_trouble_with_the_store_is_503_and_tells_the_log_nothing_about_anybody(
-    client: Client, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_store_error_is_a_503_and_logs_no_report_data(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
     from update_server.operations import logs
 
     folder = services_of(client).settings.data / "raw"
@@ -278,7 +276,7 @@ async def test_trouble_with_the_store_is_503_and_tells_the_log_nothing_about_any
     assert "affinder" not in logged
 
 
-async def test_an_unexpected_error_is_a_500_without_its_text_and_logged_without_the_request(
+async def test_an_unexpected_error_is_a_500_and_logs_no_request_data(
     client: Client, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from update_server.operations import logs
@@ -294,7 +292,7 @@ async def test_an_unexpected_error_is_a_500_without_its_text_and_logged_without_
         assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
         assert "unforeseen" not in response.text
     logged = capsys.readouterr().err
-    assert logged.count("an unforeseen fault") >= 2, "the operator sees what it was"
+    assert logged.count("an unforeseen fault") >= 2, "the operator sees the error"
     assert IDENTIFIER not in logged
-    assert "testclient" not in logged, "no address of a caller"
+    assert "testclient" not in logged, "no client address"
     assert "127.0.0.1" not in logged

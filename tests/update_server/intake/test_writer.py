@@ -20,7 +20,7 @@ async def make_store(folder: Path) -> RawStore:
     return open_raw_store(url)
 
 
-async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Path) -> None:
+async def test_a_full_queue_is_a_503_that_asks_to_retry(tmp_path: Path) -> None:
     store = await make_store(tmp_path)
     writer = ReportWriter(store, 300)
     waiting = [asyncio.create_task(writer.put(report(person))) for person in range(300)]
@@ -35,7 +35,7 @@ async def test_past_a_bounded_queue_clients_are_asked_to_come_again(tmp_path: Pa
     await store.close()
 
 
-async def test_those_who_wait_when_the_writer_stops_get_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_requests_get_an_error_when_the_writer_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = await make_store(tmp_path)
     entered = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Access log and metrics count requests and identify no client."""
+"""The access log and the metrics count requests but do not identify clients."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ PRIVATE = ("my-secret-plugin", "203.0.113.7", "9754d8f20e8124a25bb6d86c393f257a"
 
 
 @contextlib.asynccontextmanager
-async def asking(folder: Path, **changes: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
-    """Run the application like a server."""
+async def measured_client(folder: Path, **changes: Any) -> AsyncIterator[tuple[httpx.AsyncClient, Services]]:
+    """Run the application as the server does, with its metrics middleware."""
     write_snapshot(folder)
     options: dict[str, Any] = {"data": folder, "now": NOW, "jobs": False, "access_log": True} | changes
     settings = Settings(**options)
@@ -43,10 +43,10 @@ async def asking(folder: Path, **changes: Any) -> AsyncIterator[tuple[httpx.Asyn
         yield client, services
 
 
-async def test_a_line_has_the_endpoint_and_nothing_of_the_request(tmp_path: Path) -> None:
+async def test_the_access_log_names_the_endpoint_but_no_request_data(tmp_path: Path) -> None:
     batch = batch_json(Level.MIDDLE, plugins=[{"name": "my-secret-plugin", "version": "1.0"}])
     headers = {"x-forwarded-for": "203.0.113.7", "user-agent": "napari/9 my-secret-plugin"}
-    async with asking(tmp_path / "data") as (client, _):
+    async with measured_client(tmp_path / "data") as (client, _):
         with capture_logs() as lines:
             await client.post("/api/updates/middle?python=3.11", json=batch, headers=headers)
             await client.get("/api/pypi/my-secret-plugin?x=my-secret-plugin", headers=headers)
@@ -64,9 +64,9 @@ async def test_a_line_has_the_endpoint_and_nothing_of_the_request(tmp_path: Path
         assert text not in written
 
 
-async def test_metrics_count_reports_by_what_became_of_them(tmp_path: Path) -> None:
+async def test_metrics_count_reports_by_outcome(tmp_path: Path) -> None:
     port = reserved_port()
-    async with asking(tmp_path / "data", metrics_port=port) as (client, _), httpx.AsyncClient() as scraper:
+    async with measured_client(tmp_path / "data", metrics_port=port) as (client, _), httpx.AsyncClient() as scraper:
         first, second = batch_json(Level.BASIC, revision=1), batch_json(Level.BASIC, revision=2)
         for batch in (first, first, second, first):
             await client.post("/api/updates/basic?python=3.11", json=batch)

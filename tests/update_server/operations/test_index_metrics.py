@@ -1,4 +1,4 @@
-"""Metrics of the index, and alerts, which may use only existing metrics."""
+"""Metrics of the index; alerts use only existing metrics."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ ALERTS = Path(__file__).parents[3] / "deploy" / "prometheus" / "alerts.yaml"
 
 
 def values(metrics: Metrics) -> dict[str, str]:
-    """Return lines for Prometheus by name and labels."""
+    """Return the metric values by name and labels."""
     lines = generate_latest(metrics.registry).decode().splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 
-async def test_the_index_is_measured_when_somebody_looks(client: Client) -> None:
+async def test_index_metrics_are_computed_on_scrape(client: Client) -> None:
     services = services_of(client)
     assert services.index.loaded is not None
     told = values(services.metrics)
@@ -50,7 +50,7 @@ async def test_update_checks_and_other_files_are_counted(client: Client) -> None
     assert counted == {("table", 200): "1.0", ("table", 304): "1.0", ("other", 200): "1.0", ("other", 304): "0.0"}
 
 
-def test_an_alert_is_on_what_is_measured_and_says_what_to_do() -> None:
+def test_alerts_use_existing_metrics_and_say_what_to_do() -> None:
     measured = {re.split(r"[{ ]", name)[0] for name in values(empty_metrics())} | {"requests_total"}
     families = {family.name for family in empty_metrics().registry.collect()}
     (group,) = yaml.safe_load(ALERTS.read_text("utf-8"))["groups"]

@@ -14,7 +14,7 @@ def _reset() -> object:
     structlog.reset_defaults()
 
 
-def test_elsewhere_than_on_a_terminal_lines_are_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_logs_are_json_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("auto", "info")
     structlog.get_logger().info("week_published", week="2026-W40")
     structlog.get_logger().debug("not shown")
@@ -23,7 +23,7 @@ def test_elsewhere_than_on_a_terminal_lines_are_json(capsys: pytest.CaptureFixtu
     assert (event["event"], event["week"], event["level"]) == ("week_published", "2026-W40", "info")
 
 
-def test_as_text_a_line_is_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+def test_text_format_writes_readable_lines(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("text", "info")
     structlog.get_logger().info("week_published", week="2026-W40")
     assert "week_published" in capsys.readouterr().err

@@ -25,7 +25,7 @@ async def services_on(folder: Path, **changes: object) -> Services:
     return services
 
 
-async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path: Path) -> None:
+async def test_all_jobs_are_scheduled_and_a_refresh_starts_at_once(tmp_path: Path) -> None:
     with FakeUpstream().served() as upstream:
         services = await services_on(tmp_path, upstream=upstream)
         scheduler = make_scheduler(services)
@@ -40,11 +40,11 @@ async def test_the_first_refresh_begins_at_once_and_every_job_is_there(tmp_path:
     await services.close()
 
 
-async def test_another_process_that_refreshed_is_served_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_index_refreshed_by_another_process_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.support.facts import index_of
     from update_server.operations import scheduling
 
-    monkeypatch.setattr(scheduling, "SECONDS_BETWEEN_LOOKS", 0.05)
+    monkeypatch.setattr(scheduling, "SAMPLING_INTERVAL_S", 0.05)
     here, elsewhere = await services_on(tmp_path), await services_on(tmp_path)
     watching = asyncio.create_task(scheduling.watch_snapshot(here))
     elsewhere.index.replace(index_of())

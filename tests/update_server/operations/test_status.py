@@ -1,4 +1,4 @@
-"""Overdue reports, endangered weeks and failing jobs show at /health/ready and in the metrics."""
+"""Overdue reports, weeks at risk and failing jobs show at /health/ready or in the metrics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def fill(services: Services, people: int = 12) -> None:
     await services.raw.put([report(person) for person in range(people)])
 
 
-async def test_raw_reports_that_are_too_old_turn_it_red_until_they_are_gone(make_client: MakeClient) -> None:
+async def test_overdue_raw_reports_fail_readiness_until_deleted(make_client: MakeClient) -> None:
     async with make_client(now=END) as client:
         services = services_of(client)
         await fill(services)
@@ -57,11 +57,11 @@ async def test_raw_reports_that_are_too_old_turn_it_red_until_they_are_gone(make
         assert (await metrics(services))["raw_weeks_overdue"] == 0
 
 
-async def test_a_week_that_is_about_to_be_lost_is_told_of(make_client: MakeClient) -> None:
+async def test_a_week_about_to_be_lost_shows_only_in_metrics(make_client: MakeClient) -> None:
     async with make_client(now=END - timedelta(days=6)) as client:
         services = services_of(client)
         await fill(services)
-        # not public: it would reveal that people took part in that week
+        # not public, because it would reveal that people took part in that week
         assert await ready(client) == (200, "ok", "")
         found = await metrics(services)
         assert (found["weeks_at_risk"], found["weeks_due"]) == (1, 1)
@@ -71,7 +71,7 @@ async def test_a_week_that_is_about_to_be_lost_is_told_of(make_client: MakeClien
         assert (await metrics(services))["weeks_at_risk"] == 0
 
 
-async def test_a_job_that_failed_is_told_of_without_its_error(make_client: MakeClient) -> None:
+async def test_a_failed_job_is_reported_without_its_error_message(make_client: MakeClient) -> None:
     async with make_client() as client:
         services = services_of(client)
         now = services.clock.now()
@@ -109,13 +109,13 @@ async def test_a_web_process_without_access_to_weeks_relies_on_the_job_record(
         assert (await ready(client))[:2] == (503, "overdue")
 
 
-def test_weeks_that_can_not_be_seen_are_no_zero_in_the_metrics() -> None:
+def test_unknown_overdue_weeks_are_nan_in_the_metrics() -> None:
     shown = empty_metrics()
     shown.status = ServiceStatus([], None, None, None, None, [], [])
     assert "raw_weeks_overdue NaN" in generate_latest(shown.registry).decode()
 
 
-async def test_a_process_of_the_pages_alone_sees_that_the_purge_of_another_fails(make_client: MakeClient) -> None:
+async def test_a_process_without_raw_store_reports_a_failed_purge(make_client: MakeClient) -> None:
     async with make_client(aggregation=AggregationSettings(raw_url="")) as client:
         services = services_of(client)
         now = services.clock.now()
@@ -124,7 +124,7 @@ async def test_a_process_of_the_pages_alone_sees_that_the_purge_of_another_fails
         assert (await ready(client))[:2] == (503, "overdue")
 
 
-async def test_a_job_that_ended_with_its_process_is_no_failure(make_client: MakeClient) -> None:
+async def test_a_job_stopped_with_its_process_is_not_a_failure(make_client: MakeClient) -> None:
     async with make_client() as client:
         services = services_of(client)
         run = await services.aggregate.job_started("order", services.clock.now())
@@ -133,8 +133,8 @@ async def test_a_job_that_ended_with_its_process_is_no_failure(make_client: Make
         assert (await metrics(services))['job_last_run_failed{job="order"}'] == 0
 
 
-async def test_ready_means_that_nothing_is_left_to_prepare(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load balancers and benchmarks should wait for the compression at start."""
+async def test_readiness_waits_for_compression(make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load balancers and benchmarks must wait until the index is compressed."""
     may_compress, compress = threading.Event(), LoadedIndex.compress
     monkeypatch.setattr(LoadedIndex, "compress", lambda loaded: may_compress.wait(60) and compress(loaded))
     async with make_client(wait=False) as client:

@@ -86,7 +86,7 @@ async def test_retracted_numbers_are_labelled_as_retracted_not_as_small(client: 
     assert (shown.rows, "retracted" in shown.note, "fewer" in shown.note) == ((), True, False)
 
 
-def test_a_version_has_the_same_colour_in_all_charts_and_the_newest_gets_the_first() -> None:
+def test_a_version_has_the_same_colour_in_all_charts() -> None:
     newest_first = [f"3.{minor}" for minor in range(14, 7, -1)]
     assert colours_of(["3.12", "3.13", "3.14"], newest_first) == (3, 2, 1)
     assert colours_of(["3.9", "3.12"], newest_first) == (6, 3)

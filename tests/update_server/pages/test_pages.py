@@ -16,7 +16,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture
 def client(shared_client: Client) -> Client:
-    """Shared, because most tests here only read."""
+    """The shared client, because most tests here only read."""
     return shared_client
 
 
@@ -38,7 +38,7 @@ class Page(HTMLParser):
         else:
             self.addresses += found
             self.loaded += found if tag != "a" else []
-        assert not [name for name, _ in attrs if name == "style" or name.startswith("on")], "the policy forbids it"
+        assert not [name for name, _ in attrs if name == "style" or name.startswith("on")], "the CSP forbids it"
 
     def handle_data(self, data: str) -> None:
         self.text += data
@@ -66,17 +66,17 @@ async def test_a_page_loads_nothing_from_other_hosts(client: Client, path: str) 
     assert all(address.startswith("/static/") for address in shown.loaded)
     assert all(link["rel"] == "noreferrer" for link in shown.links_away)
     assert "style" not in shown.tags
-    assert not re.search(r"<script(?![^>]*src=)", response.text), "the policy forbids a script in the page"
+    assert not re.search(r"<script(?![^>]*src=)", response.text), "the CSP forbids inline scripts"
 
 
 @pytest.mark.parametrize("path", PAGES)
-async def test_no_link_is_dead(client: Client, path: str) -> None:
+async def test_there_are_no_dead_links(client: Client, path: str) -> None:
     for address in (await page(client, path)).addresses:
         if not address.startswith("#"):
             assert (await client.get(address)).status_code == 200, address
 
 
-async def test_the_examples_on_the_privacy_page_are_batches_that_are_taken(client: Client) -> None:
+async def test_examples_on_the_privacy_page_are_valid_batches(client: Client) -> None:
     from update_server.pages.example import example_batch
 
     shown = await page(client, "/privacy")
@@ -86,7 +86,7 @@ async def test_the_examples_on_the_privacy_page_are_batches_that_are_taken(clien
         batch_decoder(level).decode(text)
 
 
-async def test_a_level_that_is_switched_off_and_a_contact_are_named(make_client: MakeClient) -> None:
+async def test_disabled_levels_hosts_and_contact_are_shown(make_client: MakeClient) -> None:
     async with make_client(levels="basic", contact="privacy@example.org", level_hosts={"basic": "basic.example.org"}) as client:
         text = (await page(client, "/privacy")).text
     assert text.count("does not accept it") == 2
@@ -94,11 +94,11 @@ async def test_a_level_that_is_switched_off_and_a_contact_are_named(make_client:
     assert "basic.example.org" in text
 
 
-async def test_the_dashboard_is_honest_when_there_is_nothing(client: Client) -> None:
+async def test_the_dashboard_says_that_no_week_is_published(client: Client) -> None:
     assert "No week has been published yet" in (await page(client, "/dashboard")).text
 
 
-async def test_the_description_of_bodies_is_that_of_the_structs_that_decode_them(client: Client) -> None:
+async def test_openapi_bodies_match_the_structs_that_decode_them(client: Client) -> None:
     schema = (await client.get("/api/openapi.json")).json()
     body = schema["paths"]["/api/updates/{level}"]["post"]["requestBody"]["content"]["application/json"]
     assert set(body["examples"]) == {str(level) for level in TELEMETRY_LEVELS}

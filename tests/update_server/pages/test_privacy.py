@@ -1,4 +1,4 @@
-"""The privacy page agrees with the wire types, the client's question and the API."""
+"""The privacy page agrees with the wire types, the client's prompt and the API."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest.fixture
 def client(shared_client: Client) -> Client:
-    """Shared, because most tests here only read."""
+    """The shared client, because most tests here only read."""
     return shared_client
 
 
 def tables(page: str) -> dict[str, Table]:
-    """Return description, form, example and questions of each field, by level."""
+    """Return description, type, example and questions of each field, by level."""
     found = {}
     for level, text in re.findall(r'<h3 id="(\w+)">Level \w+</h3>(.*?)</section>', page, flags=re.DOTALL):
         rows = re.findall(
@@ -46,7 +46,7 @@ def tables(page: str) -> dict[str, Table]:
     return found
 
 
-async def test_it_begins_with_the_levels_in_plain_words(client: Client) -> None:
+async def test_the_privacy_page_starts_with_the_levels_in_plain_words(client: Client) -> None:
     page = (await client.get("/privacy")).text
     for text in MEANING.values():
         assert text in unescape(page)
@@ -54,14 +54,14 @@ async def test_it_begins_with_the_levels_in_plain_words(client: Client) -> None:
     assert order == sorted(order)
 
 
-async def test_each_question_names_the_decision_that_it_serves(client: Client) -> None:
+async def test_each_question_names_the_decision_it_supports(client: Client) -> None:
     page = unescape((await client.get("/privacy")).text)
     assert all(entry.decision.endswith(".") and entry.decision in page for entry in CATALOGUE)
     assert len({entry.decision for entry in CATALOGUE}) == len(CATALOGUE)
 
 
 @pytest.mark.promise("same-fields-everywhere")
-async def test_page_wire_client_and_api_say_the_same(client: Client) -> None:
+async def test_page_wire_types_and_api_describe_the_same_fields(client: Client) -> None:
     page = tables((await client.get("/privacy")).text)
     told = {level["name"]: level for level in (await client.get("/api/telemetry/levels")).json()["levels"]}
     assert list(page) == list(told) == [str(level) for level in TELEMETRY_LEVELS]
@@ -87,7 +87,7 @@ async def test_every_promise_is_on_the_page(client: Client) -> None:
             assert re.sub("[`*]", "", promise) in page
 
 
-async def test_every_way_off_is_named_with_the_host_of_each_level_and_whom_to_write_to(make_client: MakeClient) -> None:
+async def test_the_page_lists_opt_outs_level_hosts_and_contact(make_client: MakeClient) -> None:
     hosts = {"basic": "basic.example.org", "middle": "middle.example.org", "full": "full.example.org"}
     async with make_client(contact="privacy@example.org", level_hosts=hosts) as client:
         page = (await client.get("/privacy")).text

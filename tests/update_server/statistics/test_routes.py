@@ -41,7 +41,7 @@ async def test_installs_of_a_plugin_by_python_come_from_the_aggregate_store(clie
     }
 
 
-async def test_a_listed_plugin_without_rows_is_a_200_whether_hidden_or_had_by_nobody(client: Client) -> None:
+async def test_a_known_plugin_without_public_rows_is_a_200(client: Client) -> None:
     await fill(client, WEEK)
     numbers = (await client.get("/api/stats/plugins/napari-harpy")).json()
     assert (numbers["rows"], numbers["weeks"]) == ([], [WEEK])
@@ -54,17 +54,17 @@ async def test_a_listed_plugin_without_rows_is_a_200_whether_hidden_or_had_by_no
         ("/api/stats/napari?by=plugin", "by=napari"),
         ("/api/stats/napari?from=yesterday", "2026-W47"),
         ("/api/stats/napari?format=xml", "json, csv"),
-        ("/api/stats/plugins/affinder?from=2026-W41&to=2026-W40", "after the last"),
+        ("/api/stats/plugins/affinder?from=2026-W41&to=2026-W40", "later than the last"),
         ("/api/stats/napari?to=2025-W53", "2026-W47"),
     ],
 )
-async def test_a_bad_question_is_a_400_that_says_what_there_is(client: Client, path: str, hint: str) -> None:
+async def test_a_bad_query_is_a_400_with_a_hint(client: Client, path: str, hint: str) -> None:
     response = await client.get(path)
     assert (response.status_code, response.headers["content-type"]) == (400, "application/problem+json")
     assert hint in response.json()["detail"]
 
 
-async def test_weeks_are_a_range(client: Client) -> None:
+async def test_weeks_are_selected_as_a_range(client: Client) -> None:
     await fill(client, "2026-W40", "2026-W41", "2026-W42")
     numbers = (await client.get("/api/stats/napari?from=2026-W41&to=2026-W41")).json()
     assert numbers["weeks"] == ["2026-W41"]
@@ -72,7 +72,7 @@ async def test_weeks_are_a_range(client: Client) -> None:
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
-async def test_many_rows_come_in_pages_and_a_header_says_where_the_next_is(client: Client, form: str) -> None:
+async def test_rows_are_paginated_with_a_link_to_the_next_page(client: Client, form: str) -> None:
     await fill(client, "2026-W40", "2026-W41", "2026-W42")
     weeks: list[str] = []
     address: str | None = f"/api/stats/napari?from=2026-W40&limit=2&format={form}"
@@ -93,7 +93,7 @@ def table_rows(content: bytes, form: str) -> list[dict[str, Any]]:
     return list(csv.DictReader(io.StringIO(content.decode())))
 
 
-async def test_a_table_is_whole_unless_a_limit_is_given(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_csv_is_complete_unless_a_limit_is_given(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(statistics, "PAGE_SIZE", 2)
     await fill(client, "2026-W40", "2026-W41", "2026-W42")
     assert len((await client.get("/api/stats/napari")).json()["rows"]) == 2
@@ -104,30 +104,30 @@ async def test_a_table_is_whole_unless_a_limit_is_given(client: Client, monkeypa
     assert "link" not in response.headers
 
 
-async def test_numbers_that_a_client_has_are_a_304_until_there_are_others(client: Client) -> None:
+async def test_numbers_are_a_304_until_new_ones_are_published(client: Client) -> None:
     await fill(client, "2026-W40")
     etag = (await client.get("/api/stats/napari")).headers["etag"]
     again = await client.get("/api/stats/napari", headers={"if-none-match": etag})
     assert (again.status_code, again.content) == (304, b"")
     await fill(client, "2026-W41")
-    services_of(client).cache._looked_at = 0
+    services_of(client).cache._checked_at = 0
     assert (await client.get("/api/stats/napari", headers={"if-none-match": etag})).status_code == 200
 
 
 @pytest.mark.promise("published-once")
-async def test_a_retraction_is_seen_at_once_and_not_when_a_cache_runs_out(client: Client) -> None:
+async def test_a_retraction_does_not_wait_for_cache_expiry(client: Client) -> None:
     from aggregation.stores.records import Records
 
     await fill(client, WEEK)
     assert (await client.get("/api/stats/napari")).json()["rows"]
     entry = next(one for one in CATALOGUE if one.id == "people")
     await Records(services_of(client).aggregate.engine).retract([(entry, {}, WEEK, WEEK)], "a test", publishable_from(WEEK))
-    services_of(client).cache._looked_at = 0  # skip the wait of a second
+    services_of(client).cache._checked_at = 0  # skip the one-second cache
     assert (await client.get("/api/stats/napari")).json()["rows"] == []
 
 
 @pytest.mark.parametrize("path", ["/api/stats", "/api/stats/napari", "/api/stats/plugins/affinder", "/api/retractions"])
-async def test_a_page_elsewhere_may_read_numbers_and_nothing_else_of_us(client: Client, path: str) -> None:
+async def test_other_origins_may_only_read_statistics(client: Client, path: str) -> None:
     await fill(client, WEEK)
     asked = {"origin": "https://elsewhere.example", "access-control-request-method": "GET"}
     preflight = await client.options(path, headers=asked | {"access-control-request-headers": "if-none-match"})
@@ -142,17 +142,17 @@ async def test_a_page_elsewhere_may_read_numbers_and_nothing_else_of_us(client: 
         assert "access-control-allow-origin" not in refused.headers
 
 
-async def test_a_misspelled_name_is_a_404_with_the_nearest(client: Client) -> None:
+async def test_a_misspelled_name_is_a_404_with_a_suggestion(client: Client) -> None:
     response = await client.get("/api/stats/plugins/afinder")
     assert response.status_code == 404
     assert "Did you mean affinder?" in response.json()["detail"]
 
 
-async def test_a_badge_shows_what_is_public_and_no_more(client: Client) -> None:
+async def test_a_badge_shows_only_public_numbers(client: Client) -> None:
     hidden = (await client.get("/api/stats/plugins/affinder/badge")).json()
     assert hidden["message"] == "fewer than 10"
     await fill(client, WEEK)
-    services_of(client).cache._looked_at = 0
+    services_of(client).cache._checked_at = 0
     badge = (await client.get("/api/stats/plugins/Affinder/badge")).json()
     assert badge == {
         "schemaVersion": 1, "label": "installs", "message": "20+", "color": "#00629b", "isError": False, "cacheSeconds": 86400,
@@ -160,7 +160,7 @@ async def test_a_badge_shows_what_is_public_and_no_more(client: Client) -> None:
     assert (await client.get("/api/stats/plugins/afinder/badge")).status_code == 404
 
 
-async def test_everything_that_the_catalogue_offers_is_found_where_it_says(client: Client) -> None:
+async def test_every_catalogue_entry_is_served_at_its_url(client: Client) -> None:
     await fill(client, WEEK)
     offer = (await client.get("/api/stats")).json()
     assert [entry["entry"] for entry in offer["entries"]] == [

@@ -1,1 +1,1 @@
-"""Sources of the index."""
+"""Upstream sources of the index."""

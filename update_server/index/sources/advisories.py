@@ -1,4 +1,4 @@
-"""Known vulnerabilities from OSV; PyPI's JSON lists those of the newest release only."""
+"""Known vulnerabilities from OSV. PyPI's JSON lists only those of the newest release."""
 
 import asyncio
 import re
@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from update_server.index.model import Package, parsed_version
+from update_server.index.model import Package, parse_version
 from update_server.index.sources.fetching import Fetcher, RefusedError, TooLongError, UpstreamError, gather_or_cancel
 from update_server.settings import Upstreams
 
@@ -55,16 +55,16 @@ class Advisory(Struct):
 
 
 class UnreadableError(UpstreamError):
-    """Not in OSV's format."""
+    """The answer is not in OSV's format."""
 
 
-# Created at import, not in threads: see parsing.py.
+# Created at import because threads must not create them: see parsing.py.
 _decode_answer = msgspec.json.Decoder(_BatchAnswer).decode
 _decode_advisory = msgspec.json.Decoder(Advisory).decode
 
 
 async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, upstreams: Upstreams) -> tuple[Package, ...]:
-    """Raises UpstreamError."""
+    """Return the packages with their vulnerabilities. Raises UpstreamError."""
     ids: dict[str, list[str]] = {}
     for start in range(0, len(packages), MAX_QUERIES):
         group = packages[start : start + MAX_QUERIES]
@@ -91,7 +91,7 @@ async def with_vulnerabilities(packages: tuple[Package, ...], fetcher: Fetcher, 
 
 
 async def _advisory(fetcher: Fetcher, upstreams: Upstreams, name: str) -> Advisory | None:
-    """None if missing, refused or invalid: the others must stay."""
+    """Return an advisory, or None if it is missing, refused or invalid: one must not block the others."""
     try:
         answer = await fetcher.get(f"{upstreams.osv}/v1/vulns/{name}", max_bytes=MAX_ADVISORY)
         if answer is None or answer.text is None:
@@ -106,17 +106,17 @@ def _decoded(text: bytes, decode: Callable[[bytes], T]) -> T:
     try:
         return decode(text)
     except msgspec.MsgspecError as error:
-        raise UnreadableError(f"OSV gave an answer that can't be read: {error}") from error
+        raise UnreadableError(f"OSV's answer can't be read: {error}") from error
 
 
 def affected_versions(package: Package, advisories: Iterable[Advisory]) -> dict[str, tuple[str, ...]]:
-    """Return ids by release, without withdrawn advisories."""
+    """Return the ids of advisories by release, without withdrawn ones."""
     found: dict[str, tuple[str, ...]] = {}
     for advisory in advisories:
         mine = [affected for affected in advisory.affected if _is_about(affected, package.key)]
         if advisory.withdrawn or not mine:
             continue
-        listed = {parsed_version(text) for affected in mine for text in affected.versions}
+        listed = {parse_version(text) for affected in mine for text in affected.versions}
         spans = [span for affected in mine for span in affected.ranges if span.type == "ECOSYSTEM"]
         for release in package.releases:
             version = Version(release.version)
@@ -131,13 +131,13 @@ def _is_about(affected: _Affected, key: str) -> bool:
 
 def _in_range(span: _Range, version: Version) -> bool:
     """Evaluate a range as in the OSV schema ("Evaluation")."""
-    limits = [limit for event in span.events if (limit := parsed_version(event.get("limit")))]
+    limits = [limit for event in span.events if (limit := parse_version(event.get("limit")))]
     if limits and all(version >= limit for limit in limits):
         return False
     is_inside = False
     for event in sorted(span.events, key=_position):
         for kind, text in event.items():
-            bound = parsed_version(text)
+            bound = parse_version(text)
             if kind == "introduced" and (text == "0" or (bound is not None and version >= bound)):
                 is_inside = True
             elif (kind == "fixed" and bound is not None and version >= bound) or (
@@ -148,6 +148,6 @@ def _in_range(span: _Range, version: Version) -> bool:
 
 
 def _position(event: Mapping[str, Any]) -> tuple[bool, Version]:
-    """Sort key of an event: by version, ``introduced: 0`` first."""
-    parsed = next((parsed for text in event.values() if (parsed := parsed_version(text))), Version("0"))
+    """Return the sort key of an event: by version, ``introduced: 0`` first."""
+    parsed = next((parsed for text in event.values() if (parsed := parse_version(text))), Version("0"))
     return event.get("introduced") != "0", parsed

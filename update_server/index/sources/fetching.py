@@ -1,4 +1,4 @@
-"""Bounded, conditional requests with retries and back-off."""
+"""Conditional HTTP requests with size limits, retries and back-off."""
 
 import asyncio
 import contextlib
@@ -19,29 +19,29 @@ T = TypeVar("T")
 ATTEMPTS = 6
 REQUEST_TIMEOUT_S = 30.0
 MAX_BODY = 64 * 2**20
-"""Decompressed."""
+"""Bytes after decompression."""
 
 MAX_METADATA = 2**20
-"""Decompressed; ten times the largest known file."""
+"""Bytes after decompression; ten times the largest known file."""
 
 MAX_RETRY_WAIT_S = 60.0
 MAX_REDIRECTS = 3
 
 
 class UpstreamError(Exception):
-    """No usable answer after all attempts."""
+    """The upstream gave no usable answer, even after retries."""
 
 
 class RefusedError(UpstreamError):
-    """A refused request; retrying does not help."""
+    """The upstream refused the request; a retry would not help."""
 
 
 class TooLongError(UpstreamError):
-    """An answer above the size limit."""
+    """The answer exceeds the size limit."""
 
 
 class _RetryableError(Exception):
-    """``after``: seconds that the server asks to wait."""
+    """A failure worth a retry. ``after``: seconds that the server asks to wait."""
 
     def __init__(self, reason: str, after: float = 0.0) -> None:
         super().__init__(reason)
@@ -49,15 +49,17 @@ class _RetryableError(Exception):
 
 
 class Answer(Struct, frozen=True):
-    """``text``: None if unchanged (304)."""
+    """The answer to a request. ``text``: None if unchanged (304)."""
 
     text: bytes | None
     etag: str | None
 
 
 class Fetcher:
-    """``origins``: the only servers to contact, whatever answers link or redirect to. ``first_wait_s``: first back-off, then
-    doubled.
+    """Sends requests to upstream services.
+
+    ``origins``: the only servers to contact, whatever answers link or redirect to. ``first_wait_s``: the first back-off,
+    which doubles with each retry.
     """
 
     def __init__(
@@ -77,20 +79,20 @@ class Fetcher:
         is_json: bool = True,
         max_bytes: int = MAX_BODY,
     ) -> Answer | None:
-        """Return None for 404. Raises UpstreamError."""
+        """Return the answer, or None for 404 and 410. Raises UpstreamError."""
         headers = {"accept": accept} | ({"if-none-match": etag} if etag else {})
-        return await self._asked(self._client.build_request("GET", url, headers=headers), is_json, max_bytes)
+        return await self._request_with_retries(self._client.build_request("GET", url, headers=headers), is_json, max_bytes)
 
     async def post(self, url: str, content: bytes, media_type: str = "application/json") -> bytes:
-        """Send a query. Raises UpstreamError."""
+        """Send a query and return the answer's content. Raises UpstreamError."""
         headers = {"content-type": media_type}
         request = self._client.build_request("POST", url, content=content, headers=headers)
-        answer = await self._asked(request, is_json=media_type == "application/json")
+        answer = await self._request_with_retries(request, is_json=media_type == "application/json")
         if answer is None or answer.text is None:
             raise UpstreamError(f"{url}: not found")
         return answer.text
 
-    async def _asked(self, request: httpx.Request, is_json: bool, max_bytes: int = MAX_BODY) -> Answer | None:
+    async def _request_with_retries(self, request: httpx.Request, is_json: bool, max_bytes: int = MAX_BODY) -> Answer | None:
         retrying = AsyncRetrying(
             stop=stop_after_attempt(ATTEMPTS), wait=self._wait, retry=retry_if_exception_type(_RetryableError), reraise=True
         )
@@ -117,7 +119,9 @@ class Fetcher:
                 if response.status_code == 304:
                     return Answer(None, request.headers.get("if-none-match"))
                 if response.status_code == 429 or response.status_code >= 500:
-                    raise _RetryableError(f"answered {response.status_code}", _seconds(response.headers.get("retry-after")))
+                    raise _RetryableError(
+                        f"answered {response.status_code}", _parse_retry_after(response.headers.get("retry-after"))
+                    )
                 if response.status_code != 200:
                     raise RefusedError(f"{url}: answered {response.status_code}")
                 text = await _read(response, max_bytes)
@@ -132,7 +136,7 @@ class Fetcher:
 
     @contextlib.asynccontextmanager
     async def _send(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-        """Follow redirects, among ``origins`` only."""
+        """Send a request and follow redirects, but only to ``origins``."""
         for _ in range(MAX_REDIRECTS + 1):
             if _origin(request.url) not in self._origins:
                 raise UpstreamError(f"{request.url}: not a configured service")
@@ -148,7 +152,7 @@ class Fetcher:
 
 
 async def _read(response: httpx.Response, max_bytes: int) -> bytes:
-    """Decompress within bounds: httpx would expand a kilobyte to gigabytes."""
+    """Decompress up to a limit: httpx would expand a kilobyte to gigabytes."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
         raise UpstreamError(f"{response.url}: unexpected content encoding {encoding[:20]!r}")
@@ -170,12 +174,12 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port
 
 
-def _seconds(retry_after: str | None) -> float:
+def _parse_retry_after(retry_after: str | None) -> float:
     return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdigit() else 0.0
 
 
 async def gather_or_cancel(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run ``work`` concurrently, results in order; on an error cancel the rest."""
+    """Run ``work`` concurrently and return the results in order; cancel the rest on an error."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(item) for item in work]
@@ -195,7 +199,7 @@ def new_client(origins: Iterable[str]) -> httpx.AsyncClient:
 
 
 def _proxies(origins: Iterable[str]) -> dict[str, httpx.AsyncBaseTransport | None]:
-    """httpx rejects networks such as ``fd07::/64`` in NO_PROXY; urllib ignores them."""
+    """Return a transport per origin. urllib reads NO_PROXY, because httpx rejects networks such as ``fd07::/64`` in it."""
     proxies, found = getproxies(), {}
     for origin in origins:
         url = httpx.URL(origin)

@@ -1,6 +1,6 @@
-"""Reads requirements of releases that can be an answer, once each.
+"""Requirements of the releases that some environment may install, each read once.
 
-Those are the newest for some Python and, if one excludes a published napari, the next older ones.
+These are the newest release for each Python version and, if it excludes a published napari version, the next older ones.
 """
 
 import asyncio
@@ -26,10 +26,10 @@ from update_server.settings import Upstreams
 log = structlog.get_logger()
 
 MAX_ROUNDS = 12
-"""Rounds per project and refresh; the next refresh continues."""
+"""Maximum number of rounds per project in one refresh; the next refresh continues."""
 
 MAX_READ = 60
-"""Releases per project, except napari."""
+"""Maximum number of releases to read per project, except napari."""
 
 
 async def with_requirements(
@@ -40,8 +40,10 @@ async def with_requirements(
     upstreams: Upstreams,
     newest_minor: int,
 ) -> tuple[Package, ...]:
-    """``known``: previous packages. ``metadata_urls``: by key and version (PEP 658, 714). Unreadable requirements stay unknown
-    and exclude nothing.
+    """Return the packages with the requirements of their releases.
+
+    ``known``: previous packages. ``metadata_urls``: by key and version (PEP 658, 714). Requirements that cannot be read
+    stay unknown and exclude nothing.
     """
     last_minor = newest_minor + MINORS_AHEAD
     naparis = next((package.published_finals for package in packages if package.key == "napari"), ())
@@ -66,7 +68,7 @@ async def with_requirements(
 
 
 def releases_to_fetch(package: Package, last_minor: int, naparis: tuple[str, ...]) -> list[str]:
-    """Return the versions to read next. Pure."""
+    """Return the versions to read next."""
     unknown = {release.version for release in package.releases if release.requires is None}
     if not unknown:
         return []
@@ -76,7 +78,7 @@ def releases_to_fetch(package: Package, last_minor: int, naparis: tuple[str, ...
 
 
 def _with_known_requirements(package: Package, earlier: Package | None) -> Package:
-    """Reuse known requirements: releases do not change."""
+    """Reuse requirements that are already known: releases do not change."""
     known = earlier.releases if earlier else ()
     return _with(
         package,
@@ -117,7 +119,7 @@ class _Reader:
         self._minors = minors
 
     async def requirements(self, key: str, version: str) -> Requirements | None:
-        """Empty without metadata, None if reading failed."""
+        """Return the requirements of a release: empty if it has no metadata, None if reading failed."""
         try:
             if url := self._urls.get(key, {}).get(version):
                 address, _, digest = url.partition("#")
@@ -129,7 +131,7 @@ class _Reader:
                 return Requirements(())  # final: releases do not change
             return await asyncio.to_thread(_of_json, answer.text, self._minors)
         except (TooLargeError, TooLongError) as error:
-            return Requirements((), note=f"its requirements were left out: {error}")
+            return Requirements((), note=f"its requirements were omitted: {error}")
         except Exception as error:  # one release must not stop the refresh
             log.info("requirements_not_read", project=key, version=version, error=type(error).__name__)
             return None
@@ -140,5 +142,5 @@ def _of_json(text: bytes, minors: range) -> Requirements:
 
 
 def _is_metadata(text: bytes, digest: str) -> bool:
-    """Check the digest or, without one, the first header."""
+    """Return whether the text has the digest or, if none is given, starts with the right header."""
     return hashlib.sha256(text).hexdigest() == digest if digest else text.lstrip().startswith(b"Metadata-Version")

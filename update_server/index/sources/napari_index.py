@@ -1,4 +1,4 @@
-"""Reads today's index, and releases from PyPI."""
+"""Source that reads an existing plugin index, and releases from PyPI."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 from update_server.index.model import NAPARI_PARTS, CondaPackage, Package
 from update_server.index.snapshot import Document, Index
 from update_server.index.sources.fetching import Fetcher, UpstreamError, gather_or_cancel
-from update_server.index.sources.parsing import commands_of, conda_package, is_project_name, is_version, object_of
+from update_server.index.sources.parsing import commands_of, conda_package, is_project_name, is_version, json_object
 from update_server.index.sources.projects import (
     Progress,
     Reader,
@@ -24,13 +24,13 @@ from update_server.index.sources.projects import (
 from update_server.settings import Upstreams
 
 LISTS = ("/api/plugins", "/api/extended_summary", "/api/conda", "/api/readers", "/classifiers.json", "/errors.json")
-"""The first is required."""
+"""Documents about all projects; only the first is required."""
 
 
 async def read_index(
     fetcher: Fetcher, upstreams: Upstreams, previous: Index | None, now: datetime, progress: Progress
 ) -> Index:
-    """Raises UpstreamError if the lists are missing."""
+    """Read a new index. Raises UpstreamError if the required list is missing."""
     reader = Reader(fetcher, upstreams, previous)
     read = dict(zip(LISTS, await gather_or_cancel(reader.document(path) for path in LISTS), strict=True))
     lists = {path: document for path, document in read.items() if document is not None}
@@ -54,16 +54,16 @@ async def read_index(
 
 def _objects(lists: Mapping[str, Document]) -> list[Mapping[str, Any]]:
     return [
-        object_of(lists[path].text()) if path in lists else {} for path in ("/api/plugins", "/api/conda", "/classifiers.json")
+        json_object(lists[path].text()) if path in lists else {} for path in ("/api/plugins", "/api/conda", "/classifiers.json")
     ]
 
 
 def _without_bad_names(lists: Mapping[str, Document]) -> dict[str, Document]:
-    """Drop invalid names, which clients would get."""
+    """Remove invalid names, so that clients do not receive them."""
     cleaned = dict(lists)
     for path in ("/api/plugins", "/api/conda", "/errors.json"):
         if path in lists:
-            entries = object_of(lists[path].text())
+            entries = json_object(lists[path].text())
             cleaned[path] = Document.of(msgspec.json.encode({name: entries[name] for name in entries if is_project_name(name)}))
     if (path := "/api/extended_summary") in lists:
         summaries = msgspec.json.decode(lists[path].text(), type=list[dict[str, Any]])
@@ -86,7 +86,7 @@ async def _unlisted(reader: Reader, name: str) -> ReadProject:
 
 
 async def _project(reader: Reader, name: str, version: str, conda_names: frozenset[str] | None) -> ReadProject:
-    """Never raises. ``conda_names``: None if not on conda-forge."""
+    """Read a project; on an error, return its previous entry. ``conda_names``: None if not on conda-forge."""
     key = canonicalize_name(name)
     paths = [f"/api/pypi/{key}", f"/api/manifest/{key}"] + ([f"/api/conda/{key}"] if conda_names is not None else [])
     try:

@@ -1,6 +1,7 @@
-"""Upstream JSON into facts: pure functions, one per format.
+"""Parsers of upstream JSON: pure functions, one per format.
 
-Strangers upload this data, so work is bounded, and omissions are named. Call from a thread: it takes milliseconds.
+Anyone can upload this data, so all work is bounded and omitted data is reported. Parsing takes milliseconds: call it in a
+thread.
 """
 
 import re
@@ -16,53 +17,53 @@ from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_n
 from packaging.version import InvalidVersion, Version
 
 from update_server.index.compatibility import applies_without_extra
-from update_server.index.conda import OF_PYTHON, is_package_name, name_of
-from update_server.index.model import CondaFile, CondaPackage, File, Release, in_descending_order
+from update_server.index.conda import PYTHON_DEPS, is_package_name, name_of
+from update_server.index.model import CondaFile, CondaPackage, File, Release, sort_newest_first
 from update_server.index.pythons import is_specifier, named_pythons
 
 MAX_FILES = 5_000
-"""The largest project has 735."""
+"""Maximum number of files of a project; the largest has 735."""
 
 MAX_TAGS = 64
-"""Per wheel; the largest known number is 5."""
+"""Maximum number of tags of a wheel; the largest known number is 5."""
 
 MAX_PYTHONS = 30
-"""Per project; the largest known number is 10."""
+"""Maximum number of Python versions that a project names; the largest known number is 10."""
 
 MAX_FILE_NAME = 255
 MAX_PROJECT_NAME = 100
 MAX_REQUIREMENTS = 500
 
 MAX_REQUIREMENT = 1_000
-"""Characters."""
+"""Maximum length in characters."""
 
 MAX_KEPT_REQUIREMENTS = 100
 MAX_MARKERS = 10
 
 MAX_MARKER = 300
-"""Characters. Markers are evaluated for every Python on three platforms."""
+"""Maximum length in characters. Markers are evaluated for every Python version on three platforms."""
 
 MAX_CONDA_FILES = 5_000
 MAX_DEPENDS = 300
 MAX_SPECIFICATION = 200
-"""Characters."""
+"""Maximum length in characters."""
 
 MAX_COMMANDS = 1_000
 MAX_REASON = 200
-"""Characters."""
+"""Maximum length in characters."""
 
 MAX_SKIPPED = 20
 
 SIMPLE_JSON = "application/vnd.pypi.simple.v1+json"
 SDISTS = (".tar.gz", ".tgz", ".tar", ".zip", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lz", ".tar.lzma")
-"""As pip sees them."""
+"""Endings of source distributions that pip recognizes."""
 
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}$")
 _PROJECT_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?\Z")
 
 
 class TooLargeError(ValueError):
-    """Metadata that exceeds a limit."""
+    """The metadata exceeds a limit."""
 
 
 class _SimpleFile(Struct):
@@ -107,7 +108,7 @@ class _CondaProject(Struct):
     files: list[_CondaFile]
 
 
-# msgspec 0.22 crashes if several threads use a new type for the first time.
+# Created at import: msgspec 0.22 crashes if several threads are the first to use a type.
 _decode_simple = msgspec.json.Decoder(_SimpleProject).decode
 _decode_manifest = msgspec.json.Decoder(_Manifest).decode
 _decode_conda = msgspec.json.Decoder(_CondaProject).decode
@@ -115,7 +116,10 @@ _decode_object = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class ProjectPage(Struct, frozen=True):
-    """``metadata_urls``: by version, with ``#`` and the SHA-256, if known. ``skipped``: omissions."""
+    """A project's files on PyPI.
+
+    ``metadata_urls``: by version, followed by ``#`` and the SHA-256 if known. ``skipped``: omitted data, with reasons.
+    """
 
     releases: tuple[Release, ...]
     metadata_urls: dict[str, str]
@@ -123,7 +127,7 @@ class ProjectPage(Struct, frozen=True):
 
 
 class Requirements(Struct, frozen=True):
-    """Fields as in `Release`."""
+    """The requirements of a release; fields as in `Release`."""
 
     requires: tuple[str, ...]
     is_invalid: bool = False
@@ -131,12 +135,12 @@ class Requirements(Struct, frozen=True):
 
 
 def is_project_name(name: object) -> bool:
-    """PEP 508."""
+    """Return whether a name is valid by PEP 508 and not too long."""
     return isinstance(name, str) and len(name) <= MAX_PROJECT_NAME and _PROJECT_NAME.match(name) is not None
 
 
 def is_version(text: object) -> bool:
-    """PEP 440, with a length limit."""
+    """Return whether a text is a PEP 440 version and not too long."""
     try:
         return isinstance(text, str) and len(text) <= MAX_PROJECT_NAME and Version(text) is not None
     except InvalidVersion:
@@ -144,7 +148,7 @@ def is_version(text: object) -> bool:
 
 
 def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
-    """Read the simple API (PEP 691, 700, 714) at ``address``, without files that pip ignores.
+    """Parse a page of the simple API (PEP 691, 700, 714) from ``address``, without files that pip ignores.
 
     Raises msgspec.MsgspecError.
     """
@@ -164,7 +168,7 @@ def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
         version, tags = parsed
         if item.requires_python and not is_specifier(item.requires_python):
             skipped[
-                f"Requires-Python {item.requires_python[:100]!r} of {version} is not a specifier, so it admits every Python"
+                f"Requires-Python {item.requires_python[:100]!r} of {version} is not a specifier, so it allows every Python"
             ] = None
         if _DAY.match(day := (item.upload_time or "")[:10]):
             uploaded[version] = min(day, uploaded.get(version, day))
@@ -174,10 +178,10 @@ def project_page(text: bytes, address: str, key: NormalizedName) -> ProjectPage:
         if item.url and hashes:
             digest = hashes.get("sha256", "") if isinstance(hashes, dict) else ""
             metadata_urls.setdefault(version, f"{urljoin(address, item.url)}.metadata#{digest}")
-    releases = in_descending_order(
+    releases = sort_newest_first(
         Release(version, tuple(dict.fromkeys(files)), uploaded=uploaded.get(version)) for version, files in by_version.items()
     )
-    kept = _few_pythons(releases)
+    kept = _limit_pythons(releases)
     if len(kept) < len(releases):
         skipped[f"{len(releases) - len(kept)} releases: more than {MAX_PYTHONS} versions of Python are named"] = None
     return ProjectPage(kept, metadata_urls, "; ".join(list(skipped)[:MAX_SKIPPED]))
@@ -187,7 +191,7 @@ def too_many_pythons(texts: Iterable[str]) -> bool:
     return len({python for text in texts for python in named_pythons(text)}) > MAX_PYTHONS
 
 
-def _few_pythons(releases: tuple[Release, ...]) -> tuple[Release, ...]:
+def _limit_pythons(releases: tuple[Release, ...]) -> tuple[Release, ...]:
     """Keep the newest releases that together name at most `MAX_PYTHONS`."""
     named: set[tuple[int, int]] = set()
     kept = []
@@ -201,9 +205,9 @@ def _few_pythons(releases: tuple[Release, ...]) -> tuple[Release, ...]:
 
 
 def version_and_tags(filename: str, key: NormalizedName) -> tuple[str, tuple[str, ...] | None] | None:
-    """Parse a file name like pip: version, and interpreter-ABI pairs (None for an sdist).
+    """Parse a file name as pip does. Return the version and the interpreter-ABI pairs (None for an sdist).
 
-    Return None if pip ignores the file. Raises ValueError.
+    Return None if pip ignores the file. Raises ValueError if the name is invalid.
     """
     if len(filename) > MAX_FILE_NAME:
         raise ValueError(f"a name of more than {MAX_FILE_NAME} characters")
@@ -216,7 +220,7 @@ def version_and_tags(filename: str, key: NormalizedName) -> tuple[str, tuple[str
         try:
             name, wheel_version, _, tags = parse_wheel_filename(filename)
         except InvalidWheelFilename:
-            raise ValueError("not a name of a wheel") from None
+            raise ValueError("not a valid wheel name") from None
         if name != key:
             raise ValueError(f"a wheel of {name}")
         return str(wheel_version), tuple(sorted({f"{tag.interpreter}-{tag.abi}" for tag in tags}))
@@ -227,7 +231,7 @@ def version_and_tags(filename: str, key: NormalizedName) -> tuple[str, tuple[str
     dashes = (number for number, character in enumerate(stem) if character == "-")
     start = next((dash + 1 for dash in dashes if canonicalize_name(stem[:dash]) == key), None)
     if start is None:
-        raise ValueError("not a name of a source distribution of this project")
+        raise ValueError("not a valid name for a source distribution of this project")
     try:
         return str(Version(stem[start:])), None
     except InvalidVersion:
@@ -235,7 +239,7 @@ def version_and_tags(filename: str, key: NormalizedName) -> tuple[str, tuple[str
 
 
 def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requirements:
-    """Keep those with a version that apply without an extra on some Python. Raises TooLargeError."""
+    """Keep requirements that name a version and apply without an extra on some Python. Raises TooLargeError."""
     texts = list(requires_dist)
     if len(texts) > MAX_REQUIREMENTS or any(len(text) > MAX_REQUIREMENT for text in texts):
         raise TooLargeError(f"more than {MAX_REQUIREMENTS} requirements, or one longer than {MAX_REQUIREMENT} characters")
@@ -252,19 +256,19 @@ def requirements_of(requires_dist: Iterable[str], minors: Iterable[int]) -> Requ
 
 
 def requirements_of_metadata(text: bytes, minors: Iterable[int]) -> Requirements:
-    """Raises TooLargeError."""
+    """Return the requirements in a METADATA file. Raises TooLargeError."""
     raw, _ = parse_email(text)
     return requirements_of(raw.get("requires_dist", ()), minors)
 
 
 def commands_of(manifest: bytes) -> tuple[str, ...]:
-    """Raises msgspec.MsgspecError."""
+    """Return the command ids of a manifest. Raises msgspec.MsgspecError."""
     contributions = _decode_manifest(manifest).contributions
     return tuple(command.id for command in ((contributions and contributions.commands) or ())[:MAX_COMMANDS])
 
 
 def conda_package(text: bytes, names: frozenset[str]) -> CondaPackage | None:
-    """Read anaconda.org's files that are, or were, labelled main; None for an invalid name.
+    """Return a package's files on anaconda.org with the label main or broken, or None if its name is invalid.
 
     ``names``: normalized names whose versions matter. Raises msgspec.MsgspecError and TooLargeError.
     """
@@ -276,29 +280,29 @@ def conda_package(text: bytes, names: frozenset[str]) -> CondaPackage | None:
     files = tuple(
         CondaFile(
             item.version[:MAX_PROJECT_NAME],
-            _deciding(item.attrs.depends, names),
-            _deciding(item.attrs.constrains, names),
+            _relevant_specifications(item.attrs.depends, names),
+            _relevant_specifications(item.attrs.constrains, names),
             "broken" in item.labels,
         )
         for item in project.files
         if "main" in item.labels or "broken" in item.labels
     )
-    if too_many_pythons(text for file in files for text in (*file.depends, *file.constrains) if name_of(text) in OF_PYTHON):
+    if too_many_pythons(text for file in files for text in (*file.depends, *file.constrains) if name_of(text) in PYTHON_DEPS):
         raise TooLargeError(f"files on conda-forge name more than {MAX_PYTHONS} versions of Python")
     return CondaPackage(project.name, tuple(dict.fromkeys(files)))
 
 
-def _deciding(specifications: list[str] | None, names: frozenset[str]) -> tuple[str, ...]:
+def _relevant_specifications(specifications: list[str] | None, names: frozenset[str]) -> tuple[str, ...]:
     found = specifications or []
     if len(found) > MAX_DEPENDS or any(len(text) > MAX_SPECIFICATION for text in found):
         raise TooLargeError(f"more than {MAX_DEPENDS} dependencies on conda-forge, or one longer than {MAX_SPECIFICATION}")
     return tuple(
         text
         for text in found
-        if (name := name_of(text)) in OF_PYTHON or (canonicalize_name(name) in names and text.strip().lower() != name)
+        if (name := name_of(text)) in PYTHON_DEPS or (canonicalize_name(name) in names and text.strip().lower() != name)
     )
 
 
-def object_of(text: bytes) -> Mapping[str, Any]:
-    """Raises msgspec.MsgspecError."""
+def json_object(text: bytes) -> Mapping[str, Any]:
+    """Decode a JSON object. Raises msgspec.MsgspecError."""
     return _decode_object(text)

@@ -1,6 +1,6 @@
-"""What all sources share.
+"""Code that all sources share.
 
-If a project fails, its previous entry stays, marked as stale with the reason.
+If a project cannot be read, its previous entry stays, marked as stale with the reason.
 """
 
 import asyncio
@@ -32,30 +32,33 @@ from update_server.settings import Upstreams
 log = structlog.get_logger()
 
 GRACE = timedelta(days=7)
-"""How long a dropped project stays: dropping it may be a mistake."""
+"""How long a project stays in the index after upstream dropped it, perhaps by mistake."""
 
 MAX_PROJECTS = 5_000
-"""Limit of a first index; today there are 660."""
+"""Maximum number of projects in a first index; currently there are 660."""
 
 MAX_GROWTH = 1.25
-"""Over the previous index; fifty more projects are always allowed."""
+"""Maximum ratio of projects to the previous index; fifty more are always allowed."""
 
 ADVISORIES = "advisories of OSV"
-"""Key among unread projects; no project can have this name."""
+"""Key of advisories in `Index.stale`; no project can have this name."""
 
 LIST = "list of projects"
-"""Key among omissions."""
+"""Key of the list in `Index.skipped`."""
 
 Progress = Callable[[int, int], None]
-"""Called with the numbers of finished and of all projects."""
+"""Callback that gets the number of finished projects and of all projects."""
 
 
 class UnknownProjectError(UpstreamError):
-    """A project that PyPI does not have."""
+    """The project is not on PyPI."""
 
 
 class ReadProject(Struct, frozen=True):
-    """``package``: None if unlisted, or without an earlier entry. ``skipped``: omitted releases."""
+    """Data of one project.
+
+    ``package``: None if unlisted, or unreadable without an earlier entry. ``skipped``: omitted data, with reasons.
+    """
 
     package: Package | None
     fact_etag: str | None
@@ -76,7 +79,7 @@ class Reader:
         self.packages: Mapping[str, Package] = {one.key: one for one in (*facts.packages, *facts.parts)} if facts else {}
 
     async def document(self, path: str, address: str | None = None) -> Document | None:
-        """Return the text for ``path`` (read from ``address``), the previous one if unchanged, None for 404.
+        """Return the text for ``path``, the previous text if unchanged, or None for 404. ``address``: where to read it.
 
         Raises UpstreamError.
         """
@@ -90,7 +93,7 @@ class Reader:
         return await asyncio.to_thread(Document.of, answer.text, answer.etag)
 
     async def page(self, key: NormalizedName) -> tuple[ProjectPage, str | None]:
-        """Raises UpstreamError if PyPI has no installable file."""
+        """Return a project's files and their ETag. Raises UpstreamError if PyPI has no installable file."""
         earlier = self.packages.get(key)
         known = self.previous.fact_etags.get(key) if self.previous and earlier else None
         address = f"{self.upstreams.pypi}/simple/{key}/"
@@ -103,7 +106,7 @@ class Reader:
             return ProjectPage(earlier.releases, {}, skipped), answer.etag
         page = await asyncio.to_thread(project_page, answer.text, address, key)
         if not page.releases:
-            raise UpstreamError("PyPI has no file of it to install")
+            raise UpstreamError("PyPI has no installable file of it")
         return page, answer.etag
 
     def earlier(self, key: NormalizedName, paths: list[str], error: str) -> ReadProject:
@@ -118,7 +121,7 @@ class Reader:
 
 
 def error_text(error: Exception) -> str:
-    """Log unexpected errors, too."""
+    """Return the text of an error for the index; log the error if it is unexpected."""
     if isinstance(error, (UpstreamError, TooLargeError, msgspec.MsgspecError)):
         return str(error)
     log.exception("project_not_read")
@@ -126,20 +129,20 @@ def error_text(error: Exception) -> str:
 
 
 def _is_etag(text: str | None) -> bool:
-    """The other source stores a wheel's digest in its place."""
+    """Return whether a text is an ETag: the other source stores a wheel's digest instead."""
     return text is not None and text.isascii() and text.startswith(('"', "W/"))
 
 
 def valid_names(names: list[str], previous: Index | None) -> tuple[list[str], dict[str, str]]:
-    """Return valid names, and omissions. Raises UpstreamError if there are too many."""
+    """Return the valid names, and a note about the others. Raises UpstreamError if there are too many names."""
     limit = MAX_PROJECTS
     if previous is not None and previous.origin is not Origin.SEED:
         limit = min(limit, int(len(previous.facts.packages) * MAX_GROWTH) + 50)
     if len(names) > limit:
-        raise UpstreamError(f"The upstream lists {len(names)} projects, more than {limit}, which is implausible")
+        raise UpstreamError(f"The upstream lists {len(names)} projects; more than {limit} are implausible")
     good = [name for name in names if is_project_name(name)]
     bad = len(names) - len(good)
-    return good, {LIST: f"{bad} invalid project names were left out"} if bad else {}
+    return good, {LIST: f"{bad} invalid project names were omitted"} if bad else {}
 
 
 async def read_all(work: Mapping[str, Coroutine[Any, Any, ReadProject]], progress: Progress) -> dict[str, ReadProject]:
@@ -166,7 +169,7 @@ async def assemble_index(
     skipped: Mapping[str, str],
     refused_wheels: Mapping[str, str] | None = None,
 ) -> Index:
-    """Add dropped projects in their grace period, napari's parts, requirements and vulnerabilities.
+    """Return the index, with recently dropped projects, napari's parts, requirements and vulnerabilities.
 
     ``lists``: makes the texts about all projects.
     """
@@ -206,7 +209,7 @@ async def assemble_index(
 
 
 async def _part(reader: Reader, key: NormalizedName, *, has_conda: bool) -> ReadProject:
-    """Never raises. A part missing from PyPI is left out."""
+    """Read one of napari's parts; on an error, return its previous entry. A part that is not on PyPI is omitted."""
     try:
         page, etag = await reader.page(key)
         address = f"{reader.upstreams.conda}/package/conda-forge/{key}"
@@ -238,10 +241,10 @@ def _recently_dropped(previous: Index | None, listed: set[NormalizedName], now: 
 
 
 async def _with_vulnerabilities(packages: tuple[Package, ...], reader: Reader) -> tuple[tuple[Package, ...], dict[str, Stale]]:
-    """Keep the previous ones if OSV fails."""
+    """Add vulnerabilities; keep the previous ones if OSV fails."""
     try:
         return await with_vulnerabilities(packages, reader.fetcher, reader.upstreams), {}
-    except Exception as error:  # warnings must not stop the refresh
+    except Exception as error:  # missing advisories must not stop the refresh
         known = reader.packages
         kept = tuple(
             msgspec.structs.replace(package, vulnerabilities=known[package.key].vulnerabilities)

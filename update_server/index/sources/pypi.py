@@ -1,4 +1,4 @@
-"""Replaces today's index: plugins by PyPI classifier, manifests from wheels, packages from conda-forge.
+"""Source that needs no existing index: plugins by PyPI classifier, manifests from wheels, packages from conda-forge.
 
 A project is listed if its newest release has a wheel with a public manifest.
 """
@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from update_server.index.model import NAPARI_PARTS, Package, parsed_version
+from update_server.index.model import NAPARI_PARTS, Package, parse_version
 from update_server.index.snapshot import Document, Index
 from update_server.index.sources.fetching import Fetcher, UpstreamError
 from update_server.index.sources.parsing import commands_of, conda_package, is_version
@@ -60,7 +60,7 @@ _decode_project = msgspec.json.Decoder(_PyPIProject).decode  # at import: see pa
 
 
 class _ProjectEntry(Struct, frozen=True):
-    """``summary``: None if the project is not listed."""
+    """A project's part of the lists. ``summary``: None if the project is not listed."""
 
     name: str
     version: str
@@ -73,7 +73,7 @@ class _ProjectEntry(Struct, frozen=True):
 async def read_index(
     fetcher: Fetcher, upstreams: Upstreams, previous: Index | None, now: datetime, progress: Progress
 ) -> Index:
-    """Raises UpstreamError if PyPI does not list the projects."""
+    """Read a new index. Raises UpstreamError if PyPI does not list the projects."""
     reader = Reader(fetcher, upstreams, previous)
     names, skipped = valid_names(await _names(fetcher, upstreams), previous)
     reads: dict[NormalizedName, _ProjectEntry] = {}
@@ -99,14 +99,14 @@ async def _names(fetcher: Fetcher, upstreams: Upstreams) -> list[str]:
         pairs: Any = parameters[0]
         found = {canonicalize_name(str(name)) for name, _ in pairs}
     except Exception as error:  # xmlrpc raises anything
-        raise UpstreamError(f"{upstreams.pypi}/pypi: gave no list of projects: {error}") from error
+        raise UpstreamError(f"{upstreams.pypi}/pypi: the answer is not a list of projects: {error}") from error
     if not found:
-        raise UpstreamError(f"{upstreams.pypi}/pypi: knows no project with the classifier {CLASSIFIER!r}")
+        raise UpstreamError(f"{upstreams.pypi}/pypi: no project has the classifier {CLASSIFIER!r}")
     return sorted(found)
 
 
 class _Source:
-    """Reads projects; collects in ``reads`` what the lists need."""
+    """Reads projects, and collects their entries for the lists in ``reads``."""
 
     def __init__(
         self, reader: Reader, wheels: WheelReader, conda_names: frozenset[str], reads: dict[NormalizedName, _ProjectEntry]
@@ -118,15 +118,15 @@ class _Source:
         self._reads = reads
 
     async def project(self, name: str) -> ReadProject:
-        """Never raises."""
+        """Read a project; on an error, return its previous entry."""
         key, reader = canonicalize_name(name), self._reader
         paths = {kind: f"/api/{kind}/{key}" for kind in ("pypi", "manifest", "conda")}
         try:
             page, etag = await reader.page(key)
             described = await reader.document(paths["pypi"], f"{reader.upstreams.pypi}/pypi/{key}/json")
             if described is None:
-                raise UpstreamError("PyPI has no metadata of it")
-            project, versions = await asyncio.to_thread(_described, described)
+                raise UpstreamError("PyPI has no metadata for it")
+            project, versions = await asyncio.to_thread(_parse_project, described)
             documents = {paths["pypi"]: described}
             try:
                 content, documents[paths["manifest"]] = await self._manifest(project, paths["manifest"])
@@ -152,7 +152,7 @@ class _Source:
         return ReadProject(package if is_public else None, etag, documents, None, page.metadata_urls, page.skipped)
 
     async def _manifest(self, project: _PyPIProject, path: str) -> tuple[dict[str, Any], Document]:
-        """Read the newest wheel, once per digest."""
+        """Read the manifest from the newest wheel, once per digest."""
         wheel = next((file for file in project.urls if file.filename.endswith(".whl")), None)
         if wheel is None:
             raise UnusableWheelError("its newest release has no wheel, and an sdist would have to be built")
@@ -181,8 +181,8 @@ class _Source:
         return said, await asyncio.to_thread(Document.of, content.manifest, f"{digest} {msgspec.json.encode(said).decode()}")
 
 
-def _described(document: Document) -> tuple[_PyPIProject, list[str]]:
-    """Raises UpstreamError."""
+def _parse_project(document: Document) -> tuple[_PyPIProject, list[str]]:
+    """Return a project and its versions, newest first. Raises UpstreamError."""
     project = _decode_project(document.text())
     if not is_version(project.info.version):
         raise UpstreamError("PyPI gives no valid version")
@@ -190,7 +190,7 @@ def _described(document: Document) -> tuple[_PyPIProject, list[str]]:
 
 
 def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[str], conda: Any) -> dict[str, Any]:
-    """Keys and order as today."""
+    """Return the summary of a project, with the keys and order of api.napari.org."""
     on_conda = list(dict.fromkeys(file.version for file in reversed(conda.files))) if conda else []
     urls = [f"{label}, {url}" for label, url in (info.project_urls or {}).items() if label != "Homepage"]
     return {
@@ -211,7 +211,7 @@ def _summary(key: str, info: _Info, content: Mapping[str, Any], versions: list[s
 def _lists(
     packages: tuple[Package, ...], reads: Mapping[NormalizedName, _ProjectEntry], previous: Index | None
 ) -> dict[str, Document]:
-    """In today's format; stale projects keep their entries."""
+    """Return the lists in the format of api.napari.org; stale projects keep their entries."""
     summaries = {item["normalized_name"]: item for item in _earlier(previous, "/api/extended_summary", list[dict[str, Any]])}
     summaries |= {key: read.summary for key, read in reads.items() if read.summary}
     fresh = {key for key, read in reads.items() if read.summary}
@@ -243,10 +243,10 @@ def _earlier(previous: Index | None, path: str, kind: Any) -> Any:
 
 
 def _in_descending_order(versions: list[str]) -> list[str]:
-    """Invalid versions come last."""
+    """Sort versions, newest first and invalid ones last."""
 
     def place(text: str) -> tuple[bool, Version]:
-        version = parsed_version(text)
+        version = parse_version(text)
         return version is not None, version or Version("0")
 
     return sorted(versions, key=place, reverse=True)

@@ -1,7 +1,7 @@
-"""Reads a plugin's manifest and metadata from an untrusted wheel.
+"""Manifest and metadata of a plugin, read from an untrusted wheel.
 
-It installs, builds, imports and writes nothing (`npe2.fetch_manifest` would run an sdist's code). A few kilobytes can cost
-parsers minutes and gigabytes, so a child process with limits reads it.
+Nothing is installed, built, imported or written (`npe2.fetch_manifest` would run an sdist's code). A file of a few
+kilobytes can cost a parser minutes and gigabytes, so a child process with limits reads it.
 """
 
 import asyncio
@@ -25,26 +25,26 @@ from pydantic import ValidationError
 
 MAX_MEMBERS = 100_000
 MAX_BYTES = 2**20
-"""Bytes of an unpacked member."""
+"""Maximum bytes of an unpacked member."""
 
 TIME_LIMIT_S = 10
-"""CPU seconds per wheel; usually 0.01."""
+"""CPU seconds per wheel; usually it takes 0.01."""
 
 WAIT_TIMEOUT_S = 120
 """Wall-clock limit, for systems without a CPU limit."""
 
 MEMORY_LIMIT = 2**30
-"""Address space of the child."""
+"""Address space of the child in bytes."""
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnusableWheelError(Exception):
-    """The text gives the reason."""
+    """The wheel cannot be used; the message gives the reason."""
 
 
 class WheelContent(Struct, frozen=True):
-    """``manifest``: JSON. ``metadata``: for the lists."""
+    """The data read from a wheel. ``manifest``: as JSON. ``metadata``: for the lists."""
 
     manifest: bytes
     is_public: bool
@@ -54,7 +54,7 @@ class WheelContent(Struct, frozen=True):
 
 
 class WheelReader:
-    """Reads wheels one at a time in a child process, restarted after a kill."""
+    """Reads wheels one at a time in a child process, which is restarted if it was killed."""
 
     def __init__(self, time_limit_s: float = TIME_LIMIT_S) -> None:
         self._time_limit_s = time_limit_s
@@ -70,12 +70,12 @@ class WheelReader:
         await self._kill()
 
     async def read(self, wheel: bytes) -> WheelContent:
-        """Raises UnusableWheelError."""
+        """Return the content of a wheel. Raises UnusableWheelError."""
         async with self._lock:
             try:
                 async with asyncio.timeout(WAIT_TIMEOUT_S):
                     answer = await self._ask(wheel)
-            except (TimeoutError, EOFError, OSError):  # EOFError, OSError: child was killed
+            except (TimeoutError, EOFError, OSError):  # EOFError, OSError: the child was killed
                 code = await self._kill()
                 limit = (
                     f"{self._time_limit_s} s" if code in (None, -signal.SIGPROF) else f"{MEMORY_LIMIT // 2**20} MiB of memory"
@@ -105,7 +105,7 @@ class WheelReader:
         return await stdout.readexactly(int.from_bytes(await stdout.readexactly(8)))
 
     async def _kill(self) -> int | None:
-        """Return the child's exit code, None if it was running."""
+        """Kill the child. Return its exit code, or None if it was still running."""
         child, self._child = self._child, None
         if child is None:
             return None
@@ -135,7 +135,7 @@ def main() -> None:
         wheel = source.read(int.from_bytes(length))
         _limit_time(time_limit_s)
         try:
-            outcome = _Outcome(parsed_wheel(wheel))
+            outcome = _Outcome(parse_wheel(wheel))
         except UnusableWheelError as error:
             outcome = _Outcome(error=str(error))
         _limit_time(0)
@@ -145,13 +145,13 @@ def main() -> None:
 
 
 def _limit_time(seconds: float) -> None:
-    """CPU limit, 0 for none: wall-clock time depends on other load."""
+    """Limit CPU time, because wall-clock time depends on other load. 0 removes the limit."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
-def parsed_wheel(wheel: bytes) -> WheelContent:
-    """Without limits. Raises UnusableWheelError."""
+def parse_wheel(wheel: bytes) -> WheelContent:
+    """Parse a wheel without limits of time and memory. Raises UnusableWheelError."""
     try:
         return _read(wheel)
     except UnusableWheelError:
@@ -165,9 +165,9 @@ def _read(wheel: bytes) -> WheelContent:
         if len(archive.infolist()) > MAX_MEMBERS:
             raise UnusableWheelError("the wheel has too many members")
         _member(archive, ".dist-info/METADATA")
-        metadata: Any = _WheelDistribution(archive).metadata  # really an email.message.Message
+        metadata: Any = _WheelDistribution(archive).metadata  # in fact an email.message.Message
         text, ending = _manifest(archive)
-    manifest = _checked(_parsed(text, ending))
+    manifest = _validate_manifest(_parsed(text, ending))
     known = manifest.model_copy(update={"package_metadata": _package_metadata(metadata)})
     return WheelContent(
         known.model_dump_json(exclude={"npe1_shim"}).encode(),
@@ -184,7 +184,7 @@ def _read(wheel: bytes) -> WheelContent:
 
 
 class _WheelDistribution(Distribution):
-    """Lets importlib.metadata read entry points, as in npe2."""
+    """Distribution that lets importlib.metadata read the wheel's entry points, as npe2 does."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -200,7 +200,7 @@ class _WheelDistribution(Distribution):
 
 
 def _manifest(archive: zipfile.ZipFile) -> tuple[str, str]:
-    """Return text and file extension."""
+    """Return the manifest's text and file extension."""
     try:
         entries = _WheelDistribution(archive).entry_points
     except (UnicodeDecodeError, ValueError) as error:
@@ -208,7 +208,7 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[str, str]:
     entry = next(iter(entries.select(group="napari.manifest")), None)
     if entry is None:
         if entries.select(group="napari.plugin"):
-            raise UnusableWheelError("it is an npe1 plugin: what it contributes is known only by running it")
+            raise UnusableWheelError("it is an npe1 plugin, whose contributions are known only by running it")
         raise UnusableWheelError("No npe2 or npe1 entry point found in wheel")
     try:
         path = f"{entry.module.replace('.', '/')}/{entry.attr}"
@@ -222,13 +222,13 @@ def _manifest(archive: zipfile.ZipFile) -> tuple[str, str]:
 
 
 def _member(archive: zipfile.ZipFile, ending: str) -> bytes:
-    """Match the end of the name; at most `MAX_BYTES`. Raises KeyError."""
+    """Return the member whose name has this ending, up to `MAX_BYTES`. Raises KeyError."""
     for info in archive.infolist():
         if info.filename == ending or (
             ending.startswith(".") and info.filename.endswith(ending) and info.filename.count("/") == 1
         ):
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise UnusableWheelError(f"{info.filename} has an unsupported compression")
+                raise UnusableWheelError(f"{info.filename} uses an unsupported compression method")
             with archive.open(info) as member:
                 content = member.read(MAX_BYTES + 1)
             if len(content) > MAX_BYTES:
@@ -248,14 +248,14 @@ def _parsed(text: str, ending: str) -> Any:
         raise UnusableWheelError(f"its manifest can't be read: {error}") from error
 
 
-def _checked(data: Any) -> PluginManifest:
+def _validate_manifest(data: Any) -> PluginManifest:
     if not isinstance(data, dict):
         raise UnusableWheelError("its manifest is not a mapping")
     try:
         manifest: PluginManifest = PluginManifest.model_validate(data)
         return manifest
     except (ValidationError, TypeError, ValueError) as error:
-        raise UnusableWheelError(f"its manifest breaks a rule of npe2: {str(error).splitlines()[0]}") from error
+        raise UnusableWheelError(f"its manifest is not valid for npe2: {str(error).splitlines()[0]}") from error
 
 
 def _package_metadata(metadata: Any) -> PackageMetadata | None:

@@ -1,4 +1,4 @@
-// Draws each chart from its table, so that they can't differ. Hidden series are in the URL, so that a view can be shared.
+// Draws each chart from its table, so that they can't differ. The URL stores hidden series, so that a view can be shared.
 "use strict";
 
 const REDRAWS = [];
@@ -16,7 +16,7 @@ function colours() {
   };
 }
 
-// "<10" and "retracted" are not numbers, and never drawn as zero.
+// Return null for "<10" and "retracted", which must not be drawn as zero.
 function numberOf(text) {
   const plain = text.trim().replaceAll(",", "");
   return /^\d+$/.test(plain) ? Number(plain) : null;
@@ -42,7 +42,7 @@ function hiddenIn(id) {
   return new Set(entries.filter((entry) => entry.startsWith(`${id}:`)).map((entry) => entry.slice(id.length + 1)));
 }
 
-function rememberHidden(id, hidden) {
+function saveHidden(id, hidden) {
   const url = new URL(location.href);
   const others = url.searchParams.getAll(HIDDEN_PARAMETER).filter((entry) => !entry.startsWith(`${id}:`));
   url.searchParams.delete(HIDDEN_PARAMETER);
@@ -50,7 +50,7 @@ function rememberHidden(id, hidden) {
   history.replaceState(null, "", url);
 }
 
-function common(palette) {
+function commonOptions(palette) {
   const text = { color: palette.quiet, fontSize: 12 };
   return {
     animation: false,
@@ -58,7 +58,7 @@ function common(palette) {
     textStyle: { color: palette.ink, fontFamily: getComputedStyle(document.body).fontFamily },
     grid: { left: 8, right: 16, top: 16, bottom: 8, containLabel: true },
     tooltip: {
-      renderMode: "richText", // HTML tooltips need inline styles, which the policy forbids
+      renderMode: "richText", // HTML tooltips need inline styles, which the Content-Security-Policy forbids
       backgroundColor: palette.raised,
       borderColor: palette.line,
       textStyle: { color: palette.ink, fontSize: 13 },
@@ -73,7 +73,7 @@ function common(palette) {
   };
 }
 
-// Base: all who take part, or have the plugin.
+// Convert to percentages of all participants, or of all who have the plugin.
 function inPercent(data) {
   const share = (text, total) => {
     if (numberOf(text) === null) return text;
@@ -83,14 +83,14 @@ function inPercent(data) {
   return { ...data, rows, unit: "%" };
 }
 
-// One week: bars instead of lines.
-function ofOneWeek(data) {
+// Turn the table of a single week around, to draw bars instead of lines.
+function asBarsOfOneWeek(data) {
   const [row] = data.rows;
   return { ...data, columns: ["People"], colours: [0], rows: data.columns.map((name, number) => ({ name, texts: [row.texts[number]] })) };
 }
 
 function lines(data, palette, hidden, width) {
-  const base = common(palette);
+  const base = commonOptions(palette);
   const isSparse = data.rows.length < 3;
   const series = data.columns.map((name, number) => ({
     name,
@@ -129,8 +129,8 @@ function lines(data, palette, hidden, width) {
   };
 }
 
-// Offsets overlapping labels at the ends of lines: this build of echarts has no labelLayout.
-function apart(chart, series) {
+// Return offsets that separate overlapping labels at the ends of lines: this build of echarts has no labelLayout.
+function labelOffsets(chart, series) {
   const last = (values) => values.findLast((value) => value !== null) ?? null;
   const ends = series.map((one, number) => ({ number, value: last(one.data) })).filter((one) => one.value !== null);
   const offsets = series.map(() => 0);
@@ -149,7 +149,7 @@ function apart(chart, series) {
 }
 
 function bars(data, palette, hidden, drawn, isStacked) {
-  const base = common(palette);
+  const base = commonOptions(palette);
   const rows = (isStacked ? data.rows : data.rows.slice(0, drawn)).slice().reverse();
   const width = window.innerWidth < 600 ? 130 : 260;
   return {
@@ -187,7 +187,7 @@ function makeLegend(plot, id, data, hidden, redraw) {
   const legend = document.createElement("div");
   legend.className = "legend";
   legend.setAttribute("role", "group");
-  legend.setAttribute("aria-label", "What is drawn");
+  legend.setAttribute("aria-label", "Series shown");
   data.columns.forEach((name, number) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -197,7 +197,7 @@ function makeLegend(plot, id, data, hidden, redraw) {
     button.addEventListener("click", () => {
       if (!hidden.delete(name)) hidden.add(name);
       button.setAttribute("aria-pressed", String(!hidden.has(name)));
-      rememberHidden(id, hidden);
+      saveHidden(id, hidden);
       redraw();
     });
     legend.append(button);
@@ -205,7 +205,7 @@ function makeLegend(plot, id, data, hidden, redraw) {
   plot.after(legend);
 }
 
-function makeShare(plot, change) {
+function makePercentButton(plot, change) {
   const button = document.createElement("button");
   const label = plot.getAttribute("aria-label");
   button.type = "button";
@@ -216,17 +216,17 @@ function makeShare(plot, change) {
   button.addEventListener("click", () => {
     const isOn = button.getAttribute("aria-pressed") !== "true";
     button.setAttribute("aria-pressed", String(isOn));
-    plot.setAttribute("aria-label", isOn ? "Chart: percent of the people. The table below has the people." : label);
+    plot.setAttribute("aria-label", isOn ? "Chart in percent. The table below has the numbers of people." : label);
     change(isOn);
   });
   plot.before(button);
 }
 
-function makeSwitch(plot, region) {
+function makeTableButton(plot, region) {
   const button = document.createElement("button");
   button.type = "button";
   button.className = "switch";
-  const tell = () => {
+  const updateLabel = () => {
     const isShown = region.classList.contains("shown");
     button.textContent = isShown ? "Hide the table" : "Show the table";
     button.setAttribute("aria-expanded", String(isShown));
@@ -235,9 +235,9 @@ function makeSwitch(plot, region) {
   button.setAttribute("aria-controls", region.id);
   button.addEventListener("click", () => {
     region.classList.toggle("shown");
-    tell();
+    updateLabel();
   });
-  tell();
+  updateLabel();
   region.before(button);
 }
 
@@ -245,7 +245,7 @@ function draw(plot) {
   const table = document.getElementById(plot.dataset.table);
   const read = readTable(table);
   const isOneWeek = plot.dataset.kind === "lines" && read.rows.length === 1;
-  const data = isOneWeek ? ofOneWeek(read) : read;
+  const data = isOneWeek ? asBarsOfOneWeek(read) : read;
   const id = plot.dataset.table.replace(/-table$/, "");
   const hidden = hiddenIn(id);
   const kind = isOneWeek ? "bars" : plot.dataset.kind;
@@ -260,7 +260,7 @@ function draw(plot) {
     const palette = colours();
     const option = kind === "lines" ? lines(isShare ? inPercent(data) : data, palette, hidden, plot.clientWidth) : bars(data, palette, hidden, drawn, kind === "stack");
     chart.setOption(option, true);
-    if (kind === "lines") chart.setOption({ series: apart(chart, option.series) });
+    if (kind === "lines") chart.setOption({ series: labelOffsets(chart, option.series) });
   };
   redraw();
   REDRAWS.push(() => {
@@ -269,13 +269,13 @@ function draw(plot) {
   });
   makeLegend(plot, id, data, hidden, redraw);
   if (kind === "lines" && data.totals.some((total) => total)) {
-    makeShare(plot, (isOn) => {
+    makePercentButton(plot, (isOn) => {
       isShare = isOn;
       redraw();
     });
   }
   const region = table.closest(".numbers");
-  if (region) makeSwitch(plot, region);
+  if (region) makeTableButton(plot, region);
   plot.classList.add("drawn");
 }
 
@@ -285,7 +285,7 @@ function begin() {
     document.documentElement.classList.remove("js"); // the library failed to load: show the tables
     return;
   }
-  // Draw charts only when they come near, so that a page of fifteen shows the first at once.
+  // Draw a chart only when it is about to scroll into view, so that the first ones appear at once.
   const watcher = new IntersectionObserver(
     (entries) => {
       for (const entry of entries.filter((one) => one.isIntersecting)) {
@@ -305,7 +305,7 @@ function begin() {
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", all);
   window.addEventListener("beforeprint", () => document.documentElement.classList.remove("js"));
   window.addEventListener("afterprint", () => document.documentElement.classList.add("js"));
-  // Keep hidden series when weeks are chosen.
+  // Keep hidden series hidden when the form for weeks is submitted.
   for (const form of document.querySelectorAll("form.weeks")) {
     form.addEventListener("formdata", (event) => {
       for (const entry of new URL(location.href).searchParams.getAll(HIDDEN_PARAMETER)) event.formData.append(HIDDEN_PARAMETER, entry);

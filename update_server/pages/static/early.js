@@ -1,2 +1,2 @@
-// Before the first paint: show charts instead of their tables.
+// Runs before the first paint, to show charts instead of their tables.
 document.documentElement.classList.add("js");

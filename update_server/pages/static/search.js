@@ -1,4 +1,4 @@
-// Updates the results and the URL while the user types, so that the URL can be shared.
+// Updates the results while the user types, and the URL, so that it can be shared.
 "use strict";
 for (const form of document.querySelectorAll("form[data-results]")) {
   let waiting = null;
@@ -8,7 +8,7 @@ for (const form of document.querySelectorAll("form[data-results]")) {
     url.search = new URLSearchParams(new FormData(form));
     const number = (asked += 1);
     const answer = await fetch(url);
-    if (number !== asked || !answer.ok) return; // superseded
+    if (number !== asked || !answer.ok) return; // a newer request was sent
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const id of form.dataset.results.split(" ")) document.getElementById(id).replaceWith(page.getElementById(id));
     history.replaceState(null, "", url);

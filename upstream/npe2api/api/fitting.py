@@ -1,6 +1,6 @@
 """Vercel function: filter /api/plugins and /api/extended_summary for a Python and a napari version.
 
-Both versions come from the query (?python=3.11.4&napari=0.6.1), or else from the User-Agent that every napari sends:
+Both versions come from the query (?python=3.11.4&napari=0.6.1), or else from the User-Agent that all napari versions send:
 napari/0.6.1 runtime/python CPython/3.11.4. Without any version, the file is returned unchanged.
 """
 
@@ -33,8 +33,8 @@ def allows(specifier, version):
         return True
 
 
-def pick(channel, name, python, napari):
-    """Return the newest compatible version, or None."""
+def newest_compatible(channel, name, python, napari):
+    """Return the newest version of a package that is compatible with the Python and napari versions, or None."""
     package = load(f"updates/{channel}.json")["packages"].get(canonicalize_name(name), {})
     for row in package.get("releases", ()):
         constraints = ((row.get("requires_python", ""), python), (row.get("requires_napari", ""), napari))
@@ -44,9 +44,9 @@ def pick(channel, name, python, napari):
 
 
 def not_newer_than(versions, newest):
-    """Return the versions that are not newer than the compatible one.
+    """Return the versions that are not newer than ``newest``, the newest compatible one.
 
-    Invalid versions are kept; without a compatible version, the result is empty.
+    Invalid versions are kept. If ``newest`` is None, the result is empty.
     """
 
     def is_newer(text):
@@ -58,17 +58,17 @@ def not_newer_than(versions, newest):
     return [text for text in versions or () if newest and not is_newer(text)]
 
 
-def fitting(kind, python, napari):
-    """Return one of the lists, filtered for a Python and a napari version; None means any version."""
+def filtered_list(kind, python, napari):
+    """Return the list ``kind``, filtered for a Python and a napari version. None means any version."""
     python = python and ".".join(map(str, (*Version(python).release, 0)[:3]))
     napari = napari and Version(napari).base_version
     if kind == "plugins":
-        found = {name: pick("pypi", name, python, napari) for name in load(FILES[kind])}
+        found = {name: newest_compatible("pypi", name, python, napari) for name in load(FILES[kind])}
         return {name: version for name, version in found.items() if version}
     answer = []
     for summary in load(FILES[kind]):
-        if version := pick("pypi", summary["name"], python, napari):
-            on_conda = pick("conda-forge", summary["name"], python, napari)
+        if version := newest_compatible("pypi", summary["name"], python, napari):
+            on_conda = newest_compatible("conda-forge", summary["name"], python, napari)
             versions = {
                 "pypi_versions": not_newer_than(summary["pypi_versions"], version),
                 "conda_versions": not_newer_than(summary["conda_versions"], on_conda),
@@ -87,7 +87,7 @@ class handler(BaseHTTPRequestHandler):  # noqa: N801 - Vercel requires this name
         if python is None and napari is None and user_agent:
             napari, python = user_agent.groups()
         try:
-            status, answer = (200, fitting(kind, python, napari)) if python or napari else (200, load(FILES[kind]))
+            status, answer = (200, filtered_list(kind, python, napari)) if python or napari else (200, load(FILES[kind]))
         except InvalidVersion:
             status, answer = 400, {"error": "python and napari must be valid versions, for example ?python=3.11.4&napari=0.6.1"}
         except KeyError:

@@ -1,7 +1,7 @@
-"""Write public/updates/pypi.json and conda-forge.json: which release can a given Python and napari use?
+"""Write public/updates/pypi.json and conda-forge.json, which list the newest release by Python and napari.
 
-Each file is the same for everybody. A client takes the first row of a package whose `requires_python` admits its Python and
-whose `requires_napari` admits its napari. Run it after reindex.py; it reads only files of public/, and needs only `packaging`.
+All clients get the same files. A client takes a package's first row whose `requires_python` and `requires_napari` allow its
+versions. Run this script after reindex.py; it reads only files in public/ and needs only `packaging`.
 """
 
 import json
@@ -23,20 +23,20 @@ from packaging.utils import (
 )
 from packaging.version import InvalidVersion, Version
 
-OLDEST, NEWEST = 8, 19  # minors of CPython 3
+OLDEST, NEWEST = 8, 19  # minor versions of CPython 3
 PLATFORMS = [("linux", "Linux"), ("darwin", "Darwin"), ("win32", "Windows")]
 
 
 @cache
-def admits(specifier, version):
+def allows(specifier, version):
     try:
         return SpecifierSet(specifier or "").contains(version, prereleases=True)
-    except InvalidSpecifier:  # pip ignores it, too
+    except InvalidSpecifier:  # pip also ignores it
         return True
 
 
 @cache
-def runs(filename, minor):
+def is_installable(filename, minor):
     if not filename.endswith(".whl"):
         return True
     mine = {*cpython_tags((3, minor), platforms=["any"]), *compatible_tags((3, minor), f"cp3{minor}", ["any"])}
@@ -44,8 +44,8 @@ def runs(filename, minor):
     return any((tag.interpreter, tag.abi) in pairs for tag in parse_wheel_filename(filename)[3])
 
 
-def points_of(texts):
-    """The Pythons that some specifiers distinguish: the first version of each run that all of them treat alike."""
+def python_points(texts):
+    """Return the sorted (minor, patch) versions of Python at which the result of a specifier may change."""
     found = {(minor, 0) for minor in range(OLDEST, NEWEST + 1)}
     for minor, patch in (
         match for text in texts for match in re.findall(r"(?<![\w.])3\.(\d{1,2})(?:\.(\d{1,4}))?", text or "")
@@ -56,7 +56,7 @@ def points_of(texts):
 
 
 def specifiers(chosen, points):
-    """A set of points as specifiers: one for each run."""
+    """Return (points, specifier) for each run of adjacent points in ``chosen``."""
 
     def short(point):
         return f"3.{point[0]}" + (f".{point[1]}" if point[1] else "")
@@ -72,8 +72,8 @@ def specifiers(chosen, points):
     return runs_
 
 
-def needs_of(requires_dist, point, names):
-    """What a release requires on a Python: for each platform, of napari; and on all platforms, of other packages."""
+def requirements_on(requires_dist, point, names):
+    """Return the distinct napari specifiers on a Python version, and the other requirements that all platforms share."""
     on_platforms = []
     for sys_platform, system in PLATFORMS:
         environment = {
@@ -98,17 +98,20 @@ def needs_of(requires_dist, point, names):
     return ("",) if "" in naparis else tuple(naparis), tuple(sorted(shared.items()))
 
 
-def rows_of(releases, points, naparis, all_finals=False):
-    """The rows of a package. `releases`: (version, is_prerelease, {(napari, requires): points}, {points: published text})."""
+def table_rows(releases, points, naparis, all_finals=False):
+    """Return the rows of a package: only releases that are the answer for some Python and napari version.
+
+    `releases`: (version, is_prerelease, {(napari, requires): points}, {points: published specifier}).
+    """
     unanswered = {napari: set(points) for napari in (None, *naparis)}
-    finals = {point for _, is_pre, needs, _ in releases if not is_pre for fits in needs.values() for point in fits}
+    finals = {point for _, is_pre, needs, _ in releases if not is_pre for supported in needs.values() for point in supported}
     rows = []
     for version, is_pre, needs, texts in sorted(releases, key=lambda one: (not one[1], one[0]), reverse=True):
-        for (napari_text, requires), fits in needs.items():
-            fits = fits - finals if is_pre else fits
-            known = texts.get(frozenset(fits))
-            for part, text in [(fits, known)] if known is not None else specifiers(fits, points):
-                open_ = [one for one in unanswered if unanswered[one] & part and (one is None or admits(napari_text, one))]
+        for (napari_text, requires), supported in needs.items():
+            supported = supported - finals if is_pre else supported
+            known = texts.get(frozenset(supported))
+            for part, text in [(supported, known)] if known is not None else specifiers(supported, points):
+                open_ = [one for one in unanswered if unanswered[one] & part and (one is None or allows(napari_text, one))]
                 for one in open_:
                     unanswered[one] -= part
                 if open_ or (all_finals and part and not is_pre):
@@ -122,9 +125,9 @@ def rows_of(releases, points, naparis, all_finals=False):
     return rows
 
 
-def grouped(fits, needs):
+def group_points(supported, needs):
     found = {}
-    for point in fits:
+    for point in supported:
         naparis, requires = needs(point)
         for napari in naparis:
             found.setdefault((napari, requires), set()).add(point)
@@ -132,14 +135,14 @@ def grouped(fits, needs):
 
 
 def from_pypi(project, names, naparis):
-    """The entry of a package on PyPI, from its JSON."""
+    """Return the table entry of a package on PyPI."""
     info, releases, yanked = project["info"], [], {}
     try:
         requires = [Requirement(text) for text in info["requires_dist"] or ()]
     except InvalidRequirement:  # pip ignores the release
         requires = None
     texts = [file["requires_python"] for files in project["releases"].values() for file in files]
-    points = points_of([*texts, *(str(one.marker or "") for one in requires or ())])
+    points = python_points([*texts, *(str(one.marker or "") for one in requires or ())])
     for files in project["releases"].values():
         by_version = {}
         for file in files:
@@ -155,21 +158,24 @@ def from_pypi(project, names, naparis):
                 yanked[str(version)] = next((file["yanked_reason"] for file in found if file["yanked_reason"]), "")
             elif str(version) == info["version"] and requires is None:
                 continue
-            fits, published = set(), {}
+            supported, published = set(), {}
             for file in sound:
-                admitted = {point for point in points if admits(file["requires_python"], f"3.{point[0]}.{point[1]}")}
+                admitted = {point for point in points if allows(file["requires_python"], f"3.{point[0]}.{point[1]}")}
                 published.setdefault(frozenset(admitted), (file["requires_python"] or "").strip())
-                fits |= {point for point in admitted if runs(file["filename"], point[0])}
-            mine = requires if str(version) == info["version"] else []  # the files know those of the newest release
+                supported |= {point for point in admitted if is_installable(file["filename"], point[0])}
+            mine = requires if str(version) == info["version"] else []  # only the newest release's are known
             others = names - {canonicalize_name(info["name"])}
-            needs = grouped(fits, lambda point, mine=mine, others=others: needs_of(mine, point, others))
+            needs = group_points(supported, lambda point, mine=mine, others=others: requirements_on(mine, point, others))
             releases.append((version, version.is_prerelease, needs, published))
-    rows = rows_of(releases, points, naparis, all_finals=info["name"] == "napari")
+    rows = table_rows(releases, points, naparis, all_finals=info["name"] == "napari")
     return {"releases": rows} | ({"yanked": yanked} if yanked else {})
 
 
 def conda_specifier(text):
-    """A conda match specification as name and PEP 440 specifier: `napari 0.7.*` is `==0.7.*`; "" where it cannot be said."""
+    """Return the name and PEP 440 specifier of a conda match specification, "" if PEP 440 has none.
+
+    `napari 0.7.*` becomes `==0.7.*`.
+    """
     name, rest = re.match(r"([^\s<>=!~\[]+)\s*(.*)", text.strip()).groups()
     version, _, build = re.sub(r"([<>=!~,])\s+", r"\1", rest).partition(" ")
     if name == "python_abi" and (minor := re.search(r"_cp3(\d+)$", build)):
@@ -183,13 +189,13 @@ def conda_specifier(text):
 
 
 def from_conda(project, key, by_conda_name, naparis):
-    """The entry of a package on conda-forge, from what anaconda.org says."""
+    """Return the table entry of a package on conda-forge, from anaconda.org's data."""
     by_version, broken = {}, {}
     for file in project["files"]:
         if {"main", "broken"} & set(file["labels"]):
             by_version.setdefault(file["version"], []).append(file)
     texts = [text for files in by_version.values() for file in files for text in file["attrs"].get("depends") or ()]
-    points, releases = points_of([text for text in texts if text.startswith(("python", "cpython"))]), []
+    points, releases = python_points([text for text in texts if text.startswith(("python", "cpython"))]), []
     for text, files in by_version.items():
         sound = [file for file in files if "broken" not in file["labels"]]
         try:
@@ -207,7 +213,7 @@ def from_conda(project, key, by_conda_name, naparis):
             napari = ",".join(dict.fromkeys(one for name, one in (*depends, *constrains) if name == "napari" and one))
             of_python = [one for name, one in (*depends, *constrains) if name in ("python", "python_abi", "cpython")]
             for point in points:
-                if all(admits(one, f"3.{point[0]}.{point[1]}") for one in of_python):
+                if all(allows(one, f"3.{point[0]}.{point[1]}") for one in of_python):
                     mine = set(needs.items())
                     found[point][napari] = found[point].get(napari, mine) & mine
         needs = {}
@@ -215,7 +221,7 @@ def from_conda(project, key, by_conda_name, naparis):
             for napari in ("",) if "" in by_napari else by_napari:
                 needs.setdefault((napari, tuple(sorted(by_napari[napari]))), set()).add(point)
         releases.append((version, False, needs, {}))
-    entry = {"releases": rows_of(releases, points, naparis, all_finals=key == "napari")}
+    entry = {"releases": table_rows(releases, points, naparis, all_finals=key == "napari")}
     return entry | ({"yanked": broken} if broken else {}) | ({"conda_name": project["name"]} if project["name"] != key else {})
 
 
@@ -234,7 +240,7 @@ def main(public):
 
 
 def write(public, channel, packages):
-    """Write a table. It keeps its `index_version`, and so its bytes, where nothing has changed."""
+    """Write a table. If its packages have not changed, keep its `index_version`, so that its bytes stay the same."""
     target = public / "updates" / f"{channel}.json"
     target.parent.mkdir(exist_ok=True)
     earlier = json.loads(target.read_text()) if target.exists() else {}

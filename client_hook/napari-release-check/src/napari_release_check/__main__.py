@@ -1,4 +1,4 @@
-"""The command ``python -m napari_release_check dist/*``."""
+"""The command line: ``python -m napari_release_check dist/*``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from napari_release_check import __version__
 from napari_release_check.checks import Report, check
 from napari_release_check.files import UnreadableFileError, read
-from napari_release_check.public import Public, Services, look_up
+from napari_release_check.public import PublicData, Services, look_up
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     numbers = options.server.rstrip("/")
     services = Services(every, every, every, numbers) if every else Services(numbers=numbers)
     if not options.json and not options.offline:
-        print(f"Comparing {files[0].name} {files[0].version} with what is public …", file=sys.stderr)
-    public = Public(unknown=("--offline was given.",)) if options.offline else look_up(files[0].name, services)
+        print(f"Comparing {files[0].name} {files[0].version} with public releases …", file=sys.stderr)
+    public = PublicData(unknown=("--offline was given.",)) if options.offline else look_up(files[0].name, services)
     report = check(files, public, datetime.now(timezone.utc).date())
     if options.json:
         print(json.dumps(asdict(report), indent=2))
@@ -51,18 +51,18 @@ def _parser() -> argparse.ArgumentParser:
         prog="napari-release-check",
         description="Check a release of a napari plugin before it is published: who can install it, and who no longer can. "
         "Reads metadata only and runs nothing.",
-        epilog="Exit codes: 0 no errors; 1 errors, or warnings with --strict; 2 a file can't be read.",
+        epilog="Exit codes: 0 no errors; 1 errors, or warnings with --strict; 2 a file cannot be read.",
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="wheels and source distributions, such as dist/*")
-    parser.add_argument("--server", default="", help="a napari update service, for the number of people on each Python")
-    parser.add_argument("--strict", action="store_true", help="exit with 1 for warnings, too")
+    parser.add_argument("--server", default="", help="a napari update service, for the number of people by Python version")
+    parser.add_argument("--strict", action="store_true", help="also exit with 1 for warnings")
     parser.add_argument("--offline", action="store_true", help="do not compare with public releases")
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--github", action="store_true", default=os.environ.get("GITHUB_ACTIONS") == "true",
         help="print annotations. Default: on in GitHub Actions",
     )  # fmt: skip
-    parser.add_argument("--upstream", default="", help="one base URL in place of PyPI, napari's index and pypistats.org")
+    parser.add_argument("--upstream", default="", help="one base URL instead of PyPI, napari's index and pypistats.org")
     parser.add_argument("--version", action="version", version=__version__)
     return parser
 

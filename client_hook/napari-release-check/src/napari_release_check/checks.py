@@ -1,4 +1,4 @@
-"""Compare a release with public facts. Pure functions."""
+"""Compare a release with public data. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import date
 from packaging.version import InvalidVersion, Version
 
 from napari_release_check.files import ReleaseFile, allows_napari, compatible_minors, napari_requirements
-from napari_release_check.public import Public
+from napari_release_check.public import PublicData
 
 OLDEST = 8
 MAX_LISTED_COMMANDS = 12
@@ -17,7 +17,7 @@ MAX_LISTED_COMMANDS = 12
 
 @dataclass(frozen=True)
 class Finding:
-    """``level``: error, warning or notice. ``code``: for programs."""
+    """A result of a check. ``level``: error, warning or notice. ``code``: identifier for programs."""
 
     level: str
     code: str
@@ -25,8 +25,11 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Dropped:
-    """A Python that the last release supports and this one does not. None if unknown."""
+class DroppedPython:
+    """A Python version that the last release supports and this release does not.
+
+    ``people``, ``downloads``: None if unknown.
+    """
 
     python: str
     people: int | None
@@ -35,14 +38,14 @@ class Dropped:
 
 @dataclass(frozen=True)
 class Report:
-    """The result. ``compared_with``: the previous version, if known."""
+    """The result of all checks. ``compared_with``: the previous version, if known."""
 
     name: str
     version: str
     pythons: list[str]
     napari: str
     compared_with: str | None
-    dropped: list[Dropped] = field(default_factory=list)
+    dropped: list[DroppedPython] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
 
     @property
@@ -51,37 +54,37 @@ class Report:
 
 
 def newest_python(today: date) -> int:
-    """Return the newest minor of CPython 3: a new one each October since 3.9 (PEP 602)."""
+    """Return the newest minor version of CPython 3. Since 3.9, one is released each October (PEP 602)."""
     return today.year - 2011 - (today.month < 10)
 
 
-def check(files: Sequence[ReleaseFile], public: Public, today: date) -> Report:
-    """Check the files of one release. ``today`` decides which Pythons are out."""
+def check(files: Sequence[ReleaseFile], public: PublicData, today: date) -> Report:
+    """Check the files of one release. ``today`` determines which Python versions are released."""
     newest = newest_python(today)
     minors = range(OLDEST, newest + 1)
-    fits = _fits(((file.filename, file.requires_python) for file in files), minors)
+    supported = _supported_minors(((file.filename, file.requires_python) for file in files), minors)
     requirements = napari_requirements(files)
-    findings = [*_check_files(files), *_of_version(files[0], public), *_of_pythons(files, fits, newest)]
-    dropped: list[Dropped] = []
+    findings = [*_check_files(files), *_check_version(files[0], public), *_check_pythons(files, supported, newest)]
+    dropped: list[DroppedPython] = []
     if public.last is not None:
-        before = _fits(public.last.files, minors)
-        dropped = [_dropped(minor, public) for minor in sorted(before - fits)]
+        before = _supported_minors(public.last.files, minors)
+        dropped = [_dropped_python(minor, public) for minor in sorted(before - supported)]
         findings += _compare_with_last(files, public, dropped)
-    if fits and public.newest_napari is not None and not allows_napari(requirements, public.newest_napari, fits):
+    if supported and public.newest_napari is not None and not allows_napari(requirements, public.newest_napari, supported):
         findings.append(
             Finding(
                 "warning", "excludes-napari",
-                f"It can't be installed with napari {public.newest_napari}, the newest. If it works there, raise the bound.",
+                f"It excludes napari {public.newest_napari}, the newest. If it works there, raise the upper bound.",
             )
         )  # fmt: skip
     if public.unknown:
         findings.append(
-            Finding("notice", "offline", f"Not everything could be compared. {' '.join(dict.fromkeys(public.unknown))}")
+            Finding("notice", "offline", f"Some comparisons were not possible. {' '.join(dict.fromkeys(public.unknown))}")
         )
     return Report(
         files[0].name,
         files[0].version,
-        [f"3.{minor}" for minor in sorted(fits)],
+        [f"3.{minor}" for minor in sorted(supported)],
         "; ".join(dict.fromkeys(str(one.specifier) for one in requirements if str(one.specifier))) or "any",
         str(public.last.version) if public.last else None,
         dropped,
@@ -89,7 +92,7 @@ def check(files: Sequence[ReleaseFile], public: Public, today: date) -> Report:
     )
 
 
-def _fits(files: Iterable[tuple[str, str]], minors: Iterable[int]) -> set[int]:
+def _supported_minors(files: Iterable[tuple[str, str]], minors: Iterable[int]) -> set[int]:
     return {minor for name, requires in files for minor in compatible_minors(name, requires, minors)}
 
 
@@ -97,13 +100,13 @@ def _check_files(files: Sequence[ReleaseFile]) -> Iterator[Finding]:
     if len({(file.name, file.version) for file in files}) > 1:
         names = ", ".join(sorted({f"{file.name} {file.version}" for file in files}))
         yield Finding(
-            "error", "several-releases", f"These files are of several releases: {names}. Pass those of one, or empty dist/."
+            "error", "several-releases", f"The files are from several releases: {names}. Pass those of one, or empty dist/."
         )
     if not any(file.filename.endswith(".whl") for file in files):
-        yield Finding("notice", "no-wheel", "There is no wheel: napari's index reads manifests from wheels only.")
+        yield Finding("notice", "no-wheel", "There is no wheel: napari's index reads manifests only from wheels.")
 
 
-def _of_version(file: ReleaseFile, public: Public) -> Iterator[Finding]:
+def _check_version(file: ReleaseFile, public: PublicData) -> Iterator[Finding]:
     try:
         version = Version(file.version)
     except InvalidVersion:
@@ -118,37 +121,37 @@ def _of_version(file: ReleaseFile, public: Public) -> Iterator[Finding]:
         yield Finding("warning", "not-newer", f"{version} is not newer than {newest}, so it will not be offered as an update.")
 
 
-def _of_pythons(files: Sequence[ReleaseFile], fits: set[int], newest: int) -> Iterator[Finding]:
-    if not fits:
-        yield Finding("error", "no-python", f"No Python from 3.{OLDEST} to 3.{newest} can install it.")
+def _check_pythons(files: Sequence[ReleaseFile], supported: set[int], newest: int) -> Iterator[Finding]:
+    if not supported:
+        yield Finding("error", "no-python", f"No Python version from 3.{OLDEST} to 3.{newest} can install this release.")
         return
-    admitted = {
+    allowed = {
         minor for file in files for minor in compatible_minors("x-1.tar.gz", file.requires_python, range(OLDEST, newest + 2))
     }
-    if admitted and newest + 1 not in admitted:
-        pythons = ", ".join(f"3.{minor}" for minor in range(max(admitted) + 1, newest + 2))
+    if allowed and newest + 1 not in allowed:
+        pythons = ", ".join(f"3.{minor}" for minor in range(max(allowed) + 1, newest + 2))
         yield Finding(
             "warning", "upper-bound",
-            f"Requires-Python ({files[0].requires_python}) excludes Python {pythons}: people there get an older "
+            f"Requires-Python ({files[0].requires_python}) excludes Python {pythons}: users there get an older "
             "release, even if this one works.",
         )  # fmt: skip
-    if missing := sorted(admitted - fits - {newest + 1}):
+    if missing := sorted(allowed - supported - {newest + 1}):
         pythons = ", ".join(f"3.{minor}" for minor in missing)
         yield Finding(
             "warning", "no-file",
-            f"Requires-Python admits Python {pythons}, but there is neither a wheel for it nor a source distribution.",
+            f"Requires-Python allows Python {pythons}, but there is no compatible wheel and no source distribution.",
         )  # fmt: skip
 
 
-def _compare_with_last(files: Sequence[ReleaseFile], public: Public, dropped: Sequence[Dropped]) -> Iterator[Finding]:
+def _compare_with_last(files: Sequence[ReleaseFile], public: PublicData, dropped: Sequence[DroppedPython]) -> Iterator[Finding]:
     last = public.last
     assert last is not None
     if dropped:
-        pythons = ", ".join(_in_words(one) for one in dropped)
+        pythons = ", ".join(_describe_type(one) for one in dropped)
         yield Finding(
             "warning",
             "drops-python",
-            f"{last.version} supports Python {pythons}, and this release does not. People there keep {last.version}.",
+            f"{last.version} supports Python {pythons}, and this release does not. Users there stay on {last.version}.",
         )
     commands = [file.commands for file in files if file.commands is not None]
     if last.commands and commands and (gone := sorted(last.commands - frozenset().union(*commands))):
@@ -157,16 +160,16 @@ def _compare_with_last(files: Sequence[ReleaseFile], public: Public, dropped: Se
         )
         yield Finding(
             "warning", "commands",
-            f"Commands of {last.version} are gone or renamed: {names}. Shortcuts and scripts that use them stop working.",
+            f"Commands of {last.version} were removed or renamed: {names}. Shortcuts and scripts that use them break.",
         )  # fmt: skip
 
 
-def _dropped(minor: int, public: Public) -> Dropped:
+def _dropped_python(minor: int, public: PublicData) -> DroppedPython:
     python = f"3.{minor}"
-    return Dropped(python, public.people.get(python), public.downloads.get(python))
+    return DroppedPython(python, public.people.get(python), public.downloads.get(python))
 
 
-def _in_words(one: Dropped) -> str:
+def _describe_type(one: DroppedPython) -> str:
     known = [
         *([f"at least {one.people} people"] if one.people is not None else []),
         *([f"{one.downloads:.0f} % of downloads"] if one.downloads is not None else []),

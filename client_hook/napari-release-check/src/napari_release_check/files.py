@@ -35,14 +35,14 @@ PLATFORMS = (
     {"sys_platform": "win32", "platform_system": "Windows", "os_name": "nt"},
 )
 MAX_METADATA = 10 * 2**20
-"""Bytes of a metadata file or manifest."""
+"""Maximum size of a metadata file or manifest in bytes."""
 
 
 READ_ERRORS = (
     OSError, EOFError, KeyError, ValueError, TypeError, AttributeError, RuntimeError,  # NotImplementedError, RecursionError
     zipfile.BadZipFile, zlib.error, tarfile.TarError, ConfigError, yaml.YAMLError,
 )  # fmt: skip
-"""Raised by damaged, encrypted or odd archives."""
+"""Exceptions that damaged, encrypted or unusual archives cause."""
 
 
 class UnreadableFileError(Exception):
@@ -108,7 +108,7 @@ def _read_sdist(path: Path, packed: tarfile.TarFile) -> ReleaseFile:
 
 def _read_limited(size: int, read: Callable[[], bytes]) -> str:
     if size > MAX_METADATA:
-        raise ValueError("its metadata is too long")
+        raise ValueError("its metadata is too large")
     return read().decode("utf-8")
 
 
@@ -140,25 +140,25 @@ def command_ids(manifest: Any) -> frozenset[str]:
 def compatible_minors(filename: str, requires_python: str, minors: Iterable[int]) -> set[int]:
     """Return the CPython 3 minor versions that can install a file on at least one platform.
 
-    Empty if the filename or Requires-Python is invalid.
+    The set is empty if the filename or Requires-Python is invalid.
     """
     try:
         tags = parse_wheel_filename(filename)[3] if filename.endswith(".whl") else None
         if tags is None:
             parse_sdist_filename(filename)
-        admitted = SpecifierSet(requires_python)
+        allowed = SpecifierSet(requires_python)
     except (InvalidWheelFilename, InvalidSdistFilename, InvalidSpecifier):
         return set()
     return {
         minor
         for minor in minors
-        if admitted.contains(f"3.{minor}.99", prereleases=True)
-        and (tags is None or any(_pair(tag) in _pairs(minor) for tag in tags))
+        if allowed.contains(f"3.{minor}.99", prereleases=True)
+        and (tags is None or any(_pair(tag) in _compatible_pairs(minor) for tag in tags))
     }
 
 
 @cache
-def _pairs(minor: int) -> frozenset[tuple[str, str]]:
+def _compatible_pairs(minor: int) -> frozenset[tuple[str, str]]:
     own = cpython_tags((3, minor), platforms=["any"])
     generic = compatible_tags((3, minor), f"cp3{minor}", ["any"])
     return frozenset(_pair(tag) for tag in (*own, *generic))
@@ -169,6 +169,8 @@ def _pair(tag: Tag) -> tuple[str, str]:
 
 
 def napari_requirements(files: Sequence[ReleaseFile]) -> list[Requirement]:
+    """Return the requirements on napari, without those of extras."""
+    """Return the requirements on napari, without those of extras."""
     found = []
     for text in dict.fromkeys(text for file in files for text in file.requires_dist):
         try:

@@ -1,4 +1,4 @@
-"""Public facts about the last release: files, manifest, downloads and people by Python."""
+"""Look up the last release: its files and manifest, and its downloads and people by Python version."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ MAX_BYTES = 32 * 2**20
 
 T = TypeVar("T")
 Releases = dict[Version, list[tuple[str, str, bool]]]
-"""Files by version: name, Requires-Python, and whether it is yanked."""
+"""Files by version: (name, Requires-Python, whether it is yanked)."""
 
 
 class ServiceError(Exception):
-    """A service did not respond; the message names it."""
+    """Raised if a service does not return a complete response. The message names the service."""
 
 
 @dataclass(frozen=True)
 class Services:
-    """Base URLs. ``numbers``: a napari update service with counts of people, or empty."""
+    """Base URLs of the services. ``numbers``: a napari update service with counts of people, or empty."""
 
     pypi: str = "https://pypi.org"
     index: str = "https://api.napari.org"
@@ -49,7 +49,7 @@ class Services:
 
 @dataclass(frozen=True)
 class LastRelease:
-    """``files``: name and Requires-Python. ``commands``: ids, None if unknown."""
+    """The last final release. ``files``: (name, Requires-Python) pairs. ``commands``: ids, None if unknown."""
 
     version: Version
     files: tuple[tuple[str, str], ...]
@@ -57,9 +57,11 @@ class LastRelease:
 
 
 @dataclass(frozen=True)
-class Public:
-    """``versions``: all published ones, also yanked. ``people`` (minimum, in one week) and ``downloads`` (percent in 30 days):
-    by Python, such as ``3.12``. ``unknown``: what could not be read, as sentences.
+class PublicData:
+    """What the services know about the package.
+
+    ``versions``: all published versions, also yanked ones. ``people`` (minimum, in one week) and ``downloads`` (percent in
+    30 days): by Python version, such as ``3.12``. ``unknown``: sentences about data that could not be read.
     """
 
     versions: frozenset[Version] = frozenset()
@@ -70,10 +72,11 @@ class Public:
     unknown: tuple[str, ...] = ()
 
 
-def look_up(name: str, services: Services) -> Public:
+def look_up(name: str, services: Services) -> PublicData:
+    """Collect the public data of a package. Data that cannot be read is reported in ``unknown``."""
     unknown: list[str] = []
 
-    def tried(base: str, path: str, parse: Callable[[Any], T], instead: T) -> T:
+    def fetch(base: str, path: str, parse: Callable[[Any], T], instead: T) -> T:
         try:
             answer = _json(base + path)
             return instead if answer is None else parse(answer)
@@ -85,23 +88,23 @@ def look_up(name: str, services: Services) -> Public:
 
     key = urllib.parse.quote(canonicalize_name(name), safe="")
     nothing: Releases = {}
-    releases = tried(services.pypi, f"/simple/{key}/", _releases, nothing)
-    naparis = _finals(tried(services.pypi, "/simple/napari/", _releases, nothing)) if not unknown else []
+    releases = fetch(services.pypi, f"/simple/{key}/", _releases, nothing)
+    napari_versions = _finals(fetch(services.pypi, "/simple/napari/", _releases, nothing)) if not unknown else []
     finals = _finals(releases)
     if not finals:
-        return Public(frozenset(releases), None, naparis[-1] if naparis else None, unknown=tuple(unknown))
-    commands = tried(services.index, f"/api/manifest/{key}", command_ids, None)
+        return PublicData(frozenset(releases), None, napari_versions[-1] if napari_versions else None, unknown=tuple(unknown))
+    commands = fetch(services.index, f"/api/manifest/{key}", command_ids, None)
     files = tuple((name, requires) for name, requires, is_yanked in releases[finals[-1]] if not is_yanked)
-    downloads = tried(services.downloads, f"/api/packages/{key}/python_minor", _downloads, dict[str, float]())
+    downloads = fetch(services.downloads, f"/api/packages/{key}/python_minor", _downloads, dict[str, float]())
     people = dict[str, int]()
     if services.numbers:
-        people = tried(services.numbers, f"/api/stats/plugins/{key}?by=python", _people, people)
-    newest = naparis[-1] if naparis else None
-    return Public(frozenset(releases), LastRelease(finals[-1], files, commands), newest, people, downloads, tuple(unknown))
+        people = fetch(services.numbers, f"/api/stats/plugins/{key}?by=python", _people, people)
+    newest = napari_versions[-1] if napari_versions else None
+    return PublicData(frozenset(releases), LastRelease(finals[-1], files, commands), newest, people, downloads, tuple(unknown))
 
 
 def _json(url: str) -> Any:
-    """Return JSON, or None for 404. Raises OfflineError, and ValueError if it is not JSON."""
+    """Return the decoded JSON, or None for status 404. Raises ServiceError, or ValueError if it is not JSON."""
     accept = "application/vnd.pypi.simple.v1+json, application/json;q=0.9"
     headers = {"Accept": accept, "User-Agent": f"napari-release-check/{__version__}"}
     host = urllib.parse.urlsplit(url).netloc
@@ -114,14 +117,14 @@ def _json(url: str) -> Any:
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return None
-        raise ServiceError(f"{host} answered {error.code}.") from error
+        raise ServiceError(f"{host} responded with status {error.code}.") from error
     except (OSError, http.client.HTTPException) as error:
         raise ServiceError(f"{host} can't be reached: {getattr(error, 'reason', error)}.") from error
     return json.loads(body)
 
 
 def _releases(page: Any) -> Releases:
-    """Read a page of PyPI's simple API."""
+    """Parse a project page of PyPI's simple API."""
     found: Releases = {}
     for file in page["files"]:
         name = str(file.get("filename"))
@@ -134,7 +137,7 @@ def _releases(page: Any) -> Releases:
 
 
 def _finals(releases: Releases) -> list[Version]:
-    """Return final versions with a file that is not yanked, oldest first."""
+    """Return the final versions with at least one file that is not yanked, oldest first."""
     return sorted(
         version for version, files in releases.items() if not version.is_prerelease and not all(file[2] for file in files)
     )
@@ -146,7 +149,7 @@ def _people(answer: Any) -> dict[str, int]:
 
 
 def _downloads(answer: Any) -> dict[str, float]:
-    """Return percent of downloads by known Python, in the last 30 days with data."""
+    """Return the percentage of downloads by known Python version, in the last 30 days with data."""
     days = sorted({str(row["date"]) for row in answer["data"]})[-30:]
     counted: Counter[str] = Counter()
     for row in answer["data"]:

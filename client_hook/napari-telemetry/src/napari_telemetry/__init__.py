@@ -4,7 +4,7 @@
 >>> napari_telemetry.status().decision.level         # reads only
 <Level.NONE: 'none'>
 
-Importing this package loads no library: each is loaded when used.
+Importing this package loads no library; each is loaded on first use.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ __all__ = ["__version__", "attach", "send_if_due", "status"]
 
 
 def send_if_due(deadline_s: float) -> None:
-    """Send the due report if there is consent. Never raises.
+    """Send the due report if the user has consented. Never raises.
 
-    napari-update-hook calls this with its checks. ``deadline_s``: seconds it may take.
+    napari-update-hook calls this with each check. ``deadline_s``: maximum duration in seconds.
     """
     from napari_telemetry.client import send_if_due
 
@@ -30,14 +30,14 @@ def send_if_due(deadline_s: float) -> None:
 
 
 def status(*, server: str | None = None) -> Status:
-    """Return the effective level and why, pending reports, and problems with advice. Raises SettingsError."""
+    """Return the effective level and its reason, pending reports, and problems with advice. Raises SettingsError."""
     from napari_telemetry.client import current_client
 
     return current_client(server).status(check_health=True)
 
 
 def attach(viewer: Any) -> None:
-    """Show the telemetry status in a viewer's window, and count at level full. Never raises.
+    """Show the telemetry status in a viewer's window; at level full, count its use. Never raises.
 
     ``viewer``: a ``napari.Viewer``.
     """

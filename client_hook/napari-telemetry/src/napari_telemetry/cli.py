@@ -1,4 +1,4 @@
-"""The command line: ``napari-telemetry``."""
+"""The ``napari-telemetry`` command."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ app = new_app(
     __version__,
     "Weekly usage reports for napari's maintainers, sent with an update check and only with your consent.\n\nNothing is "
     "sent unless you agree: `napari-telemetry consent --help`.",
-    "0 done, 1 failure, 2 wrong use, 3 the server cannot be reached",
+    "0 success, 1 failure, 2 usage error, 3 the server cannot be reached",
 )
 consent_app = typer.Typer(help="Choose what may be sent: none, basic, middle or full. Nothing is sent until you agree.",
                           no_args_is_help=True)  # fmt: skip
 app.add_typer(consent_app, name="consent")
-ForOption = Annotated[str | None, typer.Option("--for", help="For how long: 90d, 12w, 3m. Default: until you change it.")]
+ForOption = Annotated[str | None, typer.Option("--for", help="How long: 90d, 12w, 3m. Default: until you change it.")]
 LevelOption = Annotated[
     Level | None, typer.Option("--level", help="Show an example at this level, before you agree to anything.")
 ]
@@ -38,7 +38,7 @@ LevelOption = Annotated[
 
 @app.command()
 def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show the effective level and why, the next report, and problems. Sends and writes nothing.
+    """Show the effective level and the reason for it, the next report, and problems. Sends and writes nothing.
 
     Exit code 1: the state file has a problem; the output says what to do.
     """
@@ -47,11 +47,11 @@ def status(server: ServerOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         say_json({
             "version": __version__, "server": now.settings.server, "service": now.settings.service,
-            "level": now.decision.level, "reason": now.decision.reason, "consent": _plain(now.view.consent),
-            "prompt": _plain(now.prompt), "takes_reports": now.takes_reports, "next_report": words.next_report(now),
+            "level": now.decision.level, "reason": now.decision.reason, "consent": _to_builtins(now.view.consent),
+            "prompt": _to_builtins(now.prompt), "takes_reports": now.takes_reports, "next_report": words.next_report(now),
             "weeks": [{"week": one.week, "level": one.level, "is_unsent": one.is_unsent, "rejected": one.rejected}
                       for one in now.view.drafts],
-            "backoff": _plain(now.view.backoff), "sent": len(now.view.sent), "forgotten": now.view.forgotten,
+            "backoff": _to_builtins(now.view.backoff), "sent": len(now.view.sent), "forgotten": now.view.forgotten,
             "deletions": [{"week": week, "server": at} for week, at, _ in now.view.deletions],
             "file": str(client.store.path), "problem": now.problem,
         })  # fmt: skip
@@ -73,7 +73,7 @@ def ask(server: ServerOption = None, duration: ForOption = None) -> None:
     client = current_client(server)
     now = client.status()
     if (opt_out := client.settings.opt_out()) is not None:
-        warn(f"Telemetry is off whatever you answer: {opt_out}.")
+        warn(f"Telemetry stays off, whatever you answer: {opt_out}.")
         return
     out.print(plain(words.TITLE, "bold"))
     for paragraph in words.introduction(client.settings.service, now.prompt, now.takes_reports):
@@ -114,7 +114,7 @@ def set_level(
 
 @app.command()
 def off(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Withdraw your consent: nothing more is sent. Same as: consent set none"""
+    """Withdraw your consent, so that nothing more is sent. Same as: consent set none"""
     _set(current_client(server), Level.NONE, None, "napari-telemetry off", as_json)
 
 
@@ -126,7 +126,7 @@ def _set(client: TelemetryClient, level: Level, duration: str | None, means: str
     record = client.set_consent(level, lasting=lasting, means=means)
     now = client.status()
     if as_json:
-        say_json(_plain(record))
+        say_json(_to_builtins(record))
     elif level is Level.NONE:
         say(f"Nothing is sent to {record.service} from now on.")
         _offer_to_forget(client)
@@ -136,17 +136,17 @@ def _set(client: TelemetryClient, level: Level, duration: str | None, means: str
             say_command(str(command))
     else:
         say(f"Recorded: {words.answer_text(record)}. Nothing has been sent yet.")
-        say("To see what the next check sends: napari-telemetry preview. To end it: napari-telemetry off")
+        say("To see what the next check sends: napari-telemetry preview. To withdraw your consent: napari-telemetry off")
         if now.decision.reason is not None:
             warn(now.decision.reason)
 
 
 @consent_app.command()
 def show(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show your answers in this environment and the effective level."""
+    """Show your answers for this environment, and the effective level."""
     now = current_client(server).status()
     if as_json:
-        say_json({"level": now.decision.level, "reason": now.decision.reason, "history": _plain(now.view.history)})
+        say_json({"level": now.decision.level, "reason": now.decision.reason, "history": _to_builtins(now.view.history)})
         return
     say(words.sentence(now))
     for record in now.view.history:
@@ -156,27 +156,27 @@ def show(server: ServerOption = None, as_json: JsonOption = False) -> None:
 @consent_app.command()
 def difference(
     since: Annotated[
-        int | None, typer.Option("--since", help="Schema version to compare with. Default: that of your answer.", min=0)
+        int | None, typer.Option("--since", help="Schema version to compare with. Default: the agreed version.", min=0)
     ] = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the fields added since you answered. With --since 0, every field."""
+    """Show the fields that were added since you answered. With --since 0, show every field."""
     record = current_client(server).status().view.consent
     version = since if since is not None else (record.schema_version if record else 0)
     changes = changes_since(version)
     if as_json:
-        say_json({"from": version, "to": SCHEMA_VERSION, "changes": _plain(changes)})
+        say_json({"from": version, "to": SCHEMA_VERSION, "changes": _to_builtins(changes)})
         return
     if not changes:
-        say(f"This version collects what you agreed to, and nothing else (schema version {SCHEMA_VERSION}).")
+        say(f"No fields were added (schema version {SCHEMA_VERSION}).")
     for change in changes:
         say(change.sentence)
 
 
 @app.command()
 def preview(server: ServerOption = None, level: LevelOption = None, as_json: JsonOption = False) -> None:
-    """Print the JSON that the next check would send, without sending it. With --json, byte for byte."""
+    """Print the JSON that the next check would send, without sending it. With --json, print the exact bytes."""
     client = current_client(server)
     if level is Level.NONE:
         say_json(None) if as_json else say(MEANING[level])
@@ -197,18 +197,18 @@ def preview(server: ServerOption = None, level: LevelOption = None, as_json: Jso
 def sent(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Show what was sent from this environment: JSON, time and receipt of each request.
 
-    It is kept for as long as a server may store it: 60 days from the start of the week.
+    The log is kept as long as servers may store the reports: 60 days from the start of the week.
     """
     batches = current_client(server).status().view.sent
     if as_json:
-        say_json(_plain(batches))
+        say_json(_to_builtins(batches))
     else:
         out.print(plain_lines(words.sent_text(batches)), soft_wrap=True)
 
 
 @app.command("id")
 def show_ids(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show your pseudonyms and how they are made."""
+    """Show your pseudonyms and how they are computed."""
     now = current_client(server).status()
     if as_json:
         known = [{"week": one.week, "level": one.level, "server": one.server, "identifier": one.identifier}
@@ -221,11 +221,11 @@ def show_ids(server: ServerOption = None, as_json: JsonOption = False) -> None:
 
 @app.command("server-copy")
 def server_copy(server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Show what the servers store about you. Sends one request for each weekly identifier."""
+    """Show which reports the servers store. Sends one request for each weekly identifier."""
     with waiting("Asking the servers"), Transport(DEADLINE_S) as transport:
         copies = run(current_client(server).server_copies(), transport.exchange)
     if as_json:
-        say_json(_plain(copies))
+        say_json(_to_builtins(copies))
     else:
         out.print(plain_lines(words.copies_text(copies)), soft_wrap=True)
     raise typer.Exit(FAILURE if any(copy.problem for copy in copies) else 0)
@@ -233,9 +233,9 @@ def server_copy(server: ServerOption = None, as_json: JsonOption = False) -> Non
 
 @app.command()
 def forget(server: ServerOption = None, yes: YesOption = False, as_json: JsonOption = False) -> None:
-    """Delete all your reports, on the servers and here, and send nothing more for those weeks.
+    """Delete all your reports, on the servers and on this computer, and send nothing more for those weeks.
 
-    Applies to every environment of your account, even after consent ended. Exit code 1: not everything could be deleted yet.
+    Applies to all environments of your account, even without consent. Exit code 1: some could not be deleted yet.
     """
     if not yes and not (is_interactive() and typer.confirm(words.FORGET, default=False)):
         say("Nothing was deleted." + ("" if is_interactive() else " Not a terminal: pass --yes."))
@@ -247,7 +247,7 @@ def _forget(client: TelemetryClient, as_json: bool = False) -> None:
     with waiting("Deleting"), Transport(DEADLINE_S) as transport:
         done = run(client.forget(), transport.exchange)
     if as_json:
-        say_json(_plain(done))
+        say_json(_to_builtins(done))
     else:
         say(words.forgotten_text(done))
     if done.problems:
@@ -258,7 +258,7 @@ def _offer_to_forget(client: TelemetryClient) -> None:
     weeks = sorted({one.week for one in client.status().view.identifiers})
     if not weeks:
         return
-    say(f"Servers may still store your reports of {', '.join(weeks)}. Each is deleted 60 days after its week began.")
+    say(f"Servers may still store your reports for {', '.join(weeks)}. Each is deleted 60 days after its week began.")
     if is_interactive() and typer.confirm("Delete them now?", default=False):
         _forget(client)
     else:
@@ -269,7 +269,7 @@ def _print_body(body: bytes, as_json: bool = False) -> None:
     out.print(plain_lines(body.decode() if as_json else words.pretty_json(body)), soft_wrap=True)
 
 
-def _plain(value: Any) -> Any:
+def _to_builtins(value: Any) -> Any:
     return msgspec.to_builtins(value, str_keys=True)
 
 

@@ -1,4 +1,4 @@
-"""What a person agreed to, whether it is in effect, and when to ask. Pure."""
+"""Decide which level a user's consent allows, and when to ask for consent. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from napari_telemetry.wire import SCHEMA_VERSION, TELEMETRY_LEVELS, Level, field
 MAX_PROMPTS = 3
 PROMPT_INTERVAL = timedelta(days=30)
 SERVER_SWITCHED_OFF = "the server does not accept the level"
-"""Start of ``means`` if the server, not a person, ended the consent."""
+"""Start of ``means`` if the server, not the user, ended the consent."""
 
 
 class ConsentRecord(Struct, frozen=True):
-    """``means``: how the answer was given; ``number``: its row in the state file, 0 before it is saved."""
+    """A user's answer.
+
+    ``means``: how it was given; ``number``: its row in the state file, 0 before it is saved.
+    """
 
     at: datetime
     level: Level
@@ -30,7 +33,7 @@ class ConsentRecord(Struct, frozen=True):
 
 
 class Decision(Struct, frozen=True):
-    """``reason``: why less than agreed may be sent."""
+    """The effective level. ``reason``: why it is below the agreed level, or None."""
 
     level: Level
     reason: str | None = None
@@ -62,9 +65,9 @@ def decide(
     if record.until is not None and has_ended(record, now):
         return Decision(Level.NONE, f"Your consent ended on {record.until:%Y-%m-%d}. {again}")
     if record.schema_version < SCHEMA_VERSION:
-        return Decision(Level.NONE, "This version collects more than you agreed to: look at the difference, then answer again.")
+        return Decision(Level.NONE, "This version collects more than you agreed to. Review the changes, then answer again.")
     if not is_installed:
-        return Decision(Level.NONE, f"This package was removed from the environment, which ended your consent. {again}")
+        return Decision(Level.NONE, f"The package was removed from this environment, which ended your consent. {again}")
     if takes_reports is False:
         return Decision(Level.NONE, f"Nothing is sent: {settings.service} accepts no reports.")
     maximum = settings.preferences()
@@ -80,11 +83,13 @@ def decide(
 
 
 def has_ended(record: ConsentRecord | None, now: datetime) -> bool:
+    """Whether there is no consent, or it was withdrawn or has expired."""
+    """Whether there is no consent, or it was withdrawn or has expired."""
     return record is None or record.level is Level.NONE or (record.until is not None and now >= record.until)
 
 
 def extends_consent(previous: ConsentRecord | None, record: ConsentRecord) -> bool:
-    """If so, data collected under the current consent may still be sent."""
+    """Whether the new consent extends the previous one, so that data collected under that may still be sent."""
     return (
         previous is not None
         and Level.NONE not in (previous.level, record.level)
@@ -95,6 +100,10 @@ def extends_consent(previous: ConsentRecord | None, record: ConsentRecord) -> bo
 
 
 class PromptReason(str, Enum):
+    """Why the user is asked."""
+
+    """Why the user is asked."""
+
     FIRST = "you have not answered yet"
     ENDED = "your consent has expired"
     GROWN = "this version collects more than you agreed to"
@@ -103,7 +112,7 @@ class PromptReason(str, Enum):
 
 
 class Change(Struct, frozen=True):
-    """``level``: the lowest that sends the field."""
+    """A field added since the user's answer. ``level``: the lowest level that sends it."""
 
     level: Level
     name: str
@@ -116,7 +125,7 @@ class Change(Struct, frozen=True):
 
 
 class Prompt(Struct, frozen=True):
-    """``previous``: the answer no longer in effect; ``changes``: fields added since."""
+    """A pending question. ``previous``: the answer that is no longer in effect; ``changes``: fields added since."""
 
     reason: PromptReason
     previous: ConsentRecord | None = None
@@ -124,15 +133,15 @@ class Prompt(Struct, frozen=True):
 
 
 def prompt_due(prompts: Sequence[datetime], record: ConsentRecord | None, now: datetime) -> bool:
-    """Ask at once, then 30 days after each unanswered prompt, three times in all."""
+    """Whether to ask now: at first immediately, then 30 days after each unanswered prompt, three times in all."""
     unanswered = [at for at in prompts if record is None or at > record.at]
     return len(unanswered) < MAX_PROMPTS and not (unanswered and unanswered[-1] <= now < unanswered[-1] + PROMPT_INTERVAL)
 
 
-def open_prompt(
+def pending_prompt(
     record: ConsentRecord | None, settings: TelemetrySettings, now: datetime, *, is_installed: bool = True
 ) -> Prompt | None:
-    """Return None if the last answer is in effect. The answer none is an answer."""
+    """Return why to ask, or None if the last answer, which may be level none, is in effect."""
     if settings.opt_out() is not None or (record is not None and record.level is Level.NONE):
         return None
     if record is None:
@@ -148,6 +157,8 @@ def open_prompt(
 
 
 def changes_since(schema_version: int) -> list[Change]:
+    """Return the fields added after a schema version."""
+    """Return the fields added after a schema version."""
     changes: dict[str, Change] = {}
     for level in TELEMETRY_LEVELS:
         for field in fields_of(level):

@@ -1,6 +1,6 @@
 """The SQLite file of `store.Store`: its tables, connection, locks and errors.
 
-WAL is not used: it fails on network file systems.
+It does not use WAL, which fails on network file systems.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ CREATE TABLE backoffs (
     environment TEXT NOT NULL, service TEXT NOT NULL, set_at TEXT NOT NULL, not_before TEXT NOT NULL,
     failures INTEGER NOT NULL, reason TEXT, PRIMARY KEY (environment, service)) WITHOUT ROWID;
 """
-"""``drafts.version`` counts changes. ``outbox.state``: sending, answered or lost. ``weeks``: the first, and forgotten ones."""
+"""``drafts.version`` counts changes. ``outbox.state``: sending, answered or lost. ``weeks``: first and forgotten weeks."""
 
 
 class Database:
-    """One connection, which threads share; every method raises StateError."""
+    """A connection shared by threads. Every method raises StateError."""
 
     def __init__(self, folder: Path | None) -> None:
         self.path = folder.absolute() / FILE if folder is not None else None
@@ -61,7 +61,7 @@ class Database:
         return self.path is not None and self.path.exists()
 
     def has_changed(self) -> bool:
-        """Includes changes by this process."""
+        """Whether the file has changed since the last call, including changes by this process."""
         with self._lock:
             if not self.exists:
                 seen: Any = None
@@ -78,7 +78,7 @@ class Database:
             self._connection = None
 
     def check_health(self) -> None:
-        """Raise StateError unless every page is readable and the file writable."""
+        """Raise StateError unless every page is readable and the file is writable."""
         if self.path is None:
             raise StateError("Nothing can be saved: this account has no home folder. Set NAPARI_UPDATE_STATE to a folder.")
         if self.exists:
@@ -90,7 +90,7 @@ class Database:
                 file.execute("CREATE TABLE probe AS SELECT zeroblob(8192) AS filling")  # rolled back by `_read`
 
     def compact(self) -> None:
-        """Leave no deleted data in free pages."""
+        """Remove deleted data from free pages."""
         with contextlib.suppress(StateError), self._read() as file:
             file.execute("VACUUM")
 
@@ -98,7 +98,7 @@ class Database:
 
     @contextlib.contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        """Locks the file from the start."""
+        """Run a transaction that locks the file from its start."""
         with self._read() as file:
             file.execute("BEGIN IMMEDIATE")
             yield file
@@ -106,24 +106,24 @@ class Database:
 
     @contextlib.contextmanager
     def _read(self) -> Iterator[sqlite3.Connection]:
-        """Locks out other threads; rolls back an open transaction."""
+        """Lock out other threads; at the end, roll back an open transaction."""
         if self.path is None:
             self.check_health()
         with self._lock:
             try:
-                yield self._connected()
+                yield self._get_connection()
             except StateError:
                 raise
             except (sqlite3.Error, OSError, ValueError, TypeError, msgspec.MsgspecError) as error:
-                raise StateError(_advice(self.path, error)) from error
+                raise StateError(_explain(self.path, error)) from error
             finally:
                 if self._connection is not None and self._connection.in_transaction:
                     self._connection.rollback()
 
-    def _connected(self) -> sqlite3.Connection:
+    def _get_connection(self) -> sqlite3.Connection:
         assert self.path is not None
         if self._connection is not None and (not self.exists or self.path.stat().st_ino != self._inode):
-            self.close()  # deleted meanwhile
+            self.close()  # the file was deleted or replaced
         if self._connection is None:
             if not self.exists:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,11 +141,11 @@ class Database:
 
 
 def _check_format(file: sqlite3.Connection, path: Path) -> None:
-    """Raises StateError for a foreign file."""
+    """Create the tables in an empty file. Raises StateError for a file of another program or release."""
     (found,) = file.execute("PRAGMA application_id").fetchone()
     if found == 0 and file.execute("SELECT 1 FROM sqlite_master").fetchone() is None:
         file.execute("BEGIN IMMEDIATE")
-        if file.execute("PRAGMA user_version").fetchone() == (0,):  # else another process was faster
+        if file.execute("PRAGMA user_version").fetchone() == (0,):  # otherwise another process has created them
             for statement in filter(str.strip, SCHEMA.split(";")):
                 file.execute(statement)
             file.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -156,26 +156,23 @@ def _check_format(file: sqlite3.Connection, path: Path) -> None:
         raise StateError(f"Cannot use {path}: it belongs to another program. Move it away.")
     (version,) = file.execute("PRAGMA user_version").fetchone()
     if version != FORMAT:
-        raise StateError(f"Cannot use {path}: another release wrote it. Update napari-telemetry, or delete the file.")
+        raise StateError(f"Cannot use {path}: another release wrote it. Update napari-telemetry or delete the file.")
 
 
 def _is_busy(error: Exception) -> bool:
-    """SQLite has no error codes before Python 3.11."""
+    """Whether the file is locked. Reads the message, because sqlite3 has no error codes before Python 3.11."""
     return isinstance(error, sqlite3.OperationalError) and ("lock" in str(error).lower() or "busy" in str(error).lower())
 
 
-def _advice(path: Path | None, error: Exception) -> str:
+def _explain(path: Path | None, error: Exception) -> str:
     said = str(error).lower()
     if _is_busy(error):
         return f"Cannot use {path} right now: another process is using it. Try again."
     if "full" in said or getattr(error, "errno", None) == 28:
         return f"Cannot write {path}: the disk is full. Free some space; until then nothing is saved."
     if not isinstance(error, (sqlite3.OperationalError, OSError)) or "no such" in said or "decode" in said:
-        return (
-            f"Cannot use {path}: it is damaged ({error}). Delete the file; then agree again if you like: "
-            "napari-telemetry consent ask"
-        )
+        return f"Cannot use {path}: it is damaged ({error}). Delete the file. To agree again: napari-telemetry consent ask"
     return (
-        f"Cannot use {path}: {error}. Make its folder writable, or set NAPARI_UPDATE_STATE to one that is. "
+        f"Cannot use {path}: {error}. Make its folder writable, or set NAPARI_UPDATE_STATE to a writable one. "
         "Until then nothing is saved."
     )

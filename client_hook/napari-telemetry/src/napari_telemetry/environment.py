@@ -1,4 +1,4 @@
-"""Facts for a report, and weekly pseudonyms."""
+"""Collect a report's data about the environment, and compute weekly pseudonyms."""
 
 from __future__ import annotations
 
@@ -26,13 +26,15 @@ _LINUX_NAMES = {
     "pop": "Pop!_OS", "opensuse-leap": "openSUSE Leap", "opensuse-tumbleweed": "openSUSE Tumbleweed",
 }  # fmt: skip
 _FULL_VERSION_DISTROS = {"ubuntu", "pop", "opensuse-leap"}
-"""Releases differ beyond the first number."""
+"""Distributions whose releases differ beyond the first number."""
 _SERVER_BUILDS = {"17763": "2019", "20348": "2022", "26100": "2025"}
 _ROLLING = {"arch", "manjaro", "nixos", "opensuse-tumbleweed"}
 
 
 class EnvironmentInfo(Struct, frozen=True):
-    """``napari_version``: None unless a final version from an index. ``plugins``: final versions from an index; empty below
+    """What a report says about the environment.
+
+    ``napari_version``: None unless a final version from an index. ``plugins``: final versions from an index; empty below
     level middle.
     """
 
@@ -47,7 +49,7 @@ class EnvironmentInfo(Struct, frozen=True):
 def environment_info(
     environment: hook.Environment, level: Level, system: tuple[str, str, str] | None = None
 ) -> EnvironmentInfo:
-    """``system``: platform, architecture and name; default: detected."""
+    """Collect the data for ``level``. ``system``: platform, architecture and name; detected by default."""
     napari = environment.distributions.get("napari")
     plugins = {
         key: one.version
@@ -72,7 +74,7 @@ decode_info = msgspec.json.Decoder(EnvironmentInfo).decode
 
 
 def architecture(machine: str) -> str:
-    """Windows says AMD64, Linux aarch64, macOS arm64."""
+    """Return the common name of an architecture: Windows reports AMD64, Linux aarch64, macOS arm64."""
     return _ARCHITECTURES.get(machine.lower(), machine.lower())
 
 
@@ -89,10 +91,10 @@ def _sys_name() -> str:
 def sys_name(
     system: str, os_release: Mapping[str, str], mac_version: str, release: str, version: str, edition: str = ""
 ) -> str:
-    """Return a name of the public list: ``Ubuntu 22.04``, ``macOS 14``, ``Windows 11``.
+    """Return a name from the public list, such as ``Ubuntu 22.04``, ``macOS 14`` or ``Windows 11``.
 
-    Older Pythons report release 10 for Windows 11 and servers. macOS reports 10.16 to programs built for older releases; its
-    kernel is known: Darwin 23 is macOS 14, Darwin 25 is macOS 26.
+    Older Python versions report release 10 for Windows 11 and servers. macOS reports 10.16 to programs built for older
+    releases, but the kernel version identifies the release: Darwin 23 is macOS 14, Darwin 25 is macOS 26.
     """
     if system == "Darwin":
         kernel = release.partition(".")[0]
@@ -119,16 +121,16 @@ def new_secret() -> bytes:
 
 
 def identifier(secret: bytes, service: str, week: str) -> str:
-    """Return an account's pseudonym: 32 hex digits. ``service``: an origin."""
+    """Return an account's pseudonym, 32 hex digits. ``service``: the server's origin."""
     return _digest(secret, service, week)[:32]
 
 
 def environment_pseudonym(secret: bytes, week: str) -> str:
-    """Return 8 hex digits, the same at every service."""
+    """Return an environment's pseudonym, 8 hex digits, the same for every service."""
     return _digest(secret, week)[:8]
 
 
 def _digest(secret: bytes, *parts: str) -> str:
-    """Length prefixes keep different lists of parts distinct."""
+    """Return the HMAC of ``parts``. Length prefixes keep different lists of parts distinct."""
     message = b"".join(len(part.encode()).to_bytes(4, "big") + part.encode() for part in parts)
     return hmac.new(secret, message, hashlib.sha256).hexdigest()

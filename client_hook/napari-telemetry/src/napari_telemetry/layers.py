@@ -1,6 +1,6 @@
-"""Kinds of layers, read from class, ``shape`` and ``dtype`` only. Pure.
+"""Determine the kind of a layer from its class, ``shape`` and ``dtype``. Pure functions.
 
-dask, zarr, xarray and tensorstore know these without computing. Some classes lack ``nbytes``, or compute it.
+dask, zarr, xarray and tensorstore know these without computing. Some classes lack ``nbytes``; others compute it.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from msgspec import Struct
 from napari_telemetry.wire import SizeCategory
 
 LAYERS_COUNTED_IN_ITEMS = frozenset({"points", "shapes", "tracks", "vectors"})
-"""Sized by number of items; others in bytes."""
+"""Layer types whose size is the number of items; for others it is in bytes."""
 
-_BYTES = ((10**6, "SMALL"), (10**8, "MEDIUM"), (10**10, "LARGE"))
-_ITEMS = ((10**3, "SMALL"), (10**5, "MEDIUM"), (10**7, "LARGE"))
+_BYTE_LIMITS = ((10**6, "SMALL"), (10**8, "MEDIUM"), (10**10, "LARGE"))
+_ITEM_LIMITS = ((10**3, "SMALL"), (10**5, "MEDIUM"), (10**7, "LARGE"))
 _CLASSES = {
     ("numpy", "ndarray"): "ndarray", ("numpy", "memmap"): "memmap", ("dask", "Array"): "dask.Array",
     ("zarr", "Array"): "zarr.Array", ("xarray", "DataArray"): "DataArray",
@@ -25,12 +25,16 @@ _CLASSES = {
     ("napari", "MultiScaleData"): "MultiScaleData", ("builtins", "list"): "list", ("builtins", "tuple"): "tuple",
     ("pandas", "DataFrame"): "DataFrame",
 }  # fmt: skip
-"""Everything else is ``other``."""
+"""Names by package and class; any other class is ``other``."""
 _MULTISCALE = frozenset({"list", "tuple", "MultiScaleData"})
 _OTHER = "other"
 
 
 class LayerKind(Struct, frozen=True, order=True):
+    """What a report says about a layer."""
+
+    """What a report says about a layer."""
+
     layer: str
     size_category: SizeCategory
     ndim: int
@@ -39,20 +43,21 @@ class LayerKind(Struct, frozen=True, order=True):
 
 
 def layer_kind(layer_type: str, data: Any) -> LayerKind | None:
-    """Return None for an unknown size (a dask array with unknown chunks). Errors of ``data``'s attributes propagate.
+    """Return the kind of a layer, or None if its size is unknown, as for a dask array with unknown chunks.
 
-    ``ndim``: of the data for images and labels, including colours but not scales; of the space for others.
+    Errors of ``data``'s attributes propagate. ``ndim`` counts the dimensions of the data for images and labels, with color
+    channels but without multiscale levels; otherwise those of the space.
     """
     layer = layer_type.lower()
     name = class_name(data)
     if layer in LAYERS_COUNTED_IN_ITEMS:
-        return _items(layer, name, data)
+        return _kind_of_items(layer, name, data)
     if layer == "surface":
-        return _surface(name, data)
+        return _kind_of_surface(name, data)
     array = data[0] if name in _MULTISCALE else data
     shape = array.shape
     size = math.prod(shape) * _item_bytes(array.dtype)
-    return _kind(layer, size, _BYTES, len(shape), name, dtype_name(array.dtype))
+    return _kind(layer, size, _BYTE_LIMITS, len(shape), name, dtype_name(array.dtype))
 
 
 def class_name(value: object) -> str:
@@ -61,25 +66,25 @@ def class_name(value: object) -> str:
 
 
 def dtype_name(dtype: Any) -> str:
-    """Without byte order: ``uint16`` for numpy's ``>u2``, ``float32`` for ``torch.float32``."""
+    """Return the name without byte order: ``uint16`` for numpy's ``>u2``, ``float32`` for ``torch.float32``."""
     name = getattr(dtype, "name", None)
     return name if isinstance(name, str) else str(dtype).rpartition(".")[2]
 
 
-def _items(layer: str, name: str, data: Any) -> LayerKind | None:
+def _kind_of_items(layer: str, name: str, data: Any) -> LayerKind | None:
     first = data
-    if name in _MULTISCALE:  # shapes: a list with an array each
+    if name in _MULTISCALE:  # shapes: a list of arrays
         if not data:
-            return _kind(layer, 0, _ITEMS, 0, name, _OTHER)
+            return _kind(layer, 0, _ITEM_LIMITS, 0, name, _OTHER)
         first = data[0]
     space = int(first.shape[-1]) - (layer == "tracks")  # the first column of tracks is an id
-    return _kind(layer, len(data), _ITEMS, space, name, dtype_name(first.dtype))
+    return _kind(layer, len(data), _ITEM_LIMITS, space, name, dtype_name(first.dtype))
 
 
-def _surface(name: str, data: Any) -> LayerKind | None:
+def _kind_of_surface(name: str, data: Any) -> LayerKind | None:
     vertices = data[0]
     size = sum(math.prod(array.shape) * _item_bytes(array.dtype) for array in data)
-    return _kind("surface", size, _BYTES, int(vertices.shape[-1]), name, dtype_name(vertices.dtype))
+    return _kind("surface", size, _BYTE_LIMITS, int(vertices.shape[-1]), name, dtype_name(vertices.dtype))
 
 
 def _kind(layer: str, size: float, limits: tuple[tuple[int, str], ...], ndim: int, name: str, dtype: str) -> LayerKind | None:

@@ -1,4 +1,4 @@
-"""The maximum level in napari's Preferences (0.9). Read only: napari writes it."""
+"""Read the maximum level from napari's Preferences (0.9). Only napari writes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECTION, KEY, NO_LIMIT = "sharing", "maximum_level", "no limit"
 
 
 def maximum_level() -> Maximum:
-    """Return the maximum level: none while the file is unreadable."""
+    """Return the maximum level, which is none while the file is unreadable."""
     unreadable = Maximum(Level.NONE)
     folder = settings_folder()
     try:
@@ -36,9 +36,9 @@ def maximum_level() -> Maximum:
 
 
 def settings_folder() -> Path | None:
-    """Return None before napari 0.9, which has no settings of plugins.
+    """Return napari's settings folder, or None before napari 0.9, which has no plugin settings.
 
-    Loads one module, because importing napari takes seconds.
+    Loads only one module of napari, because importing all of it takes seconds.
     """
     if chosen := os.environ.get("NAPARI_CONFIG"):
         return Path(chosen).parent

@@ -1,4 +1,4 @@
-"""Values that the store takes and returns."""
+"""Data types of the store."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from napari_telemetry.wire import Level
 
 
 class Draft(Struct, frozen=True):
-    """``level``: highest level of its data; ``rejected``: why a server rejected it."""
+    """Data collected for a week's report.
+
+    ``level``: the highest level of its data; ``rejected``: why a server rejected it, or None.
+    """
 
     week: str
     consent: int
@@ -31,14 +34,17 @@ class Draft(Struct, frozen=True):
 
 
 class Counts(Struct, frozen=True):
-    """Exact; reports round down."""
+    """Exact numbers of uses; reports contain them rounded down."""
 
     commands: Mapping[str, int] = {}
     layers: Mapping[LayerKind, int] = {}
 
 
 class Backoff(Struct, frozen=True):
-    """``failures``: in a row; ``reason``: for people."""
+    """When the next request may be sent.
+
+    ``failures``: number of consecutive failures; ``reason``: text for the user.
+    """
 
     set_at: datetime
     not_before: datetime
@@ -46,11 +52,15 @@ class Backoff(Struct, frozen=True):
     reason: str | None = None
 
     def is_active(self, now: datetime) -> bool:
-        """Ignore a pause set in the future: the clock was set back."""
+        """Whether to wait. A pause set in the future is ignored: the clock was set back."""
         return self.set_at <= now < self.not_before <= self.set_at + timedelta(days=8)
 
 
 class PreparedBatch(Struct, frozen=True):
+    """A request body ready to be sent."""
+
+    """A request body ready to be sent."""
+
     service: str
     server: str
     week: str
@@ -63,7 +73,10 @@ class PreparedBatch(Struct, frozen=True):
 
 
 class SentBatch(Struct, frozen=True):
-    """``receipt``: as received, empty without a response. ``state``: sending, answered or lost."""
+    """An entry of the outbox.
+
+    ``receipt``: as received, or empty. ``state``: sending, answered or lost.
+    """
 
     at: datetime
     service: str
@@ -78,7 +91,7 @@ class SentBatch(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """``forgotten``: weeks that must not be sent."""
+    """The stored state of an environment. ``forgotten``: weeks that must not be sent."""
 
     history: list[ConsentRecord] = []
     prompts: list[datetime] = []
@@ -86,11 +99,11 @@ class View(Struct, frozen=True):
     drafts: list[Draft] = []
     counts: dict[str, Counts] = {}
     sent: list[SentBatch] = []
-    """Of this environment."""
+    """Sent from this environment."""
     identifiers: list[SentBatch] = []
-    """Of the account: what servers may store."""
+    """One batch per identifier of the account under which a server may store reports."""
     deletions: list[tuple[str, str, str]] = []
-    """Week, server, identifier."""
+    """(week, server, identifier) of pending deletions."""
     revisions: dict[str, int] = {}
     first_week: str | None = None
     forgotten: list[str] = []
@@ -101,7 +114,7 @@ class View(Struct, frozen=True):
         return self.history[-1] if self.history else None
 
     def next_draft(self, now: datetime, level: Level) -> Draft | None:
-        """Older drafts go first, rejected ones last."""
+        """Return the next draft to send: older drafts first, rejected ones last."""
         ready = [
             draft
             for draft in self.drafts

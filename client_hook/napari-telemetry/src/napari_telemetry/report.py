@@ -1,4 +1,4 @@
-"""Build a week's report from public strings only. Pure."""
+"""Build a weekly report that contains only public strings. Pure functions."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ MAX_PLUGINS, MAX_COMMANDS, MAX_LAYERS = 1000, 5000, 500
 
 
 class ReportKey(Struct, frozen=True):
+    """The fields that address a report."""
+
+    """The fields that address a report."""
+
     week: str
     identifier: str
     environment: str
@@ -49,9 +53,9 @@ def build_batch(
     commands: Mapping[str, int] | None = None,
     layers: Mapping[LayerKind, int] | None = None,
 ) -> Batch[BasicReport]:
-    """Every string in the batch is in ``allowed``. ``level`` must not be none.
+    """Build a batch that contains only strings in ``allowed``. ``level`` must not be none.
 
-    ``listed``: names of the public table; no other plugin is named, whatever ``allowed`` says.
+    ``listed``: plugin names in the public table; other plugins are left out, even if ``allowed`` has them.
     """
     fields: dict[str, Any] = {
         "week": key.week,
@@ -59,10 +63,10 @@ def build_batch(
         "environment": key.environment,
         "revision": key.revision,
         "napari_version": info.napari_version if info.napari_version in allowed.napari_versions else DEVELOPMENT,
-        "python_version": _listed(info.python_minor, allowed.python_versions),
-        "platform": _listed(info.platform, allowed.platforms),
-        "cpu_architecture": _listed(info.cpu_architecture, allowed.cpu_architectures),
-        "sys_name": _listed(info.sys_name, allowed.sys_names),
+        "python_version": _listed_or_other(info.python_minor, allowed.python_versions),
+        "platform": _listed_or_other(info.platform, allowed.platforms),
+        "cpu_architecture": _listed_or_other(info.cpu_architecture, allowed.cpu_architectures),
+        "sys_name": _listed_or_other(info.sys_name, allowed.sys_names),
         "first_report": first_report,
     }
     if level.includes(Level.MIDDLE):
@@ -74,6 +78,8 @@ def build_batch(
 
 
 def public_plugins(plugins: Mapping[str, str], allowed: AllowList, listed: frozenset[str]) -> list[PluginInstall]:
+    """Return the listed plugins in published final versions."""
+    """Return the listed plugins in published final versions."""
     published = allowed.plugins or {}
     public = [
         PluginInstall(name, version)
@@ -84,7 +90,7 @@ def public_plugins(plugins: Mapping[str, str], allowed: AllowList, listed: froze
 
 
 def public_commands(commands: Mapping[str, int], allowed: AllowList, listed: frozenset[str]) -> dict[str, int]:
-    """An npe2 command id starts with its plugin's name."""
+    """Return rounded counts of public commands. An npe2 command id starts with its plugin's name."""
     declared = {
         command
         for name, ids in (allowed.commands or {}).items()
@@ -92,35 +98,35 @@ def public_commands(commands: Mapping[str, int], allowed: AllowList, listed: fro
         if (name == "napari" or name in listed) and canonicalize_name(command.partition(".")[0]) == name
     }
     used = Counter({command: count for command, count in commands.items() if command in declared and count > 0})
-    return {command: rounded_down(count) for command, count in sorted(used.most_common(MAX_COMMANDS))}
+    return {command: round_down(count) for command, count in sorted(used.most_common(MAX_COMMANDS))}
 
 
 def public_layers(layers: Mapping[LayerKind, int], allowed: AllowList) -> list[LayerUse]:
-    """Unlisted values become ``other``."""
+    """Return rounded counts by kind of layer; unlisted values become ``other``."""
     summed: Counter[LayerKind] = Counter()
     for kind, count in layers.items():
         named = msgspec.structs.replace(
             kind,
-            layer=_listed(kind.layer, allowed.layers or []),
-            class_=_listed(kind.class_, allowed.classes or []),
-            dtype=_listed(kind.dtype, allowed.dtypes or []),
+            layer=_listed_or_other(kind.layer, allowed.layers or []),
+            class_=_listed_or_other(kind.class_, allowed.classes or []),
+            dtype=_listed_or_other(kind.dtype, allowed.dtypes or []),
         )
         summed[named] += count
     chosen = sorted((kind, count) for kind, count in summed.most_common(MAX_LAYERS) if count > 0)
     return [
-        LayerUse(kind.layer, kind.size_category, kind.ndim, kind.class_, kind.dtype, rounded_down(count))
+        LayerUse(kind.layer, kind.size_category, kind.ndim, kind.class_, kind.dtype, round_down(count))
         for kind, count in chosen
     ]
 
 
-def rounded_down(count: int) -> Any:
+def round_down(count: int) -> Any:
     return max(limit for limit in (1, 10, 100, 1000) if limit <= count)
 
 
-def estimated_allow_list(info: EnvironmentInfo, versions: Mapping[str, Sequence[str]]) -> AllowList:
-    """Stands for the server's list in an example, because that is fetched only with consent.
+def estimate_allow_list(info: EnvironmentInfo, versions: Mapping[str, Sequence[str]]) -> AllowList:
+    """Return a substitute for the server's list, which is fetched only with consent. For examples.
 
-    ``versions``: by normalized name: all of napari, the newest of plugins.
+    ``versions``: by normalized name: all versions of napari, the newest of each plugin.
     """
     napari = info.napari_version
     return AllowList(
@@ -138,5 +144,5 @@ def estimated_allow_list(info: EnvironmentInfo, versions: Mapping[str, Sequence[
     )
 
 
-def _listed(value: str, values: list[str]) -> str:
+def _listed_or_other(value: str, values: list[str]) -> str:
     return value if value in values else OTHER

@@ -1,7 +1,7 @@
 """Choose the report to send, send it, and record the outcome.
 
-One report a request, one request a day. Ended weeks go first, because their time runs out; rejected weeks go last, so that they
-block no other. Steps yield requests, so that state stays on the caller's thread.
+One report per request, and one request per day. Past weeks go first, because they close soon; rejected weeks go last, so
+that they do not block others. Generators yield the requests, so that the state is used only on the caller's thread.
 """
 
 from __future__ import annotations
@@ -44,8 +44,11 @@ T = TypeVar("T")
 
 
 class SendResult(Struct, frozen=True):
-    """``level``: the effective one; ``receipt``: of the report of ``week``; ``reason``: why no report was sent, or less than
-    agreed. ``deleted``: reports deleted on servers, None if none were due; ``problems``: failed deletions.
+    """The outcome of a send.
+
+    ``level``: the effective level. ``receipt``: of the report of ``week``. ``reason``: why no report was sent, or less than
+    agreed. ``deleted``: number of reports deleted on servers; None if no deletion was pending.
+    ``problems``: failed deletions.
     """
 
     level: Level
@@ -60,6 +63,11 @@ Steps = Generator[Request, "bytes | UpdateHookError", SendResult]
 
 
 class Sender(Struct, frozen=True):
+    """Sends reports and deletion requests for one environment.
+
+    ``listed``: returns the plugin names of the public table.
+    """
+
     settings: TelemetrySettings
     store: Store
     environment: hook.Environment
@@ -67,23 +75,21 @@ class Sender(Struct, frozen=True):
     is_installed: Callable[[], bool]
     takes_reports: Callable[[], bool | None]
     system: tuple[str, str, str] | None = None
-    rng: random.Random = random.Random(os.getpid())  # noqa: S311 - spreads load, guards nothing
+    rng: random.Random = random.Random(os.getpid())  # noqa: S311 - jitter, not security
 
     def decide(self, consent: ConsentRecord | None) -> Decision:
         installed, takes = self.is_installed(), self.takes_reports()
         return decide(consent, self.settings, self.settings.now(), is_installed=installed, takes_reports=takes)
 
     def steps(self) -> Steps:
-        """Raises StateError; failed requests are in the result."""
+        """Send the next report and pending deletions. Raises StateError; the result reports failed requests."""
         if not self.store.exists:
             return SendResult(Level.NONE, reason=self.decide(None).reason)
         decision, view, draft = self.prepare()
         result = SendResult(decision.level, reason=decision.reason)
         if draft is not None and view.backoff is not None and view.backoff.is_active(self.settings.now()):
             until = f"{view.backoff.not_before:%Y-%m-%d %H:%M} UTC"
-            reason = (
-                decision.reason or f"The next report is not sent before {until}, one a day at most. {view.backoff.reason or ''}"
-            )
+            reason = decision.reason or f"The next report is sent after {until}, at most one a day. {view.backoff.reason or ''}"
             result = msgspec.structs.replace(result, reason=reason.strip())
         elif draft is not None:
             result = yield from self._send(decision, view, draft)
@@ -94,22 +100,22 @@ class Sender(Struct, frozen=True):
         return result
 
     def prepare(self) -> tuple[Decision, View, Draft | None]:
-        """Raises StateError."""
+        """Update this week's draft, and return the next draft to send. Raises StateError."""
         info = environment_info(self.environment, Level.FULL, self.system)
         decision, view = self.store.prepare(self.settings, self.decide, info)
         return decision, view, view.next_draft(self.settings.now(), decision.level)
 
     def batch(self, decision: Decision, view: View, draft: Draft) -> Generator[Request, bytes | UpdateHookError, PreparedBatch]:
-        """Raises UpdateHookError."""
+        """Fetch the allow-list and build the request body. Raises UpdateHookError."""
         level = lowest(draft.level, decision.level)
         request = Request("GET", f"{self.settings.level_servers[level]}/api/telemetry/allowed/{level}")
         allowed: AllowList = decode_answer((yield request), AllowList, request.url)
         return self._batch(level, view, draft, allowed)
 
     def deletions(self, view: View) -> Generator[Request, bytes | UpdateHookError, tuple[int, list[str]]]:
-        """Return the number of deleted reports, and what failed."""
+        """Send the pending deletions. Return the number of deleted reports, and the failures."""
         deleted, problems, unreachable = 0, [], set()
-        for week, server, name in self.rng.sample(view.deletions, len(view.deletions)):  # no dead server always comes first
+        for week, server, name in self.rng.sample(view.deletions, len(view.deletions)):  # no dead server always goes first
             if server in unreachable:
                 problems.append(f"{week} at {server}: it could not be reached.")
                 continue
@@ -123,12 +129,12 @@ class Sender(Struct, frozen=True):
                 continue
             deleted += found.deleted
             if not self.store.finish_deletion(name, server, self.settings.now()):
-                problems.append(f"{week} at {server}: a report was on its way. It is deleted with the next check.")
+                problems.append(f"{week} at {server}: a report was still being sent. It is deleted with the next check.")
         return deleted, problems
 
     def _batch(self, level: Level, view: View, draft: Draft, allowed: AllowList) -> PreparedBatch:
         if view.secrets is None:
-            raise UpdateHookError("The secret of your consent is gone. To agree again: napari-telemetry consent set LEVEL")
+            raise UpdateHookError("Your consent's secret is missing. To agree again: napari-telemetry consent set LEVEL")
         service, counts = self.settings.service, view.counts.get(draft.week, Counts())
         key = ReportKey(
             draft.week,
@@ -150,7 +156,7 @@ class Sender(Struct, frozen=True):
         try:
             batch = yield from self.batch(decision, view, draft)
         except RefusedError as error:
-            return self._refused(None, decision, view, level, error)
+            return self._on_refusal(None, decision, view, level, error)
         except UpdateHookError as error:
             self.store.back_off(self.settings.service, self._backoff_after(view, error))
             return SendResult(decision.level, reason=f"Nothing was sent: {error} The report is kept and sent later.")
@@ -161,10 +167,10 @@ class Sender(Struct, frozen=True):
         try:
             receipt = decode_answer(answer, BatchAnswer, batch.server).receipt
         except RefusedError as error:
-            return self._refused(number, decision, view, level, error)
+            return self._on_refusal(number, decision, view, level, error)
         except UpdateHookError as error:
             self.store.finish_sending(number, None, self._backoff_after(view, error))
-            reason = f"{error} The server may or may not have stored the report; it is sent again later."
+            reason = f"{error} The server may or may not have stored the report; it will be sent again later."
             return SendResult(decision.level, reason=reason)
         text = msgspec.json.encode(receipt).decode()
         if receipt.stored:
@@ -180,15 +186,15 @@ class Sender(Struct, frozen=True):
             )
         return SendResult(decision.level, receipt, batch.week, decision.reason)
 
-    def _refused(self, number: int | None, decision: Decision, view: View, level: Level, error: RefusedError) -> SendResult:
-        """``number`` is None for a refused allow-list."""
+    def _on_refusal(self, number: int | None, decision: Decision, view: View, level: Level, error: RefusedError) -> SendResult:
+        """Record a refusal. ``number``: the outbox row, None if the allow-list was refused."""
         now, service = self.settings.now(), self.settings.service
-        reason = f"The report was not accepted, and is kept. {error}"
+        reason = f"The report was not accepted; it is kept. {error}"
         if error.kind == "schema-retired":
-            reason = "The server no longer accepts reports of this version: update napari-telemetry. The report is kept."
+            reason = "The server no longer accepts this version's reports. Update napari-telemetry; the report is kept."
         elif error.status == 404:
             reason = f"{service} does not accept telemetry. The report is kept until its week closes."
-        is_off = error.status == 410 and error.is_problem and level is decision.level  # else a proxy's page
+        is_off = error.status == 410 and error.is_problem and level is decision.level  # else perhaps from a proxy
         backoff = Backoff(now, now) if is_off else self._backoff_after(view, error)  # no pause: nothing was accepted
         if number is None:
             self.store.back_off(service, backoff)
@@ -213,7 +219,7 @@ class Sender(Struct, frozen=True):
 
 
 def run(steps: Generator[Request, bytes | UpdateHookError, T], exchange: Callable[[Request], bytes]) -> T:
-    """``exchange``: returns the body or raises UpdateHookError."""
+    """Run a generator of requests to its result. ``exchange`` returns the response body or raises UpdateHookError."""
     answer: bytes | UpdateHookError = b""
     try:
         request = next(steps)

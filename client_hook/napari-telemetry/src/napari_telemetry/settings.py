@@ -1,4 +1,4 @@
-"""Servers, administrators' rules, and opt-outs. Everything comes from arguments, for tests."""
+"""Servers, administrators' rules, and opt-outs. All input comes from arguments, which makes testing easy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ from napari_telemetry.wire import TELEMETRY_LEVELS, Level
 
 @dataclass(frozen=True)
 class SiteRules:
-    """``sources``: the files; ``damaged``: unusable ones, and why. ``level_servers``: only for levels of ``server``."""
+    """The administrators' rules.
+
+    ``sources``: the files; ``damaged``: unusable files, with reasons. ``level_servers``: applies only with ``server``.
+    """
 
     telemetry: bool = True
     server: str | None = None
@@ -39,7 +42,7 @@ class SiteRules:
 
 @dataclass(frozen=True)
 class Maximum:
-    """``is_chosen``: set by the user; otherwise unset or unreadable."""
+    """The maximum level in Preferences. ``is_chosen``: set by the user; otherwise unset or unreadable."""
 
     level: Level = Level.FULL
     is_chosen: bool = False
@@ -47,7 +50,10 @@ class Maximum:
 
 @dataclass(frozen=True)
 class TelemetrySettings:
-    """``server``: base URL of the index; ``level_servers``: base URL by level; ``state``: folder of the state file."""
+    """The settings of a client.
+
+    ``server``: base URL of the index; ``level_servers``: base URL by level; ``state``: folder of the state file.
+    """
 
     server: str
     level_servers: Mapping[Level, str]
@@ -79,10 +85,10 @@ def settings_from(
     site: SiteRules | None = None,
     preferences: Callable[[], Maximum] = lambda: Maximum(),
 ) -> TelemetrySettings:
-    """Raises SettingsError."""
+    """Read the settings. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
-    of_base = site.level_servers if _is_same(base, site.server) else {}
+    of_base = site.level_servers if _is_same_origin(base, site.server) else {}
     levels = {
         level: checked_server(environ.get(f"NAPARI_UPDATE_SERVER_{level.name}") or of_base.get(level) or base)
         for level in TELEMETRY_LEVELS
@@ -102,7 +108,7 @@ def origin_of(url: str) -> str:
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:
-    """Return the strictest rules; the last server named wins. Anything but ``true`` is off."""
+    """Combine the strictest rules of all files; the last server wins. Only ``true`` keeps telemetry on."""
     rules = SiteRules()
     for path in files:
         damaged = rules.damaged
@@ -121,7 +127,7 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
         rules = SiteRules(
             telemetry=rules.telemetry and said.get("telemetry", True) is True,
             server=server or rules.server,
-            level_servers=levels or (rules.level_servers if not server or _is_same(server, rules.server) else {}),
+            level_servers=levels or (rules.level_servers if not server or _is_same_origin(server, rules.server) else {}),
             maximum_level=lowest(rules.maximum_level, maximum),
             sources=(*rules.sources, str(path)),
             damaged=damaged,
@@ -134,12 +140,15 @@ def lowest(*levels: Level) -> Level:
 
 
 def _parse_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
-    """Level hosts must be on or below the server, because consent names it. Raises ValueError."""
+    """Return the server and the servers by level. Raises ValueError.
+
+    Levels' hosts must be the server's host or its subdomains, because consent names only the server.
+    """
     server, levels = said.get("server", ""), said.get("level_servers", {})
     if not isinstance(server, str) or not isinstance(levels, dict) or not all(isinstance(url, str) for url in levels.values()):
         raise ValueError("server is not a string, or level_servers is not an object of strings")
     if levels and not server:
-        raise ValueError("level_servers needs a server")
+        raise ValueError("level_servers is set without a server")
     found = {Level(name): url for name, url in levels.items()}
     if Level.NONE in found:
         raise ValueError("level_servers names level none, at which nothing is sent")
@@ -149,11 +158,11 @@ def _parse_servers(said: dict[str, Any]) -> tuple[str, dict[Level, str]]:
     except SettingsError as error:
         raise ValueError(str(error)) from error
     if any(one != host and not one.endswith(f".{host}") for one in hosts):
-        raise ValueError(f"level_servers are not below {host}")
+        raise ValueError(f"level_servers must be on {host} or its subdomains")
     return server, found
 
 
-def _is_same(server: str, other: str | None) -> bool:
+def _is_same_origin(server: str, other: str | None) -> bool:
     try:
         return other is not None and origin_of(checked_server(server)) == origin_of(checked_server(other))
     except SettingsError:

@@ -1,4 +1,4 @@
-"""Telemetry state of an account, in one SQLite file that its processes share.
+"""The telemetry state of a user account, in one SQLite file that all its processes share.
 
 Each method is one transaction.
 """
@@ -23,21 +23,24 @@ from napari_telemetry.weeks import closes_at, is_open, start_of, week_of
 from napari_telemetry.wire import Level
 
 SENDING_TIMEOUT = timedelta(minutes=2)
-"""After this long an unfinished report is lost."""
+"""How long after its start an unfinished report counts as lost."""
 RETENTION = timedelta(days=60)
-"""From the start of the week."""
+"""How long to keep sent reports, from the start of the week."""
 DELETION_TIMEOUT = timedelta(days=365)
-"""From the start of the week; long, because clocks may be wrong."""
+"""How long to retry deletions, from the start of the week; long, because clocks may be wrong."""
 MAX_KINDS = 20_000
-"""Per week."""
+"""Number of distinct commands and layer kinds per week."""
 ACCOUNT = ""
 """Key of the account's row in ``secrets``."""
 PROMPT_CLAIM_WINDOW = timedelta(minutes=10)
-"""Of processes that start together, only one asks."""
+"""How long a prompt blocks prompts of other processes, so that only one of several asks."""
 
 
 class Store(Database):
-    """``environment``: see `napari_update_hook.state.environment_id`."""
+    """Reads and writes the state of one environment.
+
+    ``environment``: see `napari_update_hook.state.environment_id`.
+    """
 
     def __init__(self, folder: Path | None, environment: str) -> None:
         super().__init__(folder)
@@ -48,19 +51,19 @@ class Store(Database):
     def begin_sending(
         self, batch: PreparedBatch, decide: Callable[[ConsentRecord | None], Decision], now: datetime
     ) -> int | None:
-        """Return the number in the outbox, or None if the report must not leave.
+        """Add the report to the outbox and return its number, or None if it must not be sent.
 
-        The only gate for reports, on the file that records a "no".
+        Every report passes this check, in the same file that records a refusal.
         """
         with self._write() as file:
             self._expire_sending(file, now)
             consent = self._consent(file)
             may_leave = (
-                # made under the current consent, at a permitted level
+                # built under the current consent, at a permitted level
                 consent is not None
                 and consent.number == batch.consent
                 and decide(consent).level.includes(batch.level)
-                # of an open week that is not forgotten
+                # for an open week that is not forgotten
                 and is_open(batch.week, now)
                 and batch.week not in self._forgotten(file, batch.service)
                 # not sent by another process
@@ -82,16 +85,16 @@ class Store(Database):
     # Consent
 
     def record(self, record: ConsentRecord, *, may_extend: bool = True) -> ConsentRecord:
-        """Return the record with its number. ``may_extend``: whether the package stayed installed.
+        """Save an answer and return it with its number. ``may_extend``: whether the package stayed installed.
 
-        Unless it extends the current consent, unsent data and the environment's secret are deleted, and the account's with the
-        last consent. A report in transit is deleted on the server.
+        Unless it extends the current consent, this deletes unsent data and the environment's secret, and with the last
+        consent the account's secret. A report in transit will be deleted on the server.
         """
         with self._write() as file:
             return self._record(file, record, may_extend)
 
     def claim_prompt(self, at: datetime) -> bool:
-        """Return False if another process has just asked."""
+        """Record that a prompt is shown. Return False if another process has just shown it."""
         with self._write() as file:
             (last,) = file.execute("SELECT max(at) FROM prompts WHERE environment = ?", (self.environment,)).fetchone()
             if last is not None and _instant(last) <= at < _instant(last) + PROMPT_CLAIM_WINDOW:
@@ -102,7 +105,7 @@ class Store(Database):
     def forget(self, service: str, week: str) -> tuple[list[tuple[str, str]], int, int]:
         """Block all weeks of the account, delete their data, and schedule deletion on servers.
 
-        Return (service, week) pairs, and how many requests and drafts were deleted.
+        Return the (service, week) pairs, and the numbers of deleted requests and drafts.
         """
         with self._write() as file:
             weeks = set(file.execute("SELECT DISTINCT service, week FROM outbox").fetchall()) | {(service, week)}
@@ -129,7 +132,10 @@ class Store(Database):
     def prepare(
         self, settings: TelemetrySettings, decide: Callable[[ConsentRecord | None], Decision], info: EnvironmentInfo
     ) -> tuple[Decision, View]:
-        """Purge and update this week's draft. A lower maximum in Preferences lowers the consent. ``info``: at level full."""
+        """Purge expired data, and update this week's draft from ``info``, given for level full.
+
+        A lower maximum in Preferences lowers the consent.
+        """
         now, service = settings.now(), settings.service
         with self._write() as file:
             self._purge(file, now)
@@ -146,7 +152,7 @@ class Store(Database):
             return decision, self._view(file, service)
 
     def add(self, consent: int, info: EnvironmentInfo, counted: Mapping[str, Counts]) -> bool:
-        """Return False unless that consent is in effect at level full."""
+        """Add counts by week. Return False unless that consent is in effect at level full."""
         with self._write() as file:
             current = self._consent(file)
             if current is None or current.number != consent or current.level is not Level.FULL:
@@ -165,7 +171,11 @@ class Store(Database):
         self, number: int, receipt: str | None, backoff: Backoff, *, version: int | None = None, revision: int = 0,
         rejected: str | None = None,
     ) -> None:  # fmt: skip
-        """``receipt``: None without a response; ``version``, ``revision``: what the server has; ``rejected``: why not."""
+        """Record the outcome of a sent report.
+
+        ``receipt``: None if there was no response. ``version``, ``revision``: what the server has now.
+        ``rejected``: the reason for a rejection.
+        """
         with self._write() as file:
             row = file.execute("SELECT service, week FROM outbox WHERE number = ?", (number,)).fetchone()
             if row is None:  # deleted meanwhile
@@ -192,13 +202,14 @@ class Store(Database):
             self._back_off(file, service, backoff)
 
     def back_off(self, service: str, backoff: Backoff) -> None:
+        """Save when the next request to ``service`` may be sent."""
         with self._write() as file:
             self._back_off(file, service, backoff)
 
     def finish_deletion(self, identifier: str, server: str, now: datetime) -> bool:
-        """Return False if a report was in transit: delete again.
+        """Record a deletion on a server. Return False if a report was in transit, so that deletion must be repeated.
 
-        Other environments, whose reports were deleted too, send the week again.
+        The server has also deleted the reports of other environments, which therefore send the week again.
         """
         with self._write() as file:
             self._expire_sending(file, now)
@@ -217,6 +228,8 @@ class Store(Database):
     # Reading
 
     def view(self, service: str) -> View:
+        """Return the state as it concerns ``service``."""
+        """Return the state as it concerns ``service``."""
         if not self.exists:
             return View()
         with self._read() as file:
@@ -287,7 +300,7 @@ class Store(Database):
             file.execute("UPDATE drafts SET consent = ? WHERE environment = ?", (number, self.environment))
         else:
             self._delete_consent_data(file)
-            # may arrive after this answer, however old: the clock may have jumped
+            # it may arrive after this answer; age is ignored, because the clock may have jumped
             file.execute("UPDATE outbox SET is_to_delete = 1 WHERE state = 'sending' AND environment = ?", (self.environment,))
         if record.level is not Level.NONE:
             for owner in (ACCOUNT, self.environment):
@@ -295,7 +308,10 @@ class Store(Database):
         return msgspec.structs.replace(record, number=number or 0)
 
     def _purge(self, file: sqlite3.Connection, now: datetime) -> None:
-        """Weeks far ahead come from a wrong clock. Forgotten weeks stay: a briefly wrong clock must not unblock them."""
+        """Delete expired data, and drafts of weeks far in the future, which come from a wrong clock.
+
+        Forgotten weeks are kept: a briefly wrong clock must not unblock them.
+        """
         self._expire_sending(file, now)
         consent = self._consent(file)
         if consent is not None and consent.level is not Level.NONE and has_ended(consent, now):
@@ -368,7 +384,7 @@ class Store(Database):
                 kinds += 1
 
     def _downgrade_unsent(self, file: sqlite3.Connection, level: Level) -> None:
-        """Lowered drafts are sent again, to shrink the servers' copies too."""
+        """Remove data above ``level`` from drafts. They are sent again, so that servers replace their copies."""
         own = (self.environment,)
         for above in Level:
             if not level.includes(above):
@@ -398,7 +414,7 @@ def _sent_batch(row: Iterable[Any]) -> SentBatch:
 
 
 def _utc_text(instant: datetime) -> str:
-    """UTC text of fixed length sorts by time."""
+    """Return UTC text of fixed length, which sorts by time."""
     return instant.astimezone(timezone.utc).isoformat(timespec="microseconds")
 
 

@@ -1,6 +1,6 @@
-"""HTTP requests without cookies, redirects or anything identifying; bounded in time and size.
+"""Send HTTP requests without cookies, redirects or identifying headers, limited in time and size.
 
-httpx times out only each read; `run_before` abandons dripping servers. An ETag would identify a returning user.
+Timeouts in httpx limit only single reads; `run_before` abandons slow servers. ETags would identify users.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import truststore
 from msgspec import Struct
 from napari_update_hook.errors import ServerAnswerError, ServerUnreachableError, UpdateHookError
 from napari_update_hook.settings import is_folder
-from napari_update_hook.transport import LOG_IN, READ_TIMEOUT_S, read_bounded, run_before
+from napari_update_hook.transport import LOGIN_HINT, READ_TIMEOUT_S, read_bounded, run_before
 
 from napari_telemetry import __version__
 from napari_telemetry.errors import RefusedError
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 _SENDING = ("send_request_headers.started", "send_request_body.started")
-"""httpcore trace events at which a request starts to leave."""
+"""httpcore trace events before parts of a request are sent."""
 
 
 class Request(Struct, frozen=True):
-    """``body``: JSON, for POST."""
+    """An HTTP request. ``body``: JSON, for POST."""
 
     method: str
     url: str
@@ -46,8 +46,10 @@ _decode_problem = msgspec.json.Decoder(_Problem).decode
 
 
 class Transport:
+    """An HTTP client for requests that must end within ``deadline`` seconds."""
+
     def __init__(self, deadline: float) -> None:
-        """Raises ServerUnreachableError for unusable proxy settings."""
+        """Raise ServerUnreachableError for unusable proxy settings."""
         self._ends = time.monotonic() + deadline
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
@@ -60,7 +62,7 @@ class Transport:
                     "accept-encoding": "gzip",  # can be unpacked with a size limit
                 },
                 follow_redirects=False,
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # accepts none
+                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # accepts no cookies
                 # Loopback may be unencrypted, so it must bypass proxies
                 mounts=_proxies(context) | {f"all://{host}": None for host in LOOPBACK},
             )
@@ -76,7 +78,7 @@ class Transport:
         self._client.close()
 
     def exchange(self, request: Request) -> bytes:
-        """Raises ServerUnreachableError, ServerAnswerError."""
+        """Return the response body. Raises ServerUnreachableError or ServerAnswerError."""
         if is_folder(request.url):
             raise ServerAnswerError(f"{request.url} is a folder, which accepts no reports.", 404)
         headers = {"content-type": "application/json", "content-encoding": "gzip"} if request.method == "POST" else {}
@@ -86,7 +88,7 @@ class Transport:
         return run_before(self._ends, lambda: self._send(made, host), host)
 
     def _abort_after_deadline(self, event: str, _: dict[str, Any]) -> None:
-        """After the deadline, the caller has already recorded the request as lost."""
+        """Stop sending after the deadline: the caller has already recorded the request as lost."""
         if event.endswith(_SENDING) and time.monotonic() > self._ends:
             raise httpx.WriteTimeout("the deadline has passed")
 
@@ -100,24 +102,27 @@ class Transport:
             finally:
                 response.close()
         except httpx.HTTPError as error:
-            raise ServerUnreachableError(_why_unreachable(error, host)) from error
+            raise ServerUnreachableError(_unreachable_message(error, host)) from error
         if response.status_code != 200:
-            raise _refused(response, body, host)
+            raise _refusal(response, body, host)
         if _media_type(response) == "text/html":
-            raise ServerAnswerError(f"{host} answered with a web page, not as an update server. {LOG_IN}", 200)
+            raise ServerAnswerError(f"{host} answered with a web page, not as an update server. {LOGIN_HINT}", 200)
         return body
 
 
-def _why_unreachable(error: httpx.HTTPError, host: str) -> str:
+def _unreachable_message(error: httpx.HTTPError, host: str) -> str:
     if isinstance(error, httpx.ProxyError):
         return f"{host} could not be reached: the proxy of this network refused ({error}). Check HTTPS_PROXY and NO_PROXY."
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return f"{host} could not be reached: this computer does not trust its certificate. Does a proxy read the traffic here?"
+        return f"{host} could not be reached: this computer does not trust its certificate. Does a proxy inspect traffic?"
     return f"{host} could not be reached ({type(error).__name__}). Is there a network?"
 
 
 def _proxies(context: ssl.SSLContext) -> dict[str, httpx.HTTPTransport | None]:
-    """httpx itself fails on a NO_PROXY such as ``fd07::/64``. Raises ValueError or httpx.InvalidURL."""
+    """Return transports by URL pattern. Raises ValueError or httpx.InvalidURL.
+
+    httpx's own code fails on NO_PROXY entries such as ``fd07::/64``.
+    """
     named = getproxies()
     found: dict[str, httpx.HTTPTransport | None] = {}
     for scheme in ("http", "https", "all"):
@@ -129,20 +134,20 @@ def _proxies(context: ssl.SSLContext) -> dict[str, httpx.HTTPTransport | None]:
             return {}
         is_exact = entry.lower() == "localhost" or entry.replace(".", "").isdigit() or entry.count(":") > 1
         pattern = f"all://{'' if is_exact else '*'}{f'[{entry}]' if entry.count(':') > 1 else entry}"
-        with contextlib.suppress(httpx.InvalidURL, ValueError):  # curl, urllib and pip ignore it, too
+        with contextlib.suppress(httpx.InvalidURL, ValueError):  # curl, urllib and pip also ignore it
             httpx.URL(pattern)
             found[pattern] = None
     return found
 
 
-def _refused(response: httpx.Response, body: bytes, host: str) -> RefusedError:
+def _refusal(response: httpx.Response, body: bytes, host: str) -> RefusedError:
     try:
         problem = _decode_problem(body)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = _Problem()
     said = f"{host} refused with status {response.status_code}" + (f": {problem.detail[:300]}" if problem.detail else ".")
     if response.is_redirect or response.status_code == 511:
-        said = f"{host} answered with a redirect. {LOG_IN}"
+        said = f"{host} answered with a redirect. {LOGIN_HINT}"
     is_problem, retry_after = _media_type(response) == "application/problem+json", response.headers.get("retry-after")
     return RefusedError(said, response.status_code, retry_after, problem.type.rpartition("/")[2], is_problem=is_problem)
 
@@ -159,4 +164,4 @@ def decode_answer(answer: bytes | UpdateHookError, kind: Any, host: str) -> Any:
     try:
         return msgspec.json.decode(answer, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ServerAnswerError(f"{host} sent an answer that cannot be read: {error}", 200) from error
+        raise ServerAnswerError(f"{host} sent an unreadable response: {error}", 200) from error

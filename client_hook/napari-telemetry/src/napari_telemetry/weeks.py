@@ -13,7 +13,7 @@ ACCEPTED_AFTER_END = timedelta(days=14)
 """How long after its end a week accepts reports."""
 
 PUBLICATION_DELAY = timedelta(hours=1)
-"""How long after closing a week is published."""
+"""How long after it closes a week is published."""
 
 CLOCK_SKEW = timedelta(hours=24)
 """How far a client's clock may be ahead of the server's."""

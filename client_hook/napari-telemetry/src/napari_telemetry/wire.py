@@ -1,4 +1,4 @@
-"""The wire format by level, shared by client, server and privacy page.
+"""The wire format of each level, shared by client, server and privacy page.
 
 Patterns use ``[0-9]``, because ``\\d`` matches digits of other scripts, and a ``max_length``, because ``$`` allows a trailing
 newline. The server's ``intake.validation`` checks the rest.
@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Meta, Struct, UnsetType, field
 
 SCHEMA_VERSION = 1
-"""Increase it with every new field: everyone is then asked again.
+"""Version of the set of fields. Increase it with every new field: every user is then asked again.
 
 Declare the field as ``Annotated[KIND | UnsetType, Meta(..., extra={"since": VERSION})] = UNSET``, so that reports of older
 clients stay valid."""
@@ -117,7 +117,7 @@ class LayerUse(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BasicReport(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One week so far of one Python environment."""
+    """Report of one Python environment on one week so far."""
 
     week: WeekText
     identifier: IdentifierText
@@ -210,20 +210,20 @@ class Batch(Struct, Generic[R], frozen=True, forbid_unknown_fields=True):
 
 @functools.cache
 def batch_decoder(level: Level) -> msgspec.json.Decoder[Batch[Any]]:
-    """``level`` must not be none."""
+    """Return the decoder of a batch. ``level`` must not be none."""
     batch: Any = Batch  # generic over a type known only at run time
     return msgspec.json.Decoder(batch[REPORT_TYPES[level]])
 
 
 class LeftOut(Struct, frozen=True):
-    """Number of entries not stored, because they are on no public list."""
+    """Number of entries that were not stored because they are not on a public list."""
 
     plugins: int = 0
     commands: int = 0
 
 
 class Receipt(Struct, frozen=True):
-    """Outcome of a batch. ``revision``: the one that the server has now."""
+    """Outcome of a batch. ``revision``: the revision that the server has now."""
 
     stored: bool
     revision: int
@@ -282,7 +282,7 @@ KEY_FIELDS = ("week", "identifier", "environment", "revision")
 
 
 class WireField(Struct, frozen=True):
-    """``since``: the schema version that added the field."""
+    """Description of a field. ``since``: the schema version that added it."""
 
     name: str
     type: str
@@ -293,7 +293,7 @@ class WireField(Struct, frozen=True):
 
 @functools.cache
 def fields_of(level: Level) -> tuple[WireField, ...]:
-    """Read from the structs, so that the privacy page cannot differ from what is accepted."""
+    """Return the fields of a level, read from the structs, so that the privacy page always matches the validation."""
     if level is Level.NONE:
         return ()
     report = REPORT_TYPES[level]
@@ -301,7 +301,7 @@ def fields_of(level: Level) -> tuple[WireField, ...]:
     described = []
     for item in msgspec.structs.fields(report):
         meta = _merged_meta(hints[item.name])
-        described.append(WireField(item.encode_name, _in_words(hints[item.name]), *meta))
+        described.append(WireField(item.encode_name, _describe_type(hints[item.name]), *meta))
     return tuple(described)
 
 
@@ -315,19 +315,19 @@ def _merged_meta(hint: Any) -> tuple[str, Any, int]:
     return description, example, since
 
 
-def _in_words(hint: Any) -> str:
-    """Such as ``list of {name, version}``."""
+def _describe_type(hint: Any) -> str:
+    """Return a readable type, such as ``list of {name, version}``."""
     if typing.get_origin(hint) is Annotated:
         hint = typing.get_args(hint)[0]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is list:
-        return f"list of {_in_words(arguments[0])}"
+        return f"list of {_describe_type(arguments[0])}"
     if origin is dict:
-        return f"{_in_words(arguments[0])} → {_in_words(arguments[1])}"
+        return f"{_describe_type(arguments[0])} → {_describe_type(arguments[1])}"
     if origin is Literal:
         return " or ".join(str(value) for value in arguments)
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(_in_words(argument) for argument in arguments if argument is not UnsetType)
+        return " or ".join(_describe_type(argument) for argument in arguments if argument is not UnsetType)
     if isinstance(hint, type) and issubclass(hint, Struct):
         return "{" + ", ".join(item.encode_name for item in msgspec.structs.fields(hint)) + "}"
     return {str: "text", bool: "yes or no", int: "whole number"}[hint]

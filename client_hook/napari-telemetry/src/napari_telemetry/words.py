@@ -1,4 +1,4 @@
-"""Texts shared by the command line and the windows."""
+"""User-visible texts shared by the command line and the GUI."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ WHY = (
 )
 HOW_TO_STOP = (
     "You can change your answer at any time, here or with the command napari-telemetry off. "
-    "Update checks do not depend on your choice."
+    "Update checks work the same either way."
 )
 ABOUT_EXAMPLES = (
     "This is what would be sent now, with sample identifiers. The real report may list more plugins: "
     "the server's complete lists are fetched only after you agree."
 )
 NO_TABLE = (
-    "This is what would be sent now, with sample identifiers. Plugins and the version of napari are missing "
+    "This is what would be sent now, with sample identifiers. Plugins and the napari version are missing "
     "until the first update check fetches the list of public plugins."
 )
 REMOVE = "You no longer need napari-telemetry and can remove it."
@@ -52,7 +52,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def questions_of(level: Level) -> list[str]:
-    """Return the public questions that ``level`` adds to the level below.
+    """Return the public questions that ``level`` helps to answer and lower levels do not.
 
     ``python -m aggregation catalogue --questions`` generates ``questions.json``; a test compares it with the catalogue.
     """
@@ -61,7 +61,7 @@ def questions_of(level: Level) -> list[str]:
 
 
 def introduction(service: str, prompt: Prompt | None, takes_reports: bool | None) -> list[str]:
-    paragraphs = [f"You are asked again, because {prompt.reason.value}."] if prompt and prompt.previous else []
+    paragraphs = [f"You are asked again because {prompt.reason.value}."] if prompt and prompt.previous else []
     paragraphs += [change.sentence for change in (prompt.changes if prompt else [])]
     if takes_reports is False:
         paragraphs.append(f"{service} accepts no reports, so there is nothing to agree to.")
@@ -80,7 +80,7 @@ def sentence(status: Status) -> str:
     service, decision = status.settings.service, status.decision
     if decision.level is Level.NONE:
         return decision.reason or "Nothing is sent."
-    said = f"A weekly report of level {decision.level} is sent to {service}, once a day at most while it changes."
+    said = f"A weekly report of level {decision.level} is sent to {service}, at most once a day while it changes."
     if status.view.consent is not None and status.view.consent.until is not None:
         said += f" Your consent ends on {status.view.consent.until:%Y-%m-%d}."
     return f"{said} {decision.reason}" if decision.reason else said
@@ -97,7 +97,7 @@ def next_report(status: Status) -> str:
         return "none"
     draft = view.next_draft(now, status.decision.level)
     if draft is None and status.week in view.forgotten:
-        return f"of the week after {status.week}: this one is not sent any more"
+        return f"of the week after {status.week}: this week's report is no longer sent"
     if draft is None and view.drafts:
         return f"when something changes: the server has everything of {status.week}"
     week = draft.week if draft is not None else status.week
@@ -143,7 +143,7 @@ def outcome_text(batch: SentBatch) -> str:
 
 def receipt_text(batch: SentBatch) -> str:
     if batch.state == "sending":
-        return "on its way"
+        return "being sent"
     return f"receipt {batch.receipt}" if batch.receipt else "no response; the server may or may not have stored it"
 
 
@@ -179,9 +179,9 @@ def forgotten_text(done: Forgotten) -> str:
     weeks = ", ".join(sorted({week for _, week in done.weeks}))
     said = (
         f"Deleted on servers: {counted(done.on_servers, 'report')}. "
-        f"Deleted here: {counted(done.requests, 'request')}, {counted(done.drafts, 'collected week')}. "
-        f"Nothing more is sent for {weeks}. Later weeks are reported only if you have agreed to it."
+        f"Deleted on this computer: {counted(done.requests, 'request')}, {counted(done.drafts, 'collected week')}. "
+        f"Nothing more is sent for {weeks}. Later weeks are reported only if you have agreed."
     )
     if done.problems:
-        said += f" Not deleted yet: {' '.join(done.problems)} This is retried with each update check."
+        said += f" Not deleted yet: {' '.join(done.problems)} Each update check tries again."
     return said

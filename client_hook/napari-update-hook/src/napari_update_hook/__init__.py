@@ -1,4 +1,4 @@
-"""Find updates of napari and its plugins that work together. Importing this package loads nothing else."""
+"""Find updates of napari and its plugins that work together. Importing this package imports nothing else."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ __all__ = ["__version__", "attach", "check"]
 def check(*, server: str | None = None, only_if_due: bool = False) -> CheckResult:
     """Check this environment for updates, in at most nine seconds.
 
-    ``server``: base URL; default as configured. ``only_if_due``: use the cache until the next automatic check is due. Raises
-    ServerUnreachableError, ServerAnswerError or SettingsError (`napari_update_hook.errors`).
+    ``server``: base URL; by default the configured one. ``only_if_due``: use the cache until the next automatic check is
+    due. Raises ServerUnreachableError, ServerAnswerError or SettingsError (`napari_update_hook.errors`).
     """
     from napari_update_hook.client import current_client
 

@@ -1,4 +1,4 @@
-"""Run ``napari-updates`` by ``python -m napari_update_hook``."""
+"""Run ``napari-updates`` with ``python -m napari_update_hook``."""
 
 from napari_update_hook.cli import main
 

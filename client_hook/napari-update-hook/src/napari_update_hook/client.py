@@ -1,4 +1,4 @@
-"""The update check: one GET of a file that is the same for everyone, compared locally."""
+"""The update check: download a file that is the same for everyone, and compare it locally."""
 
 from __future__ import annotations
 
@@ -41,9 +41,11 @@ Planner = Callable[[Mapping[str, str]], "tuple[Plan, InstallCommands]"]
 
 @dataclass(frozen=True)
 class CheckResult:
-    """``index_version``: None if the server does not say. ``rows``: installed packages of the index, napari first.
-    ``unlisted``: installed plugins that are not in the index. ``next_napari``: a newer napari for this Python, with its effect
-    on each plugin.
+    """The result of a check.
+
+    ``index_version``: None if the server does not give one. ``rows``: installed packages in the index, napari first.
+    ``unlisted``: installed plugins that are not in the index. ``how``: commands that install the plan. ``next_napari``: the
+    newest napari release for this Python, with its effect on each plugin.
     """
 
     server: str
@@ -62,7 +64,7 @@ class CheckResult:
 
 
 class UpdateClient:
-    """``deadline``: limit for all requests of a check, in seconds."""
+    """Checks one environment for updates. ``deadline``: seconds for all requests of a check together."""
 
     def __init__(
         self,
@@ -83,14 +85,14 @@ class UpdateClient:
     def check(self, *, only_if_due: bool = False, keep_napari: bool = False) -> CheckResult:
         """Ask the server for updates.
 
-        ``only_if_due``: for automatic checks: wait for the interval and the back-off. ``keep_napari``: plan for the installed
-        napari. Raises ServerUnreachableError if there is neither a server nor a cached response, ServerAnswerError if the
-        server has no index, SettingsError if the check is off.
+        ``only_if_due``: for automatic checks, which respect the interval and the back-off. ``keep_napari``: plan for the
+        installed napari. Raises ServerUnreachableError if there is neither a response nor a cached one, ServerAnswerError
+        if the server has no index, SettingsError if the check is off.
         """
         return self.compare(self.index(only_if_due=only_if_due), keep_napari=keep_napari)
 
     def known(self, *, keep_napari: bool = False) -> CheckResult | None:
-        """Check without any request; None if nothing is cached."""
+        """Return a result from the cache, without any request, or None if nothing is cached."""
         index = self.known_index()
         return self.compare(index, keep_napari=keep_napari) if index is not None else None
 
@@ -104,7 +106,7 @@ class UpdateClient:
             environment,
             now=now,
             snoozes=self.state.snoozes(),
-            fits_known=index.fits_known,
+            has_requirements=index.has_requirements,
             keep_napari=keep_napari,
         )
         napari = environment.distributions.get("napari")
@@ -118,20 +120,19 @@ class UpdateClient:
             fetched_at=index.fetched_at,
             rows=found.rows,
             plan=found.plan,
-            how=self.how_to(found.plan, index),
+            how=self.install_commands(found.plan, index),
             unlisted=found.unlisted,
             is_from_cache=not index.answers,
-            notice=" ".join(filter(None, (index.notice, self._about_environment()))) or None,
+            notice=" ".join(filter(None, (index.notice, self._environment_notice()))) or None,
             next_napari=(newer, napari_impact(index.packages, environment, newer)) if newer is not None else None,
         )
 
     def planner(
         self, index: Index, *, napari: str | None = None, keep_napari: bool = False, only: Sequence[str] = ()
     ) -> Planner:
-        """Return a function for `dry_run.verify` that plans without given names (with reasons) and snoozed
-        updates.
+        """Return the ``make`` function for `dry_run.verify`, which also leaves out snoozed updates.
 
-        The options are those of `plan.make_plan`. Names in ``only`` are planned even if snoozed.
+        The options are those of `plan.make_plan`. Packages in ``only`` are planned even if snoozed.
         """
         options: dict[str, Any] = {"napari": napari, "keep_napari": keep_napari, "only": only}
         snoozes = self.state.snoozes() if not only else []
@@ -140,15 +141,15 @@ class UpdateClient:
 
         def make(without: Mapping[str, str]) -> tuple[Plan, InstallCommands]:
             plan = make_plan(index.packages, self.environment, without={**snoozed, **without}, **options)
-            return plan, self.how_to(plan, index)
+            return plan, self.install_commands(plan, index)
 
         return make
 
-    def how_to(self, plan: Plan, index: Index) -> InstallCommands:
+    def install_commands(self, plan: Plan, index: Index) -> InstallCommands:
         if (development := self.environment.development_napari) is not None and plan.updates:
             return InstallCommands(
-                reason=f"No command for napari {development}: pip counts a development version as older than its release, "
-                f"so it would find no plugins for {self.environment.napari}, or replace your napari."
+                reason=f"There is no command for napari {development}: pip treats a development version as older than its "
+                f"release, so it would find no plugins for {self.environment.napari}, or replace your napari."
             )
         keys = {one.name: name for name, one in self.environment.distributions.items()}
         conda_names = {name: package.conda_name for name, package in index.packages.items() if package.conda_name}
@@ -156,7 +157,7 @@ class UpdateClient:
         return how_to_install(self.install, self.environment.distributions, plan.pins, updates, conda_names)
 
     def index(self, *, only_if_due: bool = False) -> Index:
-        """Return the index, fetched or cached; writes one file at most. Raises as `check` does."""
+        """Return the index, fetched or cached; write at most one file. Raises the same errors as `check`."""
         if (reason := self.settings.disabled_by) is not None:
             raise SettingsError(f"The update check is off: {reason}.")
         state, now = self.state.read_check(), self.settings.now()
@@ -168,23 +169,23 @@ class UpdateClient:
                 notice = f"{self.settings.server} asks clients to wait until {pause.not_before:%Y-%m-%d %H:%M} UTC."
             if known is None:
                 raise ServerUnreachableError(notice or "The next check is not due yet, and there is no earlier result.")
-            return _from_cache(known, " ".join(filter(None, (notice, removed))) or None)
+            return _with_cache_notice(known, " ".join(filter(None, (notice, removed))) or None)
         ends = time.monotonic() + self._deadline / 2
         try:
             index = fetch_index(partial(transport.get, ends=ends), self.settings, self.environment)
         except UpdateHookError as error:
-            self._keep(replace(state, pause=self._after(error, pause)))
+            self._save_check(replace(state, pause=self._next_pause(error, pause)))
             if known is None:
                 raise
-            return _from_cache(known, str(error))
+            return _with_cache_notice(known, str(error))
         interval = min(max(DAY, timedelta(days=round(index.check_again_s / 86400))), MAX_PAUSE)
         next_check = Pause(now, now + interval * (1 + JITTER * self._rng.random()))
-        problem = self._keep(replace(state, answers=dict(index.answers), pause=next_check))
+        problem = self._save_check(replace(state, answers=dict(index.answers), pause=next_check))
         seam.send_if_due(self.state, self._deadline / 2)
         return replace(index, notice=" ".join(filter(None, (index.notice, problem, removed))) or None)
 
     def claim_notification(self, rows: tuple[UpdateRow, ...]) -> list[UpdateRow]:
-        """Return updates to notify of, once; none if opted out or notified within a day."""
+        """Return updates not notified before, and record them; none if opted out or notified within a day."""
         now, state = self.settings.now(), self.state.read_check()
         updates = {f"{row.name}=={row.target}": row for row in rows if row.status is Status.UPDATE}
         new = [row for name, row in updates.items() if name not in state.notified]
@@ -193,24 +194,24 @@ class UpdateClient:
             return []
         installed = {row.name for row in rows}
         told = {one for one in state.notified if one.partition("==")[0] in installed} | set(updates)
-        return new if self._keep(replace(state, notified=frozenset(told), notified_at=now)) is None else []
+        return new if self._save_check(replace(state, notified=frozenset(told), notified_at=now)) is None else []
 
-    def _about_environment(self) -> str | None:
+    def _environment_notice(self) -> str | None:
         if (development := self.environment.development_napari) is not None:
-            return f"napari {development} is a development version: updates are shown for {self.environment.napari}."
+            return f"napari {development} is a development version, so updates are shown for {self.environment.napari}."
         if self.environment.is_free_threaded:
-            return "This Python is free-threaded: some updates with compiled code may not support it."
+            return "This Python is free-threaded; some updates with compiled code may not support it."
         return None
 
-    def _keep(self, state: CheckState) -> str | None:
+    def _save_check(self, state: CheckState) -> str | None:
         try:
             self.state.write_check(state)
         except StateError as error:
             return str(error)
         return None
 
-    def _after(self, error: UpdateHookError, before: Pause | None) -> Pause:
-        """Double the back-off, and wait at least as long as the server asks."""
+    def _next_pause(self, error: UpdateHookError, before: Pause | None) -> Pause:
+        """Return the next back-off: double the last one, but at least what the server asks for."""
         now = self.settings.now()
         header = retry_after_s(error.retry_after, now) if isinstance(error, ServerAnswerError) else None
         failures = (before.failures if before is not None else 0) + 1
@@ -220,12 +221,12 @@ class UpdateClient:
 
 
 def is_active(pause: Pause, now: datetime) -> bool:
-    """Whether a pause is in effect; ignored if the clock was set back."""
+    """Return whether a pause is in effect. A pause is ignored if the clock was set back."""
     return pause.set_at <= now < pause.not_before <= pause.set_at + MAX_PAUSE * (1 + JITTER)
 
 
 def retry_after_s(header: str | None, now: datetime) -> float | None:
-    """Parse ``Retry-After``: seconds or an HTTP date (RFC 9110, section 10.2.3). None if invalid."""
+    """Return the seconds in ``Retry-After``, a number or an HTTP date (RFC 9110, section 10.2.3), or None if invalid."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -235,7 +236,7 @@ def retry_after_s(header: str | None, now: datetime) -> float | None:
     return None
 
 
-def _from_cache(known: Index, why: str | None) -> Index:
+def _with_cache_notice(known: Index, why: str | None) -> Index:
     notice = f"{why} Showing the result of {known.fetched_at:%Y-%m-%d %H:%M} UTC." if why else None
     return replace(known, answers={}, notice=" ".join(filter(None, (notice, known.notice))) or None)
 

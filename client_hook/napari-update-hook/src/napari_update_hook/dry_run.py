@@ -1,4 +1,4 @@
-"""Dry runs with the environment's own tool."""
+"""Dry runs of a plan with the environment's own tool (pip, uv or conda)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from napari_update_hook.plan import Plan, violations_of
 from napari_update_hook.versions import is_newer
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
-"""Runs a program and returns its output; may be cancelled. Raises InstallError."""
+"""Runs a program and returns its output. Raises InstallError if it fails to run or is cancelled."""
 MAX_TRIES = 12
 SEARCH_TIMEOUT_S = 120
 DRY_RUN_TIMEOUT_S = 600
@@ -30,7 +30,7 @@ PIP_LIKE = (Tool.PIP, Tool.PIPX, Tool.UV)
 
 @dataclass(frozen=True)
 class Change:
-    """``before``: None if new. ``after``: None if removed."""
+    """A version change of a package. ``before``: None if it is new. ``after``: None if it is removed."""
 
     name: str
     before: str | None
@@ -48,7 +48,10 @@ class Change:
 
 @dataclass(frozen=True)
 class DryRun:
-    """``problem``: why the tool cannot do it. ``is_known``: False if it has no dry run."""
+    """The result of a dry run.
+
+    ``problem``: why the plan cannot be installed. ``is_known``: False if the tool has no dry run.
+    """
 
     changes: tuple[Change, ...] = ()
     problem: str | None = None
@@ -64,8 +67,8 @@ class DryRun:
 
 
 @dataclass(frozen=True)
-class Verified:
-    """A plan that passed the dry run, or the last one tried. ``left_out``: names and reasons."""
+class VerifiedPlan:
+    """The plan that passed the dry run, or else the last one tried. ``left_out``: reasons by package name."""
 
     plan: Plan
     how: InstallCommands
@@ -80,11 +83,11 @@ class Verified:
             said += [f"{title}: {', '.join(named)}"] if named else []
         said += [f"Left out: {name}, because {reason}" for name, reason in self.left_out.items()]
         if tried.problem is not None:
-            said.append(f"Cannot be resolved, because {tried.problem}")
+            said.append(f"Cannot be installed, because {tried.problem}")
         elif not tried.is_known:
-            said.append("This environment's tool has no dry run.")
+            said.append("This environment's tool cannot do a dry run.")
         elif self.plan.updates:
-            said.append("Tried without installing: it works." + ("" if others else " Nothing else changes."))
+            said.append("The dry run succeeded." + ("" if others else " Nothing else changes."))
         return said
 
 
@@ -94,11 +97,11 @@ def verify(
     *,
     build: bool = False,
     run: Run | None = None,
-) -> Verified:
+) -> VerifiedPlan:
     """Do a dry run of a plan; on a conflict, leave out one update at a time.
 
-    ``make``: plans without some names (with reasons). ``build``: allow building source distributions, which runs their code.
-    Raises InstallError if the tool cannot run.
+    ``make``: makes a plan without the given packages (reasons by name). ``build``: allow building source distributions,
+    which runs their code. Raises InstallError if the tool cannot run.
     """
     left_out: dict[str, str] = {}
     plan, how = make(left_out)
@@ -114,18 +117,18 @@ def verify(
             tries += 1
             outcome = dry_run(how_smaller, environment, build=build, run=run)
             if outcome.problem is None:
-                return Verified(smaller, how_smaller, outcome, {**left_out, name: problem})
+                return VerifiedPlan(smaller, how_smaller, outcome, {**left_out, name: problem})
         left_out[names[0]] = problem
         plan, how = make(left_out)
         tried = dry_run(how, environment, build=build, run=run) if plan.updates else DryRun()
         tries += 1
-    return Verified(plan, how, tried, left_out)
+    return VerifiedPlan(plan, how, tried, left_out)
 
 
 def dry_run(how: InstallCommands, environment: Environment, *, build: bool = False, run: Run | None = None) -> DryRun:
-    """Do a dry run, and check all requirements of the result."""
+    """Do a dry run, and check that the result violates no further requirements."""
     found: dict[str, Distribution | None] = {}
-    run = run or run_captured
+    run = run or run_and_capture
     for command in how.commands:
         if command.tool in PIP_LIKE:
             answer = (_try_uv if command.tool is Tool.UV else _try_pip)(command, build, run)
@@ -154,7 +157,7 @@ def dry_run(how: InstallCommands, environment: Environment, *, build: bool = Fal
             source = own.origin or "a folder or repository" if own.is_local else "outside the index"
             problems.append(f"{own.name} {own.version}, which comes from {source}, would be replaced by {change.after}")
         elif own is not None and own.is_plugin and change.kind == "downgrade":
-            problems.append(f"{own.name} {own.version} would be replaced by the older {change.after}")
+            problems.append(f"{own.name} {own.version} would be downgraded to {change.after}")
     return DryRun(tuple(changes), "; ".join(problems) or None)
 
 
@@ -177,7 +180,7 @@ def _try_uv(command: Command, build: bool, run: Run) -> dict[str, Distribution |
     if done.returncode != 0:
         _raise_if_offline(text, "uv")
         reason = text.partition("╰─▶")[2] or text
-        return _with_build_hint(" ".join(reason.split()), build)
+        return _add_build_hint(" ".join(reason.split()), build)
     found: dict[str, Distribution | None] = {}
     for sign, name, version in sorted(re.findall(r"^ ([-+~]) (\S+)==(\S+)", text, re.MULTILINE), key=lambda one: one[0] != "-"):
         found[str(canonicalize_name(name))] = None if sign == "-" else Distribution(name, version, (), "uv")
@@ -204,15 +207,15 @@ def with_options(argv: Sequence[str], *options: str) -> tuple[str, ...]:
     return (*argv[:place], *options, *argv[place:])
 
 
-def run_captured(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run a program; return its output. Raises InstallError."""
+def run_and_capture(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program and return its output. Raises InstallError if it cannot be run."""
     try:
         return subprocess.run(
             argv, capture_output=True, text=True, errors="replace", check=False, timeout=DRY_RUN_TIMEOUT_S,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise InstallError(f"{argv[0]} was not found. Install it, or put its folder on the path.") from error
+        raise InstallError(f"{argv[0]} was not found. Install it, or add its folder to PATH.") from error
     except subprocess.TimeoutExpired as error:
         raise InstallError(f"{argv[0]} did not finish its dry run in {DRY_RUN_TIMEOUT_S // 60} minutes.") from error
     except OSError as error:
@@ -227,11 +230,11 @@ _OFFLINE = re.compile(
 
 def _raise_if_offline(text: str, tool: str) -> None:
     if _OFFLINE.search(text):
-        raise InstallError(f"{tool} could not reach its package index. Is there a network? Nothing was changed.")
+        raise InstallError(f"{tool} could not reach its package index. Nothing was changed. Check your network connection.")
 
 
 def _pip_problem(text: str, build: bool) -> str:
-    """Extract pip's explanation of a conflict. Raises InstallError for other failures."""
+    """Extract pip's explanation of a conflict. Raises InstallError if pip is too old or offline."""
     if "no such option" in text:
         raise InstallError("This pip is too old for a dry run. Update it first: python -m pip install --upgrade pip")
     _raise_if_offline(text, "pip")
@@ -241,13 +244,13 @@ def _pip_problem(text: str, build: bool) -> str:
         start = lines.index("The conflict is caused by:") + 1
         end = next((number for number in range(start, len(lines)) if not lines[number]), len(lines))
         told.append("; ".join(lines[start:end]))
-    return _with_build_hint(" ".join(told) or " ".join(text.split())[-2000:] or "pip gave no reason", build)
+    return _add_build_hint(" ".join(told) or " ".join(text.split())[-2000:] or "pip gave no reason", build)
 
 
-def _with_build_hint(text: str, build: bool) -> str:
-    """Suggest ``--build`` for packages that exist only as source."""
+def _add_build_hint(text: str, build: bool) -> str:
+    """Suggest ``--build`` for packages that have no usable wheel."""
     found = re.findall(r"No matching distribution found for (\S+)|(\S+) has no usable wheels", text)
     names = ", ".join(dict.fromkeys(one or other for one, other in found))
     if build or not names:
         return text
-    return f"{text} If {names} exists only as source code, --build allows building it, which runs its code."
+    return f"{text} If there is no wheel for {names}, pass --build to build from source, which runs the package's code."

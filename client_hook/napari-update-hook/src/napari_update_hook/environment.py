@@ -1,4 +1,4 @@
-"""The installed distributions, as plain values."""
+"""The Python environment and its installed distributions, as plain values."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ PLUGIN_GROUPS = ("napari.manifest", "napari.plugin")
 
 @dataclass(frozen=True)
 class Distribution:
-    """``requires``: Requires-Dist lines. ``installer``: from the INSTALLER file. ``is_local``: installed from a folder,
-    repository or file (``origin``) instead of an index. ``changelog``: a URL.
+    """An installed distribution.
+
+    ``requires``: Requires-Dist lines. ``installer``: content of the INSTALLER file. ``is_local``: installed from a folder,
+    repository or file (``origin``) instead of an index. ``changelog``: URL.
     """
 
     name: str
@@ -35,14 +37,14 @@ class Distribution:
 
     @property
     def is_replaceable(self) -> bool:
-        """Whether a release may replace it: not a local installation or build (``1.2+abc``)."""
+        """Whether a release may replace it: not a local installation, a local build (``1.2+abc``) or an invalid version."""
         version = parsed(self.version)
         return not self.is_local and version is not None and version.local is None
 
 
 @dataclass(frozen=True)
 class Environment:
-    """``python``: such as ``3.11.4``. ``distributions``: by normalized name."""
+    """A Python environment. ``python``: version, such as ``3.11.4``. ``distributions``: by normalized name."""
 
     python: str
     channel: str = "pypi"
@@ -55,14 +57,14 @@ class Environment:
 
     @property
     def napari(self) -> str | None:
-        """The version that releases must fit: the base of a development version."""
+        """The napari version that plugins must support; for a development version, its base version."""
         installed = self.distributions.get("napari")
         version = parsed(installed.version) if installed is not None else None
         return version.base_version if version is not None else None
 
     @property
     def development_napari(self) -> str | None:
-        """The installed version if it is not a final release."""
+        """The installed napari version if it is not a final release, else None."""
         installed = self.distributions.get("napari")
         version = parsed(installed.version) if installed is not None else None
         is_final = installed is None or (version is not None and not version.is_prerelease and version.local is None)
@@ -84,7 +86,7 @@ def read_environment() -> Environment:
 
 
 def installed(found: Iterable[metadata.Distribution] | None = None) -> dict[str, Distribution]:
-    """Return distributions by normalized name; of duplicates, the importable one."""
+    """Return distributions by normalized name; of duplicates, the one that is imported."""
     distributions: dict[str, Distribution] = {}
     for item in metadata.distributions() if found is None else found:
         try:
@@ -97,9 +99,9 @@ def installed(found: Iterable[metadata.Distribution] | None = None) -> dict[str,
 
 
 def _read(item: metadata.Distribution) -> Distribution | None:
-    if getattr(getattr(item, "_path", None), "name", "").startswith("~"):  # leftover of an interrupted pip
+    if getattr(getattr(item, "_path", None), "name", "").startswith("~"):  # left by an interrupted pip
         return None
-    fields: Any = item.metadata  # a subscript warns about missing fields
+    fields: Any = item.metadata  # get(), because subscripting warns about missing fields
     name, version = fields.get("Name"), fields.get("Version")
     if not name or not version:
         return None
@@ -115,7 +117,7 @@ def _read(item: metadata.Distribution) -> Distribution | None:
 
 
 def _changelog(lines: Iterable[str]) -> str | None:
-    """Find the changelog by its well-known labels (packaging.python.org)."""
+    """Return the URL with a well-known changelog label (packaging.python.org), or None."""
     for line in lines:
         label, _, address = line.partition(",")
         known = "".join(filter(str.isalnum, label)).lower() in ("changelog", "changes", "releasenotes", "whatsnew", "history")
@@ -125,9 +127,9 @@ def _changelog(lines: Iterable[str]) -> str | None:
 
 
 def _with_origin(item: metadata.Distribution, plain: Distribution) -> Distribution:
-    """Add the origin of a local installation: PEP 610, or a checkout on the path.
+    """Add the origin of a local installation, from ``direct_url.json`` (PEP 610) or a checkout on ``sys.path``.
 
-    In conda packages, ``direct_url.json`` may be from the build machine.
+    Ignore ``direct_url.json`` in conda packages: it may come from the build machine.
     """
     if plain.installer != "conda" and (text := _text(item, "direct_url.json")):
         import json
@@ -141,7 +143,7 @@ def _with_origin(item: metadata.Distribution, plain: Distribution) -> Distributi
         except (ValueError, AttributeError, RecursionError):
             return replace(plain, is_local=True)
     folder = Path(str(item.locate_file("")))
-    is_checkout = _text(item, "METADATA") is None  # egg-info: `setup.py develop`, or a folder on the path
+    is_checkout = _text(item, "METADATA") is None  # egg-info: `setup.py develop`, or a folder on sys.path
     if is_checkout and folder.name.lower() not in ("site-packages", "dist-packages"):
         return replace(plain, is_local=True, origin=str(folder), is_editable=True)
     return plain
@@ -150,12 +152,12 @@ def _with_origin(item: metadata.Distribution, plain: Distribution) -> Distributi
 def _text(item: metadata.Distribution, name: str) -> str | None:
     try:
         return item.read_text(name)
-    except (UnicodeError, OSError):  # another encoding
+    except (UnicodeError, OSError):  # unreadable, or not UTF-8
         return None
 
 
 def channel_of(distributions: Mapping[str, Distribution], conda_meta: Path) -> str:
-    """conda-forge if conda installed napari, or else most packages."""
+    """Return conda-forge if conda installed napari, or, without napari, most packages; else pypi."""
     if not conda_meta.is_dir():
         return "pypi"
     napari = distributions.get("napari")

@@ -8,15 +8,18 @@ class UpdateHookError(Exception):
 
 
 class SettingsError(UpdateHookError):
-    """An unusable environment variable, option or site file."""
+    """An invalid environment variable, option or site file."""
 
 
 class ServerUnreachableError(UpdateHookError):
-    """No response: no network, a wrong address, a timeout."""
+    """Failure to get a response: no network, a wrong address or a timeout."""
 
 
 class ServerAnswerError(UpdateHookError):
-    """An unusable response. ``status``: of HTTP. ``retry_after``: the header as received."""
+    """An unusable response from the server.
+
+    ``status``: HTTP status code. ``retry_after``: ``Retry-After`` header as received.
+    """
 
     def __init__(self, message: str, status: int, retry_after: str | None = None) -> None:
         super().__init__(message)

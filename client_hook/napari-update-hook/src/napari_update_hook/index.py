@@ -1,7 +1,6 @@
-"""Fetch the update table, or read it from the cache. The fallback is today's plugin index, which has no
-table.
+"""Fetch the update table, or read it from the cache. Fall back to the legacy plugin index, which has no table.
 
-Requests are never conditional: a unique ETag would identify a client.
+Requests are never conditional, because a unique ETag would identify a client.
 """
 
 from __future__ import annotations
@@ -24,26 +23,28 @@ from napari_update_hook.versions import parsed
 DAY_S = 86400.0
 Get = Callable[[str], bytes]
 Answers = Mapping[str, "tuple[datetime, str]"]
-"""Fetch time and text, by URL."""
+"""Cached responses: fetch time and text, by URL."""
 
 
 @dataclass(frozen=True)
 class Index:
-    """``packages``: by normalized name, each from its own channel. ``fits_known``: False if the server does
-    not say what fits.
+    """The packages that a server lists.
+
+    ``packages``: by normalized name, each from its own channel. ``has_requirements``: False if the server does not give
+    requirements. ``answers``: the responses it was read from; empty if cached.
     """
 
     packages: Mapping[str, TablePackage]
     fetched_at: datetime
     index_version: str | None = None
     check_again_s: float = DAY_S
-    fits_known: bool = True
+    has_requirements: bool = True
     notice: str | None = None
     answers: Answers = field(default_factory=dict)
 
 
 def fetch_index(get: Get, settings: Settings, environment: Environment) -> Index:
-    """Raises ServerUnreachableError or ServerAnswerError."""
+    """Fetch the index from the server. Raises ServerUnreachableError or ServerAnswerError."""
     answers: dict[str, tuple[datetime, str]] = {}
 
     def text_of(path: str) -> str:
@@ -75,7 +76,7 @@ def cached_index(answers: Answers, settings: Settings, environment: Environment)
 
 
 def listed_versions(answers: Answers) -> dict[str, tuple[str, ...]]:
-    """Return the cached versions by normalized name: all of napari, of plugins the newest."""
+    """Return the versions in cached responses, by normalized name."""
     found: dict[str, tuple[str, ...]] = {}
     for url, (_, text) in answers.items():
         try:
@@ -90,7 +91,7 @@ def listed_versions(answers: Answers) -> dict[str, tuple[str, ...]]:
 
 
 def takes_reports(answers: Answers, server: str) -> bool | None:
-    """Whether the server says that it accepts usage reports; None before the first response."""
+    """Return whether the server announces that it accepts usage reports, or None before the first response."""
     own = {url: text for url, (_, text) in answers.items() if url.startswith(f"{server}/")}
     if not own:
         return None
@@ -106,7 +107,7 @@ def _index_from(text_of: Callable[[str], str], settings: Settings, environment: 
         if error.status != 404:
             raise
         return _legacy_index(text_of, settings, environment, now)
-    # In a conda environment, packages that pip installed come from PyPI
+    # In a conda environment, packages installed with pip come from PyPI
     others = {
         name
         for name, one in environment.distributions.items()
@@ -147,15 +148,15 @@ def _legacy_index(text_of: Callable[[str], str], settings: Settings, environment
         newest = (_newest(item.get("conda_versions")) if from_conda else item.get("version")) if name else None
         if newest and isinstance(newest, str):
             packages[name] = TablePackage((Release(newest),), conda_name=conda_names.get(name))
-    unknown = ["what fits your Python and your napari", "which releases were withdrawn or are vulnerable"]
+    unknown = ["which versions work with your Python and napari", "which releases were withdrawn or are vulnerable"]
     if "napari" not in packages:
-        unknown.append("whether there is a new napari")
-    notice = f"{settings.server} knows only the newest version of each plugin. It cannot know {', or '.join(unknown)}."
-    return Index(packages, now, fits_known=False, notice=notice)
+        unknown.append("whether there is a new napari version")
+    notice = f"{settings.server} knows only the newest version of each plugin. It does not know {', or '.join(unknown)}."
+    return Index(packages, now, has_requirements=False, notice=notice)
 
 
 def _conda_names(text_of: Callable[[str], str], server: str) -> dict[str, str]:
-    """Return different names on conda-forge; the list says ``conda-forge/micro_sam``."""
+    """Return the names on conda-forge that differ; the server lists them as ``conda-forge/micro_sam``."""
     try:
         known = _json(text_of("/api/conda-map"), dict, server)
     except UpdateHookError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from napari_update_hook.dry_run import BINARY_ONLY, PIP_LIKE, Change, Verified, with_options
+from napari_update_hook.dry_run import BINARY_ONLY, PIP_LIKE, Change, VerifiedPlan, with_options
 from napari_update_hook.environment import Environment, read_environment
 from napari_update_hook.errors import StateError
 from napari_update_hook.installers import PROJECTS, Command, InstallCommands, InstallEnvironment, Tool, tool_of
@@ -29,7 +29,10 @@ RunCommands = Callable[[Sequence[Command]], "str | None"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """``missing``: unreached targets. ``broken``: new violations. ``back``: how to undo it."""
+    """The result of an installation.
+
+    ``missing``: targets that were not installed. ``broken``: new violations. ``back``: commands to undo it.
+    """
 
     changes: tuple[Change, ...]
     missing: tuple[str, ...] = ()
@@ -46,7 +49,7 @@ class Outcome:
         said = [self.notice] if self.notice else []
         if self.is_good:
             return [f"Done: {counted(len(self.changes), 'package')} changed. Restart napari.", *said]
-        if self.failure:  # several lines quote the tool's output
+        if self.failure:  # with several lines, it ends with the tool's output
             said.append(f"The installation failed: {self.failure}" + ("" if "\n" in self.failure else "."))
         if not self.changes:
             return [*said, "Nothing was changed."]
@@ -56,7 +59,7 @@ class Outcome:
 
 
 def restore_point(environment: Environment, place: InstallEnvironment, changes: Iterable[Change], now: str) -> dict[str, Any]:
-    """Return the JSON for `undo_commands`: [name, version or None, installer] of changed packages, by normalized name."""
+    """Return the restore point for `undo_commands`: name, version (or None) and installer of each package to be changed."""
     packages: dict[str, list[str | None]] = {}
     for change in changes:
         own = environment.distributions.get(name := str(canonicalize_name(change.name)))
@@ -65,7 +68,7 @@ def restore_point(environment: Environment, place: InstallEnvironment, changes: 
 
 
 def _conda_revision(place: InstallEnvironment) -> int | None:
-    """Return the conda revision: the history has one heading for each."""
+    """Return the current conda revision by counting headings in the history, or None without one."""
     try:
         history = (Path(place.prefix) / "conda-meta" / "history").read_text("utf-8", "replace")
     except OSError:
@@ -74,7 +77,7 @@ def _conda_revision(place: InstallEnvironment) -> int | None:
 
 
 def argv_of(command: Command, *, build: bool = False) -> tuple[str, ...]:
-    """``build``: allow building source distributions."""
+    """Return the arguments to run a command unattended. ``build``: allow building source distributions."""
     if command.tool is Tool.CONDA:
         return (*command.argv, "--yes")
     is_pip = command.tool in PIP_LIKE and "install" in command.argv
@@ -82,9 +85,9 @@ def argv_of(command: Command, *, build: bool = False) -> tuple[str, ...]:
 
 
 def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: bool = False) -> str | None:
-    """Run commands with visible output; return the failure, or None. ``quiet``: keep stdout free for JSON.
+    """Run commands with visible output; return the failure, or None. ``quiet``: print their output to stderr.
 
-    On an interrupt, wait: the tool gets it too, and may be rolling back.
+    On Ctrl+C, wait for the tool: it is interrupted too, and may be rolling back.
     """
     for command in commands:
         argv = argv_of(command, build=build)
@@ -105,8 +108,8 @@ def run_commands(commands: Sequence[Command], *, build: bool = False, quiet: boo
     return None
 
 
-def install_plan(client: UpdateClient, checked: Verified, run: RunCommands) -> Outcome:
-    """Install, and save a restore point. Raises InstallError if another process installs."""
+def install_plan(client: UpdateClient, checked: VerifiedPlan, run: RunCommands) -> Outcome:
+    """Install a plan and save a restore point. Raises InstallError if another process is installing."""
     now = client.settings.now().isoformat()
     targets = {str(canonicalize_name(one.name)): one.target for one in checked.plan.updates}
     expected = [*checked.dry_run.changes, *(Change(one.name, one.installed, one.target) for one in checked.plan.updates)]
@@ -116,7 +119,7 @@ def install_plan(client: UpdateClient, checked: Verified, run: RunCommands) -> O
         try:
             client.state.add_restore_point(point)
         except StateError as error:
-            notice = f"This cannot be undone later: {error}"
+            notice = f"This update cannot be undone later: {error}"
         outcome = compare_outcome(client.environment, targets, run(checked.how.commands))
     point = restore_point(client.environment, client.install, [*expected, *outcome.changes], now) | {
         "conda_revision": point["conda_revision"]
@@ -130,12 +133,12 @@ def install_plan(client: UpdateClient, checked: Verified, run: RunCommands) -> O
 
 
 def roll_back(client: UpdateClient, point: dict[str, Any], run: RunCommands) -> tuple[str | None, InstallCommands]:
-    """Undo; return the failure and the remaining commands. Raises InstallError if another process installs."""
+    """Undo an update; return the failure and the remaining commands. Raises InstallError if another process installs."""
     with client.state.installing():
         failure = run(undo_commands(point, client.environment, client.install).commands)
         left = undo_commands(point, read_environment(), client.install)
         if failure is not None and left.commands:
-            for command in one_at_a_time(left.commands):
+            for command in split_commands(left.commands):
                 failure = run([command]) or failure
             left = undo_commands(point, read_environment(), client.install)
     if not left.commands and left.reason is None:
@@ -151,7 +154,7 @@ def undo_preview(point: Mapping[str, Any], environment: Environment) -> tuple[Ch
 
 
 def compare_outcome(before: Environment, targets: Mapping[str, str], failure: str | None) -> Outcome:
-    """``targets``: versions by normalized name."""
+    """Compare the environment before and after an installation. ``targets``: versions by normalized name."""
     after = read_environment()
     names = sorted({*before.distributions, *after.distributions})
     changes = [Change(name, _version(before, name), _version(after, name)) for name in names]
@@ -165,7 +168,7 @@ def compare_outcome(before: Environment, targets: Mapping[str, str], failure: st
 
 
 def undo_commands(point: Mapping[str, Any], environment: Environment, place: InstallEnvironment) -> InstallCommands:
-    """Return commands for exact versions; empty, without a reason, if nothing differs."""
+    """Return the commands that restore the exact versions. There are none, without a reason, if nothing differs."""
     old: dict[Tool, list[str]] = {}
     new: dict[Tool, list[str]] = {}
     for name, (shown, version, installer) in sorted(point["packages"].items()):
@@ -178,17 +181,17 @@ def undo_commands(point: Mapping[str, Any], environment: Environment, place: Ins
     for tool in sorted({*old, *new}, key=lambda one: one.value):
         if tool in PROJECTS:
             return InstallCommands(
-                reason="Go back to the earlier project file and lock file, for instance with git, and install them again."
+                reason="Restore the earlier project file and lock file, for instance with git, and install from them."
             )
         argvs = _undo_argvs(tool, place, old.get(tool, []), new.get(tool, []), point.get("conda_revision"))
         if argvs is None:
-            return InstallCommands(reason=f"Updates by {tool.value} cannot be undone from here.")
+            return InstallCommands(reason=f"Updates by {tool.value} cannot be undone by this program.")
         commands += [Command(tool, tuple(one), place.is_windows) for one in argvs]
     return InstallCommands(tuple(commands))
 
 
-def one_at_a_time(commands: Sequence[Command]) -> list[Command]:
-    """Split commands: a version that is gone from the index must not block others."""
+def split_commands(commands: Sequence[Command]) -> list[Command]:
+    """Split commands into one per package, so that a version missing from the index does not block the others."""
     found = []
     for command in commands:
         if "--no-deps" in command.argv:

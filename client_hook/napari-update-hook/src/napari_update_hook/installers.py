@@ -1,4 +1,4 @@
-"""The tool that manages this environment, and its commands. Pure, except `detect_install`."""
+"""The tool that manages this environment, and its commands. Pure functions, except `detect_install`."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Tool(str, Enum):
 
 @dataclass(frozen=True)
 class InstallEnvironment:
-    """Pure paths, so a test can describe Windows anywhere.
+    """How an environment was installed. The paths are pure, so that tests can describe Windows on any platform.
 
-    ``markers``: names of `MARKERS` that exist, ``managed`` (PEP 668), ``pip``, ``uv`` (on the path). ``conda``: the program,
-    also mamba or micromamba.
+    ``markers``: keys of `MARKERS` whose file exists, plus ``managed`` (PEP 668), ``pip`` and ``uv`` (on PATH).
+    ``conda``: the program to run, which may be mamba or micromamba.
     """
 
     prefix: PurePath
@@ -62,13 +62,13 @@ MARKERS = {
 
 PROJECTS = (Tool.PIXI, Tool.PIXI_PYPI, Tool.UV_PROJECT)
 
-_REASONS = {
-    Tool.BUNDLE: "This is the bundled napari. Update plugins in Plugins > Install/Uninstall Plugins; for a new napari, "
-    "download its installer from https://napari.org.",
+_REASONS_WITHOUT_COMMAND = {
+    Tool.BUNDLE: "This is the bundled napari. Update plugins in Plugins > Install/Uninstall Plugins; for a new napari "
+    "version, download the installer from https://napari.org.",
     Tool.SYSTEM: "This Python belongs to the operating system. Use its package manager, or a virtual environment.",
-    Tool.UV_TOOL: "This environment belongs to uv, which can only update all of it: uv tool upgrade {program}",
-    Tool.PIXI_GLOBAL: "This environment belongs to pixi, which can only update all of it: pixi global update {program}",
-    Tool.NONE: "There is neither pip nor uv here. Install pip first: python -m ensurepip",
+    Tool.UV_TOOL: "uv manages this environment and can only update it as a whole: uv tool upgrade {program}",
+    Tool.PIXI_GLOBAL: "pixi manages this environment and can only update it as a whole: pixi global update {program}",
+    Tool.NONE: "This environment has neither pip nor uv. Install pip first: python -m ensurepip",
 }
 
 
@@ -79,7 +79,7 @@ class Command:
     is_windows: bool = False
 
     def texts(self) -> dict[str, str]:
-        """Return the command to copy, by shell name (empty: any shell)."""
+        """Return the command as text to copy, by shell name (an empty name: any shell)."""
         if not self.is_windows:
             return {"": shlex.join(self.argv)}
         if all(re.fullmatch(r"[\w.:\\/=+!-]+", part) for part in self.argv):
@@ -95,14 +95,14 @@ class Command:
 
 @dataclass(frozen=True)
 class InstallCommands:
-    """Commands in order; if there are none, the ``reason``."""
+    """The commands to run, in order. ``reason``: why there are none."""
 
     commands: tuple[Command, ...] = ()
     reason: str | None = None
 
 
 def tool_of(place: InstallEnvironment, installer: str) -> Tool:
-    """``installer``: the package's INSTALLER file (PEP 376)."""
+    """Return the tool that manages a package. ``installer``: content of the package's INSTALLER file (PEP 376)."""
     if "bundle" in place.markers:
         return Tool.BUNDLE
     if "conda" in place.markers and installer in ("conda", ""):
@@ -133,14 +133,15 @@ def how_to_install(
 ) -> InstallCommands:
     """Return the commands for ``updates`` (normalized names).
 
-    ``pins``: versions to name by normalized name, because a resolver may break the rest. ``conda_names``: if different.
+    ``pins``: versions by normalized name that the commands name, because a resolver may change unnamed packages.
+    ``conda_names``: names on conda-forge, where they differ.
     """
     by_tool: dict[Tool, list[str]] = {}
     for name in updates:
         by_tool.setdefault(tool_of(place, distributions[name].installer), []).append(name)
     commands = []
     for tool in sorted(by_tool, key=lambda one: one not in (Tool.CONDA, Tool.PIXI)):  # conda first
-        if (reason := _REASONS.get(tool)) is not None:
+        if (reason := _REASONS_WITHOUT_COMMAND.get(tool)) is not None:
             return InstallCommands(reason=reason.format(program=place.prefix.name))
         if tool is Tool.OTHER:
             installer = distributions[by_tool[tool][0]].installer
@@ -149,7 +150,7 @@ def how_to_install(
                 reason=f"This environment is managed by {installer}. Run in its project: {installer} add {wanted}"
             )
         own = {name: version for name, version in pins.items() if tool_of(place, distributions[name].installer) is tool}
-        if tool in PROJECTS:  # their requirements go into the project file
+        if tool in PROJECTS:  # these tools write the requirements to the project file
             own = {name: own[name] for name in by_tool[tool]}
         is_conda = tool in (Tool.CONDA, Tool.PIXI)
         names = {name: conda_names.get(name, name) if is_conda else distributions[name].name for name in own}
@@ -160,11 +161,11 @@ def how_to_install(
 
 
 def add_command(place: InstallEnvironment, installer: str, name: str, version: str) -> InstallCommands:
-    """Return the command for exactly one version. ``installer``: of a related package."""
+    """Return the command that installs exactly this version. ``installer``: the installer of a related package."""
     tool = tool_of(place, installer)
-    if (reason := _REASONS.get(tool)) is not None:
+    if (reason := _REASONS_WITHOUT_COMMAND.get(tool)) is not None:
         return InstallCommands(reason=reason.format(program=place.prefix.name))
-    requirement = f"{name}=={version}"  # also for conda, whose = would match 0.1.0.1
+    requirement = f"{name}=={version}"  # also for conda, where = would also match 0.1.0.1
     if tool is Tool.OTHER:
         return InstallCommands(
             reason=f"This environment is managed by {installer}. Run in its project: {installer} add {requirement}"
@@ -187,7 +188,7 @@ def remove_command(place: InstallEnvironment, installer: str, name: str) -> Inst
 
 def _argv(tool: Tool, place: InstallEnvironment, requirements: list[str]) -> list[str]:
     python, program = str(place.executable), place.prefix.name  # pipx names the folder after the program
-    if tool in (Tool.PIXI, Tool.PIXI_PYPI):  # other environments are features of the same name
+    if tool in (Tool.PIXI, Tool.PIXI_PYPI):  # assume that a non-default environment has a feature of the same name
         options = [*(["--pypi"] if tool is Tool.PIXI_PYPI else []), *(["--feature", program] if program != "default" else [])]
         return ["pixi", "add", "--manifest-path", str(place.pixi_manifest), *options, *requirements]
     return {

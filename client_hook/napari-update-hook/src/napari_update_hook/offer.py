@@ -1,4 +1,4 @@
-"""The message about usage reports and the installation of their package: once per environment, with consent (NAP-8)."""
+"""The message that offers usage reports, shown once per environment, and the installation of napari-telemetry (NAP-8)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from napari_update_hook.environment import Environment
 from napari_update_hook.errors import InstallError
 from napari_update_hook.index import takes_reports
 from napari_update_hook.installers import InstallCommands, InstallEnvironment, add_command, remove_command
-from napari_update_hook.settings import opt_out_variable, site_decides_reports
+from napari_update_hook.settings import opt_out_variable, site_controls_reports
 from napari_update_hook.state import State
 
 PACKAGE, MODULE = "napari-telemetry", "napari_telemetry"
 VERSION = __version__
 """Both packages are released together."""
-IS_OWNED = False
-"""Whether the project owns the package name. If not, an install could run a stranger's code."""
+OWNS_PACKAGE_NAME = False
+"""Whether the project owns the package name. If not, installing it could run a stranger's code."""
 INSTALL_TIMEOUT_S = 600
 
 MESSAGE = "napari's maintainers ask whether you would share weekly usage reports with them. Nothing is sent unless you agree."
@@ -29,35 +29,35 @@ EXPLANATION = (
     "choose, also which public plugins and commands you use) helps them decide what to support. It becomes public statistics: "
     "counts of people, never below ten. Reports are deleted after 60 days.",
     "The code is in a separate package, napari-telemetry, which is not on this computer yet. If you install it, you are asked "
-    "next what may be sent, and shown the exact content. Nothing is sent before you answer.",
+    "next what may be sent, and you see the exact content. Nothing is sent before you answer.",
     "To stop: run napari-telemetry off, or uninstall the package. The update check does not depend on your choice.",
 )
-INDEX_SEES_IT = "The package index sees this download, like any other."
+DOWNLOAD_NOTICE = "The package index sees this download, like any other."
 NOT_YET = "This release cannot install it: the project does not own the name napari-telemetry on the package index yet."
-INSTALLED = "napari-telemetry is installed already. To see its state: napari-telemetry status"
+INSTALLED = "napari-telemetry is already installed. To see its status: napari-telemetry status"
 
 
 def is_installed() -> bool:
-    """Rescan: it may have been installed by this process."""
+    """Return whether napari-telemetry is installed. Rescan, because this process may have installed it."""
     importlib.invalidate_caches()
     return find_spec(MODULE) is not None
 
 
 def should_offer(client: UpdateClient) -> bool:
-    """Whether to show the message: once per environment, and only if the user can decide."""
+    """Return whether to show the message: once per environment, and only if the user can decide."""
     environ = client.settings.environ
     return (
-        IS_OWNED
+        OWNS_PACKAGE_NAME
         and not client.state.was_offered()
         and not is_installed()
         and opt_out_variable(environ) is None
-        and not site_decides_reports(environ)
+        and not site_controls_reports(environ)
         and takes_reports(client.state.read_check().answers, client.settings.server) is True
     )
 
 
 def how_to_install(place: InstallEnvironment, environment: Environment) -> InstallCommands:
-    if not IS_OWNED:
+    if not OWNS_PACKAGE_NAME:
         return InstallCommands(reason=NOT_YET)
     own = environment.distributions.get("napari-update-hook")
     return add_command(place, own.installer if own is not None else "", PACKAGE, VERSION)
@@ -69,7 +69,7 @@ def how_to_uninstall(place: InstallEnvironment, environment: Environment) -> Ins
 
 
 def run(how: InstallCommands) -> None:
-    """Raises InstallError with the last line of the output."""
+    """Run the commands. Raises InstallError with the last line of the output."""
     for command in how.commands:
         try:
             done = subprocess.run(

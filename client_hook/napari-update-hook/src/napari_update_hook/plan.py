@@ -1,8 +1,8 @@
-"""Find updates that work together, for all installed distributions at once, like ``pip check``. Pure.
+"""Find updates that work together, checking the requirements of all installed distributions like ``pip check``. Pure.
 
-For each napari, from the newest that fits down to the installed one, start from the newest row of each package that fits. On a
-violated requirement, revert the requirer if it is an update, else the required package; if neither is, try the next napari.
-Then retry reverted updates one at a time. Names are sorted, so the result is deterministic.
+Try each compatible napari release, from the newest down to the installed one, with the newest compatible row of each
+package. On a violated requirement, revert the requirer if it is an update, else the required package; if neither is, try
+the next napari release. Then retry reverted updates one at a time. Names are sorted, so the result is deterministic.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class PlannedUpdate:
 
 @dataclass(frozen=True)
 class HeldBack:
-    """``by``: the packages that block the newer release."""
+    """An update that the plan leaves out. ``by``: what blocks it: packages or Python."""
 
     name: str
     newest: str
@@ -64,7 +64,11 @@ class Violation:
 
 @dataclass(frozen=True)
 class Plan:
-    """``napari``, ``pins``: versions after the plan; pins by normalized name. ``broken_before``: earlier violations."""
+    """Updates that work together.
+
+    ``napari``, ``pins``: versions after the updates; pins by normalized name. ``broken_before``: violations that already
+    exist.
+    """
 
     napari: str | None
     updates: tuple[PlannedUpdate, ...] = ()
@@ -76,7 +80,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Verdict:
-    """``answer``: fine, update to …, no release yet, or excludes it."""
+    """The effect of a napari release on a package. ``answer``: fine, update to …, no release yet, or excludes it."""
 
     name: str
     installed: str
@@ -86,7 +90,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A candidate set. ``rows``: its updates, by normalized name."""
+    """A set of updates to test. ``rows``: the updates, by normalized name."""
 
     environment: Environment
     rows: Mapping[str, Release]
@@ -95,7 +99,7 @@ class _Candidate:
         if (row := self.rows.get(name)) is not None:
             return row.version
         if name == NAPARI:
-            return self.environment.napari  # base version of a development version
+            return self.environment.napari  # for a development version, its base version
         found = self.environment.distributions.get(name)
         return found.version if found is not None else None
 
@@ -121,14 +125,14 @@ class _Candidate:
 
 @lru_cache(maxsize=4096)
 def requirements_of(lines: tuple[str, ...], python: str) -> tuple[tuple[str, str], ...]:
-    """Return (normalized name, specifier) of applicable Requires-Dist lines, without extras."""
+    """Return the (normalized name, specifier) pairs of the Requires-Dist lines that apply without extras."""
     markers = {"extra": "", "python_version": ".".join(python.split(".")[:2]), "python_full_version": python}
     found = []
     for line in lines:
         try:
             requirement = Requirement(line)
             holds = requirement.marker is None or requirement.marker.evaluate(markers)
-        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName, ValueError):  # unreadable for pip, too
+        except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName, ValueError):  # pip cannot read it either
             continue
         if holds:
             found.append((str(canonicalize_name(requirement.name)), str(requirement.specifier)))
@@ -150,9 +154,9 @@ def make_plan(
 ) -> Plan:
     """Return the updates that work together.
 
-    ``napari``: plan for this version of the table; if it would break something, for the installed one. ``keep_napari``: plan
-    for the installed one, as for every development version. ``only``: names to update. ``without``: names to leave out, with
-    reasons.
+    ``napari``: plan for this version from the table, or for the installed one if that would break something.
+    ``keep_napari``: plan for the installed napari, as always if it is a development version. ``only``: names to update;
+    empty for all. ``without``: reasons by name of updates to leave out.
     """
     wanted = {str(canonicalize_name(name)) for name in only}
     left_out = dict(without or {})
@@ -162,7 +166,7 @@ def make_plan(
     broken = violations_of(environment)
     baseline = frozenset(one.key for one in broken)
     is_kept = keep_napari or NAPARI not in offered or environment.development_napari is not None
-    candidates = [None] if is_kept and (napari is None or NAPARI not in here) else _naparis(packages, environment, napari)
+    candidates = [None] if is_kept and (napari is None or NAPARI not in here) else _candidates(packages, environment, napari)
     blocked: dict[str, list[Violation]] = {}
     rows: dict[str, Release] = {}
     for candidate in candidates:
@@ -181,7 +185,7 @@ def make_plan(
         napari=after.version(NAPARI),
         updates=tuple(sorted(updates, key=lambda one: (one.name != NAPARI, one.name.lower()))),
         held_back=tuple(_held_back(here, after, blocked, baseline, left_out, wanted, is_kept)),
-        # always pin napari, even if unlisted: a resolver may replace what is not named
+        # always pin napari, even if it is not in the index: a resolver may replace packages that are not named
         pins={
             name: version
             for name in sorted(here | ({NAPARI: None} if NAPARI in replaceable else {}))
@@ -214,13 +218,13 @@ def napari_impact(packages: Mapping[str, TablePackage], environment: Environment
 
 
 def newest_napari(packages: Mapping[str, TablePackage], environment: Environment) -> str | None:
-    """Return the newest napari for this Python, if it is newer."""
-    row = _naparis(packages, environment, None)[0] if NAPARI in environment.distributions else None
+    """Return the newest napari version for this Python, or None if it is not newer than the installed one."""
+    row = _candidates(packages, environment, None)[0] if NAPARI in environment.distributions else None
     return row.version if row is not None else None
 
 
-def _naparis(packages: Mapping[str, TablePackage], environment: Environment, wanted: str | None) -> Sequence[Release | None]:
-    """Return the rows to try, newest first, then None for the installed one."""
+def _candidates(packages: Mapping[str, TablePackage], environment: Environment, wanted: str | None) -> Sequence[Release | None]:
+    """Return the napari rows to try, newest first, then None for the installed version."""
     installed = environment.distributions[NAPARI].version if NAPARI in environment.distributions else None
     rows = packages[NAPARI].releases if NAPARI in packages else ()
     fitting = [row for row in rows if admits(row.requires_python, environment.python)]
@@ -233,7 +237,7 @@ def _naparis(packages: Mapping[str, TablePackage], environment: Environment, wan
 def _resolve(
     offered: Mapping[str, TablePackage], environment: Environment, candidate: Release | None, baseline: _Keys
 ) -> dict[str, Release] | list[Violation]:
-    """Return the rows that work with a napari (None: installed), or the violations."""
+    """Return the rows that work with a napari release (None: the installed one), or the violations that remain."""
     rows = _newest_rows(offered, environment, candidate)
     reverted: dict[str, Release] = {}
     while new := _Candidate(environment, rows).new_violations(baseline):
@@ -266,7 +270,7 @@ def _newest_rows(
         if row is not None and is_newer(row.version, environment.distributions[name].version):
             rows[name] = row
     if candidate is not None and NAPARI in environment.distributions:
-        rows[NAPARI] = candidate  # may be older, if requested
+        rows[NAPARI] = candidate  # may be older than the installed one, if requested
     return rows
 
 
@@ -295,7 +299,7 @@ def _held_back(
             if name in left_out:
                 yield HeldBack(distribution.name, row.version, (), left_out[name])
             elif name == NAPARI and is_kept:
-                yield HeldBack(NAPARI, row.version, (), f"{row.version} is out; this plan keeps napari {version}")
+                yield HeldBack(NAPARI, row.version, (), f"{row.version} is available; this plan keeps napari {version}")
             else:
                 new = _Candidate(environment, {**after.rows, name: row}).new_violations(baseline)
                 blockers = _blockers(name, row.version, new, environment) if new else ((), f"this plan is for {name} {version}")
@@ -306,7 +310,7 @@ def _held_back(
             elif choice.newest_requires_napari:
                 needs, by = f"napari {choice.newest_requires_napari}", NAPARI
             else:
-                needs, by = f"another Python; this is {environment.python_minor}", "Python"
+                needs, by = f"another Python version; this is {environment.python_minor}", "Python"
             yield HeldBack(distribution.name, choice.newest, (by,), f"{choice.newest} needs {needs}")
 
 
@@ -326,7 +330,7 @@ def _blockers(name: str, version: str, new: list[Violation], environment: Enviro
 def _notes(
     offered: Mapping[str, TablePackage], environment: Environment, rows: Mapping[str, Release], baseline: _Keys
 ) -> Iterable[str]:
-    """Note plugins that could be newer with the installed napari."""
+    """Return notes on plugins that could be newer with the installed napari."""
     if NAPARI not in rows:
         return
     kept = _resolve({name: package for name, package in offered.items() if name != NAPARI}, environment, None, baseline)

@@ -1,7 +1,8 @@
-"""The seam to napari-telemetry, the optional package for usage reports.
+"""The interface to napari-telemetry, the optional package for usage reports.
 
-It writes ``telemetry.json`` in each environment: ``on`` or ``ask`` (after when), and pending deletions. Without this file,
-only the install button imports telemetry code. The file can only stop telemetry; the consent record permits it.
+napari-telemetry writes ``telemetry.json`` for each environment: its state (``on``, or ``ask`` after a given time) and
+whether a deletion is pending. Without this file, only the install button imports telemetry code. The file can only
+prevent telemetry; sending also needs the recorded consent.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ PACKAGE = "napari_telemetry"
 
 
 def may_send(state: State) -> bool:
-    """Whether there may be something to send, or an expired consent to clear up."""
+    """Return whether there may be a report or a deletion request to send, or an expired consent to clean up."""
     said = state.read_telemetry()
     return said.get("state") == "on" or said.get("deleting") is True
 
 
 def may_attach(state: State, now: datetime) -> bool:
-    """Whether there is something to show: a consent, or a prompt that is due."""
+    """Return whether there is something to show: an active consent, or a prompt that is due."""
     said = state.read_telemetry()
     try:
         return said.get("state") == "on" or (said.get("state") == "ask" and now >= datetime.fromisoformat(str(said["after"])))
@@ -33,7 +34,7 @@ def may_attach(state: State, now: datetime) -> bool:
 
 
 def send_if_due(state: State, deadline_s: float) -> None:
-    """Never raises."""
+    """Send the usage report if it is due. Never raises."""
     with contextlib.suppress(Exception):
         if may_send(state):
             import napari_telemetry
@@ -42,7 +43,7 @@ def send_if_due(state: State, deadline_s: float) -> None:
 
 
 def attach(state: State, now: datetime, viewer: Any) -> None:
-    """Never raises."""
+    """Attach napari-telemetry to the viewer if `may_attach`. Never raises."""
     try:
         reset_if_uninstalled(state, now)
         if may_attach(state, now):
@@ -62,19 +63,19 @@ def ask(viewer: Any) -> None:
 
 
 def reset_if_uninstalled(state: State, now: datetime) -> str | None:
-    """If napari-telemetry was uninstalled, set ``on`` to ``ask``: a reinstall asks again. Return a message in that case."""
+    """Change ``on`` to ``ask`` if napari-telemetry was uninstalled, so a reinstall asks again. Return a message then."""
     if state.read_telemetry().get("state") != "on" or find_spec(PACKAGE) is not None:
         return None
     state.write_telemetry({**state.read_telemetry(), "state": "ask", "after": now.isoformat()})
-    return f"napari-telemetry was removed, so usage reports are no longer sent. {leftover_notice(state) or ''}".strip()
+    return f"napari-telemetry was uninstalled, so usage reports are no longer sent. {leftover_notice(state) or ''}".strip()
 
 
 def leftover_notice(state: State) -> str | None:
-    """Return how to delete the data of an uninstalled napari-telemetry, or None."""
+    """Return how to delete the data left by an uninstalled napari-telemetry, or None if there is none."""
     file = state.folder.parents[1] / "telemetry.sqlite3" if state.folder is not None else None
     if file is None or not file.exists() or find_spec(PACKAGE) is not None:
         return None
     return (
         f"Its data is in {file}. To delete your reports from servers, install it again and run `napari-telemetry forget`. "
-        "Or delete that file; servers delete reports 60 days after their week began."
+        "Or only delete that file; servers delete reports 60 days after the start of their week."
     )

@@ -30,7 +30,7 @@ def system_now() -> datetime:
 
 @dataclass(frozen=True)
 class SiteRules:
-    """``disabled_by``: why the check is off."""
+    """Rules from the administrators' site files. ``disabled_by``: why the check is off, or None."""
 
     server: str | None = None
     disabled_by: str | None = None
@@ -38,7 +38,10 @@ class SiteRules:
 
 @dataclass(frozen=True)
 class Settings:
-    """``state``: None if the account has no home. ``disabled_by``: why the check is off."""
+    """The effective settings.
+
+    ``state``: the state folder, or None if the account has no home folder. ``disabled_by``: why the check is off, or None.
+    """
 
     server: str
     state: Path | None
@@ -48,7 +51,7 @@ class Settings:
 
 
 def settings_from(environ: Mapping[str, str], server: str | None = None, site: SiteRules | None = None) -> Settings:
-    """Read the settings. ``server``: overrides all. Raises SettingsError."""
+    """Read the settings. ``server``: overrides every configured server. Raises SettingsError."""
     site = read_site_rules(site_files(environ)) if site is None else site
     base = checked_server(server or environ.get("NAPARI_UPDATE_SERVER") or site.server or DEFAULT_SERVER)
     switch = environ.get("NAPARI_UPDATE_CHECK", "").strip()
@@ -57,7 +60,7 @@ def settings_from(environ: Mapping[str, str], server: str | None = None, site: S
 
 
 def state_folder(environ: Mapping[str, str]) -> Path | None:
-    """None for accounts without a home, as in some containers."""
+    """Return the state folder, or None for accounts without a home folder, as in some containers."""
     if chosen := environ.get("NAPARI_UPDATE_STATE"):
         return Path(chosen)
     from platformdirs import user_data_path
@@ -70,7 +73,7 @@ def state_folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def checked_server(url: str) -> str:
-    """Normalize a base URL: https, http to loopback, or a folder. Raises SettingsError."""
+    """Normalize a base URL: https, http on loopback, or a folder. Raises SettingsError if it is anything else."""
     if is_folder(url):
         return url.rstrip("/")
     try:
@@ -81,17 +84,17 @@ def checked_server(url: str) -> str:
     if not host or port == 0 or parts.scheme not in ("http", "https") or parts.username or parts.query or parts.fragment:
         raise SettingsError(f"{url!r} is not a server address. Write it like https://api.napari.org")
     if parts.scheme == "http" and not is_loopback(host):
-        raise SettingsError(f"{url!r} is not encrypted. Only https is used, except for this machine.")
+        raise SettingsError(f"{url!r} is not encrypted. Use https; http is allowed only for this machine.")
     return url.rstrip("/")
 
 
 def is_folder(url: str) -> bool:
-    """Such as ``file:///srv/napari-index``."""
+    """Return whether a server is a local folder, such as ``file:///srv/napari-index``."""
     return url.lower().startswith("file:///") and not url.endswith("//")
 
 
 def is_loopback(host: str) -> bool:
-    """Not a name such as ``127.example.org``."""
+    """Return whether a host is this machine; a name such as ``127.example.org`` is not."""
     if host == "localhost":
         return True
     try:
@@ -101,7 +104,7 @@ def is_loopback(host: str) -> bool:
 
 
 def clock_from(environ: Mapping[str, str], servers: Iterable[str]) -> Callable[[], datetime]:
-    """Return the clock, set by NAPARI_UPDATE_NOW if all servers are local. Raises SettingsError."""
+    """Return the clock. NAPARI_UPDATE_NOW sets its time, but only if all servers are local. Raises SettingsError."""
     text = environ.get("NAPARI_UPDATE_NOW")
     if not text:
         return system_now
@@ -124,7 +127,7 @@ def fixed_site_file(environ: Mapping[str, str], platform: str) -> PurePath:
 
 
 def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the site files; one that users can override comes first."""
+    """Return the site files. The path that users can change comes first, so that the other one takes precedence."""
     from platformdirs import site_config_path
 
     fixed = Path(fixed_site_file(environ, sys.platform))
@@ -136,7 +139,7 @@ def site_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def read_site_rules(files: Iterable[Path]) -> SiteRules:
-    """Combine the files: the strictest rule, and the last server.
+    """Combine the site files: any file can turn the check off, and the last server wins.
 
     An unreadable file turns the check off, because it may contain that rule.
     """
@@ -154,7 +157,7 @@ def read_site_rules(files: Iterable[Path]) -> SiteRules:
             continue
         server = said.get("server") or server
         if said.get("update_check", True) is not True:
-            disabled_by = f"the administrator of this computer switched it off ({path})"
+            disabled_by = f"the administrator of this computer turned it off ({path})"
     return SiteRules(server, disabled_by)
 
 
@@ -168,8 +171,8 @@ def opt_out_variable(environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def site_decides_reports(environ: Mapping[str, str]) -> bool:
-    """Whether a site file mentions usage reports or is unreadable: then there is no prompt."""
+def site_controls_reports(environ: Mapping[str, str]) -> bool:
+    """Return whether a site file mentions usage reports or is unreadable; users are not prompted then."""
     for path in site_files(environ):
         try:
             said = json.loads(path.read_text("utf-8-sig"))

@@ -1,8 +1,9 @@
 """The state of one Python environment: a few JSON files.
 
-Each user choice has its own file, replaced atomically, so concurrent processes lose nothing. A damaged file counts as empty.
+Each user choice has its own file, replaced atomically, so concurrent processes lose nothing. A damaged file counts as
+empty.
 
-    environments/3f9a…/check.json               cached responses, the back-off, updates notified
+    environments/3f9a…/check.json               cached responses, back-off, notified updates
     environments/3f9a…/said/affinder==0.5.0.json
     environments/3f9a…/restore/20261129T1200….json
 """
@@ -45,7 +46,11 @@ class Snooze:
 
 @dataclass(frozen=True)
 class Pause:
-    """A back-off. ``failures``: in a row. ``is_directed``: the server asked for it. ``reason``: for the user."""
+    """The time until the next check: the interval, or a back-off after failures.
+
+    ``failures``: number of consecutive failures. ``is_directed``: whether the server asked for it. ``reason``: the last
+    error.
+    """
 
     set_at: datetime
     not_before: datetime
@@ -56,7 +61,7 @@ class Pause:
 
 @dataclass
 class CheckState:
-    """``answers``: fetch time and text, by URL. ``notified``: ``name==version``."""
+    """The state of the checks. ``answers``: fetch time and text, by URL. ``notified``: updates, as ``name==version``."""
 
     answers: dict[str, tuple[datetime, str]] = field(default_factory=dict)
     pause: Pause | None = None
@@ -65,13 +70,13 @@ class CheckState:
 
 
 class State:
-    """``folder``: of the account; None if nothing can be saved."""
+    """Reads and writes the state. ``folder``: the account's state folder, or None if nothing can be saved."""
 
     def __init__(self, folder: Path | None, environment: str) -> None:
         self.folder = folder / "environments" / environment if folder is not None else None
 
     def read_check(self) -> CheckState:
-        """Empty if missing or damaged."""
+        """Return the state of the checks; empty if the file is missing or damaged."""
         document = self._read("check.json")
         try:
             pause = document.get("pause")
@@ -86,7 +91,7 @@ class State:
             return CheckState()
 
     def write_check(self, state: CheckState) -> None:
-        """Raises StateError."""
+        """Save the state of the checks. Raises StateError."""
         pause = state.pause
         document: dict[str, Any] = {"answers": {url: [at.isoformat(), text] for url, (at, text) in state.answers.items()}}
         if pause is not None:
@@ -97,7 +102,7 @@ class State:
         self._write("check.json", document)
 
     def snoozes(self) -> list[Snooze]:
-        """Return all snoozes, also expired ones, by name."""
+        """Return all snoozes, including expired ones, sorted by name."""
         found = []
         for document in self._read_all("said/*==*.json"):
             with contextlib.suppress(ValueError, TypeError, KeyError):
@@ -106,12 +111,12 @@ class State:
         return sorted(found, key=lambda one: (one.name, one.version))
 
     def snooze(self, snooze: Snooze) -> None:
-        """Snooze a version, or restart its snooze. Raises StateError."""
+        """Save a snooze, replacing an earlier one of the same version. Raises StateError."""
         until = snooze.until.isoformat() if snooze.until else None
         self._write(_file_of(snooze), {"name": snooze.name, "version": snooze.version, "until": until})
 
     def unsnooze(self, name: str) -> int:
-        """Return the number of removed snoozes. Raises StateError."""
+        """Remove the snoozes of a package; return how many there were. Raises StateError."""
         found = [one for one in self.snoozes() if one.name == name]
         for one in found:
             self._remove(_file_of(one))
@@ -134,7 +139,7 @@ class State:
         return sorted(points, key=lambda one: str(one["at"]), reverse=True)
 
     def add_restore_point(self, document: dict[str, Any]) -> None:
-        """Keep the newest few. ``at``: ISO time. Raises StateError."""
+        """Save a restore point, with its ISO time in ``at``; keep only the newest few. Raises StateError."""
         self._write(f"restore/{_digits(document['at'])}.json", document)
         for old in self.restore_points()[MAX_RESTORE_POINTS:]:
             self.drop_restore_point(old)
@@ -144,9 +149,9 @@ class State:
 
     @contextlib.contextmanager
     def installing(self) -> Iterator[None]:
-        """Lock installations. Raises InstallError if another process holds the lock.
+        """Hold the installation lock. Raises InstallError if another process holds it.
 
-        The lock ends with this process, even if the tool goes on.
+        The lock is released when this process ends, even if the tool keeps running.
         """
         if self.folder is None:
             yield
@@ -160,11 +165,11 @@ class State:
                     "Another program is installing updates in this environment. Try again when it has finished."
                 ) from None
             except OSError:
-                pass  # no lock support in this file system
+                pass  # this file system does not support locks
             yield
 
     def signature(self) -> tuple[Any, ...]:
-        """Changes when another process changes the state."""
+        """Return a value that changes when another process changes the state."""
         if self.folder is None:
             return ()
         return tuple(_stat(self.folder / name) for name in ("check.json", "said", "said/notify.json", "telemetry.json"))
@@ -173,7 +178,7 @@ class State:
         return self._read("telemetry.json")
 
     def write_telemetry(self, document: dict[str, Any] | None) -> None:
-        """Write or remove the seam file (see `seam`); a failure is ignored."""
+        """Write ``telemetry.json`` (see `seam`), or remove it if None. Errors are ignored."""
         with contextlib.suppress(StateError):
             if document is None and self.folder is not None:
                 self._remove("telemetry.json")
@@ -217,7 +222,7 @@ class State:
 
 
 def environment_id(prefix: Path) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the real path."""
+    """Return an ID of an environment: the first 16 hex digits of the SHA-256 of its real path."""
     return hashlib.sha256(str(prefix.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
@@ -230,7 +235,7 @@ def parsed_duration(text: str) -> timedelta:
 
 
 def _lock(file: IO[bytes]) -> None:
-    """Raises BlockingIOError if another process holds the lock."""
+    """Lock a file without waiting. Raises BlockingIOError if another process holds the lock."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -253,7 +258,7 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _file_of(snooze: Snooze) -> str:
-    """Valid names and versions (PEP 503, 440) are valid file names, except ``*`` on Windows."""
+    """Return the file of a snooze. Names and versions (PEP 503, 440) are valid file names, except ``*`` on Windows."""
     version = "every" if snooze.version == EVERY_VERSION else re.sub(r"[^0-9A-Za-z.+-]", "_", snooze.version)
     return f"said/{re.sub(r'[^0-9a-z.-]', '_', snooze.name)}=={version}.json"
 

@@ -1,4 +1,4 @@
-"""The update table: which release fits which Python and napari. Shared by server and client."""
+"""The update table: which releases work with which Python and napari versions. Shared by server and client."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from packaging.version import Version
 SCHEMA_VERSION = 2
 CHANNELS = ("pypi", "conda-forge")
 MAX_NOTICES, MAX_NOTICE = 10, 200
-"""Notices per package; characters of a text or link."""
+"""Maximum number of notices per package; maximum length of a text or link."""
 _CONDA_NAME = re.compile(r"[a-z0-9_][a-z0-9_.-]*")
-"""Used in commands, so it must not look like an option or a URL."""
+"""Valid conda names. They are used in commands, so they must not look like an option or a URL."""
 
 
 @dataclass(frozen=True)
 class Release:
-    """A row of the table; a release may have several, by Python.
+    """A row of the table; a release may have several, for different Python versions.
 
-    ``requires_python``, ``requires_napari``: PEP 440, empty for any. ``requires``: specifiers by other packages of the table.
+    ``requires_python``, ``requires_napari``: PEP 440 specifiers; empty for any version. ``requires``: specifiers for other
+    packages of the table, by name.
     """
 
     version: str
@@ -36,8 +37,10 @@ class Release:
 
 @dataclass(frozen=True)
 class Notice:
-    """``specifier``: the releases, empty for all. ``severity``: info or warning. ``until``: the last day (``2027-06-01``), or
-    empty.
+    """A notice to users of a package.
+
+    ``specifier``: the releases that it is about; empty for all. ``severity``: info or warning. ``until``: the last day to
+    show it (``2027-06-01``), or empty.
     """
 
     text: str
@@ -49,9 +52,11 @@ class Notice:
 
 @dataclass(frozen=True)
 class TablePackage:
-    """``releases``: newest first, finals before pre-releases. ``yanked``: reasons by version, may be empty.
-    ``vulnerabilities``: advisory ids by version. ``conda_name``: on conda-forge, if different. ``inactive``: no longer
-    maintained.
+    """A package in the table.
+
+    ``releases``: newest first, finals before pre-releases. ``yanked``: reasons by version; a reason may be empty.
+    ``vulnerabilities``: advisory IDs by version. ``conda_name``: the name on conda-forge, if different. ``inactive``:
+    whether the package is no longer maintained.
     """
 
     releases: Sequence[Release] = ()
@@ -64,8 +69,10 @@ class TablePackage:
 
 @dataclass(frozen=True)
 class UpdateTable:
-    """``packages``: by normalized name. ``index_version``: last change of the content. ``takes_reports``: accepts usage
-    reports.
+    """The table of one channel.
+
+    ``packages``: by normalized name. ``index_version``: when the content last changed. ``takes_reports``: whether the
+    server accepts usage reports.
     """
 
     channel: str
@@ -77,7 +84,11 @@ class UpdateTable:
 
 @dataclass(frozen=True)
 class Choice:
-    """``latest``: the newest version that fits. ``newest``: a newer one, and what it requires of Python, else of napari."""
+    """The releases to choose from.
+
+    ``latest``: the newest compatible version. ``newest``: an incompatible newer version, with its Python requirement, or
+    else its napari requirement.
+    """
 
     latest: str | None
     newest: str | None = None
@@ -86,12 +97,12 @@ class Choice:
 
 
 def pick(releases: Sequence[Release], python: str, napari: str | None) -> Release | None:
-    """Return the first row that admits ``python`` (``3.11.4``) and ``napari`` (``0.6.1``; None admits all)."""
-    return next((row for row in releases if _fits(row, python, napari)), None)
+    """Return the first row that is compatible with ``python`` (``3.11.4``) and ``napari`` (``0.6.1``; None for any)."""
+    return next((row for row in releases if _is_compatible(row, python, napari)), None)
 
 
 def choose(package: TablePackage, python: str, napari: str | None) -> Choice:
-    """Return what fits, and what excludes a newer release."""
+    """Return the newest compatible version, and the requirements that exclude a newer one."""
     latest, first = pick(package.releases, python, napari), next(iter(package.releases), None)
     if first is None or (latest is not None and not _is_newer(first.version, latest.version)):
         return Choice(latest.version if latest else None)
@@ -100,40 +111,40 @@ def choose(package: TablePackage, python: str, napari: str | None) -> Choice:
     return Choice(
         latest.version if latest else None,
         first.version,
-        None if fitting else _joined(row.requires_python for row in rows),
-        _joined(row.requires_napari for row in fitting) if fitting else None,
+        None if fitting else _join_specifiers(row.requires_python for row in rows),
+        _join_specifiers(row.requires_napari for row in fitting) if fitting else None,
     )
 
 
-def _fits(row: Release, python: str, napari: str | None) -> bool:
+def _is_compatible(row: Release, python: str, napari: str | None) -> bool:
     return admits(row.requires_python, python) and (napari is None or admits(row.requires_napari, napari))
 
 
 def _is_newer(first: str, second: str) -> bool:
-    """Whether the first row is newer; it may be an older pre-release."""
+    """Return whether the first version is newer. The first row of a package may be an older pre-release."""
     try:
         return Version(first) > Version(second)
-    except ValueError:  # odd conda-forge versions; numbers of thousands of digits
+    except ValueError:  # conda-forge versions that PEP 440 does not allow; numbers with thousands of digits
         return first != second
 
 
-def _joined(specifiers: Any) -> str | None:
+def _join_specifiers(specifiers: Any) -> str | None:
     return " or ".join(dict.fromkeys(filter(None, specifiers))) or None
 
 
 @lru_cache(maxsize=65536)
 def admits(specifier: str, version: str) -> bool:
-    """Whether a specifier admits a version, with pre-releases. An invalid specifier admits all."""
+    """Return whether a specifier allows a version, including pre-releases. An invalid specifier allows every version."""
     parsed = parsed_specifier(specifier)
     try:
         return parsed is None or parsed.contains(version, prereleases=True)
-    except ValueError:  # numbers of thousands of digits
+    except ValueError:  # numbers with thousands of digits
         return True
 
 
 @lru_cache(maxsize=4096)
 def parsed_specifier(specifier: str) -> SpecifierSet | None:
-    """None if empty or invalid."""
+    """Parse a specifier; return None if it is empty or invalid."""
     try:
         return SpecifierSet(specifier) if specifier else None
     except (InvalidSpecifier, ValueError):
@@ -141,11 +152,11 @@ def parsed_specifier(specifier: str) -> SpecifierSet | None:
 
 
 def read_table(body: bytes) -> UpdateTable:
-    """Parse a table; unknown fields are ignored. Raises ValueError."""
+    """Parse a table, ignoring unknown fields. Raises ValueError if it is invalid."""
     try:
         document = json.loads(body)
         if document["schema_version"] != SCHEMA_VERSION:
-            raise ValueError(f"schema_version is {document['schema_version']!r}, this program reads {SCHEMA_VERSION}")
+            raise ValueError(f"schema_version is {document['schema_version']!r}, but this program reads {SCHEMA_VERSION}")
         return UpdateTable(
             channel=_text(document["channel"]),
             index_version=_text(document["index_version"]),
@@ -178,7 +189,7 @@ def _package(document: Any) -> TablePackage:
 
 
 def _notice(document: Any) -> Notice:
-    """The text may be hostile: limit it, and strip control and bidirectional characters."""
+    """Parse a notice. Its text may be hostile, so limit its length, and strip control and bidirectional characters."""
     text, link = ("".join(filter(str.isprintable, _text(document.get(key, ""))))[:MAX_NOTICE] for key in ("text", "link"))
     specifier, severity, until = (_text(document.get(key, "")) for key in ("specifier", "severity", "until"))
     return Notice(text, specifier, severity, link if link.startswith("https://") else "", until)
@@ -196,5 +207,5 @@ def _seconds(value: Any) -> float:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
+        raise TypeError(f"{value!r} is not a string")
     return value

@@ -1,4 +1,4 @@
-"""Terminal output, without markup or control sequences from a server."""
+"""Terminal output that strips markup and control sequences sent by servers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ err = Console(stderr=True, highlight=False)
 
 
 def plain(text: str, style: str = "") -> Text:
-    """Strip control characters; line breaks become spaces."""
+    """Strip control characters; replace line breaks and tabs with spaces."""
     visible = "".join(" " if char in "\r\n\t" else char for char in text if char in "\r\n\t" or not _is_control(char))
     return Text(visible, style=style)
 
@@ -41,13 +41,13 @@ def fail(text: str) -> None:
 
 
 def say_command(command: str) -> None:
-    """Print commands unwrapped, so they can be copied."""
+    """Print a command without wrapping, so that it can be copied."""
     for line in command.splitlines():
         out.print(Text("  ") + plain(line, "cyan"), soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
-    """Print JSON in ASCII: dataclasses as objects, instants in ISO format."""
+    """Print JSON in ASCII: dataclasses as objects, datetimes in ISO format."""
     print(json.dumps(as_json(value), indent=2))
 
 
@@ -72,7 +72,7 @@ def waiting(text: str) -> AbstractContextManager[Any]:
 
 
 def _print(console: Console, text: Text) -> None:
-    console.print(text, soft_wrap=not console.is_terminal)  # files and pipes get whole lines
+    console.print(text, soft_wrap=not console.is_terminal)  # do not wrap lines in files and pipes
 
 
 def _is_control(char: str) -> bool:

@@ -1,6 +1,6 @@
-"""One GET without cookies, redirects or credentials, bounded in time and size.
+"""GET requests without cookies, redirects or credentials, limited in time and size.
 
-requests has no total deadline, so each request runs in a daemon thread that can be abandoned.
+requests has no total timeout, so each request runs in a daemon thread that can be abandoned.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from napari_update_hook.settings import is_folder, is_loopback
 
 READ_TIMEOUT_S = 4.0
 MAX_BYTES = 8 * 2**20
-LOG_IN = "Does this network require you to log in first?"
+LOGIN_HINT = "Does this network require you to log in first?"
 HEADERS = {
     "User-Agent": f"napari-update-hook/{__version__}",
     "Accept": "application/json",
-    "Accept-Encoding": "gzip",  # zlib can limit the output
+    "Accept-Encoding": "gzip",  # zlib can limit the unpacked size
 }
 
 
 def get(url: str, ends: float) -> bytes:
-    """Return the body of a JSON response or index file. ``ends``: deadline, by ``time.monotonic()``.
+    """Return the body of a response or of a local index file. ``ends``: deadline on the ``time.monotonic()`` clock.
 
-    Raises ServerUnreachableError, ServerAnswerError.
+    Raises ServerUnreachableError or ServerAnswerError.
     """
     parts = urlsplit(url)
     host = url if is_folder(url) else f"{parts.scheme}://{parts.netloc}"
@@ -42,9 +42,9 @@ def get(url: str, ends: float) -> bytes:
 
 
 def run_before(ends: float, work: Callable[[], bytes], host: str) -> bytes:
-    """Abandon ``work`` at ``ends`` (``time.monotonic()``).
+    """Run ``work`` in a thread and return its result; abandon it at ``ends`` (on the ``time.monotonic()`` clock).
 
-    Raises ServerUnreachableError then, and for errors other than UpdateHookError.
+    Raises ServerUnreachableError if it is abandoned or raises anything but an UpdateHookError.
     """
     outcome: queue.SimpleQueue[bytes | UpdateHookError] = queue.SimpleQueue()
 
@@ -70,7 +70,7 @@ def _request(url: str, host: str, ends: float) -> bytes:
     import requests
     from requests.utils import get_environ_proxies, select_proxy
 
-    # Loopback may be unencrypted, so it must not go through a proxy
+    # Loopback requests may be unencrypted, so they must not go through a proxy
     proxies = {} if is_loopback(urlsplit(url).hostname or "") else get_environ_proxies(url)
     with requests.Session() as session:
         session.trust_env = False  # ignore ~/.netrc
@@ -83,19 +83,19 @@ def _request(url: str, host: str, ends: float) -> bytes:
                 chunks = response.raw.stream(65536, decode_content=False)
                 body = read_bounded(chunks, response.headers, response.status_code, host, ends)
         except (requests.RequestException, OSError, ValueError) as error:
-            raise ServerUnreachableError(_why_unreachable(error, host, select_proxy(url, proxies))) from error
+            raise ServerUnreachableError(_unreachable_message(error, host, select_proxy(url, proxies))) from error
         status, headers = response.status_code, response.headers
     if response.is_redirect or status == 511:
-        raise ServerAnswerError(f"{host} sent a redirect. {LOG_IN}", status)
+        raise ServerAnswerError(f"{host} sent a redirect. {LOGIN_HINT}", status)
     if status != 200:
-        raise ServerAnswerError(f"{host} refused with status {status}.", status, headers.get("retry-after"))
+        raise ServerAnswerError(f"{host} refused the request with status {status}.", status, headers.get("retry-after"))
     if headers.get("content-type", "").split(";")[0].strip().lower() in ("text/html", "application/xhtml+xml"):
-        raise ServerAnswerError(f"{host} sent a web page, not an index. {LOG_IN}", 200)
+        raise ServerAnswerError(f"{host} sent a web page instead of an index. {LOGIN_HINT}", 200)
     return body
 
 
 def _adapter() -> Any:
-    """Trust the system's certificates and certifi's."""
+    """Return an adapter that trusts the certificates of the system and of certifi."""
     import certifi
     from requests.adapters import HTTPAdapter
 
@@ -116,10 +116,9 @@ def _adapter() -> Any:
 
 
 def read_bounded(chunks: Iterable[bytes], headers: Mapping[str, str], status: int, host: str, ends: float) -> bytes:
-    """Return the body, limited to `MAX_BYTES` before and after unpacking: a few kilobytes can unpack to
-    gigabytes.
+    """Return the unpacked body, limited to `MAX_BYTES`: a few kilobytes can unpack to gigabytes.
 
-    Raises ServerAnswerError, ServerUnreachableError.
+    Raises ServerAnswerError or ServerUnreachableError.
     """
     encoding = headers.get("content-encoding", "identity").strip().lower()
     if encoding not in ("identity", "gzip"):
@@ -134,7 +133,7 @@ def read_bounded(chunks: Iterable[bytes], headers: Mapping[str, str], status: in
         except zlib.error as error:
             raise ServerAnswerError(f"{host} sent a response that cannot be unpacked.", status) from error
         if len(body) > MAX_BYTES or (unpacker and unpacker.unconsumed_tail):
-            raise ServerAnswerError(f"{host} sent more than {MAX_BYTES} bytes, too many for an index.", status)
+            raise ServerAnswerError(f"{host} sent more than {MAX_BYTES} bytes, which is too many for an index.", status)
     if unpacker and not unpacker.eof and body:
         raise ServerAnswerError(f"{host} sent a response that was cut off.", status)
     return bytes(body)
@@ -149,20 +148,20 @@ def _read_file(url: str) -> bytes:
     except OSError as error:
         raise ServerUnreachableError(f"{url} cannot be read ({error.strerror or error}).") from error
     if len(body) > MAX_BYTES:
-        raise ServerAnswerError(f"{url} has more than {MAX_BYTES} bytes, too many for an index.", 200)
+        raise ServerAnswerError(f"{url} is larger than {MAX_BYTES} bytes, which is too many for an index.", 200)
     return body
 
 
-def _why_unreachable(error: Exception, host: str, proxy: str | None) -> str:
-    """Explain the failure; name the proxy without its password."""
+def _unreachable_message(error: Exception, host: str, proxy: str | None) -> str:
+    """Return why the server could not be reached; name the proxy without its password."""
     text = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
-            f"{host} could not be reached: this computer does not trust its certificate. If a proxy reads the traffic here, "
-            "set SSL_CERT_FILE to its certificate."
+            f"{host} could not be reached, because this computer does not trust its certificate. If a proxy inspects the "
+            "traffic here, set SSL_CERT_FILE to its certificate."
         )
     if proxy is not None:
         name = proxy.rpartition("@")[2]
-        hint = " SOCKS needs the package PySocks." if "SOCKS" in text else ""
+        hint = " SOCKS proxies need the package PySocks." if "SOCKS" in text else ""
         return f"{host} could not be reached through the proxy {name}.{hint} Check HTTPS_PROXY, ALL_PROXY and NO_PROXY."
-    return f"{host} could not be reached ({type(error).__name__}). Is there a network?"
+    return f"{host} could not be reached ({type(error).__name__}). Check your network connection."

@@ -18,7 +18,7 @@ from napari_update_hook.table import TablePackage, admits, choose
 from napari_update_hook.versions import is_newer, same_version
 
 T = TypeVar("T")
-OURS = (NAPARI, "napari-update-hook", "napari-telemetry")
+OWN_PACKAGES = (NAPARI, "napari-update-hook", "napari-telemetry")
 
 
 class Status(str, Enum):
@@ -32,8 +32,11 @@ class Status(str, Enum):
 
 @dataclass(frozen=True)
 class UpdateRow:
-    """``latest``: the newest version that fits; ``target``: what the plan installs; ``newest``: of all. ``withdrawn``: the
-    reason, may be empty. ``vulnerabilities``: advisory ids. ``release_page``: of the target, else of the newest.
+    """An installed package and its update.
+
+    ``latest``: the newest compatible version. ``target``: the version that the plan installs. ``newest``: the newest
+    version of all. ``withdrawn``: why the installed release was withdrawn; may be empty. ``vulnerabilities``: advisory
+    IDs. ``release_page``: URL for the target, else for the newest version.
     """
 
     name: str
@@ -52,7 +55,7 @@ class UpdateRow:
 
     @property
     def needs_attention(self) -> bool:
-        """A snoozed update does not hide problems of the installed release."""
+        """Whether there is an update or the installed release is unsafe, even if its update is snoozed."""
         return self.status is Status.UPDATE or self.is_unsafe
 
     @property
@@ -62,7 +65,7 @@ class UpdateRow:
 
 @dataclass(frozen=True)
 class Comparison:
-    """``rows``: napari first. ``unlisted``: installed plugins that are not in the index."""
+    """The result of `compare`. ``rows``: napari first. ``unlisted``: installed plugins that are not in the index."""
 
     rows: tuple[UpdateRow, ...]
     plan: Plan
@@ -75,20 +78,20 @@ def compare(
     *,
     now: datetime,
     snoozes: Sequence[Snooze] = (),
-    fits_known: bool = True,
+    has_requirements: bool = True,
     keep_napari: bool = False,
 ) -> Comparison:
-    """``fits_known``: False if the index does not say what fits."""
+    """Compare the index with the installed packages. ``has_requirements``: whether the index gives requirements."""
     plan, snoozed = plan_without_snoozed(packages, environment, now, snoozes, keep_napari=keep_napari)
     held = {one.name: one for one in plan.held_back}
     targets = {one.name: one.target for one in plan.updates}
     rows = [
         _row(packages[name], distribution, environment, targets.get(distribution.name), held.get(distribution.name),
-             snoozed.get(name), fits_known, now)
+             snoozed.get(name), has_requirements, now)
         for name, distribution in environment.distributions.items()
         if name in packages
     ]  # fmt: skip
-    listed = {*packages, *OURS}
+    listed = {*packages, *OWN_PACKAGES}
     unlisted = sorted(one.name for name, one in environment.distributions.items() if one.is_plugin and name not in listed)
     return Comparison(tuple(sorted(rows, key=lambda row: (row.name != NAPARI, row.name.lower()))), plan, tuple(unlisted))
 
@@ -96,9 +99,9 @@ def compare(
 def plan_without_snoozed(
     packages: Mapping[str, TablePackage], environment: Environment, now: datetime, snoozes: Sequence[Snooze], **options: Any
 ) -> tuple[Plan, dict[str, Snooze]]:
-    """Plan again until no planned update is snoozed: leaving one out may change another.
+    """Repeat the plan until it has no snoozed update: leaving out an update may change others.
 
-    Returns the plan, and snoozes by normalized name.
+    Return the plan, and the snoozes that were applied by normalized name.
     """
     names = {one.name: name for name, one in environment.distributions.items()}
     snoozed: dict[str, Snooze] = {}
@@ -127,14 +130,14 @@ def _row(
     target: str | None,
     held: HeldBack | None,
     snooze: Snooze | None,
-    fits_known: bool,
+    has_requirements: bool,
     now: datetime,
 ) -> UpdateRow:
     napari = None if distribution.name == NAPARI else environment.napari
     choice, installed = choose(package, environment.python, napari), distribution.version
     newest = choice.newest or choice.latest
-    withdrawn = _of(package.yanked, installed) if not distribution.is_local else None
-    vulnerabilities = tuple(_of(package.vulnerabilities, installed) or ())
+    withdrawn = _lookup(package.yanked, installed) if not distribution.is_local else None
+    vulnerabilities = tuple(_lookup(package.vulnerabilities, installed) or ())
     current = (
         [] if distribution.is_local else [one for one in package.notices if not one.until or one.until >= f"{now:%Y-%m-%d}"]
     )
@@ -172,8 +175,8 @@ def _row(
         notes.append(held.reason)
     elif status is Status.AHEAD:
         notes.append("newer than in the index")
-    if status is Status.UPDATE and not fits_known:
-        notes.append("it may not fit your Python and napari")
+    if status is Status.UPDATE and not has_requirements:
+        notes.append("it may not work with your Python and napari")
     until = snooze.until if snooze is not None else None
     return UpdateRow(
         distribution.name, installed, choice.latest, target, newest, status, "; ".join(notes), withdrawn, vulnerabilities,
@@ -191,20 +194,20 @@ def _release_page(
     return f"https://pypi.org/project/{quote(distribution.name)}/{quote(version)}/"
 
 
-def _of(by_version: Mapping[str, T], version: str) -> T | None:
-    """Look up a version, normalized: ``2022.01.05`` is ``2022.1.5``."""
+def _lookup(by_version: Mapping[str, T], version: str) -> T | None:
+    """Look up a version as PEP 440 compares it: ``2022.01.05`` equals ``2022.1.5``."""
     return next((value for key, value in by_version.items() if same_version(key, version)), None)
 
 
-def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str], *, fits_known: bool = True) -> str:
-    """``fits_known``: False if the index does not say what fits."""
+def summary_of(rows: Iterable[UpdateRow], unlisted: Sequence[str], *, has_requirements: bool = True) -> str:
+    """Return a summary in a few sentences. ``has_requirements``: False if the index does not give requirements."""
     rows = list(rows)
     updates = sum(row.status is Status.UPDATE for row in rows)
     unsafe = sum(row.is_unsafe for row in rows)
     if not rows and not unlisted:
         return "Neither napari nor a plugin is installed in this environment. Use the Python that runs napari."
-    if updates and not fits_known:
-        text = f"There {'is' if updates == 1 else 'are'} {counted(updates, 'newer version')}; they may not fit here."
+    if updates and not has_requirements:
+        text = f"There {'is' if updates == 1 else 'are'} {counted(updates, 'newer version')}, which may not work here."
     elif updates:
         text = "There is 1 update." if updates == 1 else f"There are {updates} updates, which work together."
     elif any(row.status is Status.HELD_BACK or is_newer(row.newest, row.installed) for row in rows):

@@ -1,1 +1,1 @@
-"""The part that runs inside napari. Only ``plugin.qt`` imports Qt."""
+"""The napari plugin. Only ``plugin.qt`` imports Qt."""

@@ -1,7 +1,7 @@
-"""Counts commands and new layers, connected only at level full.
+"""Count commands and new layers; active only at level full.
 
-app-model (0.5) has no signal for commands, so ``execute_command`` of its registry is wrapped. npe2 runs readers, writers and
-sample data through its own registry, whose ``get`` returns wrapped functions for these; widgets must stay classes.
+app-model (0.5) has no signal for commands, so its registry's ``execute_command`` is wrapped. npe2 runs readers, writers and
+sample data through its own registry, so its ``get`` returns wrapped functions for these. Widgets must remain classes.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from napari_telemetry.records import Counts
 
 APPLICATION = "napari"
-MAX_WAITING = 100_000
-MAX_COMMAND = 256
-"""Of a command id, as in the wire format."""
+MAX_QUEUED_EVENTS = 100_000
+MAX_COMMAND_LENGTH = 256
+"""Maximum length of a command id, as in the wire format."""
 _CONTRIBUTIONS = ("readers", "writers", "sample_data")
 
 
 class Collector:
-    """Never blocks or raises."""
+    """Queues events until the session saves them. Never blocks or raises."""
 
     def __init__(self) -> None:
         self.consent: int | None = None
         self.now: Callable[[], datetime] | None = None
-        self._events: deque[tuple[datetime, Any]] = deque(maxlen=MAX_WAITING)
+        self._events: deque[tuple[datetime, Any]] = deque(maxlen=MAX_QUEUED_EVENTS)
 
     def count_under(self, consent: int | None) -> None:
-        """Drop events of another consent; None stops counting."""
+        """Count for this consent, and drop events of any other. None stops counting."""
         if consent != self.consent:
             self._events.clear()
         self.consent = consent
 
     def command(self, command_id: str) -> None:
         with contextlib.suppress(Exception):
-            if self.consent is not None and self.now is not None and len(command_id) <= MAX_COMMAND:
+            if self.consent is not None and self.now is not None and len(command_id) <= MAX_COMMAND_LENGTH:
                 self._events.append((self.now(), str(command_id)))
 
     def layer(self, kind: str, data: Any) -> None:
@@ -69,8 +69,8 @@ def counts_by_week(events: list[tuple[datetime, Any]]) -> dict[str, Counts]:
     return {week: Counts(*both) for week, both in found.items()}
 
 
-class Counting:
-    """Keeps only weak references to viewers."""
+class UsageCounter:
+    """Connects the collector to commands and layers. Keeps only weak references to viewers."""
 
     def __init__(self, collector: Collector) -> None:
         self._collector = collector
@@ -86,12 +86,12 @@ class Counting:
                 self._connect_layers(viewer, present=True)
 
     def connect(self, *, present_layers: bool) -> None:
-        """``present_layers``: whether existing layers count."""
+        """Start counting. ``present_layers``: whether to count existing layers."""
         if self.is_connected:
             return
         self.is_connected = True
         self._undo = [undo for wrap in (_wrap_app_model, _wrap_npe2) if (undo := wrap(self._collector.command)) is not None]
-        for viewer in self._alive():
+        for viewer in self._live_viewers():
             self._connect_layers(viewer, present=present_layers)
 
     def disconnect(self) -> None:
@@ -100,10 +100,10 @@ class Counting:
         self.is_connected = False
         while self._undo:
             self._undo.pop()()
-        for viewer in self._alive():
+        for viewer in self._live_viewers():
             viewer.layers.events.inserted.disconnect(self._on_inserted)
 
-    def _alive(self) -> Iterator[Any]:
+    def _live_viewers(self) -> Iterator[Any]:
         self._viewers = [known for known in self._viewers if known() is not None]
         for known in self._viewers:
             if (viewer := known()) is not None:
@@ -119,13 +119,13 @@ class Counting:
 
     def _count(self, layer: Any) -> None:
         with contextlib.suppress(Exception):  # counting must not break a layer
-            if layer not in self._counted:  # else moved between lists, or counted on connecting
+            if layer not in self._counted:  # otherwise it was moved, or counted on connecting
                 self._counted.add(layer)
                 self._collector.layer(layer_type(layer), layer.data)
 
 
 def layer_type(layer: Any) -> str:
-    """Such as ``image``, also for subclasses."""
+    """Return the layer type, such as ``image``, also for subclasses."""
     for kind in type(layer).__mro__:
         if kind.__module__.startswith("napari.layers.") and kind.__name__ != "Layer":
             return kind.__name__.lower()
@@ -164,7 +164,7 @@ def _wrap_npe2(count: Callable[[str], None]) -> Callable[[], None] | None:
     kinds: dict[str, str | None] = {}
 
     def count_unless_running(id: str) -> None:
-        if id not in getattr(_running, "ids", ()):  # app-model may run it through npe2: count once
+        if id not in getattr(_running, "ids", ()):  # app-model may run npe2 commands: count them once
             count(id)
 
     def wrapped(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,7 +195,7 @@ def _contribution_kind(manager: Any, command_id: str) -> str | None:
 
 
 def _counted(count: Callable[[str], None], command_id: str, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A reader that declines the file is not counted."""
+    """Wrap a function to count its calls. A reader that declines the file is not counted."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -209,7 +209,7 @@ def _counted(count: Callable[[str], None], command_id: str, kind: str, function:
 
 
 def _patch_method(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Callable[[], None]:
-    """Return the undo function. Below a later patch, the method stays but is inactive."""
+    """Replace a method, and return the undo function. If it was patched again since, it stays, but calls the original."""
     before, original = vars(owner).get(name), getattr(owner, name)
     replaced = make(original)
     is_active = True

@@ -1,4 +1,4 @@
-"""One session per process, with counting and a view in each window."""
+"""The telemetry plugin's process-wide instance: its session, counting and GUI."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_update_hook.plugin import instance
 
-from napari_telemetry.plugin.counting import Counting
+from napari_telemetry.plugin.counting import UsageCounter
 from napari_telemetry.plugin.session import Session, Snapshot
 
 if TYPE_CHECKING:
@@ -14,14 +14,18 @@ if TYPE_CHECKING:
 
 
 class PluginInstance(instance.PluginInstance):
+    """Owns the session, the counting and the GUI."""
+
+    """Owns the session, the counting and the GUI."""
+
     session: Session
 
     def __init__(self, session: Session | None = None) -> None:
         super().__init__(session or Session())
-        self.counting = Counting(self.session.collector)
+        self.counting = UsageCounter(self.session.collector)
         self._has_followed = False
 
-    def added(self, viewer: Any) -> None:
+    def on_viewer_added(self, viewer: Any) -> None:
         self.counting.add(viewer)
         if self._gui is None and not self.session.is_running:
             self.session.subscribe(self.follow)
@@ -32,6 +36,8 @@ class PluginInstance(instance.PluginInstance):
         return Gui(self)
 
     def follow(self, snapshot: Snapshot) -> None:
+        """Start counting at level full, and stop it otherwise."""
+        """Start counting at level full, and stop it otherwise."""
         status = snapshot.status
         if status is None or status.decision.level.value != "full" or status.view.consent is None:
             self.counting.disconnect()
@@ -46,7 +52,7 @@ class PluginInstance(instance.PluginInstance):
 
 
 def _process_started_after(instant: datetime) -> bool:
-    """Return False if unknown."""
+    """Whether the process started after ``instant``; False if unknown."""
     try:
         import psutil  # a dependency of napari
 
@@ -67,4 +73,6 @@ def get_instance() -> PluginInstance:
 
 
 def running_session() -> Session | None:
+    """Return the session if it is running."""
+    """Return the session if it is running."""
     return _instance.session if _instance is not None and _instance.session.is_running else None

@@ -1,6 +1,6 @@
-"""Telemetry in a running napari: one thread and one queue for the state file.
+"""Telemetry in a running napari process: one thread and one queue for the state file.
 
-Methods return at once, except `Session.send`. Requests run in other threads, so a "no" never waits for a server.
+Methods return at once, except `Session.send`. Requests run in other threads, so a refusal never waits for a server.
 """
 
 from __future__ import annotations
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
     from napari_telemetry.client import Forgotten, ServerCopy, Status, TelemetryClient
 
 FLUSH_INTERVAL_S = 30.0
-"""How often to save counts; a crash loses at most this much."""
+"""Seconds between saves of counts; a crash loses at most the counts since the last save."""
 REQUEST_DEADLINE_S = 9.0
 Steps = Generator[Any, Any, Any]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """``status``: None until read; ``problem``: why it cannot be read. ``busy``: running jobs; ``failures``: last failure by
-    job. ``preview``, ``examples`` (by level): formatted JSON.
+    """The state that the GUI shows.
+
+    ``status``: None until read; ``problem``: why it cannot be read. ``busy``: running jobs; ``failures``: the last by job.
+    ``preview``, ``examples`` (by level): formatted JSON.
     """
 
     status: Status | None = None
@@ -46,14 +48,18 @@ class Snapshot:
 
 
 class Session(Worker):
+    """Runs jobs on its own thread, and publishes a `Snapshot` after each."""
+
+    """Runs jobs on its own thread, and publishes a `Snapshot` after each."""
+
     NAME = "napari-telemetry"
-    EXIT_TIMEOUT_S = 2.0  # napari waits for a pending answer and the last counts
+    EXIT_TIMEOUT_S = 2.0  # time to save a pending answer and the last counts
     snapshot: Snapshot
 
     def __init__(self, make_client: Callable[[], TelemetryClient] | None = None) -> None:
         super().__init__(Snapshot())
         self.collector = Collector()
-        self._make_client = make_client or _client_here
+        self._make_client = make_client or _current_client
         self._busy: Counter[str] = Counter()
         self._failures: dict[str, str] = {}
         self._client: TelemetryClient | None = None
@@ -64,7 +70,7 @@ class Session(Worker):
         self._jobs.put(partial(self._read, again=True))
 
     def send(self, deadline_s: float) -> None:
-        """Blocks: the update check calls this on its own thread."""
+        """Send the due report, and block until done. The update check calls this on its own thread."""
         done = threading.Event()
 
         def steps(client: TelemetryClient) -> Steps:
@@ -83,9 +89,9 @@ class Session(Worker):
         service: str,
         lasting: timedelta | None = None,
     ) -> None:
-        """Record an answer, unless the service is no longer the ``service`` that the user saw.
+        """Record an answer, unless reports no longer go to ``service``, which the user saw.
 
-        ``lasting``: None until changed.
+        ``lasting``: how long it lasts, None until changed.
         """
 
         def record(client: TelemetryClient) -> dict[str, Any]:
@@ -105,7 +111,7 @@ class Session(Worker):
     def prepare_dialog(self, show: Callable[[], object], *, requested: bool) -> None:
         """Build the examples, then call ``show`` on the session's thread.
 
-        Unless ``requested`` by the user, it is skipped if no prompt is due.
+        If the user has not ``requested`` the dialog, do nothing unless a prompt is due.
         """
 
         def prepare(client: TelemetryClient) -> dict[str, Any]:
@@ -121,8 +127,8 @@ class Session(Worker):
 
         self._save("question", prepare)
 
-    def show_preview(self) -> None:
-        """Fetches the public lists."""
+    def fetch_preview(self) -> None:
+        """Build the next report; this fetches the allow-list."""
 
         def finish(prepared: Any) -> dict[str, Any]:
             from napari_telemetry.words import pretty_json
@@ -139,7 +145,7 @@ class Session(Worker):
         self._request("server copy", lambda client: client.server_copies(), lambda copies: {"copies": copies})
 
     def remove_package(self, then: Callable[[str], object]) -> None:
-        """Call ``then`` with the outcome."""
+        """Uninstall this package, and call ``then`` with the outcome."""
         self._begin("removal")
 
         def remove() -> None:
@@ -185,7 +191,7 @@ class Session(Worker):
         deadline_s: float = REQUEST_DEADLINE_S,
         finally_: Callable[[], None] = lambda: None,
     ) -> None:
-        """Each request runs in its own thread."""
+        """Run a generator of requests on the session's thread, and each request in its own thread."""
         self._begin(name)
 
         def begin() -> None:
@@ -265,7 +271,7 @@ class Session(Worker):
     def _read(self, *, again: bool = False, **changes: Any) -> None:
         try:
             client = self._current(again=again)
-            self._has_changed()  # first, so that a change during the read is noticed
+            self._has_changed()  # before reading, so that changes during the read are noticed
             status = client.status()
             consent = status.view.consent
             self.collector.now = client.settings.now
@@ -278,7 +284,7 @@ class Session(Worker):
             self._publish(status=None, problem=error_message(error), **changes)
 
     def _flush(self) -> None:
-        """Counts stay in memory if the file cannot be written."""
+        """Save the counts; keep them in memory if the file cannot be written."""
         from napari_update_hook.errors import StateError
 
         consent, events = self.collector.consent, self.collector.pop_all()
@@ -290,7 +296,7 @@ class Session(Worker):
             self.collector.restore(events)
 
 
-def _client_here() -> TelemetryClient:
+def _current_client() -> TelemetryClient:
     from napari_telemetry.client import current_client
 
     return current_client()

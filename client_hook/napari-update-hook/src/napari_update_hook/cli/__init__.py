@@ -1,4 +1,4 @@
-"""The command ``napari-updates``."""
+"""The ``napari-updates`` command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``check`` and ``status``."""
+"""The ``check`` and ``status`` commands."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def add_to(app: typer.Typer) -> None:
 def check(server: ServerOption = None, every: AllOption = False, as_json: JsonOption = False) -> None:
     """Look for updates that work together, and show how to install them.
 
-    Exit code 10: updates are available, or an installed release should not be used (withdrawn, vulnerable or with a warning).
-    0: nothing to do. 3: the server cannot be reached, and there is no earlier result.
+    Exit code 10: updates are available, or an installed release should not be used (withdrawn, vulnerable or with a
+    warning). 0: there is nothing to do. 3: the server cannot be reached, and there is no earlier result.
     """
     with waiting("Asking for updates"):
         result = current_client(server).check()
@@ -56,7 +56,7 @@ def print_result(result: CheckResult, every: bool, server: str | None) -> None:
         for row in result.rows:
             table.add_row(plain(row.name), plain(row.installed), plain(row.target or "", _style_of(row)), plain(row.note))
         out.print(table)
-    say(summary_of(result.rows, result.unlisted, fits_known=result.index_version is not None))
+    say(summary_of(result.rows, result.unlisted, has_requirements=result.index_version is not None))
     if every:
         for name in result.unlisted:
             say(f"  {name}")
@@ -64,7 +64,7 @@ def print_result(result: CheckResult, every: bool, server: str | None) -> None:
         say(note)
     if result.plan.updates and result.how.commands:
         say("To install: napari-updates update" + (f" --server {server}" if server else ""))
-        say("Or by hand:")
+        say("Or run yourself:")
         for command in result.how.commands:
             say_command(str(command))
     elif result.how.reason is not None:
@@ -108,9 +108,9 @@ def status_of(client: UpdateClient) -> dict[str, str]:
     snoozed = [one for one in state.snoozes() if one.until is None or now < one.until]
     lines["snoozed or ignored"] = ", ".join(f"{one.name} {one.version}" for one in snoozed) or "none"
     lines["restore points"] = str(len(state.restore_points()))
-    lines["state"] = str(state.folder) if state.folder is not None else "nowhere: this account has no home folder"
+    lines["state"] = str(state.folder) if state.folder is not None else "not saved: this account has no home folder"
     if (left := seam.leftover_notice(state)) is not None:
         lines["usage reports"] = f"napari-telemetry is not installed, so none are sent. {left}"
     elif state.read_telemetry():
-        lines["usage reports"] = "by napari-telemetry: see `napari-telemetry status`"
+        lines["usage reports"] = "managed by napari-telemetry; see `napari-telemetry status`"
     return lines

@@ -1,4 +1,4 @@
-"""``telemetry``: explain usage reports, and install their package."""
+"""The ``telemetry`` command, which explains usage reports and installs napari-telemetry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NoThanksOption = Annotated[bool, typer.Option("--no-thanks", help="Never show th
 
 
 def add_to(app: typer.Typer) -> None:
-    """Hidden in the help: it is not part of updating."""
+    """Add the command, hidden in the help because it is not about updates."""
     app.command(hidden=True)(telemetry)
 
 
@@ -38,11 +38,11 @@ def telemetry(no_thanks: NoThanksOption = False) -> None:
     if how.reason is not None:
         say(how.reason)
         return
-    say(offer.INDEX_SEES_IT)
+    say(offer.DOWNLOAD_NOTICE)
     for command in how.commands:
         say_command(str(command))
     if not is_interactive():
-        say("Not a terminal: run this command yourself, then `napari-telemetry consent ask`.")
+        say("Not a terminal, so nothing was installed. Run this command yourself, then `napari-telemetry consent ask`.")
         return
     if not typer.confirm("Install it?", default=False):
         offer.decline(client.state)

@@ -1,4 +1,4 @@
-"""Shared options, exit codes, and the runner of a command."""
+"""Shared options and exit codes, and functions that create and run the app."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def new_app(version: str, about: str, exit_codes: str) -> typer.Typer:
         epilog=f"Exit codes: {exit_codes}.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # rich's tables print "<bool>" beside each switch
+        rich_markup_mode=None,  # with Rich, the help shows "<bool>" beside each flag
         context_settings={"help_option_names": ["-h", "--help"]},
     )
 
@@ -46,13 +46,13 @@ def new_app(version: str, about: str, exit_codes: str) -> typer.Typer:
             False, "--version", callback=print_version, is_eager=True, help="Print the version and exit."
         ),
     ) -> None:
-        """Handled by callbacks."""
+        """Do nothing; the options have callbacks."""
 
     return app
 
 
 def run_app(app: typer.Typer) -> None:
-    """Turn known errors into one sentence and an exit code."""
+    """Run the app; print known errors as messages, and exit with their code."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # Windows consoles may lack characters
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]

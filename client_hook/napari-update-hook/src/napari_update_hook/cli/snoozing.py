@@ -1,4 +1,4 @@
-"""``snooze``, ``ignore`` and ``unsnooze``."""
+"""The ``snooze``, ``ignore`` and ``unsnooze`` commands."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def snooze(
-    name: Annotated[str | None, typer.Argument(help="The package, such as affinder. Without it, list what is snoozed.")] = None,
+    name: Annotated[str | None, typer.Argument(help="The package, such as affinder. Without it, list all snoozes.")] = None,
     version: VersionArgument = EVERY_VERSION,
     duration: Annotated[str, typer.Option("--for", help="For how long: 21d, 12w, 3m.")] = "21d",
     as_json: JsonOption = False,
@@ -65,19 +65,19 @@ def _checked_version(text: str) -> str:
     if text == EVERY_VERSION:
         return text
     if (version := parsed(text)) is None:
-        raise SettingsError(f"{text!r} is not a version. For a time, write --for: snooze affinder 0.6.0 --for 21d")
+        raise SettingsError(f"{text!r} is not a version. To give a duration, use --for: snooze affinder 0.6.0 --for 21d")
     return str(version)
 
 
 def _add(snoozed: Snooze, as_json: bool) -> None:
     here = current_client()
     if snoozed.name not in here.environment.distributions:
-        warn(f"{snoozed.name} is not installed in this environment. Saved anyway.")
+        warn(f"{snoozed.name} is not installed in this environment. The snooze is saved anyway.")
     here.state.snooze(snoozed)
     if as_json:
         say_json(snoozed)
         return
-    say(f"{_what(snoozed)} is skipped{_how_long(snoozed)}. To undo: `napari-updates unsnooze {snoozed.name}`")
+    say(f"{_subject(snoozed)} is skipped{_until_text(snoozed)}. To undo: `napari-updates unsnooze {snoozed.name}`")
 
 
 def _list(as_json: bool) -> None:
@@ -87,7 +87,7 @@ def _list(as_json: bool) -> None:
         say_json(snoozes)
         return
     if not snoozes:
-        say("Nothing is snoozed.")
+        say("No updates are snoozed.")
         return
     table = Table("name", "version", "until")
     for one in snoozes:
@@ -97,9 +97,9 @@ def _list(as_json: bool) -> None:
     out.print(table)
 
 
-def _what(snoozed: Snooze) -> str:
+def _subject(snoozed: Snooze) -> str:
     return f"Every update of {snoozed.name}" if snoozed.version == EVERY_VERSION else f"{snoozed.name} {snoozed.version}"
 
 
-def _how_long(snoozed: Snooze) -> str:
+def _until_text(snoozed: Snooze) -> str:
     return f" until {snoozed.until:%Y-%m-%d}" if snoozed.until else ""

@@ -1,4 +1,4 @@
-"""``startup``: how napari starts with this package attached."""
+"""The ``startup`` command, which shows how to start napari with this package attached."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from napari_update_hook.plugin.starting import SCRIPT
 from napari_update_hook.terminal import plain, say, say_command, say_json, warn
 
 VARIABLE = "NAPARI_APPLICATION_STARTUP_SCRIPT"
-FIRST_WITH_SCRIPT = Version("0.6.5")
+FIRST_VERSION_WITH_SCRIPT = Version("0.6.5")
 
 
 @dataclass(frozen=True)
 class Startup:
-    """``is_active``: napari runs ``script``. ``other``: another script that it runs instead. ``problem``: why it does not, or
-    is unknown.
+    """How napari is set up to start.
+
+    ``is_active``: whether napari runs ``script``. ``other``: the script that it runs instead. ``problem``: why it does
+    not run ``script``, or why that is unknown.
     """
 
     script: str
@@ -69,15 +71,15 @@ def detect_startup() -> Startup:
         version = Version(metadata.version("napari"))
     except metadata.PackageNotFoundError:
         return Startup(script, False, problem="napari is not installed in this environment.")
-    if version < FIRST_WITH_SCRIPT:
-        problem = f"napari {version} runs no start-up script; {FIRST_WITH_SCRIPT} is the first that does. Use napari-hooked."
+    if version < FIRST_VERSION_WITH_SCRIPT:
+        problem = f"napari {version} has no start-up script; {FIRST_VERSION_WITH_SCRIPT} and later have. Use napari-hooked."
         return Startup(script, False, problem=problem)
     by_variable = os.environ.get(VARIABLE)
     try:
         from napari.settings import get_settings
 
         chosen = str(get_settings().application.startup_script or "")
-    except Exception as error:  # foreign settings, edited by hand
+    except Exception as error:  # napari's settings may be edited by hand
         return Startup(script, False, problem=f"napari's settings cannot be read: {error}")
     set_by = f"the environment variable {VARIABLE}" if by_variable else "napari's Preferences"
     if not chosen or Path(chosen) == Path():

@@ -1,4 +1,4 @@
-"""``plan``, ``update`` and ``undo``."""
+"""The ``plan``, ``update`` and ``undo`` commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 from napari_update_hook.cli.options import DONE, FAILURE, UPDATES, BuildOption, JsonOption, ServerOption, YesOption
 from napari_update_hook.client import Planner, UpdateClient, current_client
-from napari_update_hook.dry_run import Verified, verify
+from napari_update_hook.dry_run import VerifiedPlan, verify
 from napari_update_hook.errors import InstallError, SettingsError
 from napari_update_hook.index import Index
 from napari_update_hook.install import Outcome, install_plan, roll_back, run_commands, undo_commands, undo_preview
@@ -22,9 +22,9 @@ from napari_update_hook.terminal import is_interactive, out, plain, say, say_com
 from napari_update_hook.versions import is_newer, parsed, same_version
 
 NapariOption = Annotated[
-    str | None, typer.Option("--napari", metavar="VERSION", help="Plan for this napari, and show what it would break.")
+    str | None, typer.Option("--napari", metavar="VERSION", help="Plan for this napari version; show what it would break.")
 ]
-KeepOption = Annotated[bool, typer.Option("--keep-napari", help="Plan for the napari that is installed.")]
+KeepOption = Annotated[bool, typer.Option("--keep-napari", help="Plan for the installed napari version.")]
 VerifyOption = Annotated[bool, typer.Option("--verify", help="Do a dry run with pip, uv or conda, and show what else changes.")]
 DowngradeOption = Annotated[bool, typer.Option("--allow-downgrades", help="With --yes: allow downgrades of other packages.")]
 NamesArgument = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Packages to update. Default: all.")]
@@ -50,7 +50,7 @@ def plan(
     """
     if napari is not None and parsed(napari) is None:
         raise SettingsError(f"{napari!r} is not a version. Write it like 0.9.2")
-    client, index = _asked(server)
+    client, index = _fetch_index(server)
     if napari is not None:
         _check_napari(napari, client, index)
     made = client.planner(index, napari=napari, keep_napari=keep_napari)
@@ -79,7 +79,7 @@ def plan(
 def _check_napari(napari: str, client: UpdateClient, index: Index) -> None:
     """Raises SettingsError if this version cannot be installed here."""
     if "napari" not in index.packages:
-        raise SettingsError(f"{client.settings.server} does not list napari, so it cannot plan for another version.")
+        raise SettingsError(f"{client.settings.server} does not list napari, so no plan for another version is possible.")
     rows = [row for row in index.packages["napari"].releases if same_version(row.version, napari)]
     if not rows:
         newest = index.packages["napari"].releases[0].version
@@ -89,18 +89,18 @@ def _check_napari(napari: str, client: UpdateClient, index: Index) -> None:
         raise SettingsError(f"napari {napari} needs Python {needs}; this is {client.environment.python_minor}.")
 
 
-def _asked(server: str | None) -> tuple[UpdateClient, Index]:
+def _fetch_index(server: str | None) -> tuple[UpdateClient, Index]:
     client = current_client(server)
     with waiting("Asking for updates"):
         return client, client.index()
 
 
-def _verify(client: UpdateClient, made: Planner, build: bool) -> Verified:
+def _verify(client: UpdateClient, made: Planner, build: bool) -> VerifiedPlan:
     with waiting("Doing a dry run"):
         return verify(made, client.environment, build=build)
 
 
-def _document(found: Plan, how: InstallCommands, checked: Verified | None) -> dict[str, Any]:
+def _document(found: Plan, how: InstallCommands, checked: VerifiedPlan | None) -> dict[str, Any]:
     document: dict[str, Any] = {
         "napari": found.napari,
         "updates": found.updates,
@@ -122,7 +122,7 @@ def _document(found: Plan, how: InstallCommands, checked: Verified | None) -> di
     return document
 
 
-def _print_plan(found: Plan, how: InstallCommands, checked: Verified | None = None) -> None:
+def _print_plan(found: Plan, how: InstallCommands, checked: VerifiedPlan | None = None) -> None:
     if found.updates:
         table = Table("update", "installed", "to", title="Works together", title_justify="left")
         for one in found.updates:
@@ -137,7 +137,7 @@ def _print_plan(found: Plan, how: InstallCommands, checked: Verified | None = No
             table.add_row(plain(held.name), plain(held.newest), plain(held.reason))
         out.print(table)
     if found.broken_before:
-        say("Broken already, whatever you update:")
+        say("Already broken, independently of the plan:")
         for violation in found.broken_before:
             say(f"  {violation}")
     for note in found.notes:
@@ -151,7 +151,7 @@ def _print_plan(found: Plan, how: InstallCommands, checked: Verified | None = No
         say(how.reason)
 
 
-def _print_dry_run(checked: Verified) -> None:
+def _print_dry_run(checked: VerifiedPlan) -> None:
     for line in checked.lines():
         is_good = line.startswith(("New", "Also", "Tried", "This environment"))
         (say if is_good else warn)(line)
@@ -166,14 +166,14 @@ def update(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Install the updates that work together, or those of the packages that you name.
+    """Install the updates that work together, or only those of the packages that you name.
 
-    Does a dry run, shows the changes, asks, and runs the environment's own tool. To go back: `napari-updates undo`. Exit code
-    1: something failed; the output shows the state of the environment.
+    Does a dry run, shows the changes, asks, and runs the environment's own tool. To go back: `napari-updates undo`. Exit
+    code 1: something failed; the output shows the state of the environment.
     """
     if as_json and not yes:
-        raise SettingsError("--json cannot ask. Add --yes.")
-    client, index = _asked(server)
+        raise SettingsError("With --json, this command cannot ask you. Add --yes.")
+    client, index = _fetch_index(server)
     wanted = tuple(str(canonicalize_name(name)) for name in names or ())
     for name in wanted:
         if name not in client.environment.distributions:
@@ -198,7 +198,7 @@ def update(
     if yes and checked.dry_run.downgrades and not downgrade:
         older = ", ".join(f"{one.name} {one.before} -> {one.after}" for one in checked.dry_run.downgrades)
         raise InstallError(f"Nothing was changed: it would downgrade {older}. To allow it, pass --allow-downgrades.")
-    if not yes and not _agrees("Install these updates?"):
+    if not yes and not _confirms("Install these updates?"):
         say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
         raise typer.Exit(FAILURE)
     outcome = install_plan(client, checked, partial(run_commands, build=build, quiet=as_json))
@@ -212,7 +212,7 @@ def update(
     raise typer.Exit(DONE if outcome.is_good else FAILURE)
 
 
-def _agrees(question: str) -> bool:
+def _confirms(question: str) -> bool:
     return is_interactive() and typer.confirm(question, default=False)
 
 
@@ -220,7 +220,7 @@ def _print_outcome(outcome: Outcome) -> None:
     for line in outcome.lines():
         (say if outcome.is_good or line.startswith("Nothing") else warn)(line)
     if outcome.changes:
-        say(outcome.back.reason or "To go back: napari-updates undo" + ("" if outcome.is_good else ", or by hand:"))
+        say(outcome.back.reason or "To go back: napari-updates undo" + ("" if outcome.is_good else ", or run yourself:"))
         for command in () if outcome.is_good else outcome.back.commands:
             say_command(str(command))
 
@@ -231,7 +231,7 @@ def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
     Repeat to go back further; the last five updates are kept.
     """
     if as_json and not yes:
-        raise SettingsError("--json cannot ask. Add --yes.")
+        raise SettingsError("With --json, this command cannot ask you. Add --yes.")
     client = current_client()
     points = client.state.restore_points()
     if not points:
@@ -249,7 +249,7 @@ def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
             say("  The environment already has these versions.")
         for command in how.commands:
             say_command(str(command))
-    if how.commands and not yes and not _agrees("Undo it?"):
+    if how.commands and not yes and not _confirms("Undo it?"):
         say("Nothing was changed. Not a terminal: pass --yes." if not is_interactive() else "Nothing was changed.")
         raise typer.Exit(FAILURE)
     failure, left = roll_back(client, point, partial(run_commands, build=True, quiet=as_json))
@@ -257,7 +257,7 @@ def undo(yes: YesOption = False, as_json: JsonOption = False) -> None:
     if as_json:
         say_json({"back": is_back, "failure": failure, "versions": {one.name: one.after or "removed" for one in changes}})
     elif is_back:
-        say("The environment was restored. Restart napari to use it.")
+        say("The earlier versions were restored. Restart napari to use them.")
     else:
         warn(f"Not everything was undone{f': {failure}' if failure else ''}. Run these commands to finish:")
         for command in left.commands:

@@ -22,22 +22,22 @@ class PluginInstance:
         self.has_ended = False
 
     def add(self, viewer: Any) -> None:
-        """Add a viewer and start the session, but not under pytest. Idempotent.
+        """Add a viewer and start the session; under pytest, do nothing. Idempotent.
 
         Thread-safe: re-posts itself to the GUI thread.
         """
-        if "PYTEST_VERSION" in os.environ:  # other plugins' tests would find our threads
+        if "PYTEST_VERSION" in os.environ:  # tests of other plugins may check for leaked threads
             return
         if has_qt_application() and post_to_gui_thread(lambda: self.add(viewer)):
             return
-        viewer = getattr(viewer, "__wrapped__", viewer)  # widgets get a proxy of the viewer
+        viewer = getattr(viewer, "__wrapped__", viewer)  # napari passes widgets a proxy of the viewer
         if (gui := self.gui()) is not None:
             gui.show_in(viewer)
-        self.added(viewer)
+        self.on_viewer_added(viewer)
         self.session.start()
 
-    def added(self, viewer: Any) -> None:
-        """Hook for subclasses, on the GUI thread."""
+    def on_viewer_added(self, viewer: Any) -> None:
+        """Attach telemetry to the new viewer. Called on the GUI thread; subclasses may override it."""
         self.session.attach_telemetry(viewer)
 
     def gui(self) -> Any:
@@ -48,13 +48,13 @@ class PluginInstance:
         return self._gui
 
     def make_gui(self) -> Any:
-        """Imports Qt."""
+        """Create the GUI. Imports Qt."""
         from napari_update_hook.plugin.qt.gui import Gui
 
         return Gui(self.session)
 
     def end(self) -> None:
-        """Stop for good; another viewer gets a new instance."""
+        """Stop for good; the next viewer gets a new instance."""
         self.has_ended = True
         self.session.stop()
         if self._gui is not None:
@@ -72,7 +72,7 @@ def get_instance() -> PluginInstance:
 
 
 def post_to_gui_thread(work: Callable[[], None]) -> bool:
-    """Post work to the GUI thread if needed; return whether it was posted."""
+    """Post work to the GUI thread, unless called on it; return whether it was posted."""
     from qtpy.QtCore import QThread
     from qtpy.QtWidgets import QApplication
 
@@ -86,7 +86,7 @@ def post_to_gui_thread(work: Callable[[], None]) -> bool:
 
 
 def has_qt_application() -> bool:
-    """Whether a Qt application runs. Does not import Qt."""
+    """Return whether a Qt application is running. Does not import Qt."""
     if "qtpy" not in sys.modules:
         return False
     try:

@@ -1,6 +1,6 @@
-"""Run the environment's own tool, with a log and *Cancel*.
+"""Run the environment's own tool, with a log and a *Cancel* button.
 
-*Cancel* interrupts, because a killed pip leaves a broken environment. The tool survives the end of napari.
+*Cancel* interrupts the tool; killing pip would leave a broken environment. The tool keeps running if napari exits.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LAST_LINES = 8
 
 
 class Runner:
-    """``log``: gets new lines. ``cancelled``: set before `interrupt`."""
+    """Runs a tool in a child process. ``log``: called with new lines. ``cancelled``: to be set before `interrupt`."""
 
     can_interrupt = os.name == "posix"
     """On Windows, only console programs can be interrupted."""
@@ -39,7 +39,7 @@ class Runner:
         self._lines: list[str] = []
 
     def run(self, commands: Sequence[Command], *, build: bool = False) -> str | None:
-        """Run commands; return the failure with the tool's last lines, or None."""
+        """Run commands; return a failure message with the last lines of the output, or None."""
         for command in commands:
             if self._cancelled.is_set():
                 return CANCELLED
@@ -58,7 +58,7 @@ class Runner:
                 return CANCELLED
             if code != 0:
                 said = "\n".join(self._lines[-LAST_LINES:])
-                return f"{command.tool.value} ended with exit code {code}. It said:\n{said}"
+                return f"{command.tool.value} ended with exit code {code}. Last output:\n{said}"
         return None
 
     def run_one(self, command: Command, argv: Sequence[str]) -> int:
@@ -79,7 +79,7 @@ class Runner:
             return int(process.returncode)
 
     def captured(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-        """Do a dry run that can be cancelled. Raises InstallError."""
+        """Do a dry run that can be cancelled, and return its output. Raises InstallError."""
         try:
             process = subprocess.Popen(
                 argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, errors="replace"
@@ -113,7 +113,7 @@ class Runner:
             self._log(lines)
 
     def interrupt(self) -> None:
-        """Interrupt the tool so that it rolls back, or end a dry run. Thread-safe."""
+        """Interrupt the tool so that it rolls back, or terminate a dry run. Thread-safe."""
         if (process := self._dry_run) is not None:
             process.terminate()
         if (pid := self._pid) is not None and self.can_interrupt:

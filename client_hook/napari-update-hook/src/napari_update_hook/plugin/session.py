@@ -1,4 +1,4 @@
-"""The session: checks, reads and installs on one thread, and publishes snapshots."""
+"""The session, which checks, reads and installs on one thread, and publishes snapshots."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
 FIRST_CHECK_AFTER_S = 5.0
 CHECK_INTERVAL_S = 3600.0
-"""How often to test whether a check is due; the interval and the back-off decide."""
+"""Seconds between tests whether a check is due; the server's interval and the back-off decide."""
 MAX_LOG_LINES = 500
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The state to draw. ``problem``: why there is no check. ``failure``: of the last user action. ``undo``: what it would
-    change.
+    """The state to draw.
+
+    ``problem``: why there is no check. ``failure``: error of the last check or user action. ``undo``: the changes that
+    undoing the last update would make.
     """
 
     result: CheckResult | None = None
@@ -56,14 +58,14 @@ class Snapshot:
 
 
 class Session(Worker):
-    """``make_client``: returns a client of the current environment."""
+    """The session of the update check. ``make_client``: returns a client for the current environment."""
 
     NAME = "napari-update-hook"
     snapshot: Snapshot
 
     def __init__(self, make_client: Callable[[], UpdateClient] | None = None, first_check_after: float | None = None) -> None:
         super().__init__(Snapshot())
-        self._make_client = make_client or _client_here
+        self._make_client = make_client or _current_client
         self._next_check = time.monotonic() + (FIRST_CHECK_AFTER_S if first_check_after is None else first_check_after)
         self._on_updates: list[Callable[[list[UpdateRow]], object]] = []
         self._signature: Any = None
@@ -71,7 +73,7 @@ class Session(Worker):
         self._runner: Runner | None = None
         self._cancelled = threading.Event()
         self.make_runner: Callable[[Log, threading.Event], Runner] | None = None
-        """Makes a runner from its log and cancel event; None: `Runner`."""
+        """Creates a runner from a log and a cancel event; if None, `Runner` is used."""
 
     def stop(self) -> None:
         """Stop checking and notifying; queued user actions are still saved."""
@@ -79,7 +81,7 @@ class Session(Worker):
         super().stop()
 
     def on_updates(self, callback: Callable[[list[UpdateRow]], object]) -> None:
-        """Register a callback for rows of new updates, on the session's thread."""
+        """Register a callback that gets the rows of new updates, on the session's thread."""
         self._on_updates.append(callback)
 
     def check(self) -> None:
@@ -92,21 +94,21 @@ class Session(Worker):
     def update(self, names: Sequence[str] = (), *, with_downgrades: bool = False) -> None:
         """Install all planned updates, or those of ``names``, after a dry run.
 
-        ``with_downgrades``: the user agreed that other packages become older.
+        ``with_downgrades``: whether the user agreed to downgrades of other packages.
         """
-        from napari_update_hook.plugin import tasks  # already imported by the thread
+        from napari_update_hook.plugin import tasks  # fast: the thread has already imported it
 
-        self._begin(tasks.TRYING, partial(tasks.update, names=names, with_downgrades=with_downgrades), names)
+        self._begin(tasks.DRY_RUN_TITLE, partial(tasks.update, names=names, with_downgrades=with_downgrades), names)
 
     def try_update(self, names: Sequence[str] = ()) -> None:
         from napari_update_hook.plugin import tasks
 
-        self._begin(tasks.TRYING, partial(tasks.try_update, names=names), names)
+        self._begin(tasks.DRY_RUN_TITLE, partial(tasks.try_update, names=names), names)
 
     def undo(self) -> None:
         from napari_update_hook.plugin import tasks
 
-        self._begin("Going back…", tasks.undo)
+        self._begin("Undoing the last update…", tasks.undo)
 
     def install_telemetry(self, then: Callable[[], object]) -> None:
         from napari_update_hook.plugin import tasks
@@ -114,7 +116,7 @@ class Session(Worker):
         self._begin("Installing…", partial(tasks.install_telemetry, then=partial(self.call, then)), can_cancel=False)
 
     def cancel(self) -> None:
-        """Interrupt the tool, which rolls back."""
+        """Interrupt the tool, so that it rolls back."""
         with self._publish_lock:
             if not self.snapshot.is_installing:
                 return
@@ -123,7 +125,7 @@ class Session(Worker):
         if (runner := self._runner) is not None:
             runner.interrupt()
 
-    def forget_task(self) -> None:
+    def dismiss_task(self) -> None:
         self._publish(task=None)
 
     def _begin(
@@ -185,7 +187,7 @@ class Session(Worker):
         self._save(lambda client: client.state.set_notifications(wanted))
 
     def claim_offer(self) -> bool:
-        """Record that the message about usage reports is shown; False if it already was."""
+        """Record that the message about usage reports is shown; return False if it already was."""
         is_first, self._has_offered = not self._has_offered, True  # even if saving fails
         if is_first:
             self.decline_telemetry()
@@ -195,14 +197,14 @@ class Session(Worker):
         self._save(lambda client: client.state.record_offer())
 
     def attach_telemetry(self, viewer: Any) -> None:
-        """Attach napari-telemetry, if installed and allowed. See `seam`."""
+        """Attach napari-telemetry to the viewer, if it is installed and allowed (see `seam`)."""
         kept = weakref.ref(viewer)
 
         def run() -> None:
             from napari_update_hook import seam
 
             if (viewer := kept()) is not None:
-                state, now = _state_here()
+                state, now = _state_and_time()
                 seam.attach(state, now, viewer)
 
         self._jobs.put(run)
@@ -228,8 +230,8 @@ class Session(Worker):
         return bool(self._state_signature() != self._signature)
 
     def _state_signature(self) -> Any:
-        """Covers the state and the folders of installed packages."""
-        return _state_here()[0].signature(), *(_changed_at(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
+        """Return a value that changes with the state files or the installed packages."""
+        return _state_and_time()[0].signature(), *(_mtime(sysconfig.get_path(name)) for name in ("purelib", "platlib"))
 
     def _on_idle(self) -> None:
         if time.monotonic() >= self._next_check:
@@ -240,13 +242,13 @@ class Session(Worker):
         from napari_update_hook.plugin.tasks import undo_summary
 
         try:
-            self._signature = self._state_signature()  # before reading, so a change meanwhile is noticed
+            self._signature = self._state_signature()  # before reading, to notice changes made meanwhile
             client = self._make_client()
             problem = f"The update check is off: {client.settings.disabled_by}." if client.settings.disabled_by else None
             result = None if problem else client.known(keep_napari=True)
             before = self.snapshot.result
             if result is not None and before is not None and result.fetched_at == before.fetched_at:
-                result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # keep why the result is old
+                result = replace(result, notice=before.notice, is_from_cache=before.is_from_cache)  # keep its notice
             result = result or (None if problem else before)
             notifies, offers = client.state.notifications_enabled(), self._offers(client)
             undo = undo_summary(client)
@@ -275,14 +277,14 @@ class Session(Worker):
             self._publish(is_checking=False)
 
 
-def _client_here() -> UpdateClient:
+def _current_client() -> UpdateClient:
     from napari_update_hook.client import current_client
 
     return current_client()
 
 
-def _state_here() -> Any:
-    """Return the state and the time without importing the client."""
+def _state_and_time() -> Any:
+    """Return the state and the current time, without importing the client."""
     from napari_update_hook.settings import current_settings
     from napari_update_hook.state import State, environment_id
 
@@ -290,7 +292,7 @@ def _state_here() -> Any:
     return State(settings.state, environment_id(Path(sys.prefix))), settings.now()
 
 
-def _changed_at(folder: str) -> float:
+def _mtime(folder: str) -> float:
     try:
         return Path(folder).stat().st_mtime
     except OSError:

@@ -1,4 +1,4 @@
-"""Start-up script for napari: checks for plugin updates. See ``napari-updates startup``."""
+"""Start-up script for napari that checks for plugin updates. See ``napari-updates startup``."""
 
 from napari_update_hook.plugin.starting import attach_at_start
 

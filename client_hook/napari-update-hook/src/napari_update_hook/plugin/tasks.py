@@ -1,4 +1,4 @@
-"""The panel's tasks. Each runs on the session's thread and returns fields of its final `Task`."""
+"""The panel's tasks. Each runs on the session's thread and returns the fields to set in its final `Task`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from packaging.utils import canonicalize_name
 
 from napari_update_hook import offer
-from napari_update_hook.dry_run import Verified, verify
+from napari_update_hook.dry_run import VerifiedPlan, verify
 from napari_update_hook.errors import InstallError
 from napari_update_hook.install import install_plan, roll_back, undo_commands, undo_preview
 from napari_update_hook.plan import NAPARI, PlannedUpdate
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from napari_update_hook.client import UpdateClient
     from napari_update_hook.plugin.runner import Runner
 
-NAPARI_UNDO = "The last update changed napari itself. Close napari, and run in its environment: napari-updates undo"
-TRYING = "Trying without installing…"
+NAPARI_UNDO_HINT = "The last update changed napari itself. Close napari, and run in its environment: napari-updates undo"
+DRY_RUN_TITLE = "Doing a dry run…"
 Change = Callable[..., object]
-"""Updates fields of the running `Task`."""
+"""Sets fields of the running `Task`."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """An installation or a dry run, and then its result.
+    """A dry run, installation or undo, and later its result.
 
-    ``names``: empty for all. ``question``: to confirm before going on; `with_downgrades` is part of the answer.
-    ``can_cancel``: False if cancelled or not interruptible.
+    ``names``: packages to update; empty for all. ``question``: asked before the installation. ``with_downgrades``: passed
+    to `update` if the user agrees. ``can_cancel``: False if already cancelled or not interruptible.
     """
 
     title: str
@@ -48,10 +48,10 @@ class Task:
 
 
 def try_update(client: UpdateClient, runner: Runner, _change: Change, *, names: Sequence[str]) -> dict[str, Any]:
-    """Raises InstallError."""
+    """Do a dry run and return what would change. Raises InstallError."""
     _, checked = _verified(client, names, runner)
     others = [one for one in checked.plan.updates if names and one.name not in names]
-    said = [f"Updated with it: {_named(others)}."] if others else []
+    said = [f"Also updates {_named(others)}."] if others else []
     return {"outcome": "\n".join([*said, *checked.lines()])}
 
 
@@ -71,33 +71,33 @@ def update(
     outcome = install_plan(client, checked, runner.run)
     said = outcome.lines()
     if outcome.is_good:
-        said[0] = f"Installed {updates}. Restart napari to use {_it(checked.plan.updates)}."
+        said[0] = f"Installed {updates}. Restart napari to use {_pronoun(checked.plan.updates)}."
     said += [f"Left out: {name}, because {reason}" for name, reason in checked.left_out.items()]
     has_changed = bool(outcome.changes)
     return {"outcome": "\n".join(said), "has_failed": not outcome.is_good, "has_changed": has_changed, "can_undo": has_changed}
 
 
 def undo(client: UpdateClient, runner: Runner, change: Change) -> dict[str, Any]:
-    """Raises InstallError."""
+    """Restore the versions from before the last update. Raises InstallError."""
     points = client.state.restore_points()
     how = undo_commands(points[0], client.environment, client.install) if points else None
     if how is None or not how.commands:
         raise InstallError(how.reason if how is not None and how.reason else "There is nothing to undo.")
     changes = undo_preview(points[0], client.environment)
     if any(one.name == NAPARI for one in changes):
-        raise InstallError(NAPARI_UNDO)
+        raise InstallError(NAPARI_UNDO_HINT)
     change(can_cancel=runner.can_interrupt, is_changing=True)
     failure, left = roll_back(client, points[0], partial(runner.run, build=True))
     if left.commands or left.reason:
         said = ["Not everything was undone.", *filter(None, (failure, left.reason))]
         said += ["Run these commands to finish:", *map(str, left.commands)] if left.commands else []
         return {"outcome": "\n".join(said), "has_failed": True, "has_changed": True}
-    names = ", ".join(f"{one.name} {one.after}" if one.after else f"{one.name} removed" for one in changes)
-    return {"outcome": f"Back to {names}. Restart napari to use {_it(changes)}.", "has_changed": True}
+    names = ", ".join(f"{one.name} {one.after}" if one.after else f"{one.name} (removed)" for one in changes)
+    return {"outcome": f"Restored {names}. Restart napari to use {_pronoun(changes)}.", "has_changed": True}
 
 
 def install_telemetry(client: UpdateClient, _: Runner, change: Change, *, then: Callable[[], object]) -> dict[str, Any]:
-    """Raises InstallError."""
+    """Install napari-telemetry, then call ``then``. Raises InstallError."""
     how = offer.how_to_install(client.install, client.environment)
     if how.reason is not None:
         raise InstallError(how.reason)
@@ -116,8 +116,8 @@ def undo_summary(client: UpdateClient) -> tuple[str, ...]:
     return () if any(one.name == NAPARI for one in changes) else tuple(map(str, changes))
 
 
-def _verified(client: UpdateClient, names: Sequence[str], runner: Runner) -> tuple[tuple[str, ...], Verified]:
-    """Add the packages that ``names`` need, and verify the plan for the running napari; return both. Raises InstallError."""
+def _verified(client: UpdateClient, names: Sequence[str], runner: Runner) -> tuple[tuple[str, ...], VerifiedPlan]:
+    """Verify a plan for ``names`` and the updates they need; return all their names and the plan. Raises InstallError."""
     index = client.known_index()
     if index is None:
         raise InstallError("Check for updates first.")
@@ -145,5 +145,5 @@ def _named(updates: Iterable[PlannedUpdate]) -> str:
     return ", ".join(f"{one.name} {one.target}" for one in updates)
 
 
-def _it(changes: Sequence[object]) -> str:
+def _pronoun(changes: Sequence[object]) -> str:
     return "it" if len(changes) == 1 else "them"

@@ -1,4 +1,4 @@
-"""The texts of the windows. Pure, without Qt."""
+"""The texts that the widgets show. Pure functions, without Qt."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from napari_update_hook.plugin.session import Snapshot
     from napari_update_hook.updates import UpdateRow
 
-NAMES_IN_A_NOTICE = 4
+MAX_NAMES_IN_NOTICE = 4
 UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE = "Should not be used", "Update", "Held back", "Up to date"
 WARNING = "\N{WARNING SIGN} "
-NAPARI_ITSELF = "napari is not updated while it runs. Close it, and run in its environment: napari-updates update"
+NAPARI_HINT = "napari cannot be updated while it runs. Close it, and run in its environment: napari-updates update"
 
 
 @dataclass(frozen=True)
 class Indicator:
-    """``is_alert``: an installed release should not be used; the tooltip says why."""
+    """The content of the status bar button. ``is_alert``: an installed release should not be used; the tooltip says why."""
 
     text: str
     tooltip: str
@@ -51,7 +51,7 @@ def group_of(row: UpdateRow) -> str:
 
 
 def groups_of(snapshot: Snapshot, searched: str = "") -> list[tuple[str, list[UpdateRow]]]:
-    """Return headings with their rows, most urgent first. ``searched``: part of a name."""
+    """Return the headings with their rows, most urgent first. ``searched``: text to find in names."""
     rows = snapshot.result.rows if snapshot.result is not None else ()
     wanted = searched.strip().lower()
     groups: dict[str, list[UpdateRow]] = {name: [] for name in (UNSAFE, UPDATE, HELD_BACK, UP_TO_DATE)}
@@ -81,9 +81,9 @@ def summary_text(snapshot: Snapshot) -> str:
         return snapshot.failure or "No check yet. Press Check now."
     from napari_update_hook.updates import summary_of
 
-    parts = [summary_of(result.rows, result.unlisted, fits_known=result.index_version is not None), *result.plan.notes]
+    parts = [summary_of(result.rows, result.unlisted, has_requirements=result.index_version is not None), *result.plan.notes]
     parts += [text for text in (result.how.reason, snapshot.failure or result.notice) if text]
-    parts += ["Restart napari to use what was installed."] if snapshot.needs_restart else []
+    parts += ["Restart napari to use the installed updates."] if snapshot.needs_restart else []
     return " ".join(parts)
 
 
@@ -93,7 +93,7 @@ def checked_text(snapshot: Snapshot) -> str:
 
 
 def can_update(snapshot: Snapshot, row: UpdateRow | None = None) -> bool:
-    """For one row, or for *Update all*."""
+    """Return whether a row can be updated now, or, without a row, any."""
     result = snapshot.result
     if result is None or result.how.reason is not None or snapshot.is_installing or snapshot.is_checking:
         return False
@@ -101,7 +101,7 @@ def can_update(snapshot: Snapshot, row: UpdateRow | None = None) -> bool:
 
 
 def details_html(snapshot: Snapshot, row: UpdateRow | None, link_colour: str = "#0645ad") -> str:
-    """Return the details of a row as HTML; text of servers and plugins is escaped."""
+    """Return the details of a row as HTML, with text from servers and plugins escaped."""
     result = snapshot.result
     if row is None or result is None:
         return ""
@@ -112,12 +112,12 @@ def details_html(snapshot: Snapshot, row: UpdateRow | None, link_colour: str = "
     )
     if row.name == "napari" and result.next_napari is not None:
         version, verdicts = result.next_napari
-        lines += [escape(NAPARI_ITSELF), f"<b>With napari {escape(version)}</b>", *map(escape, verdict_lines(verdicts))]
+        lines += [escape(NAPARI_HINT), f"<b>With napari {escape(version)}</b>", *map(escape, verdict_lines(verdicts))]
     return "<br>".join(line for line in lines if line)
 
 
 def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
-    """Return the effect of another napari on the plugins, problems first."""
+    """Return the effect of a napari release on the plugins, problems first."""
     verdicts = list(verdicts)
     found = []
     for answer, text in (
@@ -128,10 +128,10 @@ def verdict_lines(verdicts: Iterable[Verdict]) -> list[str]:
         named = [f"{one.name} ({one.reason})" for one in verdicts if one.answer.startswith(answer)]
         found += [f"{text}: {', '.join(named)}"] if named else []
     fine = sum(one.answer == "fine" for one in verdicts)
-    return [*found, f"Work as they are: {fine} of {len(verdicts)} plugins"]
+    return [*found, f"Work without an update: {fine} of {len(verdicts)} plugins"]
 
 
 def notice_text(rows: Sequence[UpdateRow]) -> str:
-    names = [f"{row.name} {row.target}" for row in rows[:NAMES_IN_A_NOTICE]]
+    names = [f"{row.name} {row.target}" for row in rows[:MAX_NAMES_IN_NOTICE]]
     more = f" and {len(rows) - len(names)} more" if len(rows) > len(names) else ""
     return f"{'There is 1 update' if len(rows) == 1 else f'There are {len(rows)} updates'}: {', '.join(names)}{more}"

@@ -1,6 +1,6 @@
-"""A daemon thread with a job queue and an immutable snapshot: the base class of the sessions of both packages.
+"""A daemon thread with a job queue and an immutable snapshot; the base class of the sessions in both packages.
 
-Methods return immediately; jobs run in order on the thread, which also calls the listeners.
+Methods return immediately. The thread runs the jobs in order and calls the listeners.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 
 POLL_INTERVAL_S = 1.0
 REREAD_INTERVAL_S = 60.0
-"""Reread regularly: consent and snoozes expire without a file change."""
+"""Seconds between rereads of the state: consent and snoozes expire without a file change."""
 
 
 class Worker:
     NAME = ""
     EXIT_TIMEOUT_S = 0.0
-    """How long `stop` waits for queued jobs."""
+    """Seconds that `stop` waits for queued jobs."""
 
     def __init__(self, snapshot: Any) -> None:
         self.snapshot = snapshot
@@ -37,14 +37,14 @@ class Worker:
         return self._thread is not None and not self._stopped.is_set()
 
     def start(self) -> None:
-        """Start the thread, which watches the state. Idempotent."""
+        """Start the thread, which runs jobs and watches the state. Idempotent."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self.NAME, daemon=True)
             self._thread.start()
             atexit.register(self.stop)
 
     def stop(self) -> None:
-        """Stop; queued user actions are still saved.
+        """Stop the thread after the queued jobs.
 
         No callback runs after this returns: emitting a signal after Qt has shut down would crash.
         """
@@ -61,18 +61,18 @@ class Worker:
         self._listeners.append(listener)
 
     def _read(self, *, again: bool = False) -> None:
-        """``again``: also reread the installed packages."""
+        """Read the state and publish a snapshot. ``again``: also reread the installed packages."""
         raise NotImplementedError
 
     def _has_changed(self) -> bool:
         raise NotImplementedError
 
     def _extra_fields(self) -> dict[str, Any]:
-        """Return fields to add to every snapshot. Called under the lock."""
+        """Return fields to add to every snapshot. Called with the publish lock held."""
         return {}
 
     def _on_idle(self) -> None:
-        """Called about every `POLL_INTERVAL_S`."""
+        """Do periodic work; called about every `POLL_INTERVAL_S` while the queue is empty."""
 
     def _run(self) -> None:
         self._read()

@@ -1,4 +1,4 @@
-"""The consent dialog: four equal levels in plain words, with the exact JSON one click away."""
+"""The consent dialog: four levels with equal prominence, in plain words, and the exact JSON one click away."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ DURATIONS = {"until I change it": None, "for 90 days": timedelta(days=90), "for 
 
 
 class ConsentDialog(QDialog):
-    """Ask for a telemetry level. Closing the dialog without an answer means "ask me later"; nothing is sent.
+    """Asks for a telemetry level. Closing it without an answer means "ask me later": nothing is sent.
 
-    ``requested``: the user opened the dialog, so closing it changes nothing.
+    ``requested``: whether the user opened the dialog; closing it then changes nothing.
     """
 
     def __init__(self, gui: Gui, parent: QWidget, *, requested: bool = False) -> None:
@@ -74,7 +74,7 @@ class ConsentDialog(QDialog):
         return list(Level)[number] if number >= 0 else None
 
     def keyPressEvent(self, event: QKeyEvent | None) -> None:  # noqa: N802 - overrides a Qt method
-        """Let Enter click only a focused button, so that no answer is given by accident."""
+        """Let Enter click only a focused button, to prevent accidental answers."""
         if event is not None and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             if isinstance(button := self.focusWidget(), QPushButton):
                 button.click()
@@ -113,19 +113,19 @@ class ConsentDialog(QDialog):
 
     def _make_links(self, server: str) -> QHBoxLayout:
         row = QHBoxLayout()
-        for text, path in (("Public statistics", "dashboard"), ("What is stored, and for how long", "privacy")):
+        for text, path in (("Public statistics", "dashboard"), ("What is stored, and how long", "privacy")):
             link = QPushButton(text, self)  # a link in a QLabel would be unreadable in a dark theme
             link.setFlat(True)
             link.setAutoDefault(False)
             link.setToolTip(f"{server}/{path}")
             link.setEnabled(self._takes_reports is True)
-            link.clicked.connect(partial(_open, f"{server}/{path}"))
+            link.clicked.connect(partial(_open_url, f"{server}/{path}"))
             row.addWidget(link)
         row.addStretch(1)
         row.addWidget(QLabel("Share", self))
         self.duration = QComboBox(self)
         self.duration.addItems(list(DURATIONS))
-        self.duration.setAccessibleName("For how long to share")
+        self.duration.setAccessibleName("How long to share")
         row.addWidget(self.duration)
         return row
 
@@ -170,7 +170,7 @@ def offer_removal(gui: Gui, parent: QWidget | None) -> None:
     box.open()
 
 
-def _open(address: str) -> None:
+def _open_url(address: str) -> None:
     QDesktopServices.openUrl(QUrl(address))
 
 

@@ -1,4 +1,4 @@
-"""A status indicator in each window, and when to show the consent dialog."""
+"""Shows a status indicator in each window, and the consent dialog when a prompt is due."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ ASK_AFTER_MS = 8_000
 
 
 class TelemetryButton(StatusButton):
-    """Shows the state of telemetry."""
+    """The indicator of the telemetry status."""
 
 
 class Gui(WindowGui):
+    """The telemetry GUI of all windows."""
+
+    """The telemetry GUI of all windows."""
+
     PLUGIN = "napari-telemetry"
     WIDGET = "Telemetry"
     BUTTON = TelemetryButton
 
     prepared = _Signal(bool)
-    """Emitted when the dialog can be shown; whether the user requested it."""
+    """Emitted when the dialog can be shown. Argument: whether the user requested it."""
     reported = _Signal(str)
-    """A message for the user."""
+    """Emitted with a message for the user."""
 
     def __init__(self, instance: PluginInstance) -> None:
         self._instance = instance
@@ -62,7 +66,7 @@ class Gui(WindowGui):
         return Panel
 
     def ask(self, *, requested: bool = True) -> None:
-        """Show the consent dialog. Unless ``requested`` by the user, only if a prompt is due."""
+        """Show the consent dialog. If the user has not ``requested`` it, show it only if a prompt is due."""
         self.session.prepare_dialog(lambda: self.prepared.emit(requested), requested=requested)
 
     def end(self) -> None:

@@ -30,7 +30,7 @@ MEANS = "napari page"
 
 
 class Panel(QWidget):
-    """``napari_viewer``: injected by napari."""
+    """The dock widget. ``napari_viewer``: passed by napari."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Panel(QWidget):
         layout = QVBoxLayout(self)
         gui = get_instance().gui()
         if gui is None:
-            layout.addWidget(QLabel("This needs napari's window."))
+            layout.addWidget(QLabel("Telemetry can be shown only in a napari window."))
             return
         self._session = gui.session
         self.lines: list[tuple[str, str]] = []
@@ -54,10 +54,10 @@ class Panel(QWidget):
         self.facts.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         layout.addLayout(self.facts)
         row = QHBoxLayout()
-        self.change = self._button("&Change…", "Review the levels and change your answer.", gui.ask, row)
-        self.off = self._button("&Off", "Withdraw your consent. Nothing more is sent.", self._end, row)
-        self.forget = self._button(
-            "&Forget me…", "Delete your reports, on the servers and on this computer.", self._forget, row
+        self.change = self._add_button("&Change…", "Review the levels and change your answer.", gui.ask, row)
+        self.off = self._add_button("&Off", "Withdraw your consent. Nothing more is sent.", self._withdraw, row)
+        self.forget = self._add_button(
+            "&Forget me…", "Delete your reports, on the servers and on this computer.", self._confirm_forget, row
         )
         row.addStretch(1)
         layout.addLayout(row)
@@ -65,10 +65,10 @@ class Panel(QWidget):
         self.outcome.setWordWrap(True)
         layout.addWidget(self.outcome)
         self.views = QTabWidget(self)
-        self.preview = self._view("Next report")
-        self.sent = self._view("Sent")
-        self.copies = self._view("Stored on servers")
-        self.ids = self._view("Your identifiers")
+        self.preview = self._add_view("Next report")
+        self.sent = self._add_view("Sent")
+        self.copies = self._add_view("Stored on servers")
+        self.ids = self._add_view("Your identifiers")
         self.ask = QPushButton("&Ask the servers", self)
         self.ask.clicked.connect(self._session.ask_servers)
         self.views.setCornerWidget(self.ask)
@@ -78,7 +78,7 @@ class Panel(QWidget):
         self._session.refresh()
 
     def showEvent(self, event: QShowEvent | None) -> None:  # noqa: N802 - Qt's name
-        """Refresh the preview, which is built only while visible."""
+        """Refresh the preview, which is built only while the panel is visible."""
         super().showEvent(event)
         self.draw()
 
@@ -108,12 +108,12 @@ class Panel(QWidget):
         self.outcome.setText("\n".join(outcome))
         self.outcome.setVisible(bool(outcome))
         if status is not None:
-            _show(self.preview, self._preview_text(snapshot))
-            _show(self.sent, words.sent_text(status.view.sent))
-            _show(self.ids, words.ids_text(status))
+            _set_text(self.preview, self._preview_text(snapshot))
+            _set_text(self.sent, words.sent_text(status.view.sent))
+            _set_text(self.ids, words.ids_text(status))
             self._refresh_preview(snapshot)
         asked = words.copies_text(snapshot.copies) if snapshot.copies is not None else "Not asked yet."
-        _show(self.copies, "Asking…" if "server copy" in snapshot.busy else asked)
+        _set_text(self.copies, "Asking…" if "server copy" in snapshot.busy else asked)
 
     def _refresh_preview(self, snapshot: Snapshot) -> None:
         status = snapshot.status
@@ -123,7 +123,7 @@ class Panel(QWidget):
         if inputs != self._previewed:
             self._previewed = inputs
             if status.decision.level.value != "none":
-                self._session.show_preview()
+                self._session.fetch_preview()
 
     def _preview_text(self, snapshot: Snapshot) -> str:
         status = snapshot.status
@@ -133,14 +133,14 @@ class Panel(QWidget):
             return "Fetching the public lists…"
         return snapshot.preview or snapshot.failures.get("preview") or f"Next report: {words.next_report(status)}."
 
-    def _button(self, text: str, tip: str, act: object, row: QHBoxLayout) -> QPushButton:
+    def _add_button(self, text: str, tip: str, act: object, row: QHBoxLayout) -> QPushButton:
         button = QPushButton(text, self)
         button.setToolTip(tip)
         button.clicked.connect(lambda: act())  # type: ignore[operator]  # without the signal's argument
         row.addWidget(button)
         return button
 
-    def _view(self, title: str) -> QPlainTextEdit:
+    def _add_view(self, title: str) -> QPlainTextEdit:
         text = QPlainTextEdit(self)
         text.setReadOnly(True)
         text.setTabChangesFocus(True)
@@ -149,13 +149,13 @@ class Panel(QWidget):
         self.views.addTab(text, title)
         return text
 
-    def _end(self) -> None:
+    def _withdraw(self) -> None:
         status = self._session.snapshot.status
         if status is not None:
             self._session.answer("none", means=MEANS, service=status.settings.service)
 
-    def _forget(self) -> None:
-        """Deletion cannot be undone."""
+    def _confirm_forget(self) -> None:
+        """Ask for confirmation, because deletion cannot be undone."""
         buttons = QMessageBox.StandardButton.Yes | QMessageBox.StandardButton.No
         box = QMessageBox(QMessageBox.Icon.Question, "Forget me", words.FORGET, buttons, self)
         box.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
@@ -164,7 +164,7 @@ class Panel(QWidget):
         box.open()
 
 
-def _show(view: QPlainTextEdit, text: str) -> None:
-    """Keeps the reader's place in an unchanged text."""
+def _set_text(view: QPlainTextEdit, text: str) -> None:
+    """Set the text if it changed; otherwise keep the scroll position."""
     if view.toPlainText() != text:
         view.setPlainText(text)

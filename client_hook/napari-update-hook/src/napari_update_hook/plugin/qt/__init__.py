@@ -1,1 +1,1 @@
-"""The Qt windows. They draw snapshots, and touch neither files nor the network."""
+"""The Qt widgets. They draw snapshots and use neither files nor the network."""

@@ -1,4 +1,4 @@
-"""Snapshots on the GUI thread, and an indicator in each window."""
+"""The GUI: passes snapshots to the GUI thread, and shows an indicator in each window."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
 
 Action = tuple[str, Callable[[], object]]
 BUSY_RETRY_MS = 2_000
-"""Delay of a notification or prompt while the user is busy."""
+"""Milliseconds to wait before retrying a notification or prompt while the user is busy."""
 
 
 class WindowGui(QObject):
-    """Draws a session in every window. Base class for both packages."""
+    """Shows a session in every window. Base class for both packages."""
 
     PLUGIN = ""
     WIDGET = ""
     BUTTON: type[StatusButton] = StatusButton
 
     changed = _Signal(object)
-    """A new snapshot. Queued signals may be stale, so slots read the session's."""
+    """Emitted with each new snapshot. Queued signals may be stale, so slots read ``session.snapshot``."""
 
     def __init__(self, session: Any) -> None:
         super().__init__()
         self.session = session
         self.has_ended = False
         self.on_last_window_closed: Callable[[], object] = lambda: None
-        """Called after the last attached window is gone."""
+        """Called after the last attached window was closed."""
         self._windows = 0
-        session.subscribe(self.changed.emit)  # called on a thread: Qt queues it
+        session.subscribe(self.changed.emit)  # on the session's thread, so Qt queues the signal
 
     def indicator(self) -> Indicator | None:
         raise NotImplementedError
 
     def panel_type(self) -> type[QWidget]:
-        """Return the widget that the indicator opens; it gets the viewer."""
+        """Return the class of the widget that the indicator opens; its argument is the viewer."""
         raise NotImplementedError
 
     def show_in(self, viewer: Any) -> None:
@@ -61,7 +61,7 @@ class WindowGui(QObject):
             bar.addPermanentWidget(indicator)
             indicator.draw()
             self._windows += 1
-            indicator.destroyed.connect(self._window_gone)
+            indicator.destroyed.connect(self._on_window_destroyed)
 
     def end(self) -> None:
         self.has_ended = True
@@ -69,7 +69,7 @@ class WindowGui(QObject):
             self.changed.disconnect()
 
     @log_exceptions
-    def _window_gone(self, *_: object) -> None:
+    def _on_window_destroyed(self, *_: object) -> None:
         self._windows -= 1
         if self._windows == 0 and not self.has_ended:
             self.on_last_window_closed()
@@ -82,7 +82,7 @@ class WindowGui(QObject):
         if panel is None:
             try:
                 viewer.window.add_plugin_dock_widget(self.PLUGIN, self.WIDGET)
-            except Exception:  # the plugin is disabled, but the launcher or a script attached it
+            except Exception:  # the plugin is disabled in napari, but was attached by the launcher or a script
                 viewer.window.add_dock_widget(kind(viewer), name=self.WIDGET)
             panel = window.findChild(kind)
         dock = panel.parentWidget() if panel is not None else None
@@ -96,12 +96,12 @@ class WindowGui(QObject):
             panel.setFocus()
 
     def indicator_in(self, window: QMainWindow) -> StatusButton | None:
-        """Search only the status bar; the whole window would take milliseconds."""
+        """Return a window's indicator. Search only the status bar; searching the whole window would take milliseconds."""
         bar = window.statusBar()
         return bar.findChild(self.BUTTON) if bar is not None else None
 
     def window_of(self, viewer: Any) -> QMainWindow | None:
-        """Return the main window. napari has no public way, so fall back to Qt."""
+        """Return a viewer's main window. napari has no public API for it, so fall back to Qt."""
         window = getattr(getattr(viewer, "window", None), "_qt_window", None)
         if isinstance(window, QMainWindow):
             return window
@@ -117,7 +117,7 @@ class WindowGui(QObject):
         return indicator.viewer() if indicator is not None else None
 
     def is_busy(self) -> bool:
-        """Whether the user is busy: with the mouse, a dialog, a menu or loading data."""
+        """Return whether the user is busy: a mouse button is pressed, a dialog or menu is open, or napari is working."""
         if QApplication.mouseButtons() != Qt.MouseButton.NoButton:
             return True
         if QApplication.activeModalWidget() is not None or QApplication.activePopupWidget() is not None:
@@ -131,7 +131,7 @@ class WindowGui(QObject):
     def notify(self, text: str, *actions: Action, severity: str = "info") -> None:
         from napari.utils.notifications import Notification, notification_manager
 
-        # napari shows this source; the default is the representation of its manager
+        # napari displays the source, which defaults to the repr of its notification manager
         kind = type("Notice", (Notification,), {"source": self.PLUGIN})
         buttons: Sequence[Any] = [(name, lambda *_, act=act: act()) for name, act in actions]
         notification_manager.dispatch(kind(text, severity=severity, actions=buttons))
@@ -175,7 +175,7 @@ class Gui(WindowGui):
         self._timer.stop()
 
     def _make_runner(self, log: Log, cancelled: threading.Event) -> Runner:
-        """Use the plugin manager's queue, else a child process.
+        """Return a runner that uses the plugin manager's queue, or else a child process.
 
         Called on the session's thread, because the import takes a second.
         """
@@ -211,7 +211,7 @@ class Gui(WindowGui):
 
     @log_exceptions
     def _offer(self, _: Snapshot) -> None:
-        """Show the message once per environment: see `offer`."""
+        """Show the message about usage reports, once per environment (see `offer`)."""
         from napari_update_hook.offer import MESSAGE, NO_THANKS, WHAT_IS_THIS
 
         if self.has_ended or not self.session.snapshot.offers_telemetry or self.front_window() is None:
@@ -240,13 +240,13 @@ class _CloseGuard(QObject):
     def __init__(self, gui: Gui) -> None:
         super().__init__(gui)
         self._gui = gui
-        self._timer = QTimer(self)  # windows may open while the tool is silent
+        self._timer = QTimer(self)  # windows may open while the tool prints nothing
         self._timer.setInterval(250)
         self._timer.timeout.connect(self.watch_windows)
 
     @log_exceptions
     def watch_windows(self, *_: object) -> None:
-        """Filter the events of all windows during an installation."""
+        """Filter the events of all windows, and disable the plugin manager, during an installation."""
         is_changing = self._gui.session.snapshot.is_changing
         if not is_changing and not self._timer.isActive():
             return
@@ -272,7 +272,8 @@ class _CloseGuard(QObject):
             return False
         event.ignore()
         self._gui.notify(
-            "Plugins are being updated. Closing napari now would break them; wait until that is done.", severity="warning"
+            "Plugins are being updated. Closing napari now could break them. Wait until the update is done.",
+            severity="warning",
         )
         return True
 

@@ -1,4 +1,4 @@
-"""The status bar button, which opens the panel."""
+"""The status bar button that opens the panel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class StatusButton(QToolButton):
-    """Draws ``gui.indicator()``; hidden until there is a result."""
+    """A button that draws ``gui.indicator()``; hidden until there is a result."""
 
     def __init__(self, gui: WindowGui, viewer: Any, parent: QWidget) -> None:
         super().__init__(parent)
@@ -30,7 +30,7 @@ class StatusButton(QToolButton):
 
     @log_exceptions
     def draw(self, *_: object) -> None:
-        """Queued signals may be stale, so read the session's state."""
+        """Draw the session's current state; the argument is ignored, because queued signals may be stale."""
         shown = self._gui.indicator()
         self.setVisible(shown is not None)
         if shown is not None:

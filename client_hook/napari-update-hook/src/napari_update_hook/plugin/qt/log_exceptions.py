@@ -11,7 +11,7 @@ Slot = TypeVar("Slot", bound=Callable[..., None])
 
 
 def log_exceptions(slot: Slot) -> Slot:
-    """Log exceptions; napari would show them to the user."""
+    """Log exceptions instead of raising them, because napari would show them to the user."""
 
     @functools.wraps(slot)
     def run(*args: Any) -> None:

@@ -25,7 +25,7 @@ class OfferDialog(QDialog):
         self.setWindowTitle("Usage reports")
         self.setObjectName("napari-update-hook-offer")
         layout = QVBoxLayout(self)
-        for text in (*offer.EXPLANATION, offer.INDEX_SEES_IT if offer.IS_OWNED else offer.NOT_YET):
+        for text in (*offer.EXPLANATION, offer.DOWNLOAD_NOTICE if offer.OWNS_PACKAGE_NAME else offer.NOT_YET):
             label = QLabel(text, self)
             label.setWordWrap(True)
             layout.addWidget(label)
@@ -35,7 +35,7 @@ class OfferDialog(QDialog):
         layout.addWidget(self.progress)
         row = QHBoxLayout()
         self.install = QPushButton(offer.INSTALL, self)
-        self.install.setVisible(offer.IS_OWNED)
+        self.install.setVisible(offer.OWNS_PACKAGE_NAME)
         self.install.clicked.connect(self._install)
         self.decline = QPushButton(offer.NO_THANKS, self)
         self.decline.clicked.connect(self._decline)
@@ -54,7 +54,7 @@ class OfferDialog(QDialog):
         self.install.setEnabled(task is None or not task.is_running)
 
     def _install(self) -> None:
-        self._gui.session.install_telemetry(self._gui.telemetry_installed.emit)  # called on a thread: Qt queues it
+        self._gui.session.install_telemetry(self._gui.telemetry_installed.emit)  # on a thread, so Qt queues it
 
     def _decline(self) -> None:
         self._gui.session.decline_telemetry()

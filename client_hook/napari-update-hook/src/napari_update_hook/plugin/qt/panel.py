@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from napari_update_hook.plugin.session import Session, Snapshot
     from napari_update_hook.updates import UpdateRow
 
-SNOOZES = {"1 week": timedelta(weeks=1), "3 weeks": timedelta(weeks=3), "3 months": timedelta(days=90)}
-SEARCH_FROM = 12
+SNOOZE_DURATIONS = {"1 week": timedelta(weeks=1), "3 weeks": timedelta(weeks=3), "3 months": timedelta(days=90)}
+MIN_ROWS_FOR_SEARCH = 12
 WIDTH = 320
 LINK_ON_DARK, LINK_ON_LIGHT = "#8ab4f8", "#0645ad"
 _ROW = Qt.ItemDataRole.UserRole
 
 
 class Panel(QWidget):
-    """``napari_viewer``: passed by napari."""
+    """The dock widget. ``napari_viewer``: napari passes it by this name."""
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Panel(QWidget):
         attach(napari_viewer)
         gui = get_instance().gui()
         if gui is None:
-            layout.addWidget(QLabel("This needs napari's window."))
+            layout.addWidget(QLabel("This panel works only in a napari window."))
             return
         self._session: Session = gui.session
         self._shown: object = ((), "")
@@ -68,7 +68,7 @@ class Panel(QWidget):
         layout.addWidget(self.summary)
         layout.addWidget(self.progress)
         self.check_first = _button("&Check now", self._session.check)
-        self.update_all = _button("Update &all that fit together", self._session.update)
+        self.update_all = _button("Update &all that work together", self._session.update)
         self.more = QPushButton("&More")
         self.more.setMenu(self._make_more_menu())
         layout.addLayout(_row(self.check_first, self.update_all, self.more))
@@ -97,18 +97,18 @@ class Panel(QWidget):
         layout.addWidget(self.task)
         self.checked = _label(self)
         layout.addWidget(self.checked)
-        layout.addStretch()  # keeps labels together without a list
+        layout.addStretch()  # keeps the labels together while the list is hidden
         self.setFocusProxy(self.list)
         gui.changed.connect(self._on_changed)
         self.draw(self._session.snapshot)
         self._session.refresh()
 
     def sizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Limit the width beside the canvas."""
+        """Limit the width, to leave space for the canvas."""
         return QSize(WIDTH, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802 - Qt's name
-        """Long words must not widen the panel."""
+        """Limit the width, so that long words do not widen the panel."""
         return QSize(min(WIDTH, super().minimumSizeHint().width()), super().minimumSizeHint().height())
 
     def _on_changed(self, *_: object) -> None:
@@ -124,7 +124,7 @@ class Panel(QWidget):
             self._shown = rows, self.search.text()
             self._fill(view.groups_of(snapshot, self.search.text()))
         self.list.setVisible(bool(rows))
-        self.search.setVisible(len(rows) >= SEARCH_FROM or bool(self.search.text()))
+        self.search.setVisible(len(rows) >= MIN_ROWS_FOR_SEARCH or bool(self.search.text()))
         row = self.chosen
         is_dark = self.palette().color(self.foregroundRole()).lightness() > 128  # text color
         _set_text(self.details, view.details_html(snapshot, row, LINK_ON_DARK if is_dark else LINK_ON_LIGHT))
@@ -203,7 +203,7 @@ class Panel(QWidget):
 
     def _make_snooze_menu(self) -> QMenu:
         menu = QMenu(self)
-        for text, lasting in SNOOZES.items():
+        for text, lasting in SNOOZE_DURATIONS.items():
             _action(menu, f"Snooze this version for {text}", partial(self._snooze, lasting))
         for text, every in (("Ignore this version", False), ("Ignore every version", True)):
             _action(menu, text, partial(self._snooze, None, every=every))
@@ -230,7 +230,7 @@ class TaskBox(QWidget):
         self.details = QPushButton("&Log", self)
         self.details.setCheckable(True)
         self.details.toggled.connect(lambda *_: self.draw(session.snapshot))
-        self.close_box = _button("OK", session.forget_task)
+        self.close_box = _button("OK", session.dismiss_task)
         layout.addLayout(_row(self.agree, self.cancel, self.undo, self.details, self.close_box))
         self.log = QPlainTextEdit(self)
         self.log.setReadOnly(True)
@@ -254,7 +254,7 @@ class TaskBox(QWidget):
         self.log.setVisible(bool(task.log) and self.details.isChecked())
         self.close_box.setVisible(not task.is_running)
         self.close_box.setText("Do not install" if task.question else "OK")
-        self.show()  # last: buttons yet to be hidden would widen it
+        self.show()  # last, because buttons that are not hidden yet would widen it
         if self.details.isChecked() and task.log != self._logged:
             if task.log[: len(self._logged)] == self._logged and self._logged:
                 self.log.appendPlainText("\n".join(task.log[len(self._logged) :]))
@@ -281,7 +281,7 @@ def _tree(parent: QWidget) -> QTreeWidget:
     tree.setTextElideMode(Qt.TextElideMode.ElideMiddle)
     if (header := tree.header()) is not None:
         header.setStretchLastSection(False)
-        header.setResizeContentsPrecision(0)  # of visible rows
+        header.setResizeContentsPrecision(0)  # measure only visible rows
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
         header.setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
     return tree

@@ -1,7 +1,7 @@
-"""Install through napari-plugin-manager's queue, whose import takes a second.
+"""Install through napari-plugin-manager's queue. Importing it takes a second.
 
-Run one job at a time, and wait for its process: the queue reports failed jobs as finished while they run, and starts the next
-job beside a cancelled one.
+Run one job at a time, and wait for its process: the queue may report a failed job as finished while it still runs, and
+starts the next job while a cancelled one still runs.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ Post = Callable[[Callable[[], None]], bool]
 
 
 class PipQueue(NapariInstallerQueue):  # type: ignore[misc]  # untyped
-    """For packages from pip, even if uv is installed."""
+    """A queue for packages installed by pip. It uses pip even if uv is installed."""
 
     PYPI_INSTALLER_TOOL_CLASS = NapariPipInstallerTool
 
 
 class UvQueue(NapariInstallerQueue):  # type: ignore[misc]
-    """For packages from uv."""
+    """A queue for packages installed by uv."""
 
     PYPI_INSTALLER_TOOL_CLASS = NapariUvInstallerTool
 
 
-QUEUES = {  # not conda: the queue would use other channels than the dry run
+QUEUES = {  # not for conda: the queue would use different channels from the dry run
     Tool.PIP: (PipQueue, InstallerTools.PYPI),
     Tool.UV: (UvQueue, InstallerTools.PYPI),
 }
@@ -53,7 +53,7 @@ class QueueRunner(Runner):
         self._post = post
 
     def run_one(self, command: Command, argv: Sequence[str]) -> int:
-        """Raises OSError, and InstallError while the plugin manager installs."""
+        """Run a command in the queue. Raises OSError, or InstallError while the plugin manager is installing."""
         packages = packages_of(argv)
         if command.tool not in QUEUES or not packages:
             return super().run_one(command, argv)
@@ -67,15 +67,15 @@ class QueueRunner(Runner):
                 ended.put(error)
 
         if not self._post(begin):
-            raise InstallError("napari is closing.")
+            raise InstallError("Nothing was installed, because napari is closing.")
         outcome = ended.get()
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
     def _begin(self, kind: Any, tool: Any, packages: list[str], end: Callable[[int | Exception], object]) -> None:
-        """Start a job in a new queue, on the GUI thread; call ``end`` when its process has ended."""
-        if plugin_manager_installs():
+        """Start a job in a new queue, on the GUI thread; call ``end`` with the exit code or error when its process ends."""
+        if plugin_manager_is_installing():
             raise InstallError("The plugin manager is installing something. Try again when it has finished.")
         application: Any = QApplication.instance()
         jobs = kind(parent=application)
@@ -87,7 +87,7 @@ class QueueRunner(Runner):
             if pid := int(process.processId()):
                 self.started(pid)
 
-        def end_if_gone(*_: object) -> None:
+        def end_if_stopped(*_: object) -> None:
             if process.state() != QProcess.ProcessState.NotRunning:
                 return
             for signal, slot in connected:
@@ -103,17 +103,17 @@ class QueueRunner(Runner):
             process.waitForFinished(-1)
 
         connected = [
-            (process.started, started), (process.finished, end_if_gone), (process.errorOccurred, end_if_gone),
-            (application.aboutToQuit, wait),  # else Qt would kill it
+            (process.started, started), (process.finished, end_if_stopped), (process.errorOccurred, end_if_stopped),
+            (application.aboutToQuit, wait),  # otherwise Qt would kill the process
         ]  # fmt: skip
         for signal, slot in connected:
             signal.connect(slot)
         started()
-        end_if_gone()  # may have failed already
+        end_if_stopped()  # the process may have failed already
 
 
-def plugin_manager_installs() -> bool:
-    """Whether the plugin manager installs; its queue forgets cancelled jobs that still run."""
+def plugin_manager_is_installing() -> bool:
+    """Return whether the plugin manager is installing; check processes too, because its queue forgets cancelled jobs."""
     queues = [one for window in QApplication.topLevelWidgets() for one in window.findChildren(InstallerQueue)]
     processes = [process for one in queues for process in one.findChildren(QProcess)]
     return any(one.hasJobs() for one in queues) or any(
@@ -130,7 +130,7 @@ class _Output:
 
 
 def packages_of(argv: Sequence[str]) -> list[str]:
-    """The queue adds the Python. Empty if nothing is installed."""
+    """Return the options and requirements for the queue, which adds the Python; empty if the command installs nothing."""
     if "install" not in argv:
         return []
     told = list(argv[argv.index("install") + 1 :])
