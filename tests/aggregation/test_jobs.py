@@ -72,7 +72,7 @@ async def test_jobs_run_after_the_clock_was_set_back(aggregate: AggregateStore, 
 
     scheduler.add("purge", work, 900)
     scheduler.start()
-    await until(lambda: len(ran) == 1)
+    await until(lambda: len(ran) == 1 and not scheduler._runs)  # a job that still runs would be skipped
     scheduler.modify_job("purge", next_run_time=now() + timedelta(days=2))
     await until(lambda: len(ran) == 2)
     await scheduler.stop()

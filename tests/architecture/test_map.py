@@ -37,7 +37,7 @@ def group_of(module: str) -> str:
 
 def test_the_import_map_matches_the_source() -> None:
     page = (ROOT / "docs" / "how-it-works.md").read_text("utf-8")
-    lines = page.split("```imports\n")[1].split("```")[0].splitlines()
+    lines = page.split("```text\n")[1].split("```")[0].splitlines()
     shown = {line.split(" -> ")[0]: set(line.split(" -> ")[1].split(", ")) for line in lines}
     real: dict[str, set[str]] = {}
     for module, path in MODULES.items():

@@ -169,7 +169,7 @@ def test_reinstalled_telemetry_has_no_consent(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "telemetry.sqlite3").write_bytes(b"")
     monkeypatch.setattr(seam, "find_spec", lambda _: None)
     said = seam.reset_if_uninstalled(state, NOW)
-    assert "was removed" in str(said)
+    assert "was uninstalled" in str(said)
     assert str(tmp_path / "telemetry.sqlite3") in str(said), "the message names the leftover file"
     assert state.read_telemetry()["state"] == "ask"
     assert seam.may_attach(state, NOW), "the user is asked again"

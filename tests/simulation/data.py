@@ -55,13 +55,18 @@ class ServiceData:
 
     def size_of(self, store: str) -> int:
         """Return the size of a store on disk, in bytes."""
-        return sum(path.stat().st_size for pattern in (f"{store}.sqlite3*", f"{store}/*") for path in self.data.glob(pattern))
+        size = 0
+        for pattern in (f"{store}.sqlite3*", f"{store}/*"):
+            for path in self.data.glob(pattern):
+                with contextlib.suppress(FileNotFoundError):  # the service may be closing or deleting it
+                    size += path.stat().st_size
+        return size
 
     def identifiers(self) -> set[str]:
         """Return every string in the data or log that could be an identifier."""
         found: set[str] = set()
-        for path in self._files(self.data, self.log):
-            for run in re.findall(rb"[0-9a-f]{32,}", path.read_bytes()):
+        for _, content in self._contents(self.data, self.log):
+            for run in re.findall(rb"[0-9a-f]{32,}", content):
                 found |= {run[place : place + 32].decode() for place in range(len(run) - 31)}
         return found
 
@@ -75,16 +80,18 @@ class ServiceData:
         return {entry: rows for entry, rows in read.items() if entry not in ("weeks", "retractions")}
 
     def files_with(self, *private: str) -> list[str]:
-        found = self._files(self.data, self.log, self._exported)
-        return sorted(path.name for path in found if any(one.encode() in path.read_bytes() for one in private))
+        found = self._contents(self.data, self.log, self._exported)
+        return sorted(path.name for path, content in found if any(one.encode() in content for one in private))
 
     @property
     def _exported(self) -> Path:
         return self.folder / "export"
 
-    def _files(self, *places: Path) -> Iterator[Path]:
+    def _contents(self, *places: Path) -> Iterator[tuple[Path, bytes]]:
         for place in places:
-            yield from (path for path in (place, *place.rglob("*")) if path.is_file())
+            for path in (place, *place.rglob("*")):
+                with contextlib.suppress(FileNotFoundError, IsADirectoryError):  # the service may be closing or deleting it
+                    yield path, path.read_bytes()
 
 
 def by_week(exported: dict[str, list[dict[str, Any]]]) -> dict[str, Numbers]:

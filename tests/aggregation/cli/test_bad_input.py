@@ -46,7 +46,7 @@ def state_of(folder: Path) -> dict[str, list[tuple[object, ...]]]:
         (["certify", "affinder", "--from", "W40", "--to", WEEK], "W40"),
         (["certify", "unknown", "--from", WEEK, "--to", WEEK], "no public numbers of unknown"),
         (["certify", "affinder", "--from", "2026-W20", "--to", "2026-W21"], "no public numbers of affinder"),
-        (["keys", "revoke", "nosuchkey", "--reason", "It was lost on a train", "--yes"], "There is no key"),
+        (["keys", "revoke", "nosuchkey", "--reason", "It was lost on a train", "--yes"], "No single key matches"),
         (["verify", "/nowhere/at/all.jws"], "can't be read"),
         (["nonsense"], "nonsense"),
     ],

@@ -114,8 +114,8 @@ def test_one_value_can_be_retracted(command: Command) -> None:
         (["people", "--from", "2026-W20", "--reason", REASON], "no published number"),
         (["people", "--from", WEEK, "--to", "2026-W30", "--reason", REASON], "swap --from and --to"),
         (["people", "--from", WEEK, "--to", "2027-W30", "--reason", REASON], "not published yet"),
-        (["people", "--from", WEEK, "--where", "python=3.11", "--reason", REASON], "to choose by: none"),
-        (["plugins", "--from", WEEK, "--plugin", "unknown", "--reason", REASON], "No public number names 'unknown'"),
+        (["people", "--from", WEEK, "--where", "python=3.11", "--reason", REASON], "Dimensions of people: none"),
+        (["plugins", "--from", WEEK, "--plugin", "unknown", "--reason", REASON], "no public numbers of 'unknown'"),
         (["--plugin", "unknown", "--from", WEEK, "--reason", REASON], "no published number"),
     ],
 )

@@ -61,7 +61,7 @@ def test_reports_are_not_shown_if_the_inspection_cannot_be_recorded(command: Com
         (["--reason", "x" * 501], "at most 500"),
         (["--reason", f"To look at {report(1).identifier.upper()} again"], "identifier"),
         (["--reason", f"To look at {'0000-' * 8} again"], "identifier"),
-        (["--reason", REASON, "--week", "2026-W41"], f"There are some of: {WEEK}"),
+        (["--reason", REASON, "--week", "2026-W41"], f"Weeks with reports: {WEEK}"),
         (["--reason", REASON, "--week", "tomorrow"], "tomorrow"),
         (["--reason", REASON, "--limit", "5000"], "limit"),
         ([], "reason"),

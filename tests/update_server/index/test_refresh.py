@@ -242,7 +242,7 @@ async def test_a_project_without_files_keeps_its_last_releases(refresher: Refres
     served = refresher.store.loaded
     assert served is not None
     assert [release.version for release in served.packages["plugin-39"].releases] == ["1.0"]
-    assert "no file" in served.index.stale["plugin-39"].error
+    assert "no installable file" in served.index.stale["plugin-39"].error
 
 
 async def test_readers_never_see_a_partial_index(refresher: Refresher) -> None:
